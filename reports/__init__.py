@@ -1,0 +1,1 @@
+"""Presenting what was found. Never runs a fit, never ranks."""

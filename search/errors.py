@@ -1,0 +1,24 @@
+"""Errors, sorted by who can act on them.
+
+Anything that is not a `UserError` is our bug and ends with its traceback.
+"""
+
+
+class UserError(Exception):
+    """The user can mend it: one line that says what came, what was expected and what to do; exit code 2."""
+
+
+class DataError(UserError):
+    """The image folder, the group file or the test folder can't be used as it is."""
+
+
+class MismatchError(UserError):
+    """A run folder or a study belongs to other data, settings or space than this start asks for."""
+
+
+class BusyError(UserError):
+    """Another process is working in the run folder."""
+
+
+class DamagedError(UserError):
+    """A file of ours (study, cache, YAML) can't be read."""

@@ -1,0 +1,179 @@
+"""What is recorded: fits, their checks and curves, trials, the data's description. Plain values, no behaviour to speak of.
+
+Every result of a study derives from these records; they are what the ledger keeps and what reports read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from search.settings import Identity, Plan, Protocol
+from spaces.config import Configuration
+
+FloatArray = npt.NDArray[np.float32]
+IntArray = npt.NDArray[np.int64]
+
+
+class Verdict(StrEnum):
+    """How a fit ended. Four words, never one NaN."""
+
+    LEARNED = "learned"  # ran to its end and tells images apart, or at least was not seen to collapse
+    COLLAPSED = "collapsed"  # the configuration is at fault; the reason is stored
+    STOPPED = "stopped"  # not worth going on
+    FAILED = "failed"  # our or the machine's fault; retried
+
+
+class TrialState(StrEnum):
+    """How a trial ended."""
+
+    COMPLETE = "complete"  # all folds judged
+    COLLAPSED = "collapsed"  # a fold collapsed: the rest was not run
+    RACED = "raced"  # too far behind the best on the folds that were run, or too slow
+    FAILED = "failed"  # a fit failed twice
+    INTERRUPTED = "interrupted"  # cut off by the end of a session; tried again when the study goes on
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Check:
+    """What a fit tells about itself at one moment: the input of the collapse rules. Nats; NaN where not known.
+
+    Skill is 1 - plain cross-entropy / cross-entropy of the constant predictor at the effective class prior.
+    """
+
+    epoch: int  # finished epochs, from 1
+    updates: int  # finished optimizer steps
+    train_loss: float  # plain cross-entropy of the training batches since the last check, in training mode
+    train_skill: float
+    val_loss: float  # plain cross-entropy on the validation images; NaN without any
+    val_skill: float
+    score: float  # the study's metric on the validation images
+    auc: float  # mean one-vs-rest area under the curve on the validation images; 0.5 is chance
+    top_share: float  # share of validation images given to the most predicted class: 1 is a one-class prediction
+    logit_spread: float  # largest over classes of the logit's standard deviation over validation images
+    dead_share: float  # largest over hidden layers: share of units that give 0 for every image of the fixed batch
+    first_gradient: float  # norm of the first weight layer's gradient, largest since the last check
+    last_gradient: float  # the same for the output layer
+    update_ratio: float  # |change of the first kernel| / |kernel|, per step, mean since the last check
+    finite: bool  # losses, logits and gradients
+    warmth: float  # 1 - share of BatchNorm's moving statistics that is still their initial value; 1 without BatchNorm
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Collapse:
+    """Why a fit was, or would have been, stopped as collapsed."""
+
+    reason: str  # short code: non-finite, dead-layer, no-gradient, constant-output, prior-predictor
+    hard: bool  # structural evidence, which needs no second chance
+    epoch: int
+    evidence: Mapping[str, float]  # the numbers that decided
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FitKey:
+    """What makes a fit unique. The same key is never trained twice."""
+
+    configuration: str  # canonical hash
+    split: str  # name of the partition, such as "search"
+    repeat: int
+    fold: int
+    seed: int
+    fingerprint: str
+    protocol: Protocol
+
+    @property
+    def text(self) -> str:
+        """Sixteen hexadecimal digits."""
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Fit:
+    """One training of one configuration on one split with one seed: the atom of all results."""
+
+    key: str
+    trial: int  # place in the study: the number of the trial that asked first, interruptions not counted
+    stage: str  # search, confirm, ...
+    configuration: str  # canonical hash
+    repeat: int
+    fold: int
+    attempt: int  # 0, or 1 for the second chance after a soft collapse
+    seed: int
+    verdict: Verdict
+    reason: str | None = None
+    evidence: Mapping[str, float] = field(default_factory=dict)
+    epochs: int = 0  # run
+    epochs_planned: int = 0
+    seconds: float = 0.0
+    score: float | None = None  # the study's metric on the validation fold as measured; None if there is none
+    loss: float | None = None  # plain cross-entropy on the validation fold, nats
+    skill: float | None = None
+    audit: Collapse | None = None  # the stop that the audit let pass, if the watch fired and the fit ran on
+    checks: tuple[Check, ...] = ()
+    rows: IntArray = field(default_factory=lambda: np.zeros(0, np.int64))  # (n,) validation images
+    probabilities: FloatArray = field(default_factory=lambda: np.zeros((0, 0), np.float32))  # (n, K), rows as above
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Trial:
+    """One configuration and its fits on the study's fixed folds."""
+
+    number: int  # place in the study, from 0
+    state: TrialState
+    configuration: Configuration
+    fits: tuple[Fit, ...]  # of this configuration in the search, by fold, then attempt
+    reason: str | None = None
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DataSummary:
+    """What the images are, for reports."""
+
+    folder: str
+    fingerprint: str
+    classes: Mapping[str, int]  # images by class name, in label order
+    images: int
+    quarantined: Mapping[str, str]  # file (relative to the folder) -> reason
+    image_size: int
+    size_reason: str  # why this size
+    channels: int
+    groups: int | None  # number of groups, None without
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StudyRecord:
+    """Everything that a finished or interrupted study left: the input of selection and reports."""
+
+    name: str
+    data: DataSummary
+    labels: IntArray  # (n,) 0..K-1
+    groups: IntArray | None  # (n,) group of each image
+    identity: Identity
+    plan: Plan
+    protocol: Protocol
+    settings: Mapping[str, Any]  # as given on the command line, for the report
+    trials: tuple[Trial, ...]  # by number
+    seconds: float  # wall clock of all sessions
+    device: str
+    versions: Mapping[str, str]
+    command: str
+    baselines: Mapping[str, float] = field(default_factory=dict)  # constant, knn, logistic: the metric's value
+    test: TestScore | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TestScore:
+    """The recommendation, trained once on all images, on images that were never touched."""
+
+    score: float
+    n: int
+    configuration: str  # canonical hash
+    seed: int

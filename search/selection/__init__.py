@@ -1,0 +1,1 @@
+"""What the scores mean: pooled scores, errors, ranking, the promise. Pure arithmetic."""

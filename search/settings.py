@@ -1,0 +1,62 @@
+"""The run's settings: what the user asked for, and what makes two starts the same study."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+METRICS: Final = ("balanced_accuracy", "macro_f1", "mcc", "accuracy", "auc", "average_precision", "skill")
+Metric = Literal["balanced_accuracy", "macro_f1", "mcc", "accuracy", "auc", "average_precision", "skill"]
+
+ENGINE: Final = 1
+"""Number of the training engine's protocol: raised when the same configuration would train differently."""
+
+DEFAULT_TRIALS: Final = 200
+DEFAULT_SECONDS: Final = 8 * 3600.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Budget:
+    """Totals of the study over all its restarts; None is no limit."""
+
+    trials: int | None = DEFAULT_TRIALS  # finished trials
+    seconds: float | None = DEFAULT_SECONDS  # wall clock, all restarts together
+    until_no_progress: bool = True  # also end when further trials bring nothing
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Protocol:
+    """How every fit of the study is trained: the same for all, so that they can be compared. Part of a fit's key."""
+
+    epochs: int
+    image_size: int  # pixels a side
+    channels: int  # 1 grey, 3 colour
+    classes: int
+    precision: str = "float32"  # or mixed_bfloat16
+    engine: int = ENGINE
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Identity:
+    """What a run folder belongs to. A start with another of these is refused."""
+
+    fingerprint: str  # of the images, their classes and size
+    groups: str | None  # hash of the grouping, None without groups
+    image_size: int
+    folds: int
+    epochs: int | None  # None is auto
+    seed: int
+    metric: str
+    space: str  # hash of the space
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plan:
+    """Made before the search and kept over restarts: what a fit costs and how the time is shared out."""
+
+    epochs: int
+    folds: int
+    search_seconds: float | None  # of the budget, for the search itself; None without a time limit
+    final_seconds: float  # kept back for final training, test and report
+    fit_seconds: float | None  # a fit that would take longer is stopped as too slow; None without a time limit
+    notes: tuple[str, ...] = ()  # what was decided and why, in sentences for the user

@@ -1,0 +1,1 @@
+"""Which fits are run, when, where, and what is kept of them."""

@@ -1,0 +1,1 @@
+"""The only room that imports Keras: from a configuration to a trained network."""

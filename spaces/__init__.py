@@ -1,0 +1,1 @@
+"""What may be searched, and what one choice means."""

@@ -1,0 +1,164 @@
+"""One point of the search space.
+
+Two configurations that build and train the same network have equal `canonical()` forms and equal hashes, however
+they were sampled: inactive choices are dropped, and depth x ratio is resolved into numbers of layers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Final
+
+Value = bool | int | float | str
+
+INITIALIZERS: Final = (
+    "glorot_uniform",
+    "glorot_normal",
+    "he_normal",
+    "he_uniform",
+    "lecun_normal",
+    "orthogonal",
+    "random_uniform",
+    "random_normal",
+)
+CLASS_WEIGHTINGS: Final = ("none", "sqrt", "balanced", "effective_number")
+OVERSAMPLINGS: Final = ("none", "sqrt", "balanced")
+OPTIMIZERS: Final = ("adam", "adamw", "sgd")
+NORMALIZATIONS: Final = ("none", "batch", "group")
+HEADS: Final = ("flatten", "average", "max")
+ACTIVATIONS: Final = ("relu", "leaky_relu", "elu", "gelu", "tanh")
+INPUT_SCALINGS: Final = ("unit", "symmetric", "standardized")
+
+CHOICES: Final[dict[str, tuple[str, ...]]] = {
+    "initializer": INITIALIZERS,
+    "class_weighting": CLASS_WEIGHTINGS,
+    "oversampling": OVERSAMPLINGS,
+    "optimizer": OPTIMIZERS,
+    "normalization": NORMALIZATIONS,
+    "head": HEADS,
+    "activation": ACTIVATIONS,
+    "input_scaling": INPUT_SCALINGS,
+}
+"""Allowed values of the categorical fields."""
+
+BOUNDS: Final[dict[str, tuple[float, float]]] = {
+    "depth": (1, 12),
+    "dense_ratio": (0.0, 1.0),
+    "dropout": (0.0, 0.9),
+    "batch_size": (1, 4096),
+    "learning_rate": (1e-8, 10.0),
+    "weight_decay": (0.0, 1.0),
+    "width": (1, 512),
+    "dense_units": (1, 4096),
+    "kernel_size": (1, 11),
+    "label_smoothing": (0.0, 0.5),
+    "shift": (0.0, 0.5),
+    "zoom": (0.0, 0.5),
+    "shear": (0.0, 45.0),
+    "rotation": (0.0, 180.0),
+}
+"""What is possible at all, both ends included. A space searches a part of it; a YAML may widen that part up to here."""
+
+MIN_BATCH_FOR_BATCHNORM: Final = 4
+
+
+class ConfigurationError(ValueError):
+    """A field's value is outside what it may be, or two fields contradict each other."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Configuration:
+    """One choice of every hyperparameter. Frozen and hashable; checked where it is made.
+
+    Raises:
+        ConfigurationError: a value is out of bounds, unknown, of the wrong type, or two values contradict.
+    """
+
+    depth: int  # weight layers before the output layer
+    dense_ratio: float  # share of them that is dense
+    initializer: str  # of every kernel
+    dropout: float  # share of units dropped after each dense layer; before the output layer if there is none
+    class_weighting: str  # weights of the loss, on the distribution left after oversampling
+    oversampling: str  # how far rare classes are drawn more often, anew in each epoch
+    batch_size: int  # images
+    learning_rate: float  # peak, per step
+    optimizer: str = "adam"
+    weight_decay: float = 0.0  # decoupled, per step and unit of learning rate; not with adam
+    width: int = 16  # filters of the first convolution; doubled after each pooling, up to 8 times as many
+    dense_units: int = 64
+    normalization: str = "none"  # after each weight layer, before the activation
+    head: str = "flatten"  # from the last feature map to a vector
+    activation: str = "relu"
+    kernel_size: int = 3  # pixels
+    input_scaling: str = "unit"  # of 0..255: to 0..1, to -1..1, or by the training images' mean and deviation
+    label_smoothing: float = 0.0
+    horizontal_flip: bool = False
+    vertical_flip: bool = False
+    shift: float = 0.0  # up to this share of the side, each axis
+    zoom: float = 0.0  # scale between 1 - zoom and 1 + zoom
+    shear: float = 0.0  # up to this many degrees
+    rotation: float = 0.0  # up to this many degrees
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            object.__setattr__(self, field.name, _checked(field.name, str(field.type), getattr(self, field.name)))
+        if self.normalization == "batch" and self.batch_size < MIN_BATCH_FOR_BATCHNORM:
+            raise ConfigurationError(
+                f"normalization 'batch' needs batch_size >= {MIN_BATCH_FOR_BATCHNORM}, got {self.batch_size}."
+            )
+        if self.head == "flatten" and self.n_dense == 0:
+            raise ConfigurationError("a pure ConvNet (no dense layers) needs head 'average' or 'max', got 'flatten'.")
+
+    @property
+    def n_dense(self) -> int:
+        """Dense layers before the output layer: round(depth x ratio), half to even."""
+        return round(self.depth * self.dense_ratio)
+
+    @property
+    def n_conv(self) -> int:
+        """Convolutions: what depth leaves after the dense layers."""
+        return self.depth - self.n_dense
+
+    def as_dict(self) -> dict[str, Value]:
+        """Every field as sampled, in the order of the class."""
+        return asdict(self)
+
+    def canonical(self) -> dict[str, Value]:
+        """What decides network and training: numbers of layers in place of depth and ratio, inactive fields dropped."""
+        values = self.as_dict()
+        del values["depth"], values["dense_ratio"]
+        if self.n_conv == 0:
+            for name in ("width", "kernel_size", "head"):
+                del values[name]
+        if self.n_dense == 0:
+            del values["dense_units"]
+        if self.optimizer == "adam":
+            del values["weight_decay"]
+        return {"n_conv": self.n_conv, "n_dense": self.n_dense, **values}
+
+    @property
+    def hash(self) -> str:
+        """Twelve hexadecimal digits of the canonical form."""
+        text = json.dumps(self.canonical(), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _checked(name: str, kind: str, value: Any) -> Value:
+    if name in CHOICES:
+        if value not in CHOICES[name]:
+            raise ConfigurationError(f"{name} is one of {', '.join(CHOICES[name])}; got {value!r}.")
+        return str(value)
+    if kind == "bool":
+        if not isinstance(value, bool):
+            raise ConfigurationError(f"{name} is true or false; got {value!r}.")
+        return value
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ConfigurationError(f"{name} is a number; got {value!r}.")
+    if kind == "int" and value != int(value):
+        raise ConfigurationError(f"{name} is a whole number; got {value!r}.")
+    low, high = BOUNDS[name]
+    if not low <= value <= high:
+        raise ConfigurationError(f"{name} lies between {low:g} and {high:g}; got {value!r}.")
+    return int(value) if kind == "int" else float(value)
