@@ -1,4 +1,4 @@
-"""What is recorded: fits, their checks and curves, trials, the data's description. Plain values, no behaviour to speak of.
+"""What is recorded: fits, their checks, trials, the data's description. Plain values without behaviour.
 
 Every result of a study derives from these records; they are what the ledger keeps and what reports read.
 """

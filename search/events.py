@@ -1,0 +1,57 @@
+"""What a run tells while it goes on. The live display listens; so can a test."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from search.records import Check, DataSummary, Fit, Trial
+from search.settings import Plan
+from spaces.config import Configuration
+
+
+class Listener(Protocol):
+    """Told of everything a person would like to see. Called from several threads; must return at once and not raise."""
+
+    def stage(self, text: str) -> None:
+        """A new part of the run begins: "Scanning ./images", "Training the recommendation on all images"."""
+
+    def progress(self, what: str, done: int, total: int) -> None:
+        """`done` of `total` pieces of a part with known length (hashing, decoding) are finished."""
+
+    def data(self, summary: DataSummary) -> None:
+        """The images are read."""
+
+    def planned(self, plan: Plan, trials: int | None, seconds: float | None, trials_done: int) -> None:
+        """The budget is known: at most `trials` trials in all, `seconds` left; `trials_done` stand in the ledger."""
+
+    def trial_started(self, number: int, configuration: Configuration, folds: int) -> None:
+        """A trial begins (or goes on after an interruption)."""
+
+    def check(self, number: int, fold: int, check: Check, epochs: int) -> None:
+        """The fit of trial `number` on fold `fold` (from 0) has reached `check.epoch` of `epochs`."""
+
+    def fit_finished(self, fit: Fit) -> None:
+        """A fit is recorded."""
+
+    def trial_finished(self, trial: Trial, pooled: float | None, best: float | None) -> None:
+        """A trial is recorded, with its pooled score if all folds were judged; `best` is the study's best so far."""
+
+
+class Silent:
+    """The listener that keeps quiet."""
+
+    def stage(self, text: str) -> None: ...  # noqa: D102
+
+    def progress(self, what: str, done: int, total: int) -> None: ...  # noqa: D102
+
+    def data(self, summary: DataSummary) -> None: ...  # noqa: D102
+
+    def planned(self, plan: Plan, trials: int | None, seconds: float | None, trials_done: int) -> None: ...  # noqa: D102
+
+    def trial_started(self, number: int, configuration: Configuration, folds: int) -> None: ...  # noqa: D102
+
+    def check(self, number: int, fold: int, check: Check, epochs: int) -> None: ...  # noqa: D102
+
+    def fit_finished(self, fit: Fit) -> None: ...  # noqa: D102
+
+    def trial_finished(self, trial: Trial, pooled: float | None, best: float | None) -> None: ...  # noqa: D102
