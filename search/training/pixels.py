@@ -1,0 +1,92 @@
+"""From stored pixels to what a network sees: scaling and augmentation, inside the graph."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Final
+
+import tensorflow as tf
+
+from spaces.config import Configuration
+
+_MIN_DEVIATION: Final = 1.0  # of pixel values: a constant channel is centred, not blown up
+
+
+def statistics(pixels: Any, rows: Any) -> tuple[Any, Any]:
+    """Mean and deviation of each channel over the images `rows`, each `(channels,)` float32, in pixel values."""
+    images = tf.cast(tf.gather(pixels, rows[:2000]), tf.float32)
+    mean, variance = tf.nn.moments(images, axes=[0, 1, 2])
+    return mean, tf.maximum(tf.sqrt(variance), _MIN_DEVIATION)
+
+
+def scaling(configuration: Configuration, mean: Any, deviation: Any) -> tuple[Any, Any]:
+    """Offset and factor, each broadcastable to `(channels,)`: scaled = (pixels - offset) x factor."""
+    match configuration.input_scaling:
+        case "unit":
+            return tf.zeros_like(mean), tf.ones_like(mean) / 255.0
+        case "symmetric":
+            return tf.ones_like(mean) * 127.5, tf.ones_like(mean) / 127.5
+        case _:
+            return mean, 1.0 / deviation
+
+
+def augments(configuration: Configuration) -> bool:
+    """Whether the configuration changes training images at all."""
+    return _flips(configuration) or _warps(configuration)
+
+
+def augment(images: Any, configuration: Configuration, seed: Any) -> Any:
+    """Randomly flipped, shifted, zoomed, sheared and turned images, each with its own draw.
+
+    Outside the image its edge is mirrored.
+
+    Args:
+        images: (batch, side, side, channels) float32.
+        configuration: how much of each.
+        seed: (2,) int32; the same seed gives the same images.
+    """
+    if not augments(configuration):
+        return images
+    batch = tf.shape(images)[0]
+    side = float(images.shape[1])
+    draws = tf.random.stateless_uniform((7, batch), seed, -1.0, 1.0)
+    if not _warps(configuration):
+        return _flipped(images, configuration, draws)
+    angle = draws[0] * math.radians(configuration.rotation)
+    shear = tf.tan(draws[1] * math.radians(configuration.shear))
+    scale_x, scale_y = 1.0 + draws[2] * configuration.zoom, 1.0 + draws[2] * configuration.zoom
+    if configuration.horizontal_flip:
+        scale_x *= tf.where(draws[3] < 0, -1.0, 1.0)
+    if configuration.vertical_flip:
+        scale_y *= tf.where(draws[4] < 0, -1.0, 1.0)
+    shift_x, shift_y = draws[5] * configuration.shift * side, draws[6] * configuration.shift * side
+    # Output pixel -> input pixel about the centre c: rotate, shear, scale, then shift.
+    a0, a1 = tf.cos(angle) * scale_x, (-tf.sin(angle) + shear * tf.cos(angle)) * scale_x
+    b0, b1 = tf.sin(angle) * scale_y, (tf.cos(angle) + shear * tf.sin(angle)) * scale_y
+    c = (side - 1.0) / 2.0
+    a2, b2 = c - a0 * c - a1 * c + shift_x, c - b0 * c - b1 * c + shift_y
+    none = tf.zeros_like(a0)
+    return tf.raw_ops.ImageProjectiveTransformV3(
+        images=images,
+        transforms=tf.stack([a0, a1, a2, b0, b1, b2, none, none], axis=1),
+        output_shape=tf.shape(images)[1:3],
+        interpolation="BILINEAR",
+        fill_mode="REFLECT",
+        fill_value=0.0,
+    )
+
+
+def _flips(configuration: Configuration) -> bool:
+    return configuration.horizontal_flip or configuration.vertical_flip
+
+
+def _warps(configuration: Configuration) -> bool:
+    return max(configuration.shift, configuration.zoom, configuration.shear, configuration.rotation) > 0
+
+
+def _flipped(images: Any, configuration: Configuration, draws: Any) -> Any:
+    if configuration.horizontal_flip:
+        images = tf.where(draws[3][:, None, None, None] < 0, images[:, :, ::-1], images)
+    if configuration.vertical_flip:
+        images = tf.where(draws[4][:, None, None, None] < 0, images[:, ::-1], images)
+    return images

@@ -1,0 +1,96 @@
+"""Which images an epoch shows, and what class weights are left to set right. Pure NumPy.
+
+Oversampling and weighting never correct twice: weights are computed on the class shares that remain after
+oversampling, and the effective prior is the product of both.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from search.records import IntArray
+
+_EFFECTIVE_BETA: Final = 0.999  # Cui et al., CVPR 2019, "Class-balanced loss": (1 - beta**n) / (1 - beta)
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """Class shares and weights of a training fold.
+
+    Attributes:
+        drawn: (K,) float64, share of each class among the images that an epoch shows; sums to 1.
+        weights: (K,) float64, factor of the loss by class; their mean over the drawn images is 1.
+        prior: (K,) float64, effective prior: what a constant predictor learns to say; sums to 1.
+    """
+
+    drawn: npt.NDArray[np.float64]
+    weights: npt.NDArray[np.float64]
+    prior: npt.NDArray[np.float64]
+
+    @property
+    def entropy(self) -> float:
+        """H of the effective prior, nats."""
+        return cross_entropy(self.prior, self.prior)
+
+
+def balance(counts: npt.ArrayLike, oversampling: str, class_weighting: str) -> Balance:
+    """What oversampling and weighting make of class counts `(K,)`, each at least 1."""
+    n = np.asarray(counts, dtype=np.float64)
+    drawn = {"none": n, "sqrt": np.sqrt(n), "balanced": np.ones_like(n)}[oversampling]
+    drawn = drawn / drawn.sum()
+    seen = drawn * n.sum()  # images of each class that an epoch shows
+    weights = {
+        "none": np.ones_like(n),
+        "sqrt": 1 / np.sqrt(seen),
+        "balanced": 1 / seen,
+        "effective_number": (1 - _EFFECTIVE_BETA) / (1 - _EFFECTIVE_BETA**seen),
+    }[class_weighting]
+    weights = weights / (drawn * weights).sum()
+    return Balance(drawn, weights, drawn * weights)
+
+
+def cross_entropy(shares: npt.NDArray[np.float64], prior: npt.NDArray[np.float64]) -> float:
+    """Loss in nats of the constant predictor `prior` on labels with class shares `shares`, both `(K,)`."""
+    here = shares > 0
+    return float(-(shares[here] * np.log(prior[here])).sum())
+
+
+def epoch_rows(
+    rows: IntArray, labels: IntArray, drawn: npt.NDArray[np.float64], batch: int, generator: np.random.Generator
+) -> npt.NDArray[np.int32]:
+    """Rows of the images of one epoch as full batches `(len(rows) // batch, batch)`.
+
+    As many images as the fold has, less the remainder. Each class gets its share `drawn`; its images are used
+    equally often but for one, and those used once more are chosen anew by each call.
+
+    Args:
+        rows: (n,) the training fold's rows.
+        labels: (n,) their classes.
+        drawn: (K,) share of each class.
+        batch: images a batch, at most n.
+        generator: the epoch's own source of chance.
+    """
+    n = len(rows)
+    steps = n // batch
+    parts = [
+        _draw(rows[labels == k], count, generator) for k, count in enumerate(_apportion(drawn * n, n, generator)) if count
+    ]
+    return generator.permutation(np.concatenate(parts))[: steps * batch].reshape(steps, batch).astype(np.int32)
+
+
+def _apportion(quotas: npt.NDArray[np.float64], total: int, generator: np.random.Generator) -> IntArray:
+    counts = np.floor(quotas + 1e-9).astype(np.int64)
+    left = total - int(counts.sum())
+    if left:
+        remainder = np.clip(quotas - counts, 1e-12, None)
+        counts[generator.choice(len(quotas), left, replace=False, p=remainder / remainder.sum())] += 1
+    return counts
+
+
+def _draw(rows: IntArray, count: int, generator: np.random.Generator) -> IntArray:
+    whole, rest = divmod(count, len(rows))
+    return np.concatenate([np.tile(rows, whole), generator.choice(rows, rest, replace=False)])

@@ -1,0 +1,76 @@
+"""The learning rate over a fit: warm up, hold, cool down to zero. Pure NumPy.
+
+The fit is judged at its last epoch, so the rate must have come down by then. When the training loss has nothing
+left to give, the cool-down begins early and the fit is shorter.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+_WARM_UP: Final = 0.05  # share of the updates
+_HOLD_UNTIL: Final = 0.6  # share of the updates at which the planned cool-down begins
+_EARLY_COOL_DOWN: Final = 0.2  # share of the planned epochs that an early cool-down takes
+_NOTHING_LEFT: Final = 0.98  # training skill above which the loss has nothing left to give
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """Rates of a fit as a share of the peak rate.
+
+    Attributes:
+        epochs: planned, at least 1.
+        updates_per_epoch: optimizer steps, at least 1.
+        cool_from: epoch (finished ones) after which the rate falls, None for the plan's own.
+        last: epoch after which the rate is zero and the fit ends.
+    """
+
+    epochs: int
+    updates_per_epoch: int
+    last: int
+    cool_from: int | None = None
+
+    @classmethod
+    def planned(cls, epochs: int, updates_per_epoch: int) -> Schedule:
+        """The schedule of a fit that nothing shortens."""
+        return cls(epochs, updates_per_epoch, last=epochs)
+
+    def cooled(self, epoch: int) -> Schedule:
+        """The schedule that cools down from now on, `epoch` epochs being finished; never longer than the plan."""
+        if self.cool_from is not None or epoch >= _HOLD_UNTIL * self.epochs:
+            return self
+        last = min(self.last, epoch + max(1, math.ceil(_EARLY_COOL_DOWN * self.epochs)))
+        return Schedule(self.epochs, self.updates_per_epoch, last=last, cool_from=epoch)
+
+    def rates(self, epoch: int) -> npt.NDArray[np.float32]:
+        """Shares of the peak rate for each update of the epoch after `epoch` finished ones, `(updates_per_epoch,)`."""
+        step = epoch * self.updates_per_epoch + np.arange(self.updates_per_epoch)
+        warm = max(1.0, _WARM_UP * self.epochs * self.updates_per_epoch)
+        cool = (self.cool_from if self.cool_from is not None else _HOLD_UNTIL * self.epochs) * self.updates_per_epoch
+        end = self.last * self.updates_per_epoch
+        up = (step + 1) / warm
+        down = (end - step) / max(1.0, end - cool)
+        return np.clip(np.minimum(up, down), 0.0, 1.0).astype(np.float32)
+
+
+def nothing_left(train_skills: list[float]) -> bool:
+    """Whether the last two checks' training skill says that the loss can hardly fall further."""
+    return len(train_skills) >= 2 and min(train_skills[-2:]) >= _NOTHING_LEFT
+
+
+def check_epochs(epochs: int, most: int = 30) -> int:
+    """Epochs from one check to the next, so that a fit has at most `most` of them."""
+    return max(1, math.ceil(epochs / most))
+
+
+def batchnorm_momentum(updates: int) -> float:
+    """Momentum that leaves 1 % of the initial statistics after a tenth of a fit's updates, within 0.5 to 0.99.
+
+    Keras' own 0.99 leaves most of them there on a small set, and evaluation then looks like a collapse.
+    """
+    return float(np.clip(0.01 ** (1 / max(1e-9, 0.1 * updates)), 0.5, 0.99))
