@@ -43,7 +43,9 @@ class Engine:
         updates: optimizer steps of a whole fit (for BatchNorm's momentum).
     """
 
-    def __init__(self, configuration: Configuration, protocol: Protocol, images: Any, labels: Any, updates: int) -> None:
+    def __init__(
+        self, configuration: Configuration, protocol: Protocol, images: Any, labels: Any, updates: int
+    ) -> None:
         self.configuration = configuration
         self.protocol = protocol
         self.network = network.build_network(
@@ -213,7 +215,9 @@ class Engine:
         sums = [tf.zeros_like(variable.value) for variable in moving]
         loss = tf.constant(0.0)
         for i in tf.range(tf.shape(rows)[0]):
-            for variable in moving:  # with zeros in place, one update leaves (1 - momentum) x the batch's own statistics
+            for (
+                variable
+            ) in moving:  # with zeros in place, one update leaves (1 - momentum) x the batch's own statistics
                 variable.assign(tf.zeros_like(variable.value))
             x = self._scaled(self._images, rows[i])
             for layer in self._layers:

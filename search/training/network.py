@@ -45,7 +45,11 @@ def build_network(
     for _ in range(configuration.n_conv):
         layers.append(
             keras.layers.Conv2D(
-                filters, configuration.kernel_size, padding="same", kernel_initializer=configuration.initializer, dtype=dtype
+                filters,
+                configuration.kernel_size,
+                padding="same",
+                kernel_initializer=configuration.initializer,
+                dtype=dtype,
             )
         )
         layers += _activated(configuration, filters, updates, dtype)
@@ -55,7 +59,9 @@ def build_network(
             filters = min(2 * filters, _MOST_WIDENING * configuration.width)
     layers.append(_head(configuration, dtype))
     for _ in range(configuration.n_dense):
-        layers.append(keras.layers.Dense(configuration.dense_units, kernel_initializer=configuration.initializer, dtype=dtype))
+        layers.append(
+            keras.layers.Dense(configuration.dense_units, kernel_initializer=configuration.initializer, dtype=dtype)
+        )
         layers += _activated(configuration, configuration.dense_units, updates, dtype)
         layers.append(keras.layers.Dropout(configuration.dropout, dtype=dtype))
     if configuration.n_dense == 0:

@@ -77,7 +77,9 @@ def epoch_rows(
     n = len(rows)
     steps = n // batch
     parts = [
-        _draw(rows[labels == k], count, generator) for k, count in enumerate(_apportion(drawn * n, n, generator)) if count
+        _draw(rows[labels == k], count, generator)
+        for k, count in enumerate(_apportion(drawn * n, n, generator))
+        if count
     ]
     return generator.permutation(np.concatenate(parts))[: steps * batch].reshape(steps, batch).astype(np.int32)
 

@@ -1,0 +1,255 @@
+"""One fit: epochs on a schedule, checks for the watch, a verdict at the last epoch.
+
+The engine does the arithmetic, the watch judges, the scorer scores: this module only says what happens when.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from search import seeds
+from search.records import Check, Collapse, FloatArray, IntArray, Verdict
+from search.training.engine import EpochSums
+from search.training.sampling import Balance, balance, cross_entropy, epoch_rows
+from search.training.schedule import Schedule, check_epochs, nothing_left
+from spaces.config import Configuration
+
+_PROBE_IMAGES = 32
+_PRICED_EPOCHS = 2  # after which a fit's time is foreseen
+
+
+class Trainer(Protocol):
+    """What a fit needs of a network; `Engine` is the real one."""
+
+    configuration: Configuration
+
+    @property
+    def batchnorm_momentum(self) -> float:
+        """0 without batch normalization."""
+
+    def begin(
+        self, seed: int, rows: IntArray, class_weights: npt.NDArray[np.float64], prior: npt.NDArray[np.float64]
+    ) -> None:
+        """Start anew."""
+
+    def train_epoch(self, rows: npt.NDArray[np.int32], rates: FloatArray, seed: int) -> EpochSums:
+        """One epoch of batches `(steps, batch)`."""
+
+    def logits(self, rows: IntArray) -> FloatArray:
+        """`(len(rows), K)`."""
+
+    def dead_share(self, rows: IntArray) -> float:
+        """Of the worst hidden layer."""
+
+    def reestimate_batchnorm(self, rows: npt.NDArray[np.int32]) -> float:
+        """Returns the loss with batch statistics, NaN without batch normalization."""
+
+
+class Watch(Protocol):
+    """Says when a fit has collapsed; `search.collapse.watch.Watch` is the real one."""
+
+    passed: Collapse | None  # the stop that an audit let pass
+
+    def on_check(self, check: Check) -> Collapse | None:
+        """None: go on. A second call for the same epoch replaces the first."""
+
+    def final(self, check: Check, probabilities: FloatArray) -> Collapse | None:
+        """The verdict on a fit that ran to its end."""
+
+
+class Scorer(Protocol):
+    """The study's metric."""
+
+    def score(self, labels: IntArray, probabilities: FloatArray) -> float:
+        """The metric's value."""
+
+    def auc(self, labels: IntArray, probabilities: FloatArray) -> float:
+        """Mean one-vs-rest area under the curve."""
+
+
+class Interrupted(Exception):
+    """The fit was told to end; nothing of it counts."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Task:
+    """What to train on and for how long. Rows index all images; `val` may be empty."""
+
+    labels: IntArray  # (n,) of all images
+    classes: int
+    train: IntArray
+    val: IntArray
+    seed: int
+    epochs: int
+    limit_seconds: float | None = None  # a fit that will take longer is stopped as too slow
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outcome:
+    """How a fit ended and what it measured."""
+
+    verdict: Verdict
+    reason: str | None = None
+    evidence: Mapping[str, float] = field(default_factory=dict)
+    epochs: int
+    seconds: float
+    score: float | None = None
+    loss: float | None = None
+    skill: float | None = None
+    audit: Collapse | None = None
+    checks: tuple[Check, ...] = ()
+    probabilities: FloatArray = field(default_factory=lambda: np.zeros((0, 0), np.float32))  # of `val`
+
+
+def run_fit(
+    trainer: Trainer, task: Task, watch: Watch, scorer: Scorer, on_check: Callable[[Check], None] = lambda check: None
+) -> Outcome:
+    """Train one configuration on one split with one seed.
+
+    `on_check` is called after each check and may raise `Interrupted`; so may the watch's caller through it.
+    """
+    return _Fit(trainer, task, watch, scorer, on_check).run()
+
+
+class _Fit:
+    def __init__(
+        self, trainer: Trainer, task: Task, watch: Watch, scorer: Scorer, on_check: Callable[[Check], None]
+    ) -> None:
+        configuration = trainer.configuration
+        self.trainer, self.task, self.watch, self.scorer, self.on_check = trainer, task, watch, scorer, on_check
+        self.batch = configuration.batch_size
+        self.steps = len(task.train) // self.batch
+        self.train_labels = task.labels[task.train]
+        counts = np.bincount(self.train_labels, minlength=task.classes)
+        self.balance: Balance = balance(counts, configuration.oversampling, configuration.class_weighting)
+        self.train_reference = cross_entropy(self.balance.drawn, self.balance.prior)
+        self.val_labels = task.labels[task.val]
+        shares = np.bincount(self.val_labels, minlength=task.classes) / max(1, len(task.val))
+        self.val_reference = cross_entropy(shares, self.balance.prior)
+        self.probe = _spread(task.train, _PROBE_IMAGES)
+        self.every = check_epochs(task.epochs)
+        self.schedule = Schedule.planned(task.epochs, self.steps)
+        self.checks: list[Check] = []
+        self.since: list[EpochSums] = []
+        self.last_rows = np.zeros((0, 0), np.int32)
+        self.probabilities = np.zeros((0, task.classes), np.float32)
+        self.started = time.monotonic()
+
+    def run(self) -> Outcome:
+        task, configuration = self.task, self.trainer.configuration
+        self.trainer.begin(task.seed, task.train, self.balance.weights, self.balance.prior)
+        epoch = 0
+        while epoch < self.schedule.last:
+            generator = seeds.generator(task.seed, "epoch", epoch)
+            self.last_rows = epoch_rows(task.train, self.train_labels, self.balance.drawn, self.batch, generator)
+            rates = self.schedule.rates(epoch) * np.float32(configuration.learning_rate)
+            self.since.append(self.trainer.train_epoch(self.last_rows, rates, seeds.child(task.seed, "augment", epoch)))
+            epoch += 1
+            if epoch == _PRICED_EPOCHS and self._too_slow(epoch):
+                return self._outcome(Verdict.STOPPED, epoch, reason="too-slow")
+            last = epoch == self.schedule.last
+            if epoch % self.every and not last and self.since[-1].finite:
+                continue
+            if (collapse := self._check(epoch, last=last)) is not None:
+                return self._outcome(Verdict.COLLAPSED, epoch, collapse.reason, collapse.evidence)
+            if nothing_left([check.train_skill for check in self.checks]):
+                self.schedule = self.schedule.cooled(epoch)
+        final = self.watch.final(self.checks[-1], self.probabilities)
+        if final is not None:
+            return self._outcome(Verdict.COLLAPSED, epoch, final.reason, final.evidence)
+        return self._outcome(Verdict.LEARNED, epoch)
+
+    def _check(self, epoch: int, *, last: bool) -> Collapse | None:
+        """Measure, let the watch judge; BatchNorm's statistics are re-estimated before any verdict."""
+        check = self._measure(epoch)
+        collapse = self.watch.on_check(check)
+        fair = check.finite and self.trainer.batchnorm_momentum > 0
+        if fair and (collapse is not None or last):
+            loss = self.trainer.reestimate_batchnorm(self.last_rows)
+            check = self._measure(epoch, steady_train_loss=loss)
+            collapse = self.watch.on_check(check)
+        self.checks.append(check)
+        self.since.clear()
+        self.on_check(check)
+        return collapse
+
+    def _measure(self, epoch: int, steady_train_loss: float | None = None) -> Check:
+        logits = self.trainer.logits(self.task.val) if len(self.task.val) else np.zeros((0, self.task.classes))
+        wide = logits.astype(np.float64)
+        train_loss = float(np.mean([sums.loss for sums in self.since]))
+        if steady_train_loss is not None:
+            train_loss = min(train_loss, steady_train_loss)
+        updates = epoch * self.steps
+        val = self._validate(wide)
+        return Check(
+            epoch=epoch,
+            updates=updates,
+            train_loss=train_loss,
+            train_skill=_skill(train_loss, self.train_reference),
+            dead_share=self.trainer.dead_share(self.probe),
+            first_gradient=max(sums.first_gradient for sums in self.since),
+            last_gradient=max(sums.last_gradient for sums in self.since),
+            update_ratio=float(np.mean([sums.update_ratio for sums in self.since])),
+            finite=all(sums.finite for sums in self.since) and bool(np.isfinite(wide).all()),
+            warmth=1.0 if steady_train_loss is not None else 1.0 - self.trainer.batchnorm_momentum**updates,
+            **val,
+        )
+
+    def _validate(self, logits: npt.NDArray[np.float64]) -> dict[str, Any]:
+        nothing = {
+            name: float("nan") for name in ("val_loss", "val_skill", "score", "auc", "top_share", "logit_spread")
+        }
+        if not len(logits) or not np.isfinite(logits).all():
+            self.probabilities = np.zeros((0, self.task.classes), np.float32)
+            return nothing
+        log_p = logits - logits.max(1, keepdims=True)
+        log_p -= np.log(np.exp(log_p).sum(1, keepdims=True))
+        self.probabilities = np.exp(log_p).astype(np.float32)
+        loss = float(-log_p[np.arange(len(log_p)), self.val_labels].mean())
+        said = np.bincount(logits.argmax(1), minlength=self.task.classes)
+        return {
+            "val_loss": loss,
+            "val_skill": _skill(loss, self.val_reference),
+            "score": self.scorer.score(self.val_labels, self.probabilities),
+            "auc": self.scorer.auc(self.val_labels, self.probabilities),
+            "top_share": float(said.max() / len(logits)),
+            "logit_spread": float(logits.std(0).max()),
+        }
+
+    def _too_slow(self, epoch: int) -> bool:
+        limit = self.task.limit_seconds
+        return limit is not None and (time.monotonic() - self.started) / epoch * self.task.epochs > limit
+
+    def _outcome(
+        self, verdict: Verdict, epoch: int, reason: str | None = None, evidence: Mapping[str, float] | None = None
+    ) -> Outcome:
+        last = self.checks[-1] if self.checks else None
+        measured = last is not None and len(self.probabilities) > 0
+        return Outcome(
+            verdict=verdict,
+            reason=reason,
+            evidence=dict(evidence or {}),
+            epochs=epoch,
+            seconds=time.monotonic() - self.started,
+            score=last.score if last is not None and measured else None,
+            loss=last.val_loss if last is not None and measured else None,
+            skill=last.val_skill if last is not None and measured else None,
+            audit=self.watch.passed,
+            checks=tuple(self.checks),
+            probabilities=self.probabilities,
+        )
+
+
+def _skill(loss: float, reference: float) -> float:
+    return 1.0 - loss / reference if reference > 0 else float("nan")
+
+
+def _spread(rows: IntArray, most: int) -> IntArray:
+    """At most `most` of the rows, evenly spaced: rows are ordered by class, so every class is among them."""
+    return rows[np.linspace(0, len(rows) - 1, min(most, len(rows))).astype(np.int64)]
