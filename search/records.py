@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -74,6 +74,19 @@ class Collapse:
     hard: bool  # structural evidence, which needs no second chance
     epoch: int
     evidence: Mapping[str, float]  # the numbers that decided
+
+
+REASONS: Final[Mapping[str, str]] = {
+    "non-finite": "The loss or a gradient exploded or became infinite or undefined.",
+    "dead-layer": "All units of a layer give zero for every image, so nothing behind it can tell images apart.",
+    "no-gradient": "No gradient reaches the first layer, so it does not learn.",
+    "constant-output": "The network gives the same answer for every image.",
+    "prior-predictor": "The network gives every image the most frequent class and is no better than knowing how "
+    "frequent the classes are.",
+    "too-slow": "A fit would have taken longer than the plan allows.",
+    "raced": "On the folds that were run the configuration was too far behind the best.",
+}
+"""What each short reason of a collapse or a stop means, in one sentence for people."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -103,7 +103,7 @@ class Configuration:
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            object.__setattr__(self, field.name, _checked(field.name, str(field.type), getattr(self, field.name)))
+            object.__setattr__(self, field.name, checked(field.name, getattr(self, field.name)))
         if self.normalization == "batch" and self.batch_size < MIN_BATCH_FOR_BATCHNORM:
             raise ConfigurationError(
                 f"normalization 'batch' needs batch_size >= {MIN_BATCH_FOR_BATCHNORM}, got {self.batch_size}."
@@ -145,9 +145,19 @@ class Configuration:
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def _checked(name: str, kind: str, value: Any) -> Value:
+FIELDS: Final[dict[str, str]] = {field.name: str(field.type) for field in fields(Configuration)}
+"""Every field and its type: "int", "float", "str" or "bool"."""
+
+
+def checked(name: str, value: Any) -> Value:
+    """The value as field `name` keeps it: whole numbers as int, others as float.
+
+    Raises:
+        ConfigurationError: the value is out of bounds, unknown or of the wrong type. The message begins with the name.
+    """
+    kind = FIELDS[name]
     if name in CHOICES:
-        if value not in CHOICES[name]:
+        if not isinstance(value, str) or value not in CHOICES[name]:
             raise ConfigurationError(f"{name} is one of {', '.join(CHOICES[name])}; got {value!r}.")
         return str(value)
     if kind == "bool":
@@ -156,9 +166,9 @@ def _checked(name: str, kind: str, value: Any) -> Value:
         return value
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ConfigurationError(f"{name} is a number; got {value!r}.")
-    if kind == "int" and value != int(value):
-        raise ConfigurationError(f"{name} is a whole number; got {value!r}.")
     low, high = BOUNDS[name]
     if not low <= value <= high:
         raise ConfigurationError(f"{name} lies between {low:g} and {high:g}; got {value!r}.")
-    return int(value) if kind == "int" else float(value)
+    if kind == "int" and value != int(value):
+        raise ConfigurationError(f"{name} is a whole number; got {value!r}.")
+    return int(value) if kind == "int" else float(value) + 0.0  # -0.0 is 0.0: equal values, equal hashes

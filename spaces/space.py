@@ -1,0 +1,388 @@
+"""What may be searched: one definition for each hyperparameter, and the conditions between them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, dataclass, fields
+from typing import Any, Final, Protocol
+
+from spaces.config import (
+    CHOICES,
+    FIELDS,
+    MIN_BATCH_FOR_BATCHNORM,
+    Configuration,
+    ConfigurationError,
+    Value,
+    checked,
+)
+
+MIN_UPDATES: Final = 60
+"""Optimizer steps that a fit needs at least: with fewer even a good network has hardly moved."""
+
+SAME_FIELD: Final = {"pooling": "head", "normalization_small_batch": "normalization"}
+"""Optuna names that stand for a field when only a part of its choices is open.
+
+Optuna refuses a name whose choices change from trial to trial.
+"""
+
+
+class SpaceError(ValueError):
+    """A space can't be: an impossible definition, or a configuration that lies outside of it. One line."""
+
+
+class Suggest(Protocol):
+    """What a space asks of a trial. `optuna.Trial` and `optuna.trial.FixedTrial` are such."""
+
+    def suggest_int(self, name: str, low: int, high: int, *, step: int = 1, log: bool = False) -> int:
+        """A whole number from low to high, both included."""
+
+    def suggest_float(
+        self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
+    ) -> float:
+        """A number from low to high, both included."""
+
+    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
+        """One of the choices."""
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """Numbers from low to high, both included; on a grid from `low` if there is a step."""
+
+    low: float
+    high: float
+    log: bool = False
+    step: float | None = None
+
+    def __contains__(self, value: object) -> bool:
+        if not isinstance(value, int | float) or not self.low <= value <= self.high:
+            return False
+        return self.step is None or _is_whole((value - self.low) / self.step)
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """One of these values."""
+
+    values: tuple[Value, ...]
+
+    def __contains__(self, value: object) -> bool:
+        return value in self.values
+
+
+@dataclass(frozen=True, slots=True)
+class Fixed:
+    """Not searched."""
+
+    value: Value
+
+    def __contains__(self, value: object) -> bool:
+        return value == self.value
+
+
+Definition = Range | Choices | Fixed
+
+DEFAULTS: Final[dict[str, Value]] = {
+    field.name: field.default for field in fields(Configuration) if field.default is not MISSING
+}
+"""What an inactive field holds: the value without meaning for the network."""
+
+
+@dataclass(frozen=True, slots=True)
+class Space:
+    """A part of all configurations, and how to draw from it.
+
+    Definitions are brought to one form: choices in a fixed order, a single choice as `Fixed`; where batch normalization
+    is the only normalization, batch sizes too small for it are dropped. Spaces that search the same are equal but for
+    their name, and have equal hashes.
+
+    Raises:
+        SpaceError: a field is missing or unknown, or a definition is impossible. The message begins with the field.
+    """
+
+    name: str
+    definitions: Mapping[str, Definition]  # one for each field of Configuration
+
+    def __post_init__(self) -> None:
+        if wrong := set(FIELDS) ^ set(self.definitions):
+            raise SpaceError(f"{', '.join(sorted(wrong))}: a space defines exactly the fields of a configuration.")
+        definitions = {name: _normal(name, self.definitions[name]) for name in FIELDS}
+        if definitions["normalization"] == Fixed("batch"):
+            definitions["batch_size"] = _at_least(MIN_BATCH_FOR_BATCHNORM, definitions["batch_size"])
+        object.__setattr__(self, "definitions", definitions)
+
+    def sample(self, trial: Suggest) -> Configuration:
+        """Draw a configuration; a parameter is only suggested where it means something.
+
+        Inactive fields hold the default of `Configuration`. A pure ConvNet has no use for 'flatten': it pools by one of
+        the other heads of the space, by 'average' if there is none.
+        """
+        chosen = {name: self._suggest(trial, name) for name in _ALWAYS}
+        n_dense = round(chosen["depth"] * chosen["dense_ratio"])
+        n_conv = chosen["depth"] - n_dense
+        small = chosen["batch_size"] < MIN_BATCH_FOR_BATCHNORM
+        values = {**DEFAULTS, **chosen}
+        if chosen["optimizer"] != "adam":
+            values["weight_decay"] = self._suggest(trial, "weight_decay")
+        if n_dense:
+            values["dense_units"] = self._suggest(trial, "dense_units")
+        if n_conv:
+            values["width"] = self._suggest(trial, "width")
+            values["kernel_size"] = self._suggest(trial, "kernel_size")
+            if n_dense:
+                values["head"] = self._suggest(trial, "head")
+            else:
+                values["head"] = self._suggest_without(trial, "pooling", "flatten", "average")
+        if small:
+            values["normalization"] = self._suggest_without(trial, "normalization_small_batch", "batch", "none")
+        else:
+            values["normalization"] = self._suggest(trial, "normalization")
+        return Configuration(**values)
+
+    def parameters(self, configuration: Configuration) -> dict[str, Value]:
+        """Optuna's names and values that give this configuration, as `study.enqueue_trial` takes them.
+
+        Raises:
+            SpaceError: the configuration lies outside the space; the message begins with the field.
+        """
+        answers = _Answers(configuration)
+        drawn = self.sample(answers)
+        for name, value in drawn.canonical().items():
+            wanted = configuration.canonical().get(name)
+            if value != wanted:
+                raise SpaceError(f"{name}: the space holds {value!r} only; the configuration has {wanted!r}.")
+        return answers.given
+
+    def __contains__(self, configuration: object) -> bool:
+        if not isinstance(configuration, Configuration):
+            return False
+        try:
+            self.parameters(configuration)
+        except SpaceError:
+            return False
+        return True
+
+    def nearest(self, configuration: Configuration) -> Configuration | None:
+        """The configuration with the fields that the space fixes, and the closest batch size that it offers.
+
+        None if another field still lies outside.
+        """
+        try:
+            return self.sample(_Answers(configuration, bend=("batch_size",)))
+        except SpaceError:
+            return None
+
+    def bound_to(self, images: int, epochs: int) -> Space:
+        """The space with the batch sizes that suit `images` training images and `epochs` epochs.
+
+        Larger ones than the images, or such that leave fewer than `MIN_UPDATES` updates a fit (full batches only), are
+        dropped; the smallest stays if it is not larger than the images.
+
+        Raises:
+            SpaceError: the only batch size is one of those, or all are larger than the number of images.
+        """
+        most = images // math.ceil(MIN_UPDATES / epochs)  # images // batch >= m  <=>  batch <= images // m
+        batch = self.definitions["batch_size"]
+        low = _lowest(batch)
+        if low > images:
+            raise SpaceError(f"batch_size: {low:g} is more than the {images} training images. Allow at most {images}.")
+        if isinstance(batch, Fixed) and low > most:
+            raise SpaceError(
+                f"batch_size: {low:g} leaves {epochs * (images // int(low))} updates a fit ({images} training images, "
+                f"{epochs} epochs); at least {MIN_UPDATES} are needed. Allow {max(most, 1)}, or give more epochs."
+            )
+        bounded: Definition
+        match batch:
+            case Range():
+                step = batch.step or 1
+                steps = max(0, (min(batch.high, most) - low) // step)
+                bounded = Range(low, low + steps * step, batch.log, batch.step)
+            case Choices():
+                bounded = Choices(tuple(v for v in batch.values if v == low or float(v) <= most))
+            case Fixed():
+                bounded = batch
+        return self.changed({"batch_size": bounded})
+
+    def changed(self, definitions: Mapping[str, Definition], name: str | None = None) -> Space:
+        """The space with some definitions replaced."""
+        return Space(name or self.name, {**self.definitions, **definitions})
+
+    def as_dict(self) -> dict[str, dict[str, Any]]:
+        """Every field as a space file writes it."""
+        return {name: _as_dict(definition) for name, definition in self.definitions.items()}
+
+    @property
+    def hash(self) -> str:
+        """Twelve hexadecimal digits of what is searched; the name and the order of keys and choices don't count."""
+        return hashlib.sha256(json.dumps(self.as_dict(), sort_keys=True).encode()).hexdigest()[:12]
+
+    def _suggest(self, trial: Suggest, name: str) -> Any:
+        return _suggest(trial, name, name, self.definitions[name])
+
+    def _suggest_without(self, trial: Suggest, alias: str, excluded: str, otherwise: str) -> Any:
+        field = SAME_FIELD[alias]
+        definition = self.definitions[field]
+        values = definition.values if isinstance(definition, Choices) else (_lowest_or_only(definition),)
+        left = tuple(value for value in values if value != excluded) or (otherwise,)
+        return _suggest(trial, alias, field, Choices(left) if len(left) > 1 else Fixed(left[0]))
+
+
+_CONDITIONAL: Final = ("weight_decay", "dense_units", "width", "kernel_size", "head", "normalization")
+_ALWAYS: Final = tuple(name for name in FIELDS if name not in _CONDITIONAL)
+
+
+class _Answers:
+    """Answers as a given configuration would, and keeps what it answered. Fields in `bend` take the closest offer."""
+
+    def __init__(self, configuration: Configuration, bend: tuple[str, ...] = ()) -> None:
+        self.configuration = configuration
+        self.bend = bend
+        self.given: dict[str, Value] = {}
+
+    def suggest_int(self, name: str, low: int, high: int, *, step: int = 1, log: bool = False) -> int:
+        return int(self._answer(name, Range(low, high, log, step)))
+
+    def suggest_float(
+        self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
+    ) -> float:
+        return float(self._answer(name, Range(low, high, log, step)))
+
+    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
+        return self._answer(name, Choices(tuple(choices)))
+
+    def _answer(self, name: str, offer: Range | Choices) -> Any:
+        field = SAME_FIELD.get(name, name)
+        value: Any = getattr(self.configuration, field)
+        if value not in offer and field in self.bend:
+            value = _closest(value, offer)
+        if value not in offer:
+            raise SpaceError(f"{field}: {_text(offer)} can be searched; the configuration has {value!r}.")
+        self.given[name] = value
+        return value
+
+
+def _suggest(trial: Suggest, name: str, field: str, definition: Definition) -> Any:
+    match definition:
+        case Fixed():
+            return definition.value
+        case Choices():
+            return trial.suggest_categorical(name, definition.values)
+        case Range() if FIELDS[field] == "int":
+            low, high = int(definition.low), int(definition.high)
+            return trial.suggest_int(name, low, high, step=int(definition.step or 1), log=definition.log)
+        case Range():
+            return trial.suggest_float(name, definition.low, definition.high, step=definition.step, log=definition.log)
+
+
+def _normal(name: str, definition: Definition) -> Definition:
+    """The definition in its one form, checked."""
+    try:
+        match definition:
+            case Fixed():
+                return Fixed(checked(name, definition.value))
+            case Choices():
+                return _normal_choices(name, definition)
+            case Range():
+                return _normal_range(name, definition)
+    except ConfigurationError as error:
+        raise SpaceError(f"{name}: {error}") from None
+
+
+def _normal_choices(name: str, definition: Choices) -> Definition:
+    values = {checked(name, value) for value in definition.values}
+    if not values:
+        raise SpaceError(f"{name}: no choices. Give at least one.")
+    if name in CHOICES:
+        ordered: tuple[Value, ...] = tuple(value for value in CHOICES[name] if value in values)
+    else:
+        ordered = tuple(sorted(values, key=float))
+    return Choices(ordered) if len(ordered) > 1 else Fixed(ordered[0])
+
+
+def _normal_range(name: str, definition: Range) -> Definition:
+    if FIELDS[name] not in ("int", "float"):
+        raise SpaceError(f"{name}: has no low and high; give choices or a value.")
+    low, high = float(checked(name, definition.low)), float(checked(name, definition.high))
+    if low > high:
+        raise SpaceError(f"{name}: low {low:g} is above high {high:g}. Swap them.")
+    if definition.log and low <= 0:
+        raise SpaceError(f"{name}: log: true needs low > 0, got {low:g}. Raise low, or set log: false.")
+    step = definition.step
+    if step is not None and not _is_number(step):
+        raise SpaceError(f"{name}: step is a number above 0, got {step!r}.")
+    if step is not None and definition.log:
+        raise SpaceError(f"{name}: log: true and a step exclude each other. Leave one out.")
+    if step is not None and FIELDS[name] == "int" and not _is_whole(step):
+        raise SpaceError(f"{name}: step is a whole number, got {step:g}.")
+    if step is not None and not _is_whole((high - low) / step):
+        raise SpaceError(f"{name}: step {step:g} does not lead from low {low:g} to high {high:g}. Change one of them.")
+    if low == high:
+        return Fixed(checked(name, low))
+    if FIELDS[name] == "int":
+        return Range(int(low), int(high), definition.log, None if step in (None, 1) else int(step))
+    return Range(low, high, definition.log, None if step is None else float(step))
+
+
+def _at_least(least: int, definition: Definition) -> Definition:
+    """The batch sizes that batch normalization can work with."""
+    values: tuple[float, ...]
+    match definition:
+        case Range():
+            if definition.high >= least:
+                return _normal("batch_size", Range(max(least, definition.low), definition.high, definition.log))
+            values = (definition.high,)
+        case Choices():
+            values = tuple(float(value) for value in definition.values)
+        case Fixed():
+            values = (float(definition.value),)
+    if large := tuple(value for value in values if value >= least):
+        return _normal_choices("batch_size", Choices(large))
+    raise SpaceError(f"batch_size: normalization 'batch' alone needs {least} or more, got {max(values):g} at most.")
+
+
+def _as_dict(definition: Definition) -> dict[str, Any]:
+    match definition:
+        case Fixed():
+            return {"value": definition.value}
+        case Choices():
+            return {"choices": list(definition.values)}
+        case Range():
+            step = {} if definition.step is None else {"step": definition.step}
+            return {"low": definition.low, "high": definition.high, "log": definition.log, **step}
+
+
+def _lowest_or_only(definition: Definition) -> Value:
+    match definition:
+        case Fixed():
+            return definition.value
+        case Choices():
+            return definition.values[0]
+        case Range():
+            return definition.low
+
+
+def _lowest(definition: Definition) -> float:
+    return float(_lowest_or_only(definition))
+
+
+def _closest(value: float, offer: Range | Choices) -> Value:
+    if isinstance(offer, Range):
+        return int(min(max(value, offer.low), offer.high))
+    return min(offer.values, key=lambda choice: abs(math.log(float(choice) / value)))
+
+
+def _text(offer: Range | Choices) -> str:
+    if isinstance(offer, Choices):
+        return ", ".join(str(value) for value in offer.values)
+    return f"{offer.low:g} to {offer.high:g}" + ("" if offer.step in (None, 1) else f" in steps of {offer.step:g}")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value > 0
+
+
+def _is_whole(value: float) -> bool:
+    return abs(value - round(value)) < 1e-8  # Optuna's own tolerance for a step
