@@ -1,0 +1,234 @@
+"""Decoded images on the disk, so that a second run on the same contents decodes nothing.
+
+An entry is `<key>.npy` with the pixels and `<key>.json` with what could not be read. The key is made of contents,
+labels, size, channels and recipe, never of names: a renamed folder finds its entry. Files are written under a name
+of their own and then renamed, the JSON last, so that two processes that build the same entry only repeat work.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, Final
+
+import numpy as np
+
+from search.data.decode import RECIPE, Pixels, Probe, UnreadableImage, decode, probe
+from search.data.passes import OnProgress, each
+from search.data.scan import ImageFolder
+from search.data.sizes import LADDER
+from search.errors import DataError
+
+_log = logging.getLogger(__name__)
+
+MEMORY_SHARE: Final = 0.5
+"""Of the machine's memory that the pixels may take: the workers need the rest."""
+
+SPARE_DISK: Final = 100_000_000
+"""Bytes that stay free."""
+
+STALE_SECONDS: Final = 86_400
+"""Age at which a half-written file is taken for the remains of a killed process."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Decoded:
+    """The pixels of an image folder's readable files, in its row order."""
+
+    path: Path  # .npy, (readable files, size, size, channels) uint8
+    unreadable: Mapping[int, str]  # row of the image folder -> reason
+
+
+def cache_folder() -> Path:
+    """`$STEADYNET_CACHE`, else `$XDG_CACHE_HOME/steadynet`, else `~/.cache/steadynet`."""
+    if own := os.environ.get("STEADYNET_CACHE"):
+        return Path(own).expanduser()
+    if shared := os.environ.get("XDG_CACHE_HOME"):
+        return Path(shared) / "steadynet"
+    return Path.home() / ".cache" / "steadynet"
+
+
+def decoded(
+    images: ImageFolder, *, size: int, channels: int, on_progress: OnProgress, memory: int | None = None
+) -> Decoded:
+    """Pixels of all readable images, from the cache or decoded now. A damaged entry is built again.
+
+    `memory` is the machine's, in bytes; None asks the machine.
+
+    Raises:
+        DataError: the pixels don't fit into the memory or on the disk, or the cache folder can't be written.
+    """
+    key = _hash([RECIPE, size, channels, images.labels.tolist(), images.digests])
+    pixels, facts = _entry(f"{key}.npy"), _entry(f"{key}.json")
+    shape = (len(images.files), size, size, channels)
+    _check_room(shape, memory or _machine_memory(), MEMORY_SHARE, "of this machine's memory")
+    known = _read(facts, lambda value: _checked(value, pixels, shape))
+    if known is None:
+        _check_room(shape, shutil.disk_usage(pixels.parent).free - SPARE_DISK, 1.0, f"free in {pixels.parent}")
+        unreadable = _build(images, pixels, shape, on_progress)
+        known = {"unreadable": unreadable, "bytes": _digest(pixels)}
+        _write_json(facts, known)
+    return Decoded(path=pixels, unreadable={int(row): reason for row, reason in known["unreadable"].items()})
+
+
+def probes(images: ImageFolder, *, on_progress: OnProgress) -> tuple[Probe | None, ...]:
+    """Original size and greyness of every image, None for unreadable ones; from the cache or measured now."""
+    path = _entry(f"{_hash([RECIPE, images.digests])}.probes.json")
+    known: tuple[Probe | None, ...] | None
+    known = _read(path, lambda value: tuple(entry and Probe(**entry) for entry in value))
+    if known is not None and len(known) == len(images.files):
+        return known
+    paths = [images.path / file for file in images.files]
+    found = tuple(each(_probe_or_none, paths, "measuring", on_progress))
+    _write_json(path, [entry and asdict(entry) for entry in found])
+    return found
+
+
+def _probe_or_none(path: Path) -> Probe | None:
+    try:
+        return probe(path)
+    except UnreadableImage:
+        return None
+
+
+def _build(
+    images: ImageFolder, target: Path, shape: tuple[int, int, int, int], on_progress: OnProgress
+) -> dict[int, str]:
+    """Decode all images into `target`, one after another; reasons of those that have none by row.
+
+    Written as a stream rather than through a memory map: on a full disk that ends in an error, not in a signal.
+    """
+
+    def row(path: Path) -> Pixels | str:
+        try:
+            return decode(path, size=shape[1], channels=shape[3])
+        except UnreadableImage as error:
+            return str(error)
+
+    unreadable = {}
+    with _replacing(target) as file:
+        _write_header(file, shape)
+        paths = [images.path / name for name in images.files]
+        for number, result in enumerate(each(row, paths, "decoding", on_progress)):
+            if isinstance(result, str):
+                unreadable[number] = result
+            else:
+                file.write(result.tobytes())
+        file.seek(0)
+        _write_header(file, (shape[0] - len(unreadable), *shape[1:]))
+    return unreadable
+
+
+def _write_header(file: BinaryIO, shape: tuple[int, ...]) -> None:
+    """NumPy pads headers so that the first axis can change without moving the data."""
+    header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(file, header)
+
+
+def _checked(known: Any, pixels: Path, shape: tuple[int, ...]) -> dict[str, Any]:
+    """The facts of an entry, if its pixels are the ones that were written."""
+    rows = shape[0] - len(known["unreadable"])
+    if np.load(pixels, mmap_mode="r").shape != (rows, *shape[1:]) if rows else not pixels.exists():
+        raise ValueError("its shape is wrong")
+    if _digest(pixels) != known["bytes"]:
+        raise ValueError("its bytes have changed")
+    return dict(known)
+
+
+def _check_room(shape: tuple[int, int, int, int], available: int, share: float, of_what: str) -> None:
+    count, side, _, channels = shape
+    needed, room = count * side * side * channels, max(0, int(available * share))
+    if needed <= room:
+        return
+    fitting = max((step for step in LADDER if step < side and count * step * step * channels <= room), default=None)
+    advice = (
+        f"--image-size {fitting} or smaller" if fitting else f"fewer images: not even --image-size {LADDER[0]} fits"
+    )
+    raise DataError(
+        f"{count} images of {side} x {side} pixels in {channels} channel(s) take {_mega(needed)}, "
+        f"but they may take {_mega(room)} {of_what}. Use {advice}."
+    )
+
+
+def _mega(size: int) -> str:
+    return f"{size / 1e6:,.1f} MB"
+
+
+def _machine_memory() -> int:
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def _entry(name: str) -> Path:
+    folder = cache_folder()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unwritable(folder, error) from error
+    return folder / name
+
+
+def _unwritable(folder: Path, error: OSError) -> DataError:
+    return DataError(
+        f"the image cache {folder} can't be written ({error.strerror}). "
+        "Make room or set STEADYNET_CACHE to a folder that can be written."
+    )
+
+
+def _hash(value: Any) -> str:
+    return hashlib.blake2b(json.dumps(value).encode(), digest_size=16).hexdigest()
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+
+
+def _read(path: Path, parse: Callable[[Any], Any]) -> Any:
+    """A parsed JSON file of ours; None if there is none, or if it or what belongs to it is damaged."""
+    try:
+        return parse(json.loads(path.read_text()))
+    except FileNotFoundError:
+        return None
+    except Exception as error:  # a damaged file can break the parser anywhere
+        _log.info("The cache entry %s is damaged (%s) and is built again.", path.name, error)
+        return None
+
+
+def _write_json(path: Path, value: Any) -> None:
+    with _replacing(path) as file:
+        file.write(json.dumps(value).encode())
+
+
+@contextmanager
+def _replacing(target: Path) -> Iterator[BinaryIO]:
+    """A new file that takes the place of `target` at once when all is written, and vanishes if something fails."""
+    _sweep(target.parent)
+    try:
+        with tempfile.NamedTemporaryFile(dir=target.parent, prefix=target.stem, suffix=".part", delete=False) as file:
+            part = Path(file.name)
+            try:
+                yield file  # type: ignore[misc]
+                file.flush()
+                part.replace(target)
+            finally:
+                part.unlink(missing_ok=True)
+    except OSError as error:
+        raise _unwritable(target.parent, error) from error
+
+
+def _sweep(folder: Path) -> None:
+    for part in folder.glob("*.part"):
+        try:
+            if time.time() - part.stat().st_mtime > STALE_SECONDS:
+                part.unlink(missing_ok=True)
+        except FileNotFoundError:  # another process was faster
+            continue

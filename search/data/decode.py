@@ -1,0 +1,181 @@
+"""From an image file to pixels.
+
+The recipe, the same for training, test and prediction: first frame; EXIF orientation applied; transparent parts on
+white; more than 8 bits scaled by the depth in use; grey or RGB; stretched to a square by Pillow's bilinear resize,
+which averages over the source pixels when it shrinks.
+"""
+
+from __future__ import annotations
+
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageChops, ImageOps, UnidentifiedImageError
+
+RECIPE: Final = 1
+"""Number of the recipe: raised when the same file would give other pixels."""
+
+FORMATS: Final = ("PNG", "JPEG", "MPO", "BMP", "GIF", "TIFF", "WEBP")
+"""What a file may hold, whatever its name says. Others stay closed: some of Pillow's readers start other programs."""
+
+SENSOR_BITS: Final = (8, 10, 12, 14, 16)
+GREY_TOLERANCE: Final = 2
+"""Levels by which the colour channels of a grey image may differ, as they do after careless conversions."""
+
+Pixels = npt.NDArray[np.uint8]
+
+
+class UnreadableImage(Exception):
+    """The file holds no image that can be decoded; the text is a short reason, without the file's name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """What an image is before it is resized."""
+
+    width: int  # pixels, as stored (orientation not applied)
+    height: int
+    grey: bool  # no colour in any pixel
+
+
+def decode(path: Path, *, size: int, channels: int) -> Pixels:
+    """Pixels of an image file, (size, size, channels) uint8 0..255; 1 channel is grey, 3 are RGB. Never warns.
+
+    Raises:
+        UnreadableImage: truncated, empty, no image, or of an absurd size.
+    """
+    with _opened(path) as image:
+        flat = _flat(image).convert("RGB" if channels == 3 else "L")
+        resized = flat.resize((size, size), Image.Resampling.BILINEAR)
+        return np.asarray(resized, dtype=np.uint8).reshape(size, size, channels)
+
+
+def probe(path: Path) -> Probe:
+    """Size and greyness of an image file. JPEGs are decoded at an eighth of their size, which shows colour as well.
+
+    Raises:
+        UnreadableImage: as `decode`; but a file that passes here can still fail there.
+    """
+    with _opened(path) as image:
+        width, height = image.size
+        if min(width, height) >= 64:
+            image.draft(None, (width // 8, height // 8))
+        return Probe(width, height, _is_grey(_flat(image)))
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    """An image open for reading; whatever goes wrong inside becomes `UnreadableImage`."""
+    try:
+        content = path.read_bytes()
+        if not content:
+            raise UnreadableImage("empty file")
+        with _QUIET, Image.open(BytesIO(content), formats=FORMATS) as image:
+            yield image
+    except UnreadableImage:
+        raise
+    except UnidentifiedImageError as error:
+        raise UnreadableImage("holds no image of a known format (png, jpg, bmp, gif, tif, webp)") from error
+    except Image.DecompressionBombError as error:
+        raise UnreadableImage("declares an absurd number of pixels") from error
+    except Exception as error:  # Pillow's readers raise whatever they stumble over: OSError, SyntaxError, struct.error
+        raise UnreadableImage(_short(error)) from error
+
+
+def _short(error: Exception) -> str:
+    text = str(error).strip().splitlines()
+    return text[0][:120] if text else type(error).__name__
+
+
+def _flat(image: Image.Image) -> Image.Image:
+    """The image upright, opaque and with 8 bits: mode L if it is stored without colours, else RGB."""
+    image.load()
+    try:
+        upright = ImageOps.exif_transpose(image)
+    except Exception:  # damaged EXIF data are no reason to lose a sound image
+        upright = image
+    if upright.mode[0] in "IF":
+        return Image.fromarray(_eight_bits(np.asarray(upright)))
+    if upright.has_transparency_data:
+        return _on_white(upright)
+    return upright.convert("L" if upright.mode in ("1", "L") else "RGB")
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    """On white, as image viewers show it to the person who labels: dark strokes on nothing would vanish on black.
+
+    An alpha channel that hides every pixel is a slip of the program that wrote it, and is ignored.
+    """
+    colours = image.convert("RGBA")
+    if colours.getchannel("A").getextrema() != (0, 0):
+        colours = Image.alpha_composite(Image.new("RGBA", colours.size, "white"), colours)
+    return colours.convert("RGB")
+
+
+def _eight_bits(values: npt.NDArray[np.generic]) -> Pixels:
+    """Deep pixels as 0..255.
+
+    Whole numbers are divided by the full scale of the smallest usual sensor that holds the image's maximum: cameras
+    and scanners store 10, 12 or 14 bits in 16, and by the file's own depth such images would come out almost black.
+    Black stays black. Fractions within 0..1 are taken for shares of white. What has no such scale (negative, larger)
+    is stretched from its minimum to its maximum.
+    """
+    deep = values.astype(np.float64)
+    finite = np.isfinite(deep)
+    if not finite.any():
+        raise UnreadableImage("no finite pixel")
+    low, high = float(deep[finite].min()), float(deep[finite].max())
+    fractions = np.issubdtype(values.dtype, np.floating) and high <= 1
+    scale = next((2**bits - 1 for bits in SENSOR_BITS if high < 2**bits), None)
+    if fractions and low >= 0:
+        low, high = 0.0, 1.0
+    elif scale and low >= 0:
+        low, high = 0.0, float(scale)
+    deep = np.where(finite, np.clip(deep, low, high), low)
+    return np.rint((deep - low) * (255 / max(high - low, 1e-300))).astype(np.uint8)
+
+
+def _is_grey(flat: Image.Image) -> bool:
+    if flat.mode == "L":
+        return True
+    red, green, blue = flat.split()
+    pairs = (ImageChops.difference(red, green), ImageChops.difference(green, blue), ImageChops.difference(red, blue))
+    return all(pair.getextrema()[1] <= GREY_TOLERANCE for pair in pairs)  # type: ignore[operator]
+
+
+class _Quiet:
+    """Silences Pillow's warnings while any thread decodes.
+
+    `warnings.catch_warnings` swaps a global list, so threads that each used their own would undo one another: the
+    first one in silences, the last one out restores.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._catch = warnings.catch_warnings()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._inside == 0:
+                self._catch = warnings.catch_warnings()
+                self._catch.__enter__()
+                warnings.filterwarnings("ignore", module=r"PIL\b")
+            self._inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if self._inside == 0:
+                self._catch.__exit__(None, None, None)
+
+
+_QUIET: Final = _Quiet()

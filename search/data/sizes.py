@@ -1,0 +1,35 @@
+"""Which side the images get, and how many channels."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from typing import Final
+
+from search.data.decode import Probe
+
+LADDER: Final = (16, 24, 32, 48, 64, 96, 128, 160, 192, 224)
+
+
+def choose_size(probes: Sequence[Probe], *, cap: int) -> tuple[int, str]:
+    """A side from the ladder, in pixels, and a sentence that says why.
+
+    The largest step that is neither above `cap` nor above the median of the images' shorter sides, so that at most
+    half of the images are enlarged; the lowest step when there is no such step.
+    """
+    if not probes:
+        return LADDER[0], "no image could be measured."
+    median = statistics.median(min(probe.width, probe.height) for probe in probes)
+    side = max((step for step in LADDER if step <= min(median, cap)), default=LADDER[0])
+    if median < LADDER[0]:
+        why = "that is below the smallest size on offer"
+    elif median <= cap:
+        why = "the largest size on offer that does not enlarge the usual image"
+    else:
+        why = f"the largest size on offer up to {cap}, which keeps fits fast here; --image-size N overrides it"
+    return side, f"the images' shorter side is {median:g} pixels in the median: {why}."
+
+
+def choose_channels(probes: Sequence[Probe]) -> int:
+    """1 if every image is grey, else 3."""
+    return 1 if all(probe.grey for probe in probes) else 3
