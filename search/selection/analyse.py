@@ -1,0 +1,66 @@
+"""A study's record in, everything that the reports present out. The same record always gives the same results."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from search import seeds
+from search.records import StudyRecord, TrialState
+from search.selection import tally
+from search.selection.depth_map import depth_map
+from search.selection.metrics import chance
+from search.selection.promise import promise
+from search.selection.ranking import Candidate, candidates
+from search.selection.results import Recommendation, Results
+
+NONE_JUDGED = "no configuration judged"
+NONE_HEALTHY = "no healthy configuration"
+
+
+def analyse(study: StudyRecord) -> Results:
+    """Rank the study's configurations, recommend one if any is healthy, and count what happened.
+
+    Works on what an interrupted study left, down to no trial at all.
+    """
+    metric, folds = study.identity.metric, study.plan.folds
+    at_chance = chance(metric, study.labels)
+    found = candidates(study.trials, study.labels, metric, at_chance, study.protocol, folds)
+    recommended = _recommendation(study, found, at_chance)
+    fits = tally.unique_fits(study.trials)
+    cells, sentence = depth_map(study.trials, at_chance)
+    return Results(
+        study=study,
+        chance=at_chance,
+        ranking=tuple(one.ranked for one in found),
+        recommended=recommended,
+        reason=None if recommended else _reason(study),
+        verdicts=tally.verdicts(fits),
+        collapse_reasons=tally.collapse_reasons(fits),
+        audit=tally.audit(fits, at_chance),
+        epochs=tally.epochs(study.trials, folds, study.plan.epochs),
+        depth_map=cells,
+        depth_sentence=sentence,
+    )
+
+
+def _recommendation(study: StudyRecord, found: Sequence[Candidate], at_chance: float) -> Recommendation | None:
+    winner = next((place for place, one in enumerate(found) if one.ranked.healthy), None)
+    if winner is None:
+        return None
+    expected, offset = promise(
+        metric=study.identity.metric,
+        labels=study.labels,
+        groups=study.groups,
+        predictions=[one.predictions for one in found],
+        winner=winner,
+        names=tuple(study.data.classes),
+        baseline=max([at_chance, *study.baselines.values()]),
+        rng=seeds.generator(study.identity.seed, "promise"),
+    )
+    best = found[winner]
+    return Recommendation(ranked=best.ranked, promise=expected, offset=offset, parameters=best.weights)
+
+
+def _reason(study: StudyRecord) -> str:
+    judged = any(trial.state in (TrialState.COMPLETE, TrialState.COLLAPSED) for trial in study.trials)
+    return NONE_HEALTHY if judged else NONE_JUDGED

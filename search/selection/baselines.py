@@ -1,0 +1,125 @@
+"""What simple methods reach on the same folds: a network that does no better is not worth its training."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.linear_model import LogisticRegression
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.preprocessing import StandardScaler
+
+from search import seeds
+from search.records import IntArray
+from search.selection.metrics import UNDEFINED, chance, prior
+from search.selection.scores import OutOfFold, score_matrix
+
+SIDE: Final = 16  # pixels a side of the images that the simple methods see
+NEIGHBOURS: Final = (1, 3, 5)
+MAX_IMAGES: Final = 5000
+STRENGTH: Final = 0.01  # inverse regularisation of the logistic regression: there are more pixels than images
+REBALANCED: Final = ("balanced_accuracy", "macro_f1")  # metrics that count rare classes fully
+
+_CHUNK: Final = 256  # images shrunk at a time
+
+Features = npt.NDArray[np.float32]
+
+
+def baselines(
+    pixels: npt.NDArray[np.uint8], labels: IntArray, folds: Sequence[tuple[IntArray, IntArray]], metric: str
+) -> dict[str, float]:
+    """Pooled out-of-fold scores of the constant predictor, nearest neighbours and logistic regression.
+
+    The two methods see the images shrunk to 16 x 16 pixels and standardised by the training images of each fold. Of 1,
+    3 and 5 neighbours the best number is reported: a bar should rather be too high. Beyond 5,000 images a fixed random
+    5,000 are used.
+
+    Args:
+        pixels: `(n, s, s, c)` uint8.
+        labels: `(n,)` 0..K-1.
+        folds: training and validation rows of each fold.
+        metric: one of `search.settings.METRICS`.
+
+    Returns:
+        `constant`, `knn` and `logistic`: the metric's value.
+    """
+    classes = int(labels.max()) + 1
+    kept = np.ones(len(labels), np.bool_)
+    if len(labels) > MAX_IMAGES:
+        kept[:] = False
+        kept[seeds.generator(0, "baselines").choice(len(labels), MAX_IMAGES, replace=False)] = True
+    features = np.zeros((len(labels), SIDE * SIDE * pixels.shape[3]), np.float32)
+    features[kept] = shrink(pixels, np.flatnonzero(kept))
+    shares = prior(labels, classes)
+    predicted = {name: np.tile(shares, (len(labels), 1)) for name in (*map(_neighbour_name, NEIGHBOURS), "logistic")}
+    fold_of = np.zeros(len(labels), np.int64)
+    for number, (training, validation) in enumerate(folds):
+        training, validation = training[kept[training]], validation[kept[validation]]
+        fold_of[validation] = number
+        if len(validation) == 0 or len(np.unique(labels[training])) < 2:
+            continue
+        scaler = StandardScaler().fit(features[training])
+        seen, unseen = scaler.transform(features[training]), scaler.transform(features[validation])
+        for name, probabilities in _nearest(seen, labels[training], unseen, shares).items():
+            predicted[name][validation] = probabilities
+        predicted["logistic"][validation] = _logistic(seen, labels[training], unseen, classes, metric in REBALANCED)
+    scores = {name: _pooled(metric, labels, probabilities, fold_of, kept) for name, probabilities in predicted.items()}
+    return {
+        "constant": chance(metric, labels),
+        "knn": max(scores[_neighbour_name(count)] for count in NEIGHBOURS),
+        "logistic": scores["logistic"],
+    }
+
+
+def shrink(pixels: npt.NDArray[np.uint8], rows: IntArray) -> Features:
+    """Images of these rows at 16 x 16 pixels by area means, each flattened; smaller ones are enlarged in blocks.
+
+    Returns:
+        `(len(rows), 16 * 16 * c)` float32, 0..255.
+    """
+    down, across = (_area_means(side) for side in pixels.shape[1:3])
+    parts = [
+        np.einsum("ih,nhwc,jw->nijc", down, pixels[part].astype(np.float32), across, optimize=True)
+        for part in np.array_split(rows, -(-len(rows) // _CHUNK) or 1)
+    ]
+    return np.concatenate(parts).reshape(len(rows), -1)
+
+
+def _area_means(side: int) -> Features:
+    """Share of each of `side` pixels in each of 16 equal stretches `(16, side)`; rows add up to 1."""
+    edges = np.linspace(0, side, SIDE + 1)
+    pixel = np.arange(side)
+    overlap = np.minimum(edges[1:, None], pixel + 1) - np.maximum(edges[:-1, None], pixel)
+    means: Features = (np.clip(overlap, 0, None) * SIDE / side).astype(np.float32)
+    return means
+
+
+def _neighbour_name(count: int) -> str:
+    return f"knn {count}"
+
+
+def _nearest(seen: Features, labels: IntArray, unseen: Features, shares: Any) -> Mapping[str, Any]:
+    """Class shares among the nearest images, and one vote by the prior: it breaks ties, and no class is ruled out."""
+    model = KNeighborsClassifier(n_neighbors=min(max(NEIGHBOURS), len(seen)), algorithm="brute").fit(seen, labels)
+    votes = np.eye(len(shares))[labels[model.kneighbors(unseen, return_distance=False)]]
+    return {_neighbour_name(k): (votes[:, :k].sum(axis=1) + shares) / (min(k, votes.shape[1]) + 1) for k in NEIGHBOURS}
+
+
+def _logistic(seen: Features, labels: IntArray, unseen: Features, classes: int, rebalanced: bool) -> Any:
+    weights = "balanced" if rebalanced else None
+    model = LogisticRegression(C=STRENGTH, class_weight=weights, max_iter=100, tol=1e-3)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # not fully converged is good enough for a bar
+        model.fit(seen, labels)
+    probabilities = np.zeros((len(unseen), classes))
+    probabilities[:, model.classes_] = model.predict_proba(unseen)
+    return probabilities
+
+
+def _pooled(metric: str, labels: IntArray, probabilities: Any, fold_of: IntArray, kept: npt.NDArray[np.bool_]) -> float:
+    predictions = OutOfFold(probabilities=probabilities, folds=fold_of)
+    value = float(score_matrix(metric, labels, [predictions], kept[None].astype(np.float64))[0, 0])
+    return UNDEFINED.get(metric, 0.0) if np.isnan(value) else value

@@ -1,0 +1,116 @@
+"""The map of depth and share of dense layers: where networks learned, and where they collapsed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Final
+
+import numpy as np
+
+from search.records import Trial, TrialState
+from search.selection.results import MapCell
+from search.selection.scores import fold_scores
+
+DEPTHS: Final = ((1, 2), (3, 4), (5, 6), (7, 9), (10, 12))
+RATIOS: Final = ((0.0, 0.2), (0.2, 0.4), (0.4, 0.6), (0.6, 0.8), (0.8, 1.0))
+_WORDS: Final = ("nearly all convolutions", "mostly convolutions", "half dense", "mostly dense", "nearly all dense")
+
+MIN_TRIALS: Final = 3  # of a cell or row, before the sentence speaks of it
+CLEAR: Final = 2.0  # standard errors by which the best cell must lie above the other trials
+OFTEN: Final = 0.4  # share of collapsed trials that is worth a warning
+
+
+@dataclass(frozen=True, slots=True)
+class _Point:
+    depth: int
+    cell: tuple[int, int]  # row, column
+    collapsed: bool
+    score: float
+
+
+def depth_map(trials: Sequence[Trial], chance: float) -> tuple[tuple[MapCell, ...], str]:
+    """The cells, by depth then ratio, and what they say in one sentence.
+
+    A trial counts with the mean of the folds that it ran, a collapsed one with chance; trials that failed or were cut
+    off don't count, and a configuration that was sampled twice counts once.
+
+    Args:
+        trials: of the study.
+        chance: the metric's value for the constant predictor.
+    """
+    points = _points(trials, chance)
+    cells = []
+    for row, column in product(range(len(DEPTHS)), range(len(RATIOS))):
+        inside = [point for point in points if point.cell == (row, column)]
+        cells.append(
+            MapCell(
+                depth=DEPTHS[row],
+                dense_ratio=RATIOS[column],
+                trials=len(inside),
+                collapsed=sum(point.collapsed for point in inside),
+                score=float(np.mean([point.score for point in inside])) if inside else None,
+            )
+        )
+    return tuple(cells), sentence(cells, points)
+
+
+def sentence(cells: Sequence[MapCell], points: Sequence[_Point]) -> str:
+    """What the map says, and no more than that."""
+    warning = _warning(points)
+    judged = [cell for cell in cells if cell.trials >= MIN_TRIALS and cell.collapsed < cell.trials]
+    if not judged or len(points) < 2 * MIN_TRIALS:
+        count = f"{len(points)} trial{'' if len(points) == 1 else 's'}"
+        said = f"Too few trials ({count}) to say which depth or share of dense layers works best"
+        return f"{said}; {warning}." if warning else f"{said}."
+    best = max(judged, key=lambda cell: cell.score or 0.0)
+    place = (DEPTHS.index(best.depth), RATIOS.index(best.dense_ratio))
+    ours = [point.score for point in points if point.cell == place]
+    others = [point.score for point in points if point.cell != place]
+    if len(others) < MIN_TRIALS or not _clearly_above(ours, others):
+        scores = [cell.score for cell in judged if cell.score is not None]
+        span = f"{min(scores):.2f} to {max(scores):.2f}" if len(scores) > 1 else f"{scores[0]:.2f}"
+        said = f"No depth or share of dense layers stood out over {len(points)} trials (means {span})"
+    else:
+        said = (
+            f"Networks of {_span(best.depth)} layers that are {_WORDS[place[1]]} scored best "
+            f"({best.score:.2f} over {best.trials} trials; all others {np.mean(others):.2f})"
+        )
+    return f"{said}; {warning}." if warning else f"{said}."
+
+
+def _points(trials: Sequence[Trial], chance: float) -> list[_Point]:
+    points: dict[str, _Point] = {}
+    for trial in trials:
+        scores = fold_scores(trial, chance)
+        if trial.state in (TrialState.FAILED, TrialState.INTERRUPTED) or not scores:
+            continue
+        collapsed = trial.state is TrialState.COLLAPSED
+        depth, ratio = trial.configuration.depth, trial.configuration.dense_ratio
+        row = next(place for place, (_, last) in enumerate(DEPTHS) if depth <= last)
+        column = next((place for place, (_, end) in enumerate(RATIOS) if ratio < end), len(RATIOS) - 1)
+        score = chance if collapsed else float(np.mean(list(scores.values())))
+        points.setdefault(trial.configuration.hash, _Point(depth, (row, column), collapsed, score))
+    return list(points.values())
+
+
+def _clearly_above(ours: Sequence[float], others: Sequence[float]) -> bool:
+    error = np.sqrt(np.var(ours, ddof=1) / len(ours) + np.var(others, ddof=1) / len(others))
+    return bool(np.mean(ours) - np.mean(others) > CLEAR * error)
+
+
+def _warning(points: Sequence[_Point]) -> str | None:
+    """The depths that collapsed most often, if often and more often than the rest."""
+    found = []
+    for row, depths in enumerate(DEPTHS):
+        inside = [point.collapsed for point in points if point.cell[0] == row]
+        outside = [point.collapsed for point in points if point.cell[0] != row]
+        rate = sum(inside) / max(1, len(inside))
+        if len(inside) >= MIN_TRIALS and rate >= OFTEN and rate > sum(outside) / max(1, len(outside)):
+            found.append((rate, f"of those with {_span(depths)} layers {sum(inside)} of {len(inside)} collapsed"))
+    return max(found)[1] if found else None
+
+
+def _span(depths: tuple[int, int]) -> str:
+    return f"{depths[0]}-{depths[1]}"

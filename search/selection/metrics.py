@@ -1,0 +1,83 @@
+"""The seven metrics, what chance gives in each, and their ranges."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+
+from search.records import IntArray
+from search.selection.weighted import DECIDED, Array, decided_scores, probability_scores
+from search.settings import METRICS
+
+RANGE: Final[dict[str, tuple[float, float]]] = {
+    "balanced_accuracy": (0.0, 1.0),
+    "macro_f1": (0.0, 1.0),
+    "mcc": (-1.0, 1.0),
+    "accuracy": (0.0, 1.0),
+    "auc": (0.0, 1.0),
+    "average_precision": (0.0, 1.0),
+    "skill": (-float("inf"), 1.0),
+}
+"""Lowest and highest possible value. Higher is better in all of them."""
+
+UNDEFINED: Final[dict[str, float]] = {"auc": 0.5, "skill": 0.0, "mcc": 0.0}
+"""What images of a single class give in the metrics that need two; 0 in the others where there are no images."""
+
+
+def is_pooled(metric: str) -> bool:
+    """Whether a trial's score is the metric on all out-of-fold predictions together.
+
+    AUC and skill are means over folds: they compare probabilities, and those of different fits need not share one
+    scale.
+    """
+    return metric not in ("auc", "skill")
+
+
+def is_decided(metric: str) -> bool:
+    """Whether the metric looks at the decided class alone, so that a decision offset can change it."""
+    return metric in DECIDED
+
+
+def prior(labels: IntArray, classes: int) -> Array:
+    """Share of each class `(K,)`."""
+    counts = np.bincount(labels, minlength=classes)
+    return np.asarray(counts / max(1, counts.sum()), np.float64)
+
+
+def score(metric: str, labels: IntArray, probabilities: Array) -> float:
+    """The metric's value; higher is better.
+
+    `balanced_accuracy`, `macro_f1` and `average_precision` are means over the classes that occur in `labels`; `auc` is
+    that of class 1 for two classes, else the mean of one-versus-rest over the classes that occur beside others;
+    `skill` is 1 - cross-entropy / entropy of the class shares in `labels`. The decided class is the first of the most
+    probable ones.
+
+    Args:
+        metric: one of `search.settings.METRICS`.
+        labels: `(n,)` 0..K-1.
+        probabilities: `(n, K)`.
+
+    Raises:
+        ValueError: an unknown metric, or probabilities that don't fit the labels.
+    """
+    if metric not in METRICS:
+        raise ValueError(f"metric is one of {', '.join(METRICS)}; got {metric!r}.")
+    if probabilities.ndim != 2 or len(probabilities) != len(labels):
+        raise ValueError(f"probabilities have the shape ({len(labels)}, K); got {probabilities.shape}.")
+    once = np.ones((1, len(labels)))
+    if is_decided(metric):
+        decided = probabilities.argmax(axis=1)[None]
+        value = float(decided_scores(metric, labels, decided, once, probabilities.shape[1])[0, 0])
+    else:
+        value = float(probability_scores(metric, labels, probabilities, once)[0])
+    return UNDEFINED.get(metric, 0.0) if np.isnan(value) else value
+
+
+def chance(metric: str, labels: IntArray) -> float:
+    """The metric's value for the predictor that gives every image the class shares of `labels`.
+
+    Balanced accuracy and average precision 1/K, AUC 1/2, MCC and skill 0, accuracy the largest share.
+    """
+    shares = prior(labels, int(labels.max(initial=0)) + 1)
+    return round(score(metric, labels, np.tile(shares, (len(labels), 1))), 12)

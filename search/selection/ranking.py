@@ -1,0 +1,104 @@
+"""The order of the configurations that were judged on all folds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from search.records import IntArray, Trial, Verdict
+from search.selection.network_size import size
+from search.selection.results import Ranked
+from search.selection.scores import OutOfFold, fold_scores, judged_fits, out_of_fold, score_matrix
+from search.selection.spread import paired_error, pooled_deviation, standard_error
+from search.settings import Protocol
+
+TIE: Final = 0.5
+"""Two configurations tie when their scores differ by less than this many standard errors of the difference."""
+
+_NOTABLY_SLOWER: Final = 1.5  # times are compared in steps of this factor: less is a busy machine's noise
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Candidate:
+    """A ranked trial with its predictions."""
+
+    ranked: Ranked
+    predictions: OutOfFold
+    weights: int  # of the network
+
+
+def candidates(
+    trials: Sequence[Trial], labels: IntArray, metric: str, chance: float, protocol: Protocol, folds: int
+) -> tuple[Candidate, ...]:
+    """The trials with every fold judged, best first; a configuration that was sampled twice is listed once.
+
+    First comes the smallest, then fastest network of those that tie with the best score; the rest follows by score.
+    (Ties are not transitive: ordering all of them by size would carry a poor small network up step by step.)
+
+    Args:
+        trials: of the study.
+        labels: `(n,)` of all images.
+        metric: the study's.
+        chance: the metric's value for the constant predictor.
+        protocol: image size, channels and classes, for the sizes of the networks.
+        folds: number of folds in the study.
+    """
+    chosen: dict[str, tuple[Trial, OutOfFold, tuple[float, ...]]] = {}
+    for trial in sorted(trials, key=lambda trial: trial.number):
+        predictions = out_of_fold(trial, labels, metric, folds)
+        if predictions is not None and trial.configuration.hash not in chosen:
+            scores = fold_scores(trial, chance)
+            chosen[trial.configuration.hash] = (trial, predictions, tuple(scores[fold] for fold in range(folds)))
+    if not chosen:
+        return ()
+    deviation = pooled_deviation([scores for _, _, scores in chosen.values()]) or 0.0
+    se = standard_error(deviation, folds, folds) if folds > 1 else deviation
+    once = np.ones((1, len(labels)))
+    pooled = score_matrix(metric, labels, [predictions for _, predictions, _ in chosen.values()], once)[0]
+    pooled = np.where(np.isnan(pooled), chance, pooled)
+    found = [
+        Candidate(
+            ranked=_ranked(trial, float(value), scores, se, chance),
+            predictions=predictions,
+            weights=size(trial.configuration, protocol.image_size, protocol.channels, protocol.classes),
+        )
+        for (trial, predictions, scores), value in zip(chosen.values(), pooled, strict=True)
+    ]
+    found.sort(key=lambda one: (-one.ranked.pooled, one.ranked.trial.number))
+    best = found[0].ranked
+    tied = [one for one in found if one.ranked.healthy == best.healthy and is_tie(one.ranked, best)]
+    first = min(tied, key=_smallest_then_fastest)
+    return (first, *(one for one in found if one is not first))
+
+
+def is_tie(one: Ranked, other: Ranked) -> bool:
+    """Whether the pooled scores differ by less than half a standard error of the difference on the same folds."""
+    difference = abs(one.pooled - other.pooled)
+    if difference == 0:
+        return True
+    return len(one.folds) > 1 and difference < TIE * paired_error(one.folds, other.folds)
+
+
+def _ranked(trial: Trial, pooled: float, scores: tuple[float, ...], se: float, chance: float) -> Ranked:
+    fits = [fit for fits in judged_fits(trial).values() for fit in fits]
+    return Ranked(
+        trial=trial,
+        pooled=pooled,
+        folds=scores,
+        mean=float(np.mean(scores)),
+        se=se,
+        worst=min(scores),
+        collapse_rate=sum(fit.verdict is Verdict.COLLAPSED for fit in fits) / len(fits),
+        healthy=pooled - se > chance,
+    )
+
+
+def _smallest_then_fastest(one: Candidate) -> tuple[int, int, float, int]:
+    seconds = [fit.seconds for fit in one.ranked.trial.fits if fit.verdict is Verdict.LEARNED]
+    typical = max(float(np.median(seconds)), 1e-3) if seconds else 1e6
+    speed = round(math.log(typical) / math.log(_NOTABLY_SLOWER))
+    return (one.weights, speed, -one.ranked.pooled, one.ranked.trial.number)

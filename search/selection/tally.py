@@ -1,0 +1,82 @@
+"""Counts over a study: verdicts, reasons, epochs, and how often the watch was wrong."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Final
+
+from scipy.stats import beta  # type: ignore[import-untyped]
+
+from search.records import Fit, Trial, TrialState, Verdict
+from search.selection.results import Audit, Epochs
+
+CLEARLY_LEARNED: Final = 0.05
+"""A fit that the watch would have stopped was wrongly judged when it ended this far above chance, in the study's
+metric and in skill."""
+
+
+def unique_fits(trials: Sequence[Trial]) -> tuple[Fit, ...]:
+    """Every fit once: trials of one configuration share their fits."""
+    return tuple({fit.key: fit for trial in trials for fit in trial.fits}.values())
+
+
+def verdicts(fits: Sequence[Fit]) -> dict[str, int]:
+    """Fits by verdict, all four words."""
+    counts = Counter(fit.verdict for fit in fits)
+    return {verdict.value: counts[verdict] for verdict in Verdict}
+
+
+def collapse_reasons(fits: Sequence[Fit]) -> dict[str, int]:
+    """Collapsed fits by reason, most frequent first."""
+    counts = Counter(fit.reason or "unknown" for fit in fits if fit.verdict is Verdict.COLLAPSED)
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+
+
+def epochs(trials: Sequence[Trial], folds: int, planned: int) -> Epochs:
+    """Where the epochs went.
+
+    What a trial did not run of its folds x epochs was saved by the watch if the trial ended collapsed, by racing if it
+    was raced out. A fold that was fitted twice costs more than planned; that is never counted as a negative saving.
+
+    Args:
+        trials: of the study.
+        folds: of the study.
+        planned: epochs a fit.
+    """
+    saved = {TrialState.COLLAPSED: 0, TrialState.RACED: 0}
+    for trial in trials:
+        if trial.state in saved:
+            saved[trial.state] += max(0, folds * planned - sum(fit.epochs for fit in trial.fits))
+    return Epochs(
+        run=sum(fit.epochs for fit in unique_fits(trials)),
+        saved_by_collapse=saved[TrialState.COLLAPSED],
+        saved_by_racing=saved[TrialState.RACED],
+        full=len(trials) * folds * planned,
+    )
+
+
+def audit(fits: Sequence[Fit], chance: float) -> Audit:
+    """How many of the stops that the audit let pass would have been wrong.
+
+    Wrong means clearly learned in the end: score and skill (where it was measured) `CLEARLY_LEARNED` above chance.
+
+    Args:
+        fits: of the study.
+        chance: the metric's value for the constant predictor.
+    """
+    checked = [fit for fit in fits if fit.audit is not None and fit.verdict is not Verdict.FAILED]
+    wrong = sum(
+        fit.score is not None
+        and fit.score > chance + CLEARLY_LEARNED
+        and (fit.skill is None or fit.skill >= CLEARLY_LEARNED)
+        for fit in checked
+    )
+    return Audit(checked=len(checked), wrongly_stopped=wrong, upper_95=upper_bound(wrong, len(checked)))
+
+
+def upper_bound(count: int, n: int) -> float | None:
+    """One-sided 95 % bound of a rate (Clopper and Pearson 1934); None for n = 0."""
+    if n == 0:
+        return None
+    return 1.0 if count == n else float(beta.ppf(0.95, count + 1, n - count))

@@ -1,0 +1,159 @@
+"""The metrics under many weightings of the images at once: what a bootstrap needs.
+
+A weighting is a row of `weights` `(B, n)`: how often each image was drawn, 0 for one left out. Plain scores are the
+case of one row of ones, so that there is one implementation of each metric. Undefined values are NaN here;
+`search.selection.metrics` gives them their agreed values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from search.records import IntArray
+
+Array = npt.NDArray[np.floating[Any]]
+Predictions = npt.NDArray[np.integer[Any]]
+
+DECIDED: Final = ("balanced_accuracy", "macro_f1", "mcc", "accuracy")
+"""Metrics of the decided class alone; the others look at the probabilities."""
+
+SMALLEST_PROBABILITY: Final = 1e-7
+
+
+def hits(labels: IntArray, predictions: Predictions, weights: Array, classes: int) -> tuple[Array, Array]:
+    """Weight of the images that are decided rightly, and of all images, by class.
+
+    Args:
+        labels: `(n,)` 0..K-1.
+        predictions: `(N, n)` decided classes of N predictors.
+        weights: `(B, n)` not negative.
+        classes: K.
+
+    Returns:
+        `(K, B, N)` right ones and `(K, B, 1)` all.
+    """
+    right = np.zeros((classes, len(weights), len(predictions)), weights.dtype)
+    total = np.zeros((classes, len(weights), 1), weights.dtype)
+    for k in range(classes):
+        rows = np.flatnonzero(labels == k)
+        ours = weights[:, rows]
+        right[k] = ours @ (predictions[:, rows] == k).T.astype(weights.dtype)
+        total[k, :, 0] = ours.sum(axis=1)
+    return right, total
+
+
+def recalls(labels: IntArray, predictions: Predictions, weights: Array, classes: int) -> Array:
+    """Share of each class that is decided rightly `(K, B, N)`; NaN for a class without weight."""
+    return _ratio(*hits(labels, predictions, weights, classes))
+
+
+def decided_scores(metric: str, labels: IntArray, predictions: Predictions, weights: Array, classes: int) -> Array:
+    """A metric of decided classes for N predictors under B weightings.
+
+    Args:
+        metric: one of `DECIDED`.
+        labels: `(n,)` 0..K-1.
+        predictions: `(N, n)` decided classes.
+        weights: `(B, n)` not negative.
+        classes: K.
+
+    Returns:
+        `(B, N)`. Averages over classes are over those with weight.
+    """
+    right, total = hits(labels, predictions, weights, classes)
+    if metric == "accuracy":
+        return _ratio(right.sum(axis=0), total.sum(axis=0))
+    if metric == "balanced_accuracy":
+        return _mean_of_defined(_ratio(right, total))
+    called = np.stack([weights @ (predictions == k).T.astype(weights.dtype) for k in range(classes)])
+    if metric == "macro_f1":
+        return _mean_of_defined(np.where(total > 0, 2 * right / np.maximum(total + called, 1e-30), np.nan))
+    if metric == "mcc":
+        return _mcc(right.astype(np.float64), total.astype(np.float64), called.astype(np.float64))
+    raise ValueError(f"a metric of decided classes is one of {', '.join(DECIDED)}; got {metric!r}.")
+
+
+def _mcc(right: Array, total: Array, called: Array) -> Array:
+    """Gorodkin's K-class correlation; 0 where either side names one class only."""
+    everything = total.sum(axis=0)
+    covariance = right.sum(axis=0) * everything - (called * total).sum(axis=0)
+    scale = (everything**2 - (called**2).sum(axis=0)) * (everything**2 - (total**2).sum(axis=0))
+    return np.where(scale > 0, covariance / np.sqrt(np.where(scale > 0, scale, 1)), 0.0)
+
+
+def probability_scores(metric: str, labels: IntArray, probabilities: Array, weights: Array) -> Array:
+    """`auc`, `average_precision` or `skill` of one predictor under B weightings.
+
+    Args:
+        metric: which of them.
+        labels: `(n,)` 0..K-1.
+        probabilities: `(n, K)`.
+        weights: `(B, n)` not negative.
+
+    Returns:
+        `(B,)`; NaN where the images with weight don't define the metric.
+    """
+    if metric == "skill":
+        return _skill(labels, probabilities, weights)
+    if metric not in ("auc", "average_precision"):
+        raise ValueError(f"a metric of probabilities is auc, average_precision or skill; got {metric!r}.")
+    curve: Callable[[Array, Array], Array] = _area_under_roc if metric == "auc" else _average_precision
+    classes = probabilities.shape[1]
+    # With two classes one curve is the other's mirror image for the AUC, but not for the average precision.
+    wanted = [1] if metric == "auc" and classes == 2 else range(classes)
+    values = []
+    for k in wanted:
+        order = np.argsort(-probabilities[:, k], kind="stable")
+        ordered = probabilities[order, k]
+        starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])  # equal probabilities are one threshold
+        drawn = weights[:, order].astype(np.float64)
+        ours = np.add.reduceat(drawn * (labels[order] == k), starts, axis=1)
+        values.append(curve(ours, np.add.reduceat(drawn, starts, axis=1)))
+    return _mean_of_defined(np.stack(values))
+
+
+def _area_under_roc(ours: Array, everything: Array) -> Array:
+    """From the weights at each threshold `(B, t)`, highest probability first; half of a tie counts."""
+    others = everything - ours
+    above = np.cumsum(ours, axis=1) - ours / 2
+    return _ratio((others * above).sum(axis=1), ours.sum(axis=1) * others.sum(axis=1))
+
+
+def _average_precision(ours: Array, everything: Array) -> Array:
+    """Precision at each threshold, weighted by the recall gained there."""
+    precision = np.cumsum(ours, axis=1) / np.maximum(np.cumsum(everything, axis=1), 1e-30)
+    return _ratio((ours * precision).sum(axis=1), ours.sum(axis=1))
+
+
+def _skill(labels: IntArray, probabilities: Array, weights: Array) -> Array:
+    classes = probabilities.shape[1]
+    given = np.clip(probabilities[np.arange(len(labels)), labels].astype(np.float64), SMALLEST_PROBABILITY, 1)
+    total = weights.sum(axis=1)
+    loss = _ratio(weights @ -np.log(given), total)
+    shares = _ratio(weights @ np.eye(classes)[labels], total[:, None])
+    entropy = -(shares * np.log(np.where(shares > 0, shares, 1))).sum(axis=1)
+    return 1 - _ratio(loss, np.where(entropy > 1e-12, entropy, 0))
+
+
+def _ratio(above: Array, below: Array) -> Array:
+    """Quotient; NaN where `below` is not positive."""
+    return np.where(below > 0, above / np.where(below > 0, below, 1), np.nan)
+
+
+def _mean_of_defined(values: Array) -> Array:
+    """Mean over the first axis without its NaN; NaN where nothing else is left."""
+    defined = ~np.isnan(values)
+    return _ratio(np.where(defined, values, 0).sum(axis=0), defined.sum(axis=0))
+
+
+def mean_over_folds(metric: str, labels: IntArray, probabilities: Array, folds: IntArray, weights: Array) -> Array:
+    """Mean over folds of `probability_scores` `(B,)`: probabilities of different fits need not share one scale."""
+    values = []
+    for fold in np.unique(folds):
+        rows = np.flatnonzero(folds == fold)
+        values.append(probability_scores(metric, labels[rows], probabilities[rows], weights[:, rows]))
+    return _mean_of_defined(np.stack(values))
