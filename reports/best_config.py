@@ -1,0 +1,88 @@
+"""`best_config.yaml`: the recommendation with all that is needed to train it again and to use it."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import yaml
+
+from reports.summary import plain, tested
+from search.selection.results import Recommendation, Results
+
+SCHEMA: Final = 1
+
+
+def best_config(results: Results, recommendation: Recommendation) -> dict[str, Any]:
+    """Everything of `best_config.yaml`, as plain values."""
+    study, ranked, promise = results.study, recommendation.ranked, recommendation.promise
+    configuration = ranked.trial.configuration
+    content = {
+        "schema": SCHEMA,
+        "configuration": {
+            "canonical": configuration.canonical(),
+            "sampled": configuration.as_dict(),
+            "hash": configuration.hash,
+        },
+        "training": study.protocol,
+        "images": image_recipe(study.protocol.image_size, study.protocol.channels),
+        "classes": list(study.data.classes),
+        "decision_offset": recommendation.offset,
+        "metric": study.identity.metric,
+        "fold_scores": ranked.folds,
+        "promise": {
+            "value": promise.value,
+            "low": promise.low,
+            "high": promise.high,
+            "stages": promise.stages,
+            "inconclusive": promise.inconclusive,
+        },
+        "search_mean": ranked.pooled,
+        "se": ranked.se,
+        "chance": results.chance,
+        "baselines": study.baselines,
+        "test": tested(study.test),
+        "data": {
+            "folder": study.data.folder,
+            "fingerprint": study.data.fingerprint,
+            "images": study.data.images,
+            "groups": study.data.groups,
+        },
+        "versions": study.versions,
+        "device": study.device,
+        "seed": study.identity.seed,
+        "command": study.command,
+    }
+    plain_content: dict[str, Any] = plain(content)
+    return plain_content
+
+
+def image_recipe(size: int, channels: int) -> dict[str, Any]:
+    """How a file becomes the network's input, in words and as data."""
+    mode = "RGB" if channels == 3 else "L"
+    return {
+        "size": size,
+        "channels": channels,
+        "recipe": (
+            f"apply the EXIF orientation, convert to {'RGB' if channels == 3 else 'grey (Pillow mode L)'}, resize to "
+            f"{size} x {size} pixels with Pillow's bilinear filter (antialiased; the aspect ratio is not kept), "
+            f"feed the values 0 to 255"
+        ),
+        "steps": [
+            {"exif_transpose": True},
+            {"convert": mode},
+            {"resize": {"width": size, "height": size, "filter": "bilinear", "antialias": True, "keep_aspect": False}},
+            {"range": [0, 255]},
+        ],
+    }
+
+
+def best_config_text(results: Results, recommendation: Recommendation) -> str:
+    """`best_config.yaml` as text: plain YAML without tags, keys in reading order."""
+    body = yaml.safe_dump(best_config(results, recommendation), sort_keys=False, allow_unicode=True, width=100)
+    return f"{_HEAD}{body}"
+
+
+_HEAD: Final = """\
+# The recommended configuration. "promise" is what to expect on new images; "search_mean" is the score that won the
+# search and therefore too good. "classes" are in the order of the network's outputs.
+"""

@@ -1,0 +1,138 @@
+"""`report.md`: the outcome on a screen or two, for people in a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import PurePath
+from typing import Final
+
+from reports import wording
+from reports.views import marks, reason_rows
+from reports.wording import counted, duration, number, percent, shown
+from search.selection.results import Recommendation, Results
+
+ROWS: Final = 8  # of the table of the best
+NAMES: Final = 10  # quarantined files named
+
+
+def markdown(results: Results) -> str:
+    """The report as Markdown; names and texts from outside are escaped."""
+    study = results.study
+    blocks = [
+        f"# {escaped(PurePath(study.data.folder).name or study.data.folder)}",
+        f"{counted(study.data.images, 'image')}, {counted(len(study.data.classes), 'class', 'classes')}, "
+        f"{counted(len(study.trials), 'configuration')} tried in {duration(study.seconds)} on {escaped(study.device)}.",
+        _headline(results, results.recommended) if results.recommended else _nothing(results),
+        _best(results),
+        _collapses(results),
+        f"## Depth and dense ratio\n\n{escaped(results.depth_sentence)}",
+        _data(results),
+        _run(results),
+    ]
+    return "\n\n".join(block for block in blocks if block) + "\n"
+
+
+def escaped(text: str) -> str:
+    """`text` so that Markdown shows it as it is, on one line."""
+    return "".join(f"\\{sign}" if sign in "\\`*_[]<>|#~&!" else sign for sign in shown(text))
+
+
+def _headline(results: Results, recommendation: Recommendation) -> str:
+    promise = recommendation.promise
+    title = "Inconclusive: no better than simple baselines can be promised" if promise.inconclusive else "Recommended"
+    others = [mark for mark in marks(results) if mark.kind != "promise"]
+    return "\n".join(
+        [
+            f"## {title}",
+            "",
+            f"**{number(promise.value)}** {wording.metric_name(results.study.identity.metric)} expected on new images, "
+            f"95 % between {number(promise.low)} and {number(promise.high)}.",
+            "",
+            *(f"- {number(mark.value)} {mark.name} ({mark.note})" for mark in others),
+            "",
+            f"{wording.sentence(recommendation.ranked.trial.configuration)} Everything stands in `best_config.yaml`.",
+        ]
+    )
+
+
+def _nothing(results: Results) -> str:
+    reason = results.reason or "no recommendation"
+    text = (
+        "No configuration stays above chance, so none is recommended."
+        if results.study.trials
+        else "The search ended before one configuration was tried. The same command goes on where it stopped."
+    )
+    return f"## {escaped(wording.headed(reason))}\n\n{text}"
+
+
+def _best(results: Results) -> str:
+    if not results.ranking:
+        return ""
+    rows = [
+        (
+            str(place),
+            number(ranked.pooled),
+            number(ranked.se),
+            number(ranked.worst),
+            str(ranked.trial.number),
+            wording.short(ranked.trial.configuration),
+        )
+        for place, ranked in enumerate(results.ranking[:ROWS], start=1)
+    ]
+    head = ("rank", "score", "± se", "worst fold", "trial", "configuration")
+    return "## The best\n\n" + _table(head, rows)
+
+
+def _collapses(results: Results) -> str:
+    rows = [(str(row.fits), f"`{shown(row.code)}`", escaped(row.sentence)) for row in reason_rows(results)]
+    audit = results.audit
+    if audit.checked:
+        bound = "" if audit.upper_95 is None else f" (at most {percent(audit.upper_95)} of the stops, 95 %)"
+        watch = f"Of {counted(audit.checked, 'stop')} that ran on as a check, {audit.wrongly_stopped} learned after all{bound}."
+    else:
+        watch = "No stop was drawn to run on as a check."
+    body = _table(("trainings", "reason", "what it means"), rows) if rows else "No training collapsed."
+    return f"## Collapses\n\n{body}\n\n{watch}"
+
+
+def _data(results: Results) -> str:
+    data = results.study.data
+    classes = ", ".join(f"{escaped(name)} {count}" for name, count in data.classes.items())
+    lines = [
+        "## Images",
+        "",
+        f"{classes}. Seen at {data.image_size} x {data.image_size} pixels: {escaped(data.size_reason)}",
+    ]
+    if data.quarantined:
+        lines += ["", f"{counted(len(data.quarantined), 'file')} could not be used:", ""]
+        lines += [f"- {escaped(file)}: {escaped(why)}" for file, why in list(data.quarantined.items())[:NAMES]]
+        if len(data.quarantined) > NAMES:
+            lines.append(f"- and {len(data.quarantined) - NAMES} more, in `report.html` and `summary.json`")
+    return "\n".join(lines)
+
+
+def _run(results: Results) -> str:
+    study, epochs = results.study, results.epochs
+    verdicts = ", ".join(f"{count} {word}" for word, count in results.verdicts.items())
+    return "\n".join(
+        [
+            "## Run",
+            "",
+            f"Trainings: {verdicts}. Epochs: {epochs.run:,} run of {epochs.full:,}; {epochs.saved_by_collapse:,} saved "
+            f"by the collapse watch, {epochs.saved_by_racing:,} by racing. Seed {study.identity.seed}, data "
+            f"`{shown(study.data.fingerprint)}`.",
+            "",
+            *(f"- {escaped(note)}" for note in study.plan.notes),
+            "",
+            "    " + shown(study.command),
+        ]
+    )
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table whose columns also line up as plain text."""
+    cells = [list(head), *(list(row) for row in rows)]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(head))]
+    lines = ["| " + " | ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) + " |" for row in cells]
+    rule = "|" + "|".join("-" * (width + 2) for width in widths) + "|"
+    return "\n".join([lines[0], rule, *lines[1:]])

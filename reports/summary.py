@@ -1,0 +1,102 @@
+"""`summary.json`: the outcome for programs. Strict JSON: what is not a finite number is null."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, is_dataclass
+from pathlib import PurePath
+from typing import Any, Final
+
+import numpy as np
+
+from search.records import DataSummary, TestScore, TrialState, Verdict
+from search.selection.results import Recommendation, Results
+
+SCHEMA: Final = 1
+
+
+def summary(results: Results) -> dict[str, Any]:
+    """Everything of `summary.json`, as plain values."""
+    study = results.study
+    content = {
+        "schema": SCHEMA,
+        "reason": results.reason,
+        "data": _data(study.data),
+        "settings": study.settings,
+        "versions": study.versions,
+        "device": study.device,
+        "seconds": study.seconds,
+        "trials": sum(trial.state is not TrialState.INTERRUPTED for trial in study.trials),
+        "fits": {
+            "total": sum(results.verdicts.values()),
+            **{str(verdict): results.verdicts.get(verdict, 0) for verdict in Verdict},
+        },
+        "collapse_reasons": results.collapse_reasons,
+        "epochs": asdict(results.epochs),
+        "audit": asdict(results.audit),
+        "baselines": {name: study.baselines.get(name) for name in ("constant", "knn", "logistic")},
+        "finalists": [],
+        "recommended": _recommended(results, results.recommended) if results.recommended else None,
+    }
+    plain_content: dict[str, Any] = plain(content)
+    return plain_content
+
+
+def summary_text(results: Results) -> str:
+    """`summary.json` as text."""
+    return json.dumps(summary(results), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def plain(value: Any) -> Any:
+    """Any settings or record as values that JSON and YAML know: NaN and infinities are None, the unknown is its text."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return plain(asdict(value))
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, np.ndarray):
+        return plain(value.tolist())
+    if isinstance(value, list | tuple | set | frozenset):
+        return [plain(item) for item in (sorted(value) if isinstance(value, set | frozenset) else value)]
+    if isinstance(value, np.generic):
+        return plain(value.item())
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else None
+    if value is None or isinstance(value, bool | int):
+        return value
+    return str(value.as_posix() if isinstance(value, PurePath) else value)
+
+
+def _data(data: DataSummary) -> dict[str, Any]:
+    return {
+        "fingerprint": data.fingerprint,
+        "classes": data.classes,
+        "images": data.images,
+        "quarantined": sorted(data.quarantined),
+        "image_size": data.image_size,
+    }
+
+
+def _recommended(results: Results, recommendation: Recommendation) -> dict[str, Any]:
+    ranked, promise = recommendation.ranked, recommendation.promise
+    return {
+        "configuration": ranked.trial.configuration.as_dict(),
+        "metric": results.study.identity.metric,
+        "search_mean": ranked.pooled,
+        "confirmed_mean": None,
+        "se": ranked.se,
+        "promise": promise.value,
+        "promise_low": promise.low,
+        "promise_high": promise.high,
+        "worst_fit": ranked.worst,
+        "collapse_rate": ranked.collapse_rate,
+        "fits": len(ranked.trial.fits),
+        "chance": results.chance,
+        "test": tested(results.study.test),
+    }
+
+
+def tested(test: TestScore | None) -> dict[str, Any] | None:
+    """The test's score and number of images, or None."""
+    return {"score": test.score, "n": test.n} if test else None

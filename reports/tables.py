@@ -1,0 +1,139 @@
+"""`trials.csv` and `fits.csv`: the ledger's records as tables, written so that equal runs give equal files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Final
+
+import pandas as pd
+
+from search.records import Fit, Trial, Verdict
+from search.selection.results import Ranked, Results
+from spaces.config import Configuration
+
+FLOAT_FORMAT: Final = "%.6g"
+
+FIT_COLUMNS: Final = (
+    "key",
+    "trial",
+    "stage",
+    "repeat",
+    "fold",
+    "seed",
+    "verdict",
+    "reason",
+    "epochs",
+    "seconds",
+    "score",
+    "loss",
+    "skill",
+    "attempt",
+    "configuration",
+    "epochs_planned",
+    "evidence",
+    "audit_reason",
+    "audit_epoch",
+)
+
+HYPERPARAMETERS: Final = tuple(field.name for field in fields(Configuration))
+
+TRIAL_COLUMNS: Final = (
+    "trial",
+    "state",
+    *HYPERPARAMETERS,
+    "folds",
+    "pooled",
+    "se",
+    "worst",
+    "reason",
+    "seconds",
+    "rank",
+    "mean",
+    "healthy",
+    "collapse_rate",
+    "fits",
+    "configuration",
+    "n_conv",
+    "n_dense",
+)
+
+_WHOLE: Final = ("rank", "audit_epoch")  # whole numbers that may be missing
+
+
+def fits_table(results: Results) -> pd.DataFrame:
+    """One row a fit, sorted by trial, stage, repeat, fold, attempt; each key once."""
+    unique = {fit.key: fit for trial in results.study.trials for fit in trial.fits}
+    ordered = sorted(unique.values(), key=lambda fit: (fit.trial, fit.stage, fit.repeat, fit.fold, fit.attempt))
+    return _table([_fit_row(fit) for fit in ordered], FIT_COLUMNS)
+
+
+def trials_table(results: Results) -> pd.DataFrame:
+    """One row a trial, by number; scores only where all folds were judged."""
+    places = {ranked.trial.number: (place, ranked) for place, ranked in enumerate(results.ranking, start=1)}
+    trials = sorted(results.study.trials, key=lambda trial: trial.number)
+    return _table([_trial_row(trial, *places.get(trial.number, (None, None))) for trial in trials], TRIAL_COLUMNS)
+
+
+def csv_text(table: pd.DataFrame) -> str:
+    """The table as CSV with floats in six significant digits and Unix line ends."""
+    return str(table.to_csv(index=False, float_format=FLOAT_FORMAT, lineterminator="\n"))
+
+
+def _table(rows: list[dict[str, object]], columns: tuple[str, ...]) -> pd.DataFrame:
+    table = pd.DataFrame(rows, columns=list(columns))
+    return table.astype({name: "Int64" for name in _WHOLE if name in columns})
+
+
+def _fit_row(fit: Fit) -> dict[str, object]:
+    return {
+        "key": fit.key,
+        "trial": fit.trial,
+        "stage": fit.stage,
+        "repeat": fit.repeat,
+        "fold": fit.fold,
+        "seed": fit.seed,
+        "verdict": str(fit.verdict),
+        "reason": fit.reason,
+        "epochs": fit.epochs,
+        "seconds": round(fit.seconds, 3),
+        "score": fit.score,
+        "loss": fit.loss,
+        "skill": fit.skill,
+        "attempt": fit.attempt,
+        "configuration": fit.configuration,
+        "epochs_planned": fit.epochs_planned,
+        "evidence": _evidence(fit.evidence),
+        "audit_reason": fit.audit.reason if fit.audit else None,
+        "audit_epoch": fit.audit.epoch if fit.audit else None,
+    }
+
+
+def _evidence(evidence: Mapping[str, float]) -> str | None:
+    if not evidence:
+        return None
+    return json.dumps({name: FLOAT_FORMAT % value for name, value in sorted(evidence.items())})
+
+
+def _trial_row(trial: Trial, rank: int | None, ranked: Ranked | None) -> dict[str, object]:
+    judged = {fit.fold for fit in trial.fits if fit.verdict is not Verdict.FAILED}
+    return {
+        "trial": trial.number,
+        "state": str(trial.state),
+        **trial.configuration.as_dict(),
+        "folds": len(judged),
+        "pooled": ranked.pooled if ranked else None,
+        "se": ranked.se if ranked else None,
+        "worst": ranked.worst if ranked else None,
+        "reason": trial.reason,
+        "seconds": round(trial.seconds, 3),
+        "rank": rank,
+        "mean": ranked.mean if ranked else None,
+        "healthy": ranked.healthy if ranked else None,
+        "collapse_rate": ranked.collapse_rate if ranked else None,
+        "fits": len(trial.fits),
+        "configuration": trial.configuration.hash,
+        "n_conv": trial.configuration.n_conv,
+        "n_dense": trial.configuration.n_dense,
+    }

@@ -1,0 +1,51 @@
+"use strict";
+(function () {
+  const dark = window.matchMedia("(prefers-color-scheme: dark)");
+  const figures = [];
+
+  function ink(printing) {
+    const style = getComputedStyle(document.documentElement);
+    const text = printing ? "#1b1f24" : style.getPropertyValue("--ink").trim();
+    const line = printing ? "#d5d9de" : style.getPropertyValue("--line").trim();
+    const card = printing ? "#ffffff" : style.getPropertyValue("--card").trim();
+    return { text: text, line: line, card: card };
+  }
+
+  function dress(layout, printing) {
+    const colours = ink(printing);
+    const change = {
+      "font.color": colours.text,
+      "hoverlabel.bgcolor": colours.card, "hoverlabel.bordercolor": colours.line, "hoverlabel.font.color": colours.text
+    };
+    Object.keys(layout).filter(function (key) { return /^[xy]axis/.test(key); }).forEach(function (axis) {
+      change[axis + ".gridcolor"] = colours.line;
+      change[axis + ".linecolor"] = colours.line;
+      change[axis + ".zeroline"] = false;
+      change[axis + ".automargin"] = true;
+    });
+    return change;
+  }
+
+  function redress(printing) {
+    figures.forEach(function (element) { Plotly.relayout(element, dress(element.layout, printing)); });
+  }
+
+  document.querySelectorAll("script[data-figure]").forEach(function (source) {
+    const element = document.getElementById(source.dataset.figure);
+    const figure = JSON.parse(source.textContent);
+    Plotly.newPlot(element, figure.data, figure.layout, { responsive: true, displaylogo: false, displayModeBar: false })
+      .then(function () { figures.push(element); return Plotly.relayout(element, dress(element.layout, false)); });
+  });
+  dark.addEventListener("change", function () { redress(false); });
+  window.addEventListener("beforeprint", function () { redress(true); });
+  window.addEventListener("afterprint", function () { redress(false); });
+
+  document.querySelectorAll("button[data-copy]").forEach(function (button) {
+    button.addEventListener("click", function () {
+      const source = document.getElementById(button.dataset.copy);
+      const done = function () { button.textContent = "Copied"; setTimeout(function () { button.textContent = "Copy"; }, 1500); };
+      const select = function () { window.getSelection().selectAllChildren(source); document.execCommand("copy"); done(); };
+      if (navigator.clipboard) { navigator.clipboard.writeText(source.textContent).then(done, select); } else { select(); }
+    });
+  });
+})();

@@ -1,0 +1,160 @@
+"""How numbers, configurations and reasons are put in words: the same in page, Markdown and live display."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Final
+
+from search import records
+from search.records import TrialState
+from search.settings import Metric
+from spaces.config import Configuration
+
+METRIC_NAMES: Final[Mapping[str, str]] = {
+    "balanced_accuracy": "balanced accuracy",
+    "macro_f1": "macro F1",
+    "mcc": "Matthews correlation",
+    "accuracy": "accuracy",
+    "auc": "area under the ROC curve",
+    "average_precision": "average precision",
+    "skill": "skill",
+}
+
+METRIC_SENTENCES: Final[Mapping[str, str]] = {
+    "balanced_accuracy": "the mean over classes of the share of images recognised",
+    "macro_f1": "the mean over classes of the harmonic mean of precision and recall",
+    "mcc": "the correlation of prediction and truth: 0 is guessing, 1 is perfect",
+    "accuracy": "the share of images recognised",
+    "auc": "the chance that an image of a class is ranked above one of another class: 0.5 is guessing",
+    "average_precision": "the area under the precision-recall curve, mean over classes",
+    "skill": "1 - cross-entropy / cross-entropy of always predicting the class shares: 0 is guessing",
+}
+
+STATE_WORDS: Final[Mapping[TrialState, str]] = {
+    TrialState.COMPLETE: "judged on all folds",
+    TrialState.COLLAPSED: "collapsed",
+    TrialState.RACED: "behind, stopped early",
+    TrialState.FAILED: "failed",
+    TrialState.INTERRUPTED: "interrupted",
+}
+
+
+def shown(text: str) -> str:
+    """`text` with everything that a terminal or page can't show written as an escape: names come from strangers.
+
+    >>> shown("a\\x1b[31m")
+    'a\\\\x1b[31m'
+    """
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """Fixed number of decimals; a dash for what is not known."""
+    return "–" if value is None or not math.isfinite(value) else f"{value:.{digits}f}"
+
+
+def compact(value: object) -> str:
+    """A hyperparameter's value, short: floats with three significant digits, booleans as yes and no."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def percent(share: float | None) -> str:
+    """A share as a whole percentage, one decimal below 10 %."""
+    if share is None or not math.isfinite(share):
+        return "–"
+    return f"{100 * share:.1f} %" if 0 < share < 0.1 else f"{100 * share:.0f} %"
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds as a person would say them.
+
+    >>> duration(8), duration(125), duration(29000)
+    ('8 s', '2 min 05 s', '8 h 03 min')
+    """
+    if seconds is None or not math.isfinite(seconds):
+        return "–"
+    whole = max(0, round(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def counted(count: int, noun: str, plural: str | None = None) -> str:
+    """`1 image`, `2 images`."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {plural or noun + 's'}"
+
+
+def headed(text: str) -> str:
+    """`text` with a capital first letter, the rest as it is."""
+    return text[:1].upper() + text[1:]
+
+
+def reason(code: str) -> str:
+    """The plain sentence for a reason's code; the code itself where there is none."""
+    sentences: Mapping[str, str] = getattr(records, "REASONS", {})
+    return sentences.get(code, code)
+
+
+def metric_name(metric: Metric | str) -> str:
+    """The metric in words."""
+    return METRIC_NAMES.get(metric, metric)
+
+
+def layers(configuration: Configuration) -> str:
+    """The network's layers in short: `3 conv + 1 dense`."""
+    parts = [(configuration.n_conv, "conv"), (configuration.n_dense, "dense")]
+    return " + ".join(f"{n} {kind}" for n, kind in parts if n)
+
+
+def short(configuration: Configuration) -> str:
+    """A configuration on one short line."""
+    return (
+        f"{layers(configuration)}, {configuration.initializer}, {configuration.optimizer} "
+        f"{configuration.learning_rate:.1e}, batch {configuration.batch_size}, dropout {configuration.dropout:.2g}"
+    )
+
+
+def sentence(configuration: Configuration) -> str:
+    """A configuration as two or three plain sentences."""
+    c = configuration
+    conv = (
+        f"{counted(c.n_conv, 'convolution')} of {c.kernel_size} x {c.kernel_size} pixels, from {c.width} filters on"
+        if c.n_conv
+        else ""
+    )
+    dense = f"{counted(c.n_dense, 'dense layer')} of {c.dense_units} units" if c.n_dense else ""
+    pooling = f", joined by {'a flatten' if c.head == 'flatten' else f'global {c.head} pooling'}" if c.n_conv else ""
+    norm = "no normalization" if c.normalization == "none" else f"{c.normalization} normalization"
+    decay = f", weight decay {c.weight_decay:.2g}" if c.optimizer != "adam" and c.weight_decay else ""
+    return (
+        f"{' and '.join(filter(None, [conv, dense]))}{pooling}; {c.activation}, {c.initializer}, {norm}, "
+        f"dropout {c.dropout:.2g}. Trained with {c.optimizer} at a peak learning rate of {c.learning_rate:.2g}{decay} "
+        f"on batches of {c.batch_size}. {_balancing(c)}{_augmentation(c)}"
+    )
+
+
+def _balancing(c: Configuration) -> str:
+    weighting = "no class weights" if c.class_weighting == "none" else f"class weights: {_plain(c.class_weighting)}"
+    sampling = "no oversampling" if c.oversampling == "none" else f"oversampling: {_plain(c.oversampling)}"
+    return f"{weighting[0].upper()}{weighting[1:]}; {sampling}."
+
+
+def _plain(choice: str) -> str:
+    return {"sqrt": "square root", "effective_number": "effective number"}.get(choice, choice)
+
+
+def _augmentation(c: Configuration) -> str:
+    flips = [name for name, on in (("horizontal flips", c.horizontal_flip), ("vertical flips", c.vertical_flip)) if on]
+    amounts = [
+        f"{name} up to {percent(value)}" for name, value in (("shifts", c.shift), ("zoom", c.zoom)) if round(value, 3)
+    ]
+    angles = [
+        f"{name} up to {value:.2g} degrees" for name, value in (("rotation", c.rotation), ("shear", c.shear)) if value
+    ]
+    parts = [*flips, *amounts, *angles]
+    return f" Images are varied by {', '.join(parts)}." if parts else " Images are not varied."

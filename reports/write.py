@@ -1,0 +1,62 @@
+"""Writing the run folder's files: every file is the old one or the new one at any moment, never half of one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from reports.best_config import best_config_text
+from reports.markdown import markdown
+from reports.page import page
+from reports.summary import summary_text
+from reports.tables import csv_text, fits_table, trials_table
+from search.selection.results import Results
+
+
+def write_all(results: Results, out: Path) -> list[Path]:
+    """Write tables, configuration, reports and summary into `out`; the paths written, in this order.
+
+    What programs read comes first, so that a page that can't be drawn costs no results; `summary.json` comes last, so
+    that who waits for it finds the rest. Without a recommendation an earlier `best_config.yaml` is set aside as
+    `best_config.stale.yaml`.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    texts: dict[str, Callable[[], str]] = {
+        "fits.csv": lambda: csv_text(fits_table(results)),
+        "trials.csv": lambda: csv_text(trials_table(results)),
+    }
+    recommended = results.recommended
+    if recommended is None:
+        _set_aside(out / "best_config.yaml")
+    else:
+        texts["best_config.yaml"] = lambda: best_config_text(results, recommended)
+    texts["report.md"] = lambda: markdown(results)
+    texts["report.html"] = lambda: page(results)
+    texts["summary.json"] = lambda: summary_text(results)
+    return [replace_text(out / name, text()) for name, text in texts.items()]
+
+
+def replace_text(path: Path, text: str) -> Path:
+    """Put `text` (UTF-8) in the place of `path` in one step; file names that aren't Unicode are written as escapes."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with draft.open("wb") as stream:
+            stream.write(text.encode("utf-8", "backslashreplace"))
+            stream.flush()
+            os.fsync(stream.fileno())
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+    return path
+
+
+def _set_aside(path: Path) -> None:
+    if not path.exists():
+        return
+    stale = path.with_name("best_config.stale.yaml")
+    place = 2
+    while stale.exists():
+        stale = path.with_name(f"best_config.stale-{place}.yaml")
+        place += 1
+    path.rename(stale)

@@ -1,0 +1,261 @@
+"""Results made by hand: what a study might have left, without running one."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from search import records
+from search.records import Check, Collapse, DataSummary, Fit, StudyRecord, Trial, TrialState, Verdict
+from search.selection.results import Audit, Epochs, MapCell, Promise, Ranked, Recommendation, Results
+from search.settings import Identity, Plan, Protocol
+from spaces.config import CHOICES, Configuration
+
+EPOCHS = 40
+FOLDS = 5
+REASONS = ("dead-layer", "prior-predictor", "non-finite", "no-gradient")
+
+
+def configuration(seed: int, **changes: Any) -> Configuration:
+    """Some configuration; the same for the same seed."""
+    rng = np.random.default_rng(seed)
+    values: dict[str, Any] = {
+        "depth": int(rng.integers(1, 9)),
+        "dense_ratio": float(rng.choice([0.1, 0.25, 0.5, 0.75, 1.0])),
+        "dropout": float(rng.uniform(0, 0.7)),
+        "batch_size": int(2 ** rng.integers(2, 8)),
+        "learning_rate": float(10 ** rng.uniform(-5, -1.5)),
+        "horizontal_flip": bool(rng.random() < 0.5),
+        **{name: str(rng.choice(choices)) for name, choices in CHOICES.items()},
+    }
+    if round(values["depth"] * values["dense_ratio"]) == 0:
+        values["head"] = "average"
+    return Configuration(**{**values, **changes})
+
+
+def check(epoch: int, loss: float, skill: float, score: float = 0.5) -> Check:
+    """A check of which only the shown numbers matter."""
+    return Check(
+        epoch=epoch,
+        updates=10 * epoch,
+        train_loss=loss,
+        train_skill=skill,
+        val_loss=loss,
+        val_skill=skill,
+        score=score,
+        auc=0.5,
+        top_share=1.0,
+        logit_spread=0.1,
+        dead_share=0.0,
+        first_gradient=1.0,
+        last_gradient=1.0,
+        update_ratio=1e-3,
+        finite=True,
+        warmth=1.0,
+    )
+
+
+def fit(trial: int, fold: int, score: float | None, reason: str | None = None, attempt: int = 0, **changes: Any) -> Fit:
+    """A fit with a curve that ends at `score`, or collapses with `reason` after a few epochs."""
+    rng = np.random.default_rng([trial, fold, attempt])
+    epochs = int(rng.integers(4, 16)) if reason else EPOCHS
+    top = 0.0 if reason or score is None else 1.6 * (score - 0.5)
+    steps = np.arange(1, epochs + 1, max(1, epochs // 20))
+    skills = top * (1 - np.exp(-steps / 9)) + rng.normal(0, 0.02, len(steps))
+    checks = tuple(check(int(e), float(0.69 * (1 - s)), float(s)) for e, s in zip(steps, skills, strict=True))
+    if reason == "non-finite":
+        checks = (*checks[:-1], check(int(steps[-1]), float("nan"), float("nan")))
+    base = Fit(
+        key=f"{trial:06x}{fold:05x}{attempt:05x}",
+        trial=trial,
+        stage="search",
+        configuration="",
+        repeat=0,
+        fold=fold,
+        attempt=attempt,
+        seed=int(rng.integers(2**31)),
+        verdict=Verdict.COLLAPSED if reason else Verdict.LEARNED,
+        reason=reason,
+        evidence={"dead_share": 1.0, "val_skill": float("nan")} if reason else {},
+        epochs=epochs,
+        epochs_planned=EPOCHS,
+        seconds=float(rng.uniform(1, 9)),
+        score=score,
+        loss=checks[-1].val_loss,
+        skill=checks[-1].val_skill,
+        checks=checks,
+    )
+    return replace(base, **changes)
+
+
+def trial(number: int, scores: Sequence[float], reason: str | None = None, raced: bool = False) -> Trial:
+    """A trial with one fit a score; with a reason the last one collapsed."""
+    fits = [fit(number, fold, score) for fold, score in enumerate(scores)]
+    if reason:
+        fits.append(fit(number, len(scores), 0.5, reason))
+    state = TrialState.COLLAPSED if reason else TrialState.RACED if raced else TrialState.COMPLETE
+    config = configuration(number)
+    return Trial(
+        number=number,
+        state=state,
+        configuration=config,
+        fits=tuple(replace(f, configuration=config.hash) for f in fits),
+        reason=reason or ("behind" if raced else None),
+        seconds=sum(f.seconds for f in fits),
+    )
+
+
+def trials(n: int, seed: int = 0, collapsed: float = 0.35, raced: float = 0.3) -> tuple[Trial, ...]:
+    """A study's worth of trials, getting better."""
+    rng = np.random.default_rng(seed)
+    made = []
+    for number in range(n):
+        draw = rng.random()
+        level = min(0.93, 0.55 + 0.25 * rng.beta(2, 2) + 0.12 * number / n)
+        scores = [float(np.clip(rng.normal(level, 0.04), 0, 1)) for _ in range(FOLDS)]
+        if draw < collapsed:
+            made.append(
+                trial(number, scores[: int(rng.integers(0, 2))], str(rng.choice(REASONS, p=[0.5, 0.3, 0.15, 0.05])))
+            )
+        elif draw < collapsed + raced:
+            made.append(trial(number, [s - 0.1 for s in scores[:2]], raced=True))
+        else:
+            made.append(trial(number, scores))
+    return tuple(made)
+
+
+def results(
+    some_trials: Sequence[Trial] = (),
+    *,
+    classes: Mapping[str, int] | None = None,
+    quarantined: Mapping[str, str] | None = None,
+    healthy: bool = True,
+    reason: str | None = None,
+    test: bool = False,
+    inconclusive: bool = False,
+    folder: str = "images",
+    depth_sentence: str = "Three to five layers with few dense ones work best here.",
+) -> Results:
+    """Results over these trials; ranked by the mean of their folds, which stands for the pooled score."""
+    classes = classes or {"benign": 62, "malignant": 58}
+    chance = 1 / len(classes)
+    images = sum(classes.values())
+    ranking = tuple(sorted((_ranked(t, healthy) for t in some_trials if t.state is TrialState.COMPLETE), key=_place))
+    best = ranking[0] if ranking and healthy else None
+    verdicts = Counter(str(f.verdict) for t in some_trials for f in t.fits)
+    reasons = Counter(f.reason for t in some_trials for f in t.fits if f.verdict is Verdict.COLLAPSED and f.reason)
+    study = StudyRecord(
+        name="search",
+        data=DataSummary(
+            folder=folder,
+            fingerprint="3f2a9c81d07e",
+            classes=classes,
+            images=images,
+            quarantined=quarantined or {},
+            image_size=64,
+            size_reason="half of the images have a shorter side of 61 to 70 pixels.",
+            channels=3,
+            groups=None,
+        ),
+        labels=np.repeat(np.arange(len(classes)), list(classes.values())),
+        groups=None,
+        identity=Identity(
+            fingerprint="3f2a9c81d07e",
+            groups=None,
+            image_size=64,
+            folds=FOLDS,
+            epochs=None,
+            seed=7,
+            metric="balanced_accuracy",
+            space="55aa",
+        ),
+        plan=Plan(
+            epochs=EPOCHS,
+            folds=FOLDS,
+            search_seconds=28000.0,
+            final_seconds=600.0,
+            fit_seconds=120.0,
+            notes=("40 epochs: every training sees about 4,800 images.",),
+        ),
+        protocol=Protocol(epochs=EPOCHS, image_size=64, channels=3, classes=len(classes)),
+        settings={"data": folder, "trials": 200, "timeout": float("inf"), "folds": FOLDS},
+        trials=tuple(some_trials),
+        seconds=sum(t.seconds for t in some_trials),
+        device="CPU (2 cores)",
+        versions={"python": "3.11.9", "tensorflow": "2.21.0", "steadynet": "0.1.0"},
+        command=f"python run_search.py --data {folder} --seed 7",
+        baselines={"constant": chance, "knn": chance + 0.12, "logistic": chance + 0.17},
+        test=records.TestScore(score=0.81, n=60, configuration="abc", seed=7) if test and best else None,
+    )
+    recommended = None
+    if best:
+        value = best.pooled - 0.045
+        promise = Promise(
+            value=value,
+            low=value - 0.08,
+            high=min(1.0, value + 0.07),
+            stages=1,
+            recalls={name: (value, value - 0.1, value + 0.05) for name in classes},
+            inconclusive=inconclusive,
+        )
+        recommended = Recommendation(ranked=best, promise=promise, offset=(0.0, -0.21), parameters=12_345)
+    run = sum(f.epochs for t in some_trials for f in t.fits)
+    full = len(some_trials) * FOLDS * EPOCHS
+    return Results(
+        study=study,
+        chance=chance,
+        ranking=ranking,
+        recommended=recommended,
+        reason=None if recommended else (reason or "no configuration judged"),
+        verdicts={str(v): verdicts.get(str(v), 0) for v in Verdict},
+        collapse_reasons=dict(reasons.most_common()),
+        audit=Audit(checked=7, wrongly_stopped=0, upper_95=0.348)
+        if some_trials
+        else Audit(checked=0, wrongly_stopped=0, upper_95=None),
+        epochs=Epochs(run=run, saved_by_collapse=(full - run) // 2, saved_by_racing=(full - run) // 2, full=full),
+        depth_map=_depth_map(some_trials, chance),
+        depth_sentence=depth_sentence,
+    )
+
+
+def audited(fit_: Fit) -> Fit:
+    """The fit, having been let run on by the audit."""
+    return replace(fit_, audit=Collapse(reason="prior-predictor", hard=False, epoch=11, evidence={}))
+
+
+def _place(ranked: Ranked) -> tuple[float, int]:
+    return (-ranked.pooled, ranked.trial.number)
+
+
+def _ranked(t: Trial, healthy: bool) -> Ranked:
+    folds = tuple(f.score for f in t.fits if f.score is not None)
+    mean = sum(folds) / len(folds)
+    return Ranked(
+        trial=t, pooled=mean, folds=folds, mean=mean, se=0.021, worst=min(folds), collapse_rate=0.0, healthy=healthy
+    )
+
+
+def _depth_map(some_trials: Sequence[Trial], chance: float) -> tuple[MapCell, ...]:
+    if not some_trials:
+        return ()
+    cells = []
+    for depth in ((1, 2), (3, 4), (5, 8)):
+        for ratio in ((0.0, 0.2), (0.2, 0.4), (0.4, 0.6), (0.6, 0.8), (0.8, 1.0)):
+            inside = [
+                t
+                for t in some_trials
+                if depth[0] <= t.configuration.depth <= depth[1]
+                and ratio[0] <= t.configuration.dense_ratio < ratio[1] + (ratio[1] == 1.0)
+            ]
+            collapsed = sum(t.state is TrialState.COLLAPSED for t in inside)
+            scores = [
+                chance if t.state is TrialState.COLLAPSED else float(np.mean([f.score for f in t.fits if f.score]))
+                for t in inside
+            ]
+            score = float(np.mean(scores)) if scores else None
+            cells.append(MapCell(depth=depth, dense_ratio=ratio, trials=len(inside), collapsed=collapsed, score=score))
+    return tuple(cells)
