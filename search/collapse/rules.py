@@ -1,0 +1,215 @@
+"""The two-tier collapse rule: structural evidence ends a fit at once, statistical evidence only over a window.
+
+A one-class prediction alone proves nothing: more than a third of the networks that end up useful begin with it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+
+from search.collapse.limits import DEFAULT_LIMITS, Limits
+from search.collapse.protection import Protection
+from search.records import Check, Collapse, FloatArray
+
+NOT_FINITE: Final = -1e9
+"""Stands in the evidence for a number that is infinite or undefined; nothing measured is that low."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Context:
+    """What the rules know of a fit before it begins."""
+
+    epochs: int  # planned
+    updates_per_epoch: int
+    imbalance: float  # largest / smallest class of the training images, >= 1
+    batchnorm: bool
+    prior_entropy: float  # H, nats, > 0
+    protected: Protection = field(default_factory=Protection)
+
+
+def judge(checks: Sequence[Check], context: Context, limits: Limits = DEFAULT_LIMITS) -> Collapse | None:
+    """The verdict after the last of `checks` (by epoch), or None to go on. Depends on nothing else.
+
+    Fits without validation images (`val_*` NaN) are judged by their training signals alone, with more patience.
+    """
+    if not checks:
+        return None
+    return _non_finite(checks[-1], context, limits) or _hard(checks, context, limits) or _soft(checks, context, limits)
+
+
+def judge_end(
+    check: Check, probabilities: FloatArray, context: Context, limits: Limits = DEFAULT_LIMITS
+) -> Collapse | None:
+    """The verdict on a fit that ran to its end, with BatchNorm's statistics re-estimated.
+
+    Collapsed is who gives all images the same class (or the same output), shows no skill in evaluation nor in training
+    mode, and does not rank them either. One class with an AUC clearly above 0.5 is a wrong threshold, not a collapse.
+
+    Args:
+        check: of the last epoch.
+        probabilities: (n, K), of the validation images; n is 0 without any.
+    """
+    if not check.finite or not np.isfinite(probabilities).all():
+        return _collapse("non-finite", True, check, {"finite": 0.0, "train_loss": check.train_loss})
+    evidence = {"train_skill": check.train_skill}
+    if len(probabilities) == 0:
+        lost = check.train_skill < limits.unseen_train_skill
+        return _collapse("prior-predictor", False, check, evidence) if lost else None
+    top_share = float(np.bincount(probabilities.argmax(1)).max() / len(probabilities))
+    no_skill = check.val_skill < limits.val_skill and check.train_skill < limits.train_skill
+    ranks = abs(check.auc - 0.5) >= limits.auc_distance
+    if not no_skill or ranks or top_share < limits.one_class:
+        return None
+    evidence |= {"val_skill": check.val_skill, "auc": check.auc, "top_share": top_share}
+    evidence |= {"logit_spread": check.logit_spread}
+    return _collapse(_stuck_reason(check, limits), False, check, evidence)
+
+
+def _non_finite(check: Check, context: Context, limits: Limits) -> Collapse | None:
+    most = limits.exploded_loss * context.prior_entropy
+    # With BatchNorm the loss in evaluation may be thousands while training is healthy: only training mode counts.
+    losses = (check.train_loss,) if context.batchnorm else (check.train_loss, check.val_loss)
+    if check.finite and not any(loss > most for loss in losses):
+        return None
+    evidence = {"finite": float(check.finite), "train_loss": check.train_loss, "most": most}
+    if not math.isnan(check.val_loss):
+        evidence["val_loss"] = check.val_loss
+    return _collapse("non-finite", True, check, evidence)
+
+
+def _hard(checks: Sequence[Check], context: Context, limits: Limits) -> Collapse | None:
+    now = checks[-1]
+    needed = limits.hard_checks_unseen if _unseen(now) else limits.hard_checks
+    recent = checks[-needed:]
+    if len(recent) < needed or _rising(recent, limits):
+        return None
+    if not all(_is_broken(check, context, limits) for check in recent):
+        return None
+    dead = now.dead_share >= limits.dead_share
+    return _collapse(
+        "dead-layer" if dead else "no-gradient",
+        True,
+        now,
+        {
+            "dead_share": now.dead_share,
+            "first_gradient": now.first_gradient,
+            "skill": _skill(now),
+            "train_skill": now.train_skill,
+            "checks": float(needed),
+        },
+    )
+
+
+def _is_broken(check: Check, context: Context, limits: Limits) -> bool:
+    """Nothing gets through the network, and it shows."""
+    broken = check.dead_share >= limits.dead_share or check.first_gradient < limits.vanished_gradient
+    trains = context.batchnorm and check.train_skill >= limits.hard_skill
+    return broken and _skill(check) < limits.hard_skill and not trains and check.warmth >= limits.warm
+
+
+def _soft(checks: Sequence[Check], context: Context, limits: Limits) -> Collapse | None:
+    now = checks[-1]
+    width = window_epochs(context, limits) * (limits.unseen_window if _unseen(now) else 1.0)
+    if now.epoch < max(width, grace_epochs(context, limits)):
+        return None
+    window = _window(checks, width, limits)
+    if len(window) < limits.window_checks or _rising(window, limits):
+        return None
+    stuck = _is_stuck_unseen(window, context, limits) if _unseen(now) else _is_stuck(window, context, limits)
+    if not stuck or context.protected.protects(checks, limits):
+        return None
+    evidence = {
+        "window_epochs": float(now.epoch - window[0].epoch),
+        "train_skill": max(check.train_skill for check in window),
+        "loss_change": _loss_change(window, context),
+    }
+    if _unseen(now):
+        return _collapse("prior-predictor", False, now, evidence)
+    evidence |= {
+        "val_skill": max(check.val_skill for check in window),
+        "top_share": min(check.top_share for check in window),
+        "auc": _mean_auc(window),
+        "logit_spread": now.logit_spread,
+        "first_spread": window[0].logit_spread,
+    }
+    return _collapse(_stuck_reason(now, limits), False, now, evidence)
+
+
+def window_epochs(context: Context, limits: Limits = DEFAULT_LIMITS) -> float:
+    """How far the soft rule looks back: a share of the planned epochs, with enough epochs and updates in it."""
+    by_updates = limits.window_updates / context.updates_per_epoch
+    return max(limits.window_share * context.epochs, limits.window_epochs, by_updates)
+
+
+def grace_epochs(context: Context, limits: Limits = DEFAULT_LIMITS) -> float:
+    """Epochs before the first soft verdict: more with rare classes, whose recall drops before it rises.
+
+    Initial drop of the minority: Francazi et al., ICML 2023. The factor 1 + log10(imbalance) is a proposal.
+    """
+    wanted = max(limits.grace_share * context.epochs, limits.grace_epochs) * (1 + math.log10(max(context.imbalance, 1)))
+    by_updates = limits.grace_updates / context.updates_per_epoch
+    return max(min(wanted, limits.grace_most * context.epochs), by_updates)
+
+
+def _window(checks: Sequence[Check], width: float, limits: Limits) -> Sequence[Check]:
+    """The checks of the last `width` epochs; where checks are rare, the last few."""
+    inside = sum(check.epoch >= checks[-1].epoch - width for check in checks)
+    return checks[-max(inside, limits.window_checks) :]
+
+
+def _is_stuck(window: Sequence[Check], context: Context, limits: Limits) -> bool:
+    """No skill in either mode, one class, no ranking, and nothing moves. An undefined number never counts against."""
+    silent = all(
+        check.val_skill < limits.val_skill
+        and check.train_skill < limits.train_skill
+        and check.top_share >= limits.one_class
+        and check.warmth >= limits.warm
+        for check in window
+    )
+    return (
+        silent
+        and abs(_mean_auc(window) - 0.5) < limits.auc_distance
+        and _loss_change(window, context) < limits.flat_loss
+        and window[-1].logit_spread <= limits.spread_growth * window[0].logit_spread
+    )
+
+
+def _is_stuck_unseen(window: Sequence[Check], context: Context, limits: Limits) -> bool:
+    """The same without validation images."""
+    silent = all(check.train_skill < limits.unseen_train_skill and check.warmth >= limits.warm for check in window)
+    return silent and _loss_change(window, context) < limits.unseen_flat_loss
+
+
+def _rising(checks: Sequence[Check], limits: Limits) -> bool:
+    return _skill(checks[-1]) - _skill(checks[0]) >= limits.rising_skill
+
+
+def _unseen(check: Check) -> bool:
+    return math.isnan(check.val_skill)
+
+
+def _skill(check: Check) -> float:
+    """On validation images where there are any."""
+    return check.train_skill if _unseen(check) else check.val_skill
+
+
+def _mean_auc(window: Sequence[Check]) -> float:
+    return sum(check.auc for check in window) / len(window)
+
+
+def _loss_change(window: Sequence[Check], context: Context) -> float:
+    return abs(window[-1].train_loss - window[0].train_loss) / context.prior_entropy
+
+
+def _stuck_reason(check: Check, limits: Limits) -> str:
+    return "constant-output" if check.logit_spread < limits.constant_spread else "prior-predictor"
+
+
+def _collapse(reason: str, hard: bool, check: Check, evidence: dict[str, float]) -> Collapse:
+    flagged = {name: float(value) if math.isfinite(value) else NOT_FINITE for name, value in evidence.items()}
+    return Collapse(reason=reason, hard=hard, epoch=check.epoch, evidence=flagged)

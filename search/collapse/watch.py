@@ -1,0 +1,51 @@
+"""The watch of one fit: remembers its checks, and lets an audited fit run on."""
+
+from __future__ import annotations
+
+from search.collapse.limits import DEFAULT_LIMITS, Limits
+from search.collapse.rules import Context, judge, judge_end
+from search.records import Check, Collapse, FloatArray
+
+
+class Watch:
+    """Told of every check of one fit; says when to stop it.
+
+    An audited fit is not stopped: what would have stopped it stands in `passed`, and its end shows whether that would
+    have been right. Only a non-finite fit ends all the same, as nothing can come of it.
+    """
+
+    def __init__(self, context: Context, *, audited: bool = False, limits: Limits = DEFAULT_LIMITS) -> None:
+        self.passed: Collapse | None = None
+        self._context = context
+        self._audited = audited
+        self._limits = limits
+        self._checks: list[Check] = []
+
+    @property
+    def checks(self) -> tuple[Check, ...]:
+        """What was reported so far, one check an epoch."""
+        return tuple(self._checks)
+
+    def on_check(self, check: Check) -> Collapse | None:
+        """The verdict after this check; None: go on.
+
+        A second check of the same epoch, made after BatchNorm's statistics were re-estimated, replaces the first and
+        may take the verdict back. So with BatchNorm an audited fit, too, is told of a verdict at the first check.
+        """
+        again = bool(self._checks) and self._checks[-1].epoch == check.epoch
+        if again:
+            self._checks.pop()
+        self._checks.append(check)
+        collapse = judge(self._checks, self._context, self._limits)
+        if collapse is None or not self._audited or collapse.reason == "non-finite":
+            return collapse
+        if self.passed is not None:
+            return None
+        if self._context.batchnorm and not again:
+            return collapse
+        self.passed = collapse
+        return None
+
+    def final(self, check: Check, probabilities: FloatArray) -> Collapse | None:
+        """The verdict on a fit that ran to its end; `check` of the last epoch, `probabilities` (n, K) at it."""
+        return judge_end(check, probabilities, self._context, self._limits)
