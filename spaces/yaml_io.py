@@ -42,7 +42,7 @@ def load_space(name_or_path: str) -> Space:
     path = Path(name_or_path)
     if path.suffix.lower() not in (".yaml", ".yml") and len(path.parts) == 1 and not path.exists():
         raise SpaceError(
-            f"unknown space {name_or_path!r}; known are {', '.join(PRESETS)}{_closest(name_or_path, PRESETS)}. "
+            f"unknown space {name_or_path!r}{_closest(name_or_path, PRESETS)}; known are {', '.join(PRESETS)}. "
             f"Or give a YAML file."
         )
     try:
@@ -105,10 +105,10 @@ class _Loader(yaml.SafeLoader):
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
-        for key, _ in node.value:
-            if key.value in seen and isinstance(key, yaml.ScalarNode):
+        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+            if key.value in seen:
                 raise SpaceError(f"{key.value}: given twice, again in line {key.start_mark.line + 1}. Leave one out.")
-            seen.add(key.value if isinstance(key, yaml.ScalarNode) else id(key))
+            seen.add(key.value)
         return super().construct_mapping(node, deep=deep)
 
 
@@ -139,7 +139,7 @@ def _space(content: Mapping[Any, Any], name: str) -> Space:
     preset = content.get("preset", "default")
     if not isinstance(preset, str) or preset not in PRESETS:
         raise SpaceError(
-            f"preset: unknown preset {_short(preset)}; known are {', '.join(PRESETS)}{_closest(preset, PRESETS)}."
+            f"preset: unknown preset {_short(preset)}{_closest(preset, PRESETS)}; known are {', '.join(PRESETS)}."
         )
     for key in content:
         if key != "preset" and key not in FIELDS:
@@ -220,7 +220,7 @@ def _unknown_key(key: Any, known: Collection[str]) -> str:
 
 def _closest(word: Any, known: Collection[str]) -> str:
     near = difflib.get_close_matches(str(word), known, n=1)
-    return f"; did you mean {near[0]!r}?" if near else ""
+    return f" (did you mean {near[0]!r}?)" if near else ""
 
 
 def _example(key: str) -> str:
