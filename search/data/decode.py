@@ -1,12 +1,13 @@
 """From an image file to pixels.
 
 The recipe, the same for training, test and prediction: first frame; EXIF orientation applied; transparent parts on
-white; more than 8 bits scaled by the depth in use; grey or RGB; stretched to a square by Pillow's bilinear resize,
+white; more than 8 bits scaled by the bits in use; grey or RGB; stretched to a square by Pillow's bilinear resize,
 which averages over the source pixels when it shrinks.
 """
 
 from __future__ import annotations
 
+import math
 import threading
 import warnings
 from collections.abc import Iterator
@@ -23,10 +24,9 @@ from PIL import Image, ImageChops, ImageOps, UnidentifiedImageError
 RECIPE: Final = 1
 """Number of the recipe: raised when the same file would give other pixels."""
 
-FORMATS: Final = ("PNG", "JPEG", "MPO", "BMP", "GIF", "TIFF", "WEBP")
+FORMATS: Final = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP")
 """What a file may hold, whatever its name says. Others stay closed: some of Pillow's readers start other programs."""
 
-SENSOR_BITS: Final = (8, 10, 12, 14, 16)
 GREY_TOLERANCE: Final = 2
 """Levels by which the colour channels of a grey image may differ, as they do after careless conversions."""
 
@@ -123,24 +123,19 @@ def _on_white(image: Image.Image) -> Image.Image:
 def _eight_bits(values: npt.NDArray[np.generic]) -> Pixels:
     """Deep pixels as 0..255.
 
-    Whole numbers are divided by the full scale of the smallest usual sensor that holds the image's maximum: cameras
-    and scanners store 10, 12 or 14 bits in 16, and by the file's own depth such images would come out almost black.
-    Black stays black. Fractions within 0..1 are taken for shares of white. What has no such scale (negative, larger)
-    is stretched from its minimum to its maximum.
+    Black stays black, and full scale is the smallest power of two that holds the image's maximum: sensors store 10, 12
+    or 14 bits in 16, often only the lowest of them, and by the file's own depth such images would come out black.
+    Images with negative values have no known black: they are stretched from their minimum to their maximum.
     """
     deep = values.astype(np.float64)
     finite = np.isfinite(deep)
     if not finite.any():
         raise UnreadableImage("no finite pixel")
     low, high = float(deep[finite].min()), float(deep[finite].max())
-    fractions = np.issubdtype(values.dtype, np.floating) and high <= 1
-    scale = next((2**bits - 1 for bits in SENSOR_BITS if high < 2**bits), None)
-    if fractions and low >= 0:
-        low, high = 0.0, 1.0
-    elif scale and low >= 0:
-        low, high = 0.0, float(scale)
-    deep = np.where(finite, np.clip(deep, low, high), low)
-    return np.rint((deep - low) * (255 / max(high - low, 1e-300))).astype(np.uint8)
+    if low >= 0 and high > 0:
+        low, high = 0.0, 2.0 ** math.ceil(math.log2(high)) if high <= 1 else 2.0 ** math.ceil(high).bit_length() - 1
+    shares = (np.where(finite, deep, low) - low) / ((high - low) or 1.0)
+    return np.rint(shares * 255).clip(0, 255).astype(np.uint8)
 
 
 def _is_grey(flat: Image.Image) -> bool:

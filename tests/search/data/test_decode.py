@@ -1,0 +1,219 @@
+import struct
+import threading
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from search.data.decode import Probe, UnreadableImage, decode, probe
+
+# A quarter of the picture is bright, at the top left: every mode must show it there.
+QUARTER = np.zeros((32, 32), np.uint8)
+QUARTER[:16, :16] = 200
+
+
+def save(image: Image.Image, path: Path, **options: object) -> Path:
+    image.save(path, **options)
+    return path
+
+
+def corners(path: Path, channels: int = 1) -> list[list[int]]:
+    pixels = decode(path, size=8, channels=channels)
+    assert pixels.shape == (8, 8, channels)
+    assert pixels.dtype == np.uint8
+    return [pixels[y, x].tolist() for y, x in ((1, 1), (1, 6), (6, 1), (6, 6))]
+
+
+@pytest.mark.parametrize(
+    ("mode", "ending", "bright"),
+    [
+        ("1", "png", 255),
+        ("L", "png", 200),
+        ("L", "bmp", 200),
+        ("L", "gif", 200),
+        ("L", "tif", 200),
+        ("LA", "png", 200),
+        ("P", "png", 200),
+        ("RGB", "png", 200),
+        ("RGB", "webp", 200),
+        ("RGBA", "png", 200),
+        ("CMYK", "tif", 200),
+        ("I", "tif", 200),
+        ("F", "tif", 200),
+    ],
+)
+def test_every_mode_shows_the_same_picture(tmp_path: Path, mode: str, ending: str, bright: int) -> None:
+    image = Image.fromarray(QUARTER).convert(mode, dither=Image.Dither.NONE)
+    path = save(image, tmp_path / f"a.{ending}", **({"lossless": True} if ending == "webp" else {}))
+    assert corners(path) == [[bright], [0], [0], [0]]
+    assert corners(path, 3) == [[bright] * 3, [0] * 3, [0] * 3, [0] * 3]
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([0, 65535], [0, 255]),  # all 16 bits
+        ([32768, 65535], [128, 255]),
+        ([0, 4095], [0, 255]),  # a 12-bit sensor
+        ([0, 2048], [0, 128]),
+        ([0, 30], [0, 247]),  # the lowest five bits: not black
+        ([255, 128], [255, 128]),
+        ([0, 1], [0, 255]),
+        ([0, 0], [0, 0]),
+    ],
+)
+def test_sixteen_bits_are_scaled_by_the_bits_in_use(tmp_path: Path, values: list[int], expected: list[int]) -> None:
+    path = save(Image.fromarray(np.array([values, values], np.uint16)), tmp_path / "a.png")
+    assert decode(path, size=2, channels=1)[0, :, 0].tolist() == expected
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([0.0, 1.0], [0, 255]),
+        ([0.0, 0.6], [0, 153]),
+        ([0.0, 255.0], [0, 255]),
+        ([-5.0, 5.0], [0, 255]),
+        ([np.nan, 1.0], [0, 255]),
+        ([0.0, 0.001], [0, 131]),
+        ([-3.0, -3.0], [0, 0]),
+    ],
+)
+def test_fractions(tmp_path: Path, values: list[float], expected: list[int]) -> None:
+    path = save(Image.fromarray(np.array([values, values], np.float32)), tmp_path / "a.tif")
+    assert decode(path, size=2, channels=1)[0, :, 0].tolist() == expected
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_orientation_is_applied(tmp_path: Path, orientation: int) -> None:
+    undo = {
+        2: Image.Transpose.FLIP_LEFT_RIGHT,
+        3: Image.Transpose.ROTATE_180,
+        4: Image.Transpose.FLIP_TOP_BOTTOM,
+        5: Image.Transpose.TRANSPOSE,
+        6: Image.Transpose.ROTATE_90,
+        7: Image.Transpose.TRANSVERSE,
+        8: Image.Transpose.ROTATE_270,
+    }
+    image = Image.fromarray(QUARTER)
+    stored = image.transpose(undo[orientation]) if orientation in undo else image
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    assert corners(save(stored, tmp_path / "a.png", exif=exif)) == [[200], [0], [0], [0]]
+
+
+def test_transparent_is_white_and_half_transparent_is_half_white(tmp_path: Path) -> None:
+    pixels = np.zeros((1, 3, 4), np.uint8)  # black, with opacities
+    pixels[0, :, 3] = [255, 0, 128]
+    path = save(Image.fromarray(np.repeat(pixels, 3, axis=0)), tmp_path / "a.png")
+    assert decode(path, size=3, channels=3)[0].tolist() == [[0] * 3, [255] * 3, [127] * 3]
+
+
+def test_an_alpha_channel_that_hides_everything_is_ignored(tmp_path: Path) -> None:
+    path = save(Image.new("RGBA", (4, 4), (10, 20, 30, 0)), tmp_path / "a.png")
+    assert decode(path, size=2, channels=3)[0, 0].tolist() == [10, 20, 30]
+
+
+@pytest.mark.parametrize(("ending", "options"), [("gif", {}), ("mpo.jpg", {"format": "MPO"}), ("tif", {})])
+def test_first_frame(tmp_path: Path, ending: str, options: dict[str, str]) -> None:
+    frames = [Image.new("L", (8, 8), level) for level in (250, 0, 90)]
+    path = save(frames[0], tmp_path / f"a.{ending}", save_all=True, append_images=frames[1:], **options)
+    assert decode(path, size=1, channels=1)[0, 0, 0] == pytest.approx(250, abs=2)
+
+
+def test_shrinking_averages_over_all_source_pixels(tmp_path: Path) -> None:
+    stripes = np.tile(np.array([0, 255], np.uint8), (64, 32))
+    pixels = decode(save(Image.fromarray(stripes), tmp_path / "a.png"), size=4, channels=1)
+    assert np.abs(pixels.astype(int) - 127).max() <= 8
+
+
+def _noise_png(folder: Path) -> bytes:
+    noise = np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)
+    return save(Image.fromarray(noise), folder / "sound.png").read_bytes()
+
+
+def _bomb() -> bytes:
+    """A BMP header that declares 65535 x 65535 pixels."""
+    return b"BM" + struct.pack("<IHHI", 54, 0, 0, 54) + struct.pack("<IiiHHIIiiII", 40, 65535, 65535, 1, 24, *[0] * 6)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (lambda folder: b"", "empty file"),
+        (lambda folder: b"<html>404</html>", "no image of a known format"),
+        (lambda folder: _noise_png(folder)[:3000], "truncated"),
+        (lambda folder: _noise_png(folder)[:20], "."),
+        (lambda folder: _bomb(), "absurd number of pixels"),
+        (lambda folder: b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "no image of a known format"),
+        (
+            lambda folder: save(Image.fromarray(np.full((2, 2), np.nan, np.float32)), folder / "n.tif").read_bytes(),
+            "finite",
+        ),
+    ],
+    ids=["empty", "web page", "half", "header only", "bomb", "postscript", "not finite"],
+)
+def test_what_cannot_be_read_has_a_reason(tmp_path: Path, content, reason: str) -> None:
+    path = tmp_path / "bad.png"
+    path.write_bytes(content(tmp_path))
+    for read in (lambda: decode(path, size=8, channels=3), lambda: probe(path)):
+        with pytest.raises(UnreadableImage, match=reason) as caught:
+            read()
+        assert "\n" not in str(caught.value)
+
+
+def test_a_missing_file_is_unreadable(tmp_path: Path) -> None:
+    with pytest.raises(UnreadableImage, match="No such file"):
+        decode(tmp_path / "gone.png", size=8, channels=3)
+
+
+def test_damaged_exif_is_no_reason_to_lose_an_image(tmp_path: Path) -> None:
+    path = save(Image.fromarray(QUARTER), tmp_path / "a.png", exif=b"Exif\0\0II*\0\xff\xff\xff\x7f garbage")
+    assert corners(path) == [[200], [0], [0], [0]]
+
+
+def test_a_name_may_lie_about_the_format(tmp_path: Path) -> None:
+    assert corners(save(Image.fromarray(QUARTER), tmp_path / "a.jpg", format="PNG"))[0] == [200]
+
+
+@pytest.mark.parametrize(
+    ("image", "grey"),
+    [
+        (Image.new("RGB", (70, 80), (90, 90, 90)), True),
+        (Image.new("RGB", (70, 80), (90, 91, 92)), True),
+        (Image.new("RGB", (70, 80), (90, 90, 99)), False),
+        (Image.new("L", (70, 80), 9), True),
+        (Image.new("P", (70, 80), 9), True),
+    ],
+)
+def test_probe(tmp_path: Path, image: Image.Image, grey: bool) -> None:
+    assert probe(save(image, tmp_path / "a.png")) == Probe(70, 80, grey)
+
+
+def test_probe_sees_colour_in_a_part_of_a_jpeg(tmp_path: Path) -> None:
+    image = Image.new("RGB", (640, 480), (90, 90, 90))
+    assert probe(save(image, tmp_path / "grey.jpg")) == Probe(640, 480, True)
+    image.paste((200, 30, 30), (300, 200, 316, 216))
+    assert probe(save(image, tmp_path / "spot.jpg")) == Probe(640, 480, False)
+
+
+def test_warnings_of_the_reader_stay_inside_whatever_the_threads_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = save(Image.new("L", (40, 40), 7), tmp_path / "a.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)  # 1600 pixels: Pillow warns, which is an error in tests
+    before = list(warnings.filters)
+    levels: list[int] = []
+
+    def read() -> None:
+        levels.append(int(decode(path, size=1, channels=1)[0, 0, 0]))
+
+    threads = [threading.Thread(target=read) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert levels == [7] * 8
+    assert warnings.filters == before

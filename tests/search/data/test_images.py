@@ -1,0 +1,178 @@
+import logging
+import pickle
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from search.data import cache
+from search.data.decode import decode
+from search.data.images import ImageSet, load_images
+from search.errors import DataError
+from search.events import Silent
+
+
+class Notes(Silent):
+    """Writes down what it is told."""
+
+    def __init__(self) -> None:
+        self.stages: list[str] = []
+        self.ends: list[tuple[str, int]] = []
+
+    def stage(self, text: str) -> None:
+        self.stages.append(text)
+
+    def progress(self, what: str, done: int, total: int) -> None:
+        if done == total:
+            self.ends.append((what, total))
+
+
+def load(folder: Path, **options: Any) -> ImageSet:
+    defaults = {"image_size": None, "folds": 2, "groups": None, "size_cap": 64, "listener": Silent()}
+    return load_images(folder, **{**defaults, **options})
+
+
+def spoil(folder: Path, *files: str) -> None:
+    for file in files:
+        (folder / file).write_bytes(b"not an image: " + file.encode())
+
+
+def test_what_a_folder_becomes(make_folder) -> None:
+    folder = make_folder(cat=4, dog=3, side=20)
+    notes = Notes()
+    images = load(folder, listener=notes)
+    assert images.labels.tolist() == [0] * 4 + [1] * 3
+    assert images.labels.dtype == np.int64
+    assert images.groups is None
+    assert images.pixels().shape == (7, 16, 16, 1)
+    assert not images.pixels().flags.writeable
+    for row, file in enumerate(images.files):
+        np.testing.assert_array_equal(images.pixels()[row], decode(folder / file, size=16, channels=1))
+    summary = images.summary
+    assert list(summary.classes.items()) == [("cat", 4), ("dog", 3)]
+    assert (summary.folder, summary.images, summary.image_size, summary.channels) == (str(folder), 7, 16, 1)
+    assert summary.quarantined == {}
+    assert summary.size_reason.startswith("the images' shorter side is 20 pixels")
+    assert notes.stages == [f"Scanning {folder}", "Measuring 7 images", "Decoding 7 images to 16 x 16 pixels"]
+    assert notes.ends == [("hashing", 7), ("measuring", 7), ("decoding", 7)]
+
+
+def test_it_can_be_sent_to_a_worker(make_folder) -> None:
+    images = load(make_folder(a=2, b=2))
+    copy = pickle.loads(pickle.dumps(images))
+    np.testing.assert_array_equal(copy.pixels(), images.pixels())
+
+
+def test_a_second_run_decodes_nothing(make_folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = make_folder(a=2, b=2)
+    spoil(folder, "a/bad.png")
+    first = load(folder)
+    monkeypatch.delattr(cache, "decode")
+    monkeypatch.delattr(cache, "probe")
+    second = load(folder)
+    assert second.summary == first.summary
+    assert second.path == first.path
+
+
+def test_colour_and_a_given_size(make_folder) -> None:
+    images = load(make_folder(a=2, b=2, colour=True), image_size=11)
+    assert images.pixels().shape == (4, 11, 11, 3)
+    assert images.summary.size_reason == "set by --image-size."
+
+
+def test_unreadable_files_are_set_aside_and_named(make_folder, caplog: pytest.LogCaptureFixture) -> None:
+    folder = make_folder(a=3, b=2)
+    spoil(folder, "a/bad.png", "b/worse.jpg")
+    (folder / "a" / "gone.png").symlink_to(folder / "nowhere.png")
+    with caplog.at_level(logging.WARNING):
+        images = load(folder)
+    assert list(images.summary.quarantined) == ["a/bad.png", "a/gone.png", "b/worse.jpg"]
+    assert images.summary.quarantined["a/gone.png"] == "No such file or directory"
+    assert images.summary.quarantined["a/bad.png"].startswith("holds no image of a known format")
+    assert images.summary.classes == {"a": 3, "b": 2}
+    assert len(images.files) == len(images.labels) == len(images.pixels()) == 5
+    assert [record.getMessage().split(":")[0] for record in caplog.records] == [
+        "Left out a/bad.png",
+        "Left out a/gone.png",
+        "Left out b/worse.jpg",
+    ]
+
+
+def test_a_class_below_the_folds_is_an_error(make_folder) -> None:
+    folder = make_folder(a=5, b=4)
+    spoil(folder, "b/0.png")
+    message = r"class 'b' has 3 readable image\(s\) in .*b \(1 unreadable\), but 5 folds need .* or pass --folds 3\."
+    with pytest.raises(DataError, match=message):
+        load(folder, folds=5)
+    assert load(folder, folds=3).summary.classes == {"a": 5, "b": 3}
+
+
+@pytest.mark.parametrize("folds", [0, 1])
+def test_nothing_readable_is_an_error(make_folder, folds: int) -> None:
+    folder = make_folder(a=1, b=1)
+    spoil(folder, "a/0.png", "b/0.png")
+    with pytest.raises(DataError, match=r"not one image in .* \(2 files tried\)\. The first: a/0\.png: holds no image"):
+        load(folder, folds=folds)
+
+
+def test_a_class_without_readable_images_is_an_error(make_folder) -> None:
+    folder = make_folder(a=1, b=1)
+    spoil(folder, "b/0.png")
+    with pytest.raises(DataError, match=r"class 'b' has no readable image in .*b \(1 unreadable\)"):
+        load(folder, folds=1)
+
+
+@pytest.mark.parametrize("size", [0, 7, -3, 5000])
+def test_absurd_sizes(make_folder, size: int) -> None:
+    with pytest.raises(DataError, match=f"--image-size lies between 8 and 1024 pixels; got {size}"):
+        load(make_folder(a=2, b=2), image_size=size)
+
+
+def test_a_test_folder_gets_the_training_labels_and_is_not_measured(make_folder) -> None:
+    make_folder("train", a=2, b=2, c=2)
+    notes = Notes()
+    images = load(
+        make_folder("test", c=1, a=2), image_size=16, folds=0, channels=3, classes=["a", "b", "c"], listener=notes
+    )
+    assert images.labels.tolist() == [0, 0, 2]
+    assert list(images.summary.classes.items()) == [("a", 2), ("b", 0), ("c", 1)]
+    assert images.pixels().shape == (3, 16, 16, 3)
+    assert [what for what, _ in notes.ends] == ["hashing", "decoding"]
+
+
+def test_groups(make_folder, tmp_path: Path) -> None:
+    folder = make_folder(a=2, b=2)
+    spoil(folder, "a/bad.png")  # needs no group: it is left out
+    table = tmp_path / "groups.csv"
+    table.write_text("file,group\nimages/a/0.png,x\nimages/a/1.png,y\nimages/b/0.png,x\nimages/b/1.png,z\n")
+    images = load(folder, groups=table)
+    assert images.groups is not None
+    by_file = dict(zip(images.files, images.groups.tolist(), strict=True))
+    assert by_file["a/0.png"] == by_file["b/0.png"]
+    assert sorted(set(by_file.values())) == [0, 1, 2]
+    assert images.summary.groups == 3
+    table.write_text("file,group\nimages/a/0.png,x\n")
+    with pytest.raises(DataError, match="3 of 4 images have no group"):
+        load(folder, groups=table)
+
+
+def test_the_fingerprint_is_of_contents_classes_and_format(make_folder) -> None:
+    folder = make_folder(a=3, b=3)
+    first = load(folder).summary.fingerprint
+
+    renamed = shutil.copytree(folder, folder.with_name("renamed"))
+    for file in list(renamed.rglob("*.png")):
+        file.rename(file.with_name(f"x{file.stem}.tiff"))
+    spoil(renamed, "a/unreadable.png")
+    assert load(renamed).summary.fingerprint == first
+
+    others = [load(folder, image_size=24).summary.fingerprint, load(folder, channels=3).summary.fingerprint]
+    (renamed / "b").rename(renamed / "c")
+    others.append(load(renamed).summary.fingerprint)
+    (renamed / "a" / "x0.tiff").rename(renamed / "c" / "y.tiff")
+    others.append(load(renamed).summary.fingerprint)
+    (renamed / "c" / "y.tiff").unlink()
+    others.append(load(renamed).summary.fingerprint)
+    assert len({first, *others}) == 6

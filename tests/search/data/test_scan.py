@@ -1,0 +1,86 @@
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from search.data.scan import scan
+from search.errors import DataError
+
+
+def quiet(what: str, done: int, total: int) -> None: ...
+
+
+def put(folder: Path, *files: str) -> Path:
+    for file in files:
+        (folder / file).parent.mkdir(parents=True, exist_ok=True)
+        (folder / file).write_text(file)
+    return folder
+
+
+def test_finds_images_of_any_ending_at_any_depth_and_nothing_hidden(tmp_path: Path) -> None:
+    wanted = ["a/1.png", "a/2.JPG", "a/deep/er/3.jpeg", "a/4.Bmp", "b/5.gif", "b/6.tif", "b/7.TIFF", "b/8.webp"]
+    put(tmp_path, *wanted, "a/.9.png", "a/.hidden/10.png", ".c/11.png", "a/12.txt", "13.png", "b/14.psd")
+    found = scan(tmp_path, on_progress=quiet)
+    assert sorted(found.files) == sorted(wanted)
+    assert found.classes == ("a", "b")
+    assert found.labels.tolist() == [0] * 4 + [1] * 4
+    assert found.labels.dtype == np.int64
+
+
+def test_rows_are_sorted_by_class_then_content_so_names_change_nothing(tmp_path: Path) -> None:
+    before = scan(put(tmp_path / "x", *(f"{c}/{n}.png" for c in "ab" for n in range(9))), on_progress=quiet)
+    shutil.copytree(tmp_path / "x", tmp_path / "y")
+    for number, file in enumerate(sorted((tmp_path / "y").rglob("*.png"), reverse=True)):
+        file.rename(file.with_name(f"{number:03}.jpg"))
+    after = scan(tmp_path / "y", on_progress=quiet)
+    assert after.digests == before.digests
+    assert after.labels.tolist() == before.labels.tolist()
+    assert list(before.digests[:9]) == sorted(before.digests[:9])
+    contents = [(tmp_path / "x" / file).read_text() for file in before.files]
+    assert [(tmp_path / "y" / file).read_text() for file in after.files] == contents
+
+
+def test_links_to_files_are_followed_and_broken_ones_named(tmp_path: Path) -> None:
+    put(tmp_path, "data/a/1.png", "data/b/2.png", "elsewhere/3.png")
+    (tmp_path / "data/a/link.png").symlink_to(tmp_path / "elsewhere/3.png")
+    (tmp_path / "data/b/broken.png").symlink_to(tmp_path / "gone.png")
+    (tmp_path / "data/b/loop").symlink_to(tmp_path / "data")
+    found = scan(tmp_path / "data", on_progress=quiet)
+    assert sorted(found.files) == ["a/1.png", "a/link.png", "b/2.png"]
+    assert dict(found.unopened) == {"b/broken.png": "No such file or directory"}
+
+
+def test_progress_reaches_the_end(tmp_path: Path) -> None:
+    told: list[tuple[str, int, int]] = []
+    scan(put(tmp_path, "a/1.png", "b/2.png", "b/3.png"), on_progress=lambda *news: told.append(news))
+    assert told == [("hashing", 1, 3), ("hashing", 2, 3), ("hashing", 3, 3)]
+
+
+@pytest.mark.parametrize(
+    ("files", "folder", "message"),
+    [
+        (["a/1.png"], "nowhere", r"there is no folder .*nowhere\. Expected one sub-folder for each class"),
+        (["a/1.png"], "a/1.png", r"1\.png is a file\. Expected a folder"),
+        (["1.png"], ".", r"has no sub-folders"),
+        (["a/1.png", ".b/2.png"], ".", r"one class only \('a'\)"),
+        (["a/1.png", "b/2.psd"], ".", r"class 'b' has no images: .*b holds no file ending in \.png"),
+        (["train/a/1.png", "test/a/2.png"], ".", r"\(test, train\) are parts of a split.*--data .*train"),
+    ],
+    ids=["missing", "file", "flat", "one class", "empty class", "split"],
+)
+def test_unusable_folders(tmp_path: Path, files: list[str], folder: str, message: str) -> None:
+    put(tmp_path, *files)
+    with pytest.raises(DataError, match=message):
+        scan(tmp_path / folder, on_progress=quiet)
+
+
+def test_a_test_folder_takes_the_training_labels(tmp_path: Path) -> None:
+    found = scan(put(tmp_path, "c/1.png", "empty/x.txt"), classes=["a", "c", "empty"], on_progress=quiet)
+    assert found.classes == ("a", "c", "empty")
+    assert found.labels.tolist() == [1]
+
+
+def test_a_test_folder_may_not_have_a_new_class(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"class 'd' that the training images don't have\. Known classes: a, c"):
+        scan(put(tmp_path, "c/1.png", "d/2.png"), classes=["a", "c"], on_progress=quiet)

@@ -1,0 +1,32 @@
+import re
+
+import pytest
+
+from search.data.decode import Probe
+from search.data.sizes import choose_channels, choose_size
+
+
+@pytest.mark.parametrize(
+    ("sizes", "cap", "side", "why"),
+    [
+        ([(32, 32)], 64, 32, "32 pixels in the median: .* does not enlarge"),
+        ([(31, 40)], 64, 24, "31 pixels"),
+        ([(500, 400), (300, 1000), (90, 90)], 64, 64, "300 pixels in the median: .* up to 64, .* --image-size"),
+        ([(500, 400)], 128, 128, "up to 128"),
+        ([(500, 400)], 100, 96, "up to 100"),
+        ([(64, 64)], 64, 64, "does not enlarge"),
+        ([(8, 8)], 64, 16, "below the smallest"),
+        ([(40, 900), (60, 900)], 64, 48, "50 pixels"),
+        ([(9000, 9000)], 1000, 224, "up to 1000"),
+        ([], 64, 16, "no image"),
+    ],
+)
+def test_side(sizes: list[tuple[int, int]], cap: int, side: int, why: str) -> None:
+    chosen, sentence = choose_size([Probe(width, height, True) for width, height in sizes], cap=cap)
+    assert chosen == side
+    assert re.search(why, sentence)
+
+
+@pytest.mark.parametrize(("grey", "channels"), [([True, True], 1), ([True, False], 3), ([False], 3)])
+def test_one_coloured_image_makes_all_coloured(grey: list[bool], channels: int) -> None:
+    assert choose_channels([Probe(9, 9, each) for each in grey]) == channels
