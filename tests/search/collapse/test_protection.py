@@ -1,0 +1,78 @@
+"""Fits that were once among the best quarter at their epoch are protected."""
+
+import math
+import pickle
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from search.collapse.protection import Protection
+from search.records import Check, Fit, Verdict
+
+Curve = Callable[..., list[Check]]
+
+
+def fit(trial: int, checks: Sequence[Check], verdict: Verdict = Verdict.LEARNED) -> Fit:
+    return Fit(
+        key=f"{trial}",
+        trial=trial,
+        stage="search",
+        configuration=f"{trial:012x}",
+        repeat=0,
+        fold=0,
+        attempt=0,
+        seed=0,
+        verdict=verdict,
+        checks=tuple(checks),
+    )
+
+
+def test_levels_are_the_best_quarters_at_each_epoch(curve: Curve) -> None:
+    # Trial t has skill t / 10 at epoch 1 and t / 5 at epoch 2: of 0 .. 8 the best quarter begins at 6.
+    protection = Protection.of(fit(t, curve([t / 10, t / 5])) for t in range(9))
+    assert protection == Protection(calibrating=False, epochs=(1, 2), levels=(0.6, 1.2))
+    assert protection.protects(curve([0.6, 0.0, 0.0]))
+    assert protection.protects(curve([0.0, 1.2]))
+    assert protection.protects(curve([0.0, 0.0, 1.2]))  # epoch 3: the nearest earlier level
+    assert not protection.protects(curve([0.5, 1.1, 1.1]))
+
+
+def test_a_stopped_fit_stays_at_its_last_skill(curve: Curve) -> None:
+    fits = [fit(t, curve([0.1]), Verdict.COLLAPSED) for t in range(4)] + [fit(4, curve([0.3, 0.8]))]
+    assert Protection.of(fits).levels == (0.1, 0.1)
+
+
+@pytest.mark.parametrize(("trials", "protects"), [(0, True), (4, True), (5, False)])
+def test_before_five_trials_all_are_protected(trials: int, protects: bool, curve: Curve) -> None:
+    protection = Protection.of(fit(t, curve([0.5] * 3)) for t in range(trials))
+    assert protection.protects(curve([0.0] * 3)) is protects
+
+
+def test_failed_fits_do_not_count(curve: Curve) -> None:
+    assert Protection.of(fit(t, curve([0.5]), Verdict.FAILED) for t in range(9)) == Protection()
+
+
+def test_the_prior_is_no_achievement_where_all_others_are_worse(curve: Curve) -> None:
+    protection = Protection.of(fit(t, curve([-2.0, 0.3])) for t in range(8))
+    assert not protection.protects(curve([0.0, 0.0]))
+    assert protection.protects(curve([0.02, 0.0]))
+
+
+def test_fits_that_burst_or_had_no_validation_images(curve: Curve) -> None:
+    burst = [fit(t, curve([math.nan], finite=False)) for t in range(6)]
+    unseen = [fit(t, curve([math.nan])) for t in range(6, 12)]
+    assert Protection.of(unseen) == Protection(calibrating=False)
+    assert Protection.of([*burst, *unseen, fit(12, curve([0.4]))]).protects(curve([0.4]))
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(skills=st.lists(st.lists(st.floats(-1, 1), min_size=3, max_size=3), min_size=5, max_size=20))
+def test_levels_agree_with_numpy_and_travel(skills: list[list[float]], curve: Curve) -> None:
+    protection = Protection.of(fit(t, curve(row)) for t, row in enumerate(skills))
+    assert protection.levels == pytest.approx(np.quantile(np.array(skills), 0.75, axis=0, method="lower"))
+    assert pickle.loads(pickle.dumps(protection)) == protection
+    best = max(skills, key=lambda row: row[0])
+    assert protection.protects(curve(best)) or best[0] < 0.01
