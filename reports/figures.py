@@ -27,8 +27,8 @@ PURPLE: Final = "#CC79A7"
 GREY: Final = "#8A8F98"
 
 BEST_SHOWN: Final = 3  # trials with learning curves
-_BEST_COLOURS: Final = (BLUE, GREEN, SKY)
-_COLLAPSED_COLOURS: Final = (VERMILLION, ORANGE, PURPLE, GREY)
+_BEST_LINES: Final = ({"color": BLUE, "width": 2.4}, {"color": GREEN, "width": 1.2}, {"color": GREY, "width": 1.2})
+_COLLAPSED_COLOURS: Final = (VERMILLION, ORANGE, PURPLE, SKY)
 _DASHES: Final = ("dash", "dot", "dashdot", "longdash")
 
 
@@ -80,7 +80,8 @@ def history(results: Results) -> go.Figure:
     figure.add_hline(y=results.chance, line={"color": GREY, "width": 1, "dash": "dash"})
     figure.update_layout(_layout(height=420))
     figure.update_xaxes(title="trial")
-    figure.update_yaxes(title=metric)
+    heights = [results.chance, *(score for found in points.values() for _, score, _ in found)]
+    figure.update_yaxes(title=metric, range=[min(heights) - 0.04, max(heights) + 0.04])
     return figure
 
 
@@ -89,11 +90,11 @@ def curves(results: Results) -> go.Figure:
     figure = make_subplots(
         rows=2, cols=1, shared_xaxes=True, vertical_spacing=0.07, subplot_titles=("validation skill", "validation loss")
     )
-    for ranked, colour in zip(results.ranking[:BEST_SHOWN], _BEST_COLOURS, strict=False):
+    for ranked, line in reversed(list(zip(results.ranking[:BEST_SHOWN], _BEST_LINES, strict=False))):
         name = f"trial {ranked.trial.number} ({number(ranked.pooled)})"
         fits = [fit for fit in ranked.trial.fits if fit.checks and fit.verdict is not Verdict.FAILED]
         for place, fit in enumerate(fits):
-            _add_fit(figure, fit, name, {"color": colour, "width": 1.4}, legend=place == 0)
+            _add_fit(figure, fit, name, line, legend=place == 0)
     for place, (code, fit) in enumerate(collapsed_examples(results).items()):
         line = {
             "color": _COLLAPSED_COLOURS[place % len(_COLLAPSED_COLOURS)],
@@ -110,6 +111,7 @@ def curves(results: Results) -> go.Figure:
     figure.update_layout(_layout(height=620))
     figure.update_yaxes(range=[-0.35, 1.02], title="skill", row=1, col=1)
     figure.update_yaxes(range=[0, top or 1.0], title="nats", row=2, col=1)
+    figure.update_xaxes(range=[0, results.study.plan.epochs + 0.5])
     figure.update_xaxes(title="epoch", row=2, col=1)
     return figure
 

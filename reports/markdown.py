@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from pathlib import PurePath
 from typing import Final
 
 from reports import wording
@@ -19,7 +18,7 @@ def markdown(results: Results) -> str:
     """The report as Markdown; names and texts from outside are escaped."""
     study = results.study
     blocks = [
-        f"# {escaped(PurePath(study.data.folder).name or study.data.folder)}",
+        f"# {escaped(wording.folder_title(study.data.folder))}",
         f"{counted(study.data.images, 'image')}, {counted(len(study.data.classes), 'class', 'classes')}, "
         f"{counted(len(study.trials), 'configuration')} tried in {duration(study.seconds)} on {escaped(study.device)}.",
         _headline(results, results.recommended) if results.recommended else _nothing(results),
@@ -88,7 +87,8 @@ def _collapses(results: Results) -> str:
     audit = results.audit
     if audit.checked:
         bound = "" if audit.upper_95 is None else f" (at most {percent(audit.upper_95)} of the stops, 95 %)"
-        watch = f"Of {counted(audit.checked, 'stop')} that ran on as a check, {audit.wrongly_stopped} learned after all{bound}."
+        stops = counted(audit.checked, "stop")
+        watch = f"Of {stops} that ran on as a check, {audit.wrongly_stopped} learned after all{bound}."
     else:
         watch = "No stop was drawn to run on as a check."
     body = _table(("trainings", "reason", "what it means"), rows) if rows else "No training collapsed."

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import PurePath
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -47,6 +46,7 @@ def _environment() -> Environment:
     environment.filters.update(
         shown=wording.shown,
         number=wording.number,
+        whole=wording.whole,
         compact=wording.compact,
         percent=wording.percent,
         duration=wording.duration,
@@ -65,7 +65,7 @@ def _content(results: Results) -> dict[str, Any]:
     return {
         "results": results,
         "study": study,
-        "title": wording.shown(PurePath(study.data.folder).name or study.data.folder),
+        "title": wording.folder_title(study.data.folder),
         "metric": wording.metric_name(study.identity.metric),
         "metric_sentence": wording.METRIC_SENTENCES.get(study.identity.metric, ""),
         "sentence": wording.sentence(configuration) if configuration else "",

@@ -20,7 +20,7 @@ SCHEMA: Final = 1
 def summary(results: Results) -> dict[str, Any]:
     """Everything of `summary.json`, as plain values."""
     study = results.study
-    content = {
+    content: dict[str, Any] = {
         "schema": SCHEMA,
         "reason": results.reason,
         "data": _data(study.data),
@@ -50,7 +50,7 @@ def summary_text(results: Results) -> str:
 
 
 def plain(value: Any) -> Any:
-    """Any settings or record as values that JSON and YAML know: NaN and infinities are None, the unknown is its text."""
+    """Any settings or record as values that JSON and YAML know: NaN and infinities are None, others their text."""
     if is_dataclass(value) and not isinstance(value, type):
         return plain(asdict(value))
     if isinstance(value, Mapping):

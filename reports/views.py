@@ -86,7 +86,7 @@ def marks(results: Results) -> list[Mark]:
     found: list[Mark] = []
     if recommended:
         found.append(Mark("promise", "promise", recommended.promise.value, "expected on new images"))
-        note = "of its own search: the best of many, so too good"
+        note = "the best of many, so too good"
         found.append(Mark("optimistic", "search score", recommended.ranked.pooled, note))
     if results.study.test:
         n = results.study.test.n

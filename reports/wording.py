@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from pathlib import PurePath
 from typing import Final
 
 from search import records
@@ -31,6 +32,8 @@ METRIC_SENTENCES: Final[Mapping[str, str]] = {
     "skill": "1 - cross-entropy / cross-entropy of always predicting the class shares: 0 is guessing",
 }
 
+_COMMON_FOLDERS: Final = ("train", "training", "images", "data")
+
 STATE_WORDS: Final[Mapping[TrialState, str]] = {
     TrialState.COMPLETE: "judged on all folds",
     TrialState.COLLAPSED: "collapsed",
@@ -52,6 +55,11 @@ def shown(text: str) -> str:
 def number(value: float | None, digits: int = 3) -> str:
     """Fixed number of decimals; a dash for what is not known."""
     return "–" if value is None or not math.isfinite(value) else f"{value:.{digits}f}"
+
+
+def whole(value: int) -> str:
+    """A count with commas between the thousands."""
+    return f"{value:,}"
 
 
 def compact(value: object) -> str:
@@ -87,6 +95,16 @@ def duration(seconds: float | None) -> str:
 def counted(count: int, noun: str, plural: str | None = None) -> str:
     """`1 image`, `2 images`."""
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {plural or noun + 's'}"
+
+
+def folder_title(folder: str) -> str:
+    """Short name of a data folder; one that is called like everybody's takes its parent's name along.
+
+    >>> folder_title("/data/moles"), folder_title("/data/moles/train")
+    ('moles', 'moles/train')
+    """
+    parts = [part for part in PurePath(folder).parts if part not in ("/", ".", "..")]
+    return shown("/".join(parts[-2:] if parts and parts[-1] in _COMMON_FOLDERS else parts[-1:])) or shown(folder)
 
 
 def headed(text: str) -> str:

@@ -33,6 +33,10 @@
   document.querySelectorAll("script[data-figure]").forEach(function (source) {
     const element = document.getElementById(source.dataset.figure);
     const figure = JSON.parse(source.textContent);
+    if (element.clientWidth < 600) {
+      Object.assign(figure.layout.legend, { entrywidthmode: "fraction", entrywidth: 0.5, font: { size: 11 } });
+      Object.assign(figure.layout.margin, { l: 44, r: 4 });
+    }
     Plotly.newPlot(element, figure.data, figure.layout, { responsive: true, displaylogo: false, displayModeBar: false })
       .then(function () { figures.push(element); return Plotly.relayout(element, dress(element.layout, false)); });
   });

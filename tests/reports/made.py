@@ -199,7 +199,7 @@ def results(
             low=value - 0.08,
             high=min(1.0, value + 0.07),
             stages=1,
-            recalls={name: (value, value - 0.1, value + 0.05) for name in classes},
+            recalls=dict.fromkeys(classes, (value, value - 0.1, value + 0.05)),
             inconclusive=inconclusive,
         )
         recommended = Recommendation(ranked=best, promise=promise, offset=(0.0, -0.21), parameters=12_345)
