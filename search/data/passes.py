@@ -7,6 +7,8 @@ from typing import TypeVar
 
 import joblib
 
+from search.data.silence import SILENCE
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -23,6 +25,10 @@ def each(
     """
     parallel = joblib.Parallel(n_jobs=-1, backend="threading", return_as="generator")
     results = parallel(joblib.delayed(function)(item) for item in items)
-    for done, result in enumerate(results, start=1):
-        yield result
-        on_progress(what, done, len(items))
+    try:
+        for done, result in enumerate(results, start=1):
+            yield result
+            on_progress(what, done, len(items))
+    finally:
+        with SILENCE:  # a pass that ends early was interrupted, or the disk is full: that is told elsewhere
+            results.close()

@@ -129,6 +129,14 @@ def test_shrinking_averages_over_all_source_pixels(tmp_path: Path) -> None:
     assert np.abs(pixels.astype(int) - 127).max() <= 8
 
 
+def test_large_photographs_are_decoded_at_a_smaller_scale_without_a_visible_difference(tmp_path: Path) -> None:
+    scene = Image.fromarray(np.random.default_rng(0).integers(0, 256, (30, 40, 3), dtype=np.uint8)).resize((1600, 1200))
+    path = save(scene, tmp_path / "a.jpg", quality=95)
+    with Image.open(path) as image:
+        whole = np.asarray(image.resize((32, 32), Image.Resampling.BILINEAR)).astype(int)
+    assert np.abs(decode(path, size=32, channels=3) - whole).max() <= 2
+
+
 def _noise_png(folder: Path) -> bytes:
     noise = np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)
     return save(Image.fromarray(noise), folder / "sound.png").read_bytes()
