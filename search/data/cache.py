@@ -33,6 +33,8 @@ _log = logging.getLogger(__name__)
 MEMORY_SHARE: Final = 0.5
 """Of the machine's memory that the pixels may take: the workers need the rest."""
 
+CONTAINER_LIMIT: Final = Path("/sys/fs/cgroup/memory.max")
+
 SPARE_DISK: Final = 100_000_000
 """Bytes that stay free."""
 
@@ -164,7 +166,12 @@ def _mega(size: int) -> str:
 
 
 def _machine_memory() -> int:
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    """Bytes of this machine, or of the container if that may use less."""
+    machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    try:
+        return min(machine, int(CONTAINER_LIMIT.read_text()))
+    except (OSError, ValueError):  # no container, or "max"
+        return machine
 
 
 def _entry(name: str) -> Path:

@@ -183,6 +183,19 @@ def test_what_exceeds_the_memory_is_refused(make_folder, memory: int, message: s
         decoded(read(make_folder(a=2, b=2)), size=64, memory=memory)
 
 
+@pytest.mark.parametrize(("limit", "refused"), [("100\n", True), ("max\n", False), (None, False)])
+def test_a_container_may_allow_less_than_the_machine_has(make_folder, tmp_path, monkeypatch, limit, refused) -> None:
+    if limit is not None:
+        (tmp_path / "memory.max").write_text(limit)
+    monkeypatch.setattr(cache, "CONTAINER_LIMIT", tmp_path / "memory.max")
+    images = read(make_folder(a=2, b=2))
+    if refused:
+        with pytest.raises(DataError, match="memory"):
+            decoded(images)
+    else:
+        assert decoded(images).path.exists()
+
+
 def test_what_exceeds_the_disk_is_refused(make_folder, own_cache: Path, monkeypatch) -> None:
     usage = cache.shutil.disk_usage("/")._replace(free=cache.SPARE_DISK + 4 * 16 * 16)
     monkeypatch.setattr(cache.shutil, "disk_usage", lambda _: usage)
