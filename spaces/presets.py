@@ -16,7 +16,8 @@ from spaces.config import (
     OVERSAMPLINGS,
     Configuration,
 )
-from spaces.space import Choices, Fixed, Range, Space
+from spaces.definitions import Choices, Fixed, Range
+from spaces.space import Space
 
 CORE: Final = Space(
     "core",

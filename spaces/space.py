@@ -9,15 +9,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
 from typing import Any, Final, Protocol
 
-from spaces.config import (
-    CHOICES,
-    FIELDS,
-    MIN_BATCH_FOR_BATCHNORM,
-    Configuration,
-    ConfigurationError,
-    Value,
-    checked,
+from spaces.config import FIELDS, MIN_BATCH_FOR_BATCHNORM, Configuration, Value
+from spaces.definitions import (
+    Choices,
+    Definition,
+    Fixed,
+    Range,
+    SpaceError,
+    as_dict,
+    batches_from,
+    closest,
+    described,
+    first,
+    normal,
 )
+
+__all__ = ["DEFAULTS", "MIN_UPDATES", "SAME_FIELD", "Space", "SpaceError", "Suggest"]
 
 MIN_UPDATES: Final = 60
 """Optimizer steps that a fit needs at least: with fewer even a good network has hardly moved."""
@@ -27,10 +34,6 @@ SAME_FIELD: Final = {"pooling": "head", "normalization_small_batch": "normalizat
 
 Optuna refuses a name whose choices change from trial to trial.
 """
-
-
-class SpaceError(ValueError):
-    """A space can't be: an impossible definition, or a configuration that lies outside of it. One line."""
 
 
 class Suggest(Protocol):
@@ -47,43 +50,6 @@ class Suggest(Protocol):
     def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
         """One of the choices."""
 
-
-@dataclass(frozen=True, slots=True)
-class Range:
-    """Numbers from low to high, both included; on a grid from `low` if there is a step."""
-
-    low: float
-    high: float
-    log: bool = False
-    step: float | None = None
-
-    def __contains__(self, value: object) -> bool:
-        if not isinstance(value, int | float) or not self.low <= value <= self.high:
-            return False
-        return self.step is None or _is_whole((value - self.low) / self.step)
-
-
-@dataclass(frozen=True, slots=True)
-class Choices:
-    """One of these values."""
-
-    values: tuple[Value, ...]
-
-    def __contains__(self, value: object) -> bool:
-        return value in self.values
-
-
-@dataclass(frozen=True, slots=True)
-class Fixed:
-    """Not searched."""
-
-    value: Value
-
-    def __contains__(self, value: object) -> bool:
-        return value == self.value
-
-
-Definition = Range | Choices | Fixed
 
 DEFAULTS: Final[dict[str, Value]] = {
     field.name: field.default for field in fields(Configuration) if field.default is not MISSING
@@ -109,9 +75,9 @@ class Space:
     def __post_init__(self) -> None:
         if wrong := set(FIELDS) ^ set(self.definitions):
             raise SpaceError(f"{', '.join(sorted(wrong))}: a space defines exactly the fields of a configuration.")
-        definitions = {name: _normal(name, self.definitions[name]) for name in FIELDS}
+        definitions = {name: normal(name, self.definitions[name]) for name in FIELDS}
         if definitions["normalization"] == Fixed("batch"):
-            definitions["batch_size"] = _at_least(MIN_BATCH_FOR_BATCHNORM, definitions["batch_size"])
+            definitions["batch_size"] = batches_from(MIN_BATCH_FOR_BATCHNORM, definitions["batch_size"])
         object.__setattr__(self, "definitions", definitions)
 
     def sample(self, trial: Suggest) -> Configuration:
@@ -212,7 +178,7 @@ class Space:
 
     def as_dict(self) -> dict[str, dict[str, Any]]:
         """Every field as a space file writes it."""
-        return {name: _as_dict(definition) for name, definition in self.definitions.items()}
+        return {name: as_dict(definition) for name, definition in self.definitions.items()}
 
     @property
     def hash(self) -> str:
@@ -225,7 +191,7 @@ class Space:
     def _suggest_without(self, trial: Suggest, alias: str, excluded: str, otherwise: str) -> Any:
         field = SAME_FIELD[alias]
         definition = self.definitions[field]
-        values = definition.values if isinstance(definition, Choices) else (_lowest_or_only(definition),)
+        values = definition.values if isinstance(definition, Choices) else (first(definition),)
         left = tuple(value for value in values if value != excluded) or (otherwise,)
         return _suggest(trial, alias, field, Choices(left) if len(left) > 1 else Fixed(left[0]))
 
@@ -257,9 +223,9 @@ class _Answers:
         field = SAME_FIELD.get(name, name)
         value: Any = getattr(self.configuration, field)
         if value not in offer and field in self.bend:
-            value = _closest(value, offer)
+            value = closest(value, offer)
         if value not in offer:
-            raise SpaceError(f"{field}: {_text(offer)} can be searched; the configuration has {value!r}.")
+            raise SpaceError(f"{field}: {described(offer)} can be searched; the configuration has {value!r}.")
         self.given[name] = value
         return value
 
@@ -277,112 +243,5 @@ def _suggest(trial: Suggest, name: str, field: str, definition: Definition) -> A
             return trial.suggest_float(name, definition.low, definition.high, step=definition.step, log=definition.log)
 
 
-def _normal(name: str, definition: Definition) -> Definition:
-    """The definition in its one form, checked."""
-    try:
-        match definition:
-            case Fixed():
-                return Fixed(checked(name, definition.value))
-            case Choices():
-                return _normal_choices(name, definition)
-            case Range():
-                return _normal_range(name, definition)
-    except ConfigurationError as error:
-        raise SpaceError(f"{name}: {error}") from None
-
-
-def _normal_choices(name: str, definition: Choices) -> Definition:
-    values = {checked(name, value) for value in definition.values}
-    if not values:
-        raise SpaceError(f"{name}: no choices. Give at least one.")
-    if name in CHOICES:
-        ordered: tuple[Value, ...] = tuple(value for value in CHOICES[name] if value in values)
-    else:
-        ordered = tuple(sorted(values, key=float))
-    return Choices(ordered) if len(ordered) > 1 else Fixed(ordered[0])
-
-
-def _normal_range(name: str, definition: Range) -> Definition:
-    if FIELDS[name] not in ("int", "float"):
-        raise SpaceError(f"{name}: has no low and high; give choices or a value.")
-    low, high = float(checked(name, definition.low)), float(checked(name, definition.high))
-    if low > high:
-        raise SpaceError(f"{name}: low {low:g} is above high {high:g}. Swap them.")
-    if definition.log and low <= 0:
-        raise SpaceError(f"{name}: log: true needs low > 0, got {low:g}. Raise low, or set log: false.")
-    step = definition.step
-    if step is not None and not _is_number(step):
-        raise SpaceError(f"{name}: step is a number above 0, got {step!r}.")
-    if step is not None and definition.log:
-        raise SpaceError(f"{name}: log: true and a step exclude each other. Leave one out.")
-    if step is not None and FIELDS[name] == "int" and not _is_whole(step):
-        raise SpaceError(f"{name}: step is a whole number, got {step:g}.")
-    if step is not None and not _is_whole((high - low) / step):
-        raise SpaceError(f"{name}: step {step:g} does not lead from low {low:g} to high {high:g}. Change one of them.")
-    if low == high:
-        return Fixed(checked(name, low))
-    if FIELDS[name] == "int":
-        return Range(int(low), int(high), definition.log, None if step in (None, 1) else int(step))
-    return Range(low, high, definition.log, None if step is None else float(step))
-
-
-def _at_least(least: int, definition: Definition) -> Definition:
-    """The batch sizes that batch normalization can work with."""
-    values: tuple[float, ...]
-    match definition:
-        case Range():
-            if definition.high >= least:
-                return _normal("batch_size", Range(max(least, definition.low), definition.high, definition.log))
-            values = (definition.high,)
-        case Choices():
-            values = tuple(float(value) for value in definition.values)
-        case Fixed():
-            values = (float(definition.value),)
-    if large := tuple(value for value in values if value >= least):
-        return _normal_choices("batch_size", Choices(large))
-    raise SpaceError(f"batch_size: normalization 'batch' alone needs {least} or more, got {max(values):g} at most.")
-
-
-def _as_dict(definition: Definition) -> dict[str, Any]:
-    match definition:
-        case Fixed():
-            return {"value": definition.value}
-        case Choices():
-            return {"choices": list(definition.values)}
-        case Range():
-            step = {} if definition.step is None else {"step": definition.step}
-            return {"low": definition.low, "high": definition.high, "log": definition.log, **step}
-
-
-def _lowest_or_only(definition: Definition) -> Value:
-    match definition:
-        case Fixed():
-            return definition.value
-        case Choices():
-            return definition.values[0]
-        case Range():
-            return definition.low
-
-
 def _lowest(definition: Definition) -> float:
-    return float(_lowest_or_only(definition))
-
-
-def _closest(value: float, offer: Range | Choices) -> Value:
-    if isinstance(offer, Range):
-        return int(min(max(value, offer.low), offer.high))
-    return min(offer.values, key=lambda choice: abs(math.log(float(choice) / value)))
-
-
-def _text(offer: Range | Choices) -> str:
-    if isinstance(offer, Choices):
-        return ", ".join(str(value) for value in offer.values)
-    return f"{offer.low:g} to {offer.high:g}" + ("" if offer.step in (None, 1) else f" in steps of {offer.step:g}")
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value > 0
-
-
-def _is_whole(value: float) -> bool:
-    return abs(value - round(value)) < 1e-8  # Optuna's own tolerance for a step
+    return float(first(definition))

@@ -13,8 +13,9 @@ from typing import Any, Final
 import yaml
 
 from spaces.config import BOUNDS, CHOICES, FIELDS, Configuration, ConfigurationError, Value, checked
+from spaces.definitions import Choices, Definition, Fixed, Range, SpaceError
 from spaces.presets import DEFAULT, PRESETS
-from spaces.space import Choices, Definition, Fixed, Range, Space, SpaceError
+from spaces.space import Space
 
 EXPONENT: Final = re.compile(r"[-+]?[0-9]+\.?[0-9]*[eE][-+]?[0-9]+")
 """Numbers that YAML 1.1 takes for text, such as 1e-3: it wants a dot and a sign (1.0e-3)."""

@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spaces.config import BOUNDS, CHOICES, FIELDS, Configuration
+from spaces.definitions import Choices, Definition, Fixed, Range, SpaceError
 from spaces.presets import CORE, DEFAULT, KNOWN_GOOD, PRESETS, known_good
-from spaces.space import MIN_UPDATES, Choices, Definition, Fixed, Range, Space, SpaceError
+from spaces.space import MIN_UPDATES, Space
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
@@ -118,6 +119,9 @@ def test_only_batch_normalization_drops_batches_too_small_for_it() -> None:
     assert CORE.changed({"normalization": Fixed("batch")}).definitions["batch_size"] == Choices(
         (4, 8, 16, 32, 64, 128, 256)
     )
+    stepped = CORE.changed({"normalization": Fixed("batch"), "batch_size": Range(1, 10, step=3)})
+    assert stepped.definitions["batch_size"] == Range(4, 10, step=3)
+    assert {configuration.batch_size for configuration in known_good(stepped)} == {7, 10}  # 8 is nearest to 7
     with pytest.raises(SpaceError, match="batch_size: normalization 'batch' alone needs 4 or more, got 2 at most"):
         CORE.changed({"normalization": Choices(("batch",)), "batch_size": Fixed(2)})
 

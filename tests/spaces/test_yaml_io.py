@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spaces.config import Configuration
+from spaces.definitions import Choices, Fixed, Range, SpaceError
 from spaces.presets import CORE, DEFAULT, KNOWN_GOOD
-from spaces.space import Choices, Fixed, Range, SpaceError
 from spaces.yaml_io import ConfigurationFileError, dump_yaml, load_configurations, load_space
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
