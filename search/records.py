@@ -89,6 +89,10 @@ REASONS: Final[Mapping[str, str]] = {
 """What each short reason of a collapse or a stop means, in one sentence for people."""
 
 
+HARD_REASONS: Final = frozenset({"non-finite", "dead-layer", "no-gradient"})
+"""Structural evidence: such a collapse gets no second chance."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FitKey:
     """What makes a fit unique. The same key is never trained twice."""

@@ -70,8 +70,8 @@ def sentence(cells: Sequence[MapCell], points: Sequence[_Point]) -> str:
     others = [point.score for point in points if point.cell != place]
     if len(others) < MIN_TRIALS or not _clearly_above(ours, others):
         scores = [cell.score for cell in judged if cell.score is not None]
-        span = f"{min(scores):.2f} to {max(scores):.2f}" if len(scores) > 1 else f"{scores[0]:.2f}"
-        said = f"No depth or share of dense layers stood out over {len(points)} trials (means {span})"
+        span = f"means {min(scores):.2f} to {max(scores):.2f}" if len(scores) > 1 else f"mean {scores[0]:.2f}"
+        said = f"No depth or share of dense layers stood out over {len(points)} trials ({span})"
     else:
         said = (
             f"Networks of {_span(best.depth)} layers that are {_WORDS[place[1]]} scored best "

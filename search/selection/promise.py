@@ -22,8 +22,8 @@ from search.selection.scores import OutOfFold, score_matrix
 from search.selection.weighted import Array, decided_scores, recalls
 
 BOOTSTRAPS: Final = 1000
-SORTING_BOOTSTRAPS: Final = 200
-"""For AUC and average precision, which take a sorting and cumulative sums in place of one product of matrices."""
+PROBABILITY_BOOTSTRAPS: Final = 200
+"""For AUC, average precision and skill, which have no single product of matrices for all trials together."""
 
 MIN_USABLE: Final = 0.1
 """Share of the draws that must leave out images of every class, or the others are used as well."""
@@ -94,13 +94,13 @@ def promise(
         names: of the classes, in the order of the labels.
         baseline: score of the best simple method; an interval that reaches down to it is inconclusive.
         rng: source of the draws.
-        bootstraps: number of draws; None takes 1,000 (200 for AUC and average precision).
+        bootstraps: number of draws; None takes 1,000 (200 for AUC, average precision and skill).
 
     Returns:
         The promise, and what to add to the last layer's logits `(K,)`.
     """
     if bootstraps is None:
-        bootstraps = SORTING_BOOTSTRAPS if metric in ("auc", "average_precision") else BOOTSTRAPS
+        bootstraps = BOOTSTRAPS if is_decided(metric) else PROBABILITY_BOOTSTRAPS
     weights = draws(labels, groups, bootstraps, rng)
     weights = weights[_usable(weights == 0, labels, len(names))]
     inside = score_matrix(metric, labels, predictions, weights)

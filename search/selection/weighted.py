@@ -105,28 +105,31 @@ def probability_scores(metric: str, labels: IntArray, probabilities: Array, weig
     classes = probabilities.shape[1]
     # With two classes one curve is the other's mirror image for the AUC, but not for the average precision.
     wanted = [1] if metric == "auc" and classes == 2 else range(classes)
+    by_image = np.ascontiguousarray(weights.T)
     values = []
     for k in wanted:
         order = np.argsort(-probabilities[:, k], kind="stable")
         ordered = probabilities[order, k]
         starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])  # equal probabilities are one threshold
-        drawn = weights[:, order].astype(np.float64)
-        ours = np.add.reduceat(drawn * (labels[order] == k), starts, axis=1)
-        values.append(curve(ours, np.add.reduceat(drawn, starts, axis=1)))
+        drawn = by_image[order]
+        ours = drawn * (labels[order] == k)[:, None].astype(weights.dtype)
+        if len(starts) < len(order):
+            drawn, ours = np.add.reduceat(drawn, starts), np.add.reduceat(ours, starts)
+        values.append(curve(ours, drawn))
     return _mean_of_defined(np.stack(values))
 
 
 def _area_under_roc(ours: Array, everything: Array) -> Array:
-    """From the weights at each threshold `(B, t)`, highest probability first; half of a tie counts."""
+    """From the weights at each threshold `(t, B)`, highest probability first; half of a tie counts."""
     others = everything - ours
-    above = np.cumsum(ours, axis=1) - ours / 2
-    return _ratio((others * above).sum(axis=1), ours.sum(axis=1) * others.sum(axis=1))
+    above = np.cumsum(ours, axis=0) - ours / 2
+    return _ratio((others * above).sum(axis=0), ours.sum(axis=0) * others.sum(axis=0))
 
 
 def _average_precision(ours: Array, everything: Array) -> Array:
     """Precision at each threshold, weighted by the recall gained there."""
-    precision = np.cumsum(ours, axis=1) / np.maximum(np.cumsum(everything, axis=1), 1e-30)
-    return _ratio((ours * precision).sum(axis=1), ours.sum(axis=1))
+    precision = np.cumsum(ours, axis=0) / np.maximum(np.cumsum(everything, axis=0), 1e-30)
+    return _ratio((ours * precision).sum(axis=0), ours.sum(axis=0))
 
 
 def _skill(labels: IntArray, probabilities: Array, weights: Array) -> Array:

@@ -1,0 +1,28 @@
+"""The last lines on the terminal: what came out, in one look."""
+
+from __future__ import annotations
+
+from reports.wording import metric_name, number, short
+from search.selection.results import Results
+
+
+def closing_lines(results: Results) -> list[str]:
+    """Recommendation and promise, or why there is none; plain text."""
+    judged = f"{len(results.study.trials)} trials, {sum(results.verdicts.values())} fits"
+    best = results.recommended
+    if best is None:
+        reasons = ", ".join(f"{reason} {count}" for reason, count in results.collapse_reasons.items())
+        return [f"No recommendation: {results.reason} ({judged}{'; ' + reasons if reasons else ''})."]
+    promise, metric = best.promise, metric_name(results.study.identity.metric)
+    lines = [
+        f"Recommended: {short(best.ranked.trial.configuration)}  ({judged})",
+        f"Expected {metric} on new images: {number(promise.value)}, 95 % interval {number(promise.low)} to "
+        f"{number(promise.high)} (guessing: {number(results.chance)}; optimistic mean of the search: "
+        f"{number(best.ranked.pooled)})",
+    ]
+    if results.study.test is not None:
+        test = results.study.test
+        lines.append(f"Test score, trained once on all images: {number(test.score)} (n = {test.n})")
+    if promise.inconclusive:
+        lines.append("Inconclusive: the interval reaches down to the best baseline.")
+    return lines

@@ -1,0 +1,145 @@
+"""The ledger: every fit once, and the facts of the study, in the database that holds the Optuna study too.
+
+A fit is written here before Optuna hears of it. What stands here is never trained again; ranking, promise and
+reports derive from it. Arrays are NumPy's own `.npy` bytes, read with pickle forbidden.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, astuple, fields
+from typing import Any, Final
+
+import numpy as np
+import sqlalchemy as sa
+
+from search.records import Check, Collapse, Fit, Verdict
+
+_METADATA: Final = sa.MetaData()
+_FITS: Final = sa.Table(
+    "fits",
+    _METADATA,
+    sa.Column("study", sa.String(256), primary_key=True),
+    sa.Column("key", sa.String(32), primary_key=True),
+    sa.Column("trial", sa.Integer, nullable=False),
+    sa.Column("stage", sa.String(32), nullable=False),
+    sa.Column("configuration", sa.String(32), nullable=False),
+    sa.Column("repeat", sa.Integer, nullable=False),
+    sa.Column("fold", sa.Integer, nullable=False),
+    sa.Column("attempt", sa.Integer, nullable=False),
+    sa.Column("seed", sa.BigInteger, nullable=False),
+    sa.Column("verdict", sa.String(16), nullable=False),
+    sa.Column("reason", sa.String(64)),
+    sa.Column("epochs", sa.Integer, nullable=False),
+    sa.Column("epochs_planned", sa.Integer, nullable=False),
+    sa.Column("seconds", sa.Float, nullable=False),
+    sa.Column("score", sa.Float),
+    sa.Column("loss", sa.Float),
+    sa.Column("skill", sa.Float),
+    sa.Column("evidence", sa.Text, nullable=False),  # JSON object
+    sa.Column("audit", sa.Text),  # JSON object
+    sa.Column("checks", sa.LargeBinary, nullable=False),  # structured .npy, one field a column
+    sa.Column("rows", sa.LargeBinary, nullable=False),  # int64 .npy
+    sa.Column("probabilities", sa.LargeBinary, nullable=False),  # float32 .npy
+)
+_FACTS: Final = sa.Table(
+    "facts",
+    _METADATA,
+    sa.Column("study", sa.String(256), primary_key=True),
+    sa.Column("name", sa.String(64), primary_key=True),
+    sa.Column("value", sa.Text, nullable=False),  # JSON
+)
+_KINDS: Final = {"int": np.int64, "float": np.float64, "bool": np.bool_}
+_NAMES: Final = tuple(f.name for f in fields(Check))
+_CHECK: Final = np.dtype([(f.name, _KINDS[str(f.type)]) for f in fields(Check)])
+
+
+class Ledger:
+    """Fits and facts of one study.
+
+    Args:
+        engine: of the database; the tables are made if they are not there.
+        study: name of the study, so that several can share a database.
+    """
+
+    def __init__(self, engine: sa.Engine, study: str) -> None:
+        self._engine = engine
+        self._study = study
+        _METADATA.create_all(engine)
+
+    def write(self, fit: Fit) -> None:
+        """Record a fit. One with the same key is left as it is, unless that one failed."""
+        ours = (_FITS.c.study == self._study) & (_FITS.c.key == fit.key)
+        with self._engine.begin() as connection:
+            connection.execute(sa.delete(_FITS).where(ours & (_FITS.c.verdict == Verdict.FAILED.value)))
+            if connection.execute(sa.select(_FITS.c.key).where(ours)).first() is None:
+                connection.execute(sa.insert(_FITS).values(study=self._study, **_to_row(fit)))
+
+    def fit(self, key: str) -> Fit | None:
+        """The fit with this key, None if it is not there."""
+        query = sa.select(_FITS).where((_FITS.c.study == self._study) & (_FITS.c.key == key))
+        with self._engine.connect() as connection:
+            row = connection.execute(query).mappings().first()
+        return None if row is None else _from_row(row)
+
+    def fits(self) -> Iterator[Fit]:
+        """All fits, by trial, repeat, fold and attempt."""
+        columns = (_FITS.c.trial, _FITS.c.stage, _FITS.c.repeat, _FITS.c.fold, _FITS.c.attempt, _FITS.c.key)
+        with self._engine.connect() as connection:
+            rows = connection.execute(sa.select(_FITS).where(_FITS.c.study == self._study).order_by(*columns))
+            for row in rows.mappings():
+                yield _from_row(row)
+
+    def set_fact(self, name: str, value: Any) -> None:
+        """Keep a JSON value under a name, in place of an earlier one."""
+        ours = (_FACTS.c.study == self._study) & (_FACTS.c.name == name)
+        with self._engine.begin() as connection:
+            connection.execute(sa.delete(_FACTS).where(ours))
+            connection.execute(sa.insert(_FACTS).values(study=self._study, name=name, value=json.dumps(value)))
+
+    def fact(self, name: str) -> Any:
+        """The value kept under a name, None if there is none."""
+        query = sa.select(_FACTS.c.value).where((_FACTS.c.study == self._study) & (_FACTS.c.name == name))
+        with self._engine.connect() as connection:
+            value = connection.execute(query).scalar()
+        return None if value is None else json.loads(value)
+
+
+def _to_row(fit: Fit) -> dict[str, Any]:
+    row = {f.name: getattr(fit, f.name) for f in fields(Fit)}
+    row["verdict"] = fit.verdict.value
+    row["evidence"] = json.dumps(dict(fit.evidence))
+    row["audit"] = None if fit.audit is None else json.dumps(asdict(fit.audit))
+    row["checks"] = _pack(np.array([astuple(check) for check in fit.checks], dtype=_CHECK))
+    row["rows"] = _pack(fit.rows)
+    row["probabilities"] = _pack(fit.probabilities)
+    for name in ("score", "loss", "skill"):
+        if row[name] is not None and not math.isfinite(row[name]):
+            row[name] = None
+    return row
+
+
+def _from_row(row: Mapping[Any, Any]) -> Fit:
+    values = {f.name: row[f.name] for f in fields(Fit)}
+    values["verdict"] = Verdict(row["verdict"])
+    values["evidence"] = json.loads(row["evidence"])
+    values["audit"] = None if row["audit"] is None else Collapse(**json.loads(row["audit"]))
+    values["checks"] = tuple(
+        Check(**dict(zip(_CHECK.names or (), c, strict=True))) for c in _unpack(row["checks"]).tolist()
+    )
+    values["rows"] = _unpack(row["rows"])
+    values["probabilities"] = _unpack(row["probabilities"])
+    return Fit(**values)
+
+
+def _pack(array: np.ndarray[Any, Any]) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, array, allow_pickle=False)
+    return buffer.getvalue()
+
+
+def _unpack(data: bytes) -> np.ndarray[Any, Any]:
+    return np.load(io.BytesIO(data), allow_pickle=False)  # type: ignore[no-any-return]

@@ -1,0 +1,95 @@
+"""The plan: epochs, folds and shares of the time, decided before the search from what an epoch costs. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final
+
+from search.settings import Plan
+
+SHOWN_IMAGES: Final = 30_000
+"""Images that a fit is shown with `--epochs auto`, whatever the batch size (`benchmarks/epochs.py`, DECISIONS.md)."""
+
+MIN_EPOCHS: Final = 12
+MAX_EPOCHS: Final = 200
+_MIN_FOLDS: Final = 3
+_JUDGED_AT_LEAST: Final = 2  # configurations that must be judged on all folds
+_REPORT_SECONDS: Final = 10.0
+_FINAL_SHARE_AT_MOST: Final = 0.25  # of the budget, for final training, test and report
+_TRIAL_SHARE: Final = 0.25  # of the search: a configuration that would take more is too slow
+
+
+def auto_epochs(images: int) -> int:
+    """Epochs that show a fit `SHOWN_IMAGES` images, within 12 to 200."""
+    return max(MIN_EPOCHS, min(MAX_EPOCHS, round(SHOWN_IMAGES / images)))
+
+
+def make_plan(
+    *,
+    epochs: int,
+    epochs_fixed: bool,
+    folds: int,
+    seconds: float | None,
+    epoch_seconds: float,
+    trace_seconds: float,
+    test: bool,
+) -> Plan:
+    """Fit the study into its time.
+
+    With too little time for two configurations on all folds, epochs are cut down to 12 (unless the user fixed them),
+    then folds to 3; each cut is said in `notes`.
+
+    Args:
+        epochs: asked for, or `auto_epochs`.
+        epochs_fixed: whether the user gave a number.
+        folds: asked for.
+        seconds: of the whole budget that are left, None without a limit.
+        epoch_seconds: a warm epoch of the reference configuration on one training fold, with its check.
+        trace_seconds: to build and trace a network.
+        test: whether a final training and a test follow.
+    """
+    if seconds is None:
+        return Plan(epochs=epochs, folds=folds, search_seconds=None, final_seconds=0.0, fit_seconds=None)
+
+    def trial_seconds(epochs: int, folds: int) -> float:
+        return trace_seconds + folds * epochs * epoch_seconds
+
+    def final_seconds(epochs: int, folds: int) -> float:
+        training = (trace_seconds + epochs * epoch_seconds * folds / (folds - 1)) if test else 0.0
+        return min(_REPORT_SECONDS + training, _FINAL_SHARE_AT_MOST * seconds)
+
+    def fits(epochs: int, folds: int) -> bool:
+        return _JUDGED_AT_LEAST * trial_seconds(epochs, folds) <= seconds - final_seconds(epochs, folds)
+
+    notes: list[str] = []
+    asked = epochs
+    while not epochs_fixed and epochs > MIN_EPOCHS and not fits(epochs, folds):
+        epochs = max(MIN_EPOCHS, int(0.8 * epochs))
+    if epochs < asked:
+        notes.append(f"Time is short: {epochs} epochs a fit instead of {asked}.")
+    asked = folds
+    while folds > _MIN_FOLDS and not fits(epochs, folds):
+        folds -= 1
+    if folds < asked:
+        notes.append(f"Time is short: {folds} folds instead of {asked}.")
+    if not fits(epochs, folds):
+        notes.append(
+            f"A configuration takes about {trial_seconds(epochs, folds):.0f} s, the search has "
+            f"{seconds - final_seconds(epochs, folds):.0f} s: fewer than two may be judged. "
+            "Give it more --timeout, a smaller --image-size or fewer --epochs."
+        )
+    search = seconds - final_seconds(epochs, folds)
+    longest = max(2.0 * epochs * epoch_seconds, _TRIAL_SHARE * search / folds)
+    return Plan(
+        epochs=epochs,
+        folds=folds,
+        search_seconds=search,
+        final_seconds=final_seconds(epochs, folds),
+        fit_seconds=longest,
+        notes=tuple(notes),
+    )
+
+
+def with_note(plan: Plan, *notes: str) -> Plan:
+    """The plan with more to tell."""
+    return replace(plan, notes=(*plan.notes, *notes))

@@ -1,0 +1,198 @@
+"""Worker processes: started when needed, reused, recycled, killed when they stall or will not stop."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing as mp
+import queue
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+from search.records import Check
+from search.study.worker import QUIT, STOP, Broken, Done, Halted, Job, Priced, Pricing, Ready, Setup, main
+
+_POLL_SECONDS: Final = 0.2
+_START_SECONDS: Final = 300.0  # importing TensorFlow from a cold network disk takes minutes
+_STALL_SECONDS: Final = 1800.0  # without a word from a fit (checks come about thirty times a fit)
+_STOP_SECONDS: Final = 8.0  # from STOP to the kill
+_RECYCLE_AFTER: Final = 400  # fits: TensorFlow's memory grows a little with each network
+
+
+class WorkerFault(Exception):
+    """The worker died, stalled or raised: our or the machine's fault, worth another try."""
+
+
+class Stopped(Exception):
+    """The fit was ended because the search was told to end."""
+
+
+class Worker:
+    """One process. Not for two threads at once.
+
+    Args:
+        setup: what it is told at its start.
+        should_stop: asked some five times a second while a fit runs; True ends it.
+    """
+
+    def __init__(self, setup: Setup, should_stop: Callable[[], bool]) -> None:
+        self._setup = setup
+        self._should_stop = should_stop
+        self._process: Any = None
+        self._pipe: Any = None
+        self._lifeline: Any = None
+        self._jobs = 0
+        self.ready: Ready | None = None
+
+    def run(self, job: Job, on_check: Callable[[Check], None] = lambda check: None) -> Done:
+        """Run one fit.
+
+        Raises:
+            Stopped: `should_stop` said so.
+            WorkerFault: anything that is not the configuration's fault.
+        """
+        answer = self._ask(job, on_check)
+        if not isinstance(answer, Done):
+            raise WorkerFault(f"unexpected answer {type(answer).__name__}")
+        return answer
+
+    def price(self, job: Pricing) -> Priced:
+        """Time a configuration's epochs. Raises as `run` does."""
+        answer = self._ask(job, lambda check: None)
+        if not isinstance(answer, Priced):
+            raise WorkerFault(f"unexpected answer {type(answer).__name__}")
+        return answer
+
+    def close(self) -> None:
+        """End the process, kindly if it listens."""
+        if self._process is None:
+            return
+        with contextlib.suppress(OSError, ValueError):
+            self._pipe.send(QUIT)
+        self._process.join(1.0)
+        self._kill()
+
+    def start(self) -> None:
+        """Have the process up. Raises WorkerFault, Stopped."""
+        if self._process is not None and self._jobs >= _RECYCLE_AFTER:
+            self.close()
+        if self._process is not None and self._process.is_alive():
+            return
+        self._kill()
+        context = mp.get_context("spawn")  # a fork after TensorFlow's or CUDA's start hangs
+        self._pipe, theirs = context.Pipe()
+        lifeline, self._lifeline = context.Pipe(duplex=False)
+        self._process = context.Process(target=main, args=(theirs, lifeline, self._setup), daemon=True)
+        with _signals_blocked():
+            self._process.start()
+        theirs.close()
+        lifeline.close()
+        self._jobs = 0
+        answer = self._wait(lambda check: None, _START_SECONDS)
+        if not isinstance(answer, Ready):
+            self._kill()
+            raise WorkerFault(f"worker did not start: {answer}")
+        self.ready = answer
+
+    def _ask(self, job: Job | Pricing, on_check: Callable[[Check], None]) -> Any:
+        self.start()
+        self._jobs += 1
+        try:
+            self._pipe.send(job)
+        except OSError as error:
+            self._kill()
+            raise WorkerFault(f"worker lost: {error}") from None
+        answer = self._wait(on_check, _STALL_SECONDS)
+        if isinstance(answer, Halted):
+            raise Stopped
+        if isinstance(answer, Broken):
+            raise WorkerFault(answer.text)
+        return answer
+
+    def _wait(self, on_check: Callable[[Check], None], patience: float) -> Any:
+        heard, told = time.monotonic(), None
+        while True:
+            try:
+                if self._pipe.poll(_POLL_SECONDS):
+                    message = self._pipe.recv()
+                    heard = time.monotonic()
+                    if not isinstance(message, Check):
+                        return message
+                    on_check(message)
+            except (EOFError, OSError):
+                self._process.join(1.0)
+                code = self._process.exitcode
+                self._kill()
+                if self._should_stop():
+                    raise Stopped from None
+                raise WorkerFault(f"worker died (exit code {code})") from None
+            now = time.monotonic()
+            if told is None and self._should_stop():
+                told = now
+                with contextlib.suppress(OSError):
+                    self._pipe.send(STOP)
+            if told is not None and now - told > _STOP_SECONDS:
+                self._kill()
+                raise Stopped
+            if now - heard > patience:
+                self._kill()
+                raise WorkerFault(f"worker stalled: no word for {patience:.0f} s")
+
+    def _kill(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.join()
+            self._process.close()
+            self._pipe.close()
+            self._lifeline.close()
+            self._process = None
+
+
+@contextmanager
+def _signals_blocked() -> Iterator[None]:
+    """Ctrl-C reaches the whole terminal, a service manager's SIGTERM the whole group: the coordinator alone decides.
+
+    A process inherits the blocked signals of the thread that starts it.
+    """
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+class Pool:
+    """A few workers, handed out one at a time."""
+
+    def __init__(self, setups: list[Setup], should_stop: Callable[[], bool]) -> None:
+        self._workers = [Worker(setup, should_stop) for setup in setups]
+        self._free: queue.SimpleQueue[Worker] = queue.SimpleQueue()
+        for worker in self._workers:
+            self._free.put(worker)
+
+    def __len__(self) -> int:
+        return len(self._workers)
+
+    @contextmanager
+    def worker(self) -> Iterator[Worker]:
+        """A worker for as long as the block lasts."""
+        worker = self._free.get()
+        try:
+            yield worker
+        finally:
+            self._free.put(worker)
+
+    @property
+    def ready(self) -> Ready | None:
+        """What a worker told of its device and versions; None before the first is up."""
+        return next((worker.ready for worker in self._workers if worker.ready is not None), None)
+
+    def close(self) -> None:
+        """End all processes."""
+        for worker in self._workers:
+            worker.close()

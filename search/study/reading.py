@@ -1,0 +1,99 @@
+"""From the database back to records: what reports, racing and a resumed search start from."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import optuna
+from optuna.trial import FrozenTrial
+
+from search.errors import DamagedError, UserError
+from search.records import DataSummary, Fit, StudyRecord, TestScore, Trial, TrialState
+from search.settings import Identity, Plan, Protocol
+from search.study.ledger import Ledger
+from search.study.queue import PLACE, REASON, is_interrupted
+from search.study.storage import open_storage
+from spaces.config import Configuration
+from spaces.space import DEFAULTS, SAME_FIELD
+
+
+def open_study(folder: Path, url: str | None = None, name: str = "steadynet") -> StudyRecord:
+    """The study of a run folder, without its images.
+
+    Raises:
+        UserError: there is none.
+        DamagedError: it can't be read.
+    """
+    storage = open_storage(folder, url, create=False)
+    try:
+        study = optuna.load_study(study_name=name, storage=storage)
+    except KeyError:
+        raise UserError(f"no study {name!r} in {folder}. Pass the --out (and --study) of an earlier search.") from None
+    ledger = Ledger(storage.engine, name)
+    if ledger.fact("data") is None:
+        raise UserError(f"the search in {folder} ended before its images were read. Start it again.")
+    return read_study(ledger, study)
+
+
+def read_study(ledger: Ledger, study: optuna.Study) -> StudyRecord:
+    """Everything that stands in the ledger and the study, as one record."""
+
+    def fact(name: str) -> Any:
+        value = ledger.fact(name)
+        if value is None:
+            raise DamagedError(f"the study has no {name!r}: it was cut off while it was being made. Start it again.")
+        return value
+
+    plan, groups, test = fact("plan"), ledger.fact("groups"), ledger.fact("test")
+    settings = fact("settings")
+    return StudyRecord(
+        name=study.study_name,
+        data=DataSummary(**fact("data")),
+        labels=np.array(fact("labels"), dtype=np.int64),
+        groups=None if groups is None else np.array(groups, dtype=np.int64),
+        identity=Identity(**fact("identity")),
+        plan=Plan(**{**plan, "notes": tuple(plan["notes"])}),
+        protocol=Protocol(**fact("protocol")),
+        settings={key: value for key, value in settings.items() if key != "command"},
+        trials=tuple(read_trials(ledger, study)),
+        seconds=float(ledger.fact("seconds") or 0.0),
+        device=fact("device"),
+        versions=fact("versions"),
+        command=settings["command"],
+        baselines=ledger.fact("baselines") or {},
+        test=None if test is None else TestScore(**test),
+    )
+
+
+def read_trials(ledger: Ledger, study: optuna.Study) -> list[Trial]:
+    """The finished trials with their fits, by place; interrupted ones left out."""
+    by_configuration: dict[str, list[Fit]] = defaultdict(list)
+    for fit in ledger.fits():
+        by_configuration[fit.configuration].append(fit)
+    trials = []
+    for frozen in study.get_trials(deepcopy=False):
+        if frozen.state.is_finished() and not is_interrupted(frozen) and PLACE in frozen.user_attrs:
+            trials.append(_trial(frozen, by_configuration))
+    return sorted(trials, key=lambda trial: trial.number)
+
+
+def _trial(frozen: FrozenTrial, fits: dict[str, list[Fit]]) -> Trial:
+    configuration = configuration_of(frozen.params)
+    attributes = frozen.user_attrs
+    return Trial(
+        number=int(attributes[PLACE]),
+        state=TrialState(attributes.get("state", TrialState.FAILED.value)),
+        configuration=configuration,
+        fits=tuple(fits.get(configuration.hash, ())),
+        reason=attributes.get(REASON),
+        seconds=float(attributes.get("seconds", 0.0)),
+    )
+
+
+def configuration_of(parameters: dict[str, Any]) -> Configuration:
+    """The configuration that Optuna's parameters stand for."""
+    values = {SAME_FIELD.get(name, name): value for name, value in parameters.items()}
+    return Configuration(**cast("dict[str, Any]", {**DEFAULTS, **values}))

@@ -1,0 +1,64 @@
+"""TPE that proposes the same after any interruption."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+from optuna import Study
+from optuna.distributions import BaseDistribution
+from optuna.samplers import BaseSampler, TPESampler
+from optuna.trial import FrozenTrial, TrialState
+
+from search import seeds
+
+_FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
+
+
+class SteadySampler(BaseSampler):
+    """A new TPE sampler for each trial, seeded by the root seed and what the study holds at that moment.
+
+    Optuna does not store a sampler's random state: a resumed study would go another way than an undisturbed one.
+    Here the proposal depends on the finished trials only (interrupted ones are FAIL and do not count), with one
+    worker exactly; with several, on how many run beside it too, so that they do not all propose the same.
+
+    Args:
+        root_seed: the study's.
+    """
+
+    def __init__(self, root_seed: int) -> None:
+        self._root_seed = root_seed
+        self._local = threading.local()
+
+    def before_trial(self, study: Study, trial: FrozenTrial) -> None:
+        """Make the trial's own sampler."""
+        others = [t for t in study.get_trials(deepcopy=False) if t.number != trial.number]
+        finished = sum(t.state in _FINISHED for t in others)
+        running = sum(t.state == TrialState.RUNNING for t in others)
+        self._local.tpe = TPESampler(seed=seeds.child(self._root_seed, "sampler", finished, running))
+        self._local.tpe.before_trial(study, trial)
+
+    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        """As TPE does."""
+        return self._tpe.infer_relative_search_space(study, trial)
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """As TPE does."""
+        return self._tpe.sample_relative(study, trial, search_space)
+
+    def sample_independent(
+        self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        """As TPE does."""
+        return self._tpe.sample_independent(study, trial, param_name, param_distribution)
+
+    def after_trial(self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None) -> None:
+        """As TPE does."""
+        self._tpe.after_trial(study, trial, state, values)
+
+    @property
+    def _tpe(self) -> TPESampler:
+        return self._local.tpe  # type: ignore[no-any-return]

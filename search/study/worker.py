@@ -1,0 +1,241 @@
+"""The worker process: the only one that loads TensorFlow. Takes jobs, trains, answers; ends when its coordinator does.
+
+Messages are plain records over a pipe between two processes of ours.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+import traceback
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from search.collapse.rules import Context
+from search.collapse.watch import Watch
+from search.records import Check, FloatArray, IntArray, Verdict
+from search.selection import metrics
+from search.settings import Metric, Protocol
+from search.study.machine import Gpu
+from spaces.config import Configuration
+
+_WARM_EPOCHS: Final = 2  # timed, after one that is traced
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Setup:
+    """What a worker is told once."""
+
+    pixels: Path  # (n, side, side, channels) uint8 .npy
+    labels: IntArray
+    metric: Metric
+    threads: int | None  # of the CPU; None leaves it to TensorFlow
+    gpu: Gpu | None
+    log: Path  # where TensorFlow's own messages go
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Job:
+    """One fit to run."""
+
+    configuration: Configuration
+    protocol: Protocol
+    train: IntArray
+    val: IntArray
+    seed: int
+    context: Context
+    audited: bool
+    limit_seconds: float | None = None
+    predict: Path | None = None  # images to predict after the fit: (m, side, side, channels) uint8 .npy
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pricing:
+    """A configuration to time on some rows."""
+
+    configuration: Configuration
+    protocol: Protocol
+    train: IntArray
+    val: IntArray
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """The worker is up."""
+
+    device: str
+    on_gpu: bool
+    versions: dict[str, str]
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A fit ended by itself. `outcome` is `search.training.fit.Outcome`; `predicted` is `(m, K)` if asked for."""
+
+    outcome: Any
+    predicted: FloatArray | None
+
+
+@dataclass(frozen=True, slots=True)
+class Priced:
+    """Seconds: to build and trace a network, and for a warm epoch."""
+
+    trace: float
+    epoch: float
+
+
+@dataclass(frozen=True, slots=True)
+class Halted:
+    """A fit was ended by `STOP`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """A fit raised; the text is its traceback."""
+
+    text: str
+
+
+STOP: Final = "stop"
+QUIT: Final = "quit"
+
+
+def main(pipe: Connection, lifeline: Connection, setup: Setup) -> None:
+    """Entry point of the process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # where it could not be blocked
+    threading.Thread(target=_die_with_coordinator, args=(lifeline,), daemon=True).start()
+    started = time.monotonic()
+    _redirect_messages(setup.log)
+    try:
+        bench = _Bench(pipe, setup)
+        pipe.send(Ready(bench.device, bench.on_gpu, bench.versions, time.monotonic() - started))
+        while (message := pipe.recv()) != QUIT:
+            if message != STOP:  # a STOP that came too late for its fit
+                pipe.send(bench.answer(message))
+    except (EOFError, BrokenPipeError, ConnectionResetError):
+        pass
+    except Exception:
+        pipe.send(Broken(traceback.format_exc()))
+
+
+def _die_with_coordinator(lifeline: Connection) -> None:
+    """The coordinator holds the other end and never writes: the end of file is its death, even by kill -9."""
+    try:
+        lifeline.recv_bytes()
+    except (EOFError, OSError):
+        pass
+    os._exit(1)
+
+
+def _redirect_messages(log: Path) -> None:
+    """TensorFlow writes past Python to the terminal, where the live display is; what it says may explain a crash."""
+    with log.open("ab") as stream:
+        os.dup2(stream.fileno(), 2)
+
+
+class _Scorer:
+    def __init__(self, metric: Metric) -> None:
+        self._metric = metric
+
+    def score(self, labels: IntArray, probabilities: FloatArray) -> float:
+        return metrics.score(self._metric, labels, probabilities)
+
+    def auc(self, labels: IntArray, probabilities: FloatArray) -> float:
+        return metrics.score("auc", labels, probabilities)
+
+
+class _Bench:
+    """Holds what is reused from fit to fit: the pixels on the device and the last traced network."""
+
+    def __init__(self, pipe: Connection, setup: Setup) -> None:
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+        from search.training import device
+
+        self._device = device
+        self._pipe = pipe
+        self._setup = setup
+        name = device.set_up(setup.threads, setup.gpu.index if setup.gpu else None)
+        self.device, self.on_gpu = name or "CPU", name is not None
+        self.versions = device.versions()
+        self._images = device.load_pixels(setup.pixels, setup.gpu.bytes if setup.gpu and self.on_gpu else None)
+        self._labels = device.tensor(setup.labels.astype(np.int32))
+        self._engines: dict[tuple[str, Protocol, int], Any] = {}
+
+    def answer(self, message: Job | Pricing) -> Done | Priced | Halted | Broken:
+        from search.training.fit import Interrupted
+
+        try:
+            return self._price(message) if isinstance(message, Pricing) else self._fit(message)
+        except Interrupted:
+            return Halted()
+        except Exception:
+            self._engines.clear()
+            return Broken(traceback.format_exc())
+
+    def _fit(self, job: Job) -> Done:
+        from search.training.fit import Task, run_fit
+
+        engine = self._engine(job.configuration, job.protocol, len(job.train))
+        task = Task(
+            labels=self._setup.labels,
+            classes=job.protocol.classes,
+            train=job.train,
+            val=job.val,
+            seed=job.seed,
+            epochs=job.protocol.epochs,
+            limit_seconds=job.limit_seconds,
+        )
+        watch = Watch(job.context, audited=job.audited)
+        outcome = run_fit(engine, task, watch, _Scorer(self._setup.metric), self._tell)
+        predicted = None
+        if job.predict is not None and outcome.verdict is Verdict.LEARNED:
+            images = self._device.load_pixels(job.predict, None)
+            predicted = _softmax(engine.logits_of(images, np.arange(images.shape[0])))
+        return Done(outcome, predicted)
+
+    def _price(self, job: Pricing) -> Priced:
+        from search.training.schedule import Schedule
+
+        started = time.monotonic()
+        engine = self._engine(job.configuration, job.protocol, len(job.train))
+        classes, batch = job.protocol.classes, job.configuration.batch_size
+        steps = len(job.train) // batch
+        rows = job.train[: steps * batch].reshape(steps, batch).astype(np.int32)
+        rates = Schedule.planned(_WARM_EPOCHS, steps).rates(0)
+        engine.begin(0, job.train, np.ones(classes), np.full(classes, 1 / classes))
+        for epoch in range(1 + _WARM_EPOCHS):
+            if epoch == 1:
+                traced = time.monotonic()
+            engine.train_epoch(rows, rates, epoch)
+            engine.logits(job.val)
+        ended = time.monotonic()
+        return Priced(traced - started, (ended - traced) / _WARM_EPOCHS)
+
+    def _engine(self, configuration: Configuration, protocol: Protocol, images: int) -> Any:
+        from search.training.engine import Engine
+
+        key = (configuration.hash, protocol, images // configuration.batch_size)
+        if key not in self._engines:
+            self._engines.clear()  # one network at a time: all fits of a trial come in a row
+            updates = protocol.epochs * (images // configuration.batch_size)
+            self._engines[key] = Engine(configuration, protocol, self._images, self._labels, updates)
+        return self._engines[key]
+
+    def _tell(self, check: Check) -> None:
+        from search.training.fit import Interrupted
+
+        self._pipe.send(check)
+        if self._pipe.poll() and self._pipe.recv() == STOP:
+            raise Interrupted
+
+
+def _softmax(logits: FloatArray) -> FloatArray:
+    wide = np.exp(logits.astype(np.float64) - logits.max(1, keepdims=True))
+    return np.asarray(wide / wide.sum(1, keepdims=True), dtype=np.float32)
