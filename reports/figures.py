@@ -90,7 +90,7 @@ def curves(results: Results) -> go.Figure:
     figure = make_subplots(
         rows=2, cols=1, shared_xaxes=True, vertical_spacing=0.07, subplot_titles=("validation skill", "validation loss")
     )
-    for ranked, line in reversed(list(zip(results.ranking[:BEST_SHOWN], _BEST_LINES, strict=False))):
+    for ranked, line in zip(results.ranking[:BEST_SHOWN], _BEST_LINES, strict=False):
         name = f"trial {ranked.trial.number} ({number(ranked.pooled)})"
         fits = [fit for fit in ranked.trial.fits if fit.checks and fit.verdict is not Verdict.FAILED]
         for place, fit in enumerate(fits):

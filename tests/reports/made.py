@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from search.selection.results import Audit, Epochs, MapCell, Promise, Ranked, Re
 from search.settings import Identity, Plan, Protocol
 from spaces.config import CHOICES, Configuration
 
+ROOT = Path(__file__).parents[2]
 EPOCHS = 40
 FOLDS = 5
 REASONS = ("dead-layer", "prior-predictor", "non-finite", "no-gradient")

@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import yaml
+
+from reports.best_config import best_config_text, image_recipe
+from search.selection.results import Results
+from spaces.config import Configuration
+from tests.reports import made
+
+
+def load(results: Results) -> Any:
+    assert results.recommended is not None
+    return yaml.safe_load(best_config_text(results, results.recommended))
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_the_configuration_comes_back_unchanged(seed: int) -> None:
+    config = made.configuration(seed)
+    content = load(made.results([replace(made.trial(0, [0.8] * 5), configuration=config)]))
+    assert Configuration(**content["configuration"]["sampled"]) == config
+    assert content["configuration"]["canonical"] == config.canonical()
+    assert content["configuration"]["hash"] == config.hash
+
+
+def test_everything_needed_to_train_and_use_it_is_there() -> None:
+    content = load(made.results(made.trials(12), test=True))
+    assert content["schema"] == 1
+    assert content["classes"] == ["benign", "malignant"]
+    assert content["decision_offset"] == [0.0, -0.21]
+    assert content["training"]["epochs"] == made.EPOCHS
+    assert len(content["fold_scores"]) == made.FOLDS
+    assert content["promise"]["low"] <= content["promise"]["value"] <= content["promise"]["high"]
+    assert content["promise"]["value"] < content["search_mean"]
+    assert content["test"] == {"score": 0.81, "n": 60}
+    assert content["data"]["fingerprint"] == "3f2a9c81d07e"
+    assert content["seed"] == 7
+    assert content["command"].startswith("python run_search.py")
+    assert {"metric", "chance", "versions", "device", "images"} <= set(content)
+
+
+def test_class_names_that_look_like_something_else_stay_names() -> None:
+    classes = {"no": 10, "1e3": 11, "!!python/none": 12, "a: b # c": 13, "\udcff": 14, "名": 15}
+    assert load(made.results(made.trials(12), classes=classes))["classes"] == list(classes)
+
+
+@pytest.mark.parametrize(("channels", "mode"), [(3, "RGB"), (1, "L")])
+def test_the_image_recipe_in_words_and_data(channels: int, mode: str) -> None:
+    recipe = image_recipe(64, channels)
+    assert "64 x 64" in recipe["recipe"]
+    assert "EXIF" in recipe["recipe"]
+    assert {"convert": mode} in recipe["steps"]

@@ -1,0 +1,26 @@
+from __future__ import annotations
+
+from reports.markdown import escaped, markdown
+from tests.reports import made
+
+
+def test_the_outcome_fits_two_screens() -> None:
+    text = markdown(made.results(made.trials(60), test=True, quarantined={f"{i}.png": "bad" for i in range(50)}))
+    assert len(text.splitlines()) < 90
+    assert "## Recommended" in text
+    assert "and 40 more" in text
+
+
+def test_no_recommendation_gives_its_reason() -> None:
+    text = markdown(made.results([made.trial(0, [], "dead-layer")], reason="no healthy configuration"))
+    assert "## No healthy configuration" in text
+    assert "`dead-layer`" in text
+
+
+def test_nothing_tried_says_how_to_go_on() -> None:
+    assert "goes on where it stopped" in markdown(made.results())
+
+
+def test_names_stay_text() -> None:
+    assert escaped("a|b_*<x>\n") == "a\\|b\\_\\*\\<x\\>\\\\n"
+    assert "<script>" not in markdown(made.results(made.trials(6), classes={"<script>": 30, "b": 30}))

@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+
+import pandas as pd
+
+from reports.tables import HYPERPARAMETERS, csv_text, fits_table, trials_table
+from search.selection.results import Results
+from spaces.config import Configuration
+from tests.reports import made
+
+
+def read(text: str) -> pd.DataFrame:
+    return pd.read_csv(io.StringIO(text), keep_default_na=False, na_values=[""])
+
+
+def test_fits_csv_begins_with_the_promised_columns() -> None:
+    table = read(csv_text(fits_table(made.results(made.trials(10)))))
+    assert list(table.columns[:12]) == (
+        "key trial stage repeat fold seed verdict reason epochs seconds score loss".split()
+    )
+    assert table["key"].is_unique
+    assert set(table["verdict"]) == {"learned", "collapsed"}
+
+
+def test_fits_are_sorted_whatever_order_they_came_in() -> None:
+    trial = made.trial(3, [0.8, 0.7, 0.9])
+    second = made.fit(3, 1, 0.6, attempt=1)
+    shuffled = replace(trial, fits=(second, *reversed(trial.fits)))
+    table = fits_table(made.results([shuffled, made.trial(1, [0.5])]))
+    assert table[["trial", "fold", "attempt"]].to_numpy().tolist() == [
+        [1, 0, 0],
+        [3, 0, 0],
+        [3, 1, 0],
+        [3, 1, 1],
+        [3, 2, 0],
+    ]
+
+
+def test_equal_runs_differ_in_seconds_only() -> None:
+    trials = made.trials(6)
+    slower = [
+        replace(t, seconds=9 * t.seconds, fits=tuple(replace(f, seconds=9 * f.seconds) for f in t.fits)) for t in trials
+    ]
+    first, second = (read(csv_text(fits_table(made.results(some)))) for some in (trials, slower))
+    assert csv_text(first.drop(columns="seconds")) == csv_text(second.drop(columns="seconds"))
+
+
+def test_trials_csv_has_a_column_a_hyperparameter_and_the_promised_ones() -> None:
+    columns = list(trials_table(made.results(made.trials(4))).columns)
+    assert columns[:2] == ["trial", "state"]
+    assert tuple(columns[2 : 2 + len(HYPERPARAMETERS)]) == HYPERPARAMETERS
+    after = columns[2 + len(HYPERPARAMETERS) :]
+    assert after[:6] == ["folds", "pooled", "se", "worst", "reason", "seconds"]
+
+
+def test_trials_csv_gives_scores_to_judged_trials_only() -> None:
+    judged, collapsed = made.trial(0, [0.8] * 5), made.trial(1, [0.7], "dead-layer")
+    table = read(csv_text(trials_table(made.results([judged, collapsed])))).set_index("trial")
+    assert table.loc[0, "pooled"] == 0.8
+    assert table.loc[0, "rank"] == 1
+    assert table.loc[0, "folds"] == 5
+    assert table.loc[1, ["pooled", "se", "worst", "rank"]].isna().all()
+    assert table.loc[1, "state"] == "collapsed"
+    assert table.loc[1, "reason"] == "dead-layer"
+    assert table.loc[1, "folds"] == 2
+
+
+def test_the_word_none_stays_a_choice() -> None:
+    trial = replace(made.trial(0, [0.8]), configuration=made.configuration(0, normalization="none"))
+    assert read(csv_text(trials_table(made.results([trial]))))["normalization"].tolist() == ["none"]
+
+
+def test_a_row_gives_its_configuration_back_to_six_digits() -> None:
+    config = made.configuration(5, learning_rate=0.001)
+    row = trials_table(made.results([replace(made.trial(0, [0.8]), configuration=config)])).iloc[0]
+    values = {name: row[name].item() if hasattr(row[name], "item") else row[name] for name in HYPERPARAMETERS}
+    assert Configuration(**values) == config
+
+
+def test_an_empty_study_has_the_same_columns() -> None:
+    empty, full = made.results(), made.results(made.trials(3))
+    for table in (fits_table, trials_table):
+        assert _header(empty, table) == _header(full, table)
+
+
+def _header(results: Results, table: object) -> str:
+    assert callable(table)
+    return csv_text(table(results)).split("\n")[0]
