@@ -143,7 +143,7 @@ def _lopsided(seed: int, n: int) -> tuple[np.ndarray, OutOfFold]:
     return labels, OutOfFold(probabilities=np.c_[1 - yes, yes], folds=np.arange(n) % 3)
 
 
-def test_an_offset_that_pays_is_taken_and_promised_honestly() -> None:
+def test_an_offset_that_pays_is_taken_and_not_flattered() -> None:
     promised, true, plain = [], [], []
     new_labels, new = _lopsided(99, 20_000)
     for seed in range(10):
@@ -155,7 +155,8 @@ def test_an_offset_that_pays_is_taken_and_promised_honestly() -> None:
         true.append(score("balanced_accuracy", new_labels, np.exp(np.log(new.probabilities) + added)))
         plain.append(score("balanced_accuracy", labels, trial.probabilities))
     assert np.mean(true) > np.mean(plain) + 0.1
-    assert np.mean(promised) == pytest.approx(np.mean(true), abs=0.025)
+    # What is left out of a draw leans away from what was drawn, so a fitted threshold is promised a little low.
+    assert -0.05 < np.mean(promised) - np.mean(true) < 0.01
 
 
 def test_no_offset_where_none_pays() -> None:
