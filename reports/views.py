@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from reports.wording import percent, reason
 from search.records import Verdict
 from search.selection.results import MapCell, Ranked, Results
 
-SHOWN: int = 20  # rows of the table of the best
+SHOWN: Final = 20  # rows of the table of the best
+
+_STEPS: Final = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 50.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +28,9 @@ class Scale:
         return round(100 * min(1.0, max(0.0, (value - self.low) / (self.high - self.low))), 2)
 
     def ticks(self) -> list[float]:
-        """Round values on the stretch, four to nine of them."""
-        step = next((s for s in (0.01, 0.02, 0.05, 0.1, 0.2, 0.5) if (self.high - self.low) / s <= 8), 1.0)
+        """Round values on the stretch, at most nine."""
+        width = self.high - self.low
+        step = next((s for s in _STEPS if width / s <= 8), width)
         first = math.ceil(round(self.low / step, 6))
         return [round(i * step, 6) for i in range(first, math.floor(round(self.high / step, 6)) + 1)]
 

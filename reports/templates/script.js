@@ -34,8 +34,9 @@
     const element = document.getElementById(source.dataset.figure);
     const figure = JSON.parse(source.textContent);
     if (element.clientWidth < 600) {
-      Object.assign(figure.layout.legend, { entrywidthmode: "fraction", entrywidth: 0.5, font: { size: 11 } });
-      Object.assign(figure.layout.margin, { l: 44, r: 4 });
+      const entries = figure.data.filter(function (trace) { return trace.showlegend !== false; }).length;
+      figure.layout.legend.font = { size: 11 };  // one entry a line: make room for them
+      figure.layout.height += 18 * entries;
     }
     Plotly.newPlot(element, figure.data, figure.layout, { responsive: true, displaylogo: false, displayModeBar: false })
       .then(function () { figures.push(element); return Plotly.relayout(element, dress(element.layout, false)); });

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import yaml
 from reports.best_config import best_config_text, image_recipe
 from search.selection.results import Results
 from spaces.config import Configuration
+from spaces.yaml_io import load_configurations
 from tests.reports import made
 
 
@@ -24,6 +26,14 @@ def test_the_configuration_comes_back_unchanged(seed: int) -> None:
     assert Configuration(**content["configuration"]["sampled"]) == config
     assert content["configuration"]["canonical"] == config.canonical()
     assert content["configuration"]["hash"] == config.hash
+
+
+def test_the_file_can_start_another_search(tmp_path: Path) -> None:
+    results = made.results(made.trials(12))
+    assert results.recommended is not None
+    path = tmp_path / "best_config.yaml"
+    path.write_text(best_config_text(results, results.recommended))
+    assert load_configurations(path) == [results.recommended.ranked.trial.configuration]
 
 
 def test_everything_needed_to_train_and_use_it_is_there() -> None:
