@@ -14,6 +14,7 @@ MIN_EPOCHS: Final = 12
 MAX_EPOCHS: Final = 200
 _MIN_FOLDS: Final = 3
 _JUDGED_AT_LEAST: Final = 2  # configurations that must be judged on all folds
+_TRIED_AT_LEAST: Final = 12  # more that should be tried on one fold; for them, epochs are at most halved
 _REPORT_SECONDS: Final = 10.0
 _FINAL_SHARE_AT_MOST: Final = 0.25  # of the budget, for final training, test and report
 _TRIAL_SHARE: Final = 0.25  # of the search: a configuration that would take more is too slow
@@ -36,8 +37,8 @@ def make_plan(
 ) -> Plan:
     """Fit the study into its time.
 
-    With too little time for two configurations on all folds, epochs are cut down to 12 (unless the user fixed them),
-    then folds to 3; each cut is said in `notes`.
+    With too little time for two configurations on all folds and twelve on one, epochs are cut to a half; with too
+    little for two, down to 12, then folds to 3. Epochs that the user fixed stay. Each cut is said in `notes`.
 
     Args:
         epochs: asked for, or `auto_epochs`.
@@ -58,13 +59,16 @@ def make_plan(
         training = (trace_seconds + epochs * epoch_seconds * folds / (folds - 1)) if test else 0.0
         return min(_REPORT_SECONDS + training, _FINAL_SHARE_AT_MOST * seconds)
 
-    def fits(epochs: int, folds: int) -> bool:
-        return _JUDGED_AT_LEAST * trial_seconds(epochs, folds) <= seconds - final_seconds(epochs, folds)
+    def fits(epochs: int, folds: int, more: int = 0) -> bool:
+        wanted = _JUDGED_AT_LEAST * trial_seconds(epochs, folds) + more * trial_seconds(epochs, 1)
+        return wanted <= seconds - final_seconds(epochs, folds)
 
     notes: list[str] = []
     asked = epochs
-    while not epochs_fixed and epochs > MIN_EPOCHS and not fits(epochs, folds):
-        epochs = max(MIN_EPOCHS, int(0.8 * epochs))
+    while not epochs_fixed and epochs > MIN_EPOCHS:
+        if fits(epochs, folds, more=_TRIED_AT_LEAST if epochs > asked / 2 else 0):
+            break
+        epochs = max(MIN_EPOCHS, int(0.9 * epochs))
     if epochs < asked:
         notes.append(f"Time is short: {epochs} epochs a fit instead of {asked}.")
     asked = folds

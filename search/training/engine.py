@@ -6,7 +6,6 @@ statistics, seeds), so that a trial is traced once. Pixels stay on the device as
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -16,20 +15,10 @@ import tensorflow as tf
 from search.records import FloatArray, IntArray
 from search.settings import Protocol
 from search.training import network, optimizer, pixels
+from search.training.fit import EpochSums
 from spaces.config import Configuration
 
 _MOST_AT_ONCE: Final = 128  # images of a forward pass without gradients
-
-
-@dataclass(frozen=True, slots=True)
-class EpochSums:
-    """What one pass over the training images gives, at next to no cost."""
-
-    loss: float  # plain cross-entropy, mean over the images shown, nats
-    first_gradient: float  # largest norm over the steps
-    last_gradient: float
-    update_ratio: float  # |change of the first kernel over the epoch| / |kernel| / steps
-    finite: bool
 
 
 class Engine:

@@ -1,6 +1,7 @@
 """One fit: epochs on a schedule, checks for the watch, a verdict at the last epoch.
 
-The engine does the arithmetic, the watch judges, the scorer scores: this module only says what happens when.
+The engine does the arithmetic, the watch judges, the scorer scores: this module only says what happens when. It does
+not load TensorFlow, so that the coordinator can read an outcome.
 """
 
 from __future__ import annotations
@@ -15,13 +16,24 @@ import numpy.typing as npt
 
 from search import seeds
 from search.records import Check, Collapse, FloatArray, IntArray, Verdict
-from search.training.engine import EpochSums
 from search.training.sampling import Balance, balance, cross_entropy, epoch_rows
 from search.training.schedule import Schedule, check_epochs, nothing_left
 from spaces.config import Configuration
 
 _PROBE_IMAGES = 32
-_PRICED_EPOCHS = 2  # after which a fit's time is foreseen
+_PRICED_EPOCHS = 3  # after which a fit's time is foreseen; the first one also traces the network
+_CHECK_FACTOR = 1.15  # what the checks add to the epochs
+
+
+@dataclass(frozen=True, slots=True)
+class EpochSums:
+    """What one pass over the training images gives, at next to no cost."""
+
+    loss: float  # plain cross-entropy, mean over the images shown, nats
+    first_gradient: float  # largest norm over the steps
+    last_gradient: float
+    update_ratio: float  # |change of the first kernel over the epoch| / |kernel| / steps
+    finite: bool
 
 
 class Trainer(Protocol):
@@ -137,6 +149,7 @@ class _Fit:
         self.schedule = Schedule.planned(task.epochs, self.steps)
         self.checks: list[Check] = []
         self.since: list[EpochSums] = []
+        self.epoch_seconds: list[float] = []
         self.last_rows = np.zeros((0, 0), np.int32)
         self.probabilities = np.zeros((0, task.classes), np.float32)
         self.started = time.monotonic()
@@ -149,9 +162,11 @@ class _Fit:
             generator = seeds.generator(task.seed, "epoch", epoch)
             self.last_rows = epoch_rows(task.train, self.train_labels, self.balance.drawn, self.batch, generator)
             rates = self.schedule.rates(epoch) * np.float32(configuration.learning_rate)
+            began = time.monotonic()
             self.since.append(self.trainer.train_epoch(self.last_rows, rates, seeds.child(task.seed, "augment", epoch)))
+            self.epoch_seconds.append(time.monotonic() - began)
             epoch += 1
-            if epoch == _PRICED_EPOCHS and self._too_slow(epoch):
+            if epoch == _PRICED_EPOCHS and self._too_slow():
                 return self._outcome(Verdict.STOPPED, epoch, reason="too-slow")
             last = epoch == self.schedule.last
             if epoch % self.every and not last and self.since[-1].finite:
@@ -222,9 +237,9 @@ class _Fit:
             "logit_spread": float(logits.std(0).max()),
         }
 
-    def _too_slow(self, epoch: int) -> bool:
+    def _too_slow(self) -> bool:
         limit = self.task.limit_seconds
-        return limit is not None and (time.monotonic() - self.started) / epoch * self.task.epochs > limit
+        return limit is not None and _CHECK_FACTOR * min(self.epoch_seconds) * self.task.epochs > limit
 
     def _outcome(
         self, verdict: Verdict, epoch: int, reason: str | None = None, evidence: Mapping[str, float] | None = None

@@ -1,0 +1,107 @@
+"""How many images a fit has to be shown: cross-validated score against C in `epochs = clip(C / images, 12, 200)`.
+
+    python benchmarks/epochs.py --data FOLDER [--data FOLDER ...] [--image-size 32] [--out epochs.csv]
+
+Prints a row for each folder, C and known-good configuration; fits that are in the CSV are not run again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import platform
+from pathlib import Path
+
+import numpy as np
+
+from search import seeds
+from search.collapse.rules import Context
+from search.collapse.watch import Watch
+from search.data.folds import make_folds
+from search.data.images import load_images
+from search.events import Silent
+from search.selection import metrics
+from search.settings import Protocol
+from search.study.plan import MAX_EPOCHS, MIN_EPOCHS
+from spaces.presets import DEFAULT, known_good
+
+SHOWN = (2_000, 4_000, 8_000, 16_000, 32_000)
+CONFIGURATIONS = (0, 1, 2, 4)
+FOLDS_RUN = 3
+
+
+class _Scorer:
+    def score(self, labels, probabilities):
+        return metrics.score("balanced_accuracy", labels, probabilities)
+
+    def auc(self, labels, probabilities):
+        return metrics.score("auc", labels, probabilities)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, action="append", required=True)
+    parser.add_argument("--image-size", type=int, default=32)
+    parser.add_argument("--out", type=Path, default=Path("epochs.csv"))
+    options = parser.parse_args()
+
+    import tensorflow as tf
+
+    from search.training import device
+    from search.training.engine import Engine
+    from search.training.fit import Task, run_fit
+
+    device.set_up(None, None)
+    print(f"# {platform.processor() or platform.machine()}, TensorFlow {tf.__version__}", flush=True)
+    done = set()
+    if options.out.exists():
+        with options.out.open() as stream:
+            done = {tuple(row[:4]) for row in csv.reader(stream)}
+    for shown in SHOWN:
+        for folder in options.data:
+            images = load_images(
+                folder, image_size=options.image_size, folds=5, groups=None, size_cap=64, listener=Silent()
+            )
+            pixels = device.load_pixels(images.path, None)
+            labels = device.tensor(images.labels.astype(np.int32))
+            summary = images.summary
+            epochs = max(MIN_EPOCHS, min(MAX_EPOCHS, round(shown / summary.images)))
+            protocol = Protocol(
+                epochs=epochs, image_size=summary.image_size, channels=summary.channels, classes=len(summary.classes)
+            )
+            folds = make_folds(images.labels, folds=5, seed=0)
+            space = DEFAULT.bound_to(len(folds[0].train), epochs)
+            for number in CONFIGURATIONS:
+                configuration = known_good(space)[number]
+                engine = None
+                for fold in range(FOLDS_RUN):
+                    key = (folder.parent.name, str(shown), str(number), str(fold))
+                    if key in done:
+                        continue
+                    split = folds[fold]
+                    steps = len(split.train) // configuration.batch_size
+                    engine = engine or Engine(configuration, protocol, pixels, labels, epochs * steps)
+                    task = Task(
+                        labels=images.labels,
+                        classes=protocol.classes,
+                        train=split.train,
+                        val=split.val,
+                        seed=seeds.child(0, configuration.hash, fold),
+                        epochs=epochs,
+                    )
+                    context = Context(
+                        epochs=epochs,
+                        updates_per_epoch=steps,
+                        imbalance=1.0,
+                        batchnorm=configuration.normalization == "batch",
+                        prior_entropy=float(np.log(protocol.classes)),
+                    )
+                    outcome = run_fit(engine, task, Watch(context), _Scorer())
+                    row = [*key, epochs, outcome.verdict.value, outcome.score, outcome.skill, round(outcome.seconds, 2)]
+                    with options.out.open("a") as stream:
+                        csv.writer(stream).writerow(row)
+                    print(*row, flush=True)
+
+
+if __name__ == "__main__":
+    main()
