@@ -1,0 +1,19 @@
+# `make check` on each save, `make test` before a commit. Both use the Python that `python` means.
+.PHONY: check test bench
+
+check:
+	ruff format --check .
+	ruff check .
+	mypy
+	lint-imports
+	pytest -q --ignore=tests/keras_tests
+
+test:
+	ruff format --check .
+	ruff check .
+	mypy
+	lint-imports
+	pytest -q
+
+bench:
+	python benchmarks/trial_cost.py
