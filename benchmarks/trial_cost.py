@@ -1,0 +1,151 @@
+"""What a trial costs: five folds x ten epochs in the engine, watch included, against `compile` + `fit` per fold.
+
+    python benchmarks/trial_cost.py [--rounds 3] [--only 160x32]
+
+Both train the same network (three convolutions, a dense layer) on the same random images, in turn, in one process.
+What users write today is a fresh model with `fit(validation_data=...)` and `predict` for each fold. Ratios are what
+counts; a bare loop over warm steps of the engine shows what of its time is arithmetic.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import os
+import platform
+import statistics
+import time
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from search.collapse.rules import Context
+from search.collapse.watch import Watch
+from search.data.folds import make_folds
+from search.selection import metrics
+from search.settings import Protocol
+from search.training import device
+from search.training.engine import Engine
+from search.training.fit import Task, run_fit
+from search.training.network import build_network
+from search.training.schedule import Schedule
+from spaces.config import Configuration
+
+EPOCHS = 10
+FOLDS = 5
+CASES = {"160x32": (160, 32), "400x64": (400, 64)}
+CONFIGURATION = Configuration(
+    depth=4,
+    dense_ratio=0.25,
+    initializer="he_normal",
+    dropout=0.2,
+    class_weighting="none",
+    oversampling="none",
+    batch_size=16,
+    learning_rate=1e-3,
+    head="average",
+)
+
+
+class Scorer:
+    """As in a study."""
+
+    def score(self, labels, probabilities):
+        return metrics.score("balanced_accuracy", labels, probabilities)
+
+    def auc(self, labels, probabilities):
+        return metrics.score("auc", labels, probabilities)
+
+
+def with_engine(pixels, labels, folds) -> None:
+    protocol = Protocol(epochs=EPOCHS, image_size=pixels.shape[1], channels=3, classes=2)
+    steps = len(folds[0].train) // CONFIGURATION.batch_size
+    engine = Engine(CONFIGURATION, protocol, tf.constant(pixels), tf.constant(labels, tf.int32), EPOCHS * steps)
+    context = Context(epochs=EPOCHS, updates_per_epoch=steps, imbalance=1.0, batchnorm=False, prior_entropy=np.log(2))
+    for number, fold in enumerate(folds):
+        task = Task(labels=labels, classes=2, train=fold.train, val=fold.val, seed=number, epochs=EPOCHS)
+        outcome = run_fit(engine, task, Watch(context), Scorer())
+        assert outcome.epochs == EPOCHS, "a fit ended early: the comparison would not be fair"
+
+
+def with_fit(pixels, labels, folds) -> None:
+    for number, fold in enumerate(folds):
+        keras.backend.clear_session()
+        gc.collect()
+        keras.utils.set_random_seed(number)
+        network = build_network(CONFIGURATION, pixels.shape[1], 3, 2, 1)
+        model = keras.Sequential([keras.layers.Rescaling(1 / 255), network])
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        model.compile(keras.optimizers.Adam(CONFIGURATION.learning_rate), loss, metrics=["accuracy"])
+        held_out = (pixels[fold.val], labels[fold.val])
+        model.fit(
+            pixels[fold.train],
+            labels[fold.train],
+            batch_size=CONFIGURATION.batch_size,
+            epochs=EPOCHS,
+            validation_data=held_out,
+            verbose=0,
+        )
+        model.predict(held_out[0], verbose=0)
+
+
+def bare_steps(pixels, labels, folds) -> float:
+    """Seconds of the same number of warm training epochs and nothing else."""
+    protocol = Protocol(epochs=EPOCHS, image_size=pixels.shape[1], channels=3, classes=2)
+    train, batch = folds[0].train, CONFIGURATION.batch_size
+    steps = len(train) // batch
+    engine = Engine(CONFIGURATION, protocol, tf.constant(pixels), tf.constant(labels, tf.int32), EPOCHS * steps)
+    engine.begin(0, train, np.ones(2), np.array([0.5, 0.5]))
+    rows = train[: steps * batch].reshape(steps, batch).astype(np.int32)
+    rates = Schedule.planned(EPOCHS, steps).rates(0)
+    engine.train_epoch(rows, rates, 0)
+    started = time.perf_counter()
+    for epoch in range(EPOCHS * FOLDS):
+        engine.train_epoch(rows, rates, epoch)
+    return time.perf_counter() - started
+
+
+def seconds(run, *arguments) -> float:
+    started = time.perf_counter()
+    run(*arguments)
+    return time.perf_counter() - started
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--only", choices=CASES)
+    options = parser.parse_args()
+    name = device.set_up(None, None) or "CPU"
+    print(
+        f"{platform.machine()}, {os.cpu_count()} cores, {name}; TensorFlow {tf.__version__}, Keras {keras.__version__}"
+    )
+    print(f"{FOLDS} folds x {EPOCHS} epochs, {options.rounds} rounds, in turn; seconds: median (all)")
+    for case, (images, side) in CASES.items():
+        if options.only not in (None, case):
+            continue
+        rng = np.random.default_rng(0)
+        labels = np.arange(images) % 2
+        pixels = (
+            rng.integers(0, 200, (images, side, side, 3), dtype=np.uint8)
+            + (labels * 40).astype(np.uint8)[:, None, None, None]
+        )
+        folds = make_folds(labels, folds=FOLDS, seed=0)
+        ours, theirs, bare = [], [], []
+        for _ in range(options.rounds):
+            ours.append(seconds(with_engine, pixels, labels, folds))
+            theirs.append(seconds(with_fit, pixels, labels, folds))
+            bare.append(bare_steps(pixels, labels, folds))
+        ratios = [b / a for a, b in zip(ours, theirs, strict=True)]
+        for label, values in (("engine", ours), ("compile + fit", theirs), ("bare warm steps", bare)):
+            print(f"{case:>8} {label:<16} {statistics.median(values):7.2f}  ({', '.join(f'{v:.2f}' for v in values)})")
+        overhead = statistics.median(a / b for a, b in zip(ours, bare, strict=True))
+        print(f"{case:>8} fit / engine     {statistics.median(ratios):7.2f}  ({', '.join(f'{r:.2f}' for r in ratios)})")
+        print(f"{case:>8} engine / bare    {overhead:7.2f}")
+
+
+if __name__ == "__main__":
+    main()
