@@ -1,0 +1,57 @@
+"""Configurations, labels and tasks without Keras."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from search.training.fit import Task
+from spaces.config import Configuration
+
+MakeConfiguration = Callable[..., Configuration]
+
+
+@pytest.fixture
+def make_configuration() -> MakeConfiguration:
+    """A small dense network, batches of four."""
+
+    def make(**changes: Any) -> Configuration:
+        values: dict[str, Any] = {
+            "depth": 1,
+            "dense_ratio": 1.0,
+            "initializer": "he_normal",
+            "dropout": 0.0,
+            "class_weighting": "none",
+            "oversampling": "none",
+            "batch_size": 4,
+            "learning_rate": 0.01,
+        }
+        return Configuration(**{**values, **changes})
+
+    return make
+
+
+@pytest.fixture
+def labels() -> np.ndarray:
+    """Eighty images: 48 of class 0, 24 of class 1, 8 of class 2; by class."""
+    return np.repeat([0, 1, 2], [48, 24, 8])
+
+
+@pytest.fixture
+def make_task(labels: np.ndarray) -> Callable[..., Task]:
+    """Every fourth image is for validation, a dozen epochs."""
+
+    def make(**changes: Any) -> Task:
+        rows = np.arange(len(labels))
+        values = {
+            "labels": labels,
+            "classes": 3,
+            "train": rows[rows % 4 > 0],
+            "val": rows[::4],
+            "seed": 7,
+            "epochs": 12,
+        }
+        return Task(**{**values, **changes})
+
+    return make

@@ -1,0 +1,104 @@
+"""Stand-ins for what a fit needs: a trainer that says what it is told to say, a watch that keeps a list."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from search.records import Check, Collapse
+from search.selection import metrics
+from search.training.fit import EpochSums
+from spaces.config import Configuration
+
+
+class FakeTrainer:
+    """Gives each image the logits of `answers`; its training loss is that of the same answers on what it is shown.
+
+    Args:
+        configuration: of which only sampling, weighting, batch size and rate matter.
+        labels: of all images.
+        answers: (epoch) -> logits (n, K) of all images; None is the constant predictor at the prior it is told.
+        momentum: of batch normalization, 0 without.
+    """
+
+    def __init__(
+        self,
+        configuration: Configuration,
+        labels: np.ndarray,
+        answers: Callable[[int], np.ndarray] | None = None,
+        momentum: float = 0.0,
+    ) -> None:
+        self.configuration, self.labels, self.answers = configuration, labels, answers
+        self.batchnorm_momentum = momentum
+        self.calls: list[str] = []  # in order
+        self.begun: dict[str, Any] = {}
+        self.shown: list[np.ndarray] = []
+        self.rates: list[np.ndarray] = []
+        self.seeds: list[int] = []
+        self.steady_loss = float("nan")
+        self.infinite_at: int | None = None  # epoch
+
+    def begin(self, seed: int, rows: np.ndarray, class_weights: np.ndarray, prior: np.ndarray) -> None:
+        self.begun = {"seed": seed, "rows": rows, "class_weights": class_weights, "prior": prior}
+
+    def train_epoch(self, rows: np.ndarray, rates: np.ndarray, seed: int) -> EpochSums:
+        self.calls.append("epoch")
+        self.shown.append(rows)
+        self.rates.append(rates)
+        self.seeds.append(seed)
+        losses = self._losses(rows.ravel())
+        finite = len(self.shown) != self.infinite_at
+        epoch = len(self.shown)
+        return EpochSums(float(losses.mean()) if finite else float("nan"), epoch, 2.0 * epoch, 0.1 * epoch, finite)
+
+    def logits(self, rows: np.ndarray) -> np.ndarray:
+        self.calls.append("logits")
+        return self._logits()[rows]
+
+    def dead_share(self, rows: np.ndarray) -> float:
+        self.probed = rows
+        return 0.25
+
+    def reestimate_batchnorm(self, rows: np.ndarray) -> float:
+        self.calls.append("reestimate")
+        np.testing.assert_array_equal(rows, self.shown[-1])
+        return self.steady_loss
+
+    def _logits(self) -> np.ndarray:
+        if self.answers is None:
+            return np.tile(np.log(self.begun["prior"]), (len(self.labels), 1))
+        return self.answers(len(self.shown))
+
+    def _losses(self, rows: np.ndarray) -> np.ndarray:
+        logits = self._logits()[rows].astype(np.float64)
+        log_p = logits - np.log(np.exp(logits).sum(1, keepdims=True))
+        return -log_p[np.arange(len(rows)), self.labels[rows]]
+
+
+@dataclass
+class FakeWatch:
+    """Says what stands in `verdicts`, one a call; None when they are used up."""
+
+    verdicts: Sequence[Collapse | None] = ()
+    end: Collapse | None = None
+    passed: Collapse | None = None
+    heard: list[Check] = field(default_factory=list)
+
+    def on_check(self, check: Check) -> Collapse | None:
+        self.heard.append(check)
+        return self.verdicts[len(self.heard) - 1] if len(self.heard) <= len(self.verdicts) else None
+
+    def final(self, check: Check, probabilities: np.ndarray) -> Collapse | None:
+        self.last, self.last_probabilities = check, probabilities
+        return self.end
+
+
+class Scorer:
+    """Balanced accuracy."""
+
+    def score(self, labels: np.ndarray, probabilities: np.ndarray) -> float:
+        return metrics.score("balanced_accuracy", labels, probabilities)
+
+    def auc(self, labels: np.ndarray, probabilities: np.ndarray) -> float:
+        return metrics.score("auc", labels, probabilities)
