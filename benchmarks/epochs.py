@@ -25,9 +25,9 @@ from search.settings import Protocol
 from search.study.plan import MAX_EPOCHS, MIN_EPOCHS
 from spaces.presets import DEFAULT, known_good
 
-SHOWN = (2_000, 4_000, 8_000, 16_000, 32_000)
-CONFIGURATIONS = (0, 1, 2, 4)
-FOLDS_RUN = 3
+SHOWN = (3_000, 8_000, 24_000)
+CONFIGURATIONS = (0, 1, 3)
+FOLDS_RUN = 2
 
 
 class _Scorer:
