@@ -1,0 +1,50 @@
+"""Where pixels lie, and what a worker says of its device. No test machine has a GPU for certain."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from search.training import device
+
+
+@pytest.mark.parametrize(
+    ("pixel_bytes", "device_bytes", "expected"),
+    [
+        (1, None, "/CPU:0"),  # no GPU
+        (400, 1000, "/GPU:0"),  # 40 % of its memory
+        (401, 1000, "/CPU:0"),
+        (0, 1000, "/GPU:0"),
+    ],
+)
+def test_pixels_stay_on_the_host_when_they_would_crowd_the_gpu(pixel_bytes, device_bytes, expected) -> None:
+    assert device.pixel_device(pixel_bytes, device_bytes) == expected
+
+
+def test_pixels_are_loaded_as_bytes(tmp_path, images) -> None:
+    np.save(tmp_path / "pixels.npy", images)
+    loaded = device.load_pixels(tmp_path / "pixels.npy", None)
+    assert loaded.dtype == tf.uint8
+    assert "CPU" in loaded.device
+    np.testing.assert_array_equal(loaded, images)
+
+
+def test_asked_for_a_gpu_that_is_not_there_it_says_none(monkeypatch) -> None:
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [])
+    assert device.set_up(threads=None, gpu=0) is None
+
+
+def test_the_chosen_gpu_alone_is_seen_and_its_memory_grows(monkeypatch) -> None:
+    visible, grown = [], []
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: ["first", "second"])
+    monkeypatch.setattr(tf.config, "set_visible_devices", lambda chosen, kind: visible.append((chosen, kind)))
+    monkeypatch.setattr(tf.config.experimental, "set_memory_growth", lambda gpu, grows: grown.append((gpu, grows)))
+    monkeypatch.setattr(tf.config.experimental, "get_device_details", lambda gpu: {"device_name": f"the {gpu}"})
+    assert device.set_up(threads=None, gpu=1) == "the second"
+    assert visible == [(["second"], "GPU")]
+    assert grown == [("second", True)]
+    assert device.set_up(threads=None, gpu=None) is None
+    assert visible[-1] == ([], "GPU")
+
+
+def test_versions() -> None:
+    assert set(device.versions()) == {"tensorflow", "keras"}
