@@ -1,0 +1,268 @@
+"""The engine against plain Keras, against NumPy and against itself."""
+
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from search.collapse.rules import Context
+from search.collapse.watch import Watch
+from search.selection import metrics
+from search.training import network
+from search.training.fit import Outcome, Task, run_fit
+
+PRIOR = np.array([0.5, 0.3, 0.2])
+EVEN = np.ones(3)
+EPOCHS, BATCH = 4, 8
+EVERYTHING = {
+    "normalization": "batch",
+    "dropout": 0.3,
+    "optimizer": "adamw",
+    "weight_decay": 1e-2,
+    "oversampling": "sqrt",
+    "class_weighting": "balanced",
+    "label_smoothing": 0.1,
+    "horizontal_flip": True,
+    "shift": 0.2,
+    "rotation": 15.0,
+    "input_scaling": "standardized",
+}
+
+
+def scaled(images: np.ndarray, rows: np.ndarray, scaling: str) -> np.ndarray:
+    """As the network sees all images when it is trained on `rows`."""
+    values = images.astype(np.float32)
+    if scaling == "unit":
+        return values / 255
+    if scaling == "symmetric":
+        return values / 127.5 - 1
+    some = values[rows]
+    return (values - some.mean((0, 1, 2))) / some.std((0, 1, 2))
+
+
+def keras_optimizer(name: str, rate: float, decay: float) -> Any:
+    spared = ["bias", "gamma", "beta"]
+    if name == "adam":
+        return keras.optimizers.Adam(rate)
+    if name == "adamw":
+        optimizer = keras.optimizers.AdamW(rate, weight_decay=decay)
+    else:
+        optimizer = keras.optimizers.SGD(rate, momentum=0.9, nesterov=True, weight_decay=decay)
+    optimizer.exclude_from_weight_decay(var_names=spared)
+    return optimizer
+
+
+@pytest.mark.parametrize(
+    ("changes", "class_weights"),
+    [
+        ({"optimizer": "adam", "normalization": "batch", "input_scaling": "standardized"}, EVEN),
+        ({"optimizer": "adamw", "weight_decay": 0.1, "input_scaling": "symmetric"}, np.array([0.5, 1.0, 2.5])),
+        (
+            {"optimizer": "sgd", "weight_decay": 0.1, "label_smoothing": 0.2, "normalization": "group"},
+            np.array([2.0, 1.0, 0.5]),
+        ),
+    ],
+    ids=["adam-batchnorm", "adamw-weighted", "sgd-smoothed-weighted"],
+)
+def test_training_is_what_compile_and_fit_do(make_engine, images, labels, changes, class_weights) -> None:
+    engine = make_engine(**changes)
+    configuration, rate = engine.configuration, 0.01
+    rows = np.random.default_rng(1).permutation(len(labels))[:48]
+    engine.begin(3, rows, class_weights, PRIOR)
+
+    theirs = network.build_network(configuration, 8, 3, 3, 100)
+    theirs.set_weights(engine.network.get_weights())
+    theirs.compile(
+        optimizer=keras_optimizer(configuration.optimizer, rate, configuration.weight_decay),
+        loss=keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=configuration.label_smoothing),
+        metrics=[keras.metrics.CategoricalCrossentropy(name="plain", from_logits=True)],
+        jit_compile=False,
+    )
+    x = scaled(images, rows, configuration.input_scaling)
+    history = theirs.fit(
+        x[rows],
+        np.eye(3, dtype=np.float32)[labels[rows]],
+        batch_size=BATCH,
+        epochs=EPOCHS,
+        shuffle=False,
+        class_weight=dict(enumerate(class_weights)),
+        verbose=0,
+    ).history
+
+    steps = rows.reshape(-1, BATCH).astype(np.int32)
+    rates = np.full(len(steps), rate, np.float32)
+    ours = [engine.train_epoch(steps, rates, seed=epoch).loss for epoch in range(EPOCHS)]
+    np.testing.assert_allclose(ours, history["plain"], atol=1e-5)
+    # A bias before BatchNorm has no gradient but rounding, which adam makes steps of: kernels only.
+    for one, other in zip(network.weight_layers(engine.network), network.weight_layers(theirs), strict=True):
+        np.testing.assert_allclose(one.kernel.numpy(), other.kernel.numpy(), atol=1e-4)
+    theirs.set_weights(engine.network.get_weights())
+    np.testing.assert_allclose(engine.logits(np.arange(len(labels))), theirs.predict(x, verbose=0), atol=1e-5)
+
+
+class Scorer:
+    def score(self, labels: np.ndarray, probabilities: np.ndarray) -> float:
+        return metrics.score("balanced_accuracy", labels, probabilities)
+
+    def auc(self, labels: np.ndarray, probabilities: np.ndarray) -> float:
+        return metrics.score("auc", labels, probabilities)
+
+
+@pytest.fixture(scope="module")
+def everything_on(make_engine):
+    """An engine with all that is drawn, gathered or estimated."""
+    return make_engine(**EVERYTHING)
+
+
+@pytest.fixture(scope="module")
+def plain(make_engine):
+    """An engine with nothing of that, and tiny initial weights."""
+    return make_engine(initializer="random_uniform", width=8)
+
+
+def one_fit(engine, labels: np.ndarray, seed: int, train: np.ndarray) -> Outcome:
+    val = np.setdiff1d(np.arange(len(labels)), train)
+    context = Context(
+        epochs=EPOCHS, updates_per_epoch=len(train) // BATCH, imbalance=3, batchnorm=True, prior_entropy=1.0
+    )
+    task = Task(labels=labels, classes=3, train=train, val=val, seed=seed, epochs=EPOCHS)
+    return run_fit(engine, task, Watch(context), Scorer())
+
+
+def same(one: Outcome, other: Outcome) -> bool:
+    return one.checks == other.checks and np.array_equal(one.probabilities, other.probabilities)
+
+
+def test_nothing_leaks_from_fit_to_fit_and_one_trace_serves_all(everything_on, make_engine, labels) -> None:
+    """Fit A, then others (seed, fold, fold size), then A again, then A on a new engine: bit by bit the same."""
+    engine, rows = everything_on, np.arange(len(labels))
+    fold, other, smaller = rows[rows % 5 > 0], rows[rows % 5 != 1], rows[rows % 3 > 0]
+    first = one_fit(engine, labels, 1, fold)
+    assert first.epochs == EPOCHS
+    assert not same(first, one_fit(engine, labels, 2, fold))
+    assert not same(first, one_fit(engine, labels, 1, other))
+    one_fit(engine, labels, 3, smaller)
+    assert same(first, one_fit(engine, labels, 1, fold))
+    assert engine.traces == 1
+    assert same(first, one_fit(make_engine(**EVERYTHING), labels, 1, fold))
+
+
+def test_a_fit_that_exploded_leaves_nothing_behind(everything_on, labels) -> None:
+    engine, rows = everything_on, np.arange(len(labels))
+    before = one_fit(engine, labels, 1, rows[rows % 5 > 0])
+    engine.begin(1, rows, EVEN, PRIOR)
+    steps = rows[:56].reshape(-1, BATCH).astype(np.int32)
+    sums = [engine.train_epoch(steps, np.full(len(steps), np.inf, np.float32), 0) for _ in range(2)]
+    assert not sums[-1].finite
+    assert not np.isfinite(engine.logits(rows)).all()
+    assert same(before, one_fit(engine, labels, 1, rows[rows % 5 > 0]))
+
+
+def test_a_fit_learns(everything_on, labels) -> None:
+    rows = np.arange(len(labels))
+    outcome = one_fit(everything_on, labels, 1, rows[rows % 5 > 0])
+    first, last = outcome.checks[0], outcome.checks[-1]
+    assert last.train_loss < first.train_loss
+    assert all(check.finite and check.first_gradient > 0 and check.update_ratio > 0 for check in outcome.checks)
+
+
+def test_the_first_loss_is_the_entropy_of_the_prior(plain, labels) -> None:
+    """With tiny weights the logits are the output bias."""
+    engine = plain
+    shares = np.array([30, 20, 10]) / 60
+    engine.begin(0, np.arange(60), EVEN, shares)
+    steps = np.arange(60, dtype=np.int32)[:56].reshape(-1, BATCH)
+    nothing = engine.train_epoch(steps, np.zeros(len(steps), np.float32), 0)
+    expected = -np.log(shares)[labels[steps.ravel()]].mean()
+    assert nothing.loss == pytest.approx(expected, abs=5e-3)
+    assert nothing.update_ratio == 0
+    assert nothing.finite
+
+
+def test_augmentation_and_dropout_change_training_and_not_evaluation(everything_on) -> None:
+    engine = everything_on
+    rows = np.arange(48)
+    steps, still = rows.reshape(-1, BATCH).astype(np.int32), np.zeros(6, np.float32)
+    engine.begin(0, rows, EVEN, PRIOR)
+    one, other = (engine.train_epoch(steps, still, seed).loss for seed in (1, 2))
+    assert one != other
+    np.testing.assert_array_equal(engine.logits(rows), engine.logits(rows))
+
+
+def test_pixels_stay_bytes_on_the_device(everything_on) -> None:
+    assert everything_on._images.dtype == tf.uint8
+
+
+@pytest.mark.parametrize("count", [1, 5, 60, 300])
+def test_evaluation_gives_each_row_its_own_answer_in_its_place(everything_on, labels, count) -> None:
+    everything_on.begin(0, np.arange(60), EVEN, PRIOR)
+    rows = np.random.default_rng(0).integers(0, 60, count)
+    got = everything_on.logits(rows)
+    assert got.shape == (count, 3)
+    np.testing.assert_allclose(got, everything_on.logits(np.arange(60))[rows], atol=1e-6)
+
+
+def test_other_images_than_those_trained_on(everything_on, images) -> None:
+    everything_on.begin(0, np.arange(60), EVEN, PRIOR)
+    others = tf.constant(images[30:50])
+    got = everything_on.logits_of(others, np.arange(20))
+    np.testing.assert_allclose(got, everything_on.logits(np.arange(30, 50)), atol=1e-6)
+
+
+def test_batchnorm_reestimation_is_numpys_mean_over_the_batches(everything_on, images, labels) -> None:
+    engine = everything_on
+    engine.begin(0, np.arange(48), EVEN, PRIOR)
+    steps = np.random.default_rng(0).permutation(48).reshape(-1, BATCH).astype(np.int32)
+    engine.train_epoch(steps, np.full(len(steps), 0.05, np.float32), 0)
+    loss = engine.reestimate_batchnorm(steps)
+
+    x = scaled(images, np.arange(48), "standardized")
+    statistics: list[list[np.ndarray]] = []
+    losses = []
+    for batch in steps:
+        values, seen = x[batch], []
+        for layer in engine.network.layers:
+            if isinstance(layer, keras.layers.BatchNormalization):
+                axes = tuple(range(values.ndim - 1))
+                mean, variance = values.mean(axes), values.var(axes)
+                seen += [mean, variance]
+                values = (values - mean) / np.sqrt(variance + layer.epsilon) * layer.gamma.numpy() + layer.beta.numpy()
+            else:
+                values = np.asarray(layer(values, training=False))
+        statistics.append(seen)
+        log_p = values - np.log(np.exp(values).sum(1, keepdims=True))
+        losses.append(-log_p[np.arange(BATCH), labels[batch]].mean())
+    ours = [
+        v.numpy() for layer in network.batchnorms(engine.network) for v in (layer.moving_mean, layer.moving_variance)
+    ]
+    expected = [np.mean([seen[place] for seen in statistics], axis=0) for place in range(len(ours))]
+    assert len(ours) == 4
+    for one, other in zip(ours, expected, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-5)
+    assert loss == pytest.approx(np.mean(losses), abs=1e-4)
+    assert engine.batchnorm
+    assert 0.5 <= engine.batchnorm_momentum <= 0.99
+
+
+def test_without_batchnorm_there_is_nothing_to_reestimate(plain) -> None:
+    assert not plain.batchnorm
+    assert plain.batchnorm_momentum == 0.0
+    assert np.isnan(plain.reestimate_batchnorm(np.zeros((1, BATCH), np.int32)))
+
+
+@pytest.mark.parametrize("name", ["plain", "everything_on"])  # without and with a normalization in between
+def test_dead_units_are_found_in_any_hidden_layer(request, name) -> None:
+    engine, rows = request.getfixturevalue(name), np.arange(0, 60, 2)
+    engine.begin(5, rows, EVEN, PRIOR)
+    assert engine.dead_share(rows) <= 0.5
+    convolution, dense = network.weight_layers(engine.network)[:2]
+    dense.bias.assign(np.where(np.arange(6) < 5, -1000.0, 1000.0))
+    assert engine.dead_share(rows) == pytest.approx(5 / 6)
+    convolution.bias.assign(np.full(convolution.filters, -1000.0))
+    assert engine.dead_share(rows) == 1.0
+
+
+def test_parameters_are_counted_as_keras_counts_them(everything_on) -> None:
+    assert everything_on.parameters == sum(w.numpy().size for w in everything_on.network.trainable_weights)
