@@ -19,7 +19,7 @@ import numpy as np
 
 from search.collapse.rules import Context
 from search.collapse.watch import Watch
-from search.records import Check, FloatArray, IntArray, Verdict
+from search.records import FloatArray, IntArray, Verdict
 from search.selection import metrics
 from search.settings import Metric, Protocol
 from search.study.machine import Gpu
@@ -193,7 +193,7 @@ class _Bench:
             limit_seconds=job.limit_seconds,
         )
         watch = Watch(job.context, audited=job.audited)
-        outcome = run_fit(engine, task, watch, _Scorer(self._setup.metric), self._tell)
+        outcome = run_fit(engine, task, watch, _Scorer(self._setup.metric), self._pipe.send, self._heed)
         predicted = None
         if job.predict is not None and outcome.verdict is Verdict.LEARNED:
             images = self._device.load_pixels(job.predict, None)
@@ -228,10 +228,9 @@ class _Bench:
             self._engines[key] = Engine(configuration, protocol, self._images, self._labels, updates)
         return self._engines[key]
 
-    def _tell(self, check: Check) -> None:
+    def _heed(self, epoch: int) -> None:
         from search.training.fit import Interrupted
 
-        self._pipe.send(check)
         if self._pipe.poll() and self._pipe.recv() == STOP:
             raise Interrupted
 

@@ -120,21 +120,33 @@ class Outcome:
 
 
 def run_fit(
-    trainer: Trainer, task: Task, watch: Watch, scorer: Scorer, on_check: Callable[[Check], None] = lambda check: None
+    trainer: Trainer,
+    task: Task,
+    watch: Watch,
+    scorer: Scorer,
+    on_check: Callable[[Check], None] = lambda check: None,
+    on_epoch: Callable[[int], None] = lambda epoch: None,
 ) -> Outcome:
     """Train one configuration on one split with one seed.
 
-    `on_check` is called after each check and may raise `Interrupted`; so may the watch's caller through it.
+    `on_check` is called after each check, `on_epoch` after each epoch; both may raise `Interrupted`.
     """
-    return _Fit(trainer, task, watch, scorer, on_check).run()
+    return _Fit(trainer, task, watch, scorer, on_check, on_epoch).run()
 
 
 class _Fit:
     def __init__(
-        self, trainer: Trainer, task: Task, watch: Watch, scorer: Scorer, on_check: Callable[[Check], None]
+        self,
+        trainer: Trainer,
+        task: Task,
+        watch: Watch,
+        scorer: Scorer,
+        on_check: Callable[[Check], None],
+        on_epoch: Callable[[int], None],
     ) -> None:
         configuration = trainer.configuration
-        self.trainer, self.task, self.watch, self.scorer, self.on_check = trainer, task, watch, scorer, on_check
+        self.trainer, self.task, self.watch, self.scorer = trainer, task, watch, scorer
+        self.on_check, self.on_epoch = on_check, on_epoch
         self.batch = configuration.batch_size
         self.steps = len(task.train) // self.batch
         self.train_labels = task.labels[task.train]
@@ -166,8 +178,10 @@ class _Fit:
             self.since.append(self.trainer.train_epoch(self.last_rows, rates, seeds.child(task.seed, "augment", epoch)))
             self.epoch_seconds.append(time.monotonic() - began)
             epoch += 1
-            if epoch == _PRICED_EPOCHS and self._too_slow():
-                return self._outcome(Verdict.STOPPED, epoch, reason="too-slow")
+            self.on_epoch(epoch)
+            if self._too_slow(epoch):
+                evidence = {"epoch_seconds": min(self.epoch_seconds), "limit_seconds": float(task.limit_seconds or 0)}
+                return self._outcome(Verdict.STOPPED, epoch, "too-slow", evidence)
             last = epoch == self.schedule.last
             if epoch % self.every and not last and self.since[-1].finite:
                 continue
@@ -237,9 +251,13 @@ class _Fit:
             "logit_spread": float(logits.std(0).max()),
         }
 
-    def _too_slow(self) -> bool:
+    def _too_slow(self, epoch: int) -> bool:
+        """Foreseen once the epochs are warm; seen at any epoch."""
         limit = self.task.limit_seconds
-        return limit is not None and _CHECK_FACTOR * min(self.epoch_seconds) * self.task.epochs > limit
+        if limit is None:
+            return False
+        foreseen = _CHECK_FACTOR * min(self.epoch_seconds) * self.task.epochs
+        return sum(self.epoch_seconds[1:]) > limit or (epoch == _PRICED_EPOCHS and foreseen > limit)
 
     def _outcome(
         self, verdict: Verdict, epoch: int, reason: str | None = None, evidence: Mapping[str, float] | None = None
