@@ -24,7 +24,7 @@ from search.selection import racing, scores
 from search.settings import Plan, Protocol
 from search.study.ledger import Ledger
 from search.study.pool import Pool, Stopped, Worker, WorkerFault
-from search.study.queue import INTERRUPTED, REASON, Queue
+from search.study.queue import CONFIGURATION, INTERRUPTED, REASON, Queue
 from search.study.worker import Job
 from search.training.sampling import balance
 from spaces.config import Configuration
@@ -161,6 +161,7 @@ class Objective:
             TrialFailed: a fit failed twice.
         """
         configuration = self._space.sample(trial)
+        trial.set_user_attr(CONFIGURATION, configuration.as_dict())  # before the place: who has one, has both
         number = self._queue.place(trial)
         self._listener.trial_started(number, configuration, len(self._terms.folds))
         started = time.monotonic()
@@ -168,8 +169,10 @@ class Objective:
         try:
             with self._pool.worker() as worker:
                 state, reason = run.judge(worker)
-        except Stopped:
+        except (Stopped, KeyboardInterrupt) as end:
             trial.set_user_attr(REASON, INTERRUPTED)
+            if isinstance(end, KeyboardInterrupt):  # a second Ctrl-C, which ends everything
+                raise
             trial.study.stop()
             raise Interrupted from None
         record = Trial(

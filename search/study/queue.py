@@ -19,7 +19,8 @@ from spaces.space import Space
 
 PLACE: Final = "place"
 REASON: Final = "reason"
-START: Final = "start"  # index among the start configurations
+START: Final = "start"  # hash of the start configuration
+CONFIGURATION: Final = "configuration"  # every field: Optuna's parameters lack those that the space fixes
 INTERRUPTED: Final = "interrupted"
 
 
@@ -54,16 +55,26 @@ class Queue:
             How many trials will be gone on with.
         """
         for trial in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-            self._storage.set_trial_user_attr(trial._trial_id, REASON, INTERRUPTED)
-            self._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
-        trials = self._study.get_trials(deepcopy=False)
-        held = {t.user_attrs.get(PLACE) for t in trials if not is_interrupted(t)}
-        lost = {t.user_attrs[PLACE]: t for t in trials if is_interrupted(t) and PLACE in t.user_attrs}
-        again = [(place, trial) for place, trial in sorted(lost.items()) if place not in held]
-        for place, trial in again:
+            self._interrupt(trial)
+        again = self._lost()
+        for trial in self._study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
+            if again and trial.user_attrs.get(PLACE, -1) > min(again):  # would come before those that it stood behind
+                self._interrupt(trial)
+        for place, trial in sorted(self._lost().items()):
             attributes = {PLACE: place, **({START: trial.user_attrs[START]} if START in trial.user_attrs else {})}
             self._study.enqueue_trial(trial.system_attrs.get("fixed_params", trial.params), user_attrs=attributes)
         return len(again)
+
+    def _interrupt(self, trial: FrozenTrial) -> None:
+        self._storage.set_trial_user_attr(trial._trial_id, REASON, INTERRUPTED)
+        self._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
+
+    def _lost(self) -> dict[int, FrozenTrial]:
+        """By place: interrupted trials that nobody went on with."""
+        trials = self._study.get_trials(deepcopy=False)
+        held = {t.user_attrs.get(PLACE) for t in trials if not is_interrupted(t)}
+        lost = {t.user_attrs[PLACE]: t for t in trials if is_interrupted(t) and PLACE in t.user_attrs}
+        return {place: trial for place, trial in lost.items() if place not in held}
 
     def refill(self, waiting: int = 1) -> None:
         """Enqueue start configurations until `waiting` trials wait or none is left."""
@@ -71,11 +82,11 @@ class Queue:
             trials = self._study.get_trials(deepcopy=False)
             queued = sum(t.state == TrialState.WAITING for t in trials)
             begun = {t.user_attrs[START] for t in trials if START in t.user_attrs}
-            left = [i for i in range(len(self._starts)) if i not in begun]
+            left = [start for start in self._starts if start.hash not in begun]
             place = _next_place(trials)
-            for offset, index in enumerate(left[: max(0, waiting - queued)]):
-                parameters = self._space.parameters(self._starts[index])
-                self._study.enqueue_trial(parameters, user_attrs={PLACE: place + offset, START: index})
+            for offset, start in enumerate(left[: max(0, waiting - queued)]):
+                attributes = {PLACE: place + offset, START: start.hash}
+                self._study.enqueue_trial(self._space.parameters(start), user_attrs=attributes)
 
     def place(self, trial: optuna.Trial) -> int:
         """The trial's place in the study; to be called when all its parameters are chosen."""

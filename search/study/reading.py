@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import optuna
@@ -14,10 +14,9 @@ from search.errors import DamagedError, UserError
 from search.records import DataSummary, Fit, StudyRecord, TestScore, Trial, TrialState
 from search.settings import Identity, Plan, Protocol
 from search.study.ledger import Ledger
-from search.study.queue import PLACE, REASON, is_interrupted
+from search.study.queue import CONFIGURATION, PLACE, REASON, is_interrupted
 from search.study.storage import open_storage
 from spaces.config import Configuration
-from spaces.space import DEFAULTS, SAME_FIELD
 
 
 def open_study(folder: Path, url: str | None = None, name: str = "steadynet") -> StudyRecord:
@@ -75,25 +74,21 @@ def read_trials(ledger: Ledger, study: optuna.Study) -> list[Trial]:
         by_configuration[fit.configuration].append(fit)
     trials = []
     for frozen in study.get_trials(deepcopy=False):
-        if frozen.state.is_finished() and not is_interrupted(frozen) and PLACE in frozen.user_attrs:
+        if frozen.state.is_finished() and not is_interrupted(frozen) and CONFIGURATION in frozen.user_attrs:
             trials.append(_trial(frozen, by_configuration))
     return sorted(trials, key=lambda trial: trial.number)
 
 
 def _trial(frozen: FrozenTrial, fits: dict[str, list[Fit]]) -> Trial:
-    configuration = configuration_of(frozen.params)
     attributes = frozen.user_attrs
+    configuration = Configuration(**attributes[CONFIGURATION])
+    state = TrialState(attributes.get("state", TrialState.FAILED.value))
+    folds = len(frozen.intermediate_values) + (state is TrialState.FAILED)  # a later trial of the same may have more
     return Trial(
         number=int(attributes[PLACE]),
-        state=TrialState(attributes.get("state", TrialState.FAILED.value)),
+        state=state,
         configuration=configuration,
-        fits=tuple(fits.get(configuration.hash, ())),
+        fits=tuple(fit for fit in fits.get(configuration.hash, ()) if fit.fold < folds),
         reason=attributes.get(REASON),
         seconds=float(attributes.get("seconds", 0.0)),
     )
-
-
-def configuration_of(parameters: dict[str, Any]) -> Configuration:
-    """The configuration that Optuna's parameters stand for."""
-    values = {SAME_FIELD.get(name, name): value for name, value in parameters.items()}
-    return Configuration(**cast("dict[str, Any]", {**DEFAULTS, **values}))

@@ -12,16 +12,16 @@ from optuna.samplers import BaseSampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState
 
 from search import seeds
-
-_FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
+from search.study.queue import finished
 
 
 class SteadySampler(BaseSampler):
     """A new TPE sampler for each trial, seeded by the root seed and what the study holds at that moment.
 
     Optuna does not store a sampler's random state: a resumed study would go another way than an undisturbed one.
-    Here the proposal depends on the finished trials only (interrupted ones are FAIL and do not count), with one
-    worker exactly; with several, on how many run beside it too, so that they do not all propose the same.
+    Here the proposal depends on the finished trials only (interrupted ones do not count, failed ones do: what failed
+    is not proposed again and again), with one worker exactly; with several, on how many run beside it too, so that
+    they do not all propose the same.
 
     Args:
         root_seed: the study's.
@@ -33,10 +33,9 @@ class SteadySampler(BaseSampler):
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
         """Make the trial's own sampler."""
-        others = [t for t in study.get_trials(deepcopy=False) if t.number != trial.number]
-        finished = sum(t.state in _FINISHED for t in others)
-        running = sum(t.state == TrialState.RUNNING for t in others)
-        self._local.tpe = TPESampler(seed=seeds.child(self._root_seed, "sampler", finished, running))
+        running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        beside = sum(other.number != trial.number for other in running)
+        self._local.tpe = TPESampler(seed=seeds.child(self._root_seed, "sampler", finished(study), beside))
         self._local.tpe.before_trial(study, trial)
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
