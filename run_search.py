@@ -37,6 +37,15 @@ The same command goes on with an interrupted study. Ctrl-C stops it and keeps ev
 """
 
 
+class _Once(argparse.Action):
+    """An option that is refused when it is given twice: the first folder would be left out without a word."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
+        if getattr(namespace, self.dest) is not None:
+            raise argparse.ArgumentError(self, f"given twice ({getattr(namespace, self.dest)}, {values}); give it once")
+        setattr(namespace, self.dest, values)
+
+
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> Any:
         raise UserError(f"{message}. See {self.prog} --help.")
@@ -49,9 +58,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if arguments[:1] == ["report"]:
             return _report(_report_parser().parse_args(arguments[1:]))
         options = _search_parser().parse_args(arguments)
-        return _search(options, "python run_search.py " + shlex.join(arguments))
+        return _search(options, arguments)
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return USER_ERROR
 
 
@@ -63,23 +72,29 @@ def _search_parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     data = parser.add_argument_group("images")
-    data.add_argument("--data", type=Path, metavar="DIR", help="folder with one sub-folder of images a class")
+    data.add_argument(
+        "--data", action=_Once, type=_path, metavar="DIR", help="folder with one sub-folder of images a class"
+    )
     data.add_argument("--demo", action="store_true", help="write a small real image folder and search it")
     data.add_argument(
-        "--test", type=Path, metavar="DIR", help="like --data, never searched on: scores the recommendation once"
+        "--test",
+        action=_Once,
+        type=_path,
+        metavar="DIR",
+        help="like --data, never searched on: scores the recommendation once",
     )
     data.add_argument(
-        "--groups", type=Path, metavar="FILE.csv", help="columns file, group: groups are kept together in a fold"
+        "--groups", type=_path, metavar="FILE.csv", help="columns file, group: groups are kept together in a fold"
     )
     data.add_argument(
         "--image-size", type=_image_size, metavar="auto|N", help="pixels a side (default: auto, says why)"
     )
     study = parser.add_argument_group("study")
-    study.add_argument("--out", type=Path, metavar="DIR", help="run folder (default: runs/<name of the data folder>)")
+    study.add_argument("--out", type=_path, metavar="DIR", help="run folder (default: runs/<name of the data folder>)")
     study.add_argument(
         "--space", default="default", metavar="core|default|FILE.yaml", help="what is searched (default: default)"
     )
-    study.add_argument("--start", type=Path, metavar="FILE.yaml", help="configurations of your own to try first")
+    study.add_argument("--start", type=_path, metavar="FILE.yaml", help="configurations of your own to try first")
     study.add_argument(
         "--metric", default="balanced_accuracy", choices=METRICS, metavar="NAME", help=f"one of {', '.join(METRICS)}"
     )
@@ -90,7 +105,8 @@ def _search_parser() -> argparse.ArgumentParser:
     study.add_argument("--study", default="steadynet", metavar="NAME", help="name of the study in its database")
     budget = parser.add_argument_group(
         "budget",
-        "Totals of the study over all restarts. Without any: 200 trials, 8 hours, or no more progress. Raise them to go on.",
+        "Totals of the study over all restarts. Without any: 200 trials, 8 hours, or no more progress. "
+        "Raise them to go on.",
     )
     budget.add_argument("--trials", type=_whole(1), metavar="N", help="configurations to judge")
     budget.add_argument("--timeout", type=_duration, metavar="TIME", help="30s, 10m, 8h, 1d, or 1h30m; kept to 30 s")
@@ -110,10 +126,16 @@ def _report_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="run folder of a search")
+    parser.add_argument("--out", type=_path, required=True, metavar="DIR", help="run folder of a search")
     parser.add_argument("--storage", metavar="URL", help="database of the study, if not in the run folder")
     parser.add_argument("--study", default="steadynet", metavar="NAME", help="name of the study in its database")
     return parser
+
+
+def _path(text: str) -> Path:
+    if not text.strip():  # --data "$UNSET" is not the folder we are in
+        raise argparse.ArgumentTypeError(f"a path is expected, got {text!r}")
+    return Path(text)
 
 
 def _whole(least: int) -> Callable[[str], int]:
@@ -141,7 +163,7 @@ def _duration(text: str) -> float:
     return seconds
 
 
-def _search(options: argparse.Namespace, command: str) -> int:
+def _search(options: argparse.Namespace, arguments: list[str]) -> int:
     from search.study.clock import Clock
 
     clock = Clock(_budget(options).seconds)
@@ -182,7 +204,7 @@ def _search(options: argparse.Namespace, command: str) -> int:
         workers=options.workers,
         storage=options.storage,
         study=options.study,
-        command=command,
+        command=_repeatable(arguments, options.storage),
         settings=shown,
     )
     console = Console(stderr=True)
@@ -194,6 +216,15 @@ def _search(options: argparse.Namespace, command: str) -> int:
             with LiveDisplay(console) as listener:
                 results = search(request, listener, clock)
     return _write(results, out, interrupted=clock.asked.is_set())
+
+
+def _repeatable(arguments: list[str], storage: str | None) -> str:
+    """The command as reports show it: without the storage's password."""
+    from search.study.storage import hide_credentials
+
+    if storage:
+        arguments = [argument.replace(storage, hide_credentials(storage)) for argument in arguments]
+    return "python run_search.py " + shlex.join(arguments)
 
 
 def _budget(options: argparse.Namespace) -> Budget:

@@ -100,6 +100,11 @@ class Ledger:
             connection.execute(sa.delete(_FACTS).where(ours))
             connection.execute(sa.insert(_FACTS).values(study=self._study, name=name, value=json.dumps(value)))
 
+    def forget_facts(self) -> None:
+        """Start anew with a study that holds no trial yet."""
+        with self._engine.begin() as connection:
+            connection.execute(sa.delete(_FACTS).where(_FACTS.c.study == self._study))
+
     def fact(self, name: str) -> Any:
         """The value kept under a name, None if there is none."""
         query = sa.select(_FACTS.c.value).where((_FACTS.c.study == self._study) & (_FACTS.c.name == name))

@@ -36,7 +36,7 @@ from search.study.pool import Pool
 from search.study.progress import no_more_progress
 from search.study.reading import read_study, read_trials
 from search.study.sampler import SteadySampler
-from search.study.storage import locked, open_storage
+from search.study.storage import holds_study, locked, open_storage
 from search.study.worker import Pricing, Setup
 from spaces.config import Configuration
 from spaces.definitions import SpaceError
@@ -72,38 +72,62 @@ class Request:
     settings: Mapping[str, Any] = field(default_factory=dict)
 
 
-def search(request: Request, listener: Listener, clock: Clock) -> Results:
+MakePool = Callable[[list[Setup], Callable[[], bool]], Pool]
+
+
+def search(request: Request, listener: Listener, clock: Clock, make_pool: MakePool = Pool) -> Results:
     """Run or go on with the study in `request.out` until its budget is used up or the clock is told to end.
+
+    Args:
+        request: what to search.
+        listener: told how it goes.
+        clock: says when to end.
+        make_pool: makes the workers, from what each is told and from who says that a fit must stop.
 
     Raises:
         UserError: the user can mend it; nothing that was there is lost.
     """
+    _refuse_tangled(request)
     with locked(request.out):
-        return _Session(request, listener, clock).run()
+        return _Session(request, listener, clock, make_pool).run()
+
+
+def _refuse_tangled(request: Request) -> None:
+    """Folders that lie in each other would be taken for classes, or test images for training images."""
+    data, out = request.data.resolve(), request.out.resolve()
+    if out == data or data in out.parents:
+        raise UserError(
+            f"--out {request.out} lies in the image folder {request.data}, where it would be taken for a class. "
+            "Pass an --out elsewhere."
+        )
+    if request.test is None:
+        return
+    test = request.test.resolve()
+    if test == data or data in test.parents or test in data.parents:
+        raise UserError(
+            f"--test {request.test} and --data {request.data} share images, so its score would promise too much. "
+            "Pass a --test folder that lies apart."
+        )
 
 
 class _Session:
-    def __init__(self, request: Request, listener: Listener, clock: Clock) -> None:
-        self.request, self.listener, self.clock = request, listener, clock
+    def __init__(self, request: Request, listener: Listener, clock: Clock, make_pool: MakePool) -> None:
+        self.request, self.listener, self.clock, self.make_pool = request, listener, clock, make_pool
         self.must_stop: Callable[[], bool] = clock.search_over
 
     def run(self) -> Results:
         request = self.request
-        storage = open_storage(request.out, request.storage)
-        self.study = optuna.create_study(
-            storage=storage,
-            study_name=request.study,
-            load_if_exists=True,
-            direction="maximize",
-            sampler=SteadySampler(request.seed),
-            pruner=optuna.pruners.NopPruner(),
-        )
-        self.ledger = Ledger(storage.engine, request.study)
-        self.clock.resume(self.ledger.fact("seconds") or 0.0)
+        going_on = holds_study(request.out, request.storage)
+        if going_on:  # what is wrong with it is said before the images are read
+            self._open()
         self.gpus = machine.gpus()
         self.images, self.test = self._load()
         self.listener.data(self.images.summary)
+        self._check_request()
+        if not going_on:  # not before all is known to be good: a start that is refused writes nothing
+            self._open()
         self._check_identity()
+        self.clock.resume(self.ledger.fact("seconds") or 0.0)
         self.ledger.set_fact("settings", {**request.settings, "command": request.command})
         self.pool = self._pool(self.gpus)
         try:
@@ -112,13 +136,26 @@ class _Session:
             self.folds = self._folds(self.plan.folds)
             self._describe()
             self.terms = self._terms()
-            self._run_trials(storage)
+            self._run_trials()
             self.listener.stage("Ranking")
             results = self._with_test(analyse(read_study(self.ledger, self.study)))
         finally:
             self.pool.close()
             self.ledger.set_fact("seconds", self.clock.seconds)
         return replace(results, study=replace(results.study, seconds=self.clock.seconds))
+
+    def _open(self) -> None:
+        request = self.request
+        self.storage = open_storage(request.out, request.storage)
+        self.study = optuna.create_study(
+            storage=self.storage,
+            study_name=request.study,
+            load_if_exists=True,
+            direction="maximize",
+            sampler=SteadySampler(request.seed),
+            pruner=optuna.pruners.NopPruner(),
+        )
+        self.ledger = Ledger(self.storage.engine, request.study)
 
     def _load(self) -> tuple[ImageSet, ImageSet | None]:
         request = self.request
@@ -145,15 +182,21 @@ class _Session:
         )
         return images, test
 
-    def _check_identity(self) -> None:
-        request = self.request
-        make_folds(  # raises before anything is written
+    def _check_request(self) -> None:
+        """Raise what there is to raise about folds, space and starts before anything is written."""
+        request, summary = self.request, self.images.summary
+        folds = make_folds(
             self.images.labels,
             folds=request.folds,
             seed=request.seed,
             groups=self.images.groups,
-            class_names=tuple(self.images.summary.classes),
+            class_names=tuple(summary.classes),
         )
+        smallest = min(len(fold.train) for fold in folds)
+        self._starts(self._bound(smallest, request.epochs or auto_epochs(summary.images)))
+
+    def _check_identity(self) -> None:
+        request = self.request
         asked = Identity(
             fingerprint=self.images.summary.fingerprint,
             groups=groups_hash(self.images.groups),
@@ -164,6 +207,8 @@ class _Session:
             metric=request.metric,
             space=request.space.hash,
         )
+        if not self.study.get_trials(deepcopy=False):  # nothing was tried yet: nothing can be mixed up
+            self.ledger.forget_facts()
         stored = self.ledger.fact("identity")
         if stored is None:
             self.ledger.set_fact("identity", asdict(asked))
@@ -183,7 +228,7 @@ class _Session:
             )
             for gpu, threads in machine.shares(self.request.workers, gpus)
         ]
-        return Pool(setups, lambda: self.must_stop())
+        return self.make_pool(setups, lambda: self.must_stop())
 
     def _start_workers(self) -> None:
         self.listener.stage("Starting TensorFlow in its own process")
@@ -296,11 +341,11 @@ class _Session:
             seed=self.request.seed,
         )
 
-    def _run_trials(self, storage: optuna.storages.RDBStorage) -> None:
+    def _run_trials(self) -> None:
         budget = self.request.budget
         smallest = min(len(fold.train) for fold in self.folds)
         space = self._bound(smallest, self.protocol.epochs)
-        order = queue.Queue(self.study, storage, space, self._starts(space))
+        order = queue.Queue(self.study, self.storage, space, self._starts(space))
         again = order.resume()
         if again:
             _log.info("Going on with %d interrupted trial(s).", again)
@@ -315,11 +360,12 @@ class _Session:
 
         def after_trial(study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
             self.ledger.set_fact("seconds", self.clock.seconds)
+            if self.clock.search_over():
+                study.stop()
+                return
             order.refill(len(self.pool))
             if self._no_progress(history):
                 _log.info("Further trials bring nothing: the search ends before its budget.")
-                study.stop()
-            if self.clock.search_over():
                 study.stop()
 
         self.listener.stage("Searching")

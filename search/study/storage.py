@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +19,8 @@ from search.errors import BusyError, DamagedError, UserError
 
 DATABASE: Final = "study.db"
 _LOCK: Final = ".lock"
+_BEFORE_A_STUDY: Final = {_LOCK, "run.log"}  # what a start writes before it is known to be good
+_PLAIN_FILE: Final = re.compile(r"sqlite:///([^?]+)")
 _BUSY_SECONDS: Final = 60.0  # how long a writer waits for another (optuna-dashboard, say) before giving up
 
 
@@ -25,10 +28,13 @@ _BUSY_SECONDS: Final = 60.0  # how long a writer waits for another (optuna-dashb
 def locked(folder: Path) -> Iterator[None]:
     """Make the run folder and hold it alone. The lock ends with the process, however that ends.
 
+    A folder that was made here and got no study is taken away again: a start that is refused leaves nothing behind.
+
     Raises:
         UserError: the folder can't be made or written.
         BusyError: another process holds it.
     """
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if not os.access(folder, os.W_OK | os.X_OK):
@@ -47,11 +53,13 @@ def locked(folder: Path) -> Iterator[None]:
     try:
         yield
     finally:
+        if made and {path.name for path in folder.iterdir()} <= _BEFORE_A_STUDY:
+            for name in _BEFORE_A_STUDY:
+                (folder / name).unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # another start may be looking in
+                for path in made:
+                    path.rmdir()
         lock.release()
-        if [path.name for path in folder.iterdir()] == [_LOCK]:  # a start that failed leaves nothing behind
-            (folder / _LOCK).unlink(missing_ok=True)
-            with contextlib.suppress(OSError):
-                folder.rmdir()
 
 
 def open_storage(folder: Path, url: str | None = None, *, create: bool = True) -> optuna.storages.RDBStorage:
@@ -59,27 +67,88 @@ def open_storage(folder: Path, url: str | None = None, *, create: bool = True) -
 
     Raises:
         DamagedError: the file is there but is no database, or a broken one.
-        UserError: there is none and `create` is false.
+        UserError: there is none and `create` is false; or the URL can't be opened.
     """
-    path = folder / DATABASE
-    if url is None:
-        if path.exists():
-            _check(path)
-        elif not create:
-            raise UserError(f"no study in {folder}: {DATABASE} is not there. Pass the --out of an earlier search.")
-        else:
-            with sqlite3.connect(path) as connection:
-                connection.execute("PRAGMA journal_mode=WAL")  # a property of the file: readers never block the writer
-            connection.close()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
+    path = _file(folder, url)
+    if path is None:
+        return _open_url(str(url))
+    if path.exists():
+        _check(path)
+    elif not create:
+        wanted = "Pass the --out of an earlier search." if url is None else "Check --storage."
+        raise UserError(f"no study in {path.parent}: {path.name} is not there. {wanted}")
+    file = path.resolve()
+
+    def connect() -> sqlite3.Connection:
+        return sqlite3.connect(file, timeout=_BUSY_SECONDS, check_same_thread=False)
+
     try:
-        arguments = {"connect_args": {"timeout": _BUSY_SECONDS}} if url is None else {}
-        return optuna.storages.RDBStorage(url or f"sqlite:///{path.resolve()}", engine_kwargs=arguments)
-    except (sa.exc.DatabaseError, sa.exc.ArgumentError, ImportError) as error:
-        if url is None:
-            raise _damaged(path, str(error.__cause__ or error)) from None
-        detail = str(error.__cause__ or error).splitlines()[0]
-        raise UserError(f"can't open the storage ({detail}). Check --storage.") from None
+        with contextlib.closing(connect()) as connection:
+            connection.execute("PRAGMA journal_mode=WAL")  # a property of the file: readers never block the writer
+        # By a function, not by a URL: "?", "%" and "{" in a folder's name mean nothing then.
+        return optuna.storages.RDBStorage("sqlite://", {"creator": connect, "poolclass": sa.pool.QueuePool})
+    except (sqlite3.OperationalError, sa.exc.OperationalError) as error:
+        detail = _first_line(error)
+        raise UserError(f"can't open {path} ({detail}). Pass an --out or a --storage that can be written.") from None
+    except sa.exc.DatabaseError as error:
+        raise _damaged(path, _first_line(error)) from None
+
+
+def holds_study(folder: Path, url: str | None = None) -> bool:
+    """Whether there may be a study to go on with; a database behind a URL is not asked."""
+    path = _file(folder, url)
+    return path is None or path.exists()
+
+
+def hide_credentials(url: str) -> str:
+    """The URL without anything but its kind, since a password may stand in many places; a plain file stays as it is.
+
+    >>> hide_credentials("postgresql://me:secret@host/studies"), hide_credentials("sqlite:///x.db")
+    ('postgresql://***', 'sqlite:///x.db')
+    """
+    if _PLAIN_FILE.fullmatch(url):
+        return url
+    kind, separator, _ = url.partition("://")
+    return f"{kind}://***" if separator else "***"
+
+
+def _file(folder: Path, url: str | None) -> Path | None:
+    if url is None:
+        return folder / DATABASE
+    plain = _PLAIN_FILE.fullmatch(url)
+    return None if plain is None or plain[1] == ":memory:" else Path(plain[1])
+
+
+def _open_url(url: str) -> optuna.storages.RDBStorage:
+    try:
+        return optuna.storages.RDBStorage(url)
+    except sa.exc.NoSuchModuleError:
+        detail = "no such kind of database"
+    except (sa.exc.ArgumentError, ValueError):
+        detail = "not a database URL"
+    except ImportError as error:
+        detail = f"{error.__cause__ or error}; install that driver"
+    except sa.exc.DBAPIError as error:
+        detail = _first_line(error)
+    for secret in filter(None, (url, *_passwords(url))):
+        detail = detail.replace(secret, "***")
+    raise UserError(
+        f"can't open the storage {hide_credentials(url)} ({detail}). "
+        "Expected --storage such as sqlite:///studies.db or postgresql://user@host/name."
+    )
+
+
+def _passwords(url: str) -> list[str]:
+    try:
+        parts = sa.make_url(url)
+    except (sa.exc.ArgumentError, ValueError):
+        return []
+    return [str(parts.password or ""), *(str(value) for value in parts.query.values())]
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(getattr(error, "orig", None) or error).splitlines()), type(error).__name__)
 
 
 def _check(path: Path) -> None:
