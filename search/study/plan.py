@@ -17,7 +17,7 @@ _JUDGED_AT_LEAST: Final = 2  # configurations that must be judged on all folds
 _TRIED_AT_LEAST: Final = 12  # more that should be tried on one fold; for them, epochs are at most halved
 _REPORT_SECONDS: Final = 10.0
 _FINAL_SHARE_AT_MOST: Final = 0.25  # of the budget, for final training, test and report
-_TRIAL_SHARE: Final = 0.25  # of the search: a configuration that would take more is too slow
+_TRIAL_SHARE: Final = 0.5  # of the search: a configuration that would take more is too slow
 
 
 def auto_epochs(images: int) -> int:
