@@ -1,0 +1,30 @@
+"""Worker processes without TensorFlow, for what the pool does with them. Each is an entry point."""
+
+import os
+import time
+from multiprocessing.connection import Connection
+from typing import Any
+
+from search.study.worker import QUIT, STOP, Broken, Done, Ready
+
+READY = Ready("CPU", False, {}, 0.0)
+
+
+def obedient(pipe: Connection, lifeline: Connection, setup: Any) -> None:
+    """Answers every job with its process id."""
+    pipe.send(READY)
+    while (message := pipe.recv()) != QUIT:
+        if message != STOP:
+            pipe.send(Done(os.getpid(), None))
+
+
+def deaf(pipe: Connection, lifeline: Connection, setup: Any) -> None:
+    """Never says a word about its first job."""
+    pipe.send(READY)
+    pipe.recv()
+    time.sleep(600)
+
+
+def broken(pipe: Connection, lifeline: Connection, setup: Any) -> None:
+    """Can't even start."""
+    pipe.send(Broken("ImportError: no such library"))

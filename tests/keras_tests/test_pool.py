@@ -1,0 +1,171 @@
+"""Workers as real processes: what they answer, and what is left when they or their fits end badly."""
+
+import os
+import signal
+import threading
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from search.collapse.rules import Context
+from search.records import Check, Verdict
+from search.settings import Protocol
+from search.study import pool
+from search.study.pool import Pool, Stopped, Worker, WorkerFault
+from search.study.worker import Job, Pricing, Setup
+from tests.keras_tests import light
+
+
+@pytest.fixture(scope="module")
+def setup(tmp_path_factory, images, labels) -> Setup:
+    folder = tmp_path_factory.mktemp("worker")
+    np.save(folder / "pixels.npy", images)
+    return Setup(
+        pixels=folder / "pixels.npy",
+        labels=labels,
+        metric="balanced_accuracy",
+        threads=1,
+        gpu=None,
+        log=folder / "worker.log",
+    )
+
+
+@pytest.fixture(scope="module")
+def make_job(make_configuration, labels) -> Callable[..., Job]:
+    rows = np.arange(len(labels))
+
+    def make(epochs: int, **changes) -> Job:
+        values = {
+            "configuration": make_configuration(dense_ratio=1.0),
+            "protocol": Protocol(epochs=epochs, image_size=8, channels=3, classes=3),
+            "train": rows[rows % 5 > 0],
+            "val": rows[::5],
+            "seed": 1,
+            "context": Context(epochs=epochs, updates_per_epoch=6, imbalance=3, batchnorm=False, prior_entropy=1.0),
+            "audited": False,
+        }
+        return Job(**{**values, **changes})
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def stop() -> threading.Event:
+    return threading.Event()
+
+
+@pytest.fixture(scope="module")
+def real(setup, stop):
+    """A worker with TensorFlow in it, for this whole module."""
+    worker = Worker(setup, stop.is_set)
+    yield worker
+    worker.close()
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_a_fit_runs_and_repeats_in_the_same_process(real, make_job, tmp_path, images, labels) -> None:
+    checks: list[Check] = []
+    outcome = real.run(make_job(4), checks.append).outcome
+    pid = real._process.pid
+    assert outcome.verdict is Verdict.LEARNED
+    assert outcome.checks == tuple(checks)
+    assert len(checks) == 4
+    assert outcome.probabilities.shape == (12, 3)
+    assert (real.ready.device, real.ready.on_gpu) == ("CPU", False)
+    assert set(real.ready.versions) == {"tensorflow", "keras"}
+
+    np.save(tmp_path / "test.npy", images[::5])
+    again = real.run(make_job(4, predict=tmp_path / "test.npy"))
+    assert again.outcome.checks == outcome.checks
+    np.testing.assert_allclose(again.predicted, outcome.probabilities, atol=1e-6)
+    assert real._process.pid == pid
+
+
+def test_an_epoch_has_a_price(real, make_job) -> None:
+    job = make_job(4)
+    priced = real.price(Pricing(configuration=job.configuration, protocol=job.protocol, train=job.train, val=job.val))
+    assert priced.epoch > 0
+    assert priced.trace > 0
+
+
+def test_a_fit_that_raises_is_a_fault_with_its_traceback_and_the_next_one_runs(real, make_job, labels) -> None:
+    with pytest.raises(WorkerFault, match="Traceback"):
+        real.run(make_job(4, train=np.array([10_000] * 8)))
+    assert real.run(make_job(4)).outcome.verdict is Verdict.LEARNED
+
+
+def test_a_fit_is_stopped_and_the_next_one_runs(real, make_job, stop) -> None:
+    pid = real._process.pid
+
+    heard = []
+
+    def stop_now(check: Check) -> None:
+        heard.append(check.epoch)
+        stop.set()
+
+    with pytest.raises(Stopped):
+        real.run(make_job(3000), stop_now)
+    assert heard[-1] < 3000
+    stop.clear()
+    assert real.run(make_job(4)).outcome.verdict is Verdict.LEARNED
+    assert real._process.pid == pid, "it listened: there was no need to kill it"
+
+
+def test_a_worker_that_is_killed_is_a_fault_and_the_next_fit_runs_in_a_new_one(real, make_job) -> None:
+    first = real.run(make_job(4)).outcome
+    pid = real._process.pid
+    with pytest.raises(WorkerFault, match=r"worker died \(exit code -9\)"):
+        real.run(make_job(3000), lambda check: os.kill(pid, signal.SIGKILL))
+    assert not is_alive(pid)
+    again = real.run(make_job(4)).outcome
+    assert real._process.pid != pid
+    assert again.checks == first.checks
+
+
+def test_a_worker_is_replaced_after_many_jobs(setup, monkeypatch) -> None:
+    monkeypatch.setattr(pool, "main", light.obedient)
+    monkeypatch.setattr(pool, "_RECYCLE_AFTER", 2)
+    workers = Pool([setup], lambda: False)
+    with workers.worker() as worker:
+        first, second, third = (worker.run("job").outcome for _ in range(3))
+    assert first == second != third
+    assert not is_alive(first)
+    assert workers.ready == light.READY
+    workers.close()
+    assert not is_alive(third)
+    workers.close()
+
+
+def test_a_worker_that_does_not_listen_is_killed(setup, monkeypatch) -> None:
+    monkeypatch.setattr(pool, "main", light.deaf)
+    monkeypatch.setattr(pool, "_STALL_SECONDS", 0.5)
+    monkeypatch.setattr(pool, "_STOP_SECONDS", 0.3)
+    stop = threading.Event()
+    worker = Worker(setup, stop.is_set)
+    worker.start()
+    pid = worker._process.pid
+    with pytest.raises(WorkerFault, match="worker stalled: no word for 0 s"):
+        worker.run("job")
+    assert not is_alive(pid)
+    worker.start()
+    pid = worker._process.pid
+    stop.set()
+    with pytest.raises(Stopped):
+        worker.run("job")
+    assert not is_alive(pid)
+
+
+def test_a_worker_that_can_not_start_says_why(setup, monkeypatch) -> None:
+    monkeypatch.setattr(pool, "main", light.broken)
+    worker = Worker(setup, lambda: False)
+    with pytest.raises(WorkerFault, match=r"worker did not start: .*no such library"):
+        worker.start()
+    worker.close()
