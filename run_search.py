@@ -9,6 +9,7 @@ import shlex
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -62,6 +63,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except UserError as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return USER_ERROR
+    except KeyboardInterrupt:
+        print("Interrupted at once; what was recorded is kept. The same command goes on.", file=sys.stderr)
+        return INTERRUPTED
 
 
 def _search_parser() -> argparse.ArgumentParser:
@@ -167,6 +171,7 @@ def _search(options: argparse.Namespace, arguments: list[str]) -> int:
     from search.study.clock import Clock
 
     clock = Clock(_budget(options).seconds)
+    _listen_for_the_end(clock)
     if options.demo:
         _use_demo(options)
     if options.data is None:
@@ -184,7 +189,7 @@ def _search(options: argparse.Namespace, arguments: list[str]) -> int:
 
     from reports.live import LiveDisplay
     from search.events import Silent
-    from search.study.session import Request, search
+    from search.study.session import Broken, Ended, Request, search
 
     out = options.out or Path("runs") / options.data.resolve().name
     shown = {key: str(value) for key, value in vars(options).items() if value is not None and key != "storage"}
@@ -208,13 +213,16 @@ def _search(options: argparse.Namespace, arguments: list[str]) -> int:
         settings=shown,
     )
     console = Console(stderr=True)
-    _listen_for_the_end(clock)
-    with _log_to(out, console, quiet=options.quiet):
-        if options.quiet:
-            results = search(request, Silent(), clock)
-        else:
-            with LiveDisplay(console) as listener:
-                results = search(request, listener, clock)
+    display = nullcontext(Silent()) if options.quiet else LiveDisplay(console)
+    try:
+        with _log_to(out, console, quiet=options.quiet), display as listener:
+            results = search(request, listener, clock)
+    except Ended:
+        print("Interrupted before there was anything to report.")
+        return INTERRUPTED
+    except Broken as broken:  # our bug or a broken machine: the report first, then the traceback
+        _write(broken.results, out, interrupted=False)
+        raise
     return _write(results, out, interrupted=clock.asked.is_set())
 
 

@@ -64,7 +64,8 @@ _WHOLE: Final = ("rank", "audit_epoch")  # whole numbers that may be missing
 
 def fits_table(results: Results) -> pd.DataFrame:
     """One row a fit, sorted by trial, stage, repeat, fold, attempt; each key once."""
-    unique = {fit.key: fit for trial in results.study.trials for fit in trial.fits}
+    fits = [fit for trial in results.study.trials for fit in trial.fits]
+    unique = {fit.key: fit for fit in (*fits, *results.study.further)}
     ordered = sorted(unique.values(), key=lambda fit: (fit.trial, fit.stage, fit.repeat, fit.fold, fit.attempt))
     return _table([_fit_row(fit) for fit in ordered], FIT_COLUMNS)
 

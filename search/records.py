@@ -84,10 +84,17 @@ REASONS: Final[Mapping[str, str]] = {
     "prior-predictor": "The network gives every image the most frequent class and is no better than knowing how "
     "frequent the classes are.",
     "too-slow": "A fit would have taken longer than the plan allows.",
+    "worker-died": "The training process died twice, most likely for want of memory.",
     "raced": "On the folds that were run the configuration was too far behind the best.",
 }
 """What each short reason of a collapse or a stop means, in one sentence for people."""
 
+
+SEARCH: Final = "search"
+"""Stage of the fits that trials are made of."""
+
+FINAL: Final = "final"
+"""Stage of a training on all images."""
 
 HARD_REASONS: Final = frozenset({"non-finite", "dead-layer", "no-gradient"})
 """Structural evidence: such a collapse gets no second chance."""
@@ -182,6 +189,7 @@ class StudyRecord:
     device: str
     versions: Mapping[str, str]
     command: str
+    further: tuple[Fit, ...] = ()  # fits outside the search
     baselines: Mapping[str, float] = field(default_factory=dict)  # constant, knn, logistic: the metric's value
     test: TestScore | None = None
 
@@ -194,3 +202,4 @@ class TestScore:
     n: int
     configuration: str  # canonical hash
     seed: int
+    fingerprint: str  # of the test images

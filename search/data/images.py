@@ -78,7 +78,7 @@ def load_images(
     found = scan(folder, classes=classes, on_progress=listener.progress)
     by_file = read_groups(groups, folder=folder, files=(*found.files, *found.unopened)) if groups else None
     side, reason, depth = _format(found, image_size, size_cap, channels, listener)
-    listener.stage(f"Decoding {len(found.files)} images to {side} x {side} pixels")
+    listener.stage(f"Reading {len(found.files)} images at {side} x {side} pixels")
     decoded = cache.decoded(found, size=side, channels=depth, on_progress=listener.progress)
 
     quarantined = dict(found.unopened) | {found.files[row]: why for row, why in decoded.unreadable.items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from search import seeds
 from search.records import StudyRecord, TrialState
@@ -26,6 +27,8 @@ def analyse(study: StudyRecord) -> Results:
     at_chance = chance(metric, study.labels)
     found = candidates(study.trials, study.labels, metric, at_chance, study.protocol, folds)
     recommended = _recommendation(study, found, at_chance)
+    if recommended is None or (study.test and study.test.configuration != recommended.ranked.trial.configuration.hash):
+        study = replace(study, test=None)  # the score of a configuration that is no longer recommended
     fits = tally.unique_fits(study.trials)
     cells, sentence = depth_map(study.trials, at_chance)
     return Results(

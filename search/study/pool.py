@@ -25,6 +25,10 @@ class WorkerFault(Exception):
     """The worker died, stalled or raised: our or the machine's fault, worth another try."""
 
 
+class WorkerDied(WorkerFault):
+    """Its process ended, most often because the system killed it for want of memory."""
+
+
 class Stopped(Exception):
     """The fit was ended because the search was told to end."""
 
@@ -127,7 +131,7 @@ class Worker:
                 self._kill()
                 if self._should_stop():
                     raise Stopped from None
-                raise WorkerFault(f"worker died (exit code {code})") from None
+                raise WorkerDied(f"worker died (exit code {code})") from None
             now = time.monotonic()
             if told is None and self._should_stop():
                 told = now

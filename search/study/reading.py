@@ -11,7 +11,7 @@ import optuna
 from optuna.trial import FrozenTrial
 
 from search.errors import DamagedError, UserError
-from search.records import DataSummary, Fit, StudyRecord, TestScore, Trial, TrialState
+from search.records import SEARCH, DataSummary, Fit, StudyRecord, TestScore, Trial, TrialState
 from search.settings import Identity, Plan, Protocol
 from search.study.ledger import Ledger
 from search.study.queue import CONFIGURATION, PLACE, REASON, is_interrupted
@@ -62,6 +62,7 @@ def read_study(ledger: Ledger, study: optuna.Study) -> StudyRecord:
         device=fact("device"),
         versions=fact("versions"),
         command=settings["command"],
+        further=tuple(fit for fit in ledger.fits() if fit.stage != SEARCH),
         baselines=ledger.fact("baselines") or {},
         test=None if test is None else TestScore(**test),
     )
@@ -71,7 +72,8 @@ def read_trials(ledger: Ledger, study: optuna.Study) -> list[Trial]:
     """The finished trials with their fits, by place; interrupted ones left out."""
     by_configuration: dict[str, list[Fit]] = defaultdict(list)
     for fit in ledger.fits():
-        by_configuration[fit.configuration].append(fit)
+        if fit.stage == SEARCH:
+            by_configuration[fit.configuration].append(fit)
     trials = []
     for frozen in study.get_trials(deepcopy=False):
         if frozen.state.is_finished() and not is_interrupted(frozen) and CONFIGURATION in frozen.user_attrs:

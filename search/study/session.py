@@ -3,76 +3,57 @@
 from __future__ import annotations
 
 import logging
-import platform
 import warnings
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from importlib import metadata
-from pathlib import Path
-from typing import Any, Final
+from collections.abc import Callable
+from dataclasses import asdict, replace
 
-import numpy as np
 import optuna
 
 from search.data.folds import Fold, fold_warnings, make_folds
-from search.data.groups import groups_hash
-from search.data.images import ImageSet, load_images
-from search.errors import UserError
-from search.events import Listener
+from search.errors import DamagedError, UserError
+from search.events import Listener, Silent
 from search.selection import metrics
 from search.selection.analyse import analyse
 from search.selection.baselines import baselines
 from search.selection.results import Results
 from search.selection.spread import pooled_deviation, standard_error
-from search.settings import Budget, Identity, Metric, Plan, Protocol
-from search.study import machine, queue
+from search.settings import Identity, Plan, Protocol
+from search.study import machine, preparation, queue
 from search.study.clock import Clock
 from search.study.final import test_recommendation
+from search.study.fitting import Fitter, Terms
+from search.study.history import History
 from search.study.identity import refuse_other
 from search.study.ledger import Ledger
-from search.study.objective import History, Interrupted, Objective, Terms, TrialFailed
-from search.study.plan import auto_epochs, make_plan
-from search.study.pool import Pool
+from search.study.objective import Interrupted, Objective, TooManyFailures, TrialFailed
+from search.study.pool import Pool, Stopped, WorkerFault
+from search.study.preparation import Request
 from search.study.progress import no_more_progress
 from search.study.reading import read_study, read_trials
 from search.study.sampler import SteadySampler
 from search.study.storage import holds_study, locked, open_storage
-from search.study.worker import Pricing, Setup
-from spaces.config import Configuration
-from spaces.definitions import SpaceError
-from spaces.presets import known_good
-from spaces.space import Space
+from search.study.worker import Priced, Pricing, Setup
+
+__all__ = ["Broken", "Ended", "Request", "search"]
+
+SCHEMA = 1
+"""Of the facts and the ledger; a study of another one is refused."""
 
 _log = logging.getLogger(__name__)
 
-SIZE_CAP_CPU: Final = 64
-SIZE_CAP_GPU: Final = 128
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Request:
-    """What the user asks of a search. `settings` is the same for people: the options as given."""
-
-    data: Path
-    out: Path
-    space: Space
-    budget: Budget
-    starts: Sequence[Configuration] = ()
-    test: Path | None = None
-    groups: Path | None = None
-    folds: int = 5
-    epochs: int | None = None
-    image_size: int | None = None
-    seed: int = 0
-    metric: Metric = "balanced_accuracy"
-    workers: int | None = None
-    storage: str | None = None
-    study: str = "steadynet"
-    command: str = ""
-    settings: Mapping[str, Any] = field(default_factory=dict)
-
-
 MakePool = Callable[[list[Setup], Callable[[], bool]], Pool]
+
+
+class Ended(Exception):
+    """The user ended the start before there was anything to report."""
+
+
+class Broken(Exception):
+    """The search could not go on because of a bug or a broken machine; what it left stands in `results`."""
+
+    def __init__(self, reason: str, results: Results) -> None:
+        super().__init__(reason)
+        self.results = results
 
 
 def search(request: Request, listener: Listener, clock: Clock, make_pool: MakePool = Pool) -> Results:
@@ -86,63 +67,73 @@ def search(request: Request, listener: Listener, clock: Clock, make_pool: MakePo
 
     Raises:
         UserError: the user can mend it; nothing that was there is lost.
+        Ended: the user ended it while the images were being read.
+        Broken: trials failed one after the other; carries the results.
     """
-    _refuse_tangled(request)
-    with locked(request.out):
+    preparation.refuse_tangled(request)
+    with locked(request.out, request.storage):
         return _Session(request, listener, clock, make_pool).run()
 
 
-def _refuse_tangled(request: Request) -> None:
-    """Folders that lie in each other would be taken for classes, or test images for training images."""
-    data, out = request.data.resolve(), request.out.resolve()
-    if out == data or data in out.parents:
-        raise UserError(
-            f"--out {request.out} lies in the image folder {request.data}, where it would be taken for a class. "
-            "Pass an --out elsewhere."
-        )
-    if request.test is None:
-        return
-    test = request.test.resolve()
-    if test == data or data in test.parents or test in data.parents:
-        raise UserError(
-            f"--test {request.test} and --data {request.data} share images, so its score would promise too much. "
-            "Pass a --test folder that lies apart."
-        )
-
-
 class _Session:
+    """The steps of a session, in order; each sets what the later ones use."""
+
     def __init__(self, request: Request, listener: Listener, clock: Clock, make_pool: MakePool) -> None:
         self.request, self.listener, self.clock, self.make_pool = request, listener, clock, make_pool
         self.must_stop: Callable[[], bool] = clock.search_over
+        self.gpus = machine.gpus()
 
     def run(self) -> Results:
-        request = self.request
-        going_on = holds_study(request.out, request.storage)
-        if going_on:  # what is wrong with it is said before the images are read
-            self._open()
-        self.gpus = machine.gpus()
-        self.images, self.test = self._load()
-        self.listener.data(self.images.summary)
-        self._check_request()
-        if not going_on:  # not before all is known to be good: a start that is refused writes nothing
-            self._open()
-        self._check_identity()
-        self.clock.resume(self.ledger.fact("seconds") or 0.0)
-        self.ledger.set_fact("settings", {**request.settings, "command": request.command})
-        self.pool = self._pool(self.gpus)
+        self._open_and_load()
+        self.pool = self._pool()
+        broken: TooManyFailures | None = None
         try:
-            self._start_workers()
-            self.plan, self.protocol = self._plan()
-            self.folds = self._folds(self.plan.folds)
-            self._describe()
-            self.terms = self._terms()
-            self._run_trials()
+            try:
+                self._prepare()
+                self._run_trials()
+            except Stopped:  # before the first trial
+                self._without_plan()
+            except TooManyFailures as error:
+                broken = error
+                _log.error("%s", error)
             self.listener.stage("Ranking")
-            results = self._with_test(analyse(read_study(self.ledger, self.study)))
+            results = analyse(read_study(self.ledger, self.study))
+            if broken is None:
+                results = self._with_test(results)
         finally:
             self.pool.close()
             self.ledger.set_fact("seconds", self.clock.seconds)
-        return replace(results, study=replace(results.study, seconds=self.clock.seconds))
+        results = replace(results, study=replace(results.study, seconds=self.clock.seconds))
+        if broken is not None:
+            raise Broken(str(broken), results) from broken
+        return results
+
+    def _open_and_load(self) -> None:
+        """Write nothing before all is known to be good; say what is wrong with a study before images are read."""
+        request = self.request
+        going_on = holds_study(request.out, request.storage)
+        if going_on:
+            self._open()
+        stored = self.ledger.fact("identity") if going_on else None
+        size = request.image_size or (stored["image_size"] if stored else None)
+        listener = _Attentive(self.listener, self.clock)
+        self.images, self.test = preparation.load(request, size, bool(self.gpus), listener)
+        self.listener.data(self.images.summary)
+        preparation.check_request(request, self.images)
+        if not going_on:
+            self._open()
+        asked = preparation.identity(request, self.images)
+        if request.storage is None and not self.study.get_trials(
+            deepcopy=False
+        ):  # nothing was tried yet: nothing can be mixed up
+            self.ledger.forget_facts()
+        stored = self.ledger.fact("identity")
+        if stored is not None:
+            refuse_other(Identity(**stored), asked, request.out)
+        self.ledger.set_fact("schema", SCHEMA)
+        self.ledger.set_fact("identity", asdict(asked))
+        preparation.describe(self.ledger, request, self.images)
+        self.clock.resume(self.ledger.fact("seconds") or 0.0)
 
     def _open(self) -> None:
         request = self.request
@@ -156,67 +147,14 @@ class _Session:
             pruner=optuna.pruners.NopPruner(),
         )
         self.ledger = Ledger(self.storage.engine, request.study)
+        schema = self.ledger.fact("schema")
+        if schema not in (None, SCHEMA):
+            raise DamagedError(
+                f"the study in {request.out} was made by another version (schema {schema}, here {SCHEMA}). "
+                "Go on with that version, or pass another --out."
+            )
 
-    def _load(self) -> tuple[ImageSet, ImageSet | None]:
-        request = self.request
-        cap = SIZE_CAP_GPU if self.gpus else SIZE_CAP_CPU
-        images = load_images(
-            request.data,
-            image_size=request.image_size,
-            folds=request.folds,
-            groups=request.groups,
-            size_cap=cap,
-            listener=self.listener,
-        )
-        if request.test is None:
-            return images, None
-        test = load_images(
-            request.test,
-            image_size=images.summary.image_size,
-            folds=0,
-            groups=None,
-            size_cap=cap,
-            channels=images.summary.channels,
-            classes=tuple(images.summary.classes),
-            listener=self.listener,
-        )
-        return images, test
-
-    def _check_request(self) -> None:
-        """Raise what there is to raise about folds, space and starts before anything is written."""
-        request, summary = self.request, self.images.summary
-        folds = make_folds(
-            self.images.labels,
-            folds=request.folds,
-            seed=request.seed,
-            groups=self.images.groups,
-            class_names=tuple(summary.classes),
-        )
-        smallest = min(len(fold.train) for fold in folds)
-        self._starts(self._bound(smallest, request.epochs or auto_epochs(summary.images)))
-
-    def _check_identity(self) -> None:
-        request = self.request
-        asked = Identity(
-            fingerprint=self.images.summary.fingerprint,
-            groups=groups_hash(self.images.groups),
-            image_size=self.images.summary.image_size,
-            folds=request.folds,
-            epochs=request.epochs,
-            seed=request.seed,
-            metric=request.metric,
-            space=request.space.hash,
-        )
-        if not self.study.get_trials(deepcopy=False):  # nothing was tried yet: nothing can be mixed up
-            self.ledger.forget_facts()
-        stored = self.ledger.fact("identity")
-        if stored is None:
-            self.ledger.set_fact("identity", asdict(asked))
-            self.ledger.set_fact("space", request.space.as_dict())
-        else:
-            refuse_other(Identity(**stored), asked, request.out)
-
-    def _pool(self, gpus: tuple[machine.Gpu, ...]) -> Pool:
+    def _pool(self) -> Pool:
         setups = [
             Setup(
                 pixels=self.images.path,
@@ -226,111 +164,24 @@ class _Session:
                 gpu=gpu,
                 log=self.request.out / "worker.log",
             )
-            for gpu, threads in machine.shares(self.request.workers, gpus)
+            for gpu, threads in machine.shares(self.request.workers, self.gpus)
         ]
         return self.make_pool(setups, lambda: self.must_stop())
 
-    def _start_workers(self) -> None:
-        self.listener.stage("Starting TensorFlow in its own process")
-        with self.pool.worker() as worker:
-            worker.start()
-        ready = self.pool.ready
-        if ready is not None and self.gpus and not ready.on_gpu:
-            _log.warning(
-                "This machine has an NVIDIA GPU (%s) that TensorFlow does not see; the search runs on the CPU. "
-                "To use it: pip install 'steadynet[gpu]' (from a checkout: pip install -e '.[gpu]').",
-                self.gpus[0].name,
-            )
-            self.gpus = ()
-            self.pool.close()
-            self.pool = self._pool(())
-            with self.pool.worker() as worker:
-                worker.start()
-
-    def _plan(self) -> tuple[Plan, Protocol]:
-        stored = self.ledger.fact("plan")
-        summary, request = self.images.summary, self.request
-        if stored is not None:
-            plan = Plan(**{**stored, "notes": tuple(stored["notes"])})
-            return self._timed(plan), Protocol(**self.ledger.fact("protocol"))
-        epochs = request.epochs or auto_epochs(summary.images)
-        protocol = Protocol(
-            epochs=epochs,
-            image_size=summary.image_size,
-            channels=summary.channels,
-            classes=len(summary.classes),
-            precision=machine.precision(self.gpus[0] if self.gpus else None),
+    def _prepare(self) -> None:
+        """Workers, plan, folds, baselines: everything that trials stand on."""
+        self._start_workers()
+        kept = _plan(self.ledger)
+        priced, asked = self._price(), self._protocol()
+        self.plan = preparation.timed_plan(
+            self.request, kept, asked, self.clock.left, priced, test=self.test is not None
         )
-        left = self.clock.left
-        epoch_seconds, trace_seconds = (0.0, 0.0) if left is None else self._price(protocol)
-        plan = make_plan(
-            epochs=epochs,
-            epochs_fixed=request.epochs is not None,
-            folds=request.folds,
-            seconds=self.clock.left,
-            epoch_seconds=epoch_seconds,
-            trace_seconds=trace_seconds,
-            test=self.test is not None,
-        )
-        protocol = replace(protocol, epochs=plan.epochs)
-        self.ledger.set_fact("protocol", asdict(protocol))
-        self.ledger.set_fact("plan", asdict(plan))
-        return plan, protocol
-
-    def _timed(self, plan: Plan) -> Plan:
-        """A stored plan with the time that this session has: the budget may have been raised."""
-        left = self.clock.left
-        return replace(plan, search_seconds=None if left is None else max(0.0, left - plan.final_seconds))
-
-    def _price(self, protocol: Protocol) -> tuple[float, float]:
-        self.listener.stage("Timing the first epochs")
-        rows = np.arange(len(self.images.labels))
-        val = rows[:: self.request.folds]
-        train = np.setdiff1d(rows, val)
-        configurations = known_good(self._bound(len(train), protocol.epochs))
-        if not configurations:
-            return 0.0, 0.0
-        with self.pool.worker() as worker:
-            priced = worker.price(Pricing(configuration=configurations[0], protocol=protocol, train=train, val=val))
-        return priced.epoch, priced.trace
-
-    def _folds(self, count: int) -> tuple[Fold, ...]:
-        names = tuple(self.images.summary.classes)
-        folds = make_folds(
-            self.images.labels, folds=count, seed=self.request.seed, groups=self.images.groups, class_names=names
-        )
-        sentences = fold_warnings(self.images.labels, folds, names)
-        for sentence in sentences:
-            _log.warning("%s", sentence)
-        self.plan = replace(self.plan, notes=tuple(dict.fromkeys((*self.plan.notes, *sentences))))
+        self.protocol = replace(asked, epochs=self.plan.epochs)
+        self.folds = self._folds()
+        self._score_baselines()
+        self.ledger.set_fact("protocol", asdict(self.protocol))
         self.ledger.set_fact("plan", asdict(self.plan))
-        return folds
-
-    def _bound(self, images: int, epochs: int) -> Space:
-        try:
-            return self.request.space.bound_to(images, epochs)
-        except SpaceError as error:
-            raise UserError(f"--space: {error}") from None
-
-    def _describe(self) -> None:
-        """Keep what a report needs, so that it can be made again without images and without TensorFlow."""
-        self.ledger.set_fact("data", asdict(self.images.summary))
-        self.ledger.set_fact("labels", self.images.labels.tolist())
-        groups = self.images.groups
-        self.ledger.set_fact("groups", None if groups is None else groups.tolist())
-        ready = self.pool.ready
-        self.ledger.set_fact("device", "CPU" if ready is None else ready.device)
-        packages = ("optuna", "numpy", "scikit-learn", "pillow")
-        versions = {"python": platform.python_version(), **{name: metadata.version(name) for name in packages}}
-        self.ledger.set_fact("versions", {**versions, **({} if ready is None else ready.versions)})
-        if self.ledger.fact("baselines") is None:
-            self.listener.stage("Scoring the baselines")
-            pairs = [(fold.train, fold.val) for fold in self.folds]
-            found = baselines(self.images.pixels(), self.images.labels, pairs, self.request.metric)
-            self.ledger.set_fact("baselines", found)
-
-    def _terms(self) -> Terms:
-        return Terms(
+        self.terms = Terms(
             labels=self.images.labels,
             folds=self.folds,
             fingerprint=self.images.summary.fingerprint,
@@ -341,11 +192,98 @@ class _Session:
             seed=self.request.seed,
         )
 
+    def _start_workers(self) -> None:
+        self.listener.stage("Starting TensorFlow in its own process")
+        self._start()
+        ready = self.pool.ready
+        if ready is not None and self.gpus and not ready.on_gpu:
+            _log.warning(
+                "This machine has an NVIDIA GPU (%s) that TensorFlow does not see; the search runs on the CPU. "
+                "To use it: pip install 'steadynet[gpu]' (from a checkout: pip install -e '.[gpu]').",
+                self.gpus[0].name,
+            )
+            self.gpus = ()
+            self.pool.close()
+            self.pool = self._pool()
+            self._start()
+        if (ready := self.pool.ready) is not None:
+            self.ledger.set_fact("device", ready.device)
+            self.ledger.set_fact("versions", {**self.ledger.fact("versions"), **ready.versions})
+
+    def _start(self) -> None:
+        try:
+            with self.pool.worker() as worker:
+                worker.start()
+        except WorkerFault as error:
+            log = self.request.out / "worker.log"
+            raise UserError(f"TensorFlow does not start: {str(error).strip().splitlines()[-1]}. See {log}.") from None
+
+    def _protocol(self) -> Protocol:
+        """The one that the study's fits were trained by; a new study's own."""
+        precision = machine.precision(self.gpus[0] if self.gpus else None)
+        stored = self.ledger.fact("protocol")
+        if stored is None:
+            return preparation.protocol(self.request, self.images, precision)
+        kept = Protocol(**stored)
+        if kept.precision != precision:
+            _log.warning("The study is trained in %s; this device would rather take %s.", kept.precision, precision)
+        return kept
+
+    def _price(self) -> Priced:
+        """What an epoch of the first configuration takes; not asked without a time limit."""
+        asked = self._protocol()
+        train, val = preparation.reference_split(self.images, self.request.folds)
+        first = preparation.starts(self.request, preparation.bound(self.request, len(train), asked.epochs))[:1]
+        if self.clock.left is None or not first:
+            return Priced(0.0, 0.0)
+        self.listener.stage("Timing the first epochs")
+        with self.pool.worker() as worker:
+            return worker.price(Pricing(configuration=first[0], protocol=asked, train=train, val=val))
+
+    def _folds(self) -> tuple[Fold, ...]:
+        names = tuple(self.images.summary.classes)
+        folds = make_folds(
+            self.images.labels,
+            folds=self.plan.folds,
+            seed=self.request.seed,
+            groups=self.images.groups,
+            class_names=names,
+        )
+        sentences = fold_warnings(self.images.labels, folds, names)
+        for sentence in sentences:
+            _log.warning("%s", sentence)
+        self.plan = replace(self.plan, notes=tuple(dict.fromkeys((*self.plan.notes, *sentences))))
+        return folds
+
+    def _score_baselines(self) -> None:
+        if self.ledger.fact("baselines") is None:
+            self.listener.stage("Scoring the baselines")
+            pairs = [(fold.train, fold.val) for fold in self.folds]
+            found = baselines(self.images.pixels(), self.images.labels, pairs, self.request.metric)
+            self.ledger.set_fact("baselines", found)
+
+    def _without_plan(self) -> None:
+        """The end came before the first trial: a report that says so needs a plan all the same."""
+        if self.clock.asked.is_set() and _plan(self.ledger) is None:
+            raise Ended
+        if _plan(self.ledger) is None:
+            asked = self._protocol()
+            note = "The time was over before the first epochs were timed: give it more --timeout."
+            plan = Plan(
+                epochs=asked.epochs,
+                folds=self.request.folds,
+                search_seconds=0.0,
+                final_seconds=0.0,
+                fit_seconds=None,
+                notes=(note,),
+            )
+            self.ledger.set_fact("protocol", asdict(asked))
+            self.ledger.set_fact("plan", asdict(plan))
+
     def _run_trials(self) -> None:
         budget = self.request.budget
-        smallest = min(len(fold.train) for fold in self.folds)
-        space = self._bound(smallest, self.protocol.epochs)
-        order = queue.Queue(self.study, self.storage, space, self._starts(space))
+        space = preparation.bound(self.request, min(len(fold.train) for fold in self.folds), self.protocol.epochs)
+        order = queue.Queue(self.study, self.storage, space, preparation.starts(self.request, space))
         again = order.resume()
         if again:
             _log.info("Going on with %d interrupted trial(s).", again)
@@ -359,7 +297,6 @@ class _Session:
         order.refill(len(self.pool))
 
         def after_trial(study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
-            self.ledger.set_fact("seconds", self.clock.seconds)
             if self.clock.search_over():
                 study.stop()
                 return
@@ -369,7 +306,9 @@ class _Session:
                 study.stop()
 
         self.listener.stage("Searching")
-        objective = Objective(self.terms, space, self.ledger, self.pool, order, history, self.listener)
+        objective = Objective(
+            self.terms, space, self.ledger, self.pool, order, history, self.listener, on_recorded=self._note_time
+        )
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Fixed parameter", category=UserWarning)
             self.study.optimize(
@@ -380,15 +319,8 @@ class _Session:
                 callbacks=[after_trial],
             )
 
-    def _starts(self, space: Space) -> list[Configuration]:
-        own = []
-        for configuration in self.request.starts:
-            try:
-                space.parameters(configuration)
-                own.append(configuration)
-            except SpaceError as error:
-                raise UserError(f"--start: {error} Widen the space, or change the configuration.") from None
-        return list({c.hash: c for c in (*own, *known_good(space))}.values())
+    def _note_time(self) -> None:
+        self.ledger.set_fact("seconds", self.clock.seconds)
 
     def _no_progress(self, history: History) -> bool:
         if not self.request.budget.until_no_progress:
@@ -403,8 +335,11 @@ class _Session:
         best = history.best_trial()
         if best is None or self.test is None:
             return self.plan.final_seconds
-        fit = max(f.seconds for f in best.fits) * self.plan.folds / (self.plan.folds - 1)
-        return max(self.plan.final_seconds, 10.0 + 1.3 * fit)
+        fit = max(fit.seconds for fit in best.fits) * self.plan.folds / (self.plan.folds - 1)
+        start = (
+            self.pool.ready.seconds if self.pool.ready is not None else 0.0
+        )  # a worker that would not stop is killed
+        return max(self.plan.final_seconds, 10.0 + start + 1.3 * fit)
 
     def _with_test(self, results: Results) -> Results:
         """Score the recommendation on the test images, unless that stands in the ledger or time is up."""
@@ -412,12 +347,32 @@ class _Session:
         if best is None or self.test is None:
             return results
         known = results.study.test
-        if known is not None and known.configuration == best.ranked.trial.configuration.hash:
+        if known is not None and known.fingerprint == self.test.summary.fingerprint:
             return results
         test = None
         if not self.clock.over():
             self.listener.stage("Training the recommendation on all images")
             self.must_stop = self.clock.over
-            test = test_recommendation(best, self.test, self.terms, self.pool)
+            test = test_recommendation(best, self.test, Fitter(self.terms, self.ledger), self.pool)
         self.ledger.set_fact("test", None if test is None else asdict(test))
         return replace(results, study=replace(results.study, test=test))
+
+
+class _Attentive(Silent):
+    """Passes on how far the reading of images is, and ends it when the user asks for the end."""
+
+    def __init__(self, listener: Listener, clock: Clock) -> None:
+        self._listener, self._clock = listener, clock
+
+    def stage(self, text: str) -> None:
+        self._listener.stage(text)
+
+    def progress(self, what: str, done: int, total: int) -> None:
+        if self._clock.asked.is_set():
+            raise Ended
+        self._listener.progress(what, done, total)
+
+
+def _plan(ledger: Ledger) -> Plan | None:
+    stored = ledger.fact("plan")
+    return None if stored is None else Plan(**{**stored, "notes": tuple(stored["notes"])})

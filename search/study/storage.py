@@ -25,8 +25,8 @@ _BUSY_SECONDS: Final = 60.0  # how long a writer waits for another (optuna-dashb
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Make the run folder and hold it alone. The lock ends with the process, however that ends.
+def locked(folder: Path, url: str | None = None) -> Iterator[None]:
+    """Make the run folder and hold it, and a database file elsewhere, alone. The lock ends with the process.
 
     A folder that was made here and got no study is taken away again: a start that is refused leaves nothing behind.
 
@@ -51,7 +51,8 @@ def locked(folder: Path) -> Iterator[None]:
             f"can't write to the run folder {folder} ({reason}). Pass an --out that can be written."
         ) from None
     try:
-        yield
+        with _file_locked(_file(folder, url) if url else None):
+            yield
     finally:
         if made and {path.name for path in folder.iterdir()} <= _BEFORE_A_STUDY:
             for name in _BEFORE_A_STUDY:
@@ -60,6 +61,23 @@ def locked(folder: Path) -> Iterator[None]:
                 for path in made:
                     path.rmdir()
         lock.release()
+
+
+@contextmanager
+def _file_locked(database: Path | None) -> Iterator[None]:
+    if database is None or not database.parent.is_dir():
+        yield
+        return
+    try:
+        with FileLock(database.with_name(f".{database.name}.lock"), timeout=0):
+            yield
+    except Timeout:
+        raise BusyError(
+            f"another run is working with {database}. Wait for it, or pass another --storage; several runs at once "
+            "need a database server."
+        ) from None
+    except PermissionError as error:
+        raise UserError(f"can't write beside {database} ({error.strerror}). Pass another --storage.") from None
 
 
 def open_storage(folder: Path, url: str | None = None, *, create: bool = True) -> optuna.storages.RDBStorage:
@@ -92,6 +110,8 @@ def open_storage(folder: Path, url: str | None = None, *, create: bool = True) -
         detail = _first_line(error)
         raise UserError(f"can't open {path} ({detail}). Pass an --out or a --storage that can be written.") from None
     except sa.exc.DatabaseError as error:
+        raise _damaged(path, _first_line(error)) from None
+    except RuntimeError as error:  # Optuna's word for tables of another version
         raise _damaged(path, _first_line(error)) from None
 
 

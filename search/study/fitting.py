@@ -1,0 +1,194 @@
+"""One fit from what it is to what came of it: ledger, else worker, then ledger."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final, Protocol
+
+import numpy as np
+
+from search import seeds, settings
+from search.collapse.audit import is_audited
+from search.collapse.protection import Protection
+from search.collapse.rules import Context
+from search.data.folds import Fold
+from search.records import Check, Fit, FitKey, FloatArray, IntArray, Verdict
+from search.study.ledger import Ledger
+from search.study.pool import WorkerDied, WorkerFault
+from search.study.worker import Done, Job
+from search.training.sampling import balance
+from spaces.config import Configuration
+
+WORKER_DIED: Final = "worker-died"
+"""Reason of a fit whose process died twice: likely out of memory, so the configuration has its part in it."""
+
+_TRIES: Final = 2  # of a fit that fails by our or the machine's fault
+_log = logging.getLogger(__name__)
+
+
+class Trains(Protocol):
+    """Runs a job; `search.study.pool.Worker` is the real one."""
+
+    def run(self, job: Job, on_check: Callable[[Check], None] = ...) -> Done:
+        """Raises Stopped, WorkerFault."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Terms:
+    """What all fits of the study share."""
+
+    labels: IntArray
+    folds: tuple[Fold, ...]
+    fingerprint: str
+    protocol: settings.Protocol
+    plan: settings.Plan
+    metric: str
+    chance: float
+    seed: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Spec:
+    """A fit that is to be done: everything that its key and its job need."""
+
+    trial: int  # the place of the trial that asks
+    stage: str
+    configuration: Configuration
+    train: IntArray
+    val: IntArray  # empty where there is nothing to validate on
+    repeat: int = 0
+    fold: int = 0
+    attempt: int = 0
+
+
+class Fitter:
+    """Does fits. What stands in the ledger is not done again.
+
+    Args:
+        terms: what all fits share.
+        ledger: where fits are kept.
+        on_recorded: called after each fit that was written.
+    """
+
+    def __init__(self, terms: Terms, ledger: Ledger, on_recorded: Callable[[], None] = lambda: None) -> None:
+        self.terms = terms
+        self._ledger = ledger
+        self._on_recorded = on_recorded
+
+    def fit(
+        self,
+        worker: Trains,
+        spec: Spec,
+        protection: Protection,
+        on_check: Callable[[Check], None] = lambda check: None,
+    ) -> Fit:
+        """The fit from the ledger, or trained now and written there. A failed one is tried again.
+
+        Raises:
+            Stopped: the search is to end; nothing is written.
+        """
+        known = self._ledger.fit(self._blank(spec).key)
+        if known is not None and known.verdict is not Verdict.FAILED:
+            return known
+        return self.train(worker, spec, protection, on_check)[0]
+
+    def train(
+        self,
+        worker: Trains,
+        spec: Spec,
+        protection: Protection,
+        on_check: Callable[[Check], None] = lambda check: None,
+        predict: Path | None = None,
+    ) -> tuple[Fit, FloatArray | None]:
+        """Train whatever the ledger says, write, and predict the images of `predict` `(m, K)` if it learned."""
+        fit, predicted = self._run(worker, spec, protection, on_check, predict)
+        self._ledger.write(fit)
+        self._on_recorded()
+        return fit, predicted
+
+    def _blank(self, spec: Spec) -> Fit:
+        name = spec.configuration.hash
+        seed = seeds.child(self.terms.seed, "fit", name, spec.stage, spec.repeat, spec.fold, spec.attempt)
+        key = FitKey(
+            configuration=name,
+            split=spec.stage,
+            repeat=spec.repeat,
+            fold=spec.fold,
+            seed=seed,
+            fingerprint=self.terms.fingerprint,
+            protocol=self.terms.protocol,
+        )
+        return Fit(
+            key=key.text,
+            trial=spec.trial,
+            stage=spec.stage,
+            configuration=name,
+            repeat=spec.repeat,
+            fold=spec.fold,
+            attempt=spec.attempt,
+            seed=seed,
+            verdict=Verdict.FAILED,
+            epochs_planned=self.terms.protocol.epochs,
+            rows=spec.val,
+        )
+
+    def _run(
+        self,
+        worker: Trains,
+        spec: Spec,
+        protection: Protection,
+        on_check: Callable[[Check], None],
+        predict: Path | None,
+    ) -> tuple[Fit, FloatArray | None]:
+        blank, reason = self._blank(spec), ""
+        for _ in range(_TRIES):
+            try:
+                done = worker.run(self._job(spec, blank.seed, protection, predict), on_check)
+            except WorkerFault as error:
+                _log.warning("A fit of trial %d failed: %s", spec.trial, error)
+                died = isinstance(error, WorkerDied)
+                reason = WORKER_DIED if died else str(error).strip().splitlines()[-1][:64]
+                continue
+            outcome = done.outcome
+            fit = replace(
+                blank,
+                verdict=outcome.verdict,
+                reason=outcome.reason,
+                evidence={"epoch": float(outcome.epochs), **outcome.evidence} if outcome.reason else {},
+                epochs=outcome.epochs,
+                seconds=outcome.seconds,
+                score=outcome.score,
+                loss=outcome.loss,
+                skill=outcome.skill,
+                audit=outcome.audit,
+                checks=outcome.checks,
+                probabilities=outcome.probabilities,
+            )
+            return fit, done.predicted
+        return replace(blank, reason=reason), None
+
+    def _job(self, spec: Spec, seed: int, protection: Protection, predict: Path | None) -> Job:
+        terms, configuration = self.terms, spec.configuration
+        counts = np.bincount(terms.labels[spec.train], minlength=terms.protocol.classes)
+        effective = balance(counts, configuration.oversampling, configuration.class_weighting)
+        return Job(
+            configuration=configuration,
+            protocol=terms.protocol,
+            train=spec.train,
+            val=spec.val,
+            seed=seed,
+            context=Context(
+                epochs=terms.protocol.epochs,
+                updates_per_epoch=len(spec.train) // configuration.batch_size,
+                imbalance=float(counts.max() / counts.min()),
+                batchnorm=configuration.normalization == "batch",
+                prior_entropy=effective.entropy,
+                protected=protection,
+            ),
+            audited=len(spec.val) > 0 and is_audited(terms.seed, configuration.hash, spec.repeat, spec.fold),
+            limit_seconds=terms.plan.fit_seconds if len(spec.val) else None,
+            predict=predict,
+        )

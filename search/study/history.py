@@ -1,0 +1,75 @@
+"""The trials that are finished, in memory: what racing, protection and the end of the search look at."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from search.collapse.protection import Protection
+from search.records import Trial, TrialState
+from search.selection import racing, scores
+from search.study.fitting import Terms
+
+
+class History:
+    """Safe between threads."""
+
+    def __init__(self, terms: Terms, trials: Iterable[Trial] = ()) -> None:
+        self._terms = terms
+        self._lock = threading.Lock()
+        self._trials: list[Trial] = []
+        self._complete: dict[str, list[float]] = {}  # configuration -> fold scores
+        self.pooled: dict[int, float] = {}  # trial -> pooled score
+        self.best_so_far: list[float] = []
+        for trial in trials:
+            self.add(trial)
+
+    def add(self, trial: Trial) -> float | None:
+        """Take in a finished trial; returns its pooled score if it has all folds."""
+        terms = self._terms
+        pooled = None
+        if trial.state is TrialState.COMPLETE:
+            pooled = scores.pooled_score(trial, terms.labels, terms.metric, len(terms.folds))
+        with self._lock:
+            self._trials.append(trial)
+            if pooled is not None:
+                by_fold = scores.fold_scores(trial, terms.chance)
+                self._complete[trial.configuration.hash] = [by_fold[fold] for fold in range(len(terms.folds))]
+                self.pooled[trial.number] = pooled
+            if self.pooled:
+                self.best_so_far.append(max(self.pooled.values()))
+        return pooled
+
+    @property
+    def best(self) -> float | None:
+        """Highest pooled score."""
+        with self._lock:
+            return max(self.pooled.values(), default=None)
+
+    def best_trial(self) -> Trial | None:
+        """The trial with the highest pooled score, the first of equals."""
+        with self._lock:
+            ranked = [t for t in self._trials if t.number in self.pooled]
+            return max(ranked, key=lambda t: (self.pooled[t.number], -t.number), default=None)
+
+    def protection(self) -> Protection:
+        """From all fits of the finished trials."""
+        with self._lock:
+            return Protection.of(fit for trial in self._trials for fit in trial.fits)
+
+    def behind(self, done: Sequence[float]) -> str | None:
+        """Why a trial with these fold scores is not worth going on, or None."""
+        best = self.best_trial()
+        if best is None:
+            return None
+        with self._lock:
+            incumbent = self._complete[best.configuration.hash]
+            matrix = np.array(list(self._complete.values()))
+        return racing.should_stop(done, incumbent, racing.residual_spread(matrix))
+
+    def fold_scores(self) -> list[list[float]]:
+        """Fold scores of each complete configuration."""
+        with self._lock:
+            return list(self._complete.values())
