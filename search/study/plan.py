@@ -7,7 +7,7 @@ from typing import Final
 
 from search.settings import Plan
 
-SHOWN_IMAGES: Final = 16_000
+SHOWN_IMAGES: Final = 24_000
 """Images that a fit is shown with `--epochs auto`, whatever the batch size (`benchmarks/epochs.py`, DECISIONS.md)."""
 
 MIN_EPOCHS: Final = 12

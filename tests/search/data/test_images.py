@@ -55,7 +55,7 @@ def test_what_a_folder_becomes(make_folder) -> None:
     assert (summary.folder, summary.images, summary.image_size, summary.channels) == (str(folder), 7, 16, 1)
     assert summary.quarantined == {}
     assert summary.size_reason.startswith("the images' shorter side is 20 pixels")
-    assert notes.stages == [f"Scanning {folder}", "Measuring 7 images", "Decoding 7 images to 16 x 16 pixels"]
+    assert notes.stages == [f"Scanning {folder}", "Measuring 7 images", "Reading 7 images at 16 x 16 pixels"]
     assert notes.ends == [("hashing", 7), ("measuring", 7), ("decoding", 7)]
 
 
