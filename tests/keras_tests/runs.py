@@ -89,9 +89,11 @@ class Desk:
 
     folder: Path
     started: list[Run] = field(default_factory=list)
+    closed: bool = False
 
     def start(self, out: str, *arguments: str) -> Run:
         """A search of its own in a session of its own, so that a signal can reach all of it and nothing else."""
+        assert not self.closed, "the tests are over"
         command: Sequence[str] = (sys.executable, "-c", _LAUNCH, *arguments, "--out", str(self.folder / out))
         environment = {**os.environ, "STEADYNET_CACHE": str(self.folder / "cache"), "PYTHONPATH": str(ROOT)}
         process = subprocess.Popen(
@@ -108,10 +110,10 @@ class Desk:
         return run
 
     def close(self) -> None:
-        """Kill what still runs."""
+        """Kill what still runs, and start nothing more."""
+        self.closed = True
         for run in self.started:
             run.process.kill()
-            run.process.communicate()
 
 
 def all_dead(pids: Sequence[int], within: float) -> bool:

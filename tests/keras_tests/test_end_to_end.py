@@ -1,184 +1,32 @@
 """From the command line to the run folder, through kills and interruptions, watched by optuna-dashboard.
 
 Each start loads TensorFlow in a process of its own, so a few searches serve all tests: `undisturbed`, `disturbed`
-(the same command with two ends in between) and `hopeless` run side by side.
+(the same command with two ends in between) and `hopeless`. They run beside the tests of the other modules.
 """
 
-import json
-import os
 import signal
-import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
-from wsgiref.util import setup_testing_defaults
 
-import optuna
-import optuna_dashboard
 import pandas as pd
 import pytest
 
 import run_search
-from tests.keras_tests.runs import Desk, Run, all_dead, write_images
-
-SPACE = "preset: core\ndepth: {low: 1, high: 3}\ndense_ratio: {low: 0.6, high: 1.0}\nbatch_size: {choices: [8, 16]}\n"
-HOPELESS = "preset: core\noptimizer: {value: sgd}\nlearning_rate: {value: 10.0}\ndense_ratio: {value: 1.0}\n"
-FILES = (
-    "best_config.yaml",
-    "report.html",
-    "report.md",
-    "trials.csv",
-    "fits.csv",
-    "summary.json",
-    "run.log",
-    "study.db",
-)
-TRIALS = 4
-
-
-@dataclass
-class Story:
-    """A run folder, the starts that made it, and what was seen on the way."""
-
-    out: Path
-    runs: list[Run] = field(default_factory=list)
-    codes: list[int] = field(default_factory=list)
-    seen: dict[str, Any] = field(default_factory=dict)
-
-    def summary(self) -> dict[str, Any]:
-        return json.loads((self.out / "summary.json").read_text())
-
-    def fits(self) -> pd.DataFrame:
-        return pd.read_csv(self.out / "fits.csv")
-
-
-@pytest.fixture(scope="module")
-def desk(tmp_path_factory) -> Iterator[Desk]:
-    desk = Desk(tmp_path_factory.mktemp("searches"))
-    write_images(desk.folder / "images")
-    write_images(desk.folder / "test", count=5, seed=1)
-    (desk.folder / "space.yaml").write_text(SPACE)
-    (desk.folder / "hopeless.yaml").write_text(HOPELESS)
-    yield desk
-    desk.close()
-
-
-@pytest.fixture(scope="module")
-def stories(desk) -> Iterator[dict[str, Future[Story]]]:
-    with ThreadPoolExecutor(3) as threads:
-        yield {tell.__name__: threads.submit(tell, desk) for tell in (_undisturbed, _disturbed, _hopeless)}
+from tests.keras_tests.runs import all_dead
+from tests.keras_tests.stories import FILES, TRIALS, Story
 
 
 @pytest.fixture(scope="module")
 def undisturbed(stories) -> Story:
-    return stories["_undisturbed"].result()
+    return stories["undisturbed"].result()
 
 
 @pytest.fixture(scope="module")
 def disturbed(stories) -> Story:
-    return stories["_disturbed"].result()
+    return stories["disturbed"].result()
 
 
 @pytest.fixture(scope="module")
 def hopeless(stories) -> Story:
-    return stories["_hopeless"].result()
-
-
-def _start(desk: Desk, out: str, *more: str, trials: int = TRIALS) -> Run:
-    common = ("--data", "images", "--epochs", "12", "--folds", "3", "--image-size", "16", "--trials", str(trials))
-    return desk.start(out, *common, "--space", "space.yaml", *more)
-
-
-def _undisturbed(desk: Desk) -> Story:
-    """One start with a test folder and the dashboard open on it, then the same command again."""
-    run = _start(desk, "undisturbed", "--test", "test")
-    story = Story(run.out, [run])
-    run.until(lambda: run.fits() > 0)
-    story.seen["workers"] = run.workers()
-    with _Dashboard(run.out) as dashboard:
-        story.codes.append(run.wait())
-    story.seen["dashboard"] = dashboard
-    story.seen["files"] = {name for name in FILES if (run.out / name).exists()}
-    story.seen["first"] = {name: (run.out / name).read_bytes() for name in ("fits.csv", "trials.csv")}
-    (run.out / "report.html").unlink()
-    again = _start(desk, "undisturbed", "--test", "test", "--quiet")
-    story.runs.append(again)
-    story.codes.append(again.wait())
-    return story
-
-
-def _disturbed(desk: Desk) -> Story:
-    """Killed in the middle, then interrupted by Ctrl-C, then left in peace with a larger budget."""
-    run = _start(desk, "disturbed", trials=2)
-    story = Story(run.out, [run])
-    run.until(lambda: run.fits() > 0)
-    workers = run.workers()
-    run.process.kill()
-    story.seen["dead after the kill"] = (bool(workers), all_dead(workers, within=5.0))
-    story.codes.append(run.wait())
-
-    known = run.fits()
-    run = _start(desk, "disturbed")
-    story.runs.append(run)
-    run.until(lambda: run.fits() > known)
-    workers = run.workers()
-    os.killpg(run.process.pid, signal.SIGINT)  # as a terminal does
-    story.codes.append(run.wait())
-    story.seen["dead after Ctrl-C"] = (bool(workers), all_dead(workers, within=5.0))
-    story.seen["files"] = {name for name in FILES if (run.out / name).exists()}
-    story.seen["fits"] = [known, run.fits()]
-
-    run = _start(desk, "disturbed")
-    story.runs.append(run)
-    story.codes.append(run.wait())
-    return story
-
-
-def _hopeless(desk: Desk) -> Story:
-    run = desk.start(
-        *("hopeless", "--data", "images", "--epochs", "12", "--folds", "2", "--image-size", "16", "--trials", "2"),
-        *("--space", "hopeless.yaml", "--quiet"),
-    )
-    return Story(run.out, [run], [run.wait()])
-
-
-class _Dashboard:
-    """optuna-dashboard on the study's file, asked again and again for as long as the context is open."""
-
-    def __init__(self, out: Path) -> None:
-        self._url = f"sqlite:///{out / 'study.db'}"
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._watch)
-        self.statuses: set[str] = set()
-        self.trials: list[int] = []
-        self.error: Exception | None = None
-
-    def __enter__(self) -> "_Dashboard":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self._thread.join()
-
-    def _watch(self) -> None:
-        try:
-            app = optuna_dashboard.wsgi(optuna.storages.RDBStorage(self._url))
-            while not self._over.wait(0.2):
-                (study,) = self._get(app, "/api/studies")["study_summaries"]
-                number = study["study_id"]
-                self.trials.append(len(self._get(app, f"/api/studies/{number}")["trials"]))
-        except Exception as error:
-            self.error = error
-
-    def _get(self, app: Callable[..., Any], path: str) -> Any:
-        environment: dict[str, Any] = {}
-        setup_testing_defaults(environment)
-        environment["PATH_INFO"] = path
-        body = app(environment, lambda status, headers, *_: self.statuses.add(status))
-        return json.loads(b"".join(body))
+    return stories["hopeless"].result()
 
 
 def test_a_search_leaves_its_files(undisturbed) -> None:

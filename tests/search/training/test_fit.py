@@ -24,14 +24,17 @@ LOST = Collapse(reason="prior-predictor", hard=False, epoch=3, evidence={"train_
 def run(make_configuration, make_task, labels):
     """Run a fit; gives its outcome, its trainer, its watch and the checks that were told."""
 
-    def go(*, answers=None, momentum=0.0, watch=None, prepare=None, changes=None, on_check=None, **task):
+    def go(*, answers=None, momentum=0.0, watch=None, prepare=None, changes=None, on_check=None, on_epoch=None, **task):
         trainer = FakeTrainer(make_configuration(**(changes or {})), labels, answers, momentum)
         if prepare:
             prepare(trainer)
         watch = watch or FakeWatch()
         told = []
-        outcome = run_fit(trainer, make_task(**task), watch, Scorer(), on_check or told.append)
-        return SimpleNamespace(outcome=outcome, trainer=trainer, watch=watch, told=told)
+        epochs = []
+        outcome = run_fit(
+            trainer, make_task(**task), watch, Scorer(), on_check or told.append, on_epoch or epochs.append
+        )
+        return SimpleNamespace(outcome=outcome, trainer=trainer, watch=watch, told=told, epochs=epochs)
 
     return go
 
@@ -123,6 +126,7 @@ def test_a_long_fit_is_looked_at_every_few_epochs_and_at_its_end(run) -> None:
     got = run(epochs=64)
     assert [check.epoch for check in got.told] == [*range(3, 64, 3), 64]
     check = got.told[1]  # epochs 4, 5, 6
+    assert got.epochs == list(range(1, 65)), "each epoch is told"
     assert (check.first_gradient, check.last_gradient) == (6, 12)
     assert check.update_ratio == pytest.approx(0.5)
 
@@ -187,6 +191,7 @@ def test_a_fit_that_will_take_too_long_is_stopped_after_three_epochs(run, monkey
     monkeypatch.setattr(fit.time, "monotonic", lambda: float(next(clock)))
     outcome = run(limit_seconds=137.0).outcome  # 12 epochs of 10 s, and 15 % for the checks
     assert (outcome.verdict, outcome.reason, outcome.epochs) == (Verdict.STOPPED, "too-slow", 3)
+    assert outcome.evidence == {"epoch_seconds": 10.0, "limit_seconds": 137.0}
     assert run(limit_seconds=139.0).outcome.verdict is Verdict.LEARNED
     assert run(limit_seconds=None).outcome.verdict is Verdict.LEARNED
 
@@ -196,6 +201,15 @@ def test_the_first_epoch_is_no_measure_of_time(run, monkeypatch) -> None:
     times = iter([0, 0, 100, *range(101, 10_000)])
     monkeypatch.setattr(fit.time, "monotonic", lambda: float(next(times)))
     assert run(limit_seconds=20.0).outcome.verdict is Verdict.LEARNED
+
+
+def test_a_fit_that_becomes_slow_is_stopped_when_its_time_is_over(run, monkeypatch) -> None:
+    """Quick at first, then each look at the clock is ten seconds after the one before."""
+    times = iter([0, *range(1, 11), *range(20, 10_000, 10)])
+    monkeypatch.setattr(fit.time, "monotonic", lambda: float(next(times)))
+    outcome = run(limit_seconds=30.0).outcome
+    assert (outcome.verdict, outcome.reason) == (Verdict.STOPPED, "too-slow")
+    assert outcome.epochs == 8, "epochs 2 to 5 took a second each, the others ten"
 
 
 def test_with_nothing_left_to_learn_the_fit_cools_down_early(run, labels) -> None:
@@ -251,17 +265,18 @@ def test_infinite_answers_are_no_probabilities(run, labels, value) -> None:
     assert outcome.probabilities.shape == (0, 3)
 
 
-def test_who_hears_the_checks_may_end_the_fit(run) -> None:
+@pytest.mark.parametrize("heard_by", ["on_check", "on_epoch"])
+def test_who_hears_of_a_fit_may_end_it(run, heard_by) -> None:
     heard = []
 
-    def stop(check) -> None:
-        heard.append(check.epoch)
-        if check.epoch == 4:
+    def stop(what) -> None:
+        heard.append(what)
+        if len(heard) == 4:
             raise Interrupted
 
     with pytest.raises(Interrupted):
-        run(on_check=stop)
-    assert heard == [1, 2, 3, 4]
+        run(**{heard_by: stop})
+    assert len(heard) == 4
 
 
 def test_large_logits_do_not_overflow(run, labels) -> None:
