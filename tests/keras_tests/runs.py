@@ -51,11 +51,19 @@ class Run:
 
     def fits(self) -> int:
         """Recorded so far, by all starts."""
+        return self._count() if self.is_open() else 0
+
+    def _count(self) -> int:
+        with closing(sqlite3.connect(f"file:{self.out / 'study.db'}?mode=ro", uri=True, timeout=30)) as connection:
+            return int(connection.execute("SELECT COUNT(*) FROM fits").fetchone()[0])
+
+    def is_open(self) -> bool:
+        """Whether the study and the ledger's tables are there."""
         try:
-            with closing(sqlite3.connect(f"file:{self.out / 'study.db'}?mode=ro", uri=True, timeout=30)) as connection:
-                return int(connection.execute("SELECT COUNT(*) FROM fits").fetchone()[0])
-        except sqlite3.OperationalError:  # not yet there
-            return 0
+            self._count()
+        except sqlite3.OperationalError:
+            return False
+        return True
 
     def until(self, condition: Callable[[], bool]) -> None:
         """Wait for the condition while the search runs."""

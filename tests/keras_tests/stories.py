@@ -1,4 +1,4 @@
-"""The whole searches that the end-to-end tests look at: what is started, ended and seen, in which order."""
+"""The whole searches that `test_whole_search.py` looks at: what is started, ended and seen, in which order."""
 
 import json
 import os
@@ -30,7 +30,7 @@ FILES = (
     "run.log",
     "study.db",
 )
-TRIALS = 4
+TRIALS = 3
 
 
 @dataclass
@@ -58,9 +58,10 @@ def undisturbed(desk: Desk) -> Story:
     """One start with a test folder and the dashboard open on it, then the same command again."""
     run = _start(desk, "undisturbed", "--test", "test")
     story = Story(run.out, [run])
-    run.until(lambda: run.fits() > 0)
-    story.seen["workers"] = run.workers()
+    run.until(run.is_open)
     with _Dashboard(run.out) as dashboard:
+        run.until(lambda: run.fits() > 0)
+        story.seen["workers"] = run.workers()
         story.codes.append(run.wait())
     story.seen["dashboard"] = dashboard
     story.seen["files"] = {name for name in FILES if (run.out / name).exists()}
@@ -102,7 +103,7 @@ def disturbed(desk: Desk) -> Story:
 def hopeless(desk: Desk) -> Story:
     """Sgd with a rate of ten."""
     run = desk.start(
-        *("hopeless", "--data", "images", "--epochs", "12", "--folds", "2", "--image-size", "16", "--trials", "2"),
+        *("hopeless", "--data", "images", "--epochs", "12", "--folds", "2", "--image-size", "16", "--trials", "1"),
         *("--space", "hopeless.yaml", "--quiet"),
     )
     return Story(run.out, [run], [run.wait()])
@@ -130,7 +131,7 @@ class _Dashboard:
     def _watch(self) -> None:
         try:
             app = optuna_dashboard.wsgi(optuna.storages.RDBStorage(self._url))
-            while not self._over.wait(0.2):
+            while not self._over.wait(0.4):
                 (study,) = self._get(app, "/api/studies")["study_summaries"]
                 number = study["study_id"]
                 self.trials.append(len(self._get(app, f"/api/studies/{number}")["trials"]))
