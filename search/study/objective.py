@@ -112,7 +112,6 @@ class Objective:
             if self._failures_left == 0:
                 raise TooManyFailures(f"{self._max_failures} trials failed in a row, the last with: {reason}")
             if reason == WORKER_DIED:  # the sampler must learn to keep away; it does not see what is told as FAIL
-                trial.report(self._terms.chance, step=1)
                 raise optuna.TrialPruned(reason)
             raise TrialFailed(reason)
         self._failures_left = self._max_failures

@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import optuna
+import pytest
+
+from search.data.folds import make_folds
+from search.settings import Plan, Protocol
+from search.study.fitting import Terms
+from tests.search.study.made import make_images
+
+
+@pytest.fixture
+def terms() -> Terms:
+    """Two classes of 30 images, three folds, two epochs; without a time limit."""
+    labels = np.repeat([0, 1], 30)
+    return Terms(
+        labels=labels,
+        folds=make_folds(labels, folds=3, seed=0, groups=None, class_names=("a", "b")),
+        fingerprint="f",
+        protocol=Protocol(epochs=30, image_size=8, channels=1, classes=2),
+        plan=Plan(epochs=30, folds=3, search_seconds=None, final_seconds=0.0, fit_seconds=None),
+        metric="balanced_accuracy",
+        chance=0.5,
+        seed=0,
+    )
+
+
+@pytest.fixture
+def images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with 24 images of two classes."""
+    monkeypatch.setenv("STEADYNET_CACHE", str(tmp_path / "cache"))
+    return make_images(tmp_path / "images", 12)
+
+
+@pytest.fixture(autouse=True)
+def quiet_optuna() -> None:
+    optuna.logging.set_verbosity(optuna.logging.ERROR)

@@ -1,0 +1,118 @@
+"""A study without TensorFlow: workers that answer at once, with what a fit is decided by nothing but its seed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import sqlalchemy as sa
+from PIL import Image
+
+from search import seeds
+from search.records import Verdict
+from search.study.pool import Stopped, WorkerFault
+from search.study.worker import Done, Job, Priced, Pricing, Ready
+from search.training.fit import Outcome
+from spaces.config import Configuration
+
+Answer = Callable[[Job], Outcome]
+
+
+def configuration(**changes: Any) -> Configuration:
+    values: dict[str, Any] = {
+        "depth": 3,
+        "dense_ratio": 0.3,
+        "initializer": "he_normal",
+        "dropout": 0.1,
+        "class_weighting": "none",
+        "oversampling": "none",
+        "batch_size": 16,
+        "learning_rate": 1e-3,
+    }
+    return Configuration(**{**values, **changes})
+
+
+def outcome(job: Job, verdict: Verdict = Verdict.LEARNED, reason: str | None = None, **changes: Any) -> Outcome:
+    """A fit that ended this way; its score and probabilities follow from the job's seed."""
+    rng = np.random.default_rng(job.seed)
+    draws = rng.random((len(job.val), job.protocol.classes)) + 0.1
+    values: dict[str, Any] = {
+        "verdict": verdict,
+        "reason": reason,
+        "epochs": job.protocol.epochs,
+        "seconds": 0.01,
+        "score": float(rng.uniform(0.55, 0.95)),
+        "probabilities": (draws / draws.sum(axis=1, keepdims=True)).astype(np.float32),
+    }
+    return Outcome(**{**values, **changes})
+
+
+def by_seed(job: Job) -> Outcome:
+    """All that can happen to a fit, drawn from what it is."""
+    draw = seeds.share(job.seed, "outcome")
+    if seeds.share(0, "broken", job.configuration.hash) < 0.15:
+        raise WorkerFault("this network always kills its worker")
+    if draw < 0.15:
+        return outcome(job, Verdict.COLLAPSED, "constant-output")
+    if draw < 0.25:
+        return outcome(job, Verdict.COLLAPSED, "dead-layer")
+    if draw < 0.3:
+        return outcome(job, Verdict.STOPPED, "too-slow")
+    return outcome(job)
+
+
+@dataclass
+class FakeWorker:
+    """Stands for `search.study.pool.Worker`."""
+
+    answer: Answer
+    must_stop: Callable[[], bool] = lambda: False
+    jobs: list[Job] = field(default_factory=list)
+
+    def start(self) -> None: ...
+
+    def run(self, job: Job, on_check: object = None) -> Done:
+        if self.must_stop():
+            raise Stopped
+        self.jobs.append(job)
+        return Done(self.answer(job), None)
+
+    def price(self, job: Pricing) -> Priced:
+        return Priced(0.01, 0.001)
+
+
+class FakePool:
+    """Stands for `search.study.pool.Pool`, with one worker."""
+
+    ready = Ready("CPU", False, {"tensorflow": "none"}, 0.0)
+
+    def __init__(self, answer: Answer = by_seed, must_stop: Callable[[], bool] = lambda: False) -> None:
+        self.one = FakeWorker(answer, must_stop)
+
+    def __len__(self) -> int:
+        return 1
+
+    @contextmanager
+    def worker(self) -> Iterator[FakeWorker]:
+        yield self.one
+
+    def close(self) -> None: ...
+
+
+def memory() -> sa.Engine:
+    """A database that is gone with its engine."""
+    return sa.create_engine("sqlite://", poolclass=sa.pool.StaticPool)
+
+
+def make_images(folder: Path, count: int, names: Sequence[str] = ("bolt", "nut")) -> Path:
+    """A folder with so many images a class."""
+    rng = np.random.default_rng(0)
+    for name in names:
+        (folder / name).mkdir(parents=True)
+        for number in range(count):
+            Image.fromarray(rng.integers(0, 256, (8, 8), dtype=np.uint8)).save(folder / name / f"{number}.png")
+    return folder

@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import pytest
+
+from search.study import machine
+from search.study.machine import Gpu, parse_gpus, precision, shares
+
+OLD, NEW = Gpu(0, "Tesla T4", 15360 * 2**20, 7.5), Gpu(1, "NVIDIA A100", 40960 * 2**20, 8.0)
+
+
+@pytest.mark.parametrize(
+    ("answer", "found"),
+    [
+        ("", ()),
+        ("0, Tesla T4, 15360, 7.5\n1, NVIDIA A100, 40960, 8.0\n", (OLD, NEW)),
+        ("0, Tesla T4, [N/A], 7.5\n1, NVIDIA A100, 40960, 8.0", (NEW,)),  # a part of a GPU
+        ("NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver.", ()),
+        ("0, Tesla T4\n", ()),
+    ],
+)
+def test_what_the_driver_lists(answer: str, found: tuple[Gpu, ...]) -> None:
+    assert parse_gpus(answer) == found
+
+
+def test_a_machine_without_a_driver_has_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    assert machine.gpus() == ()
+
+
+@pytest.mark.parametrize(("gpu", "expected"), [(None, "float32"), (OLD, "float32"), (NEW, "mixed_bfloat16")])
+def test_mixed_precision_only_where_it_pays(gpu: Gpu | None, expected: str) -> None:
+    assert precision(gpu) == expected
+
+
+@pytest.mark.parametrize(
+    ("workers", "found", "expected"),
+    [
+        (None, (), [(None, None)]),
+        (1, (), [(None, None)]),
+        (2, (), [(None, 4), (None, 4)]),
+        (None, (OLD, NEW), [(OLD, 4), (NEW, 4)]),
+        (1, (OLD, NEW), [(OLD, None)]),
+        (3, (OLD, NEW), [(OLD, 2), (NEW, 2), (OLD, 2)]),
+        (9, (), [(None, 1)] * 9),
+    ],
+)
+def test_workers_share_gpus_and_cores(
+    workers: int | None,
+    found: tuple[Gpu, ...],
+    expected: list[tuple[Gpu | None, int | None]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(machine, "cores", lambda: 8)
+    assert shares(workers, found) == expected

@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from search.settings import Plan
+from search.study.plan import MAX_EPOCHS, MIN_EPOCHS, auto_epochs, make_plan, with_note
+
+
+def plan(**changes: Any) -> Plan:
+    values: dict[str, Any] = {
+        "epochs": 100,
+        "epochs_fixed": False,
+        "folds": 5,
+        "seconds": 36000.0,
+        "epoch_seconds": 0.1,
+        "trace_seconds": 2.0,
+        "test": False,
+    }
+    return make_plan(**{**values, **changes})
+
+
+@pytest.mark.parametrize("images", [1, 100, 400, 1000, 5000, 20_000])
+def test_auto_epochs_shows_about_as_many_images_within_bounds(images: int) -> None:
+    epochs = auto_epochs(images)
+    assert MIN_EPOCHS <= epochs <= MAX_EPOCHS
+    assert auto_epochs(images) >= auto_epochs(2 * images)
+
+
+def test_without_a_limit_nothing_is_cut() -> None:
+    made = plan(seconds=None)
+    assert (made.epochs, made.folds, made.search_seconds, made.fit_seconds, made.notes) == (100, 5, None, None, ())
+
+
+def test_with_time_enough_nothing_is_cut() -> None:
+    made = plan()
+    assert (made.epochs, made.folds, made.notes) == (100, 5, ())
+
+
+@pytest.mark.parametrize(
+    ("seconds", "epochs_cut", "folds", "notes"),
+    [
+        (200.0, True, 5, ["epochs a fit instead of 100"]),
+        (30.0, True, 5, ["epochs a fit"]),
+        (19.0, True, 4, ["epochs a fit", "4 folds instead of 5"]),
+        (9.0, True, 3, ["epochs a fit", "3 folds instead of 5", "fewer than two may be judged"]),
+    ],
+)
+def test_short_time_cuts_epochs_then_folds_and_says_so(
+    seconds: float, epochs_cut: bool, folds: int, notes: list[str]
+) -> None:
+    made = plan(seconds=seconds)
+    assert (made.epochs < 100, made.folds) == (epochs_cut, folds)
+    assert len(made.notes) == len(notes)
+    assert all(part in note for part, note in zip(notes, made.notes, strict=True))
+
+
+def test_epochs_of_the_user_stay() -> None:
+    made = plan(seconds=30.0, epochs_fixed=True)
+    assert (made.epochs, made.folds) == (100, 3)
+    assert "--timeout" in made.notes[-1]
+
+
+@settings(max_examples=60)
+@given(
+    seconds=st.floats(1.0, 1e5),
+    epoch=st.floats(1e-3, 100.0),
+    trace=st.floats(0.0, 60.0),
+    folds=st.integers(2, 10),
+    epochs=st.integers(1, 200),
+    fixed=st.booleans(),
+    test=st.booleans(),
+)
+def test_shares_add_up_to_the_budget(
+    seconds: float, epoch: float, trace: float, folds: int, epochs: int, fixed: bool, test: bool
+) -> None:
+    made = plan(
+        seconds=seconds,
+        epoch_seconds=epoch,
+        trace_seconds=trace,
+        folds=folds,
+        epochs=epochs,
+        epochs_fixed=fixed,
+        test=test,
+    )
+    assert made.search_seconds == pytest.approx(seconds - made.final_seconds)
+    assert 0 <= made.final_seconds <= seconds / 4
+    assert min(folds, 3) <= made.folds <= folds
+    assert min(epochs, MIN_EPOCHS) <= made.epochs <= epochs
+    assert not fixed or made.epochs == epochs
+    assert (made.epochs < epochs or made.folds < folds) <= bool(made.notes)
+    assert made.fit_seconds is not None
+    assert made.fit_seconds >= made.epochs * epoch  # the reference configuration itself is not too slow
+
+
+def test_a_note_is_added_behind_the_others() -> None:
+    assert with_note(with_note(plan(), "a"), "b", "c").notes == ("a", "b", "c")

@@ -1,0 +1,189 @@
+"""The heart: a study that was killed at any moment, any number of times, reads like one that was not."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+import sqlalchemy as sa
+
+from search.errors import MismatchError, UserError
+from search.events import Silent
+from search.records import Fit, StudyRecord, Trial
+from search.settings import Budget
+from search.study import session
+from search.study.clock import Clock
+from search.study.reading import open_study
+from search.study.storage import open_storage
+from spaces.definitions import Choices, Fixed, Range
+from spaces.presets import CORE
+from tests.search.study.made import FakePool, configuration, make_images
+
+SMALL = CORE.changed(
+    {
+        "depth": Range(2, 5),
+        "initializer": Fixed("he_normal"),
+        "dropout": Fixed(0.0),
+        "class_weighting": Fixed("none"),
+        "oversampling": Fixed("none"),
+        "batch_size": Choices((4, 8)),
+        "head": Choices(("flatten", "average")),  # a pure ConvNet has one head left, which Optuna never hears of
+    },
+    name="small",
+)
+
+
+class Killed(BaseException):
+    """As kill -9: no `except Exception` sees it."""
+
+
+class Executioner:
+    """Kills at a commit to the database, and lets nothing be written from then on."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.commits = 0
+        self.last: int | None = None
+        monkeypatch.setattr(session, "open_storage", self._open)
+
+    def _open(self, *arguments: Any) -> optuna.storages.RDBStorage:
+        storage = open_storage(*arguments)
+        sa.event.listen(storage.engine, "commit", self._on_commit)
+        return storage
+
+    def _on_commit(self, connection: sa.Connection) -> None:
+        if self.last is not None and self.commits >= self.last:
+            connection.connection.rollback()  # a dead process holds no lock
+            raise Killed
+        self.commits += 1
+
+
+@pytest.fixture(autouse=True)
+def no_baselines(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They have tests of their own, and take their time."""
+    monkeypatch.setattr(session, "baselines", lambda *arguments: {"constant": 0.5})
+
+
+def request(images: Path, out: Path, trials: int = 5, **changes: Any) -> session.Request:
+    values: dict[str, Any] = {
+        "data": images,
+        "out": out,
+        "space": SMALL,
+        "budget": Budget(trials=trials, seconds=None, until_no_progress=False),
+        "folds": 3,
+        "epochs": 30,
+        "image_size": 8,
+    }
+    return session.Request(**{**values, **changes})
+
+
+def told(study: StudyRecord) -> list[tuple[Any, ...]]:
+    """All of a study that must not depend on interruptions."""
+
+    def fit(one: Fit) -> tuple[Any, ...]:
+        return one.key, one.trial, one.fold, one.attempt, one.seed, one.verdict, one.reason, one.score
+
+    def trial(one: Trial) -> tuple[Any, ...]:
+        return one.number, one.state, one.configuration, one.reason, tuple(map(fit, one.fits))
+
+    return [trial(one) for one in study.trials]
+
+
+def run(asked: session.Request, clock: Clock | None = None) -> StudyRecord:
+    def pool(setups: object, must_stop: Any) -> Any:
+        return FakePool(must_stop=must_stop)
+
+    return session.search(asked, Silent(), clock or Clock(), pool).study
+
+
+def test_a_study_killed_at_random_moments_equals_an_undisturbed_one(
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From the command's request to the results; `test_queue` does the same more often."""
+    undisturbed = run(request(images, tmp_path / "a", trials=5))
+    executioner, draw, kills = Executioner(monkeypatch), random.Random(0), 0
+    while True:
+        executioner.last = executioner.commits + draw.randint(20, 110)
+        try:
+            disturbed = run(request(images, tmp_path / "b", trials=5))
+            break
+        except (Killed, UnboundLocalError):  # Optuna trips over it where it writes a trial's end
+            kills += 1
+    assert kills >= 3
+    assert told(disturbed) == told(undisturbed)
+    assert told(open_study(tmp_path / "b")) == told(undisturbed)
+
+
+class StopAfter(Clock):
+    """Ctrl-C after so many looks at the clock."""
+
+    def __init__(self, looks: int) -> None:
+        super().__init__()
+        self._looks = looks
+
+    def search_over(self) -> bool:
+        self._looks -= 1
+        return self._looks < 0
+
+
+def test_a_study_stopped_in_good_order_goes_on_as_if_nothing_had_been(images: Path, tmp_path: Path) -> None:
+    undisturbed = run(request(images, tmp_path / "a", trials=3))
+    stopped = run(request(images, tmp_path / "b", trials=3), StopAfter(5))
+    assert 0 < len(stopped.trials) < 3
+    assert told(run(request(images, tmp_path / "b", trials=3))) == told(undisturbed)
+
+
+def test_a_refused_start_leaves_nothing_and_a_refused_study_as_it_was(images: Path, tmp_path: Path) -> None:
+    out = tmp_path / "runs" / "x"
+    start = configuration(learning_rate=5.0, batch_size=8)
+    wrong: list[tuple[dict[str, Any], str]] = [
+        ({"data": tmp_path / "none"}, "there is no folder"),
+        ({"folds": 13}, r"12 readable image\(s\).* 13 folds"),
+        ({"starts": [start]}, "--start: learning_rate"),
+        ({"space": CORE.changed({"batch_size": Fixed(256)})}, "--space: batch_size: 256"),
+        ({"groups": tmp_path / "none.csv"}, "no group file"),
+        ({"out": images / "runs"}, "lies in the image folder"),
+        ({"out": images}, "lies in the image folder"),
+        ({"test": images}, "share images"),
+        ({"test": images / "bolt"}, "share images"),
+        ({"test": make_images(tmp_path / "other", 2, names=("bolt", "screw"))}, "'screw' that the training"),
+    ]
+    for changes, message in wrong:
+        with pytest.raises(UserError, match=message):
+            run(request(images, **{"out": out, **changes}))
+        assert not out.parent.exists()
+        assert sorted(path.name for path in images.iterdir()) == ["bolt", "nut"]
+
+
+def test_what_was_refused_does_not_bind_the_run_folder(
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A start that ended before its first trial may be followed by one with other options."""
+    with monkeypatch.context() as patch:
+        patch.setattr(session._Session, "_prepare", lambda self: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            run(request(images, tmp_path / "out", seed=1))
+    study = run(request(images, tmp_path / "out", trials=1, folds=4))
+    assert (study.plan.folds, study.identity.seed) == (4, 0)
+
+
+def test_a_study_is_not_gone_on_with_as_another(images: Path, tmp_path: Path) -> None:
+    """What differs is told as a table in `test_identity`."""
+    before = told(run(request(images, tmp_path / "out", trials=1)))
+    more = make_images(tmp_path / "more", 13)
+    with pytest.raises(MismatchError, match=r"other images .*; another --seed \(there: 0, now: 1\)"):
+        run(request(more, tmp_path / "out", seed=1))
+    assert told(open_study(tmp_path / "out")) == before
+
+
+def test_a_used_up_budget_trains_nothing_and_a_raised_one_tries_the_users_start_too(
+    images: Path, tmp_path: Path
+) -> None:
+    first = run(request(images, tmp_path / "out", trials=1))
+    assert told(run(request(images, tmp_path / "out", trials=1))) == told(first)
+    own = configuration(learning_rate=0.02, batch_size=8, dense_ratio=1.0, dropout=0.0, input_scaling="standardized")
+    third = run(request(images, tmp_path / "out", trials=3, starts=[own]))  # one known-good waits before it
+    assert told(third)[:1] == told(first)
+    assert third.trials[2].configuration.hash == own.hash

@@ -1,0 +1,189 @@
+"""Run folders and databases: held alone, opened whole, refused in one line."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import optuna
+import pytest
+
+from search.errors import BusyError, DamagedError, UserError
+from search.study.ledger import Ledger
+from search.study.reading import open_study
+from search.study.storage import hide_credentials, holds_study, locked, open_storage
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from search.study.storage import locked
+with locked(Path(sys.argv[1])):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_a_run_folder_is_held_by_one_process_until_that_is_dead(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    other = subprocess.Popen([sys.executable, "-c", HOLD, str(folder)], stdout=subprocess.PIPE, text=True)
+    try:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "held\n"
+        with pytest.raises(BusyError, match=r"another run is working in .*run\. Wait for it, stop it"), locked(folder):
+            pass
+    finally:
+        os.kill(other.pid, signal.SIGKILL)
+        other.communicate()
+    with locked(folder):
+        (folder / "study.db").touch()
+    assert (folder / "study.db").exists()
+
+
+def test_a_start_without_a_study_takes_its_folders_away_again(tmp_path: Path) -> None:
+    with locked(tmp_path / "runs" / "x"):
+        (tmp_path / "runs" / "x" / "run.log").touch()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_was_there_before_stays(tmp_path: Path) -> None:
+    (tmp_path / "run.log").write_text("mine")
+    with locked(tmp_path), locked(tmp_path / "new"):
+        (tmp_path / "new" / "notes.txt").touch()
+    assert (tmp_path / "run.log").read_text() == "mine"
+    assert (tmp_path / "new" / "notes.txt").exists()
+
+
+def test_a_folder_that_can_not_be_made_is_told_of(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match=r"can't write to the run folder .* \(Not a directory\)\. Pass an --out"):
+        with locked(tmp_path / "file" / "run"):
+            pass
+
+
+@pytest.mark.parametrize("name", ["plain", "a b", "Größe 100%", "what?x=1", "{braces}", "#1"])
+def test_any_folder_name_will_do(name: str, tmp_path: Path) -> None:
+    folder = tmp_path / name
+    folder.mkdir()
+    storage = open_storage(folder)
+    Ledger(storage.engine, "s").set_fact("seed", 1)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert holds_study(folder)
+    assert Ledger(open_storage(folder, create=False).engine, "s").fact("seed") == 1
+
+
+def test_readers_never_block_the_writer(tmp_path: Path) -> None:
+    """The file stays in write-ahead mode, as a dashboard beside the run needs it."""
+    storage = open_storage(tmp_path)
+    optuna.create_study(storage=storage, study_name="s")
+    reader = sqlite3.connect(tmp_path / "study.db", isolation_level=None)
+    try:
+        assert reader.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+        reader.execute("BEGIN")
+        assert reader.execute("SELECT count(*) FROM studies").fetchone() == (1,)
+        Ledger(storage.engine, "s").set_fact("seed", 1)
+    finally:
+        reader.close()
+
+
+@pytest.fixture(scope="module")
+def study_bytes(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    folder = tmp_path_factory.mktemp("whole")
+    storage = open_storage(folder)
+    optuna.create_study(storage=storage, study_name="steadynet")
+    Ledger(storage.engine, "steadynet").set_fact("seed", 1)
+    storage.engine.dispose()
+    return (folder / "study.db").read_bytes()
+
+
+@pytest.mark.parametrize("share", [0.01, 0.3, 0.5, 0.9, 0.99])
+@pytest.mark.parametrize("create", [True, False])
+def test_a_truncated_study_is_refused_and_left_as_it_was(
+    share: float, create: bool, study_bytes: bytes, tmp_path: Path
+) -> None:
+    path = tmp_path / "study.db"
+    path.write_bytes(study_bytes[: int(share * len(study_bytes))])
+    before = path.read_bytes()
+    with pytest.raises(DamagedError, match=r"study\.db can't be read as a study \(.+\)\. It was left as it is; move"):
+        open_storage(tmp_path, create=create)
+    assert path.read_bytes() == before
+
+
+def test_what_is_no_database_is_refused_and_left_as_it_was(tmp_path: Path) -> None:
+    (tmp_path / "study.db").write_text("trial,score\n" * 100)
+    with pytest.raises(DamagedError, match="not a database"):
+        open_storage(tmp_path)
+    assert (tmp_path / "study.db").read_text().startswith("trial,score")
+
+
+def test_a_folder_without_a_study_is_not_given_one_by_a_report(tmp_path: Path) -> None:
+    assert not holds_study(tmp_path)
+    with pytest.raises(
+        UserError, match=r"no study in .*: study\.db is not there\. Pass the --out of an earlier search"
+    ):
+        open_study(tmp_path)
+    with pytest.raises(UserError, match=r"no study in .*: x\.db is not there\. Check --storage"):
+        open_study(tmp_path, f"sqlite:///{tmp_path}/x.db")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_study_that_is_not_ours_is_no_report(tmp_path: Path) -> None:
+    optuna.create_study(storage=open_storage(tmp_path), study_name="other")
+    with pytest.raises(UserError, match=r"no study 'steadynet' in .*Pass the --out \(and --study\)"):
+        open_study(tmp_path)
+    with pytest.raises(UserError, match=r"ended before its images were read\. Start it again"):
+        open_study(tmp_path, name="other")
+
+
+def test_a_file_given_by_url_is_opened_like_the_run_folders_own(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/x.db"
+    assert not holds_study(tmp_path, url)
+    Ledger(open_storage(tmp_path / "out", url).engine, "s").set_fact("seed", 1)
+    assert holds_study(tmp_path, url)
+    assert not (tmp_path / "out").exists()
+    with sqlite3.connect(tmp_path / "x.db") as connection:
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    connection.close()
+    (tmp_path / "y.db").write_text("no database" * 20)
+    with pytest.raises(DamagedError, match=r"y\.db can't be read as a study"):
+        open_storage(tmp_path, f"sqlite:///{tmp_path}/y.db")
+
+
+SECRET = "geheim@1?x"
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("studies.db", "not a database URL"),
+        ("", "not a database URL"),
+        ("nonsense://me:geheim%401%3Fx@host/x", "no such kind of database"),
+        ("postgresql+nodriver://me:geheim%401%3Fx@host/x", "no such kind of database"),
+        ("sqlite://me:geheim@host:port/x", "not a database URL"),
+        ("sqlite:////none/such/x.db", "unable to open database file"),
+    ],
+)
+def test_a_url_that_can_not_be_opened_is_told_of_without_its_password(url: str, reason: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=reason) as caught:
+        open_storage(tmp_path, url)
+    assert "geheim" not in str(caught.value)
+    assert "--storage" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("sqlite:///x.db", "sqlite:///x.db"),
+        ("sqlite:////data/a b.db", "sqlite:////data/a b.db"),
+        ("postgresql://me:geheim@host/x", "postgresql://***"),
+        ("postgresql://host/x?password=a@geheim", "postgresql://***"),
+        ("sqlite:///x.db?key=geheim", "sqlite://***"),
+        ("geheim", "***"),
+    ],
+)
+def test_credentials_are_hidden_wherever_they_stand(url: str, shown: str) -> None:
+    assert hide_credentials(url) == shown
