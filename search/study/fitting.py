@@ -173,6 +173,7 @@ class Fitter:
     def _job(self, spec: Spec, seed: int, protection: Protection, predict: Path | None) -> Job:
         terms, configuration = self.terms, spec.configuration
         counts = np.bincount(terms.labels[spec.train], minlength=terms.protocol.classes)
+        images = min(len(fold.train) for fold in terms.folds) if len(spec.val) else len(spec.train)
         effective = balance(counts, configuration.oversampling, configuration.class_weighting)
         return Job(
             configuration=configuration,
@@ -188,6 +189,7 @@ class Fitter:
                 prior_entropy=effective.entropy,
                 protected=protection,
             ),
+            updates=terms.protocol.epochs * (images // configuration.batch_size),
             audited=len(spec.val) > 0 and is_audited(terms.seed, configuration.hash, spec.repeat, spec.fold),
             limit_seconds=terms.plan.fit_seconds if len(spec.val) else None,
             predict=predict,

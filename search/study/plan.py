@@ -14,7 +14,7 @@ MIN_EPOCHS: Final = 12
 MAX_EPOCHS: Final = 200
 _MIN_FOLDS: Final = 3
 _JUDGED_AT_LEAST: Final = 2  # configurations that must be judged on all folds
-_TRIED_AT_LEAST: Final = 12  # more that should be tried on one fold; for them, epochs are at most halved
+_TRIED_AT_LEAST: Final = 40  # more that should be tried on one fold; for them, epochs are at most halved
 _REPORT_SECONDS: Final = 10.0
 _FINAL_SHARE_AT_MOST: Final = 0.25  # of the budget, for final training, test and report
 _TRIAL_SHARE: Final = 0.5  # of the search: a configuration that would take more is too slow
@@ -37,7 +37,7 @@ def make_plan(
 ) -> Plan:
     """Fit the study into its time.
 
-    With too little time for two configurations on all folds and twelve on one, epochs are cut to a half; with too
+    With too little time for two configurations on all folds and forty on one, epochs are cut to a half; with too
     little for two, down to 12, then folds to 3. Epochs that the user fixed stay. Each cut is said in `notes`.
 
     Args:

@@ -170,8 +170,9 @@ class _Session:
 
     def _prepare(self) -> None:
         """Workers, plan, folds, baselines: everything that trials stand on."""
-        self._start_workers()
         kept = _plan(self.ledger)
+        if kept is None or not self._is_used_up():  # TensorFlow takes its seconds to start
+            self._start_workers()
         priced, asked = self._price(), self._protocol()
         self.plan = preparation.timed_plan(
             self.request, kept, asked, self.clock.left, priced, test=self.test is not None
@@ -191,6 +192,11 @@ class _Session:
             chance=metrics.chance(self.request.metric, self.images.labels),
             seed=self.request.seed,
         )
+
+    def _is_used_up(self) -> bool:
+        """Whether the trials asked for are done."""
+        trials = self.request.budget.trials
+        return trials is not None and queue.finished(self.study) >= trials
 
     def _start_workers(self) -> None:
         self.listener.stage("Starting TensorFlow in its own process")
@@ -234,7 +240,7 @@ class _Session:
         asked = self._protocol()
         train, val = preparation.reference_split(self.images, self.request.folds)
         first = preparation.starts(self.request, preparation.bound(self.request, len(train), asked.epochs))[:1]
-        if self.clock.left is None or not first:
+        if self.clock.left is None or not first or self._is_used_up():
             return Priced(0.0, 0.0)
         self.listener.stage("Timing the first epochs")
         with self.pool.worker() as worker:
@@ -291,8 +297,7 @@ class _Session:
         self.clock.reserve = lambda: self._reserve(history)
         done = queue.finished(self.study)
         self.listener.planned(self.plan, budget.trials, self.clock.left, done)
-        left = None if budget.trials is None else budget.trials - done
-        if (left is not None and left <= 0) or self._no_progress(history) or self.clock.search_over():
+        if self._is_used_up() or self._no_progress(history) or self.clock.search_over():
             return
         order.refill(len(self.pool))
 
@@ -313,7 +318,7 @@ class _Session:
             warnings.filterwarnings("ignore", message="Fixed parameter", category=UserWarning)
             self.study.optimize(
                 objective,
-                n_trials=left,
+                n_trials=None if budget.trials is None else budget.trials - done,
                 n_jobs=len(self.pool),
                 catch=(Interrupted, TrialFailed),
                 callbacks=[after_trial],
@@ -355,7 +360,7 @@ class _Session:
             self.must_stop = self.clock.over
             test = test_recommendation(best, self.test, Fitter(self.terms, self.ledger), self.pool)
         self.ledger.set_fact("test", None if test is None else asdict(test))
-        return replace(results, study=replace(results.study, test=test))
+        return analyse(read_study(self.ledger, self.study))
 
 
 class _Attentive(Silent):

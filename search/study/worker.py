@@ -51,6 +51,9 @@ class Job:
     seed: int
     context: Context
     audited: bool
+    updates: int | None = (
+        None  # optimizer steps of a fit of its kind, None for its own: equal for folds of unequal size
+    )
     limit_seconds: float | None = None
     predict: Path | None = None  # images to predict after the fit: (m, side, side, channels) uint8 .npy
 
@@ -182,7 +185,7 @@ class _Bench:
     def _fit(self, job: Job) -> Done:
         from search.training.fit import Task, run_fit
 
-        engine = self._engine(job.configuration, job.protocol, len(job.train))
+        engine = self._engine(job.configuration, job.protocol, job.updates or _updates(job))
         task = Task(
             labels=self._setup.labels,
             classes=job.protocol.classes,
@@ -204,7 +207,7 @@ class _Bench:
         from search.training.schedule import Schedule
 
         started = time.monotonic()
-        engine = self._engine(job.configuration, job.protocol, len(job.train))
+        engine = self._engine(job.configuration, job.protocol, _updates(job))
         classes, batch = job.protocol.classes, job.configuration.batch_size
         steps = len(job.train) // batch
         rows = job.train[: steps * batch].reshape(steps, batch).astype(np.int32)
@@ -218,13 +221,12 @@ class _Bench:
         ended = time.monotonic()
         return Priced(traced - started, (ended - traced) / _WARM_EPOCHS)
 
-    def _engine(self, configuration: Configuration, protocol: Protocol, images: int) -> Any:
+    def _engine(self, configuration: Configuration, protocol: Protocol, updates: int) -> Any:
         from search.training.engine import Engine
 
-        key = (configuration.hash, protocol, images // configuration.batch_size)
+        key = (configuration.hash, protocol, updates)
         if key not in self._engines:
             self._engines.clear()  # one network at a time: all fits of a trial come in a row
-            updates = protocol.epochs * (images // configuration.batch_size)
             self._engines[key] = Engine(configuration, protocol, self._images, self._labels, updates)
         return self._engines[key]
 
@@ -233,6 +235,10 @@ class _Bench:
 
         if self._pipe.poll() and self._pipe.recv() == STOP:
             raise Interrupted
+
+
+def _updates(job: Job | Pricing) -> int:
+    return job.protocol.epochs * (len(job.train) // job.configuration.batch_size)
 
 
 def _softmax(logits: FloatArray) -> FloatArray:
