@@ -68,16 +68,23 @@ def _file_locked(database: Path | None) -> Iterator[None]:
     if database is None or not database.parent.is_dir():
         yield
         return
+    file = database.with_name(f".{database.name}.lock")
+    lock = FileLock(file, timeout=0)
     try:
-        with FileLock(database.with_name(f".{database.name}.lock"), timeout=0):
-            yield
+        lock.acquire()
     except Timeout:
         raise BusyError(
             f"another run is working with {database}. Wait for it, or pass another --storage; several runs at once "
             "need a database server."
         ) from None
-    except PermissionError as error:
+    except OSError as error:
         raise UserError(f"can't write beside {database} ({error.strerror}). Pass another --storage.") from None
+    try:
+        yield
+    finally:
+        if not database.exists():  # refused: nothing is left behind
+            file.unlink(missing_ok=True)
+        lock.release()
 
 
 def open_storage(folder: Path, url: str | None = None, *, create: bool = True) -> optuna.storages.RDBStorage:
@@ -142,7 +149,7 @@ def _file(folder: Path, url: str | None) -> Path | None:
 
 def _open_url(url: str) -> optuna.storages.RDBStorage:
     try:
-        return optuna.storages.RDBStorage(url)
+        return optuna.storages.RDBStorage(url.replace("{", "{{").replace("}", "}}"))  # Optuna fills in templates
     except sa.exc.NoSuchModuleError:
         detail = "no such kind of database"
     except (sa.exc.ArgumentError, ValueError):

@@ -43,6 +43,16 @@ def test_a_run_folder_is_held_by_one_process_until_that_is_dead(tmp_path: Path) 
     assert (folder / "study.db").exists()
 
 
+def test_a_database_elsewhere_is_held_by_one_run(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/x.db"
+    with locked(tmp_path / "one", url), pytest.raises(BusyError, match=r"another run is working with .*x\.db"):
+        with locked(tmp_path / "two", url):
+            pass
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(PermissionError, match="its own"), locked(tmp_path / "one", url):
+        raise PermissionError("its own")  # not taken for one of the lock
+
+
 def test_a_start_without_a_study_takes_its_folders_away_again(tmp_path: Path) -> None:
     with locked(tmp_path / "runs" / "x"):
         (tmp_path / "runs" / "x" / "run.log").touch()

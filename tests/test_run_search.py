@@ -1,0 +1,286 @@
+"""The command line: what is refused, in which words, and that nothing is written or lost by it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+import optuna
+import pytest
+from PIL import Image
+
+import run_search
+from search.data.images import load_images
+from search.events import Silent
+from search.settings import Identity
+from search.study.ledger import Ledger
+from search.study.storage import locked, open_storage
+from spaces.presets import DEFAULT
+
+ROOT = Path(run_search.__file__).parent
+HEAVY = ("tensorflow", "keras", "sklearn", "pandas", "optuna", "plotly", "sqlalchemy", "numpy", "PIL", "rich")
+
+Refused = Callable[..., str]
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """In a folder of its own, with twelve images of each of two classes in `images`."""
+    monkeypatch.setenv("STEADYNET_CACHE", str(tmp_path / "cache"))
+    work = tmp_path / "work"
+    make_images(work / "images", 12)
+    monkeypatch.chdir(work)
+    return work
+
+
+def make_images(folder: Path, count: int, names: tuple[str, ...] = ("bolt", "nut")) -> None:
+    rng = np.random.default_rng(0)
+    for name in names:
+        (folder / name).mkdir(parents=True)
+        for number in range(count):
+            Image.fromarray(rng.integers(0, 256, (8, 8), dtype=np.uint8)).save(folder / name / f"{number}.png")
+
+
+def contents(folder: Path) -> dict[str, bytes | None]:
+    """Every file with its bytes; SQLite's own side files left out."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None
+        for path in sorted(folder.rglob("*"))
+        if not path.name.endswith(("-wal", "-shm"))
+    }
+
+
+@pytest.fixture
+def refused(here: Path, capsys: pytest.CaptureFixture[str]) -> Refused:
+    """Runs a command that must be refused; returns its one line."""
+
+    def run(*arguments: str) -> str:
+        before = contents(here)
+        assert run_search.main(arguments) == 2
+        told = capsys.readouterr()
+        assert told.out == ""
+        assert "Traceback" not in told.err
+        *_, line = told.err.splitlines()
+        assert line.startswith("error: ")
+        assert sum(one.startswith("error:") for one in told.err.splitlines()) == 1
+        assert contents(here) == before
+        return line
+
+    return run
+
+
+SEARCH = ("--data", "images", "--image-size", "8", "--quiet")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "no images: pass --data DIR"),
+        (("--data", ""), "a path is expected, got ''"),
+        (("--data", "none"), "there is no folder none. Expected one sub-folder for each class"),
+        (("--data", "images/bolt/0.png"), "images/bolt/0.png is a file. Expected a folder"),
+        (("--data", "images/bolt"), "images/bolt has no sub-folders"),
+        (("--data", "images", "--data", "images"), "--data: given twice (images, images); give it once"),
+        (("images",), "unrecognized arguments: images"),
+        ((*SEARCH, "--folds", "13"), "12 readable image(s) in images/bolt, but 13 folds need at least 13"),
+        ((*SEARCH, "--folds", "1"), "--folds: a whole number from 2 on is expected, got '1'"),
+        ((*SEARCH, "--trials", "-3"), "--trials: a whole number from 1 on is expected, got '-3'"),
+        ((*SEARCH, "--trials", "many"), "--trials: a whole number from 1 on is expected, got 'many'"),
+        ((*SEARCH, "--timeout", "8x"), "--timeout: a time such as 90s, 10m, 8h or 1h30m is expected, got '8x'"),
+        ((*SEARCH, "--timeout", "0s"), "--timeout: a time above zero is expected, got '0s'"),
+        ((*SEARCH, "--timeout", "8"), "--timeout: a time such as"),
+        ((*SEARCH, "--metric", "f1"), "--metric: invalid choice: 'f1' (choose from 'balanced_accuracy', 'macro_f1'"),
+        ((*SEARCH, "--space", "cor"), "unknown space 'cor' (did you mean 'core'?); known are core, default"),
+        ((*SEARCH, "--space", "none.yaml"), "none.yaml: no such file"),
+        ((*SEARCH, "--start", "none.yaml"), "none.yaml: no such file"),
+        ((*SEARCH, "--start", "images"), "images: can't be read: Is a directory"),
+        ((*SEARCH, "--groups", "none.csv"), "there is no group file none.csv"),
+        ((*SEARCH, "--test", "none"), "there is no folder none"),
+        ((*SEARCH, "--test", "images"), "--test images and --data images share images"),
+        ((*SEARCH, "--test", "images/bolt"), "share images"),
+        ((*SEARCH, "--out", "images"), "--out images lies in the image folder images"),
+        ((*SEARCH, "--out", "images/runs/x"), "lies in the image folder images"),
+        ((*SEARCH, "--out", "images/bolt/0.png/x"), "lies in the image folder"),
+        ((*SEARCH, "--out", "/proc/none/x"), "can't write to the run folder /proc/none/x"),
+        ((*SEARCH, "--image-size", "4"), "--image-size: a whole number from 8 on is expected, got '4'"),
+        ((*SEARCH, "--image-size", "5000"), "--image-size lies between 8 and 1024 pixels; got 5000"),
+        ((*SEARCH, "--storage", "studies.db"), "not a database URL"),
+        ((*SEARCH, "--storage", ""), "not a database URL"),
+        ((*SEARCH, "--storage", "sqlite:///x.db", "--folds", "13"), "13 folds need at least 13"),
+        ((*SEARCH, "--storage", "sqlite:///none/x.db"), "can't open none/x.db (unable to open database file)"),
+        ((*SEARCH, "--tri", "3"), "unrecognized arguments: --tri 3"),
+        (("report",), "the following arguments are required: --out"),
+        (("report", "--out", "none"), "no such run folder: none. Pass the --out of an earlier search"),
+        (("report", "--out", "images"), "no study in images: study.db is not there"),
+        (("report", "--ou", "images"), "--out"),
+    ],
+)
+def test_what_can_not_work_is_refused_in_one_line(arguments: tuple[str, ...], message: str, refused: Refused) -> None:
+    assert message in refused(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("yaml", "message"),
+    [
+        ("dropuot: {value: 0.1}", "space.yaml: unknown key 'dropuot' (did you mean 'dropout'?)"),
+        ("dropout: {value: much}", "space.yaml: dropout"),
+        ("dropout: {low: 0.5, high: 0.1}", "space.yaml: dropout"),
+        ("dropout: !!python/object/apply:os.system ['touch pwned']", "space.yaml: could not determine a constructor"),
+        ("dropout: [", "space.yaml: is not YAML"),
+        ("batch_size: {value: 256}", "--space: batch_size: 256 is more than the 19 training images"),
+    ],
+)
+def test_a_space_that_can_not_be_is_refused(yaml: str, message: str, refused: Refused) -> None:
+    Path("space.yaml").write_text(yaml)
+    assert message in refused(*SEARCH, "--space", "space.yaml")
+
+
+def test_a_start_outside_the_space_is_refused(refused: Refused) -> None:
+    Path("space.yaml").write_text("depth: {low: 1, high: 2}")
+    start = {"depth": 3, "dense_ratio": 0.3, "initializer": "he_normal", "dropout": 0.1, "class_weighting": "none"}
+    start |= {"oversampling": "none", "batch_size": 2, "learning_rate": 0.001}
+    Path("mine.yaml").write_text("\n".join(f"{key}: {value}" for key, value in start.items()))
+    line = refused(*SEARCH, "--space", "space.yaml", "--start", "mine.yaml")
+    assert "--start: depth: " in line
+    assert "the configuration has 3. Widen the space" in line
+
+
+def test_one_class_an_empty_class_and_nothing_readable_are_refused(here: Path, refused: Refused) -> None:
+    make_images(here / "one", 6, ("bolt",))
+    assert "has one class only ('bolt')" in refused("--data", "one", "--quiet")
+    make_images(here / "empty", 6)
+    (here / "empty" / "screw").mkdir()
+    assert "class 'screw' has no images" in refused("--data", "empty", "--quiet")
+    for name in ("bolt", "nut"):
+        (here / "broken" / name).mkdir(parents=True)
+        (here / "broken" / name / "0.png").write_text("no image")
+    assert "not one image in broken can be read" in refused("--data", "broken", "--quiet")
+
+
+def test_an_out_below_a_file_is_refused(here: Path, refused: Refused) -> None:
+    (here / "file").touch()
+    assert "can't write to the run folder file/x (Not a directory)" in refused(*SEARCH, "--out", "file/x")
+
+
+def test_a_truncated_study_is_refused_and_left_as_it_was(here: Path, refused: Refused) -> None:
+    (here / "run").mkdir()
+    (here / "run" / ".lock").touch()
+    open_storage(here / "run").engine.dispose()
+    whole = (here / "run" / "study.db").read_bytes()
+    (here / "run" / "study.db").write_bytes(whole[: len(whole) // 2])
+    for arguments in (("report", "--out", "run"), (*SEARCH, "--out", "run")):
+        assert "run/study.db can't be read as a study" in refused(*arguments)
+
+
+def test_a_second_run_in_the_same_folder_is_refused(here: Path, refused: Refused) -> None:
+    (here / "run").mkdir()
+    (here / "run" / ".lock").touch()
+    with locked(here / "run"):
+        assert "another run is working in run. Wait for it, stop it with Ctrl-C" in refused(*SEARCH, "--out", "run")
+
+
+@pytest.mark.parametrize(
+    ("changes", "arguments", "message"),
+    [
+        ({"fingerprint": "other"}, (), "other images (or classes) (there: other, now: "),
+        ({"space": "other"}, (), "another --space (there: other, now: "),
+        ({}, ("--seed", "7"), "another --seed (there: 0, now: 7)"),
+        (
+            {},
+            ("--epochs", "40", "--folds", "3"),
+            "another number of --folds (there: 5, now: 3); another number of --ep",
+        ),
+    ],
+)
+def test_the_folder_of_another_study_is_refused(
+    changes: dict[str, str], arguments: tuple[str, ...], message: str, here: Path, refused: Refused
+) -> None:
+    images = load_images(
+        Path("images"), image_size=8, folds=5, groups=None, size_cap=64, channels=None, listener=Silent()
+    )
+    identity = Identity(
+        fingerprint=images.summary.fingerprint,
+        groups=None,
+        image_size=8,
+        folds=5,
+        epochs=None,
+        seed=0,
+        metric="balanced_accuracy",
+        space=DEFAULT.hash,
+    )
+    (here / "run").mkdir()
+    (here / "run" / ".lock").touch()
+    storage = open_storage(here / "run")
+    study = optuna.create_study(storage=storage, study_name="steadynet", direction="maximize")
+    study.add_trial(optuna.create_trial(value=0.5))
+    Ledger(storage.engine, "steadynet").set_fact("identity", asdict(replace(identity, **changes)))
+    storage.engine.dispose()
+    line = refused(*SEARCH, "--out", "run", *arguments)
+    assert message in line
+    assert "Pass another --out" in line
+
+
+def test_a_password_is_not_told(here: Path, refused: Refused) -> None:
+    for url in ("nonsense://me:geheim@host/x", "nonsense://me:{geheim}@host/x?y={z", "geheim"):
+        assert "geheim" not in refused(*SEARCH, "--storage", url)
+
+
+@pytest.mark.parametrize("form", [("--storage", "{}"), ("--storage={}",)])
+@pytest.mark.parametrize("url", ["postgresql://me:geheim@host/x", "postgresql://me@host/x?password=geheim&a=b c"])
+def test_the_command_in_the_report_has_no_password(form: tuple[str, ...], url: str) -> None:
+    arguments = ["--data", "my images", *(part.format(url) for part in form), "--trials", "3"]
+    command = run_search._repeatable(arguments, url)
+    assert "geheim" not in command
+    assert command.startswith("python run_search.py --data 'my images' ")
+    assert "postgresql://***" in command
+    assert run_search._repeatable(["--storage", "sqlite:///x.db"], "sqlite:///x.db").endswith("sqlite:///x.db")
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("30s", 30), ("10m", 600), ("8h", 28800), ("1d", 86400), ("1h30m", 5400), ("0.5h", 1800)]
+)
+def test_times(text: str, seconds: float) -> None:
+    assert run_search._search_parser().parse_args(["--timeout", text]).timeout == seconds
+
+
+@pytest.mark.parametrize(
+    ("arguments", "budget"),
+    [
+        ([], (200, 28800.0, True)),
+        (["--trials", "7"], (7, None, False)),
+        (["--timeout", "1m"], (None, 60.0, False)),
+        (["--trials", "7", "--timeout", "1m"], (7, 60.0, False)),
+        (["--demo", "--trials", "7"], (7, None, False)),
+    ],
+)
+def test_a_limit_that_is_given_replaces_the_defaults(
+    arguments: list[str], budget: tuple[int | None, float | None, bool]
+) -> None:
+    made = run_search._budget(run_search._search_parser().parse_args(arguments))
+    assert (made.trials, made.seconds, made.until_no_progress) == budget
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["report", "--help"], ["--folds", "1"]])
+def test_help_and_a_wrong_argument_load_nothing_heavy(arguments: list[str]) -> None:
+    code = (
+        "import sys, run_search\n"
+        "try: run_search.main(sys.argv[1:])\n"
+        "except SystemExit as end: assert end.code == 0\n"
+        f"print('loaded', *({HEAVY!r} & sys.modules.keys()))"
+    ).replace(repr(HEAVY), repr(set(HEAVY)))
+    told = subprocess.run(
+        [sys.executable, "-c", code, *arguments], cwd=ROOT, capture_output=True, text=True, check=True, env=os.environ
+    )
+    assert told.stdout.splitlines()[-1] == "loaded"
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["report", "--help"]])
+def test_help_gives_an_example(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        run_search.main(arguments)
+    assert "run_search.py report --out runs/images" in capsys.readouterr().out
