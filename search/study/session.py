@@ -123,9 +123,8 @@ class _Session:
         if not going_on:
             self._open()
         asked = preparation.identity(request, self.images)
-        if request.storage is None and not self.study.get_trials(
-            deepcopy=False
-        ):  # nothing was tried yet: nothing can be mixed up
+        untried = not self.study.get_trials(deepcopy=False)
+        if untried and request.storage is None:  # nothing can be mixed up
             self.ledger.forget_facts()
         stored = self.ledger.fact("identity")
         if stored is not None:
