@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -278,3 +278,12 @@ def test_a_job_says_what_the_rules_need(make: MakeStudy, terms: Terms) -> None:
         assert job.context.updates_per_epoch == 40 // 16
         assert job.context.prior_entropy == pytest.approx(math.log(2))
         assert isinstance(job.configuration, Configuration)
+
+
+def test_what_a_later_trial_adds_to_a_network_is_not_an_earlier_ones(make: MakeStudy) -> None:
+    """Read back, the raced trial has the fits that it had, or racing would go another way after an interruption."""
+    study = make(0.9, 0.9, 0.9, 0.4)
+    study.run(2)
+    *_, raced = study.ledger.fits()
+    study.ledger.write(replace(raced, key="later", fold=1, trial=2))
+    assert [len(trial.fits) for trial in read_trials(study.ledger, study.study)] == [3, 1]
