@@ -1,74 +1,33 @@
-"""What has to be known and good before the first fit: the request, the images, the identity, the plan."""
+"""What has to be known before the first fit: images, what reports need of them, protocol, plan, folds, baselines."""
 
 from __future__ import annotations
 
+import logging
 import platform
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from importlib import metadata
-from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
-from search.data.folds import make_folds
-from search.data.groups import groups_hash
+from search.data.folds import fold_warnings, make_folds
 from search.data.images import ImageSet, load_images
-from search.errors import UserError
 from search.events import Listener
-from search.settings import Budget, Identity, Metric, Plan, Protocol
+from search.selection import metrics
+from search.selection.baselines import baselines
+from search.settings import Plan, Protocol
+from search.study.fitting import Terms
 from search.study.ledger import Ledger
 from search.study.plan import auto_epochs, make_plan
-from search.study.worker import Priced
-from spaces.config import Configuration
-from spaces.definitions import SpaceError
-from spaces.presets import known_good
-from spaces.space import Space
+from search.study.pool import Pool
+from search.study.request import Request, bound, starts
+from search.study.worker import Priced, Pricing
 
 SIZE_CAP_CPU: Final = 64  # pixels that --image-size auto takes at most
 SIZE_CAP_GPU: Final = 128
 _PACKAGES: Final = ("optuna", "numpy", "scikit-learn", "pillow")
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Request:
-    """What the user asks of a search. `settings` is the same for people: the options as given."""
-
-    data: Path
-    out: Path
-    space: Space
-    budget: Budget
-    starts: Sequence[Configuration] = ()
-    test: Path | None = None
-    groups: Path | None = None
-    folds: int = 5
-    epochs: int | None = None
-    image_size: int | None = None
-    seed: int = 0
-    metric: Metric = "balanced_accuracy"
-    workers: int | None = None
-    storage: str | None = None
-    study: str = "steadynet"
-    command: str = ""
-    settings: Mapping[str, Any] = field(default_factory=dict)
-
-
-def refuse_tangled(request: Request) -> None:
-    """Refuse folders that lie in each other: they would be taken for classes, or test images for training images."""
-    data, out = request.data.resolve(), request.out.resolve()
-    if out == data or data in out.parents:
-        raise UserError(
-            f"--out {request.out} lies in the image folder {request.data}, where it would be taken for a class. "
-            "Pass an --out elsewhere."
-        )
-    if request.test is None:
-        return
-    test = request.test.resolve()
-    if test == data or data in test.parents or test in data.parents:
-        raise UserError(
-            f"--test {request.test} and --data {request.data} share images, so its score would promise too much. "
-            "Pass a --test folder that lies apart."
-        )
+_log = logging.getLogger(__name__)
 
 
 def load(
@@ -106,33 +65,6 @@ def load(
     return images, test
 
 
-def check_request(request: Request, images: ImageSet) -> None:
-    """Raise what there is to raise about folds, space and starts before anything is written."""
-    folds = make_folds(
-        images.labels,
-        folds=request.folds,
-        seed=request.seed,
-        groups=images.groups,
-        class_names=tuple(images.summary.classes),
-    )
-    smallest = min(len(fold.train) for fold in folds)
-    starts(request, bound(request, smallest, request.epochs or auto_epochs(images.summary.images)))
-
-
-def identity(request: Request, images: ImageSet) -> Identity:
-    """What the run folder will belong to, or has to belong to already."""
-    return Identity(
-        fingerprint=images.summary.fingerprint,
-        groups=groups_hash(images.groups),
-        image_size=images.summary.image_size,
-        folds=request.folds,
-        epochs=request.epochs,
-        seed=request.seed,
-        metric=request.metric,
-        space=request.space.hash,
-    )
-
-
 def describe(ledger: Ledger, request: Request, images: ImageSet) -> None:
     """Keep what a report needs, so that it can be made again without images and without TensorFlow."""
     ledger.set_fact("settings", {**request.settings, "command": request.command})
@@ -145,28 +77,98 @@ def describe(ledger: Ledger, request: Request, images: ImageSet) -> None:
     ledger.set_fact("versions", {**(ledger.fact("versions") or {}), **ours})
 
 
-def bound(request: Request, images: int, epochs: int) -> Space:
-    """The request's space for so many training images and epochs."""
-    try:
-        return request.space.bound_to(images, epochs)
-    except SpaceError as error:
-        raise UserError(f"--space: {error}") from None
+def make_terms(
+    request: Request,
+    images: ImageSet,
+    ledger: Ledger,
+    pool: Pool,
+    listener: Listener,
+    *,
+    precision: str,
+    seconds: float | None,
+    test: bool,
+    used_up: bool,
+) -> Terms:
+    """What all fits of the study share: protocol, plan, folds; kept in the ledger with the baselines' scores.
+
+    Args:
+        request: what was asked for.
+        images: to train on.
+        ledger: of the study; what stands there stays.
+        pool: times the first epochs.
+        listener: told how far it is.
+        precision: that this device would take.
+        seconds: left of the budget, None without a limit.
+        test: whether a final training and a test follow.
+        used_up: no trial follows, so that nothing needs to be timed.
+
+    Raises:
+        Stopped: the time is over, or the user asked for the end.
+    """
+    asked = _protocol(request, images, ledger, precision)
+    priced = Priced(0.0, 0.0)
+    if seconds is not None and not used_up:
+        listener.stage("Timing the first epochs")
+        priced = _price(request, images, asked, pool)
+    plan = _timed_plan(request, kept_plan(ledger), asked, seconds, priced, test=test)
+    names = tuple(images.summary.classes)
+    folds = make_folds(images.labels, folds=plan.folds, seed=request.seed, groups=images.groups, class_names=names)
+    sentences = fold_warnings(images.labels, folds, names)
+    for sentence in sentences:
+        _log.warning("%s", sentence)
+    terms = Terms(
+        labels=images.labels,
+        folds=folds,
+        fingerprint=images.summary.fingerprint,
+        protocol=replace(asked, epochs=plan.epochs),
+        plan=replace(plan, notes=tuple(dict.fromkeys((*plan.notes, *sentences)))),
+        metric=request.metric,
+        chance=metrics.chance(request.metric, images.labels),
+        seed=request.seed,
+    )
+    if ledger.fact("baselines") is None:
+        listener.stage("Scoring the baselines")
+        pairs = [(fold.train, fold.val) for fold in folds]
+        ledger.set_fact("baselines", baselines(images.pixels(), images.labels, pairs, request.metric))
+    keep_plan(ledger, terms.protocol, terms.plan)
+    return terms
 
 
-def starts(request: Request, space: Space) -> list[Configuration]:
-    """What is tried first: the user's own, then the known-good ones, each network once."""
-    own = []
-    for configuration in request.starts:
-        try:
-            space.parameters(configuration)
-            own.append(configuration)
-        except SpaceError as error:
-            raise UserError(f"--start: {error} Widen the space, or change the configuration.") from None
-    return list({c.hash: c for c in (*own, *known_good(space))}.values())
+def without_time(request: Request, images: ImageSet, ledger: Ledger) -> None:
+    """Keep a plan for the report of a study whose time was over before it could be made."""
+    asked = _protocol(request, images, ledger, "float32")
+    note = "The time was over before the first epochs were timed: give it more --timeout."
+    plan = Plan(
+        epochs=asked.epochs,
+        folds=request.folds,
+        search_seconds=0.0,
+        final_seconds=0.0,
+        fit_seconds=None,
+        notes=(note,),
+    )
+    keep_plan(ledger, asked, plan)
 
 
-def protocol(request: Request, images: ImageSet, precision: str) -> Protocol:
-    """How fits are trained, before the plan has its say on the epochs."""
+def keep_plan(ledger: Ledger, protocol: Protocol, plan: Plan) -> None:
+    """The plan and the protocol that it belongs to."""
+    ledger.set_fact("protocol", asdict(protocol))
+    ledger.set_fact("plan", asdict(plan))
+
+
+def kept_plan(ledger: Ledger) -> Plan | None:
+    """The study's plan, None if it has none yet."""
+    stored = ledger.fact("plan")
+    return None if stored is None else Plan(**{**stored, "notes": tuple(stored["notes"])})
+
+
+def _protocol(request: Request, images: ImageSet, ledger: Ledger, precision: str) -> Protocol:
+    """The one that the study's fits were trained by; a new study's own, before the plan has its say on the epochs."""
+    stored = ledger.fact("protocol")
+    if stored is not None:
+        kept = Protocol(**stored)
+        if kept.precision != precision:
+            _log.warning("The study is trained in %s; this device would rather take %s.", kept.precision, precision)
+        return kept
     summary = images.summary
     return Protocol(
         epochs=request.epochs or auto_epochs(summary.images),
@@ -177,14 +179,19 @@ def protocol(request: Request, images: ImageSet, precision: str) -> Protocol:
     )
 
 
-def reference_split(images: ImageSet, folds: int) -> tuple[np.ndarray[Any, np.dtype[np.int64]], ...]:
-    """Training and validation rows of the size that a fold has, to time epochs on."""
+def _price(request: Request, images: ImageSet, asked: Protocol, pool: Pool) -> Priced:
+    """What an epoch of the first configuration takes, on rows as many as a fold has."""
     rows = np.arange(len(images.labels))
-    val = rows[::folds]
-    return np.setdiff1d(rows, val), val
+    val = rows[:: request.folds]
+    train = np.setdiff1d(rows, val)
+    first = starts(request, bound(request, len(train), asked.epochs))[:1]
+    if not first:
+        return Priced(0.0, 0.0)
+    with pool.worker() as worker:
+        return worker.price(Pricing(configuration=first[0], protocol=asked, train=train, val=val))
 
 
-def timed_plan(
+def _timed_plan(
     request: Request, kept: Plan | None, asked: Protocol, seconds: float | None, priced: Priced, *, test: bool
 ) -> Plan:
     """The plan for the time that is left.
@@ -192,9 +199,8 @@ def timed_plan(
     Epochs and folds of a plan that was kept stay, since fits were done by them; what a fit may take and what is kept
     back are worked out anew, as the budget may have been raised.
     """
-    epochs = asked.epochs if kept is None else kept.epochs
     plan = make_plan(
-        epochs=epochs,
+        epochs=asked.epochs if kept is None else kept.epochs,
         epochs_fixed=request.epochs is not None or kept is not None,
         folds=request.folds if kept is None else kept.folds,
         seconds=seconds,

@@ -9,15 +9,12 @@ from dataclasses import asdict, replace
 
 import optuna
 
-from search.data.folds import Fold, fold_warnings, make_folds
 from search.errors import DamagedError, UserError
 from search.events import Listener, Silent
-from search.selection import metrics
 from search.selection.analyse import analyse
-from search.selection.baselines import baselines
 from search.selection.results import Results
 from search.selection.spread import pooled_deviation, standard_error
-from search.settings import Identity, Plan, Protocol
+from search.settings import Identity, Plan
 from search.study import machine, preparation, queue
 from search.study.clock import Clock
 from search.study.final import test_recommendation
@@ -27,12 +24,12 @@ from search.study.identity import refuse_other
 from search.study.ledger import Ledger
 from search.study.objective import Interrupted, Objective, TooManyFailures, TrialFailed
 from search.study.pool import Pool, Stopped, WorkerFault
-from search.study.preparation import Request
 from search.study.progress import no_more_progress
 from search.study.reading import read_study, read_trials
+from search.study.request import Request, bound, check_request, identity, refuse_tangled, starts
 from search.study.sampler import SteadySampler
 from search.study.storage import holds_study, locked, open_storage
-from search.study.worker import Priced, Pricing, Setup
+from search.study.worker import Setup
 
 __all__ = ["Broken", "Ended", "Request", "search"]
 
@@ -70,7 +67,7 @@ def search(request: Request, listener: Listener, clock: Clock, make_pool: MakePo
         Ended: the user ended it while the images were being read.
         Broken: trials failed one after the other; carries the results.
     """
-    preparation.refuse_tangled(request)
+    refuse_tangled(request)
     with locked(request.out, request.storage):
         return _Session(request, listener, clock, make_pool).run()
 
@@ -86,20 +83,24 @@ class _Session:
     def run(self) -> Results:
         self._open_and_load()
         self.pool = self._pool()
+        terms: Terms | None = None
         broken: TooManyFailures | None = None
         try:
             try:
-                self._prepare()
-                self._run_trials()
+                terms = self._prepare()
+                self._run_trials(terms)
             except Stopped:  # before the first trial
-                self._without_plan()
+                if preparation.kept_plan(self.ledger) is None:
+                    if self.clock.asked.is_set():
+                        raise Ended from None
+                    preparation.without_time(self.request, self.images, self.ledger)
             except TooManyFailures as error:
                 broken = error
                 _log.error("%s", error)
             self.listener.stage("Ranking")
             results = analyse(read_study(self.ledger, self.study))
-            if broken is None:
-                results = self._with_test(results)
+            if terms is not None and broken is None:
+                results = self._with_test(results, terms)
         finally:
             self.pool.close()
             self.ledger.set_fact("seconds", self.clock.seconds)
@@ -119,10 +120,10 @@ class _Session:
         listener = _Attentive(self.listener, self.clock)
         self.images, self.test = preparation.load(request, size, bool(self.gpus), listener)
         self.listener.data(self.images.summary)
-        preparation.check_request(request, self.images)
+        check_request(request, self.images)
         if not going_on:
             self._open()
-        asked = preparation.identity(request, self.images)
+        asked = identity(request, self.images)
         untried = not self.study.get_trials(deepcopy=False)
         if untried and request.storage is None:  # nothing can be mixed up
             self.ledger.forget_facts()
@@ -167,29 +168,21 @@ class _Session:
         ]
         return self.make_pool(setups, lambda: self.must_stop())
 
-    def _prepare(self) -> None:
-        """Workers, plan, folds, baselines: everything that trials stand on."""
-        kept = _plan(self.ledger)
-        if kept is None or not self._is_used_up():  # TensorFlow takes its seconds to start
+    def _prepare(self) -> Terms:
+        """Workers and what all fits share."""
+        used_up = preparation.kept_plan(self.ledger) is not None and self._is_used_up()
+        if not used_up:  # TensorFlow takes its seconds to start
             self._start_workers()
-        priced, asked = self._price(), self._protocol()
-        self.plan = preparation.timed_plan(
-            self.request, kept, asked, self.clock.left, priced, test=self.test is not None
-        )
-        self.protocol = replace(asked, epochs=self.plan.epochs)
-        self.folds = self._folds()
-        self._score_baselines()
-        self.ledger.set_fact("protocol", asdict(self.protocol))
-        self.ledger.set_fact("plan", asdict(self.plan))
-        self.terms = Terms(
-            labels=self.images.labels,
-            folds=self.folds,
-            fingerprint=self.images.summary.fingerprint,
-            protocol=self.protocol,
-            plan=self.plan,
-            metric=self.request.metric,
-            chance=metrics.chance(self.request.metric, self.images.labels),
-            seed=self.request.seed,
+        return preparation.make_terms(
+            self.request,
+            self.images,
+            self.ledger,
+            self.pool,
+            self.listener,
+            precision=machine.precision(self.gpus[0] if self.gpus else None),
+            seconds=self.clock.left,
+            test=self.test is not None,
+            used_up=used_up,
         )
 
     def _is_used_up(self) -> bool:
@@ -223,79 +216,17 @@ class _Session:
             log = self.request.out / "worker.log"
             raise UserError(f"TensorFlow does not start: {str(error).strip().splitlines()[-1]}. See {log}.") from None
 
-    def _protocol(self) -> Protocol:
-        """The one that the study's fits were trained by; a new study's own."""
-        precision = machine.precision(self.gpus[0] if self.gpus else None)
-        stored = self.ledger.fact("protocol")
-        if stored is None:
-            return preparation.protocol(self.request, self.images, precision)
-        kept = Protocol(**stored)
-        if kept.precision != precision:
-            _log.warning("The study is trained in %s; this device would rather take %s.", kept.precision, precision)
-        return kept
-
-    def _price(self) -> Priced:
-        """What an epoch of the first configuration takes; not asked without a time limit."""
-        asked = self._protocol()
-        train, val = preparation.reference_split(self.images, self.request.folds)
-        first = preparation.starts(self.request, preparation.bound(self.request, len(train), asked.epochs))[:1]
-        if self.clock.left is None or not first or self._is_used_up():
-            return Priced(0.0, 0.0)
-        self.listener.stage("Timing the first epochs")
-        with self.pool.worker() as worker:
-            return worker.price(Pricing(configuration=first[0], protocol=asked, train=train, val=val))
-
-    def _folds(self) -> tuple[Fold, ...]:
-        names = tuple(self.images.summary.classes)
-        folds = make_folds(
-            self.images.labels,
-            folds=self.plan.folds,
-            seed=self.request.seed,
-            groups=self.images.groups,
-            class_names=names,
-        )
-        sentences = fold_warnings(self.images.labels, folds, names)
-        for sentence in sentences:
-            _log.warning("%s", sentence)
-        self.plan = replace(self.plan, notes=tuple(dict.fromkeys((*self.plan.notes, *sentences))))
-        return folds
-
-    def _score_baselines(self) -> None:
-        if self.ledger.fact("baselines") is None:
-            self.listener.stage("Scoring the baselines")
-            pairs = [(fold.train, fold.val) for fold in self.folds]
-            found = baselines(self.images.pixels(), self.images.labels, pairs, self.request.metric)
-            self.ledger.set_fact("baselines", found)
-
-    def _without_plan(self) -> None:
-        """The end came before the first trial: a report that says so needs a plan all the same."""
-        if self.clock.asked.is_set() and _plan(self.ledger) is None:
-            raise Ended
-        if _plan(self.ledger) is None:
-            asked = self._protocol()
-            note = "The time was over before the first epochs were timed: give it more --timeout."
-            plan = Plan(
-                epochs=asked.epochs,
-                folds=self.request.folds,
-                search_seconds=0.0,
-                final_seconds=0.0,
-                fit_seconds=None,
-                notes=(note,),
-            )
-            self.ledger.set_fact("protocol", asdict(asked))
-            self.ledger.set_fact("plan", asdict(plan))
-
-    def _run_trials(self) -> None:
+    def _run_trials(self, terms: Terms) -> None:
         budget = self.request.budget
-        space = preparation.bound(self.request, min(len(fold.train) for fold in self.folds), self.protocol.epochs)
-        order = queue.Queue(self.study, self.storage, space, preparation.starts(self.request, space))
+        space = bound(self.request, min(len(fold.train) for fold in terms.folds), terms.protocol.epochs)
+        order = queue.Queue(self.study, self.storage, space, starts(self.request, space))
         again = order.resume()
         if again:
             _log.info("Going on with %d interrupted trial(s).", again)
-        history = History(self.terms, read_trials(self.ledger, self.study))
-        self.clock.reserve = lambda: self._reserve(history)
+        history = History(terms, read_trials(self.ledger, self.study))
+        self.clock.reserve = lambda: self._reserve(history, terms.plan)
         done = queue.finished(self.study)
-        self.listener.planned(self.plan, budget.trials, self.clock.left, done)
+        self.listener.planned(terms.plan, budget.trials, self.clock.left, done)
         if self._is_used_up() or self._no_progress(history) or self.clock.search_over():
             return
         order.refill(len(self.pool))
@@ -311,7 +242,7 @@ class _Session:
 
         self.listener.stage("Searching")
         objective = Objective(
-            self.terms, space, self.ledger, self.pool, order, history, self.listener, on_recorded=self._note_time
+            terms, space, self.ledger, self.pool, order, history, self.listener, on_recorded=self._note_time
         )
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Fixed parameter", category=UserWarning)
@@ -330,22 +261,22 @@ class _Session:
         if not self.request.budget.until_no_progress:
             return False
         deviation = pooled_deviation(history.fold_scores())
-        folds = len(self.folds)
+        folds = len(next(iter(history.fold_scores()), ()))
         error = None if deviation is None else standard_error(deviation, folds, folds)
         return no_more_progress(history.best_so_far, error)
 
-    def _reserve(self, history: History) -> float:
+    def _reserve(self, history: History, plan: Plan) -> float:
         """Seconds to keep for the end: a final training of the best so far, the test, the report."""
         best = history.best_trial()
         if best is None or self.test is None:
-            return self.plan.final_seconds
-        fit = max(fit.seconds for fit in best.fits) * self.plan.folds / (self.plan.folds - 1)
+            return plan.final_seconds
+        fit = max(fit.seconds for fit in best.fits) * plan.folds / (plan.folds - 1)
         start = (
             self.pool.ready.seconds if self.pool.ready is not None else 0.0
         )  # a worker that would not stop is killed
-        return max(self.plan.final_seconds, 10.0 + start + 1.3 * fit)
+        return max(plan.final_seconds, 10.0 + start + 1.3 * fit)
 
-    def _with_test(self, results: Results) -> Results:
+    def _with_test(self, results: Results, terms: Terms) -> Results:
         """Score the recommendation on the test images, unless that stands in the ledger or time is up."""
         best = results.recommended
         if best is None or self.test is None:
@@ -357,7 +288,7 @@ class _Session:
         if not self.clock.over():
             self.listener.stage("Training the recommendation on all images")
             self.must_stop = self.clock.over
-            test = test_recommendation(best, self.test, Fitter(self.terms, self.ledger), self.pool)
+            test = test_recommendation(best, self.test, Fitter(terms, self.ledger), self.pool)
         self.ledger.set_fact("test", None if test is None else asdict(test))
         return analyse(read_study(self.ledger, self.study))
 
@@ -375,8 +306,3 @@ class _Attentive(Silent):
         if self._clock.asked.is_set():
             raise Ended
         self._listener.progress(what, done, total)
-
-
-def _plan(ledger: Ledger) -> Plan | None:
-    stored = ledger.fact("plan")
-    return None if stored is None else Plan(**{**stored, "notes": tuple(stored["notes"])})

@@ -14,7 +14,7 @@ from search.errors import MismatchError, UserError
 from search.events import Silent
 from search.records import Fit, StudyRecord, Trial
 from search.settings import Budget
-from search.study import session
+from search.study import preparation, session
 from search.study.clock import Clock
 from search.study.reading import open_study
 from search.study.storage import open_storage
@@ -63,7 +63,7 @@ class Executioner:
 @pytest.fixture(autouse=True)
 def no_baselines(monkeypatch: pytest.MonkeyPatch) -> None:
     """They have tests of their own, and take their time."""
-    monkeypatch.setattr(session, "baselines", lambda *arguments: {"constant": 0.5})
+    monkeypatch.setattr(preparation, "baselines", lambda *arguments: {"constant": 0.5})
 
 
 def request(images: Path, out: Path, trials: int = 5, **changes: Any) -> session.Request:

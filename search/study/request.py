@@ -1,0 +1,107 @@
+"""What the user asks for, and whether it can be done with these images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from search.data.folds import make_folds
+from search.data.groups import groups_hash
+from search.data.images import ImageSet
+from search.errors import UserError
+from search.settings import Budget, Identity, Metric
+from search.study.plan import auto_epochs
+from spaces.config import Configuration
+from spaces.definitions import SpaceError
+from spaces.presets import known_good
+from spaces.space import Space
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Request:
+    """What the user asks of a search. `settings` is the same for people: the options as given."""
+
+    data: Path
+    out: Path
+    space: Space
+    budget: Budget
+    starts: Sequence[Configuration] = ()
+    test: Path | None = None
+    groups: Path | None = None
+    folds: int = 5
+    epochs: int | None = None
+    image_size: int | None = None
+    seed: int = 0
+    metric: Metric = "balanced_accuracy"
+    workers: int | None = None
+    storage: str | None = None
+    study: str = "steadynet"
+    command: str = ""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+def refuse_tangled(request: Request) -> None:
+    """Refuse folders that lie in each other: they would be taken for classes, or test images for training images."""
+    data, out = request.data.resolve(), request.out.resolve()
+    if out == data or data in out.parents:
+        raise UserError(
+            f"--out {request.out} lies in the image folder {request.data}, where it would be taken for a class. "
+            "Pass an --out elsewhere."
+        )
+    if request.test is None:
+        return
+    test = request.test.resolve()
+    if test == data or data in test.parents or test in data.parents:
+        raise UserError(
+            f"--test {request.test} and --data {request.data} share images, so its score would promise too much. "
+            "Pass a --test folder that lies apart."
+        )
+
+
+def check_request(request: Request, images: ImageSet) -> None:
+    """Raise what there is to raise about folds, space and starts before anything is written."""
+    folds = make_folds(
+        images.labels,
+        folds=request.folds,
+        seed=request.seed,
+        groups=images.groups,
+        class_names=tuple(images.summary.classes),
+    )
+    smallest = min(len(fold.train) for fold in folds)
+    starts(request, bound(request, smallest, request.epochs or auto_epochs(images.summary.images)))
+
+
+def identity(request: Request, images: ImageSet) -> Identity:
+    """What the run folder will belong to, or has to belong to already."""
+    return Identity(
+        fingerprint=images.summary.fingerprint,
+        groups=groups_hash(images.groups),
+        image_size=images.summary.image_size,
+        folds=request.folds,
+        epochs=request.epochs,
+        seed=request.seed,
+        metric=request.metric,
+        space=request.space.hash,
+    )
+
+
+def bound(request: Request, images: int, epochs: int) -> Space:
+    """The request's space for so many training images and epochs."""
+    try:
+        return request.space.bound_to(images, epochs)
+    except SpaceError as error:
+        raise UserError(f"--space: {error}") from None
+
+
+def starts(request: Request, space: Space) -> list[Configuration]:
+    """What is tried first: the user's own, then the known-good ones, each network once."""
+    own = []
+    for configuration in request.starts:
+        try:
+            space.parameters(configuration)
+            own.append(configuration)
+        except SpaceError as error:
+            raise UserError(f"--start: {error} Widen the space, or change the configuration.") from None
+    return list({c.hash: c for c in (*own, *known_good(space))}.values())
