@@ -20,7 +20,7 @@ class SteadySampler(BaseSampler):
 
     Optuna does not store a sampler's random state: a resumed study would go another way than an undisturbed one.
     Here the proposal depends on the finished trials only (interrupted ones do not count, failed ones do: what failed
-    is not proposed again and again), with one worker exactly; with several, on how many run beside it too, so that
+    is not proposed again and again), with one worker exactly; with several, on the trial's own number too, so that
     they do not all propose the same.
 
     Args:
@@ -34,8 +34,9 @@ class SteadySampler(BaseSampler):
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
         """Make the trial's own sampler."""
         running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-        beside = sum(other.number != trial.number for other in running)
-        self._local.tpe = TPESampler(seed=seeds.child(self._root_seed, "sampler", finished(study), beside))
+        alone = all(other.number == trial.number for other in running)
+        seed = seeds.child(self._root_seed, "sampler", finished(study), -1 if alone else trial.number)
+        self._local.tpe = TPESampler(seed=seed)
         self._local.tpe.before_trial(study, trial)
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:

@@ -271,10 +271,9 @@ class _Session:
         if best is None or self.test is None:
             return plan.final_seconds
         fit = max(fit.seconds for fit in best.fits) * plan.folds / (plan.folds - 1)
-        start = (
-            self.pool.ready.seconds if self.pool.ready is not None else 0.0
-        )  # a worker that would not stop is killed
-        return max(plan.final_seconds, 10.0 + start + 1.3 * fit)
+        ready = self.pool.ready
+        restart = ready.seconds if ready is not None else 0.0  # a worker that would not stop is killed
+        return max(plan.final_seconds, 10.0 + restart + 1.3 * fit)
 
     def _with_test(self, results: Results, terms: Terms) -> Results:
         """Score the recommendation on the test images, unless that stands in the ledger or time is up."""
