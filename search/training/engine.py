@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from search.records import FloatArray, IntArray
 from search.settings import Protocol
-from search.training import network, optimizer, pixels
+from search.training import batchnorm, network, optimizer, pixels
 from search.training.fit import EpochSums
 from spaces.config import Configuration
 
@@ -134,8 +134,13 @@ class Engine:
 
     def _forward(self, x: Any, *, training: bool) -> Any:
         for layer in self._layers:
-            x = layer(x, training=training)
+            x = self._through(layer, x, training=training)
         return x
+
+    def _through(self, layer: Any, x: Any, *, training: bool) -> Any:
+        if training and layer in self._batchnorms and batchnorm.is_fusible(layer, x):
+            return batchnorm.apply(layer, x)
+        return layer(x, training=training)
 
     @tf.function(  # type: ignore[untyped-decorator]
         input_signature=[
@@ -210,7 +215,7 @@ class Engine:
                 variable.assign(tf.zeros_like(variable.value))
             x = self._scaled(self._images, rows[i])
             for layer in self._layers:
-                x = layer(x, training=layer in self._batchnorms)
+                x = self._through(layer, x, training=layer in self._batchnorms)
             labels = tf.gather(self._labels, rows[i])
             loss += tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels, x))
             sums = [total + variable.value for total, variable in zip(sums, moving, strict=True)]
