@@ -150,6 +150,7 @@ class Board:
         self._stage = "Starting"
         self._progress: tuple[str, int, int] | None = None
         self._data = ""
+        self._budget: tuple[str, ...] = ()  # what ends the run and how to change it, then the plan's notes
         self._trials: int | None = None
         self._deadline: float | None = None
         self._done = 0
@@ -179,6 +180,7 @@ class Board:
         """Note the budget."""
         with self._lock:
             self._trials, self._done = trials, trials_done
+            self._budget = (_budget_line(plan, trials, seconds, trials_done), *plan.notes)
             self._deadline = None if seconds is None else self._clock() + seconds
 
     def trial_started(self, number: int, configuration: Configuration, folds: int) -> None:
@@ -219,6 +221,7 @@ class Board:
         """The panel as it stands now."""
         with self._lock:
             rows: list[RenderableType] = [Text(shown(self._data), style="dim", overflow="ellipsis", no_wrap=True)]
+            rows += [Text(shown(line), style="dim") for line in self._budget]
             if self._progress:
                 what, done, total = self._progress
                 rows.append(_bar_row(shown(what), done, total, f"{done:,}/{total:,}"))
@@ -298,4 +301,7 @@ def _budget_line(plan: Plan, trials: int | None, seconds: float | None, trials_d
         *([f"{duration(seconds)} left"] if seconds is not None else []),
     ]
     budget = " or ".join(limits) or "no limit"
-    return f"Budget: {budget}; {trials_done} done before; {plan.folds} folds x {plan.epochs} epochs a trial"
+    return (
+        f"Budget: {budget} (--trials and --timeout change it); {trials_done} done before; "
+        f"{plan.folds} folds x {plan.epochs} epochs a trial"
+    )

@@ -226,7 +226,10 @@ class _Session:
         history = History(terms, read_trials(self.ledger, self.study))
         self.clock.reserve = lambda: self._reserve(history, terms.plan)
         done = queue.finished(self.study)
-        self.listener.planned(terms.plan, budget.trials, self.clock.left, done)
+        shown = terms.plan
+        if budget.until_no_progress:
+            shown = replace(shown, notes=(*shown.notes, "It also ends when further trials bring no more progress."))
+        self.listener.planned(shown, budget.trials, self.clock.left, done)
         if self._is_used_up() or self._no_progress(history) or self.clock.search_over():
             return
         order.refill(len(self.pool))
