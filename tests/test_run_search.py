@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -18,6 +19,7 @@ import run_search
 from search.data.images import load_images
 from search.events import Silent
 from search.settings import Identity
+from search.study.clock import Clock
 from search.study.ledger import Ledger
 from search.study.storage import locked, open_storage
 from spaces.presets import DEFAULT
@@ -284,3 +286,23 @@ def test_help_gives_an_example(arguments: list[str], capsys: pytest.CaptureFixtu
     with pytest.raises(SystemExit, match="0"):
         run_search.main(arguments)
     assert "run_search.py report --out runs/images" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_asks_for_the_end_and_a_second_ctrl_c_ends_at_once(
+    number: signal.Signals, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
+    clock = Clock()
+    try:
+        run_search._listen_for_the_end(clock)
+        assert not clock.search_over()
+        signal.raise_signal(number)
+        assert clock.search_over()
+        signal.raise_signal(signal.SIGTERM)  # a service manager may repeat itself
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+    assert "everything is kept" in capsys.readouterr().err
