@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 
-from search.records import IntArray
+from search.records import FloatArray, IntArray
 from search.selection.weighted import DECIDED, Array, decided_scores, probability_scores
 from search.settings import METRICS
 
@@ -81,3 +82,9 @@ def chance(metric: str, labels: IntArray) -> float:
     """
     shares = prior(labels, int(labels.max(initial=0)) + 1)
     return round(score(metric, labels, np.tile(shares, (len(labels), 1))), 12)
+
+
+def softmax(logits: npt.NDArray[np.floating[Any]]) -> FloatArray:
+    """Probabilities `(n, K)` float32 of logits `(n, K)`; computed in float64."""
+    wide = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
+    return np.asarray(wide / wide.sum(axis=1, keepdims=True), dtype=np.float32)

@@ -57,6 +57,4 @@ def test_recommendation(best: Recommendation, test: ImageSet, fitter: Fitter, po
 
 def offset_probabilities(probabilities: FloatArray, offset: tuple[float, ...]) -> FloatArray:
     """Probabilities `(n, K)` after adding the decision offset to the logits, as the delivered model gives them."""
-    moved = np.log(np.maximum(probabilities, 1e-30)) + np.asarray(offset)
-    moved = np.exp(moved - moved.max(1, keepdims=True))
-    return np.asarray(moved / moved.sum(1, keepdims=True), dtype=np.float32)
+    return metrics.softmax(np.log(np.maximum(probabilities, 1e-30)) + np.asarray(offset))

@@ -200,7 +200,7 @@ class _Bench:
         predicted = None
         if job.predict is not None and outcome.verdict is Verdict.LEARNED:
             images = self._device.load_pixels(job.predict, None)
-            predicted = _softmax(engine.logits_of(images, np.arange(images.shape[0])))
+            predicted = metrics.softmax(engine.logits_of(images, np.arange(images.shape[0])))
         return Done(outcome, predicted)
 
     def _price(self, job: Pricing) -> Priced:
@@ -239,8 +239,3 @@ class _Bench:
 
 def _updates(job: Job | Pricing) -> int:
     return job.protocol.epochs * (len(job.train) // job.configuration.batch_size)
-
-
-def _softmax(logits: FloatArray) -> FloatArray:
-    wide = np.exp(logits.astype(np.float64) - logits.max(1, keepdims=True))
-    return np.asarray(wide / wide.sum(1, keepdims=True), dtype=np.float32)
