@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from search.settings import Identity, Plan, Protocol
-from spaces.config import Configuration
+from spaces.config import Configuration, Value
 
 FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int64]
@@ -192,6 +192,7 @@ class StudyRecord:
     further: tuple[Fit, ...] = ()  # fits outside the search
     baselines: Mapping[str, float] = field(default_factory=dict)  # constant, knn, logistic: the metric's value
     test: TestScore | None = None
+    ablation: Ablation | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -203,3 +204,42 @@ class TestScore:
     configuration: str  # canonical hash
     seed: int
     fingerprint: str  # of the test images
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Waypoint:
+    """A configuration on the way from the user's to the recommended one, as fits on the study's first folds show it."""
+
+    configuration: str  # canonical hash
+    scores: tuple[float, ...]  # by fold, collapsed ones as min(own, chance)
+    reasons: tuple[str, ...] = ()  # of the folds that collapsed
+
+    @property
+    def score(self) -> float:
+        """Mean of the folds; NaN without any."""
+        return sum(self.scores) / len(self.scores) if self.scores else float("nan")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AblationStep:
+    """A change on the way, and where it led."""
+
+    changes: Mapping[str, tuple[Value | None, Value]]  # hyperparameter -> from (None: without meaning before), to
+    reached: Waypoint
+    predicted: float | None  # gain that the surrogate expected; None without one
+    instead: AblationStep | None = None  # tried at the same place, and not taken
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ablation:
+    """The way from the user's configuration to the recommended one, one change at a time, each verified by fits."""
+
+    start: Waypoint  # without scores where it could not be trained
+    steps: tuple[AblationStep, ...]  # in order; the last one reaches the goal
+    goal: str  # canonical hash of the recommended configuration
+    folds: int  # of the study's, the first ones
+    trials: int  # that the surrogate learned from; 0: the order is the usual one
+    trained: int  # fits made for it, those that the ledger had not counted
+    seconds: float
+    cut_short: bool = False  # the last step holds all changes that there was no time for
+    note: str = ""  # for people: why there are no steps, or why it was cut short
