@@ -41,6 +41,18 @@ class TrialState(StrEnum):
     INTERRUPTED = "interrupted"  # cut off by the end of a session; tried again when the study goes on
 
 
+LAYER_SIGNALS: Final = (
+    "dead_share",  # units (channels) that give 0 for every probe image, after the activation
+    "zero_share",  # outputs that are 0
+    "scale",  # standard deviation of the outputs over probe images and units
+    "weight_scale",  # root mean square of the kernel
+    "update_ratio",  # |change of the kernel over the epoch| / |kernel| / steps
+    "gradient",  # mean absolute gradient of the kernel at the epoch's first step
+    "zero_gradients",  # share of its entries that are exactly 0
+)
+"""What each weight layer tells at a check: the last axis of `Fit.layers`."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Check:
     """What a fit tells about itself at one moment: the input of the collapse rules. Nats; NaN where not known.
@@ -141,6 +153,11 @@ class Fit:
     skill: float | None = None
     audit: Collapse | None = None  # the stop that the audit let pass, if the watch fired and the fit ran on
     checks: tuple[Check, ...] = ()
+    start: Mapping[str, float] = field(default_factory=dict)  # before the first step: loss, logit_spread, top_share
+    layers: FloatArray = field(default_factory=lambda: np.zeros((0, 0, len(LAYER_SIGNALS)), np.float32))
+    # (1 + checks, weight layers, signals), the first row before the first step; NaN where not measured
+    shares: FloatArray = field(default_factory=lambda: np.zeros((0, 0), np.float32))
+    # (checks, K) share of the validation images given to each class
     rows: IntArray = field(default_factory=lambda: np.zeros(0, np.int64))  # (n,) validation images
     probabilities: FloatArray = field(default_factory=lambda: np.zeros((0, 0), np.float32))  # (n, K), rows as above
 

@@ -165,6 +165,9 @@ class Fitter:
                 skill=outcome.skill,
                 audit=outcome.audit,
                 checks=outcome.checks,
+                start=outcome.start,
+                layers=outcome.layers,
+                shares=outcome.shares,
                 probabilities=outcome.probabilities,
             )
             return fit, done.predicted

@@ -42,6 +42,9 @@ _FITS: Final = sa.Table(
     sa.Column("evidence", sa.Text, nullable=False),  # JSON object
     sa.Column("audit", sa.Text),  # JSON object
     sa.Column("checks", sa.LargeBinary, nullable=False),  # structured .npy, one field a column
+    sa.Column("start", sa.Text, nullable=False),  # JSON object
+    sa.Column("layers", sa.LargeBinary, nullable=False),  # float32 .npy
+    sa.Column("shares", sa.LargeBinary, nullable=False),  # float32 .npy
     sa.Column("rows", sa.LargeBinary, nullable=False),  # int64 .npy
     sa.Column("probabilities", sa.LargeBinary, nullable=False),  # float32 .npy
 )
@@ -53,6 +56,7 @@ _FACTS: Final = sa.Table(
     sa.Column("value", sa.Text, nullable=False),  # JSON
 )
 _KINDS: Final = {"int": np.int64, "float": np.float64, "bool": np.bool_}
+_ARRAYS: Final = ("layers", "shares", "rows", "probabilities")
 _NAMES: Final = tuple(f.name for f in fields(Check))
 _CHECK: Final = np.dtype([(f.name, _KINDS[str(f.type)]) for f in fields(Check)])
 
@@ -119,8 +123,9 @@ def _to_row(fit: Fit) -> dict[str, Any]:
     row["evidence"] = json.dumps(dict(fit.evidence))
     row["audit"] = None if fit.audit is None else json.dumps(asdict(fit.audit))
     row["checks"] = _pack(np.array([astuple(check) for check in fit.checks], dtype=_CHECK))
-    row["rows"] = _pack(fit.rows)
-    row["probabilities"] = _pack(fit.probabilities)
+    row["start"] = json.dumps(dict(fit.start))
+    for name in _ARRAYS:
+        row[name] = _pack(getattr(fit, name))
     for name in ("score", "loss", "skill"):
         if row[name] is not None and not math.isfinite(row[name]):
             row[name] = None
@@ -135,8 +140,8 @@ def _from_row(row: Mapping[Any, Any]) -> Fit:
     values["checks"] = tuple(
         Check(**dict(zip(_CHECK.names or (), c, strict=True))) for c in _unpack(row["checks"]).tolist()
     )
-    values["rows"] = _unpack(row["rows"])
-    values["probabilities"] = _unpack(row["probabilities"])
+    values["start"] = json.loads(row["start"])
+    values |= {name: _unpack(row[name]) for name in _ARRAYS}
     return Fit(**values)
 
 

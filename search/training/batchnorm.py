@@ -34,3 +34,11 @@ def apply(layer: Any, x: Any) -> Any:
     for moving, batch in ((layer.moving_mean, mean), (layer.moving_variance, variance)):
         moving.assign(moving.value * layer.momentum + batch * (1.0 - layer.momentum))
     return tf.cast(output, x.dtype)
+
+
+def by_batch(layer: Any, x: Any) -> Any:
+    """What the layer gives with the batch's own statistics, its moving ones neither used nor changed."""
+    wide = tf.cast(x, tf.float32)
+    mean, variance = tf.nn.moments(wide, axes=list(range(len(x.shape) - 1)))
+    normal = tf.nn.batch_normalization(wide, mean, variance, layer.beta.value, layer.gamma.value, layer.epsilon)
+    return tf.cast(normal, x.dtype)

@@ -12,10 +12,10 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from search.records import FloatArray, IntArray
+from search.records import LAYER_SIGNALS, FloatArray, IntArray
 from search.settings import Protocol
-from search.training import batchnorm, network, optimizer, pixels
-from search.training.fit import EpochSums
+from search.training import batchnorm, network, optimizer, pixels, signals
+from search.training.fit import EpochSums, LayerProbe
 from spaces.config import Configuration
 
 _MOST_AT_ONCE: Final = 128  # images of a forward pass without gradients
@@ -44,10 +44,9 @@ class Engine:
         self._labels = labels
         self._layers = self.network.layers
         self._batchnorms = network.batchnorms(self.network)
-        self._hidden = network.weight_layers(self.network)[:-1]
+        self._weighted = network.weight_layers(self.network)
         self._weights = self.network.trainable_variables
-        kernels = [layer.kernel for layer in network.weight_layers(self.network)]
-        self._first, self._last = (self._place(kernels[0]), self._place(kernels[-1]))
+        self._kernels = [self._place(layer.kernel) for layer in self._weighted]
         self._optimizer = optimizer.build_optimizer(configuration)
         self._optimizer.build(self._weights)
         self._class_weights = tf.Variable(tf.ones(protocol.classes))
@@ -90,17 +89,43 @@ class Engine:
             return pixels.scaling(self.configuration, some, some)
         return pixels.scaling(self.configuration, *pixels.statistics(self._images, rows))
 
-    def train_epoch(self, rows: npt.NDArray[np.int32], rates: FloatArray, seed: int) -> EpochSums:
+    def train_epoch(
+        self,
+        rows: npt.NDArray[np.int32],
+        rates: FloatArray,
+        seed: int,
+        probe: IntArray | None = None,
+        *,
+        gradients: bool = False,
+    ) -> EpochSums:
         """One epoch.
 
         Args:
             rows: (steps, batch) images of each step.
             rates: (steps,) learning rate of each step.
             seed: of the epoch's augmentation.
+            probe: images to measure the layers on afterwards, None for not at all.
+            gradients: whether to measure the gradients of the first step, layer by layer.
         """
-        sums = self._train(tf.constant(rows), tf.constant(rates), tf.constant(seed, tf.int32)).numpy()
-        loss, first, last, ratio, finite = (float(value) for value in sums)
-        return EpochSums(loss, first, last, ratio, bool(finite))
+        images = np.zeros(1, np.int32) if probe is None else probe.astype(np.int32)
+        sums, layers, logits = self._train(
+            tf.constant(rows),
+            tf.constant(rates),
+            tf.constant(seed, tf.int32),
+            tf.constant(images),
+            tf.constant(probe is not None),
+            tf.constant(gradients),
+        )
+        loss, first, last, ratio, finite = (float(value) for value in sums.numpy())
+        measured = LayerProbe(layers.numpy(), logits.numpy()) if probe is not None or gradients else None
+        return EpochSums(loss, first, last, ratio, bool(finite), measured)
+
+    def look(self, probe: IntArray) -> LayerProbe:
+        """The layers' signals and the logits of some images with the weights as they are."""
+        steps = np.zeros((0, self.configuration.batch_size), np.int32)
+        measured = self.train_epoch(steps, np.zeros(0, np.float32), 0, probe).probe
+        assert measured is not None
+        return measured
 
     def logits(self, rows: IntArray) -> FloatArray:
         """Logits `(len(rows), K)` float32 in evaluation mode."""
@@ -113,10 +138,6 @@ class Engine:
         padded = np.stack([np.pad(batch, (0, width - len(batch)), mode="edge") for batch in batches])
         values = self._evaluate(images, tf.constant(padded, tf.int32)).numpy()
         return np.concatenate([values[i, : len(batch)] for i, batch in enumerate(batches)])
-
-    def dead_share(self, rows: IntArray) -> float:
-        """Largest over hidden layers: share of units (channels) that give 0 for every one of the images `rows`."""
-        return float(self._dead(tf.constant(rows, tf.int32))) if self._hidden else 0.0
 
     def reestimate_batchnorm(self, rows: npt.NDArray[np.int32]) -> float:
         """Replace BatchNorm's moving statistics by those of the training batches `(steps, batch)`, dropout off.
@@ -147,15 +168,19 @@ class Engine:
             tf.TensorSpec([None, None], tf.int32),
             tf.TensorSpec([None], tf.float32),
             tf.TensorSpec([], tf.int32),
+            tf.TensorSpec([None], tf.int32),
+            tf.TensorSpec([], tf.bool),
+            tf.TensorSpec([], tf.bool),
         ],
         jit_compile=False,
     )
-    def _train(self, rows: Any, rates: Any, seed: Any) -> Any:
+    def _train(self, rows: Any, rates: Any, seed: Any, probe: Any, looks: Any, measures: Any) -> Any:
         self.traces += 1
         smoothing, classes = self.configuration.label_smoothing, self.protocol.classes
-        before = tf.identity(self._weights[self._first].value)
+        before = [tf.identity(self._weights[place].value) for place in self._kernels]
         steps = tf.shape(rows)[0]
         loss_sum, first, last = tf.constant(0.0), tf.constant(0.0), tf.constant(0.0)
+        slopes = tf.fill([len(self._kernels), 2], float("nan"))
         for i in tf.range(steps):
             batch = tf.ensure_shape(rows[i], [self.configuration.batch_size])
             labels = tf.gather(self._labels, batch)
@@ -174,15 +199,38 @@ class Engine:
             self._optimizer.learning_rate.assign(rates[i])
             self._optimizer.apply(gradients, self._weights)
             loss_sum += tf.reduce_mean(plain)
-            first = tf.maximum(first, tf.norm(gradients[self._first]))
-            last = tf.maximum(last, tf.norm(gradients[self._last]))
-        after = self._weights[self._first].value
-        count = tf.cast(steps, tf.float32)
-        ratio = tf.norm(after - before) / (tf.norm(after) + 1e-12) / count
-        sums = tf.stack([loss_sum / count, first, last, ratio])
+            kernels = [gradients[place] for place in self._kernels]
+            first = tf.maximum(first, tf.norm(kernels[0]))
+            last = tf.maximum(last, tf.norm(kernels[-1]))
+            if measures & (i == 0):
+                slopes = signals.of_gradients(kernels)
+        after = [self._weights[place].value for place in self._kernels]
+        count = tf.cast(tf.maximum(steps, 1), tf.float32)
+        moved = signals.of_weights(before, after, count)
+        sums = tf.stack([loss_sum / count, first, last, moved[0, 1]])
         # tf.maximum drops no NaN that comes last, but may drop an earlier one: the weights keep it.
-        finite = tf.reduce_all(tf.math.is_finite(sums)) & tf.reduce_all(tf.math.is_finite(after))
-        return tf.concat([sums, [tf.cast(finite, tf.float32)]], 0)
+        finite = tf.reduce_all(tf.math.is_finite(sums)) & tf.reduce_all(tf.math.is_finite(after[0]))
+        if looks:
+            outputs, logits = self._look(probe)
+        else:
+            outputs = tf.fill([len(self._kernels), 3], float("nan"))
+            logits = tf.zeros([0, classes])
+        layers = tf.ensure_shape(tf.concat([outputs, moved, slopes], 1), [len(self._kernels), len(LAYER_SIGNALS)])
+        return tf.concat([sums, [tf.cast(finite, tf.float32)]], 0), layers, logits
+
+    def _look(self, rows: Any) -> tuple[Any, Any]:
+        """What each weight layer gives (after normalization and activation) for some images, and the logits.
+
+        BatchNorm uses the images' own statistics, so that its moving ones, cold or warm, play no part.
+        """
+        x, outputs, pending = self._scaled(self._images, rows), [], False
+        for layer in self._layers:
+            x = batchnorm.by_batch(layer, x) if layer in self._batchnorms else layer(x, training=False)
+            pending = pending or layer in self._weighted
+            if pending and type(layer).__name__ == "Activation":
+                outputs.append(signals.of_outputs(x))
+                pending = False
+        return tf.stack([*outputs, signals.of_outputs(x)]), tf.cast(x, tf.float32)
 
     @tf.function(reduce_retracing=True, jit_compile=False)  # type: ignore[untyped-decorator]
     def _evaluate(self, images: Any, rows: Any) -> Any:
@@ -190,18 +238,6 @@ class Engine:
         return tf.map_fn(
             lambda batch: self._forward(self._scaled(images, batch), training=False), rows, fn_output_signature=spec
         )
-
-    @tf.function(reduce_retracing=True, jit_compile=False)  # type: ignore[untyped-decorator]
-    def _dead(self, rows: Any) -> Any:
-        x, share, pending = self._scaled(self._images, rows), tf.constant(0.0), False
-        for layer in self._layers:
-            x = layer(x, training=False)
-            pending = pending or layer in self._hidden
-            if pending and type(layer).__name__ == "Activation":
-                silent = tf.reduce_all(tf.equal(x, 0), axis=list(range(len(x.shape) - 1)))
-                share = tf.maximum(share, tf.reduce_mean(tf.cast(silent, tf.float32)))
-                pending = False
-        return share
 
     @tf.function(input_signature=[tf.TensorSpec([None, None], tf.int32)], jit_compile=False)  # type: ignore[untyped-decorator]
     def _reestimate(self, rows: Any) -> Any:

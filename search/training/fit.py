@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from search import seeds
-from search.records import Check, Collapse, FloatArray, IntArray, Verdict
+from search.records import LAYER_SIGNALS, Check, Collapse, FloatArray, IntArray, Verdict
 from search.training.sampling import Balance, balance, cross_entropy, epoch_rows
 from search.training.schedule import Schedule, check_epochs, nothing_left
 from spaces.config import Configuration
@@ -23,6 +23,14 @@ from spaces.config import Configuration
 _PROBE_IMAGES = 32
 _PRICED_EPOCHS = 3  # after which a fit's time is foreseen; the first one also traces the network
 _CHECK_FACTOR = 1.15  # what the checks add to the epochs
+
+
+@dataclass(frozen=True, slots=True)
+class LayerProbe:
+    """What the layers tell on the fixed probe images."""
+
+    layers: FloatArray  # (weight layers, signals) as `records.LAYER_SIGNALS`; NaN where not measured
+    logits: FloatArray  # (probe images, K), BatchNorm by the images' own statistics, dropout off
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +42,7 @@ class EpochSums:
     last_gradient: float
     update_ratio: float  # |change of the first kernel over the epoch| / |kernel| / steps
     finite: bool
+    probe: LayerProbe | None = None
 
 
 class Trainer(Protocol):
@@ -50,14 +59,22 @@ class Trainer(Protocol):
     ) -> None:
         """Start anew."""
 
-    def train_epoch(self, rows: npt.NDArray[np.int32], rates: FloatArray, seed: int) -> EpochSums:
-        """One epoch of batches `(steps, batch)`."""
+    def train_epoch(
+        self,
+        rows: npt.NDArray[np.int32],
+        rates: FloatArray,
+        seed: int,
+        probe: IntArray | None = None,
+        *,
+        gradients: bool = False,
+    ) -> EpochSums:
+        """One epoch of batches `(steps, batch)`; the layers are measured on `probe` after it."""
+
+    def look(self, probe: IntArray) -> LayerProbe:
+        """The layers as they are."""
 
     def logits(self, rows: IntArray) -> FloatArray:
         """`(len(rows), K)`."""
-
-    def dead_share(self, rows: IntArray) -> float:
-        """Of the worst hidden layer."""
 
     def reestimate_batchnorm(self, rows: npt.NDArray[np.int32]) -> float:
         """Returns the loss with batch statistics, NaN without batch normalization."""
@@ -116,6 +133,9 @@ class Outcome:
     skill: float | None = None
     audit: Collapse | None = None
     checks: tuple[Check, ...] = ()
+    start: Mapping[str, float] = field(default_factory=dict)
+    layers: FloatArray = field(default_factory=lambda: np.zeros((0, 0, len(LAYER_SIGNALS)), np.float32))
+    shares: FloatArray = field(default_factory=lambda: np.zeros((0, 0), np.float32))
     probabilities: FloatArray = field(default_factory=lambda: np.zeros((0, 0), np.float32))  # of `val`
 
 
@@ -160,6 +180,9 @@ class _Fit:
         self.every = check_epochs(task.epochs)
         self.schedule = Schedule.planned(task.epochs, self.steps)
         self.checks: list[Check] = []
+        self.layers: list[FloatArray] = []
+        self.shares: list[FloatArray] = []
+        self.start: dict[str, float] = {}
         self.since: list[EpochSums] = []
         self.epoch_seconds: list[float] = []
         self.last_rows = np.zeros((0, 0), np.int32)
@@ -169,15 +192,24 @@ class _Fit:
     def run(self) -> Outcome:
         task, configuration = self.task, self.trainer.configuration
         self.trainer.begin(task.seed, task.train, self.balance.weights, self.balance.prior)
+        self._look_at_start()
         epoch = 0
         while epoch < self.schedule.last:
             generator = seeds.generator(task.seed, "epoch", epoch)
             self.last_rows = epoch_rows(task.train, self.train_labels, self.balance.drawn, self.batch, generator)
             rates = self.schedule.rates(epoch) * np.float32(configuration.learning_rate)
+            due = (epoch + 1) % self.every == 0 or epoch + 1 == self.schedule.last
+            augment = seeds.child(task.seed, "augment", epoch)
             began = time.monotonic()
-            self.since.append(self.trainer.train_epoch(self.last_rows, rates, seeds.child(task.seed, "augment", epoch)))
+            self.since.append(
+                self.trainer.train_epoch(
+                    self.last_rows, rates, augment, self.probe if due else None, gradients=due or epoch == 0
+                )
+            )
             self.epoch_seconds.append(time.monotonic() - began)
             epoch += 1
+            if epoch == 1:
+                self._add_first_gradients()
             self.on_epoch(epoch)
             if self._too_slow(epoch):
                 evidence = {"epoch_seconds": min(self.epoch_seconds), "limit_seconds": float(task.limit_seconds or 0)}
@@ -194,6 +226,34 @@ class _Fit:
             return self._outcome(Verdict.COLLAPSED, epoch, final.reason, final.evidence)
         return self._outcome(Verdict.LEARNED, epoch)
 
+    def _look_at_start(self) -> None:
+        """The untrained network: a loss far from the prior's, a silent layer, or one answer for all show here."""
+        seen = self.trainer.look(self.probe)
+        self.layers.append(seen.layers)
+        logits = seen.logits.astype(np.float64)
+        if not np.isfinite(logits).all():
+            self.start = {"finite": 0.0}
+            return
+        log_p = _log_softmax(logits)
+        said = np.bincount(logits.argmax(1), minlength=self.task.classes)
+        self.start = {
+            "finite": 1.0,
+            "loss": float(-log_p[np.arange(len(log_p)), self.task.labels[self.probe]].mean()),
+            "top_share": float(said.max() / len(logits)),
+            "logit_spread": float(logits.std(0).max()),
+        }
+
+    def _add_first_gradients(self) -> None:
+        measured = self.since[-1].probe
+        if measured is not None:
+            at = [LAYER_SIGNALS.index(name) for name in ("gradient", "zero_gradients")]
+            self.layers[0] = self.layers[0].copy()
+            self.layers[0][:, at] = measured.layers[:, at]
+
+    def _layers_now(self) -> FloatArray:
+        measured = self.since[-1].probe
+        return measured.layers if measured is not None else np.full_like(self.layers[0], np.nan)
+
     def _check(self, epoch: int, *, last: bool) -> Collapse | None:
         """Measure, let the watch judge; BatchNorm's statistics are re-estimated before any verdict."""
         check = self._measure(epoch)
@@ -204,6 +264,10 @@ class _Fit:
             check = self._measure(epoch, steady_train_loss=loss)
             collapse = self.watch.on_check(check)
         self.checks.append(check)
+        self.layers.append(self._layers_now())
+        said = self.probabilities.argmax(1) if len(self.probabilities) else np.zeros(0, np.int64)
+        counts = np.bincount(said, minlength=self.task.classes)
+        self.shares.append((counts / max(1, len(said))).astype(np.float32))
         self.since.clear()
         self.on_check(check)
         return collapse
@@ -221,7 +285,7 @@ class _Fit:
             updates=updates,
             train_loss=train_loss,
             train_skill=_skill(train_loss, self.train_reference),
-            dead_share=self.trainer.dead_share(self.probe),
+            dead_share=self._dead_share(),
             first_gradient=max(sums.first_gradient for sums in self.since),
             last_gradient=max(sums.last_gradient for sums in self.since),
             update_ratio=float(np.mean([sums.update_ratio for sums in self.since])),
@@ -230,6 +294,11 @@ class _Fit:
             **val,
         )
 
+    def _dead_share(self) -> float:
+        """Of the worst hidden layer; 0 where there is none, or where a non-finite epoch came between two checks."""
+        shares = self._layers_now()[:-1, LAYER_SIGNALS.index("dead_share")]
+        return float(np.nan_to_num(shares).max(initial=0.0))
+
     def _validate(self, logits: npt.NDArray[np.float64]) -> dict[str, Any]:
         nothing = {
             name: float("nan") for name in ("val_loss", "val_skill", "score", "auc", "top_share", "logit_spread")
@@ -237,8 +306,7 @@ class _Fit:
         if not len(logits) or not np.isfinite(logits).all():
             self.probabilities = np.zeros((0, self.task.classes), np.float32)
             return nothing
-        log_p = logits - logits.max(1, keepdims=True)
-        log_p -= np.log(np.exp(log_p).sum(1, keepdims=True))
+        log_p = _log_softmax(logits)
         self.probabilities = np.exp(log_p).astype(np.float32)
         loss = float(-log_p[np.arange(len(log_p)), self.val_labels].mean())
         said = np.bincount(logits.argmax(1), minlength=self.task.classes)
@@ -275,12 +343,20 @@ class _Fit:
             skill=last.val_skill if last is not None and measured else None,
             audit=self.watch.passed,
             checks=tuple(self.checks),
+            start=self.start,
+            layers=np.stack(self.layers),
+            shares=np.array(self.shares, np.float32).reshape(-1, self.task.classes),
             probabilities=self.probabilities,
         )
 
 
 def _skill(loss: float, reference: float) -> float:
     return 1.0 - loss / reference if reference > 0 else float("nan")
+
+
+def _log_softmax(logits: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    shifted = logits - logits.max(1, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(1, keepdims=True))  # type: ignore[no-any-return]
 
 
 def _spread(rows: IntArray, most: int) -> IntArray:

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from search.collapse.rules import Context
 from search.collapse.watch import Watch
+from search.records import LAYER_SIGNALS
 from search.selection import metrics
 from search.training import network
 from search.training.fit import Outcome, Task, run_fit
@@ -252,16 +253,67 @@ def test_without_batchnorm_there_is_nothing_to_reestimate(plain) -> None:
     assert np.isnan(plain.reestimate_batchnorm(np.zeros((1, BATCH), np.int32)))
 
 
+def worst_dead_share(engine, rows) -> float:
+    return engine.look(rows).layers[:-1, LAYER_SIGNALS.index("dead_share")].max()
+
+
 @pytest.mark.parametrize("name", ["plain", "everything_on"])  # without and with a normalization in between
 def test_dead_units_are_found_in_any_hidden_layer(request, name) -> None:
     engine, rows = request.getfixturevalue(name), np.arange(0, 60, 2)
     engine.begin(5, rows, EVEN, PRIOR)
-    assert engine.dead_share(rows) <= 0.5
-    convolution, dense = network.weight_layers(engine.network)[:2]
-    dense.bias.assign(np.where(np.arange(6) < 5, -1000.0, 1000.0))
-    assert engine.dead_share(rows) == pytest.approx(5 / 6)
-    convolution.bias.assign(np.full(convolution.filters, -1000.0))
-    assert engine.dead_share(rows) == 1.0
+    assert worst_dead_share(engine, rows) <= 0.5
+    norms = network.batchnorms(engine.network)  # normalization takes the bias before it away: there, use its own
+    convolution, dense = ([norm.beta for norm in norms] or [w.bias for w in network.weight_layers(engine.network)])[:2]
+    dense.assign(np.where(np.arange(6) < 5, -1000.0, 1000.0))
+    assert worst_dead_share(engine, rows) == pytest.approx(5 / 6)
+    convolution.assign(np.full(convolution.shape, -1000.0))
+    assert worst_dead_share(engine, rows) == 1.0
+
+
+def test_layers_tell_what_keras_and_numpy_find(plain, images, labels) -> None:
+    rows, batch = np.arange(0, 60, 3), np.arange(BATCH, dtype=np.int32)
+    plain.begin(7, rows, EVEN, PRIOR)
+    layers = network.weight_layers(plain.network)
+    before = [layer.kernel.numpy() for layer in layers]
+    values = scaled(images, rows, plain.configuration.input_scaling)
+    with tf.GradientTape() as tape:
+        logits = plain.network(values[batch])
+        loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels[batch], logits))
+    slopes = [g.numpy() for g in tape.gradient(loss, [layer.kernel for layer in layers])]
+    seen = plain.train_epoch(batch[None], np.full(1, 1e-2, np.float32), 0, rows, gradients=True).probe
+    after = [layer.kernel.numpy() for layer in layers]
+    activations = [layer for layer in plain.network.layers if isinstance(layer, keras.layers.Activation)]
+    ends = [layer.output for layer in activations] + plain.network.outputs
+    outputs = [np.asarray(y) for y in keras.Model(plain.network.inputs, ends)([values[rows]])]
+    expected = [
+        [
+            (y == 0).all(tuple(range(y.ndim - 1))).mean(),
+            (y == 0).mean(),
+            y.std(),
+            np.sqrt((new**2).mean()),
+            np.linalg.norm(new - old) / np.linalg.norm(new),
+            np.abs(slope).mean(),
+            (slope == 0).mean(),
+        ]
+        for y, old, new, slope in zip(outputs, before, after, slopes, strict=True)
+    ]
+    np.testing.assert_allclose(seen.layers, np.array(expected), rtol=1e-4, atol=1e-7)
+    np.testing.assert_allclose(seen.logits, outputs[-1], rtol=1e-4, atol=1e-6)
+
+
+def test_looking_changes_nothing_and_needs_no_warm_batchnorm(everything_on, images) -> None:
+    rows = np.arange(0, 60, 2)
+    everything_on.begin(5, rows, EVEN, PRIOR)
+    before = [variable.numpy() for variable in everything_on.network.variables]
+    first, again = everything_on.look(rows), everything_on.look(rows)
+    for variable, value in zip(everything_on.network.variables, before, strict=True):
+        np.testing.assert_array_equal(variable.numpy(), value)
+    np.testing.assert_array_equal(first.logits, again.logits)
+    in_training = [e for e in everything_on.network.layers if not isinstance(e, keras.layers.Dropout)]
+    x = scaled(images, rows, "standardized")[rows]
+    for layer in in_training:
+        x = layer(x, training=layer in network.batchnorms(everything_on.network))
+    np.testing.assert_allclose(first.logits, x, rtol=1e-3, atol=1e-4)
 
 
 def test_parameters_are_counted_as_keras_counts_them(everything_on) -> None:

@@ -67,6 +67,9 @@ FULL = fit(
     skill=-0.1,
     audit=Collapse(reason="prior-predictor", hard=False, epoch=2, evidence={"val_skill": -0.01}),
     checks=(check(val_loss=math.nan, first_gradient=math.inf), check(epoch=4, finite=True, train_loss=-math.inf)),
+    start={"finite": 1.0, "loss": 0.7},
+    layers=np.array([[[0.5, np.nan, 1.0, 2.0, 0.0, np.inf, 1.0]]], dtype=np.float32),
+    shares=np.array([[0.25, 0.75], [1.0, 0.0]], dtype=np.float32),
     rows=np.array([5, 1, 2]),
     probabilities=np.array([[0.25, 0.75], [np.nan, 1.0], [0.0, 1.0]], dtype=np.float32),
 )

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from search.records import Check, Collapse
+from search.records import LAYER_SIGNALS, Check, Collapse
 from search.selection import metrics
-from search.training.fit import EpochSums
+from search.training.fit import EpochSums, LayerProbe
 from spaces.config import Configuration
 
 
@@ -42,7 +42,15 @@ class FakeTrainer:
     def begin(self, seed: int, rows: np.ndarray, class_weights: np.ndarray, prior: np.ndarray) -> None:
         self.begun = {"seed": seed, "rows": rows, "class_weights": class_weights, "prior": prior}
 
-    def train_epoch(self, rows: np.ndarray, rates: np.ndarray, seed: int) -> EpochSums:
+    def train_epoch(
+        self,
+        rows: np.ndarray,
+        rates: np.ndarray,
+        seed: int,
+        probe: np.ndarray | None = None,
+        *,
+        gradients: bool = False,
+    ) -> EpochSums:
         self.calls.append("epoch")
         self.shown.append(rows)
         self.rates.append(rates)
@@ -50,20 +58,29 @@ class FakeTrainer:
         losses = self._losses(rows.ravel())
         finite = len(self.shown) != self.infinite_at
         epoch = len(self.shown)
-        return EpochSums(float(losses.mean()) if finite else float("nan"), epoch, 2.0 * epoch, 0.1 * epoch, finite)
+        loss = float(losses.mean()) if finite else float("nan")
+        seen = None if probe is None and not gradients else self._seen(np.zeros(0, int) if probe is None else probe)
+        return EpochSums(loss, epoch, 2.0 * epoch, 0.1 * epoch, finite, seen)
+
+    def look(self, probe: np.ndarray) -> LayerProbe:
+        self.calls.append("look")
+        self.probed = probe
+        return self._seen(probe)
 
     def logits(self, rows: np.ndarray) -> np.ndarray:
         self.calls.append("logits")
         return self._logits()[rows]
 
-    def dead_share(self, rows: np.ndarray) -> float:
-        self.probed = rows
-        return 0.25
-
     def reestimate_batchnorm(self, rows: np.ndarray) -> float:
         self.calls.append("reestimate")
         np.testing.assert_array_equal(rows, self.shown[-1])
         return self.steady_loss
+
+    def _seen(self, probe: np.ndarray) -> LayerProbe:
+        """Two layers; every signal is the number of epochs run, but for dead shares of a quarter."""
+        layers = np.full((2, len(LAYER_SIGNALS)), float(len(self.shown)), np.float32)
+        layers[:, LAYER_SIGNALS.index("dead_share")] = 0.25
+        return LayerProbe(layers, self._logits()[probe].astype(np.float32))
 
     def _logits(self) -> np.ndarray:
         if self.answers is None:

@@ -9,7 +9,7 @@ import pytest
 from search import seeds
 from search.collapse.rules import Context
 from search.collapse.watch import Watch
-from search.records import Collapse, Verdict
+from search.records import LAYER_SIGNALS, Collapse, Verdict
 from search.training import fit
 from search.training.fit import Interrupted, run_fit
 from search.training.sampling import balance
@@ -154,6 +154,7 @@ def test_a_collapse_that_only_shows_at_the_end(run) -> None:
 def test_batchnorm_is_reestimated_before_a_verdict_and_measured_again(run) -> None:
     got = run(momentum=0.9, watch=FakeWatch([None, LOST, None]), epochs=3)
     assert got.trainer.calls == [
+        "look",
         *("epoch", "logits"),
         *("epoch", "logits", "reestimate", "logits"),  # the second look takes the verdict back
         *("epoch", "logits", "reestimate", "logits"),  # the last epoch
@@ -283,3 +284,15 @@ def test_large_logits_do_not_overflow(run, labels) -> None:
     outcome = run(answers=lambda epoch: np.eye(3, dtype=np.float32)[labels] * 700).outcome
     assert outcome.loss == pytest.approx(0, abs=1e-6)
     assert np.isfinite(outcome.probabilities).all()
+
+
+def test_the_layers_are_kept_from_before_the_first_step_to_the_last_check(run) -> None:
+    got = run(epochs=60)  # a check every second epoch
+    assert got.outcome.layers.shape == (31, 2, len(LAYER_SIGNALS))
+    scale, gradient = (LAYER_SIGNALS.index(name) for name in ("scale", "gradient"))
+    assert got.outcome.layers[:, 0, scale].tolist() == [0, *range(2, 61, 2)]
+    assert got.outcome.layers[0, :, gradient].tolist() == [1, 1]  # of the first step, whatever the checks' rhythm
+    assert got.outcome.shares.shape == (30, 3)
+    assert got.outcome.shares.sum(1).tolist() == [1.0] * 30
+    assert all(c.top_share == s.max() for c, s in zip(got.outcome.checks, got.outcome.shares, strict=True))
+    assert set(got.outcome.start) == {"finite", "loss", "top_share", "logit_spread"}

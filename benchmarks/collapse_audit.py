@@ -1,0 +1,340 @@
+"""Random configurations trained to their end, so that collapse rules can be judged by what they would have stopped.
+
+    python benchmarks/collapse_audit.py run --data FOLDER[:GROUPS.csv] [--data ...] --parts DIR [--fits 200]
+    python benchmarks/collapse_audit.py pack --parts DIR --out benchmarks/collapse_audit.npz
+    python benchmarks/collapse_audit.py table [--signals benchmarks/collapse_audit.npz] [--half tune|report]
+
+`run` draws configurations of the `default` space, trains each on one of five folds without stopping anything, and
+keeps a small file a fit: it can be interrupted and goes on where it was. `pack` joins them into one compact file;
+`table` replays rules over it. Even-numbered fits are for tuning, odd-numbered ones for reporting.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import os
+import platform
+import time
+from dataclasses import astuple, dataclass, fields
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from search import seeds
+from search.collapse.rules import Context
+from search.data.folds import make_folds
+from search.data.images import load_images
+from search.events import Silent
+from search.records import Check, Collapse
+from search.selection import metrics
+from search.settings import Protocol
+from search.study.plan import MAX_EPOCHS, MIN_EPOCHS, SHOWN_IMAGES
+from search.training.sampling import balance
+from spaces.config import Configuration
+from spaces.presets import DEFAULT
+
+FOLDS: Final = 5
+CHECK_FIELDS: Final = tuple(field.name for field in fields(Check))
+_SUSPICIOUS: Final = 0.05  # validation skill below which BatchNorm's fair statistics are measured as well
+_KEPT_BITS: Final = 0xFFFFE000  # of a float32: three significant digits compress to half the bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Audited:
+    """One fit that ran to its end."""
+
+    data: str  # name of the image set
+    number: int
+    configuration: Configuration
+    context: Context
+    classes: int
+    start: dict[str, float]
+    checks: tuple[Check, ...]  # as the watch first sees them
+    fair: tuple[Check | None, ...]  # with BatchNorm's statistics re-estimated, where that was done; the last always
+    layers: npt.NDArray[np.float32]  # (1 + checks, layers, signals)
+    shares: npt.NDArray[np.float32]  # (checks, K)
+    seconds: float
+
+
+class _Scorer:
+    def score(self, labels: Any, probabilities: Any) -> float:
+        return metrics.score("balanced_accuracy", labels, probabilities)
+
+    def auc(self, labels: Any, probabilities: Any) -> float:
+        return metrics.score("auc", labels, probabilities)
+
+
+class _Witness:
+    """A watch that stops nothing but what is no longer finite; asks for fair BatchNorm statistics wherever a rule might."""
+
+    passed = None
+
+    def __init__(self, batchnorm: bool) -> None:
+        self.batchnorm = batchnorm
+        self.checks: list[Check] = []
+        self.fair: list[Check | None] = []
+
+    def on_check(self, check: Check) -> Collapse | None:
+        if self.checks and self.checks[-1].epoch == check.epoch:
+            self.fair[-1] = check
+            return None
+        self.checks.append(check)
+        self.fair.append(None)
+        if not check.finite:  # no weight comes back from there: the rest of the fit would tell nothing
+            return Collapse(reason="non-finite", hard=True, epoch=check.epoch, evidence={})
+        doubt = self.batchnorm and check.val_skill < _SUSPICIOUS
+        return Collapse(reason="doubt", hard=False, epoch=check.epoch, evidence={}) if doubt else None
+
+    def final(self, check: Check, probabilities: Any) -> Collapse | None:
+        return None
+
+
+def configuration_of(data: str, number: int, images: int, epochs: int) -> Configuration:
+    """Drawn at random, the same whenever and wherever."""
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seeds.child(0, "audit", data, number)))
+    return DEFAULT.bound_to(images, epochs).sample(study.ask())
+
+
+def run_part(sets: list[tuple[str, Path, Path | None]], parts: Path, fits: int, side: int, part: int, of: int) -> None:
+    """Every `of`-th fit, from `part` on, the sets in turn."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    from search.training import device
+
+    device.set_up(1, None)
+    loaded: dict[str, Any] = {}
+    places = [(number, one) for number in range(fits) for one in sets]
+    for number, (name, folder, groups) in places[part::of]:
+        target = parts / f"{name}-{number:04d}.npz"
+        if target.exists():
+            continue
+        if name not in loaded:
+            loaded[name] = load_images(
+                folder, image_size=side, folds=FOLDS, groups=groups, size_cap=64, listener=Silent()
+            )
+        began = time.monotonic()
+        try:
+            audited = _train(name, number, loaded[name])
+        except Exception as error:  # one configuration must not cost the night: it is named and left out
+            print(f"{name} {number}: {type(error).__name__}: {error}", flush=True)
+            continue
+        _save(target, audited)
+        last = audited.fair[-1] or audited.checks[-1]
+        print(
+            f"{name} {number}: {time.monotonic() - began:.1f} s, {last.score:.3f}, skill {last.val_skill:.3f}",
+            flush=True,
+        )
+
+
+def _train(name: str, number: int, images: Any) -> Audited:
+    from search.training import device
+    from search.training.engine import Engine
+    from search.training.fit import Task, run_fit
+
+    class Restoring(Engine):
+        """Puts BatchNorm's moving statistics back, so that looking at fair ones leaves no trace."""
+
+        kept: list[Any] = []
+
+        def reestimate_batchnorm(self, rows: Any) -> float:
+            moving = [v for layer in self._batchnorms for v in (layer.moving_mean, layer.moving_variance)]
+            self.kept = [(variable, variable.numpy()) for variable in moving]
+            return super().reestimate_batchnorm(rows)
+
+        def train_epoch(self, *arguments: Any, **options: Any) -> Any:
+            for variable, value in self.kept:
+                variable.assign(value)
+            self.kept = []
+            return super().train_epoch(*arguments, **options)
+
+    summary, labels = images.summary, images.labels
+    epochs = max(MIN_EPOCHS, min(MAX_EPOCHS, round(SHOWN_IMAGES / summary.images)))
+    classes = len(summary.classes)
+    protocol = Protocol(epochs=epochs, image_size=summary.image_size, channels=summary.channels, classes=classes)
+    fold = make_folds(labels, folds=FOLDS, seed=0, groups=images.groups)[number % FOLDS]
+    configuration = configuration_of(name, number, len(fold.train), epochs)
+    steps = len(fold.train) // configuration.batch_size
+    counts = np.bincount(labels[fold.train], minlength=classes)
+    context = Context(
+        epochs=epochs,
+        updates_per_epoch=steps,
+        imbalance=float(counts.max() / counts.min()),
+        batchnorm=configuration.normalization == "batch",
+        prior_entropy=balance(counts, configuration.oversampling, configuration.class_weighting).entropy,
+    )
+    pixels, known = device.load_pixels(images.path, None), device.tensor(labels.astype(np.int32))
+    engine = Restoring(configuration, protocol, pixels, known, epochs * steps)
+    seed = seeds.child(0, "audit", configuration.hash)
+    task = Task(labels=labels, classes=classes, train=fold.train, val=fold.val, seed=seed, epochs=epochs)
+    witness = _Witness(context.batchnorm)
+    outcome = run_fit(engine, task, witness, _Scorer())
+    return Audited(
+        data=name,
+        number=number,
+        configuration=configuration,
+        context=context,
+        classes=classes,
+        start=dict(outcome.start),
+        checks=tuple(witness.checks),
+        fair=tuple(witness.fair),
+        layers=outcome.layers,
+        shares=outcome.shares,
+        seconds=outcome.seconds,
+    )
+
+
+def _save(target: Path, audited: Audited) -> None:
+    known = {
+        "data": audited.data,
+        "number": audited.number,
+        "configuration": audited.configuration.as_dict(),
+        "classes": audited.classes,
+        "epochs": audited.context.epochs,
+        "updates_per_epoch": audited.context.updates_per_epoch,
+        "imbalance": audited.context.imbalance,
+        "batchnorm": audited.context.batchnorm,
+        "prior_entropy": audited.context.prior_entropy,
+        "start": audited.start,
+        "seconds": round(audited.seconds, 2),
+    }
+    empty = (np.nan,) * len(CHECK_FIELDS)
+    partial = target.with_suffix(".part")
+    with partial.open("wb") as stream:
+        np.savez_compressed(
+            stream,
+            known=np.frombuffer(json.dumps(known).encode(), np.uint8),
+            checks=np.array([astuple(check) for check in audited.checks], np.float32),
+            fair=np.array([astuple(check) if check else empty for check in audited.fair], np.float32),
+            layers=audited.layers,
+            shares=audited.shares,
+        )
+    partial.replace(target)
+
+
+def pack(parts: Path, out: Path) -> int:
+    """Join the parts into one file; returns how many fits it holds."""
+    names = sorted(parts.glob("*-*.npz"))
+    known, arrays = [], {name: [] for name in ("checks", "fair", "layers", "shares")}
+    for path in names:
+        with np.load(path, allow_pickle=False) as part:
+            one = json.loads(part["known"].tobytes())
+            one["shape"] = [*part["layers"].shape[:2], part["shares"].shape[1]]
+            known.append(one)
+            for name, held in arrays.items():
+                held.append(part[name].ravel())
+    joined = {name: _shortened(np.concatenate(held)) for name, held in arrays.items()}
+    np.savez_compressed(out, known=np.frombuffer(json.dumps(known).encode(), np.uint8), **joined)
+    return len(names)
+
+
+def _shortened(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Rounded to eleven bits of mantissa; what is not finite stays what it is."""
+    bits = values.astype(np.float32).view(np.uint32)
+    rounded = ((bits + np.uint32(0x1000)) & np.uint32(_KEPT_BITS)).view(np.float32)
+    return np.where(np.isfinite(values), rounded, values).astype(np.float32)
+
+
+def load(path: Path) -> list[Audited]:
+    """The fits of a packed file."""
+    with np.load(path, allow_pickle=False) as held:
+        known = json.loads(held["known"].tobytes())
+        arrays = {name: held[name] for name in ("checks", "fair", "layers", "shares")}
+    from search.records import LAYER_SIGNALS
+
+    at = dict.fromkeys(arrays, 0)
+    fits = []
+    for one in known:
+        rows, layers, classes = one["shape"]
+        shapes = {
+            "checks": (rows - 1, len(CHECK_FIELDS)),
+            "fair": (rows - 1, len(CHECK_FIELDS)),
+            "layers": (rows, layers, len(LAYER_SIGNALS)),
+            "shares": (rows - 1, classes),
+        }
+        taken = {}
+        for name, shape in shapes.items():
+            size = int(np.prod(shape))
+            taken[name] = arrays[name][at[name] : at[name] + size].reshape(shape)
+            at[name] += size
+        fits.append(
+            Audited(
+                data=one["data"],
+                number=one["number"],
+                configuration=Configuration(**one["configuration"]),
+                context=Context(
+                    epochs=one["epochs"],
+                    updates_per_epoch=one["updates_per_epoch"],
+                    imbalance=one["imbalance"],
+                    batchnorm=one["batchnorm"],
+                    prior_entropy=one["prior_entropy"],
+                ),
+                classes=one["classes"],
+                start=one["start"],
+                checks=tuple(_check(row) for row in taken["checks"]),
+                fair=tuple(None if np.isnan(row[0]) else _check(row) for row in taken["fair"]),
+                layers=taken["layers"],
+                shares=taken["shares"],
+                seconds=one["seconds"],
+            )
+        )
+    return fits
+
+
+def _check(row: npt.NDArray[np.float32]) -> Check:
+    values: dict[str, Any] = {name: float(value) for name, value in zip(CHECK_FIELDS, row, strict=True)}
+    return Check(**values | {"epoch": int(row[0]), "updates": int(row[1]), "finite": bool(values["finite"])})
+
+
+def run(data: list[str], parts: Path, fits: int, side: int, workers: int) -> None:
+    parts.mkdir(parents=True, exist_ok=True)
+    sets = []
+    for text in data:
+        folder, _, groups = text.partition(":")
+        sets.append((Path(folder).parent.name, Path(folder), Path(groups) if groups else None))
+    for _, folder, groups in sets:  # decoded once, not by each process
+        load_images(folder, image_size=side, folds=FOLDS, groups=groups, size_cap=64, listener=Silent())
+    spawn = multiprocessing.get_context("spawn")
+    arguments = [(sets, parts, fits, side, part, workers) for part in range(workers)]
+    processes = [spawn.Process(target=run_part, args=each) for each in arguments]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    runner = commands.add_parser("run", help="train, keep the signals")
+    runner.add_argument("--data", action="append", required=True)
+    runner.add_argument("--parts", type=Path, required=True)
+    runner.add_argument("--fits", type=int, default=200, help="a set")
+    runner.add_argument("--image-size", type=int, default=32)
+    runner.add_argument("--workers", type=int, default=os.cpu_count() or 1)
+    packer = commands.add_parser("pack", help="join into one file")
+    packer.add_argument("--parts", type=Path, required=True)
+    packer.add_argument("--out", type=Path, required=True)
+    tabler = commands.add_parser("table", help="replay rules over the signals")
+    tabler.add_argument("--signals", type=Path, default=Path(__file__).with_suffix(".npz"))
+    tabler.add_argument("--half", choices=("tune", "report", "both"), default="report")
+    options = parser.parse_args()
+    print(f"# {platform.machine()}, {os.cpu_count()} cores", flush=True)
+    match options.command:
+        case "run":
+            run(options.data, options.parts, options.fits, options.image_size, options.workers)
+        case "pack":
+            print(f"{pack(options.parts, options.out)} fits, {options.out.stat().st_size:,} bytes in {options.out}")
+        case "table":
+            from benchmarks.collapse_table import table
+
+            table(load(options.signals), options.half)
+
+
+if __name__ == "__main__":
+    main()
