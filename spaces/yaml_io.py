@@ -1,9 +1,8 @@
-"""Spaces and configurations from and to YAML. Nothing but plain values is ever read."""
+"""Spaces and configurations from YAML. Nothing but plain values is ever read."""
 
 from __future__ import annotations
 
 import difflib
-import os
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import MISSING, fields
@@ -78,27 +77,6 @@ def load_configurations(path: str | Path) -> list[Configuration]:
         return configurations
     except (SpaceError, ConfigurationError) as error:
         raise ConfigurationFileError(f"{path}: {error}") from None
-
-
-def dump_yaml(mapping: Mapping[str, Any], path: str | Path) -> None:
-    """Write plain values as YAML, keys in their order. Whoever reads sees the old file or the new one, never a part.
-
-    Raises:
-        yaml.representer.RepresenterError: a value is not plain (str, int, float, bool, None, list, tuple, dict); the
-            old file stays.
-    """
-    path = Path(path)
-    text = yaml.safe_dump(dict(mapping), sort_keys=False, allow_unicode=True, width=120)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 class _Loader(yaml.SafeLoader):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Final
 
 from search.settings import Plan
@@ -92,8 +91,3 @@ def make_plan(
         fit_seconds=longest,
         notes=tuple(notes),
     )
-
-
-def with_note(plan: Plan, *notes: str) -> Plan:
-    """The plan with more to tell."""
-    return replace(plan, notes=(*plan.notes, *notes))

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from search.settings import Plan
-from search.study.plan import MAX_EPOCHS, MIN_EPOCHS, auto_epochs, make_plan, with_note
+from search.study.plan import MAX_EPOCHS, MIN_EPOCHS, auto_epochs, make_plan
 
 
 def plan(**changes: Any) -> Plan:
@@ -94,7 +94,3 @@ def test_shares_add_up_to_the_budget(
     assert (made.epochs < epochs or made.folds < folds) <= bool(made.notes)
     assert made.fit_seconds is not None
     assert made.fit_seconds >= made.epochs * epoch  # the reference configuration itself is not too slow
-
-
-def test_a_note_is_added_behind_the_others() -> None:
-    assert with_note(with_note(plan(), "a"), "b", "c").notes == ("a", "b", "c")
