@@ -1,0 +1,205 @@
+"""What a diagnosis is made of: what a network is, what it shows before and during training, what mends it. Values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+
+from search.causes import Cause
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Layer:
+    """One layer as it was built; nested models are flattened, their layers' `path` tells where they stood."""
+
+    name: str
+    kind: str  # Keras class name
+    path: tuple[str, ...] = ()  # names of the models around it, outermost first
+    activation: str | None = None  # "linear" where a layer could have one and has none; None where it can't
+    units: int | None = None  # or filters
+    fan_in: int | None = None  # inputs to one unit
+    initializer: str | None = None  # class name of the kernel's
+    initializer_settings: Mapping[str, float | str] = field(default_factory=dict)
+    l1: float = 0.0
+    l2: float = 0.0
+    rate: float | None = None  # of dropout
+    momentum: float | None = None  # of BatchNorm
+    scale: float | None = None  # of Rescaling
+    offset: float | None = None
+    augmentation: Mapping[str, float | str] = field(default_factory=dict)  # settings of a random layer
+    use_bias: bool = False
+    trainable: bool = True
+    parameters: int = 0
+    shape: tuple[int | None, ...] = ()  # of its output, batch first
+    inputs: tuple[str, ...] = ()  # names of the layers that feed it
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Compilation:
+    """How the network was compiled."""
+
+    optimizer: str  # class name
+    learning_rate: float  # at the start
+    momentum: float = 0.0
+    clipnorm: float | None = None
+    clipvalue: float | None = None
+    global_clipnorm: float | None = None
+    weight_decay: float | None = None
+    loss: str = ""  # canonical name, such as "sparse_categorical_crossentropy"; "custom" for a function of the user's
+    from_logits: bool = False
+    reduction: str = "sum_over_batch_size"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Anatomy:
+    """The static description of a compiled network."""
+
+    layers: tuple[Layer, ...]  # in the order in which they are called
+    compilation: Compilation
+    output: str  # name of the layer that gives the predictions
+    outputs: int  # units of it
+    trainable: int  # weights that can change
+    parameters: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Material:
+    """What the network is given."""
+
+    images: int
+    classes: Mapping[str, int]  # images by class
+    labels: str  # "int", "onehot" or "binary"
+    shape: tuple[int, int, int]  # of an image as the network gets it
+    low: float  # smallest and largest value, mean and deviation of what is fed
+    high: float
+    mean: float
+    deviation: float
+    batch_size: int
+    epochs: int
+    class_weight: Mapping[int, float] | None = None
+    preprocess: bool = False  # the user's own
+    augment: bool = False
+    duplicates: int = 0  # images that lie in two places with the same content
+    conflicting: int = 0  # of these, under different labels
+    baseline: float = 0.0  # best balanced accuracy of nearest neighbour and logistic regression on small pixels
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LayerProbe:
+    """What one layer shows on a small batch."""
+
+    name: str
+    mean: float
+    deviation: float  # over images and units
+    between_images: float  # deviation over images, averaged over units: 0 is the same answer for every image
+    dead: float  # share of units that give 0 for every image
+    saturated: float = 0.0  # share of outputs at the flat ends of sigmoid or tanh
+    weight: float | None = None  # root mean square of its kernel
+    gradient: float | None = None  # norm of its kernel's gradient
+    update: float | None = None  # |change| / |kernel| of one optimizer step
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Probe:
+    """The untrained network on a small batch, and whether it can learn that batch by heart."""
+
+    loss: float  # data term of the user's loss
+    penalty: float  # regularization terms
+    expected_loss: float  # of a predictor that says the class shares
+    finite: bool
+    top_share: float  # of the predictions
+    layers: tuple[LayerProbe, ...]
+    train_mode_loss: float | None = None  # dropout on, BatchNorm by the batch
+    overfits: bool | None = None  # 16 images by heart, regularization as the user has it
+    overfit_skill: float | None = None
+    backbone_shift: float | None = None  # |mean of the first frozen BatchNorm's input - stored mean| / stored deviation
+    nondeterministic_input: bool = False  # the user's PREPROCESS gives different values for the same image
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Epoch:
+    """One epoch of the network as the user trains it. NaN where not known."""
+
+    loss: float  # as Keras reports it, penalty included
+    data_loss: float
+    val_loss: float
+    train_score: float  # balanced accuracy in evaluation mode
+    val_score: float  # balanced accuracy
+    auc: float  # of the held-out predictions
+    top_share: float
+    output_spread: float  # largest over classes: deviation of the output over held-out images
+    first_gradient: float
+    last_gradient: float
+    dead: float  # worst hidden layer's
+    dead_layer: str | None
+    weight: float  # norm of all kernels
+    update: float  # largest |change| / |kernel| per step over the layers
+    finite: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Run:
+    """One fit with one seed."""
+
+    seed: int
+    epochs: tuple[Epoch, ...]
+    learned: bool
+    score: float  # balanced accuracy at the end, on held-out images (on the training images where those are too few)
+    train_score: float
+    batch_statistics_score: float | None = None  # the same with BatchNorm by the batch
+    seconds: float = 0.0
+    stopped: bool = False  # before its last epoch, for want of time
+
+
+class State(StrEnum):
+    """What the network as the user trains it is."""
+
+    HEALTHY = "healthy"
+    SLOW = "slow"  # learns, but late: more epochs would help
+    COLLAPSED = "collapsed"
+    NON_FINITE = "non-finite"
+    MEMORISER = "memoriser"  # learns the training images, guesses on others
+    THRESHOLD = "threshold"  # ranks well, but never says the rare class
+    BATCHNORM = "batchnorm"  # fine with the batch's statistics, lost with the moving ones
+    WEAK = "weak"  # above chance, but below what simple methods reach
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Mend:
+    """One change, tried by real fits."""
+
+    code: str  # of the cause that it would cure
+    change: str  # the lines of code to write, as text
+    summary: str  # the change in half a sentence
+    size: int  # how large it is: 1 a number or a line, 2 a layer here or there, 3 several things at once
+    before: tuple[float, ...]  # score with each seed, unchanged
+    after: tuple[float, ...]
+    seeds: tuple[int, ...]
+    confirmed: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Diagnosis:
+    """All that was found."""
+
+    model: str  # as given
+    folder: Path
+    material: Material
+    anatomy: Anatomy
+    probe: Probe
+    runs: tuple[Run, ...]
+    state: State
+    chance: float
+    threshold: float  # balanced accuracy from which a fit counts as having learned
+    causes: tuple[Cause, ...]  # first-named first
+    remarks: tuple[Cause, ...]  # true, but not what keeps the network from learning
+    mends: tuple[Mend, ...]  # the recommended one first
+    seconds: float
+    cut_short: bool = False  # the budget ended before all likely causes were tried
+
+    @property
+    def healthy(self) -> bool:
+        """Whether the network learns as it is, if slowly."""
+        return self.state in (State.HEALTHY, State.SLOW)
