@@ -1,0 +1,205 @@
+"""Which change mattered: the way from one configuration to another, one hyperparameter at a time.
+
+Ablation analysis (Fawcett and Hoos 2016): of the changes that are left, the one with the highest gain comes first. A
+surrogate that learned from the study's trials proposes it (Biedenkapp et al. 2017), but fits verify each step: where a
+proposed change does not raise the score, the next best one is tried at the same place and the better one is taken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from itertools import pairwise
+from typing import Any, Final
+
+import numpy as np
+
+from search.records import Ablation, AblationStep, Waypoint
+from search.selection.differences import Move, changes, moves, way
+from search.selection.spread import standard_error
+from search.selection.surrogate import Surrogate
+from spaces.config import Configuration
+
+SPARE: Final = 5
+"""Configurations that may be tried beyond one for each difference."""
+
+USUAL_ORDER: Final = (
+    "learning_rate", "optimizer", "normalization", "initializer", "activation", "input_scaling", "depth", "dense_ratio",
+    "head", "batch_size", "dropout", "class_weighting", "oversampling", "width", "dense_units", "kernel_size",
+    "weight_decay", "label_smoothing", "horizontal_flip", "vertical_flip", "shift", "zoom", "shear", "rotation",
+)  # fmt: skip
+"""What most often decides whether a network learns, first: the order where too few trials are there to learn one."""
+
+CLEAR: Final = 2.0
+"""Standard errors that a gain must have to be more than noise."""
+
+Measure = Callable[[Configuration], Waypoint | None]
+"""Fits a configuration on the first folds; None when the time is over, no scores if it can't be fitted."""
+
+
+class _Enough(Exception):
+    """There is no time, or no spare configuration, left."""
+
+
+class Walk:
+    """One way from start to goal. `run` leaves it in `steps`.
+
+    Tries at most as many configurations between the ends as there are differences and `SPARE` together, less one. One
+    that can't be fitted is walked around.
+
+    Args:
+        start: the user's configuration.
+        goal: the recommended one.
+        ends: what fits on the first folds showed of both.
+        measure: fits what lies between.
+        surrogate: proposes the order; None takes the usual one.
+    """
+
+    def __init__(
+        self,
+        start: Configuration,
+        goal: Configuration,
+        ends: tuple[Waypoint, Waypoint],
+        measure: Measure,
+        surrogate: Surrogate | None,
+    ) -> None:
+        self.steps: list[AblationStep] = []
+        self._start, self._way = start, way(start, goal)
+        self._here, self._goal = ends
+        self._measure, self._surrogate = measure, surrogate
+        self._spare = SPARE
+        self._told: set[str] = set()
+        self._barred: set[str] = set()
+
+    def run(self) -> bool:
+        """Walk to the goal; False if the last step had to take all changes that were left at once."""
+        try:
+            while self._way.names:
+                self._step()
+        except _Enough:
+            self._go(Move(self._way.names, self._way.goal), self._goal, None)
+            return False
+        return True
+
+    def _step(self) -> None:
+        """Go on by the proposed change, or by the next best one if that is better."""
+        found: list[tuple[Move, Waypoint, float | None]] = []
+        for move, predicted in self._proposed():
+            try:
+                reached = self._reach(move.configuration, spare=bool(found))
+            except _Enough:
+                if not found:
+                    raise
+                break
+            if not reached.scores:
+                self._barred.add(move.configuration.hash)
+                self._use_spare()
+                continue
+            found.append((move, reached, predicted))
+            if len(found) == 2 or not self._contradicted(reached, predicted):
+                break
+        found.sort(key=lambda one: -one[1].score)  # stable: the proposed one wins a tie
+        if found:
+            self._go(*found[0], *found[1:])
+
+    def _proposed(self) -> list[tuple[Move, float | None]]:
+        """The possible changes with their predicted gains, best first."""
+        open_moves = sorted(moves(self._way, self._barred), key=_usual_place)
+        if self._surrogate is None:
+            return [(move, None) for move in open_moves]
+        here, *there = self._surrogate.predict([self._way.start, *(move.configuration for move in open_moves)])
+        best_first = sorted(zip(open_moves, there, strict=True), key=lambda one: -one[1])
+        return [(move, predicted - here) for move, predicted in best_first]
+
+    def _reach(self, configuration: Configuration, *, spare: bool) -> Waypoint:
+        if configuration.hash == self._goal.configuration:
+            return self._goal
+        if spare:
+            self._use_spare()
+        reached = self._measure(configuration)
+        if reached is None:
+            raise _Enough
+        if self._surrogate is not None and reached.scores:
+            self._surrogate.learn(configuration, reached.score)
+        return reached
+
+    def _use_spare(self) -> None:
+        if self._spare == 0:
+            raise _Enough
+        self._spare -= 1
+
+    def _contradicted(self, reached: Waypoint, predicted: float | None) -> bool:
+        """Whether a gain was expected and did not come."""
+        return reached.score <= self._here.score and (predicted is None or predicted > 0)
+
+    def _go(
+        self,
+        move: Move,
+        reached: Waypoint,
+        predicted: float | None,
+        other: tuple[Move, Waypoint, float | None] | None = None,
+    ) -> None:
+        instead = None
+        if other is not None:
+            instead = AblationStep(changes=self._changes(other[0]), reached=other[1], predicted=other[2])
+        done = self._changes(move)
+        self.steps.append(AblationStep(changes=done, reached=reached, predicted=predicted, instead=instead))
+        self._told |= set(done)
+        self._here, self._way = reached, way(move.configuration, self._way.goal)
+
+    def _changes(self, move: Move) -> dict[str, Any]:
+        return changes(self._start, way(move.configuration, self._way.goal).start, self._told)
+
+
+def gains(ablation: Ablation) -> tuple[float, ...]:
+    """What each step added to the score."""
+    scores = [ablation.start.score, *(step.reached.score for step in ablation.steps)]
+    return tuple(after - before for before, after in pairwise(scores))
+
+
+def gain_error(ablation: Ablation, folds: int) -> float | None:
+    """Standard error of a step's gain, from the same-fold differences of all steps together.
+
+    A single step's two or three folds give no usable deviation; steps that change nothing in any fold (from collapse to
+    collapse) tell nothing of noise and are left out.
+
+    Args:
+        ablation: the way.
+        folds: of the study.
+
+    Returns:
+        Nadeau and Bengio's error of a mean over the folds used; None with fewer than two folds or no difference.
+    """
+    points = [ablation.start, *(step.reached for step in ablation.steps)]
+    differences = [np.subtract(after.scores, before.scores) for before, after in pairwise(points)]
+    told = [difference for difference in differences if len(difference) > 1 and difference.any()]
+    if not told:
+        return None
+    freedom = sum(len(difference) - 1 for difference in told)
+    squares = sum(float(((difference - difference.mean()) ** 2).sum()) for difference in told)
+    return standard_error(float(np.sqrt(squares / freedom)), ablation.folds, folds)
+
+
+def restored(stored: Mapping[str, Any]) -> Ablation:
+    """The way as it was before it became JSON."""
+    steps = tuple(_step(step) for step in stored["steps"])
+    return Ablation(**{**stored, "start": _waypoint(stored["start"]), "steps": steps})
+
+
+def _step(stored: Mapping[str, Any]) -> AblationStep:
+    instead = stored["instead"]
+    return AblationStep(
+        changes={name: (before, after) for name, (before, after) in stored["changes"].items()},
+        reached=_waypoint(stored["reached"]),
+        predicted=stored["predicted"],
+        instead=None if instead is None else _step(instead),
+    )
+
+
+def _waypoint(stored: Mapping[str, Any]) -> Waypoint:
+    return Waypoint(
+        configuration=stored["configuration"], scores=tuple(stored["scores"]), reasons=tuple(stored["reasons"])
+    )
+
+
+def _usual_place(move: Move) -> list[int]:
+    return sorted(USUAL_ORDER.index(name) for name in move.names)
