@@ -32,12 +32,14 @@ from search.events import Silent
 from search.records import Check, Collapse
 from search.selection import metrics
 from search.settings import Protocol
-from search.study.plan import MAX_EPOCHS, MIN_EPOCHS, SHOWN_IMAGES
+from search.study.plan import MAX_EPOCHS, SHOWN_IMAGES
 from search.training.sampling import balance
 from spaces.config import Configuration
 from spaces.presets import DEFAULT
 
 FOLDS: Final = 5
+_SHOWN: Final = SHOWN_IMAGES // 2  # the fewest that a plan short of time gives a fit: the hardest case for early rules
+_LEAST_EPOCHS: Final = 24
 CHECK_FIELDS: Final = tuple(field.name for field in fields(Check))
 _SUSPICIOUS: Final = 0.05  # validation skill below which BatchNorm's fair statistics are measured as well
 _KEPT_BITS: Final = 0xFFFFE000  # of a float32: three significant digits compress to half the bytes
@@ -69,7 +71,7 @@ class _Scorer:
 
 
 class _Witness:
-    """A watch that stops nothing but what is no longer finite; asks for fair BatchNorm statistics wherever a rule might."""
+    """A watch that stops nothing but what is not finite; asks for fair BatchNorm statistics wherever a rule might."""
 
     passed = None
 
@@ -140,7 +142,9 @@ def _train(name: str, number: int, images: Any) -> Audited:
     class Restoring(Engine):
         """Puts BatchNorm's moving statistics back, so that looking at fair ones leaves no trace."""
 
-        kept: list[Any] = []
+        def __init__(self, *arguments: Any) -> None:
+            super().__init__(*arguments)
+            self.kept: list[Any] = []
 
         def reestimate_batchnorm(self, rows: Any) -> float:
             moving = [v for layer in self._batchnorms for v in (layer.moving_mean, layer.moving_variance)]
@@ -154,7 +158,7 @@ def _train(name: str, number: int, images: Any) -> Audited:
             return super().train_epoch(*arguments, **options)
 
     summary, labels = images.summary, images.labels
-    epochs = max(MIN_EPOCHS, min(MAX_EPOCHS, round(SHOWN_IMAGES / summary.images)))
+    epochs = max(_LEAST_EPOCHS, min(MAX_EPOCHS, round(_SHOWN / summary.images)))
     classes = len(summary.classes)
     protocol = Protocol(epochs=epochs, image_size=summary.image_size, channels=summary.channels, classes=classes)
     fold = make_folds(labels, folds=FOLDS, seed=0, groups=images.groups)[number % FOLDS]
