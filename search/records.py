@@ -105,6 +105,10 @@ REASONS: Final[Mapping[str, str]] = {
 SEARCH: Final = "search"
 """Stage of the fits that trials are made of."""
 
+ABLATION: Final = "ablation"
+"""Stage of the fits between the user's configuration and the recommended one. On the search's own folds and seeds: a
+trial of the same configuration has the same fits."""
+
 FINAL: Final = "final"
 """Stage of a training on all images."""
 

@@ -29,6 +29,8 @@ def analyse(study: StudyRecord) -> Results:
     recommended = _recommendation(study, found, at_chance)
     if recommended is None or (study.test and study.test.configuration != recommended.ranked.trial.configuration.hash):
         study = replace(study, test=None)  # the score of a configuration that is no longer recommended
+    if recommended is None or (study.ablation and study.ablation.goal != recommended.ranked.trial.configuration.hash):
+        study = replace(study, ablation=None)
     fits = tally.unique_fits(study.trials)
     cells, sentence = depth_map(study.trials, at_chance)
     return Results(

@@ -15,7 +15,7 @@ from search.collapse.audit import is_audited
 from search.collapse.protection import Protection
 from search.collapse.rules import Context
 from search.data.folds import Fold
-from search.records import Check, Fit, FitKey, FloatArray, IntArray, Verdict
+from search.records import HARD_REASONS, Check, Fit, FitKey, FloatArray, IntArray, Verdict
 from search.study.ledger import Ledger
 from search.study.pool import WorkerDied, WorkerFault
 from search.study.worker import Done, Job
@@ -62,6 +62,12 @@ class Spec:
     repeat: int = 0
     fold: int = 0
     attempt: int = 0
+    split: str | None = None  # name of the partition in key and seed; None takes the stage's
+
+
+def deserves_second_chance(fit: Fit) -> bool:
+    """Whether a second seed is to have a say on the fold: a collapse without structural evidence may be bad luck."""
+    return fit.verdict is Verdict.COLLAPSED and fit.reason not in HARD_REASONS
 
 
 class Fitter:
@@ -110,11 +116,11 @@ class Fitter:
         return fit, predicted
 
     def _blank(self, spec: Spec) -> Fit:
-        name = spec.configuration.hash
-        seed = seeds.child(self.terms.seed, "fit", name, spec.stage, spec.repeat, spec.fold, spec.attempt)
+        name, split = spec.configuration.hash, spec.split or spec.stage
+        seed = seeds.child(self.terms.seed, "fit", name, split, spec.repeat, spec.fold, spec.attempt)
         key = FitKey(
             configuration=name,
-            split=spec.stage,
+            split=split,
             repeat=spec.repeat,
             fold=spec.fold,
             seed=seed,

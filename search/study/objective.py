@@ -11,9 +11,9 @@ import numpy as np
 import optuna
 
 from search.events import Listener
-from search.records import HARD_REASONS, SEARCH, Check, Fit, Trial, TrialState, Verdict
+from search.records import SEARCH, Check, Fit, Trial, TrialState, Verdict
 from search.selection import scores
-from search.study.fitting import WORKER_DIED, Fitter, Spec, Terms
+from search.study.fitting import WORKER_DIED, Fitter, Spec, Terms, deserves_second_chance
 from search.study.history import History
 from search.study.ledger import Ledger
 from search.study.pool import Pool, Stopped, Worker
@@ -155,7 +155,7 @@ class _Run:
     def _fold(self, worker: Worker, fold: int) -> Fit:
         """The fold's fit; after a soft collapse a second one with a new seed."""
         first = self._fit(worker, fold, attempt=0)
-        if first.verdict is Verdict.COLLAPSED and first.reason not in HARD_REASONS:
+        if deserves_second_chance(first):
             return self._fit(worker, fold, attempt=1)
         return first
 

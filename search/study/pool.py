@@ -9,9 +9,13 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Final
 
+from search.data.images import ImageSet
 from search.records import Check
+from search.settings import Metric
+from search.study.machine import Gpu, shares
 from search.study.worker import QUIT, STOP, Broken, Done, Halted, Job, Priced, Pricing, Ready, Setup, main
 
 _POLL_SECONDS: Final = 0.2
@@ -168,6 +172,29 @@ def _signals_blocked() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def setups(images: ImageSet, metric: Metric, out: Path, workers: int | None, gpus: tuple[Gpu, ...]) -> list[Setup]:
+    """What each worker is told.
+
+    Args:
+        images: to train on.
+        metric: the study's.
+        out: run folder, for TensorFlow's own messages.
+        workers: asked for, None for auto.
+        gpus: that TensorFlow sees.
+    """
+    return [
+        Setup(
+            pixels=images.path,
+            labels=images.labels,
+            metric=metric,
+            threads=threads,
+            gpu=gpu,
+            log=out / "worker.log",
+        )
+        for gpu, threads in shares(workers, gpus)
+    ]
 
 
 class Pool:

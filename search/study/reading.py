@@ -11,10 +11,11 @@ import optuna
 from optuna.trial import FrozenTrial
 
 from search.errors import DamagedError, UserError
-from search.records import SEARCH, DataSummary, Fit, StudyRecord, TestScore, Trial, TrialState
+from search.records import ABLATION, SEARCH, DataSummary, Fit, StudyRecord, TestScore, Trial, TrialState
+from search.selection.ablation import restored
 from search.settings import Identity, Plan, Protocol
 from search.study.ledger import Ledger
-from search.study.queue import CONFIGURATION, PLACE, REASON, is_interrupted
+from search.study.queue import CONFIGURATION, PLACE, REASON, is_done
 from search.study.storage import open_storage
 from spaces.config import Configuration
 
@@ -47,6 +48,7 @@ def read_study(ledger: Ledger, study: optuna.Study) -> StudyRecord:
         return value
 
     plan, groups, test = fact("plan"), ledger.fact("groups"), ledger.fact("test")
+    ablation = ledger.fact("ablation")
     settings = fact("settings")
     return StudyRecord(
         name=study.study_name,
@@ -65,23 +67,24 @@ def read_study(ledger: Ledger, study: optuna.Study) -> StudyRecord:
         further=tuple(fit for fit in ledger.fits() if fit.stage != SEARCH),
         baselines=ledger.fact("baselines") or {},
         test=None if test is None else TestScore(**test),
+        ablation=None if ablation is None else restored(ablation),
     )
 
 
 def read_trials(ledger: Ledger, study: optuna.Study) -> list[Trial]:
     """The finished trials with their fits, by place; interrupted ones left out."""
-    by_configuration: dict[str, list[Fit]] = defaultdict(list)
+    by_configuration: defaultdict[str, list[Fit]] = defaultdict(list)
     for fit in ledger.fits():
-        if fit.stage == SEARCH:
+        if fit.stage in (SEARCH, ABLATION):
             by_configuration[fit.configuration].append(fit)
     trials = []
     for frozen in study.get_trials(deepcopy=False):
-        if frozen.state.is_finished() and not is_interrupted(frozen) and CONFIGURATION in frozen.user_attrs:
+        if is_done(frozen) and CONFIGURATION in frozen.user_attrs:
             trials.append(_trial(frozen, by_configuration))
     return sorted(trials, key=lambda trial: trial.number)
 
 
-def _trial(frozen: FrozenTrial, fits: dict[str, list[Fit]]) -> Trial:
+def _trial(frozen: FrozenTrial, fits: defaultdict[str, list[Fit]]) -> Trial:
     attributes = frozen.user_attrs
     configuration = Configuration(**attributes[CONFIGURATION])
     state = TrialState(attributes.get("state", TrialState.FAILED.value))
@@ -90,7 +93,11 @@ def _trial(frozen: FrozenTrial, fits: dict[str, list[Fit]]) -> Trial:
         number=int(attributes[PLACE]),
         state=state,
         configuration=configuration,
-        fits=tuple(fit for fit in fits.get(configuration.hash, ()) if fit.fold < folds),
+        fits=tuple(sorted((fit for fit in fits[configuration.hash] if fit.fold < folds), key=_place)),
         reason=attributes.get(REASON),
         seconds=float(attributes.get("seconds", 0.0)),
     )
+
+
+def _place(fit: Fit) -> tuple[int, int]:
+    return fit.fold, fit.attempt

@@ -23,7 +23,7 @@ from search.study.history import History
 from search.study.identity import refuse_other
 from search.study.ledger import Ledger
 from search.study.objective import Interrupted, Objective, TooManyFailures, TrialFailed
-from search.study.pool import Pool, Stopped, WorkerFault
+from search.study.pool import Pool, Stopped, WorkerFault, setups
 from search.study.progress import no_more_progress
 from search.study.reading import read_study, read_trials
 from search.study.request import Request, bound, check_request, identity, refuse_tangled, starts
@@ -155,18 +155,9 @@ class _Session:
             )
 
     def _pool(self) -> Pool:
-        setups = [
-            Setup(
-                pixels=self.images.path,
-                labels=self.images.labels,
-                metric=self.request.metric,
-                threads=threads,
-                gpu=gpu,
-                log=self.request.out / "worker.log",
-            )
-            for gpu, threads in machine.shares(self.request.workers, self.gpus)
-        ]
-        return self.make_pool(setups, lambda: self.must_stop())
+        request = self.request
+        told = setups(self.images, request.metric, request.out, request.workers, self.gpus)
+        return self.make_pool(told, lambda: self.must_stop())
 
     def _prepare(self) -> Terms:
         """Workers and what all fits share."""

@@ -1,0 +1,190 @@
+"""From the user's configuration to the recommended one: every step of the way by real fits on the first folds.
+
+The fits have the search's own folds, seeds and keys: what a trial has done is not done again, and a later trial finds
+what was done here.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+
+from search import seeds
+from search.collapse.protection import Protection
+from search.events import Listener
+from search.records import ABLATION, SEARCH, Ablation, Fit, Trial, Verdict, Waypoint
+from search.selection.ablation import SPARE, Walk
+from search.selection.differences import way
+from search.selection.scores import JUDGED, fit_score
+from search.selection.surrogate import MIN_TRIALS, Surrogate, known_scores
+from search.study.fitting import Fitter, Spec, Terms, Trains, deserves_second_chance
+from search.study.ledger import Ledger
+from search.study.pool import Pool, Stopped
+from spaces.config import Configuration
+
+FOLDS: Final = 3
+"""Of the study's, the first ones: for each configuration on the way."""
+
+FOLDS_AT_LEAST: Final = 2  # when time is short: with one there would be no telling gain from noise
+
+SAME: Final = "Your configuration is the recommended one: there is nothing to change."
+NO_TIME: Final = "There was no time left to train what lies between your configuration and the recommended one."
+CUT_SHORT: Final = "There was no time to take every change by itself: the last step holds all that were left."
+NO_WAY: Final = (
+    "Too many configurations on the way could not be trained: the last step holds all changes that were left."
+)
+
+_log = logging.getLogger(__name__)
+
+
+def ablate(
+    start: Configuration,
+    goal: Trial,
+    trials: Sequence[Trial],
+    terms: Terms,
+    ledger: Ledger,
+    pool: Pool,
+    listener: Listener,
+    left: float | None = None,
+) -> Ablation:
+    """Follow the changes from `start` to the configuration of `goal`, one at a time, as far as time allows.
+
+    Args:
+        start: the user's configuration.
+        goal: the recommended trial, judged on all folds.
+        trials: of the study, from which the order of the changes is learned.
+        terms: what all fits share.
+        ledger: where fits are kept.
+        pool: who trains; its time over, the rest of the way is one step.
+        listener: told the cost and how far it is.
+        left: seconds that it may take, None without a limit.
+    """
+    ahead = way(start, goal.configuration)
+    known = known_scores(trials, terms.chance)
+    surrogate = None
+    if len(known) >= MIN_TRIALS:
+        surrogate = Surrogate(known, seeds.child(terms.seed, "ablation"))
+    folds = affordable_folds(len(ahead.names), fit_seconds(goal), left, len(terms.folds))
+    with pool.worker() as worker:
+        bench = _Bench(worker, goal.number, folds, terms, ledger, Protection.of(f for t in trials for f in t.fits))
+        if ahead.names:
+            bench.announce(listener, most=len(ahead.names) + SPARE, changes=len(ahead.names), seconds=fit_seconds(goal))
+        here, there = bench.measure(start), bench.measure(goal.configuration)
+        walk, note = None, SAME
+        if here is None or there is None:
+            note = NO_TIME
+        elif not here.scores:
+            note = f"Your configuration could not be trained here ({here.reasons[0]})."
+        elif ahead.names:
+            walk = Walk(start, goal.configuration, (here, there), bench.measure, surrogate)
+            note = "" if walk.run() else CUT_SHORT if bench.stopped else NO_WAY
+    return Ablation(
+        start=here or Waypoint(configuration=start.hash, scores=()),
+        steps=tuple(walk.steps) if walk else (),
+        goal=goal.configuration.hash,
+        folds=folds,
+        trials=len(known) if surrogate else 0,
+        trained=len(bench.trained),
+        seconds=sum(bench.trained.values()),
+        cut_short=bench.stopped,
+        note=note,
+    )
+
+
+def fit_seconds(trial: Trial) -> float:
+    """What a fit of this trial typically takes."""
+    seconds = [fit.seconds for fit in trial.fits if fit.verdict is Verdict.LEARNED]
+    return float(np.median(seconds)) if seconds else 0.0
+
+
+def seconds_needed(start: Configuration, goal: Trial) -> float:
+    """What the whole way may take at most, if its fits are like the goal's."""
+    names = way(start, goal.configuration).names
+    return (len(names) + SPARE) * FOLDS * fit_seconds(goal) if names else 0.0
+
+
+def affordable_folds(changes: int, seconds: float, left: float | None, folds: int) -> int:
+    """How many of the study's folds each configuration gets.
+
+    Args:
+        changes: on the way.
+        seconds: of a fit.
+        left: for all of it, None without a limit.
+        folds: of the study.
+    """
+    enough = left is None or changes * FOLDS * seconds <= left
+    return min(folds, FOLDS if enough else FOLDS_AT_LEAST)
+
+
+class _Bench:
+    """Fits configurations on the first folds, as a trial would."""
+
+    def __init__(
+        self, worker: Trains, trial: int, folds: int, terms: Terms, ledger: Ledger, protection: Protection
+    ) -> None:
+        self._worker, self._trial, self._folds, self._terms = worker, trial, folds, terms
+        self._fitter, self._protection = Fitter(terms, ledger), protection
+        self._listener: Listener | None = None
+        self._most = 0
+        self.trained: dict[str, float] = {}  # key -> seconds, of the fits that the search had not done
+        self._seen: set[str] = set()
+        self.stopped = False
+
+    def announce(self, listener: Listener, *, most: int, changes: int, seconds: float) -> None:
+        """Say what it will cost."""
+        self._listener, self._most = listener, most
+        text = (
+            f"From your configuration to the recommended one: {changes} change{'s' if changes > 1 else ''}, at most "
+            f"{most} configurations x {self._folds} folds, {most * self._folds * seconds:.0f} s if all are as fast as "
+            "the recommended one"
+        )
+        _log.info("%s", text)
+        listener.stage(text)
+
+    def measure(self, configuration: Configuration) -> Waypoint | None:
+        """What the first folds show; None when the time is over, no scores where a fold could not be judged."""
+        scores, reasons = [], []
+        for fold in range(self._folds):
+            try:
+                fits = self._fold(configuration, fold)
+            except Stopped:
+                self.stopped = True
+                return None
+            last = fits[-1]
+            if last.verdict not in JUDGED:
+                reason = last.reason or str(last.verdict)
+                return Waypoint(configuration=configuration.hash, scores=(), reasons=(reason,))
+            scores.append(float(np.mean([fit_score(fit, self._terms.chance) for fit in fits])))
+            if last.verdict is Verdict.COLLAPSED:
+                reasons.append(last.reason or "unknown")
+        self._seen.add(configuration.hash)
+        if self._listener is not None:
+            self._listener.progress("configurations", len(self._seen), self._most + 1)
+        _log.info("on the way: %s, folds %s %s", configuration.canonical(), scores, reasons)
+        return Waypoint(configuration=configuration.hash, scores=tuple(scores), reasons=tuple(reasons))
+
+    def _fold(self, configuration: Configuration, fold: int) -> list[Fit]:
+        fits = [self._fit(configuration, fold, attempt=0)]
+        if deserves_second_chance(fits[0]):
+            fits.append(self._fit(configuration, fold, attempt=1))
+        return fits
+
+    def _fit(self, configuration: Configuration, fold: int, attempt: int) -> Fit:
+        split = self._terms.folds[fold]
+        spec = Spec(
+            trial=self._trial,
+            stage=ABLATION,
+            split=SEARCH,
+            configuration=configuration,
+            train=split.train,
+            val=split.val,
+            fold=fold,
+            attempt=attempt,
+        )
+        fit = self._fitter.fit(self._worker, spec, self._protection)
+        if fit.stage == ABLATION:
+            self.trained[fit.key] = fit.seconds
+        return fit
