@@ -17,7 +17,7 @@ from search.data import cache
 from search.data.folds import check_count
 from search.data.groups import number_groups, read_groups
 from search.data.scan import ImageFolder, scan
-from search.data.sizes import choose_channels, choose_size
+from search.data.sizes import choose_channels, choose_size, common_size
 from search.errors import DataError
 from search.events import Listener
 from search.records import DataSummary, IntArray
@@ -52,6 +52,8 @@ def load_images(
     size_cap: int,
     channels: int | None = None,
     classes: Sequence[str] | None = None,
+    least: int = SIDES[0],
+    common_cap: int | None = None,
     listener: Listener,
 ) -> ImageSet:
     """Scan a folder with one sub-folder a class, decode what is not in the cache, and say what was found.
@@ -67,17 +69,19 @@ def load_images(
         size_cap: largest side that is picked.
         channels: 1 or 3; None is 1 if every image is grey.
         classes: of the training images, for a test folder: its labels then agree, and it may lack some of them.
+        least: smallest `image_size` that is accepted.
+        common_cap: images that all have one size keep it up to so many pixels a side; None never.
         listener: told how far it is.
 
     Raises:
         DataError: the folder, the group file or the size can't be used as they are.
     """
-    if image_size is not None and not SIDES[0] <= image_size <= SIDES[1]:
-        raise DataError(f"--image-size lies between {SIDES[0]} and {SIDES[1]} pixels; got {image_size}.")
+    if image_size is not None and not least <= image_size <= SIDES[1]:
+        raise DataError(f"--image-size lies between {least} and {SIDES[1]} pixels; got {image_size}.")
     listener.stage(f"Scanning {folder}")
     found = scan(folder, classes=classes, on_progress=listener.progress)
     by_file = read_groups(groups, folder=folder, files=(*found.files, *found.unopened)) if groups else None
-    side, reason, depth = _format(found, image_size, size_cap, channels, listener)
+    side, reason, depth = _format(found, image_size, size_cap, common_cap, channels, listener)
     listener.stage(f"Reading {len(found.files)} images at {side} x {side} pixels")
     decoded = cache.decoded(found, size=side, channels=depth, on_progress=listener.progress)
 
@@ -112,7 +116,12 @@ def load_images(
 
 
 def _format(
-    found: ImageFolder, image_size: int | None, cap: int, channels: int | None, listener: Listener
+    found: ImageFolder,
+    image_size: int | None,
+    cap: int,
+    common_cap: int | None,
+    channels: int | None,
+    listener: Listener,
 ) -> tuple[int, str, int]:
     """Side, why, and channels. Measures the images only if something is left to choose."""
     given = "set by --image-size."
@@ -120,7 +129,8 @@ def _format(
         return image_size, given, channels
     listener.stage(f"Measuring {len(found.files)} images")
     probes = [probe for probe in cache.probes(found, on_progress=listener.progress) if probe is not None]
-    side, reason = (image_size, given) if image_size is not None else choose_size(probes, cap=cap)
+    common = None if common_cap is None else common_size(probes, cap=common_cap)
+    side, reason = (image_size, given) if image_size is not None else common or choose_size(probes, cap=cap)
     return side, reason, channels if channels is not None else choose_channels(probes)
 
 

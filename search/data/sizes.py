@@ -30,6 +30,21 @@ def choose_size(probes: Sequence[Probe], *, cap: int) -> tuple[int, str]:
     return side, f"the images' shorter side is {median:g} pixels in the median: {why}."
 
 
+def common_size(probes: Sequence[Probe], *, cap: int) -> tuple[int, str] | None:
+    """The side of images that all have one size, up to `cap` pixels, and a sentence; None for others.
+
+    For networks that are looked at as they are: three by three pixels stay three by three. The longer side of images
+    that are not square, so that nothing is lost.
+    """
+    sizes = {(probe.width, probe.height) for probe in probes}
+    if len(sizes) != 1:
+        return None
+    width, height = sizes.pop()
+    side = max(width, height)
+    square = "" if width == height else f", stretched to a square of {side}"
+    return (side, f"all images have {width} x {height} pixels{square}.") if side <= cap else None
+
+
 def choose_channels(probes: Sequence[Probe]) -> int:
     """1 if every image is grey, else 3."""
     return 1 if all(probe.grey for probe in probes) else 3

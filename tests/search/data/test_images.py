@@ -176,3 +176,18 @@ def test_the_fingerprint_is_of_contents_classes_and_format(make_folder) -> None:
     (renamed / "c" / "y.tiff").unlink()
     others.append(load(renamed).summary.fingerprint)
     assert len({first, *others}) == 6
+
+
+def test_three_by_three_pixels_stay_so_when_a_common_size_is_kept(make_folder) -> None:
+    folder = make_folder(cat=2, dog=2, side=3)
+    images = load(folder, folds=1, common_cap=224)
+    assert images.pixels().shape == (4, 3, 3, 1)
+    assert images.summary.size_reason == "all images have 3 x 3 pixels."
+    np.testing.assert_array_equal(images.pixels()[0], decode(folder / images.files[0], size=3, channels=1))
+
+
+def test_a_small_side_can_be_allowed(make_folder) -> None:
+    folder = make_folder(cat=2, dog=2, side=20)
+    assert load(folder, image_size=1, least=1).summary.image_size == 1
+    with pytest.raises(DataError, match="between 8 and 1024 pixels; got 1"):
+        load(folder, image_size=1)

@@ -3,7 +3,7 @@ import re
 import pytest
 
 from search.data.decode import Probe
-from search.data.sizes import choose_channels, choose_size
+from search.data.sizes import choose_channels, choose_size, common_size
 
 
 @pytest.mark.parametrize(
@@ -25,6 +25,21 @@ def test_side(sizes: list[tuple[int, int]], cap: int, side: int, why: str) -> No
     chosen, sentence = choose_size([Probe(width, height, True) for width, height in sizes], cap=cap)
     assert chosen == side
     assert re.search(why, sentence)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "kept"),
+    [
+        ([(3, 3), (3, 3)], (3, "all images have 3 x 3 pixels.")),
+        ([(224, 224)], (224, "all images have 224 x 224 pixels.")),
+        ([(5, 9)], (9, "all images have 5 x 9 pixels, stretched to a square of 9.")),
+        ([(225, 225)], None),
+        ([(32, 32), (32, 33)], None),
+        ([], None),
+    ],
+)
+def test_images_of_one_size_keep_it(sizes: list[tuple[int, int]], kept: tuple[int, str] | None) -> None:
+    assert common_size([Probe(width, height, True) for width, height in sizes], cap=224) == kept
 
 
 @pytest.mark.parametrize(("grey", "channels"), [([True, True], 1), ([True, False], 3), ([False], 3)])
