@@ -29,6 +29,8 @@ HEAVY = ("tensorflow", "keras", "sklearn", "pandas", "optuna", "plotly", "sqlalc
 
 Refused = Callable[..., str]
 
+pytestmark = pytest.mark.usefixtures("known_migrations")
+
 
 @pytest.fixture(autouse=True)
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:

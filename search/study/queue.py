@@ -101,9 +101,14 @@ def is_interrupted(trial: FrozenTrial) -> bool:
     return trial.state == TrialState.FAIL and trial.user_attrs.get(REASON) == INTERRUPTED
 
 
+def is_done(trial: FrozenTrial) -> bool:
+    """Whether the trial counts: it ended, and not by an interruption."""
+    return trial.state.is_finished() and not is_interrupted(trial)
+
+
 def finished(study: optuna.Study) -> int:
-    """Number of trials that count: ended, and not by an interruption."""
-    return sum(t.state.is_finished() and not is_interrupted(t) for t in study.get_trials(deepcopy=False))
+    """Number of trials that count."""
+    return sum(map(is_done, study.get_trials(deepcopy=False)))
 
 
 def _next_place(trials: Sequence[FrozenTrial]) -> int:

@@ -12,7 +12,7 @@ from optuna.samplers import BaseSampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState
 
 from search import seeds
-from search.study.queue import finished
+from search.study.queue import is_done
 
 
 class SteadySampler(BaseSampler):
@@ -33,9 +33,10 @@ class SteadySampler(BaseSampler):
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
         """Make the trial's own sampler."""
-        running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-        alone = all(other.number == trial.number for other in running)
-        seed = seeds.child(self._root_seed, "sampler", finished(study), -1 if alone else trial.number)
+        trials = study.get_trials(deepcopy=False)  # once: with a database, this is what a proposal costs
+        alone = all(other.number == trial.number for other in trials if other.state == TrialState.RUNNING)
+        done = sum(map(is_done, trials))
+        seed = seeds.child(self._root_seed, "sampler", done, -1 if alone else trial.number)
         self._local.tpe = TPESampler(seed=seed)
         self._local.tpe.before_trial(study, trial)
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -28,13 +29,15 @@ def terms() -> Terms:
     )
 
 
-@pytest.fixture
-def images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with 24 images of two classes."""
-    monkeypatch.setenv("STEADYNET_CACHE", str(tmp_path / "cache"))
-    return make_images(tmp_path / "images", 12)
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder with 24 images of two classes, to be left as it is; read once."""
+    folder = tmp_path_factory.mktemp("data")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("STEADYNET_CACHE", str(folder / "cache"))
+        yield make_images(folder / "images", 12)
 
 
 @pytest.fixture(autouse=True)
-def quiet_optuna() -> None:
+def quiet_optuna(known_migrations: None) -> None:
     optuna.logging.set_verbosity(optuna.logging.ERROR)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from typing import Any
 
 import optuna
@@ -74,14 +75,15 @@ def go_on(storage: Storage, engine: sa.Engine, terms: Terms, trials: int) -> lis
 
 
 def test_a_study_killed_at_any_commit_equals_an_undisturbed_one(storage: Storage, terms: Terms) -> None:
-    trials = 18  # TPE draws at random until ten are finished
+    terms = replace(terms, seed=2)  # by chance, all that can happen to a trial happens soon
+    trials = 14  # TPE draws at random until ten are finished
     undisturbed = go_on(optuna.storages.InMemoryStorage(), memory(), terms, trials)
     assert [row[0] for row in undisturbed] == list(range(trials))
     assert {"complete", "collapsed", "raced", "failed"} <= {row[1] for row in undisturbed}
     storage = optuna.storages.RDBStorage("sqlite://")
     engine = storage.engine
-    study_in(storage), Ledger(engine, "s")
-    left, kills, draw, states = 0, 0, random.Random(0), []
+    study, _ = study_in(storage), Ledger(engine, "s")
+    left, kills, struck, draw = 0, 0, 0, random.Random(0)
 
     def on_commit(connection: sa.Connection) -> None:
         nonlocal left
@@ -98,9 +100,9 @@ def test_a_study_killed_at_any_commit_equals_an_undisturbed_one(storage: Storage
             break
         except (Killed, UnboundLocalError):  # Optuna trips over it where it writes a trial's end
             kills, left = kills + 1, 10**9
-            states += [t.state for t in optuna.load_study(study_name="s", storage=storage).trials[-1:]]
+            struck += storage.get_n_trials(study._study_id, TrialState.RUNNING)
     assert kills > 10
-    assert TrialState.RUNNING in states  # so the kills struck in the middle of trials
+    assert struck > 5  # in the middle of trials
     assert disturbed == undisturbed
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -60,10 +61,12 @@ class Executioner:
         self.commits += 1
 
 
-@pytest.fixture(autouse=True)
-def no_baselines(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(autouse=True, scope="module")
+def no_baselines() -> Iterator[None]:
     """They have tests of their own, and take their time."""
-    monkeypatch.setattr(preparation, "baselines", lambda *arguments: {"constant": 0.5})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(preparation, "baselines", lambda *arguments: {"constant": 0.5})
+        yield
 
 
 def request(images: Path, out: Path, trials: int = 5, **changes: Any) -> session.Request:
@@ -98,22 +101,27 @@ def run(asked: session.Request, clock: Clock | None = None) -> StudyRecord:
     return session.search(asked, Silent(), clock or Clock(), pool).study
 
 
+@pytest.fixture(scope="module")
+def undisturbed(images: Path, tmp_path_factory: pytest.TempPathFactory) -> list[tuple[Any, ...]]:
+    """Five trials."""
+    return told(run(request(images, tmp_path_factory.mktemp("undisturbed"))))
+
+
 def test_a_study_killed_at_random_moments_equals_an_undisturbed_one(
-    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    undisturbed: list[tuple[Any, ...]], images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """From the command's request to the results; `test_queue` does the same more often."""
-    undisturbed = run(request(images, tmp_path / "a", trials=5))
     executioner, draw, kills = Executioner(monkeypatch), random.Random(0), 0
     while True:
         executioner.last = executioner.commits + draw.randint(20, 110)
         try:
-            disturbed = run(request(images, tmp_path / "b", trials=5))
+            disturbed = run(request(images, tmp_path))
             break
         except (Killed, UnboundLocalError):  # Optuna trips over it where it writes a trial's end
             kills += 1
     assert kills >= 3
-    assert told(disturbed) == told(undisturbed)
-    assert told(open_study(tmp_path / "b")) == told(undisturbed)
+    assert told(disturbed) == undisturbed
+    assert told(open_study(tmp_path)) == undisturbed
 
 
 class StopAfter(Clock):
@@ -128,11 +136,12 @@ class StopAfter(Clock):
         return self._looks < 0
 
 
-def test_a_study_stopped_in_good_order_goes_on_as_if_nothing_had_been(images: Path, tmp_path: Path) -> None:
-    undisturbed = run(request(images, tmp_path / "a", trials=3))
-    stopped = run(request(images, tmp_path / "b", trials=3), StopAfter(5))
+def test_a_study_stopped_in_good_order_goes_on_as_if_nothing_had_been(
+    undisturbed: list[tuple[Any, ...]], images: Path, tmp_path: Path
+) -> None:
+    stopped = run(request(images, tmp_path, trials=3), StopAfter(5))
     assert 0 < len(stopped.trials) < 3
-    assert told(run(request(images, tmp_path / "b", trials=3))) == told(undisturbed)
+    assert told(run(request(images, tmp_path, trials=3))) == undisturbed[:3]
 
 
 def test_a_refused_start_leaves_nothing_and_a_refused_study_as_it_was(images: Path, tmp_path: Path) -> None:
