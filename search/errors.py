@@ -22,3 +22,11 @@ class BusyError(UserError):
 
 class DamagedError(UserError):
     """A file of ours (study, cache, YAML) can't be read."""
+
+
+class UserCodeError(UserError):
+    """The user's own network file is at fault."""
+
+    def __init__(self, message: str, lines: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.lines = lines  # the last lines of their traceback
