@@ -1,0 +1,102 @@
+"""One forward pass of a Keras network with the inputs and outputs of all its layers kept. Nested models are opened."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """A layer that is no model, and where it stands."""
+
+    key: str  # its name; with the models around it where the name alone is not unique
+    path: tuple[str, ...]  # names of the models around it, outermost first
+    layer: Any  # keras.Layer
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One call of a layer."""
+
+    leaf: Leaf
+    inputs: tuple[Any, ...]  # tensors
+    output: Any  # tensor
+    sources: tuple[str, ...]  # keys of the layers that made the inputs, as far as known
+
+
+def leaves(model: Any) -> tuple[Leaf, ...]:
+    """All layers of the model and of the models inside it, in the order in which Keras lists them."""
+    found = list(_walk(model, ()))
+    names = [layer.name for _, layer in found]
+    return tuple(
+        Leaf(layer.name if names.count(layer.name) == 1 else "/".join((*path, layer.name)), path, layer)
+        for path, layer in found
+    )
+
+
+def _walk(model: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
+    for layer in model.layers:
+        if getattr(layer, "layers", None):
+            yield from _walk(layer, (*path, layer.name))
+        elif not isinstance(layer, keras.layers.InputLayer):
+            yield path, layer
+
+
+def record(model: Any, images: Any, *, training: bool = False) -> tuple[Any, tuple[Step, ...]]:
+    """Call the model eagerly on `(n, h, w, c)` images.
+
+    Returns:
+        Its output, and the calls of its layers in their order. A layer that is called twice has two steps.
+    """
+    steps: list[Step] = []
+    made_by: dict[int, str] = {}  # tensors stay alive in `steps`, so their ids are unique
+    found = leaves(model)
+    for leaf in found:
+        leaf.layer.call = _Wrapped(leaf, leaf.layer.call, steps, made_by)
+    try:
+        output = model(images, training=training)
+    finally:
+        for leaf in found:
+            del leaf.layer.call
+    return output, tuple(steps)
+
+
+class _Wrapped:
+    """A layer's `call` that notes what goes in and what comes out."""
+
+    def __init__(self, leaf: Leaf, call: Any, steps: list[Step], made_by: dict[int, str]) -> None:
+        self._leaf, self._call, self._steps, self._made_by = leaf, call, steps, made_by
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        output = self._call(*args, **kwargs)
+        tensors = tuple(t for a in args for t in (a if isinstance(a, (list, tuple)) else (a,)) if hasattr(t, "shape"))
+        if hasattr(output, "shape"):
+            sources = tuple(self._made_by[id(t)] for t in tensors if id(t) in self._made_by)
+            self._steps.append(Step(self._leaf, tensors, output, sources))
+            # A layer that hands its input on makes nothing new, but what follows is fed by it.
+            self._made_by[id(output)] = self._leaf.key
+        return output
+
+
+def array(tensor: Any) -> np.ndarray:
+    """The tensor as float64 NumPy array."""
+    return np.asarray(keras.ops.convert_to_numpy(tensor), np.float64)
+
+
+def kernel_of(layer: Any) -> Any | None:
+    """The variable of the layer that its input is multiplied with; None for a layer without."""
+    for name in ("kernel", "_kernel", "depthwise_kernel", "pointwise_kernel"):
+        variable = getattr(layer, name, None)
+        if variable is not None:
+            return variable
+    return None
+
+
+def kernels(model: Any) -> Mapping[str, Any]:
+    """Kernel variables by the key of their layer."""
+    return {leaf.key: kernel for leaf in leaves(model) if (kernel := kernel_of(leaf.layer)) is not None}
