@@ -6,16 +6,19 @@ import logging
 import warnings
 from collections.abc import Callable
 from dataclasses import asdict, replace
+from typing import Final
 
 import optuna
 
 from search.errors import DamagedError, UserError
 from search.events import Listener, Silent
+from search.records import Trial
 from search.selection.analyse import analyse
 from search.selection.results import Results
 from search.selection.spread import pooled_deviation, standard_error
 from search.settings import Identity, Plan
 from search.study import machine, preparation, queue
+from search.study.ablation import ablate, seconds_needed
 from search.study.clock import Clock
 from search.study.final import test_recommendation
 from search.study.fitting import Fitter, Terms
@@ -35,6 +38,8 @@ __all__ = ["Broken", "Ended", "Request", "search"]
 
 SCHEMA = 1
 """Of the facts and the ledger; a study of another one is refused."""
+
+_ABLATION_SHARE: Final = 0.1  # of the time, at most: for the way from the user's configuration to the recommended one
 
 _log = logging.getLogger(__name__)
 
@@ -78,6 +83,7 @@ class _Session:
     def __init__(self, request: Request, listener: Listener, clock: Clock, make_pool: MakePool) -> None:
         self.request, self.listener, self.clock, self.make_pool = request, listener, clock, make_pool
         self.must_stop: Callable[[], bool] = clock.search_over
+        self.searching = True  # and not yet at what comes after it
         self.gpus = machine.gpus()
 
     def run(self) -> Results:
@@ -100,7 +106,8 @@ class _Session:
             self.listener.stage("Ranking")
             results = analyse(read_study(self.ledger, self.study))
             if terms is not None and broken is None:
-                results = self._with_test(results, terms)
+                self.searching = False
+                results = self._with_test(self._with_ablation(results, terms), terms)
         finally:
             self.pool.close()
             self.ledger.set_fact("seconds", self.clock.seconds)
@@ -171,7 +178,7 @@ class _Session:
             self.pool,
             self.listener,
             precision=machine.precision(self.gpus[0] if self.gpus else None),
-            seconds=self.clock.left,
+            seconds=None if self.clock.left is None else self.clock.left - self._set_aside(None),
             test=self.test is not None,
             used_up=used_up,
         )
@@ -262,12 +269,34 @@ class _Session:
     def _reserve(self, history: History, plan: Plan) -> float:
         """Seconds to keep for the end: a final training of the best so far, the test, the report."""
         best = history.best_trial()
+        aside = self._set_aside(best)
         if best is None or self.test is None:
-            return plan.final_seconds
+            return plan.final_seconds + aside
         fit = max(fit.seconds for fit in best.fits) * plan.folds / (plan.folds - 1)
         ready = self.pool.ready
         restart = ready.seconds if ready is not None else 0.0  # a worker that would not stop is killed
-        return max(plan.final_seconds, 10.0 + restart + 1.3 * fit)
+        return max(plan.final_seconds, 10.0 + restart + 1.3 * fit) + aside
+
+    def _set_aside(self, best: Trial | None) -> float:
+        """Seconds that the search leaves for the way from the user's configuration to the best so far."""
+        limit, starts = self.request.budget.seconds, self.request.starts
+        if limit is None or not starts or not self.searching:
+            return 0.0
+        most = _ABLATION_SHARE * limit
+        return most if best is None else min(most, seconds_needed(starts[0], best))
+
+    def _with_ablation(self, results: Results, terms: Terms) -> Results:
+        """Explain what separates the user's first configuration from the recommended one, unless that is known."""
+        best, starts, known = results.recommended, self.request.starts, results.study.ablation
+        if best is None or not starts or self.clock.asked.is_set():
+            return results
+        if known is not None and known.start.configuration == starts[0].hash and not known.cut_short:
+            return results
+        left = None if self.clock.left is None else self.clock.left - self.clock.reserve()
+        trials = results.study.trials
+        found = ablate(starts[0], best.ranked.trial, trials, terms, self.ledger, self.pool, self.listener, left)
+        self.ledger.set_fact("ablation", asdict(found))
+        return analyse(read_study(self.ledger, self.study))
 
     def _with_test(self, results: Results, terms: Terms) -> Results:
         """Score the recommendation on the test images, unless that stands in the ledger or time is up."""

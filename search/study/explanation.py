@@ -1,0 +1,132 @@
+"""A finished run asked again: what separates a configuration of the user's from the recommended one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import cast
+
+import optuna
+
+from search.data.folds import make_folds
+from search.data.groups import groups_hash
+from search.data.images import ImageSet, load_images
+from search.errors import MismatchError, UserError
+from search.events import Listener
+from search.records import StudyRecord
+from search.selection.analyse import analyse
+from search.selection.results import Results
+from search.settings import Metric
+from search.study import machine
+from search.study.ablation import ablate
+from search.study.clock import Clock
+from search.study.fitting import Terms
+from search.study.ledger import Ledger
+from search.study.pool import Pool, setups
+from search.study.reading import open_study, read_study
+from search.study.storage import locked, open_storage
+from search.study.worker import Setup
+from spaces.config import Configuration
+
+MakePool = Callable[[list[Setup], Callable[[], bool]], Pool]
+
+
+def explain(
+    out: Path,
+    start: Configuration,
+    listener: Listener,
+    clock: Clock,
+    *,
+    data: Path | None = None,
+    workers: int | None = None,
+    storage: str | None = None,
+    study: str = "steadynet",
+    make_pool: MakePool = Pool,
+) -> Results:
+    """Follow the changes from `start` to the recommended configuration of the run in `out`; kept with the study.
+
+    Args:
+        out: run folder.
+        start: the user's configuration; it need not lie in the run's space.
+        listener: told the cost and how far it is.
+        clock: says when to end.
+        data: the run's images, if they are no longer where they were.
+        workers: asked for, None for auto.
+        storage: database of the study, if not in the run folder.
+        study: its name.
+        make_pool: makes the workers.
+
+    Returns:
+        The run's results with the way in them; unchanged where nothing is recommended.
+
+    Raises:
+        UserError: no such run, other images, or a configuration that they are too few for.
+    """
+    results = analyse(open_study(out, storage, study))
+    if results.recommended is None:
+        return results
+    with locked(out, storage):
+        images = _images(results.study, out, data, listener)
+        terms = _terms(results, images)
+        smallest = min(len(fold.train) for fold in terms.folds)
+        if start.batch_size > smallest:
+            raise UserError(
+                f"--from: batch_size {start.batch_size} is more than the {smallest} images that a fit of this run "
+                f"trains on. Allow at most {smallest}."
+            )
+        opened = open_storage(out, storage, create=False)
+        ledger = Ledger(opened.engine, study)
+        metric = cast(Metric, results.study.identity.metric)
+        pool = make_pool(setups(images, metric, out, workers, machine.gpus()), clock.search_over)
+        try:
+            found = ablate(
+                start, results.recommended.ranked.trial, results.study.trials, terms, ledger, pool, listener, clock.left
+            )
+        finally:
+            pool.close()
+        ledger.set_fact("ablation", asdict(found))
+        return analyse(read_study(ledger, optuna.load_study(study_name=study, storage=opened)))
+
+
+def _images(study: StudyRecord, out: Path, data: Path | None, listener: Listener) -> ImageSet:
+    """The run's own images, and no others."""
+    folder = data or Path(study.data.folder)
+    groups = study.settings.get("groups")
+    if data is None and not folder.is_dir():
+        raise UserError(
+            f"the images of the run in {out} are no longer in {folder}. Pass --data with the folder that they are in."
+        )
+    images = load_images(
+        folder,
+        image_size=study.identity.image_size,
+        folds=study.identity.folds,
+        groups=None if groups is None else Path(groups),
+        size_cap=study.identity.image_size,
+        listener=listener,
+    )
+    same = images.summary.fingerprint == study.identity.fingerprint
+    if not same or groups_hash(images.groups) != study.identity.groups:
+        raise MismatchError(
+            f"the run in {out} was made with {'other groups' if same else 'other images'} than {folder} holds now. "
+            "Pass --data with the images of that run."
+        )
+    return images
+
+
+def _terms(results: Results, images: ImageSet) -> Terms:
+    """As the run's fits were made, but with as much time as they take."""
+    study = results.study
+    names = tuple(images.summary.classes)
+    return Terms(
+        labels=images.labels,
+        folds=make_folds(
+            images.labels, folds=study.plan.folds, seed=study.identity.seed, groups=images.groups, class_names=names
+        ),
+        fingerprint=study.identity.fingerprint,
+        protocol=study.protocol,
+        plan=replace(study.plan, fit_seconds=None),
+        metric=study.identity.metric,
+        chance=results.chance,
+        seed=study.identity.seed,
+    )

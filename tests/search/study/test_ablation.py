@@ -1,0 +1,189 @@
+"""The way from the user's configuration to the recommended one, with workers that answer at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from search.events import Silent
+from search.records import ABLATION, SEARCH, Ablation, Trial, TrialState, Verdict
+from search.study.ablation import CUT_SHORT, FOLDS, NO_TIME, SAME, ablate, affordable_folds, seconds_needed
+from search.study.fitting import Fitter, Spec, Terms
+from search.study.ledger import Ledger
+from search.study.worker import Job
+from search.training.fit import Outcome
+from spaces.config import FIELDS, Configuration
+from tests.search.study.made import FakePool, configuration, memory, outcome
+
+START = configuration(learning_rate=0.1, dropout=0.5, initializer="random_normal")
+GOAL = configuration()
+RATE = 1e-3
+
+
+def learns_with_the_right_rate(job: Job) -> Outcome:
+    """Only the learning rate decides whether it learns; dropout costs a little."""
+    if job.configuration.learning_rate != RATE:
+        return outcome(job, Verdict.COLLAPSED, "dead-layer", score=0.6, epochs=3)
+    return outcome(job, score=0.8 - 0.1 * job.configuration.dropout, seconds=2.0)
+
+
+def fitted(terms: Terms, ledger: Ledger, one: Configuration, answer: Callable[[Job], Outcome], folds: int = 3) -> Trial:
+    """A trial whose fits stand in the ledger."""
+    from search.collapse.protection import Protection
+
+    pool: Any = FakePool(answer)
+    fits = []
+    for fold in range(folds):
+        split = terms.folds[fold]
+        spec = Spec(trial=7, stage=SEARCH, configuration=one, train=split.train, val=split.val, fold=fold)
+        with pool.worker() as worker:
+            fits.append(Fitter(terms, ledger).fit(worker, spec, Protection(calibrating=False)))
+    return Trial(number=7, state=TrialState.COMPLETE, configuration=one, fits=tuple(fits))
+
+
+class Told(Silent):
+    def __init__(self) -> None:
+        self.stages: list[str] = []
+        self.done: list[tuple[int, int]] = []
+
+    def stage(self, text: str) -> None:
+        self.stages.append(text)
+
+    def progress(self, what: str, done: int, total: int) -> None:
+        self.done.append((done, total))
+
+
+class Case:
+    """A study whose recommended trial stands in the ledger."""
+
+    def __init__(self, terms: Terms, answer: Callable[[Job], Outcome] = learns_with_the_right_rate) -> None:
+        self.terms, self.answer = terms, answer
+        self.ledger = Ledger(memory(), "s")
+        self.goal = fitted(terms, self.ledger, GOAL, answer)
+        self.told = Told()
+        self.jobs: list[Job] = []
+
+    def run(self, start: Configuration = START, most: int = 1000, **changes: Any) -> Ablation:
+        pool: Any = FakePool(self.answer, must_stop=lambda: len(pool.one.jobs) >= most)
+        values = {"trials": [self.goal], **changes}
+        found = ablate(start, self.goal, values.pop("trials"), self.terms, self.ledger, pool, self.told, **values)
+        self.jobs = pool.one.jobs
+        return found
+
+
+@pytest.fixture
+def case(terms: Terms) -> Case:
+    return Case(terms)
+
+
+def test_the_change_that_makes_it_learn_is_found_and_said_with_its_gain(case: Case) -> None:
+    found = case.run()
+    assert [tuple(step.changes) for step in found.steps] == [("learning_rate",), ("dropout",), ("initializer",)]
+    assert found.steps[0].changes == {"learning_rate": (0.1, RATE)}
+    assert (found.start.score, found.start.reasons) == (0.5, ("dead-layer",) * 3)  # 0.6 by luck is not above chance
+    assert [step.reached.score for step in found.steps] == pytest.approx([0.75, 0.79, 0.79])
+    assert [step.instead and tuple(step.instead.changes) for step in found.steps] == [None, ("initializer",), None]
+    assert found.steps[-1].reached.configuration == found.goal == GOAL.hash
+    assert (found.note, found.cut_short, found.trials, found.folds) == ("", False, 0, FOLDS)
+
+
+def test_what_stands_in_the_ledger_is_not_trained_again(case: Case) -> None:
+    first = case.run()
+    assert first.trained == len(case.jobs) == len({(job.seed, job.configuration.hash) for job in case.jobs})
+    assert GOAL.hash not in {job.configuration.hash for job in case.jobs}
+    second = case.run()
+    assert case.jobs == []
+    assert second == first
+    stages = [fit.stage for fit in case.ledger.fits()]
+    assert (stages.count(SEARCH), stages.count(ABLATION)) == (3, first.trained)
+
+
+def test_a_fit_of_the_way_is_the_one_that_a_trial_would_do(case: Case) -> None:
+    case.run()
+    again = fitted(case.terms, case.ledger, START, lambda job: pytest.fail("trained again"))
+    assert {fit.stage for fit in again.fits} == {ABLATION}
+
+
+def test_the_cost_is_told_before_the_first_fit(case: Case) -> None:
+    case.run()
+    text = "3 changes, at most 8 configurations x 3 folds, 48 s if all are as fast as the recommended one"
+    assert case.told.stages == [f"From your configuration to the recommended one: {text}"]
+    assert all(done < total == 9 for done, total in case.told.done)
+
+
+def test_no_more_configurations_than_differences_and_five_are_trained(terms: Terms) -> None:
+    start = replace(START, kernel_size=5, width=8, batch_size=8, shift=0.1, zoom=0.1, activation="elu", head="max")
+
+    def useless(job: Job) -> Outcome:
+        """Every proposed change is a disappointment, so that each spare configuration is used."""
+        changed = sum(getattr(job.configuration, name) != getattr(start, name) for name in FIELDS)
+        return outcome(job, score=0.9 - 0.05 * changed)
+
+    case = Case(terms, useless)
+    found = case.run(start)
+    assert len(found.steps) == 10
+    assert sum(step.instead is not None for step in found.steps) == 5
+    assert len({job.configuration.hash for job in case.jobs}) == 10 + 5
+
+
+@pytest.mark.parametrize(("most", "steps"), [(3, 1), (6, 2), (7, 2)])
+def test_when_the_time_is_over_the_last_step_takes_the_rest_and_a_later_start_goes_on(
+    case: Case, most: int, steps: int
+) -> None:
+    found = case.run(most=most)
+    assert (len(found.steps), found.cut_short, found.note) == (steps, True, CUT_SHORT)
+    assert set().union(*(step.changes for step in found.steps)) == {"learning_rate", "initializer", "dropout"}
+    whole = case.run()
+    assert (len(whole.steps), whole.cut_short) == (3, False)
+    assert whole.trained == len(case.jobs) + most
+
+
+def test_without_any_time_it_says_so(case: Case) -> None:
+    found = case.run(most=0)
+    assert (found.steps, found.note, found.cut_short, found.start.scores) == ((), NO_TIME, True, ())
+
+
+def test_the_recommended_configuration_itself_costs_nothing(case: Case) -> None:
+    found = case.run(configuration(dense_ratio=0.32, weight_decay=0.1))
+    assert (found.steps, found.note, found.trained, case.told.stages) == ((), SAME, 0, [])
+    assert found.start.score == pytest.approx(0.79)
+
+
+def test_a_configuration_that_can_not_be_trained_is_said_with_its_reason(terms: Terms) -> None:
+    def answer(job: Job) -> Outcome:
+        slow = job.configuration.hash == START.hash
+        return outcome(job, Verdict.STOPPED, "too-slow") if slow else outcome(job)
+
+    found = Case(terms, answer).run()
+    assert (found.steps, found.note) == ((), "Your configuration could not be trained here (too-slow).")
+
+
+def test_a_soft_collapse_gets_its_second_chance_as_in_a_trial(terms: Terms) -> None:
+    def answer(job: Job) -> Outcome:
+        if job.configuration.hash == START.hash and job.seed % 2:
+            return outcome(job, Verdict.COLLAPSED, "constant-output")
+        return outcome(job, score=0.8)
+
+    case = Case(terms, answer)
+    found = case.run()
+    own = {(fit.fold, fit.attempt): fit for fit in case.ledger.fits() if fit.configuration == START.hash}
+    for fold, score in enumerate(found.start.scores):
+        attempts = [own[fold, attempt].verdict for attempt in (0, 1) if (fold, attempt) in own]
+        assert len(attempts) == 1 + (attempts[0] is Verdict.COLLAPSED)
+        assert score == pytest.approx(np.mean([0.8 if verdict is Verdict.LEARNED else 0.5 for verdict in attempts]))
+    assert len(own) > 3
+
+
+@pytest.mark.parametrize(("left", "folds"), [(None, 3), (100.0, 3), (60.0, 3), (59.0, 2), (0.0, 2)])
+def test_with_little_time_there_are_fewer_folds(left: float | None, folds: int) -> None:
+    assert affordable_folds(10, 2.0, left, 5) == folds
+    assert affordable_folds(10, 2.0, left, 2) == 2
+
+
+def test_seconds_needed(case: Case) -> None:
+    assert seconds_needed(START, case.goal) == (3 + 5) * FOLDS * 2.0
+    assert seconds_needed(GOAL, case.goal) == 0.0
