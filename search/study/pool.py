@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import multiprocessing as mp
 import queue
-import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from search.data.images import ImageSet
+from search.lifeline import signals_blocked
 from search.records import Check
 from search.settings import Metric
 from search.study.machine import Gpu, shares
@@ -93,7 +93,7 @@ class Worker:
         self._pipe, theirs = context.Pipe()
         lifeline, self._lifeline = context.Pipe(duplex=False)
         self._process = context.Process(target=main, args=(theirs, lifeline, self._setup), daemon=True)
-        with _signals_blocked():
+        with signals_blocked():
             self._process.start()
         theirs.close()
         lifeline.close()
@@ -156,22 +156,6 @@ class Worker:
             self._pipe.close()
             self._lifeline.close()
             self._process = None
-
-
-@contextmanager
-def _signals_blocked() -> Iterator[None]:
-    """Ctrl-C reaches the whole terminal, a service manager's SIGTERM the whole group: the coordinator alone decides.
-
-    A process inherits the blocked signals of the thread that starts it.
-    """
-    if not hasattr(signal, "pthread_sigmask"):  # Windows
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def setups(images: ImageSet, metric: Metric, out: Path, workers: int | None, gpus: tuple[Gpu, ...]) -> list[Setup]:

@@ -6,8 +6,6 @@ Messages are plain records over a pipe between two processes of ours.
 from __future__ import annotations
 
 import os
-import signal
-import threading
 import time
 import traceback
 from dataclasses import dataclass
@@ -19,6 +17,7 @@ import numpy as np
 
 from search.collapse.rules import Context
 from search.collapse.watch import Watch
+from search.lifeline import die_with_coordinator, redirect_messages
 from search.records import FloatArray, IntArray, Verdict
 from search.selection import metrics
 from search.settings import Metric, Protocol
@@ -112,10 +111,9 @@ QUIT: Final = "quit"
 
 def main(pipe: Connection, lifeline: Connection, setup: Setup) -> None:
     """Entry point of the process."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # where it could not be blocked
-    threading.Thread(target=_die_with_coordinator, args=(lifeline,), daemon=True).start()
+    die_with_coordinator(lifeline)
     started = time.monotonic()
-    _redirect_messages(setup.log)
+    redirect_messages(setup.log, 2)
     try:
         bench = _Bench(pipe, setup)
         pipe.send(Ready(bench.device, bench.on_gpu, bench.versions, time.monotonic() - started))
@@ -126,21 +124,6 @@ def main(pipe: Connection, lifeline: Connection, setup: Setup) -> None:
         pass
     except Exception:
         pipe.send(Broken(traceback.format_exc()))
-
-
-def _die_with_coordinator(lifeline: Connection) -> None:
-    """The coordinator holds the other end and never writes: the end of file is its death, even by kill -9."""
-    try:
-        lifeline.recv_bytes()
-    except (EOFError, OSError):
-        pass
-    os._exit(1)
-
-
-def _redirect_messages(log: Path) -> None:
-    """TensorFlow writes past Python to the terminal, where the live display is; what it says may explain a crash."""
-    with log.open("ab") as stream:
-        os.dup2(stream.fileno(), 2)
 
 
 class _Scorer:

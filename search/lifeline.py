@@ -1,0 +1,56 @@
+"""What a child process and the one that started it owe each other: neither outlives the other's use for it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+
+@contextmanager
+def signals_blocked() -> Iterator[None]:
+    """Ctrl-C reaches the whole terminal, a service manager's SIGTERM the whole group: the coordinator alone decides.
+
+    A process inherits the blocked signals of the thread that starts it.
+    """
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def die_with_coordinator(lifeline: Connection) -> None:
+    """In the child: end it, and the group that it leads, when the other end of `lifeline` closes.
+
+    The coordinator holds that end and never writes: the end of file is its death, even by kill -9.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # where it could not be blocked
+    threading.Thread(target=_watch, args=(lifeline,), daemon=True).start()
+
+
+def redirect_messages(log: Path, *descriptors: int) -> None:
+    """In the child: what is written past Python to the terminal, where the live display is, goes to the log's end.
+
+    It may explain a crash.
+    """
+    with log.open("ab") as stream:
+        for descriptor in descriptors:
+            os.dup2(stream.fileno(), descriptor)
+
+
+def _watch(lifeline: Connection) -> None:
+    try:
+        lifeline.recv_bytes()
+    except (EOFError, OSError):
+        pass
+    if hasattr(os, "killpg") and os.getpgrp() == os.getpid():
+        os.killpg(0, signal.SIGKILL)
+    os._exit(1)
