@@ -1,0 +1,107 @@
+"""A diagnosis from the user's words to its records: the front of this room. Loads no TensorFlow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from search.data.images import ImageSet, load_images
+from search.diagnosis.child import Order
+from search.diagnosis.process import run
+from search.diagnosis.records import Diagnosis
+from search.diagnosis.stored import stored_shape
+from search.errors import UserError
+from search.events import Listener
+
+BUDGET_SECONDS: Final = 120.0
+COMMON_CAP: Final = 224  # pixels a side up to which images of one size are taken as they are
+SIZE_CAP: Final = 64  # of what is picked for images of many sizes
+LOG: Final = "diagnose.log"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Request:
+    """What the user asks for."""
+
+    data: Path
+    model: str  # net.py:build or model.keras
+    out: Path
+    seed: int = 0
+    budget: float = BUDGET_SECONDS  # seconds of fits
+
+
+def examine(request: Request, listener: Listener, run: Callable[..., Diagnosis] = run) -> Diagnosis:
+    """Read the images, then diagnose in a process of its own. Writes `diagnose.log` into the request's folder.
+
+    Raises:
+        UserError: request, images or the user's code can't be used as they are.
+    """
+    model, side, channels = _named(request.model)
+    _refuse_inside(request)
+    images = load_images(
+        request.data,
+        image_size=side,
+        folds=1,
+        groups=None,
+        size_cap=SIZE_CAP,
+        channels=channels,
+        least=1,
+        common_cap=COMMON_CAP,
+        listener=listener,
+    )
+    listener.data(images.summary)
+    order = _order(request, model, images)
+    stage = None
+
+    def on_progress(new: str, done: int, of: int) -> None:
+        nonlocal stage
+        if new != stage:
+            listener.stage(new)
+            stage = new
+        if of:
+            listener.progress("steps", done, of)
+
+    return run(order, on_progress)
+
+
+def _named(model: str) -> tuple[str, int | None, int | None]:
+    """The model's full name, and what it says of the images' side and channels."""
+    text, colon, function = model.rpartition(":")
+    file = Path(text if colon and text.endswith(".py") else model)
+    if file.suffix not in (".py", ".keras"):
+        raise UserError(f"--model: net.py:build or model.keras is expected, got {model!r}.")
+    if not file.is_file():
+        raise UserError(f"--model: there is no file {file}. Expected net.py:build or model.keras.")
+    if file.suffix == ".keras":
+        return str(file), *stored_shape(file)
+    return f"{file}:{function if colon and text.endswith('.py') and function else 'build'}", None, None
+
+
+def _refuse_inside(request: Request) -> None:
+    data, out = request.data.resolve(), request.out.resolve()
+    if out == data or data in out.parents:
+        raise UserError(
+            f"--out {request.out} lies in the image folder {request.data}, where it would be taken for a class. "
+            "Pass an --out elsewhere."
+        )
+
+
+def _order(request: Request, model: str, images: ImageSet) -> Order:
+    log = request.out / LOG
+    try:
+        request.out.mkdir(parents=True, exist_ok=True)
+        log.write_bytes(b"")
+    except OSError as error:
+        raise UserError(f"can't write to the folder {request.out}: {error.strerror}. Pass another --out.") from None
+    return Order(
+        model=model,
+        folder=request.data,
+        pixels=images.path,
+        labels=images.labels,
+        classes=tuple(images.summary.classes),
+        budget=request.budget,
+        seed=request.seed,
+        log=log,
+    )

@@ -1,0 +1,137 @@
+"""The coordinator's side of a diagnosis: starts the process that runs the user's code, listens, and outlives it."""
+
+from __future__ import annotations
+
+import multiprocessing as mp
+import os
+import signal
+from collections.abc import Callable, Mapping
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final
+
+from search.diagnosis import child
+from search.diagnosis.child import Broken, Finished, Order, Refused, Told
+from search.diagnosis.records import Diagnosis
+from search.errors import UserCodeError
+from search.lifeline import signals_blocked
+
+GRACE_SECONDS: Final = 90.0
+"""Of silence beyond the whole budget."""
+
+START_SECONDS: Final = 300.0
+"""Of silence while TensorFlow loads: minutes from a cold network disk."""
+
+_ENDINGS: Final[Mapping[int, str]] = {
+    signal.SIGSEGV: "a segmentation fault",
+    signal.SIGABRT: "an abort",
+    signal.SIGKILL: "killed, most often for want of memory: try fewer or smaller images, or a smaller batch",
+}
+_LOG_LINES: Final = 4
+
+
+def run(
+    order: Order,
+    on_progress: Callable[[str, int, int], None],
+    *,
+    target: Callable[[Connection, Connection, Order], None] = child.main,
+    grace: float = GRACE_SECONDS,
+) -> Diagnosis:
+    """Diagnose in a process of its own, which has ended when this returns or raises, by Ctrl-C too.
+
+    Args:
+        order: what is to be diagnosed.
+        on_progress: told of the stage, the steps done and the steps in all (0: not known).
+        target: entry point of the process.
+        grace: seconds of silence beyond the budget after which the process is given up.
+
+    Raises:
+        UserCodeError: the user's code raised, ended the process or did not come back.
+        RuntimeError: ours did; the text is the traceback.
+    """
+    stage, patience = "Starting", START_SECONDS + grace
+    with _Child(target, order) as process:
+        while True:
+            message = process.listen(patience)
+            match message:
+                case Told(new, done, of):
+                    if stage != "Starting":  # the first word comes before TensorFlow is loaded, the second after
+                        patience = order.budget + grace
+                    stage = new
+                    on_progress(new, done, of)
+                case Finished(diagnosis):
+                    return diagnosis
+                case Refused(text, lines):
+                    raise UserCodeError(text, lines)
+                case Broken(text):
+                    raise RuntimeError(f"the diagnosis failed:\n{text}")
+                case None:
+                    raise UserCodeError(
+                        f"no word from {order.model} for {patience:.0f} s (at: {stage}), so it was ended. "
+                        f"If it only is slow, raise --budget; what it printed is in {order.log}.",
+                        _end_of(order.log),
+                    )
+                case int(code):
+                    raise UserCodeError(
+                        f"the process that ran {order.model} ended by itself ({_ending(code)}; at: {stage}). "
+                        f"What it printed is in {order.log}.",
+                        _end_of(order.log),
+                    )
+
+
+class _Child:
+    """The process, for as long as the context is open."""
+
+    def __init__(self, target: Callable[[Connection, Connection, Order], None], order: Order) -> None:
+        context = mp.get_context("spawn")  # a fork of a process with threads may hang
+        self._pipe, theirs = context.Pipe()
+        lifeline, self._lifeline = context.Pipe(duplex=False)
+        self._process: Any = context.Process(target=target, args=(theirs, lifeline, order), daemon=True)
+        with signals_blocked():
+            self._process.start()
+        theirs.close()
+        lifeline.close()
+
+    def listen(self, patience: float) -> Any:
+        """The next message; None after `patience` seconds without one; the exit code when the process has ended."""
+        # A process that the user's code started may hold the pipe open, so its end alone would not tell.
+        if not wait([self._pipe, self._process.sentinel], patience):
+            return None
+        try:
+            if self._pipe.poll():
+                return self._pipe.recv()
+        except (EOFError, OSError):
+            pass
+        self._process.join()
+        return self._process.exitcode
+
+    def __enter__(self) -> _Child:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End the process and all that it started."""
+        if hasattr(os, "killpg"):
+            try:
+                os.killpg(self._process.pid, signal.SIGKILL)
+            except (ProcessLookupError, PermissionError):  # it has no group yet, or is gone with all of it
+                pass
+        self._process.kill()
+        self._process.join()
+        self._process.close()
+        self._pipe.close()
+        self._lifeline.close()
+
+
+def _ending(code: int) -> str:
+    return _ENDINGS.get(-code, f"signal {-code}") if code < 0 else f"exit code {code}"
+
+
+def _end_of(log: Path) -> tuple[str, ...]:
+    try:
+        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return ()
+    return tuple(line for line in lines if line.strip())[-_LOG_LINES:]

@@ -1,0 +1,70 @@
+"""What a `.keras` file says of the images that it takes, read without TensorFlow and without running anything."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from pathlib import Path
+from typing import Any, Final
+
+from search.errors import UserError
+
+SIDES: Final = (1, 1024)
+
+
+def stored_shape(file: Path) -> tuple[int | None, int | None]:
+    """Side in pixels and channels of the images that the network in `file` takes; None for what it leaves open.
+
+    Raises:
+        UserError: the file is no Keras model, or takes something else than square images in grey or colour.
+    """
+    shape = _batch_shape(_configuration(file))
+    if shape is None:
+        return None, None
+    if len(shape) != 4:
+        raise UserError(f"{file} takes input of shape {_text(shape)}; images are (height, width, channels).")
+    height, width, channels = shape[1:]
+    if channels not in (None, 1, 3):
+        raise UserError(f"{file} takes images with {channels} channels; 1 (grey) or 3 (colour) are expected.")
+    if height != width:
+        raise UserError(
+            f"{file} takes images of {_text(shape[:3])} pixels; only square ones can be diagnosed. "
+            "Pass a net.py:build, which is given a square shape."
+        )
+    if height is not None and not SIDES[0] <= height <= SIDES[1]:
+        raise UserError(f"{file} takes images of {height} pixels a side; {SIDES[0]} to {SIDES[1]} can be diagnosed.")
+    return height, channels
+
+
+def _configuration(file: Path) -> dict[str, Any]:
+    try:
+        with zipfile.ZipFile(file) as archive:
+            found = json.loads(archive.read("config.json"))
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        raise UserError(
+            f"{file} is no model that Keras 3 saved ({error}). Save it with model.save('net.keras')."
+        ) from None
+    if not isinstance(found, dict):
+        raise UserError(f"{file} is no model that Keras 3 saved. Save it with model.save('net.keras').")
+    return found
+
+
+def _batch_shape(configuration: dict[str, Any]) -> tuple[int | None, ...] | None:
+    """Of the first input, batch first; None where the file does not tell."""
+    network = configuration.get("config")
+    layers = network.get("layers") if isinstance(network, dict) else None
+    for layer in layers if isinstance(layers, list) else ():
+        if isinstance(layer, dict) and layer.get("class_name") == "InputLayer":
+            return _shape(layer.get("config", {}).get("batch_shape"))
+    built = configuration.get("build_config")
+    return _shape(built.get("input_shape")) if isinstance(built, dict) else None
+
+
+def _shape(value: object) -> tuple[int | None, ...] | None:
+    if isinstance(value, list) and all(size is None or isinstance(size, int) for size in value):
+        return tuple(value)
+    return None
+
+
+def _text(shape: tuple[int | None, ...]) -> str:
+    return " x ".join("any" if size is None else str(size) for size in shape[1:])
