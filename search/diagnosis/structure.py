@@ -1,0 +1,115 @@
+"""Questions that an anatomy answers: which activation follows a layer, what the head is, what range the pixels have."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from search.diagnosis.records import Anatomy, Layer, Material
+
+NORMALIZATIONS: Final = ("BatchNormalization", "LayerNormalization", "GroupNormalization", "UnitNormalization",
+                         "SpectralNormalization", "Normalization")  # fmt: skip
+RELU_LIKE: Final = ("relu", "relu6", "leaky_relu", "elu", "selu", "gelu", "silu", "swish", "mish", "celu", "softplus")
+SATURATING: Final = ("sigmoid", "hard_sigmoid", "tanh", "hard_tanh", "softsign", "softmax", "exponential")
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The end of a network: the last layer with weights, and the activations from there to the output."""
+
+    layer: Layer | None
+    activations: tuple[tuple[str, str], ...]  # name of the layer, activation; linear ones left out
+    last: bool  # the last activation is the network's very output
+
+    @property
+    def activation(self) -> str:
+        """The last one; "linear" without any."""
+        return self.activations[-1][1] if self.activations else "linear"
+
+
+def by_name(anatomy: Anatomy) -> dict[str, Layer]:
+    """The layers by their names."""
+    return {layer.name: layer for layer in anatomy.layers}
+
+
+def weighted(anatomy: Anatomy) -> tuple[Layer, ...]:
+    """Layers with a kernel, in the order in which they are called."""
+    return tuple(layer for layer in anatomy.layers if layer.initializer is not None)
+
+
+def hidden(anatomy: Anatomy) -> tuple[Layer, ...]:
+    """Layers with a kernel, without the head."""
+    last = head(anatomy).layer
+    return tuple(layer for layer in weighted(anatomy) if layer is not last)
+
+
+def head(anatomy: Anatomy) -> Head:
+    """The end of the network, found from its output backwards."""
+    layers = by_name(anatomy)
+    found: list[tuple[str, str]] = []
+    layer = layers.get(anatomy.output)
+    seen: set[str] = set()
+    last = bool(layer and layer.activation not in (None, "linear"))
+    while layer is not None and layer.name not in seen:
+        seen.add(layer.name)
+        if layer.activation not in (None, "linear"):
+            found.append((layer.name, str(layer.activation)))
+        if layer.initializer is not None:
+            break
+        layer = layers.get(layer.inputs[0]) if layer.inputs else _before(anatomy, layer)
+    if layer is None:
+        rest = weighted(anatomy)
+        layer = rest[-1] if rest else None
+    return Head(layer, tuple(reversed(found)), last)
+
+
+def _before(anatomy: Anatomy, layer: Layer) -> Layer | None:
+    """The layer called before it, for layers whose feeding layer is not known."""
+    place = anatomy.layers.index(layer)
+    return anatomy.layers[place - 1] if place else None
+
+
+def followers(anatomy: Anatomy, layer: Layer) -> Iterator[Layer]:
+    """The layers behind `layer` up to and without the next one with a kernel, along the first consumer."""
+    current: Layer | None = layer
+    while current is not None:
+        name = current.name
+        current = next((other for other in anatomy.layers if name in other.inputs and other.name != name), None)
+        if current is None or current.initializer is not None:
+            return
+        yield current
+
+
+def activation_of(anatomy: Anatomy, layer: Layer) -> str:
+    """The activation that a layer's output meets first, its own or that of a layer behind it."""
+    if layer.activation not in (None, "linear"):
+        return str(layer.activation)
+    for other in followers(anatomy, layer):
+        if other.activation not in (None, "linear"):
+            return str(other.activation)
+    return "linear"
+
+
+def is_normalized(anatomy: Anatomy, layer: Layer) -> bool:
+    """Whether the output of `layer` is normalized before the next layer with a kernel gets it."""
+    return any(other.kind in NORMALIZATIONS for other in followers(anatomy, layer))
+
+
+def pixel_range(anatomy: Anatomy, material: Material) -> tuple[float, float, bool]:
+    """Lowest and highest value that reaches the first kernel, and whether something normalizes it on the way."""
+    low, high = material.low, material.high
+    for layer in anatomy.layers:
+        if layer.initializer is not None:
+            return low, high, is_normalized(anatomy, layer)
+        if layer.kind in NORMALIZATIONS:
+            return low, high, True
+        if layer.scale is not None:
+            ends = (low * layer.scale + (layer.offset or 0.0), high * layer.scale + (layer.offset or 0.0))
+            low, high = min(ends), max(ends)
+    return low, high, False
+
+
+def peak(low: float, high: float) -> float:
+    """The largest magnitude."""
+    return max(abs(low), abs(high))
