@@ -3,7 +3,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from reports.views import class_rows, folds_scale, headline_scale, map_view, marks, reason_rows
@@ -13,7 +13,6 @@ finite = st.floats(-40, 1)
 
 
 @given(value=finite, chance=finite, baseline=finite)
-@settings(max_examples=100, deadline=None)
 def test_every_mark_lies_inside_the_scale(value: float, chance: float, baseline: float) -> None:
     results = RESULTS
     assert results.recommended is not None

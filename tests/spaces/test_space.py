@@ -48,7 +48,7 @@ def spaces(draw: st.DrawFn) -> Space:
     return draw(st.sampled_from(list(PRESETS.values()))).changed(changed)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20)
 @given(space=spaces(), seed=st.integers(0, 10_000))
 def test_samples_lie_inside_and_come_back_from_their_parameters(space: Space, seed: int) -> None:
     for configuration, params in draw(space, seed, count=3):
@@ -219,7 +219,7 @@ def test_known_good_configurations_lie_in_the_default_space_and_differ() -> None
     assert len({configuration.hash for configuration in KNOWN_GOOD}) == len(KNOWN_GOOD) >= 6
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=10)
 @given(space=spaces())
 def test_known_good_configurations_are_made_to_fit(space: Space) -> None:
     found = known_good(space)

@@ -155,7 +155,7 @@ def test_unknown_names_and_files(tmp_path: Path) -> None:
         load_space(str(tmp_path / "image.yaml"))
 
 
-@settings(max_examples=25)
+@settings(max_examples=10)
 @given(name=st.sampled_from(["core", "default"]), batches=st.sets(st.sampled_from([4, 8, 16]), min_size=1))
 def test_a_space_comes_back_from_its_own_yaml(
     tmp_path_factory: pytest.TempPathFactory, name: str, batches: set[int]
@@ -182,7 +182,7 @@ configurations = st.builds(
 )
 
 
-@settings(max_examples=20)
+@settings(max_examples=10)
 @given(wanted=st.lists(configurations, min_size=1, max_size=3))
 def test_configurations_come_back_from_yaml(
     tmp_path_factory: pytest.TempPathFactory, wanted: list[Configuration]

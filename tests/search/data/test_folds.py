@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from search.data.folds import Fold, fold_warnings, make_folds
 from search.errors import DataError
 
-few = settings(max_examples=25, deadline=None)
+few = settings(max_examples=15)
 seeds = st.integers(0, 1000)
 numbers_of_folds = st.integers(2, 5)
 

@@ -34,7 +34,7 @@ def test_simple_methods_read_simple_images(metric) -> None:
 def test_noise_stays_near_chance_and_blank_images_do_no_harm() -> None:
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 2, 300)
-    noise = baselines(rng.integers(0, 256, (300, 16, 16, 3), dtype=np.uint8), labels, _folds(300), "balanced_accuracy")
+    noise = baselines(rng.integers(0, 256, (300, 16, 16, 1), dtype=np.uint8), labels, _folds(300), "balanced_accuracy")
     assert max(noise.values()) < 0.62
     blank = baselines(np.zeros((60, 16, 16, 1), np.uint8), labels[:60], _folds(60), "balanced_accuracy")
     assert blank == {"constant": 0.5, "knn": pytest.approx(0.5, abs=0.2), "logistic": pytest.approx(0.5, abs=0.2)}

@@ -82,7 +82,7 @@ def test_chance(metric: str, value: float) -> None:
 
 
 @given(seed=st.integers(0, 10_000), classes=st.integers(2, 5), metric=st.sampled_from(METRICS))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_scores_stay_in_their_range_and_a_perfect_predictor_gets_the_top(seed: int, classes: int, metric: str) -> None:
     labels, given = _sample(seed, classes, n=12)
     low, high = RANGE[metric]
@@ -91,7 +91,7 @@ def test_scores_stay_in_their_range_and_a_perfect_predictor_gets_the_top(seed: i
 
 
 @given(seed=st.integers(0, 10_000), metric=st.sampled_from(METRICS))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_the_order_of_images_does_not_matter(seed: int, metric: str) -> None:
     labels, given = _sample(seed, 3, n=20)
     order = np.random.default_rng(seed).permutation(len(labels))

@@ -12,7 +12,7 @@ from search.settings import METRICS
 
 
 @given(seed=st.integers(0, 10_000), grouped=st.booleans())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_draws_take_whole_groups_within_classes(seed: int, grouped: bool) -> None:
     rng = np.random.default_rng(seed)
     labels = np.repeat([0, 1, 2], [4, 8, 12])
@@ -94,7 +94,7 @@ def test_the_winner_overstates_itself_and_the_promise_does_not() -> None:
         scores = [score("balanced_accuracy", labels, trial.probabilities) for trial in trials]
         winner = int(np.argmax(scores))
         rng = seeds.generator(seed, "promise")
-        shown, _ = promise("balanced_accuracy", labels, None, trials, winner, "ab", 0.5, rng, bootstraps=200)
+        shown, _ = promise("balanced_accuracy", labels, None, trials, winner, "ab", 0.5, rng, bootstraps=100)
         naive.append(scores[winner])
         promised.append(shown.value)
         true.append(quality[winner])

@@ -12,7 +12,7 @@ from search.settings import METRICS
 
 
 @given(seed=st.integers(0, 10_000), metric=st.sampled_from(METRICS), classes=st.integers(2, 4))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40)
 def test_weights_are_copies(seed: int, metric: str, classes: int) -> None:
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, classes, 15)

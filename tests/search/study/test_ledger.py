@@ -90,7 +90,7 @@ def test_a_score_that_is_no_number_is_none(engine: sa.Engine) -> None:
     assert (read.score, read.loss, read.skill) == (None, None, None)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.lists(st.floats(width=32), max_size=6), st.lists(st.floats(), min_size=3, max_size=3))
 def test_every_float_survives(values: list[float], numbers: list[float]) -> None:
     array = np.array(values, dtype=np.float32).reshape(-1, 1)
