@@ -33,8 +33,22 @@ examples:
   run_search.py --data ./images --timeout 30m --space core --test ./holdout
   run_search.py --data ./images --space my_space.yaml --start mine.yaml --groups patients.csv
   run_search.py report --out runs/images                 the reports again, without training
+  run_search.py diagnose --data ./images --model net.py:build    why a network of your own does not learn
 
 The same command goes on with an interrupted study. Ctrl-C stops it and keeps everything.
+"""
+
+_DIAGNOSE_HELP: Final = """\
+Say why a network of your own does not learn, and try the smallest change that makes it learn.
+
+example:
+  run_search.py diagnose --data ./images --model net.py:build
+
+It runs your code: net.py has a function build(input_shape, n_classes) that returns a compiled Keras model, and may have
+  LABELS = "int", "onehot" or "binary"
+  FIT = dict(batch_size=32, epochs=10, class_weight=None)
+  PREPROCESS(x), AUGMENT(x, y)     your own input pipeline; without them the network gets raw pixels of 0 to 255
+Instead of net.py:build a file that Keras saved, model.keras, will do.
 """
 
 
@@ -58,9 +72,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if arguments[:1] == ["report"]:
             return _report(_report_parser().parse_args(arguments[1:]))
+        if arguments[:1] == ["diagnose"]:
+            return _diagnose(_diagnose_parser().parse_args(arguments[1:]))
         options = _search_parser().parse_args(arguments)
         return _search(options, arguments)
     except UserError as error:
+        _print_traceback(error)
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return USER_ERROR
     except KeyboardInterrupt:
@@ -133,6 +150,34 @@ def _report_parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", type=_path, required=True, metavar="DIR", help="run folder of a search")
     parser.add_argument("--storage", metavar="URL", help="database of the study, if not in the run folder")
     parser.add_argument("--study", default="steadynet", metavar="NAME", help="name of the study in its database")
+    return parser
+
+
+def _diagnose_parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="run_search.py diagnose",
+        description=_DIAGNOSE_HELP,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "--data",
+        action=_Once,
+        type=_path,
+        required=True,
+        metavar="DIR",
+        help="folder with one sub-folder of images a class",
+    )
+    parser.add_argument(
+        "--model", required=True, metavar="net.py:build", help="function that builds your network, or a model.keras"
+    )
+    parser.add_argument(
+        "--out", type=_path, metavar="DIR", help="for diagnosis.html and .json (default: runs/<name>-diagnosis)"
+    )
+    parser.add_argument("--seed", type=_whole(0), default=0, metavar="N", help="root of all randomness (default: 0)")
+    parser.add_argument(
+        "--budget", type=_duration, default=120.0, metavar="TIME", help="for its trainings (default: 2m)"
+    )
     return parser
 
 
@@ -259,6 +304,42 @@ def _report(options: argparse.Namespace) -> int:
     if not options.out.is_dir():
         raise UserError(f"no such run folder: {options.out}. Pass the --out of an earlier search.")
     return _write(analyse(open_study(options.out, options.storage, options.study)), options.out, interrupted=False)
+
+
+def _diagnose(options: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    from reports.diagnosis_summary import diagnosis_lines
+    from reports.live import LiveDisplay
+    from reports.write import write_diagnosis
+    from search.diagnosis.examination import Request, examine
+
+    name = Path(options.model.partition(":")[0]).stem
+    out = options.out or Path("runs") / f"{name}-diagnosis"
+    request = Request(data=options.data, model=options.model, out=out, seed=options.seed, budget=options.budget)
+    print(
+        f"This runs your own code ({options.model}) in a process of its own; what it prints goes to {request.log}.",
+        file=sys.stderr,
+    )
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with LiveDisplay(Console(stderr=True)) as listener:
+            diagnosis = examine(request, listener)
+    except KeyboardInterrupt:
+        print("Interrupted; nothing was written but what your code printed.", file=sys.stderr)
+        return INTERRUPTED
+    page = write_diagnosis(diagnosis, out)
+    print(*diagnosis_lines(diagnosis, page), sep="\n")
+    return DONE
+
+
+def _print_traceback(error: UserError) -> None:
+    """The last lines of the user's own."""
+    lines = getattr(error, "lines", ())
+    if lines:
+        from reports.wording import shown
+
+        print(*(f"  {shown(line)}" for line in lines), sep="\n", file=sys.stderr)
 
 
 def _write(results: Results, out: Path, *, interrupted: bool) -> int:

@@ -7,10 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 from reports.best_config import best_config_text
+from reports.diagnosis_json import diagnosis_json
+from reports.diagnosis_page import diagnosis_page
 from reports.markdown import markdown
 from reports.page import page
 from reports.summary import summary_text
 from reports.tables import csv_text, fits_table, trials_table
+from search.diagnosis.records import Diagnosis
 from search.selection.results import Results
 
 
@@ -35,6 +38,13 @@ def write_all(results: Results, out: Path) -> list[Path]:
     texts["report.html"] = lambda: page(results)
     texts["summary.json"] = lambda: summary_text(results)
     return [replace_text(out / name, text()) for name, text in texts.items()]
+
+
+def write_diagnosis(diagnosis: Diagnosis, out: Path) -> Path:
+    """Write `diagnosis.json` and `diagnosis.html` into `out`; the page's path."""
+    out.mkdir(parents=True, exist_ok=True)
+    replace_text(out / "diagnosis.json", diagnosis_json(diagnosis))
+    return replace_text(out / "diagnosis.html", diagnosis_page(diagnosis))
 
 
 def replace_text(path: Path, text: str) -> Path:

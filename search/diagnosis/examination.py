@@ -15,10 +15,8 @@ from search.diagnosis.stored import stored_shape
 from search.errors import UserError
 from search.events import Listener
 
-BUDGET_SECONDS: Final = 120.0
 COMMON_CAP: Final = 224  # pixels a side up to which images of one size are taken as they are
 SIZE_CAP: Final = 64  # of what is picked for images of many sizes
-LOG: Final = "diagnose.log"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -29,11 +27,16 @@ class Request:
     model: str  # net.py:build or model.keras
     out: Path
     seed: int = 0
-    budget: float = BUDGET_SECONDS  # seconds of fits
+    budget: float = 120.0  # seconds of fits
+
+    @property
+    def log(self) -> Path:
+        """Where what the user's code prints will be."""
+        return self.out / "diagnose.log"
 
 
 def examine(request: Request, listener: Listener, run: Callable[..., Diagnosis] = run) -> Diagnosis:
-    """Read the images, then diagnose in a process of its own. Writes `diagnose.log` into the request's folder.
+    """Read the images, then diagnose in a process of its own. Writes the request's log.
 
     Raises:
         UserError: request, images or the user's code can't be used as they are.
@@ -89,10 +92,9 @@ def _refuse_inside(request: Request) -> None:
 
 
 def _order(request: Request, model: str, images: ImageSet) -> Order:
-    log = request.out / LOG
     try:
         request.out.mkdir(parents=True, exist_ok=True)
-        log.write_bytes(b"")
+        request.log.write_bytes(b"")
     except OSError as error:
         raise UserError(f"can't write to the folder {request.out}: {error.strerror}. Pass another --out.") from None
     return Order(
@@ -103,5 +105,5 @@ def _order(request: Request, model: str, images: ImageSet) -> Order:
         classes=tuple(images.summary.classes),
         budget=request.budget,
         seed=request.seed,
-        log=log,
+        log=request.log,
     )

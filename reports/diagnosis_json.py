@@ -1,0 +1,47 @@
+"""`diagnosis.json`: a diagnosis for programs, schema 1."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Final
+
+from reports.summary import plain
+from search.causes import Cause
+from search.diagnosis.records import Diagnosis
+
+SCHEMA: Final = 1
+
+
+def diagnosis_json(diagnosis: Diagnosis) -> str:
+    """The diagnosis as strict JSON: what is not finite is null."""
+    found = {
+        "schema": SCHEMA,
+        "healthy": diagnosis.healthy,
+        "verdict": str(diagnosis.state),
+        "causes": [_cause(cause) for cause in diagnosis.causes],
+        "mends": [
+            {
+                "code": mend.code,
+                "change": mend.change,
+                "before": mend.before,
+                "after": mend.after,
+                "seeds": mend.seeds,
+                "confirmed": mend.confirmed,
+            }
+            for mend in diagnosis.mends
+        ],
+        "seconds": round(diagnosis.seconds, 1),
+        "remarks": [_cause(cause) for cause in diagnosis.remarks],
+        "cut_short": diagnosis.cut_short,
+    }
+    return json.dumps(plain(found), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _cause(cause: Cause) -> dict[str, Any]:
+    return {
+        "code": cause.code,
+        "score": cause.score,
+        "layer": cause.layer,
+        "evidence": cause.evidence,
+        "confirmed": cause.confirmed,
+    }

@@ -1,0 +1,68 @@
+"""How a diagnosis is put in words: the same on the terminal and in the page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from reports.wording import counted, number
+from search.causes import Cause
+from search.diagnosis.records import Diagnosis, Mend, State
+
+HEADLINES: Final[Mapping[State, str]] = {
+    State.HEALTHY: "Healthy: it learns",
+    State.SLOW: "Healthy, but slow: it learns late, and more epochs would help",
+    State.COLLAPSED: "It does not learn: it gives nearly the same answer for every image",
+    State.NON_FINITE: "It does not learn: its numbers become infinite or undefined",
+    State.MEMORISER: "It learns its training images by heart and guesses on others",
+    State.THRESHOLD: "It tells the classes apart, but never says the rare one: a matter of the decision threshold",
+    State.BATCHNORM: "It learns, but BatchNorm's stored averages spoil its answers outside of training",
+    State.WEAK: "It learns a little: better than guessing, but worse than simple methods",
+}
+"""A verdict in one sentence, without the stop."""
+
+
+def standing(cause: Cause) -> str:
+    """What is known of a suspected cause: a hypothesis until an experiment confirms it."""
+    if cause.confirmed is None:
+        return "likely, not tried"
+    return "confirmed by experiment" if cause.confirmed else "possible: its change alone was tried and did not help"
+
+
+def scores_sentence(diagnosis: Diagnosis) -> str:
+    """What the fits of the network as it is have reached."""
+    runs = diagnosis.runs
+    if not runs:
+        return "No fit of it was finished in the time given."
+    learned = sum(run.learned for run in runs)
+    reached = scores(run.score for run in runs)
+    return (
+        f"Trained as you train it, with {counted(len(runs), 'seed')}: balanced accuracy {reached}; "
+        f"guessing gives {number(diagnosis.chance)}, and from {number(diagnosis.threshold)} on it counts as learning "
+        f"({learned} of {len(runs)})."
+    )
+
+
+def scores(values: Iterable[float]) -> str:
+    """Scores in a row."""
+    return " ".join(number(value) for value in values)
+
+
+def mend_effect(mend: Mend, diagnosis: Diagnosis) -> str:
+    """In how many seeds the changed network learned."""
+    learned = sum(score >= diagnosis.threshold for score in mend.after)
+    return f"{learned} of {counted(len(mend.after), 'seed')}"
+
+
+def best_mend(diagnosis: Diagnosis) -> Mend | None:
+    """The recommended change: the first that is confirmed."""
+    return next((mend for mend in diagnosis.mends if mend.confirmed), None)
+
+
+def without_mend(diagnosis: Diagnosis) -> str:
+    """What to say of a network that does not learn when no change was found that mends it."""
+    if diagnosis.cut_short:
+        return "The time ended before all likely causes were tried; --budget 10m gives it more."
+    if diagnosis.mends:
+        return f"None of the {counted(len(diagnosis.mends), 'change')} that were tried makes it learn."
+    return "There was no single change to try."
