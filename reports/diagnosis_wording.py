@@ -63,6 +63,8 @@ def without_mend(diagnosis: Diagnosis) -> str:
     """What to say of a network that does not learn when no change was found that mends it."""
     if diagnosis.cut_short:
         return "The time ended before all likely causes were tried; --budget 10m gives it more."
+    if len(diagnosis.mends) == 1:
+        return "The one change that was tried does not make it learn."
     if diagnosis.mends:
         return f"None of the {counted(len(diagnosis.mends), 'change')} that were tried makes it learn."
     return "There was no single change to try."
