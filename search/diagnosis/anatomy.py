@@ -81,7 +81,7 @@ def _function_name(function: Any) -> str:
 def _layer(step: Step) -> Layer:
     layer, leaf = step.leaf.layer, step.leaf
     kind = type(layer).__name__
-    kernel = kernel_of(layer)
+    kernel, initializer = kernel_of(layer), _initializer(layer)
     shape = tuple(kernel.shape) if kernel is not None else ()
     l1, l2 = _penalty(getattr(layer, "kernel_regularizer", None) or getattr(kernel, "regularizer", None))
     return Layer(
@@ -92,7 +92,7 @@ def _layer(step: Step) -> Layer:
         units=_units(layer, kernel),
         fan_in=_fan_in(kind, shape),
         initializer=_initializer_name(layer) if kernel is not None else None,
-        initializer_settings=_plain(_initializer(layer).get_config()) if _initializer(layer) is not None else {},
+        initializer_settings=_plain(initializer.get_config()) if initializer is not None else {},
         l1=l1,
         l2=l2,
         rate=_number(getattr(layer, "rate", None)) if "Dropout" in kind else None,

@@ -122,7 +122,7 @@ def _depth(anatomy: Anatomy) -> Iterator[Cause]:
         score = max(score, 0.6)
     if len(tanh) >= 6:
         score = max(score, 0.5)
-    reason = (flat or tanh or open_layers or [None])[0]
+    reason = next(iter(flat or tanh or open_layers), None)
     plain = [
         layer for layer in open_layers if activation_of(anatomy, layer) in RELU_LIKE and second_moment(layer) is None
     ]

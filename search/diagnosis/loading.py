@@ -79,7 +79,8 @@ def _parts(model: str) -> tuple[Path, str]:
 
 def _module(path: Path) -> ModuleType:
     specification = importlib.util.spec_from_file_location(f"diagnosed_{path.stem}", path.resolve())
-    assert specification is not None and specification.loader is not None  # a .py file always has them
+    if specification is None or specification.loader is None:
+        raise UserCodeError(f"{path} can't be read as Python.")
     module = importlib.util.module_from_spec(specification)
     sys.modules[specification.name] = module  # their dataclasses and registered classes look it up
     folder = str(path.resolve().parent)
@@ -128,7 +129,8 @@ def _constants(module: ModuleType, path: Path, classes: int) -> dict[str, Any]:
         not isinstance(weights, Mapping) or not all(isinstance(k, int) and 0 <= k < classes for k in weights)
     ):
         raise UserCodeError(
-            f"{path}: FIT['class_weight'] is {weights!r}; it must be a dict from class number (0 to {classes - 1}) to weight."
+            f"{path}: FIT['class_weight'] is {weights!r}; "
+            f"it must be a dict from class number (0 to {classes - 1}) to weight."
         )
     for name in ("PREPROCESS", "AUGMENT"):
         if found.get(name) is not None and not callable(found[name]):
@@ -224,6 +226,7 @@ def _start_anew(network: Any) -> None:
     import keras
 
     from search.diagnosis.recording import leaves
+    from search.diagnosis.surgery import compile_like
 
     for leaf in leaves(network):
         layer = leaf.layer
@@ -235,5 +238,4 @@ def _start_anew(network: Any) -> None:
                 variable.assign(initializer(variable.shape, variable.dtype))
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.moving_variance.assign(keras.ops.ones_like(layer.moving_variance))
-    for variable in network.optimizer.variables:
-        variable.assign(keras.ops.zeros_like(variable))
+    compile_like(network, network)

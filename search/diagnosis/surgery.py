@@ -1,0 +1,178 @@
+"""Changes applied to a built Keras network; its source is left alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, TypeVar
+
+import keras
+
+from search.diagnosis import changes as c
+from search.diagnosis.anatomy import ACTIVATION_LAYERS
+from search.diagnosis.recording import Leaf, kernel_of, leaves
+
+Kind = TypeVar("Kind")
+
+
+class NotApplicableError(Exception):
+    """The change can't be made to this network."""
+
+
+def changed(model: Any, edits: Iterable[c.Edit]) -> Any:
+    """The network with these edits, compiled; the same object where its layers stay where they are.
+
+    Edits of what is fed, of labels, class weights and epochs are not the network's: they are passed over here.
+
+    Raises:
+        NotApplicableError: Keras refuses the change, for instance of a subclassed model.
+    """
+    edits = tuple(edits)
+    try:
+        network = _rebuilt(model, edits)
+        found = leaves(network)
+        for edit in edits:
+            _edit(edit, network, found)
+        compile_like(network, model, edits)
+    except (ValueError, TypeError, AttributeError, NotImplementedError, RuntimeError, KeyError) as error:
+        raise NotApplicableError(str(error)) from error
+    return network
+
+
+def _of(edits: Iterable[c.Edit], kind: type[Kind]) -> list[Kind]:
+    return [edit for edit in edits if isinstance(edit, kind)]
+
+
+def _edit(edit: c.Edit, network: Any, found: tuple[Leaf, ...]) -> None:
+    """Edits that need no new layers."""
+    match edit:
+        case c.Activate(names, activation):
+            for leaf in found:
+                if leaf.key in names and hasattr(leaf.layer, "activation"):
+                    leaf.layer.activation = keras.activations.get(activation)
+        case c.Initialize(names, initializer):
+            for leaf in found:
+                if leaf.key in names:
+                    _initialize(leaf.layer, initializer)
+        case c.Penalty(factor):
+            for leaf in found:
+                _penalize(leaf.layer, factor)
+        case c.DropOut(rate):
+            for leaf in found:
+                if "Dropout" in type(leaf.layer).__name__ and leaf.layer.rate > rate:
+                    leaf.layer.rate = rate
+        case c.Train(names):
+            if names is None:
+                network.trainable = True
+            for leaf in found:
+                if names is None or leaf.key in names:
+                    leaf.layer.trainable = True
+        case c.Momentum(value):
+            for leaf in found:
+                if isinstance(leaf.layer, keras.layers.BatchNormalization) and leaf.layer.trainable:
+                    leaf.layer.momentum = value
+
+
+def _initialize(layer: Any, name: str) -> None:
+    kernel = kernel_of(layer)
+    if kernel is None:
+        return
+    initializer = keras.initializers.get(name)
+    kernel.assign(initializer(kernel.shape, kernel.dtype))
+    layer.kernel_initializer = initializer
+    if getattr(layer, "bias", None) is not None:
+        layer.bias.assign(keras.ops.zeros_like(layer.bias))
+
+
+def _penalize(layer: Any, factor: float) -> None:
+    """Penalties times `factor`, on the variables themselves, where Keras looks for them."""
+    for variable in layer.variables:
+        regularizer = getattr(variable, "regularizer", None)
+        if regularizer is None:
+            continue
+        if factor == 0 or not hasattr(regularizer, "get_config"):
+            variable.regularizer = None
+        else:
+            scaled = {k: v * factor for k, v in regularizer.get_config().items() if isinstance(v, (int, float))}
+            variable.regularizer = type(regularizer).from_config({**regularizer.get_config(), **scaled})
+    if factor == 0:
+        layer.activity_regularizer = None
+
+
+def _rebuilt(model: Any, edits: tuple[c.Edit, ...]) -> Any:
+    """The model with layers left out, put in or widened: a clone with the same weights wherever their shape stayed."""
+    keys = {id(leaf.layer): leaf.key for leaf in leaves(model)}
+    bypassed = {name for edit in _of(edits, c.Bypass) for name in edit.layers}
+    normalized = {name: edit.momentum for edit in _of(edits, c.Normalize) for name in edit.layers}
+    widened = {name: edit.units for edit in _of(edits, c.Widen) for name in edit.layers}
+    swapped = {
+        leaf.key: edit.activation
+        for edit in _of(edits, c.Activate)
+        for leaf in leaves(model)
+        if leaf.key in edit.layers and type(leaf.layer).__name__ in ACTIVATION_LAYERS
+    }
+    if not (bypassed or normalized or widened or swapped):
+        return model
+    made: list[tuple[Any, Any]] = []
+
+    def clone(layer: Any) -> Any:
+        key = keys.get(id(layer), "")
+        if key in bypassed:
+            return keras.layers.Activation("linear", name=layer.name)
+        if key in swapped:
+            return keras.layers.Activation(swapped[key], name=layer.name)
+        settings = layer.get_config()
+        if key in widened:
+            settings["units" if "units" in settings else "filters"] = widened[key]
+        if key not in normalized:
+            new = type(layer).from_config(settings)
+            made.append((layer, new))
+            return new
+        activation = layer.activation if hasattr(layer, "activation") else None
+        if "activation" in settings:
+            settings["activation"] = "linear"
+        new = type(layer).from_config(settings)
+        made.append((layer, new))
+        parts = [new, keras.layers.BatchNormalization(momentum=normalized[key])]
+        if activation is not None and activation is not keras.activations.linear:
+            parts.append(keras.layers.Activation(activation))
+        return keras.Sequential(parts)
+
+    network = keras.models.clone_model(keras.Model(model.inputs, model.outputs), clone_function=clone, recursive=True)
+    for old, new in made:
+        pairs = list(zip(old.variables, new.variables, strict=False))
+        if len(old.variables) == len(new.variables) and all(a.shape == b.shape for a, b in pairs):
+            for a, b in pairs:
+                b.assign(a)
+    return network
+
+
+def compile_like(network: Any, model: Any, edits: tuple[c.Edit, ...] = ()) -> None:
+    """Compile `network` with a new optimizer and the loss of `model`, as the edits change them."""
+    network.compile(optimizer=_optimizer(model.optimizer, edits), loss=_loss(model.loss, edits), jit_compile=False)
+
+
+def _optimizer(optimizer: Any, edits: tuple[c.Edit, ...]) -> Any:
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    settings = dict(inner.get_config())
+    for edit in edits:
+        match edit:
+            case c.Rate(value):
+                settings["learning_rate"] = value
+            case c.Clip(norm):
+                settings |= {"clipnorm": norm, "clipvalue": None, "global_clipnorm": None}
+            case c.Penalty(factor) if settings.get("weight_decay"):
+                # AdamW insists on a number.
+                settings["weight_decay"] = settings["weight_decay"] * factor
+    return type(inner).from_config(settings)
+
+
+def _loss(loss: Any, edits: tuple[c.Edit, ...]) -> Any:
+    for edit in edits:
+        match edit:
+            case c.Loss(name, from_logits):
+                found = keras.losses.get(name)
+                kind = getattr(keras.losses, "".join(part.capitalize() for part in name.split("_")), None)
+                loss = kind(from_logits=from_logits) if from_logits and kind is not None else found
+            case c.Averaged() if isinstance(loss, keras.losses.Loss):
+                loss = type(loss).from_config({**loss.get_config(), "reduction": "sum_over_batch_size"})
+    return loss
