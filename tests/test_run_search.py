@@ -10,10 +10,9 @@ from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 
-import numpy as np
 import optuna
 import pytest
-from PIL import Image
+import yaml
 
 import run_search
 from search.data.images import load_images
@@ -23,6 +22,7 @@ from search.study.clock import Clock
 from search.study.ledger import Ledger
 from search.study.storage import locked, open_storage
 from spaces.presets import DEFAULT
+from tests.factories import configuration, make_images
 
 ROOT = Path(run_search.__file__).parent
 HEAVY = ("tensorflow", "keras", "sklearn", "pandas", "optuna", "plotly", "sqlalchemy", "numpy", "PIL", "rich")
@@ -40,14 +40,6 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     make_images(work / "images", 12)
     monkeypatch.chdir(work)
     return work
-
-
-def make_images(folder: Path, count: int, names: tuple[str, ...] = ("bolt", "nut")) -> None:
-    rng = np.random.default_rng(0)
-    for name in names:
-        (folder / name).mkdir(parents=True)
-        for number in range(count):
-            Image.fromarray(rng.integers(0, 256, (8, 8), dtype=np.uint8)).save(folder / name / f"{number}.png")
 
 
 def contents(folder: Path) -> dict[str, bytes | None]:
@@ -146,9 +138,7 @@ def test_a_space_that_can_not_be_is_refused(yaml: str, message: str, refused: Re
 
 def test_a_start_outside_the_space_is_refused(refused: Refused) -> None:
     Path("space.yaml").write_text("depth: {low: 1, high: 2}")
-    start = {"depth": 3, "dense_ratio": 0.3, "initializer": "he_normal", "dropout": 0.1, "class_weighting": "none"}
-    start |= {"oversampling": "none", "batch_size": 2, "learning_rate": 0.001}
-    Path("mine.yaml").write_text("\n".join(f"{key}: {value}" for key, value in start.items()))
+    Path("mine.yaml").write_text(yaml.safe_dump(configuration(batch_size=2).as_dict()))
     line = refused(*SEARCH, "--space", "space.yaml", "--start", "mine.yaml")
     assert "--start: depth: " in line
     assert "the configuration has 3. Widen the space" in line

@@ -13,26 +13,13 @@ from search.records import DataSummary, Fit, StudyRecord, Trial, TrialState, Ver
 from search.selection.metrics import score
 from search.settings import Identity, Plan, Protocol
 from spaces.config import Configuration
+from tests.factories import configuration
 
 EPOCHS = 10
 
 MakeConfiguration = Callable[..., Configuration]
 MakeTrial = Callable[..., Trial]
 MakeStudy = Callable[..., StudyRecord]
-
-
-def configuration(**changes: Any) -> Configuration:
-    values: dict[str, Any] = {
-        "depth": 3,
-        "dense_ratio": 0.3,
-        "initializer": "he_normal",
-        "dropout": 0.1,
-        "class_weighting": "none",
-        "oversampling": "none",
-        "batch_size": 16,
-        "learning_rate": 1e-3,
-    }
-    return Configuration(**{**values, **changes})
 
 
 def probabilities(labels: np.ndarray, quality: float, rng: np.random.Generator, classes: int) -> np.ndarray:

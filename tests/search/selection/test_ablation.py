@@ -18,7 +18,8 @@ from search.selection.ablation import SPARE, USUAL_ORDER, Walk, gain_error, gain
 from search.selection.differences import way
 from search.selection.surrogate import Surrogate, encoded, known_scores
 from spaces.config import FIELDS, Configuration
-from tests.search.selection.conftest import configuration, trial
+from tests.factories import configuration
+from tests.search.selection.conftest import trial
 
 START = configuration()
 GOAL = configuration(dropout=0.5, batch_size=32, learning_rate=0.1, initializer="orthogonal")

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from search.selection.differences import changes, moves, way
 from spaces.config import CHOICES, Configuration, ConfigurationError
-from tests.search.selection.conftest import configuration
+from tests.factories import configuration
 
 
 @pytest.mark.parametrize(

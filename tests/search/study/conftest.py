@@ -10,7 +10,7 @@ import pytest
 from search.data.folds import make_folds
 from search.settings import Plan, Protocol
 from search.study.fitting import Terms
-from tests.search.study.made import make_images
+from tests.factories import make_images
 
 
 @pytest.fixture

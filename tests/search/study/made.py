@@ -2,38 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import sqlalchemy as sa
-from PIL import Image
 
 from search import seeds
 from search.records import Verdict
 from search.study.pool import Stopped, WorkerFault
 from search.study.worker import Done, Job, Priced, Pricing, Ready
 from search.training.fit import Outcome
-from spaces.config import Configuration
 
 Answer = Callable[[Job], Outcome]
-
-
-def configuration(**changes: Any) -> Configuration:
-    values: dict[str, Any] = {
-        "depth": 3,
-        "dense_ratio": 0.3,
-        "initializer": "he_normal",
-        "dropout": 0.1,
-        "class_weighting": "none",
-        "oversampling": "none",
-        "batch_size": 16,
-        "learning_rate": 1e-3,
-    }
-    return Configuration(**{**values, **changes})
 
 
 def outcome(job: Job, verdict: Verdict = Verdict.LEARNED, reason: str | None = None, **changes: Any) -> Outcome:
@@ -106,13 +89,3 @@ class FakePool:
 def memory() -> sa.Engine:
     """A database that is gone with its engine."""
     return sa.create_engine("sqlite://", poolclass=sa.pool.StaticPool)
-
-
-def make_images(folder: Path, count: int, names: Sequence[str] = ("bolt", "nut")) -> Path:
-    """A folder with so many images a class."""
-    rng = np.random.default_rng(0)
-    for name in names:
-        (folder / name).mkdir(parents=True)
-        for number in range(count):
-            Image.fromarray(rng.integers(0, 256, (8, 8), dtype=np.uint8)).save(folder / name / f"{number}.png")
-    return folder

@@ -17,7 +17,8 @@ from search.study.ledger import Ledger
 from search.study.worker import Job
 from search.training.fit import Outcome
 from spaces.config import FIELDS, Configuration
-from tests.search.study.made import FakePool, configuration, memory, outcome
+from tests.factories import configuration
+from tests.search.study.made import FakePool, memory, outcome
 
 START = configuration(learning_rate=0.1, dropout=0.5, initializer="random_normal")
 GOAL = configuration()

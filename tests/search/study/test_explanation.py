@@ -26,7 +26,8 @@ from search.study.storage import open_storage
 from search.study.worker import Job
 from search.training.fit import Outcome
 from spaces.config import Configuration
-from tests.search.study.made import FakePool, configuration, make_images, outcome
+from tests.factories import configuration, make_images
+from tests.search.study.made import FakePool, outcome
 from tests.search.study.test_session import request
 
 

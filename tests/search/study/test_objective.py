@@ -27,7 +27,8 @@ from spaces.config import Configuration
 from spaces.definitions import Fixed
 from spaces.presets import CORE
 from spaces.space import Space
-from tests.search.study.made import FakePool, configuration, memory, outcome
+from tests.factories import configuration
+from tests.search.study.made import FakePool, memory, outcome
 
 OptunaState = optuna.trial.TrialState
 FIXED: dict[str, Any] = {name: Fixed(value) for name, value in configuration(head="average").as_dict().items()}

@@ -22,7 +22,8 @@ from search.study.sampler import SteadySampler
 from spaces.config import Configuration
 from spaces.definitions import Choices, Fixed, Range
 from spaces.presets import CORE
-from tests.search.study.made import FakePool, configuration, memory
+from tests.factories import configuration
+from tests.search.study.made import FakePool, memory
 
 SPACE = CORE.changed(
     {

@@ -21,7 +21,8 @@ from search.study.reading import open_study
 from search.study.storage import open_storage
 from spaces.definitions import Choices, Fixed, Range
 from spaces.presets import CORE
-from tests.search.study.made import FakePool, configuration, make_images
+from tests.factories import configuration, make_images
+from tests.search.study.made import FakePool
 
 SMALL = CORE.changed(
     {
