@@ -207,7 +207,7 @@ def _save(target: Path, audited: Audited) -> None:
         "start": audited.start,
         "seconds": round(audited.seconds, 2),
     }
-    empty = (np.nan,) * len(CHECK_FIELDS)
+    empty = (np.nan,) * len(CHECK_FIELDS)  # columns are the fields of `Check`, in order: new ones come last
     partial = target.with_suffix(".part")
     with partial.open("wb") as stream:
         np.savez_compressed(
@@ -228,7 +228,7 @@ def pack(parts: Path, out: Path) -> int:
     for path in names:
         with np.load(path, allow_pickle=False) as part:
             one = json.loads(part["known"].tobytes())
-            one["shape"] = [*part["layers"].shape[:2], part["shares"].shape[1]]
+            one["shape"] = [*part["layers"].shape[:2], part["shares"].shape[1], part["checks"].shape[1]]
             known.append(one)
             for name, held in arrays.items():
                 held.append(part[name].ravel())
@@ -254,10 +254,10 @@ def load(path: Path) -> list[Audited]:
     at = dict.fromkeys(arrays, 0)
     fits = []
     for one in known:
-        rows, layers, classes = one["shape"]
+        rows, layers, classes, columns = one["shape"]
         shapes = {
-            "checks": (rows - 1, len(CHECK_FIELDS)),
-            "fair": (rows - 1, len(CHECK_FIELDS)),
+            "checks": (rows - 1, columns),
+            "fair": (rows - 1, columns),
             "layers": (rows, layers, len(LAYER_SIGNALS)),
             "shares": (rows - 1, classes),
         }
@@ -291,7 +291,7 @@ def load(path: Path) -> list[Audited]:
 
 
 def _check(row: npt.NDArray[np.float32]) -> Check:
-    values: dict[str, Any] = {name: float(value) for name, value in zip(CHECK_FIELDS, row, strict=True)}
+    values: dict[str, Any] = {name: float(value) for name, value in zip(CHECK_FIELDS, row, strict=False)}
     return Check(**values | {"epoch": int(row[0]), "updates": int(row[1]), "finite": bool(values["finite"])})
 
 
