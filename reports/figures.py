@@ -45,8 +45,8 @@ def history(results: Results) -> go.Figure:
             score = _running_mean(trial.fits)
         if score is None or not math.isfinite(score):
             continue
-        why = f"<br>{_safe(reason(trial.reason))}" if trial.reason else ""
-        label = f"trial {trial.number}: {STATE_WORDS[trial.state]}<br>{_safe(short(trial.configuration))}{why}"
+        why = f"<br>{safe(reason(trial.reason))}" if trial.reason else ""
+        label = f"trial {trial.number}: {STATE_WORDS[trial.state]}<br>{safe(short(trial.configuration))}{why}"
         points[trial.state].append((trial.number, score, label))
 
     figure = go.Figure()
@@ -78,7 +78,7 @@ def history(results: Results) -> go.Figure:
             hovertemplate="best so far: %{y:.3f}<extra></extra>",
         )
     figure.add_hline(y=results.chance, line={"color": GREY, "width": 1, "dash": "dash"})
-    figure.update_layout(_layout(height=420))
+    figure.update_layout(layout(height=420))
     figure.update_xaxes(title="trial")
     heights = [results.chance, *(score for found in points.values() for _, score, _ in found)]
     figure.update_yaxes(title=metric, range=[min(heights) - 0.04, max(heights) + 0.04])
@@ -101,14 +101,14 @@ def curves(results: Results) -> go.Figure:
             "width": 2.2,
             "dash": _DASHES[place % len(_DASHES)],
         }
-        _add_fit(figure, fit, _safe(f"{code} (trial {fit.trial})"), line, legend=True, end=True)
+        _add_fit(figure, fit, safe(f"{code} (trial {fit.trial})"), line, legend=True, end=True)
 
     entropy = prior_entropy(results.study.data.classes)
     figure.add_hline(y=0.0, line={"color": GREY, "width": 1, "dash": "dash"}, row=1, col=1)
     figure.add_hline(y=entropy, line={"color": GREY, "width": 1, "dash": "dash"}, row=2, col=1)
     losses = [c.val_loss for ranked in results.ranking[:BEST_SHOWN] for fit in ranked.trial.fits for c in fit.checks]
     top = 1.15 * max([entropy, *(loss for loss in losses if math.isfinite(loss) and loss < 4 * entropy)])
-    figure.update_layout(_layout(height=620))
+    figure.update_layout(layout(height=620))
     figure.update_yaxes(range=[-0.35, 1.02], title="skill", row=1, col=1)
     figure.update_yaxes(range=[0, top or 1.0], title="nats", row=2, col=1)
     figure.update_xaxes(range=[0, results.study.plan.epochs + 0.5])
@@ -146,7 +146,8 @@ def figure_json(figure: go.Figure) -> str:
     return text
 
 
-def _safe(text: str) -> str:
+def safe(text: str) -> str:
+    """Text from outside as plotly may read it."""
     return html.escape(shown(text))
 
 
@@ -186,7 +187,8 @@ def _add_fit(
         )
 
 
-def _layout(height: int) -> dict[str, object]:
+def layout(height: int) -> dict[str, object]:
+    """Settings that all figures share: the page gives ground and ink."""
     return {
         "template": "none",
         "height": height,

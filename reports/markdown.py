@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from reports import wording
-from reports.views import marks, reason_rows
+from reports import ablation, wording
+from reports.views import cause_rows, marks, reason_rows, symptom_rows
 from reports.wording import counted, duration, number, percent, shown
 from search.selection.results import Recommendation, Results
 
@@ -22,6 +22,7 @@ def markdown(results: Results) -> str:
         f"{counted(study.data.images, 'image')}, {counted(len(study.data.classes), 'class', 'classes')}, "
         f"{counted(len(study.trials), 'configuration')} tried in {duration(study.seconds)} on {escaped(study.device)}.",
         _headline(results, results.recommended) if results.recommended else _nothing(results),
+        _way(results),
         _best(results),
         _collapses(results),
         f"## Depth and dense ratio\n\n{escaped(results.depth_sentence)}",
@@ -64,6 +65,26 @@ def _nothing(results: Results) -> str:
     return f"## {escaped(wording.headed(reason))}\n\n{text}"
 
 
+def _way(results: Results) -> str:
+    study = results.study
+    if study.ablation is None:
+        return ""
+    head = "## From your configuration to the recommended one\n\n" + escaped(ablation.sentence(results))
+    made = ablation.rows(results)
+    if not made:
+        return head
+    table = [
+        ("0", "yours", number(study.ablation.start.score), "", ablation.collapsed(study.ablation.start)),
+        *(
+            (str(place), escaped(row.change), number(row.score), ablation.signed(row.gain), row.collapsed)
+            for place, row in enumerate(made, start=1)
+        ),
+    ]
+    notes = [study.ablation.note, ablation.noise(results), ablation.cost(study.ablation)]
+    text = " ".join(escaped(note) for note in notes if note)
+    return f"{head}\n\n{_table(('step', 'change', 'score', 'gain', 'folds'), table)}\n\n{text}"
+
+
 def _best(results: Results) -> str:
     if not results.ranking:
         return ""
@@ -92,7 +113,22 @@ def _collapses(results: Results) -> str:
     else:
         watch = "No stop was drawn to run on as a check."
     body = _table(("trainings", "reason", "what it means"), rows) if rows else "No training collapsed."
-    return f"## Collapses\n\n{body}\n\n{watch}"
+    parts = [f"## Collapses\n\n{body}", _causes(results), _symptoms(results), watch]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _causes(results: Results) -> str:
+    rows = [
+        (str(row.first), str(row.named), f"`{shown(row.code)}`", f"trial {row.trial}: {escaped(row.evidence)}")
+        for row in cause_rows(results)
+    ]
+    table = _table(("likeliest in", "named in", "likely cause", "clearest case"), rows)
+    return f"Likely causes (hypotheses from the numbers):\n\n{table}" if rows else ""
+
+
+def _symptoms(results: Results) -> str:
+    lines = [f"- {count} `{shown(code)}`: {escaped(text)}" for code, text, count in symptom_rows(results)]
+    return "\n".join(["Not collapsed, but not well either:", "", *lines]) if lines else ""
 
 
 def _data(results: Results) -> str:

@@ -10,18 +10,22 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from reports import wording
+from reports import ablation, wording
+from reports.ablation_figure import stair
 from reports.best_config import best_config_text
 from reports.figures import collapsed_examples, curves, figure_json, history
+from reports.layer_figure import layer_curves
 from reports.summary import plain
 from reports.views import (
     SHOWN,
+    cause_rows,
     class_rows,
     folds_scale,
     headline_scale,
     map_view,
     marks,
     reason_rows,
+    symptom_rows,
 )
 from search.records import TrialState
 from search.selection.results import Results
@@ -53,6 +57,7 @@ def _environment() -> Environment:
         percent=wording.percent,
         duration=wording.duration,
         headed=wording.headed,
+        signed=ablation.signed,
     )
     environment.globals.update(counted=wording.counted, layers=wording.layers)
     return environment
@@ -64,6 +69,7 @@ def _content(results: Results) -> dict[str, Any]:
     recommended = results.recommended
     configuration = recommended.ranked.trial.configuration if recommended else None
     has_curves = any(fit.checks for ranked in results.ranking[:3] for fit in ranked.trial.fits)
+    way = ablation.rows(results)
     return {
         "results": results,
         "study": study,
@@ -77,11 +83,21 @@ def _content(results: Results) -> dict[str, Any]:
         "best": results.ranking[:SHOWN],
         "folds_scale": folds_scale(results.ranking, results.chance),
         "reasons": reason_rows(results),
+        "causes": cause_rows(results),
+        "symptoms": symptom_rows(results),
+        "control": wording.control_sentence(results.control, study.identity.metric) if results.control else "",
         "states": _states(results),
         "classes": class_rows(results),
         "map": map_view(results),
+        "way": way,
+        "way_sentence": ablation.sentence(results),
+        "way_start": ablation.collapsed(study.ablation.start) or "all learned" if study.ablation else "",
+        "way_noise": ablation.noise(results),
+        "way_cost": ablation.cost(study.ablation) if study.ablation else "",
+        "way_figure": Markup(figure_json(stair(results))) if way else None,
         "budget": _rows(study.settings),
         "versions": _rows(study.versions),
+        "layers_figure": Markup(figure_json(layers_figure)) if (layers_figure := layer_curves(results)) else None,
         "history": Markup(figure_json(history(results))) if study.trials else None,
         "curves": Markup(figure_json(curves(results))) if has_curves or collapsed_examples(results) else None,
         "plotly": Markup(get_plotlyjs()),

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from reports.ablation import plain_ablation
 from search.records import DataSummary, TestScore, TrialState, Verdict
 from search.selection.results import Recommendation, Results
 
@@ -34,12 +35,17 @@ def summary(results: Results) -> dict[str, Any]:
             **{str(verdict): results.verdicts.get(verdict, 0) for verdict in Verdict},
         },
         "collapse_reasons": results.collapse_reasons,
+        "causes": {one.code: {"first": one.first, "named": one.named} for one in results.causes},
+        "symptoms": results.symptoms,
+        "control": results.control,
         "epochs": asdict(results.epochs),
         "audit": asdict(results.audit),
         "baselines": {name: study.baselines.get(name) for name in ("constant", "knn", "logistic")},
         "finalists": [],
         "recommended": _recommended(results, results.recommended) if results.recommended else None,
     }
+    if results.study.ablation is not None:
+        content["ablation"] = plain_ablation(results)
     plain_content: dict[str, Any] = plain(content)
     return plain_content
 

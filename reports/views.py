@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from reports.wording import percent, reason
+from reports.wording import evidence_text, percent, reason
+from search.causes import CAUSES, SYMPTOMS
 from search.records import Verdict
 from search.selection.results import MapCell, Ranked, Results
 
@@ -43,6 +44,19 @@ class Mark:
     name: str
     value: float
     note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CauseRow:
+    """A likely cause: in how many trainings, and the evidence of the clearest one."""
+
+    code: str
+    sentence: str
+    first: int  # trainings in which it is the likeliest
+    named: int
+    evidence: str
+    layer: str | None
+    trial: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +149,27 @@ def reason_rows(results: Results) -> list[ReasonRow]:
         ReasonRow(code, reason(code), count, round(100 * count / most, 2), _median(epochs.get(code, [])))
         for code, count in results.collapse_reasons.items()
     ]
+
+
+def cause_rows(results: Results) -> list[CauseRow]:
+    """Likely causes, those most often likeliest first, with the strongest case's evidence."""
+    return [
+        CauseRow(
+            one.code,
+            CAUSES.get(one.code, one.code),
+            one.first,
+            one.named,
+            evidence_text(one.strongest.evidence),
+            one.strongest.layer,
+            one.trial,
+        )
+        for one in results.causes
+    ]
+
+
+def symptom_rows(results: Results) -> list[tuple[str, str, int]]:
+    """Symptom, sentence, number of trainings."""
+    return [(code, SYMPTOMS.get(code, code), count) for code, count in results.symptoms.items()]
 
 
 def _median(values: Sequence[int]) -> int | None:

@@ -9,6 +9,7 @@ from typing import Final
 
 from search import records
 from search.records import TrialState
+from search.selection.results import Control
 from search.settings import Metric
 from spaces.config import Configuration
 
@@ -116,6 +117,27 @@ def reason(code: str) -> str:
     """The plain sentence for a reason's code; the code itself where there is none."""
     sentences: Mapping[str, str] = getattr(records, "REASONS", {})
     return sentences.get(code, code)
+
+
+def evidence_text(evidence: Mapping[str, float | str]) -> str:
+    """The numbers and names that speak for a cause: `learning rate 0.3, update ratio 0.21`."""
+    return ", ".join(f"{name.replace('_', ' ')} {compact(value)}" for name, value in evidence.items())
+
+
+def control_sentence(control: Control, metric: str) -> str:
+    """What the shuffled labels say where nothing was healthy."""
+    found = (
+        f"The best configuration ranks held-out images with an area under the curve of {number(control.auc, 2)}; with "
+        f"shuffled labels the best reaches {number(control.shuffled_auc, 2)} (p = {control.p_value:.2g})."
+    )
+    simple = f"The best simple method has {metric_name(metric)} {number(control.baseline, 2)}."
+    verdict = {
+        "networks": "So the images do tell something about their labels: look for the fault in the networks and their "
+        "training before the data.",
+        "labels": "So the labels might as well have been drawn by lot: look at the images and their labels first.",
+        "unknown": "That is too little to tell whether the data or the networks are at fault: more images would.",
+    }[control.suspect]
+    return f"{found} {simple} {verdict}"
 
 
 def metric_name(metric: Metric | str) -> str:

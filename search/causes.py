@@ -1,4 +1,4 @@
-"""Why a network does not learn: the vocabulary of causes. Words only, no rules.
+"""Why a network does not learn: the vocabulary of causes and symptoms. Words only, no rules.
 
 A cause is a hypothesis until an experiment confirms it.
 """
@@ -43,6 +43,24 @@ CAUSES: Final[Mapping[str, str]] = {
     "too-few-images": "There are too few images to learn from, or to see whether something was learned.",
 }
 """What each code means, in one sentence for people."""
+
+
+THRESHOLD: Final = "threshold"
+BATCHNORM: Final = "batchnorm"
+SLOW: Final = "slow"
+MEMORISER: Final = "memoriser"
+MINORITY: Final = "minority"
+CHANCE: Final = "chance"
+
+SYMPTOMS: Final[Mapping[str, str]] = {
+    THRESHOLD: "ranks the images well, but its decision threshold leaves a class out",
+    BATCHNORM: "lost with BatchNorm's own moving statistics, good once they were estimated anew",
+    SLOW: "was still waking up at its last epoch: more epochs or a higher rate would help",
+    MEMORISER: "knows its training images by heart and guesses on others",
+    MINORITY: "never says one of the classes although it tells the others apart",
+    CHANCE: "ran to its end no better than chance",
+}
+"""How a training looks that ran to its end and is not simply good. None of these is a collapse."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -15,6 +15,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from search.causes import Cause
 from search.settings import Identity, Plan, Protocol
 from spaces.config import Configuration, Value
 
@@ -76,6 +77,7 @@ class Check:
     update_ratio: float  # |change of the first kernel| / |kernel|, per step, mean since the last check
     finite: bool  # losses, logits and gradients
     warmth: float  # 1 - share of BatchNorm's moving statistics that is still their initial value; 1 without BatchNorm
+    stale_skill: float = float("nan")  # val_skill before BatchNorm's statistics were re-estimated; NaN if they were not
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -156,6 +158,8 @@ class Fit:
     loss: float | None = None  # plain cross-entropy on the validation fold, nats
     skill: float | None = None
     audit: Collapse | None = None  # the stop that the audit let pass, if the watch fired and the fit ran on
+    causes: tuple[Cause, ...] = ()  # of a collapse, or of an end at chance: hypotheses, likeliest first
+    symptom: str | None = None  # what an end that is not simply good looks like: `search.collapse.symptoms`
     checks: tuple[Check, ...] = ()
     start: Mapping[str, float] = field(default_factory=dict)  # before the first step: loss, logit_spread, top_share
     layers: FloatArray = field(default_factory=lambda: np.zeros((0, 0, len(LAYER_SIGNALS)), np.float32))

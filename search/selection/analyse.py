@@ -8,11 +8,12 @@ from dataclasses import replace
 from search import seeds
 from search.records import StudyRecord, TrialState
 from search.selection import tally
+from search.selection.control import label_control
 from search.selection.depth_map import depth_map
 from search.selection.metrics import chance
 from search.selection.promise import promise
 from search.selection.ranking import Candidate, candidates
-from search.selection.results import Recommendation, Results
+from search.selection.results import Control, Recommendation, Results
 
 NONE_JUDGED = "no configuration judged"
 NONE_HEALTHY = "no healthy configuration"
@@ -41,6 +42,9 @@ def analyse(study: StudyRecord) -> Results:
         reason=None if recommended else _reason(study),
         verdicts=tally.verdicts(fits),
         collapse_reasons=tally.collapse_reasons(fits),
+        causes=tally.causes(fits),
+        symptoms=tally.symptoms(fits),
+        control=None if recommended else _control(study, found, at_chance),
         audit=tally.audit(fits, at_chance),
         epochs=tally.epochs(study.trials, folds, study.plan.epochs),
         depth_map=cells,
@@ -64,6 +68,12 @@ def _recommendation(study: StudyRecord, found: Sequence[Candidate], at_chance: f
     )
     best = found[winner]
     return Recommendation(ranked=best.ranked, promise=expected, offset=offset, parameters=best.weights)
+
+
+def _control(study: StudyRecord, found: Sequence[Candidate], at_chance: float) -> Control | None:
+    predictions = [one.predictions for one in found]
+    rng = seeds.generator(study.identity.seed, "control")
+    return label_control(predictions, study.labels, study.baselines, at_chance, rng)
 
 
 def _reason(study: StudyRecord) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from search.causes import Cause
 from search.records import StudyRecord, Trial
 
 
@@ -45,12 +46,35 @@ class Recommendation:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Control:
+    """Where nothing is healthy: do the held-out predictions know more of the labels than of shuffled ones?"""
+
+    auc: float  # best configuration's, one class against the rest, mean over classes
+    shuffled_auc: float  # median of the best under shuffled labels
+    p_value: float  # of the best, many configurations allowed for
+    upper_95: float  # one-sided bound of `auc`
+    baseline: float  # best simple method's score, in the study's metric
+    suspect: str  # "networks", "labels", or "unknown": too few images to tell
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Audit:
     """How often the watch would have stopped a fit that learns: measured on the fits that it let run on."""
 
     checked: int
     wrongly_stopped: int
     upper_95: float | None  # one-sided Clopper-Pearson bound of the rate; None with nothing checked
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CauseTally:
+    """How often a cause was named, and the strongest case."""
+
+    code: str
+    first: int  # fits in which it is the likeliest
+    named: int  # fits in which it is among the causes
+    strongest: Cause
+    trial: int  # of the strongest case
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -85,6 +109,9 @@ class Results:
     reason: str | None  # why there is none: "no healthy configuration", "no configuration judged"
     verdicts: Mapping[str, int]  # fits by verdict, all four words
     collapse_reasons: Mapping[str, int]  # fits by reason, most frequent first
+    causes: tuple[CauseTally, ...]  # likely causes of fits that collapsed or guessed, most frequent first
+    symptoms: Mapping[str, int]  # fits that ran to their end and are not simply good, by symptom
+    control: Control | None  # only where no configuration is healthy
     audit: Audit
     epochs: Epochs
     depth_map: tuple[MapCell, ...]

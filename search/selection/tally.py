@@ -8,8 +8,9 @@ from typing import Final
 
 from scipy.stats import beta  # type: ignore[import-untyped]
 
+from search.causes import Cause
 from search.records import Fit, Trial, TrialState, Verdict
-from search.selection.results import Audit, Epochs
+from search.selection.results import Audit, CauseTally, Epochs
 
 CLEARLY_LEARNED: Final = 0.05
 """A fit that the watch would have stopped was wrongly judged when it ended this far above chance, in the study's
@@ -30,6 +31,31 @@ def verdicts(fits: Sequence[Fit]) -> dict[str, int]:
 def collapse_reasons(fits: Sequence[Fit]) -> dict[str, int]:
     """Collapsed fits by reason, most frequent first."""
     counts = Counter(fit.reason or "unknown" for fit in fits if fit.verdict is Verdict.COLLAPSED)
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+
+
+def causes(fits: Sequence[Fit]) -> tuple[CauseTally, ...]:
+    """Likely causes over the fits that collapsed or ended at chance, those most often likeliest first."""
+    first, named = Counter[str](), Counter[str]()
+    strongest: dict[str, tuple[Cause, int]] = {}
+    for fit in fits:
+        for place, cause in enumerate(fit.causes):
+            first[cause.code] += place == 0
+            named[cause.code] += 1
+            if cause.code not in strongest or cause.score > strongest[cause.code][0].score:
+                strongest[cause.code] = (cause, fit.trial)
+    order = sorted(named, key=lambda code: (-first[code], -named[code], code))
+    return tuple(
+        CauseTally(
+            code=code, first=first[code], named=named[code], strongest=strongest[code][0], trial=strongest[code][1]
+        )
+        for code in order
+    )
+
+
+def symptoms(fits: Sequence[Fit]) -> dict[str, int]:
+    """Fits that ran to their end and are not simply good, by symptom, most frequent first."""
+    counts = Counter(fit.symptom for fit in fits if fit.symptom is not None)
     return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
 

@@ -11,14 +11,18 @@ from typing import Final, Protocol
 import numpy as np
 
 from search import seeds, settings
+from search.causes import CHANCE, SLOW, Cause
 from search.collapse.audit import is_audited
+from search.collapse.causes import likely_causes
 from search.collapse.protection import Protection
 from search.collapse.rules import Context
+from search.collapse.symptoms import symptom
 from search.data.folds import Fold
 from search.records import HARD_REASONS, Check, Fit, FitKey, FloatArray, IntArray, Verdict
 from search.study.ledger import Ledger
 from search.study.pool import WorkerDied, WorkerFault
 from search.study.worker import Done, Job
+from search.training.fit import Outcome
 from search.training.sampling import balance
 from spaces.config import Configuration
 
@@ -159,6 +163,7 @@ class Fitter:
                 reason = WORKER_DIED if died else str(error).strip().splitlines()[-1][:64]
                 continue
             outcome = done.outcome
+            causes, shown = self._explained(spec, outcome)
             fit = replace(
                 blank,
                 verdict=outcome.verdict,
@@ -170,6 +175,8 @@ class Fitter:
                 loss=outcome.loss,
                 skill=outcome.skill,
                 audit=outcome.audit,
+                causes=causes,
+                symptom=shown,
                 checks=outcome.checks,
                 start=outcome.start,
                 layers=outcome.layers,
@@ -179,9 +186,24 @@ class Fitter:
             return fit, done.predicted
         return replace(blank, reason=reason), None
 
+    def _explained(self, spec: Spec, outcome: Outcome) -> tuple[tuple[Cause, ...], str | None]:
+        """Likely causes of a collapse or of an end at chance, and the symptom of a fit that ran to its end."""
+        learned = outcome.verdict is Verdict.LEARNED
+        shown = symptom(outcome.checks, outcome.shares, self.terms.chance) if learned else None
+        if outcome.verdict is not Verdict.COLLAPSED and shown not in (CHANCE, SLOW):
+            return (), shown
+        counts = self._counts(spec)
+        entropy = balance(counts, spec.configuration.oversampling, spec.configuration.class_weighting).entropy
+        imbalance = float(counts.max() / counts.min())
+        causes = likely_causes(spec.configuration, outcome.checks, outcome.layers, outcome.start, entropy, imbalance)
+        return causes, shown
+
+    def _counts(self, spec: Spec) -> IntArray:
+        return np.bincount(self.terms.labels[spec.train], minlength=self.terms.protocol.classes)
+
     def _job(self, spec: Spec, seed: int, protection: Protection, predict: Path | None) -> Job:
         terms, configuration = self.terms, spec.configuration
-        counts = np.bincount(terms.labels[spec.train], minlength=terms.protocol.classes)
+        counts = self._counts(spec)
         images = min(len(fold.train) for fold in terms.folds) if len(spec.val) else len(spec.train)
         effective = balance(counts, configuration.oversampling, configuration.class_weighting)
         return Job(

@@ -16,6 +16,7 @@ from typing import Any, Final
 import numpy as np
 import sqlalchemy as sa
 
+from search.causes import Cause
 from search.records import Check, Collapse, Fit, Verdict
 
 _METADATA: Final = sa.MetaData()
@@ -40,6 +41,8 @@ _FITS: Final = sa.Table(
     sa.Column("loss", sa.Float),
     sa.Column("skill", sa.Float),
     sa.Column("evidence", sa.Text, nullable=False),  # JSON object
+    sa.Column("causes", sa.Text, nullable=False),  # JSON list
+    sa.Column("symptom", sa.String(16)),
     sa.Column("audit", sa.Text),  # JSON object
     sa.Column("checks", sa.LargeBinary, nullable=False),  # structured .npy, one field a column
     sa.Column("start", sa.Text, nullable=False),  # JSON object
@@ -122,6 +125,7 @@ def _to_row(fit: Fit) -> dict[str, Any]:
     row["verdict"] = fit.verdict.value
     row["evidence"] = json.dumps(dict(fit.evidence))
     row["audit"] = None if fit.audit is None else json.dumps(asdict(fit.audit))
+    row["causes"] = json.dumps([asdict(cause) for cause in fit.causes])
     row["checks"] = _pack(np.array([astuple(check) for check in fit.checks], dtype=_CHECK))
     row["start"] = json.dumps(dict(fit.start))
     for name in _ARRAYS:
@@ -137,6 +141,7 @@ def _from_row(row: Mapping[Any, Any]) -> Fit:
     values["verdict"] = Verdict(row["verdict"])
     values["evidence"] = json.loads(row["evidence"])
     values["audit"] = None if row["audit"] is None else Collapse(**json.loads(row["audit"]))
+    values["causes"] = tuple(Cause(**cause) for cause in json.loads(row["causes"]))
     values["checks"] = tuple(
         Check(**dict(zip(_CHECK.names or (), c, strict=True))) for c in _unpack(row["checks"]).tolist()
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -261,7 +261,7 @@ class _Fit:
         fair = check.finite and self.trainer.batchnorm_momentum > 0
         if fair and (collapse is not None or last):
             loss = self.trainer.reestimate_batchnorm(self.last_rows)
-            check = self._measure(epoch, steady_train_loss=loss)
+            check = replace(self._measure(epoch, steady_train_loss=loss), stale_skill=check.val_skill)
             collapse = self.watch.on_check(check)
         self.checks.append(check)
         self.layers.append(self._layers_now())

@@ -11,8 +11,20 @@ from typing import Any
 import numpy as np
 
 from search import records
-from search.records import Check, Collapse, DataSummary, Fit, StudyRecord, Trial, TrialState, Verdict
-from search.selection.results import Audit, Epochs, MapCell, Promise, Ranked, Recommendation, Results
+from search.causes import Cause
+from search.records import (
+    LAYER_SIGNALS,
+    Check,
+    Collapse,
+    DataSummary,
+    Fit,
+    StudyRecord,
+    Trial,
+    TrialState,
+    Verdict,
+)
+from search.selection import tally
+from search.selection.results import Audit, Control, Epochs, MapCell, Promise, Ranked, Recommendation, Results
 from search.settings import Identity, Plan, Protocol
 from spaces.config import CHOICES, Configuration
 
@@ -61,6 +73,13 @@ def check(epoch: int, loss: float, skill: float, score: float = 0.5) -> Check:
     )
 
 
+CONTROL = Control(auc=0.53, shuffled_auc=0.54, p_value=0.6, upper_95=0.58, baseline=0.51, suspect="labels")
+CAUSED = (
+    Cause(code="dead-relu", score=0.8, layer="conv 2", evidence={"dead_share": 1.0, "when": "from <the> start"}),
+    Cause(code="lr-too-high", score=0.5, evidence={"learning_rate": 0.3}),
+)
+
+
 def fit(trial: int, fold: int, score: float | None, reason: str | None = None, attempt: int = 0, **changes: Any) -> Fit:
     """A fit with a curve that ends at `score`, or collapses with `reason` after a few epochs."""
     rng = np.random.default_rng([trial, fold, attempt])
@@ -90,8 +109,20 @@ def fit(trial: int, fold: int, score: float | None, reason: str | None = None, a
         loss=checks[-1].val_loss,
         skill=checks[-1].val_skill,
         checks=checks,
+        causes=CAUSED if reason else (),
+        symptom=None if reason or fold or trial % 3 else "threshold",
     )
     return replace(base, **changes)
+
+
+def _layers(config: Configuration, of: Fit) -> np.ndarray:
+    """Signals of every weight layer that fade with depth, and die with epochs in a collapsed fit."""
+    rows, layers = 1 + len(of.checks), config.depth + 1
+    values = np.full((rows, layers, len(LAYER_SIGNALS)), 0.1, np.float32) * 0.6 ** np.arange(layers)[None, :, None]
+    if of.verdict is Verdict.COLLAPSED:
+        values[:, :, LAYER_SIGNALS.index("dead_share")] = np.linspace(0, 1, rows)[:, None]
+        values[:, :, LAYER_SIGNALS.index("gradient")] *= np.linspace(1, 0, rows)[:, None]
+    return values.astype(np.float32)
 
 
 def trial(number: int, scores: Sequence[float], reason: str | None = None, raced: bool = False) -> Trial:
@@ -105,7 +136,7 @@ def trial(number: int, scores: Sequence[float], reason: str | None = None, raced
         number=number,
         state=state,
         configuration=config,
-        fits=tuple(replace(f, configuration=config.hash) for f in fits),
+        fits=tuple(replace(f, configuration=config.hash, layers=_layers(config, f)) for f in fits),
         reason=reason or ("behind" if raced else None),
         seconds=sum(f.seconds for f in fits),
     )
@@ -208,6 +239,7 @@ def results(
             inconclusive=inconclusive,
         )
         recommended = Recommendation(ranked=best, promise=promise, offset=(0.0, -0.21), parameters=12_345)
+    all_fits = tally.unique_fits(some_trials)
     run = sum(f.epochs for t in some_trials for f in t.fits)
     full = len(some_trials) * FOLDS * EPOCHS
     return Results(
@@ -218,6 +250,9 @@ def results(
         reason=None if recommended else (reason or "no configuration judged"),
         verdicts={str(v): verdicts.get(str(v), 0) for v in Verdict},
         collapse_reasons=dict(reasons.most_common()),
+        causes=tally.causes(all_fits),
+        symptoms=tally.symptoms(all_fits),
+        control=None if recommended or not some_trials else CONTROL,
         audit=Audit(checked=7, wrongly_stopped=0, upper_95=0.348)
         if some_trials
         else Audit(checked=0, wrongly_stopped=0, upper_95=None),

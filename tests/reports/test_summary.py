@@ -24,8 +24,8 @@ def strict(text: str) -> Any:
 def test_the_summary_has_the_promised_shape() -> None:
     content = strict(summary_text(made.results(made.trials(20), test=True, quarantined={"b.png": "x", "a.png": "y"})))
     assert set(content) == set(
-        "schema reason data settings versions device seconds trials fits collapse_reasons epochs audit baselines "
-        "finalists recommended".split()
+        "schema reason data settings versions device seconds trials fits collapse_reasons causes symptoms control "
+        "epochs audit baselines finalists recommended".split()
     )
     assert content["schema"] == 1
     assert content["reason"] is None

@@ -1,0 +1,197 @@
+"""Likely causes of a collapse, from the configuration and what the fit told: ranked hypotheses with their evidence.
+
+The order of the tests follows what is most specific: numbers that became infinite, layers that are dead, weights that
+were hopeless before the first step, weights that did not move or jumped, weights that were pulled to zero, and what
+the configuration asks for (dropout, a class that is always right). Scores order the hypotheses; they are not
+probabilities, and only an experiment confirms one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
+
+import numpy as np
+
+from search.causes import Cause
+from search.records import LAYER_SIGNALS, Check, FloatArray
+from spaces.config import Configuration
+
+_FADED: Final = 1e-2  # ratio of activation scale or gradient across the network, before the first step
+_BLOWN: Final = 1e2
+_STILL: Final = 1e-6  # |change of the weights| / |weights|, per step (DeepDiagnosis, TheDeepChecker: 1e-4 to 1e-1 is
+_JUMPING: Final = 1e-1  # usual)
+_SHRUNK: Final = 0.1  # of the weights' initial size
+_FAR_LOSS: Final = 2.0  # times the prior's entropy, before the first step
+_DEAD: Final = 0.99
+_MUCH_DROPOUT: Final = 0.5
+_RARE: Final = 3.0  # largest / smallest class
+
+
+def likely_causes(
+    configuration: Configuration,
+    checks: Sequence[Check],
+    layers: FloatArray,
+    start: Mapping[str, float],
+    prior_entropy: float,
+    imbalance: float,
+) -> tuple[Cause, ...]:
+    """Ranked, most likely first; empty where nothing stands out.
+
+    Args:
+        configuration: of the fit.
+        checks: of the fit, by epoch.
+        layers: (1 + checks, weight layers, signals), `records.LAYER_SIGNALS`; may be empty.
+        start: loss, logit_spread, top_share and finite before the first step.
+        prior_entropy: H, nats.
+        imbalance: largest / smallest class of the training images.
+    """
+    found = [
+        *_exploded(configuration, checks, layers, start, prior_entropy),
+        *_dead(configuration, layers),
+        *_hopeless_start(configuration, layers),
+        *_step_size(configuration, checks, layers),
+        *_pulled_to_zero(configuration, layers),
+        *_by_configuration(configuration, checks, imbalance),
+    ]
+    best: dict[str, Cause] = {}
+    for cause in found:
+        if cause.code not in best or cause.score > best[cause.code].score:
+            best[cause.code] = cause
+    return tuple(sorted(best.values(), key=lambda cause: -cause.score))
+
+
+def _signal(layers: FloatArray, name: str) -> FloatArray:
+    return layers[:, :, LAYER_SIGNALS.index(name)]
+
+
+def layer_name(configuration: Configuration, place: int) -> str:
+    """`conv 2`, `dense 1` or `output`, by place among the weight layers."""
+    if place < configuration.n_conv:
+        return f"conv {place + 1}"
+    if place < configuration.depth:
+        return f"dense {place - configuration.n_conv + 1}"
+    return "output"
+
+
+def _exploded(
+    configuration: Configuration,
+    checks: Sequence[Check],
+    layers: FloatArray,
+    start: Mapping[str, float],
+    prior_entropy: float,
+) -> Iterator[Cause]:
+    lost = next((check for check in checks if not check.finite), None)
+    if lost is not None:
+        yield Cause(code="nan", score=0.6, evidence={"epoch": lost.epoch})
+        fastest = _largest_update(checks, layers)
+        rate = configuration.learning_rate
+        yield Cause(code="lr-too-high", score=0.8, evidence={"learning_rate": rate, "update_ratio": _plain(fastest)})
+    if start.get("finite", 1.0) == 0.0 or start.get("loss", 0.0) > _FAR_LOSS * prior_entropy:
+        evidence = {"start_loss": _plain(start.get("loss", math.nan)), "prior_entropy": prior_entropy}
+        yield Cause(code="exploding-gradient", score=0.55, evidence=evidence)
+
+
+def _dead(configuration: Configuration, layers: FloatArray) -> Iterator[Cause]:
+    shares = _signal(layers, "dead_share")[:, :-1]
+    if shares.size == 0:
+        return
+    worst = np.nan_to_num(shares).max(1)
+    dead = np.flatnonzero(worst >= _DEAD)
+    if not dead.size:
+        return
+    place = int(np.nan_to_num(shares[dead[0]]).argmax())
+    born = dead[0] == 0
+    evidence: dict[str, float | str] = {
+        "dead_share": float(worst[dead[0]]),
+        "when": "from the start" if born else "later",
+    }
+    yield Cause(code="dead-relu", score=0.85, layer=layer_name(configuration, place), evidence=evidence)
+    if born:
+        yield Cause(code="bad-initializer", score=0.7, evidence={"initializer": configuration.initializer})
+    else:
+        yield Cause(code="lr-too-high", score=0.75, evidence={"learning_rate": configuration.learning_rate})
+
+
+def _hopeless_start(configuration: Configuration, layers: FloatArray) -> Iterator[Cause]:
+    """Signals that fade or blow up on their way through the untrained network, forward or backward."""
+    if layers.shape[0] == 0 or layers.shape[1] < 3:
+        return
+    scale, gradient = _signal(layers, "scale")[0], _signal(layers, "gradient")[0]
+    forward = _ratio(scale[-2], scale[0])
+    backward = _ratio(gradient[0], gradient[-1])
+    worst = min(forward, backward)
+    if worst < _FADED:
+        evidence = {"last_to_first_activation": forward, "first_to_last_gradient": backward}
+        depth = min(1.0, -math.log10(max(worst, 1e-12)) / 6)
+        named: dict[str, float | str] = {**evidence, "initializer": configuration.initializer}
+        small = configuration.initializer in ("random_uniform", "random_normal")
+        yield Cause(code="bad-initializer", score=(0.6 if small else 0.4) + 0.3 * depth, evidence=named)
+        yield Cause(
+            code="vanishing-gradient", score=0.5 + 0.3 * depth, layer=layer_name(configuration, 0), evidence=evidence
+        )
+    if max(forward, backward) > _BLOWN:
+        evidence = {"last_to_first_activation": forward, "first_to_last_gradient": backward}
+        yield Cause(code="exploding-gradient", score=0.6, evidence=evidence)
+        yield Cause(code="bad-initializer", score=0.5, evidence={"initializer": configuration.initializer})
+
+
+def _step_size(configuration: Configuration, checks: Sequence[Check], layers: FloatArray) -> Iterator[Cause]:
+    ratios = _signal(layers, "update_ratio")[1:]
+    known = ratios[np.isfinite(ratios).all(1)] if len(ratios) else ratios
+    if not len(known):
+        return
+    typical, most = float(np.median(known.max(1))), float(known.max())
+    rate = configuration.learning_rate
+    if 0 < typical < 100 * _STILL:
+        score = 0.75 if typical < 10 * _STILL else 0.55
+        yield Cause(code="lr-too-low", score=score, evidence={"learning_rate": rate, "update_ratio": typical})
+    if most > _JUMPING or _wild(checks):
+        score = 0.7 if most > _JUMPING else 0.5
+        yield Cause(code="lr-too-high", score=score, evidence={"learning_rate": rate, "update_ratio": most})
+
+
+def _wild(checks: Sequence[Check]) -> bool:
+    """The training loss was once far above where it began: the weights were thrown out."""
+    losses = [check.train_loss for check in checks if math.isfinite(check.train_loss)]
+    return len(losses) > 1 and max(losses) > 2 * max(losses[0], 1e-9)
+
+
+def _pulled_to_zero(configuration: Configuration, layers: FloatArray) -> Iterator[Cause]:
+    if configuration.optimizer == "adam" or configuration.weight_decay == 0 or len(layers) < 2:
+        return
+    weights = _signal(layers, "weight_scale")
+    shrunk = float(np.nanmax(weights[-1] / np.maximum(weights[0], 1e-12)))
+    if shrunk < _SHRUNK:
+        evidence = {"weight_decay": configuration.weight_decay, "weights_left": shrunk}
+        yield Cause(code="too-strong-l2", score=0.8, evidence=evidence)
+
+
+def _by_configuration(configuration: Configuration, checks: Sequence[Check], imbalance: float) -> Iterator[Cause]:
+    if configuration.dropout >= _MUCH_DROPOUT:
+        evidence = {"dropout": configuration.dropout}
+        yield Cause(code="too-much-dropout", score=0.2 + 0.3 * (configuration.dropout - 0.5) / 0.5, evidence=evidence)
+    even = configuration.class_weighting != "none" or configuration.oversampling != "none"
+    if imbalance >= _RARE and not even and checks and checks[-1].top_share > 0.99:
+        yield Cause(code="majority-class", score=0.45, evidence={"imbalance": imbalance})
+    cold = checks and checks[-1].warmth < 0.95
+    if configuration.normalization == "batch" and cold:
+        yield Cause(code="batchnorm-momentum", score=0.5, evidence={"warmth": checks[-1].warmth})
+
+
+def _largest_update(checks: Sequence[Check], layers: FloatArray) -> float:
+    known = _signal(layers, "update_ratio")[1:]
+    finite = known[np.isfinite(known)]
+    return float(finite.max()) if finite.size else max((check.update_ratio for check in checks), default=math.nan)
+
+
+def _ratio(above: float, below: float) -> float:
+    """Neutral where it can't be told."""
+    if not (np.isfinite(above) and np.isfinite(below)) or below <= 0:
+        return 1.0
+    return float(above) / float(below)
+
+
+def _plain(value: float) -> float:
+    return float(value) if math.isfinite(value) else -1.0
