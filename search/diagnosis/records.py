@@ -115,6 +115,11 @@ class Probe:
     overfits: bool | None = None  # 16 images by heart, regularization as the user has it
     overfit_skill: float | None = None
     backbone_shift: float | None = None  # |mean of the first frozen BatchNorm's input - stored mean| / stored deviation
+    backbone_spread: float | None = None  # deviation of that input / stored deviation
+    batch_ratio: float | None = None  # loss of 32 images / loss of 16: 1 for an average, 2 for a sum
+    low: float | None = None  # smallest and largest value that reaches the first kernel
+    high: float | None = None
+    train_mode_spread: float | None = None  # deviation of the outputs over images in training mode / evaluation mode
     nondeterministic_input: bool = False  # the user's PREPROCESS gives different values for the same image
 
 
@@ -151,6 +156,7 @@ class Run:
     batch_statistics_score: float | None = None  # the same with BatchNorm by the batch
     seconds: float = 0.0
     stopped: bool = False  # before its last epoch, for want of time
+    error: str | None = None  # the fit itself failed, as loss and labels do not fit together, for instance
 
 
 class State(StrEnum):

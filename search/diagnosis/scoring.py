@@ -1,0 +1,79 @@
+"""What predictions are worth. NumPy only."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.metrics import roc_auc_score
+
+from search.records import IntArray
+
+Array = npt.NDArray[Any]
+
+HALF_WAY: Final = 0.5  # of the way from chance to the best simple method is learned,
+MARGIN: Final = (0.1, 0.2)  # but at least and at most this much above chance
+
+
+def threshold(chance: float, baseline: float) -> float:
+    """Balanced accuracy from which a fit has learned: half way to what simple methods reach, 0.1 to 0.2 above chance."""
+    return chance + float(np.clip(HALF_WAY * (baseline - chance), *MARGIN))
+
+
+def goal(chance: float, baseline: float) -> float:
+    """What a mended network has to reach: 0.2 above chance, unless simple methods stay below that."""
+    return chance + float(np.clip(baseline - chance, *MARGIN))
+
+
+def decided(outputs: Array, logits: bool = False) -> IntArray:
+    """Class of each row of `(n, units)`; a single unit is cut at 0.5, or at 0 if it gives logits."""
+    if outputs.shape[-1] == 1:
+        return (np.nan_to_num(outputs[:, 0]) > (0.0 if logits else 0.5)).astype(np.int64)
+    return np.argmax(np.nan_to_num(outputs, nan=-np.inf), axis=-1).astype(np.int64)
+
+
+def balanced_accuracy(labels: IntArray, classes: IntArray, count: int) -> float:
+    """Mean recall over the classes that occur."""
+    recalls = [float((classes[labels == k] == k).mean()) for k in range(count) if (labels == k).any()]
+    return float(np.mean(recalls))
+
+
+def area(labels: IntArray, outputs: Array, count: int) -> float:
+    """Mean one-vs-rest area under the curve; 0.5 where it is not defined."""
+    if not np.isfinite(outputs).all():
+        return 0.5
+    columns = np.column_stack([-outputs[:, 0], outputs[:, 0]]) if outputs.shape[-1] == 1 else outputs
+    areas = [
+        float(roc_auc_score(labels == k, columns[:, k]))
+        for k in range(min(count, columns.shape[1]))
+        if 0 < (labels == k).sum() < len(labels)
+    ]
+    return float(np.mean(areas)) if areas else 0.5
+
+
+def top_share(classes: IntArray) -> float:
+    """Share of the most predicted class."""
+    return float(np.bincount(classes).max() / len(classes))
+
+
+def cross_entropy(labels: IntArray, outputs: Array, logits: bool = False) -> float:
+    """Mean cross-entropy in nats of probabilities (or logits) `(n, units)`; NaN for outputs that are neither."""
+    if not np.isfinite(outputs).all():
+        return float("nan")
+    values = outputs.astype(np.float64)
+    if logits:
+        values = np.column_stack([np.zeros(len(values)), values[:, 0]]) if values.shape[-1] == 1 else values
+        values = np.exp(values - values.max(axis=1, keepdims=True))
+    elif values.shape[-1] == 1:
+        values = np.column_stack([1 - values[:, 0], values[:, 0]])
+    if values.min() < 0 or labels.max() >= values.shape[1]:
+        return float("nan")
+    values = values / np.maximum(values.sum(axis=1, keepdims=True), 1e-12)
+    return float(-np.log(np.maximum(values[np.arange(len(labels)), labels], 1e-7)).mean())
+
+
+def prior_entropy(counts: list[int]) -> float:
+    """Cross-entropy in nats of saying the class shares."""
+    shares = np.array(counts, np.float64) / max(1, sum(counts))
+    return float(-(shares[shares > 0] * np.log(shares[shares > 0])).sum())

@@ -1,0 +1,58 @@
+"""From fits to a verdict. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from search.diagnosis.records import Run, State
+
+LATE: Final = 0.3  # of the epochs at chance before it learns: a slow starter
+CLEAR: Final = 0.05  # balanced accuracy above chance that is not nothing
+
+
+def learned(runs: Sequence[Run]) -> bool:
+    """Whether at least two of three fits have learned."""
+    return bool(runs) and sum(run.learned for run in runs) * 3 >= 2 * len(runs)
+
+
+def state(runs: Sequence[Run], chance: float, threshold: float) -> State:
+    """What the network is, as its fits show it.
+
+    Args:
+        runs: fits of the unchanged network with different seeds.
+        chance: balanced accuracy of guessing.
+        threshold: balanced accuracy from which a fit has learned.
+    """
+    if learned(runs):
+        return State.SLOW if _most(runs, lambda run: _starts_late(run, chance)) else State.HEALTHY
+    failing = [run for run in runs if not run.learned]
+    if _most(failing, lambda run: bool(run.epochs) and not run.epochs[-1].finite):
+        return State.NON_FINITE
+    if _most(failing, lambda run: (run.batch_statistics_score or 0.0) >= threshold):
+        return State.BATCHNORM
+    if _most(failing, lambda run: bool(run.epochs) and run.epochs[-1].auc >= 0.75 and run.score < chance + CLEAR):
+        return State.THRESHOLD
+    if _most(failing, lambda run: run.train_score >= chance + 0.5 * (1 - chance)):
+        return State.MEMORISER
+    if _most(failing, lambda run: run.score >= chance + CLEAR):
+        return State.WEAK
+    return State.COLLAPSED
+
+
+def _most(runs: Sequence[Run], holds: Callable[[Run], bool]) -> bool:
+    return bool(runs) and sum(holds(run) for run in runs) * 2 > len(runs)
+
+
+def _starts_late(run: Run, chance: float) -> bool:
+    """Whether it stays at chance for the first 30 % of its epochs, at least three."""
+    scores = [epoch.train_score for epoch in run.epochs]
+    early = [score for score in scores[: max(3, int(LATE * len(scores)))] if score == score]
+    return len(scores) >= 6 and all(score < chance + CLEAR for score in early)
+
+
+def improves(run: Run) -> bool:
+    """Whether the loss still falls at the end of the fit."""
+    losses = [epoch.data_loss if epoch.data_loss == epoch.data_loss else epoch.loss for epoch in run.epochs]
+    tail = losses[-max(3, len(losses) // 3) :]
+    return len(tail) >= 3 and tail[-1] < tail[0] - 0.003 * abs(tail[0]) and tail[-1] == min(tail)
