@@ -33,6 +33,7 @@ examples:
   run_search.py --data ./images --timeout 30m --space core --test ./holdout
   run_search.py --data ./images --space my_space.yaml --start mine.yaml --groups patients.csv
   run_search.py report --out runs/images                 the reports again, without training
+  run_search.py explain --out runs/images --from mine.yaml       what separates yours from the recommended one
   run_search.py diagnose --data ./images --model net.py:build    why a network of your own does not learn
 
 The same command goes on with an interrupted study. Ctrl-C stops it and keeps everything.
@@ -74,6 +75,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _report(_report_parser().parse_args(arguments[1:]))
         if arguments[:1] == ["diagnose"]:
             return _diagnose(_diagnose_parser().parse_args(arguments[1:]))
+        if arguments[:1] == ["explain"]:
+            return _explain(_explain_parser().parse_args(arguments[1:]))
         options = _search_parser().parse_args(arguments)
         return _search(options, arguments)
     except UserError as error:
@@ -147,10 +150,32 @@ def _report_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
+    _add_run_options(parser)
+    return parser
+
+
+def _explain_parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="run_search.py explain",
+        description="Follow the changes from your configuration to the recommended one of a finished run, one at a\n"
+        "time, each verified by trainings, and write the report again: which change mattered how much.\n\n"
+        "example:\n  run_search.py explain --out runs/images --from mine.yaml",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    _add_run_options(parser)
+    parser.add_argument(
+        "--from", dest="start", type=_path, required=True, metavar="FILE.yaml", help="your configuration, as --start's"
+    )
+    parser.add_argument("--data", type=_path, metavar="DIR", help="the run's images, if they were moved")
+    parser.add_argument("--quiet", action="store_true", help="print the result only")
+    return parser
+
+
+def _add_run_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=_path, required=True, metavar="DIR", help="run folder of a search")
     parser.add_argument("--storage", metavar="URL", help="database of the study, if not in the run folder")
     parser.add_argument("--study", default="steadynet", metavar="NAME", help="name of the study in its database")
-    return parser
 
 
 def _diagnose_parser() -> argparse.ArgumentParser:
@@ -301,8 +326,7 @@ def _report(options: argparse.Namespace) -> int:
     from search.selection.analyse import analyse
     from search.study.reading import open_study
 
-    if not options.out.is_dir():
-        raise UserError(f"no such run folder: {options.out}. Pass the --out of an earlier search.")
+    _check_run_folder(options.out)
     return _write(analyse(open_study(options.out, options.storage, options.study)), options.out, interrupted=False)
 
 
@@ -340,6 +364,41 @@ def _print_traceback(error: UserError) -> None:
         from reports.wording import shown
 
         print(*(f"  {shown(line)}" for line in lines), sep="\n", file=sys.stderr)
+
+
+def _explain(options: argparse.Namespace) -> int:
+    from search.study.clock import Clock
+    from spaces.config import ConfigurationError
+    from spaces.yaml_io import load_configurations
+
+    _check_run_folder(options.out)
+    try:
+        start, *others = load_configurations(options.start)
+    except ConfigurationError as error:
+        raise UserError(str(error)) from None
+    from rich.console import Console
+
+    from reports.live import LiveDisplay
+    from search.events import Silent
+    from search.study.explanation import explain
+
+    clock, console = Clock(), Console(stderr=True)
+    _listen_for_the_end(clock)
+    display = nullcontext(Silent()) if options.quiet else LiveDisplay(console)
+    with _log_to(options.out, console, quiet=options.quiet), display as listener:
+        results = explain(
+            options.out, start, listener, clock, data=options.data, storage=options.storage, study=options.study
+        )
+    if others:
+        print(f"{options.start} holds {1 + len(others)} configurations: the first one is explained.")
+    if results.recommended is None:
+        print("There is nothing to explain without a recommended configuration.")
+    return _write(results, options.out, interrupted=clock.asked.is_set())
+
+
+def _check_run_folder(out: Path) -> None:
+    if not out.is_dir():
+        raise UserError(f"no such run folder: {out}. Pass the --out of an earlier search.")
 
 
 def _write(results: Results, out: Path, *, interrupted: bool) -> int:

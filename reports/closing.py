@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from reports.ablation import sentence
 from reports.wording import metric_name, number, short
 from search.selection.results import Results
 
@@ -23,6 +24,8 @@ def closing_lines(results: Results) -> list[str]:
     if results.study.test is not None:
         test = results.study.test
         lines.append(f"Test score, trained once on all images: {number(test.score)} (n = {test.n})")
+    if said := sentence(results):
+        lines.append(said)
     if promise.inconclusive:
         lines.append("Inconclusive: the interval reaches down to the best baseline.")
     return lines

@@ -114,6 +114,10 @@ SEARCH = ("--data", "images", "--image-size", "8", "--quiet")
         (("report", "--out", "none"), "no such run folder: none. Pass the --out of an earlier search"),
         (("report", "--out", "images"), "no study in images: study.db is not there"),
         (("report", "--ou", "images"), "--out"),
+        (("explain",), "the following arguments are required: --out, --from"),
+        (("explain", "--out", "none", "--from", "none.yaml"), "no such run folder: none. Pass the --out of an earlier"),
+        (("explain", "--out", "images", "--from", "none.yaml"), "none.yaml: no such file"),
+        (("explain", "--out", "images", "--from", str(ROOT / "examples" / "start.yaml")), "no study in images"),
     ],
 )
 def test_what_can_not_work_is_refused_in_one_line(arguments: tuple[str, ...], message: str, refused: Refused) -> None:
@@ -259,7 +263,7 @@ def test_a_limit_that_is_given_replaces_the_defaults(
     assert (made.trials, made.seconds, made.until_no_progress) == budget
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["report", "--help"], ["--folds", "1"]])
+@pytest.mark.parametrize("arguments", [["--help"], ["report", "--help"], ["explain", "--help"], ["--folds", "1"]])
 def test_help_and_a_wrong_argument_load_nothing_heavy(arguments: list[str]) -> None:
     code = (
         "import sys, run_search\n"
@@ -273,11 +277,12 @@ def test_help_and_a_wrong_argument_load_nothing_heavy(arguments: list[str]) -> N
     assert told.stdout.splitlines()[-1] == "loaded"
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["report", "--help"]])
-def test_help_gives_an_example(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit, match="0"):
-        run_search.main(arguments)
-    assert "run_search.py report --out runs/images" in capsys.readouterr().out
+@pytest.mark.parametrize("command", ["report", "explain"])
+def test_help_gives_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments in (["--help"], [command, "--help"]):
+        with pytest.raises(SystemExit, match="0"):
+            run_search.main(arguments)
+        assert f"run_search.py {command} --out runs/images" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
