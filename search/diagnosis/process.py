@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing as mp
 import os
 import signal
+import time
 from collections.abc import Callable, Mapping
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -29,6 +30,7 @@ _ENDINGS: Final[Mapping[int, str]] = {
     signal.SIGKILL: "killed, most often for want of memory: try fewer or smaller images, or a smaller batch",
 }
 _LOG_LINES: Final = 4
+_LOOK_SECONDS: Final = 0.5
 
 
 def run(
@@ -95,16 +97,22 @@ class _Child:
 
     def listen(self, patience: float) -> Any:
         """The next message; None after `patience` seconds without one; the exit code when the process has ended."""
-        # A process that the user's code started may hold the pipe open, so its end alone would not tell.
-        if not wait([self._pipe, self._process.sentinel], patience):
-            return None
-        try:
-            if self._pipe.poll():
-                return self._pipe.recv()
-        except (EOFError, OSError):
-            pass
-        self._process.join()
-        return self._process.exitcode
+        heard = time.monotonic()
+        while True:
+            wait([self._pipe, self._process.sentinel], _LOOK_SECONDS)
+            # What the user's code started may hold the pipes open, so that their end alone would not tell. Asked before
+            # the pipe is: what was sent before the end is still read.
+            alive = self._process.is_alive()
+            try:
+                if self._pipe.poll():
+                    return self._pipe.recv()
+            except (EOFError, OSError):
+                self._process.join(_LOOK_SECONDS)
+                return self._process.exitcode or 0
+            if not alive:
+                return self._process.exitcode
+            if time.monotonic() - heard > patience:
+                return None
 
     def __enter__(self) -> _Child:
         return self

@@ -1,0 +1,132 @@
+"""The coordinator against real processes that misbehave; none of them loads TensorFlow."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from search.diagnosis.child import Order
+from search.diagnosis.process import run
+from search.errors import UserCodeError
+from tests.search.diagnosis.children import obedient, wait_until_gone
+
+ROOT = Path(__file__).parents[3]
+
+MakeOrder = Callable[..., Order]
+
+
+@pytest.fixture
+def order(tmp_path: Path) -> MakeOrder:
+    def make(deed: str, budget: float = 600.0) -> Order:
+        return Order(
+            model=deed,
+            folder=tmp_path,
+            pixels=tmp_path / "pixels.npy",
+            labels=np.array([0, 1]),
+            classes=("a", "b"),
+            budget=budget,
+            seed=0,
+            log=tmp_path / "diagnose.log",
+        )
+
+    return make
+
+
+class Notes:
+    def __init__(self) -> None:
+        self.told: list[tuple[str, int, int]] = []
+
+    def __call__(self, stage: str, done: int, of: int) -> None:
+        self.told.append((stage, done, of))
+
+
+def test_a_diagnosis_comes_back_and_prints_stay_in_the_log(order, capfd) -> None:
+    notes = Notes()
+    made = order("works")
+    found = run(made, notes, target=obedient)
+    assert (found.model, found.folder) == ("works", made.folder)
+    assert notes.told[0] == ("Training", 0, 3)
+    assert notes.told[-1] == ("Training", 3, 3)
+    assert sorted(made.log.read_text().splitlines()) == ["printed by the user's code", "written by a library"]
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("deed", "message", "lines"),
+    [
+        ("theirs", "build raised ValueError: no", ("line 1", "line 2")),
+        ("user", "too few images", ()),
+        ("exits", r"exits ended the process with sys.exit\('done early'\)", ()),
+        ("vanishes", "ran vanishes ended by itself .exit code 7; at: Starting.", ("last words",)),
+        ("killed", "killed, most often for want of memory", ()),
+        ("crashes", "a segmentation fault", ()),
+    ],
+)
+def test_what_is_the_users(order, deed: str, message: str, lines: tuple[str, ...]) -> None:
+    with pytest.raises(UserCodeError, match=message) as caught:
+        run(order(deed), Notes(), target=obedient)
+    assert caught.value.lines == lines
+
+
+def test_what_is_ours_ends_with_its_traceback(order) -> None:
+    with pytest.raises(RuntimeError, match=r"(?s)Traceback.*_raises_ours.*ZeroDivisionError: our bug"):
+        run(order("ours"), Notes(), target=obedient)
+
+
+def test_the_end_is_seen_even_when_something_holds_the_pipe_open(order) -> None:
+    notes = Notes()
+    with pytest.raises(UserCodeError, match="exit code 3"):
+        run(order("leaves"), notes, target=obedient)
+    assert wait_until_gone(int(notes.told[0][0]))
+
+
+def test_silence_beyond_the_budget_is_the_end_of_it_and_of_what_it_started(order) -> None:
+    notes = Notes()
+    with pytest.raises(UserCodeError, match=r"no word from hangs for 1 s \(at: Hanging .*raise --budget"):
+        run(order("hangs", budget=0.5), notes, target=obedient, grace=0.5)
+    assert all(wait_until_gone(int(pid)) for pid in notes.told[-1][0].split()[1:])
+
+
+COORDINATOR = """
+import sys
+from pathlib import Path
+import numpy as np
+from search.diagnosis.child import Order
+from search.diagnosis.process import run
+from tests.search.diagnosis.children import obedient
+
+if __name__ == "__main__":
+    here = Path(sys.argv[1])
+    order = Order(model="hangs", folder=here, pixels=here, labels=np.array([0]), classes=("a",), budget=600.0, seed=0,
+                  log=here / "log")
+    try:
+        run(order, lambda stage, done, of: print(stage, flush=True), target=obedient)
+    except KeyboardInterrupt:
+        sys.exit(130)
+"""
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)])
+def test_nothing_outlives_the_coordinator(tmp_path: Path, number: signal.Signals, code: int) -> None:
+    (tmp_path / "coordinator.py").write_text(COORDINATOR)
+    coordinator = subprocess.Popen(
+        [sys.executable, tmp_path / "coordinator.py", tmp_path],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    with coordinator:
+        assert coordinator.stdout is not None
+        assert coordinator.stdout.readline() == "Loading TensorFlow\n"
+        pids = [int(pid) for pid in coordinator.stdout.readline().split()[1:]]
+        coordinator.send_signal(number)
+        assert coordinator.wait(20) == code
+    assert len(pids) == 2
+    assert all(wait_until_gone(pid) for pid in pids)
