@@ -1,18 +1,40 @@
-"""The whole diagnosis of a user's network."""
+"""The whole diagnosis of a user's network: look, watch, suspect, and try what would cure it."""
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Final
 
+import keras
 import numpy as np
 import numpy.typing as npt
 
+from search import seeds
+from search.causes import Cause
+from search.diagnosis import feeding, probe, scoring, suspects, verdict
+from search.diagnosis.anatomy import dissect
+from search.diagnosis.changes import Change
+from search.diagnosis.confirm import Outcome, Trial, confirm, mend_of
 from search.diagnosis.loading import Case
-from search.diagnosis.records import Diagnosis
+from search.diagnosis.mending import generic, mends
+from search.diagnosis.records import Anatomy, Diagnosis, Material, Mend, Probe, Run, State
+from search.diagnosis.structure import head
+from search.diagnosis.watching import KerasTrainer
+from search.errors import UserCodeError
 from search.records import IntArray
 
 OnProgress = Callable[[str, int, int], None]
+
+SEEDS: Final = 3
+MORE_SEEDS: Final = 2  # where the three disagree
+WATCHING: Final = 0.45  # share of the budget for the unchanged network
+SUSPECT: Final = 0.3  # score from which a finding may be the cause
+
+_log = logging.getLogger(__name__)
 
 
 def diagnose(
@@ -36,8 +58,172 @@ def diagnose(
         classes: K names.
         model: as the user gave it.
         folder: of the images.
-        budget: seconds.
+        budget: seconds; a fit that has begun may go beyond it by little.
         seed: root of all seeds.
         on_progress: told of the stage, the steps done and the steps in all.
+
+    Raises:
+        UserCodeError: the network can't be trained at all, and nothing in how it is built tells why.
     """
-    raise NotImplementedError
+    started = time.monotonic()
+    look = _look(case, images, labels, classes, seed, on_progress)
+    runs = _watch(look, seed, started + WATCHING * budget, on_progress)
+    state = verdict.state(runs, look.chance, look.threshold)
+    causes = suspects.suspects(look.anatomy, look.material, look.probe, runs, state, look.chance)
+    _refuse(case, runs, causes)
+    healthy = state in (State.HEALTHY, State.SLOW)
+    found: tuple[Mend, ...] = ()
+    outcome: Outcome | None = None
+    remarks: tuple[Cause, ...] = causes if healthy else ()
+    if not healthy:
+        on_progress("Learning 16 images by heart", 0, 1)
+        heart = probe.overfits(case, look.fed, labels, len(classes), seeds.child(seed, "heart"), logits=look.logits)
+        look = replace(look, probe=replace(look.probe, overfits=heart[0], overfit_skill=heart[1]))
+        causes = suspects.suspects(look.anatomy, look.material, look.probe, runs, state, look.chance)
+        outcome = _mend(look, causes, runs, started + budget, on_progress)
+        causes, remarks, found = _settled(causes, outcome, runs)
+    return Diagnosis(
+        model=model,
+        folder=folder,
+        material=look.material,
+        anatomy=look.anatomy,
+        probe=look.probe,
+        runs=runs,
+        state=state,
+        chance=look.chance,
+        threshold=look.threshold,
+        causes=() if healthy else causes,
+        remarks=remarks,
+        mends=found,
+        seconds=time.monotonic() - started,
+        cut_short=outcome is not None and not outcome.complete,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """All that is known before the first fit."""
+
+    anatomy: Anatomy
+    material: Material
+    probe: Probe
+    trainer: KerasTrainer
+    fed: feeding.Floats
+    chance: float
+    threshold: float
+    logits: bool
+
+
+def _look(
+    case: Case, images: npt.NDArray[np.uint8], labels: IntArray, classes: Sequence[str], seed: int, on: OnProgress
+) -> _Look:
+    on("Looking at the network", 0, 1)
+    fed = feeding.pixels(case, images)
+    keras.utils.clear_session()
+    keras.utils.set_random_seed(seeds.child(seed, "anatomy"))
+    anatomy = dissect(case.build(), fed[:2])
+    same = feeding.contents(images)
+    parts = feeding.split(labels, same, seed)
+    material = feeding.material(case, images, fed, labels, classes, parts)
+    logits = anatomy.compilation.from_logits and head(anatomy).activation == "linear"
+    look = probe.probe(case, fed, labels, len(classes), seeds.child(seed, "fit", 0), logits=logits)
+    look = replace(look, nondeterministic_input=feeding.is_nondeterministic(case, images))
+    chance = 1 / len(classes)
+    threshold = scoring.threshold(chance, material.baseline)
+    trainer = KerasTrainer(
+        case, images.astype(np.float32), fed, labels, len(classes), parts, logits=logits, learned=threshold,
+        goal=scoring.goal(chance, material.baseline),
+    )  # fmt: skip
+    on("Looking at the network", 1, 1)
+    return _Look(anatomy, material, look, trainer, fed, chance, threshold, logits)
+
+
+def _watch(look: _Look, seed: int, ends: float, on: OnProgress) -> tuple[Run, ...]:
+    """Fits of the network as it is: three, and two more where these disagree."""
+    runs: list[Run] = []
+    planned = SEEDS
+    while len(runs) < planned:
+        stage = f"Training it as it is, {len(runs) + 1} of {planned}"
+        left = (ends - time.monotonic()) / (planned - len(runs))
+        run = look.trainer.fit(None, seeds.child(seed, "fit", len(runs)), max(left, 5.0), _epochs(on, stage))
+        runs.append(run)
+        if run.error:
+            break  # it would fail again
+        if len(runs) == SEEDS and 0 < sum(r.learned for r in runs) < SEEDS:
+            planned += MORE_SEEDS
+    return tuple(runs)
+
+
+def _epochs(on: OnProgress, stage: str) -> Callable[[int, int], None]:
+    return lambda done, of: on(stage, done, of)
+
+
+def _refuse(case: Case, runs: Sequence[Run], causes: Sequence[Cause]) -> None:
+    """A fit that fails without anything in the network's build that explains it is the user's code at fault."""
+    error = next((run.error for run in runs if run.error), None)
+    if error is not None and not any(cause.code == "wrong-loss-pairing" and cause.score >= 0.5 for cause in causes):
+        raise UserCodeError(f"{case.model}: training the network ended with {error}", (error,))
+
+
+def _mend(look: _Look, causes: Sequence[Cause], runs: Sequence[Run], ends: float, on: OnProgress) -> Outcome:
+    first: list[Change] = []
+    for cause in causes:
+        if cause.score >= SUSPECT:
+            first += mends(cause, look.anatomy, look.material)[:1]
+    changes = _distinct([*_interleaved(causes, look), *generic(look.anatomy, look.material)])
+
+    def train(change: Change | None, seed: int) -> Run:
+        stage = f"Trying: {change.summary if change else 'as it is'}"
+        _log.info("%s", stage)
+        return look.trainer.fit(change, seed, max(ends - time.monotonic(), 5.0), _epochs(on, stage))
+
+    usual = max((run.seconds for run in runs), default=0.0)
+    return confirm(
+        changes, runs, train, chance=look.chance, combine=_distinct([*first, *generic(look.anatomy, look.material)]),
+        has_time=lambda: time.monotonic() + 0.7 * usual < ends,
+    )  # fmt: skip
+
+
+def _interleaved(causes: Sequence[Cause], look: _Look) -> list[Change]:
+    """Changes by the suspicion of their cause; each further change for the same cause counts for less."""
+    rated = [
+        (cause.score * 0.75**place, change)
+        for cause in causes
+        for place, change in enumerate(mends(cause, look.anatomy, look.material))
+    ]
+    return [change for _, change in sorted(rated, key=lambda pair: -pair[0])]
+
+
+def _distinct(changes: Sequence[Change]) -> list[Change]:
+    """Without changes that make the same edits as an earlier one."""
+    kept: list[Change] = []
+    for change in changes:
+        if all(change.edits != other.edits for other in kept):
+            kept.append(change)
+    return kept
+
+
+def _settled(
+    causes: Sequence[Cause], outcome: Outcome, runs: Sequence[Run]
+) -> tuple[tuple[Cause, ...], tuple[Cause, ...], tuple[Mend, ...]]:
+    """Causes with the confirmed one first, remarks, and the mends with the recommended one first."""
+    won = outcome.confirmed
+    tried: dict[str, bool] = {}
+    for trial in outcome.trials:
+        if trial.change.size < 3 or trial is won:
+            tried[trial.change.code] = tried.get(trial.change.code, False) or trial is won
+    judged = [replace(cause, confirmed=tried.get(cause.code)) for cause in causes]
+    if won is not None and all(cause.code != won.change.code for cause in judged):
+        judged.append(Cause(code=won.change.code, score=0.3, evidence={"found_by": "trying"}, confirmed=True))
+    judged.sort(key=lambda cause: (not cause.confirmed, -cause.score))
+    named = [cause for cause in judged if cause.confirmed or cause.score >= SUSPECT]
+    if not named and judged:
+        named = judged[:1]
+    remarks = [cause for cause in judged if cause not in named]
+    return tuple(named), tuple(remarks), _mends(outcome.trials, won, runs)
+
+
+def _mends(trials: Sequence[Trial], won: Trial | None, runs: Sequence[Run]) -> tuple[Mend, ...]:
+    found = [mend_of(trial, runs, confirmed=trial is won) for trial in trials]
+    best = sorted(found, key=lambda mend: (not mend.confirmed, -max(mend.after, default=0.0)))
+    return tuple(best)
