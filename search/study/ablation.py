@@ -136,11 +136,9 @@ class _Bench:
     def announce(self, listener: Listener, *, most: int, changes: int, seconds: float) -> None:
         """Say what it will cost."""
         self._listener, self._most = listener, most
-        text = (
-            f"From your configuration to the recommended one: {changes} change{'s' if changes > 1 else ''}, at most "
-            f"{most} configurations x {self._folds} folds, {most * self._folds * seconds:.0f} s if all are as fast as "
-            "the recommended one"
-        )
+        noun = "change" if changes == 1 else "changes"
+        fits = f"at most {most} x {self._folds} fits, about {most * self._folds * seconds:.0f} s"
+        text = f"Following {changes} {noun} from your configuration: {fits}"
         _log.info("%s", text)
         listener.stage(text)
 

@@ -111,8 +111,7 @@ def test_a_fit_of_the_way_is_the_one_that_a_trial_would_do(case: Case) -> None:
 
 def test_the_cost_is_told_before_the_first_fit(case: Case) -> None:
     case.run()
-    text = "3 changes, at most 8 configurations x 3 folds, 48 s if all are as fast as the recommended one"
-    assert case.told.stages == [f"From your configuration to the recommended one: {text}"]
+    assert case.told.stages == ["Following 3 changes from your configuration: at most 8 x 3 fits, about 48 s"]
     assert all(done < total == 9 for done, total in case.told.done)
 
 
