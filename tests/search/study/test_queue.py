@@ -84,7 +84,7 @@ def test_a_study_killed_at_any_commit_equals_an_undisturbed_one(storage: Storage
     storage = optuna.storages.RDBStorage("sqlite://")
     engine = storage.engine
     study, _ = study_in(storage), Ledger(engine, "s")
-    left, kills, struck, draw = 0, 0, 0, random.Random(0)
+    left, kills, struck, draw = 0, 0, 0, random.Random(1)
 
     def on_commit(connection: sa.Connection) -> None:
         nonlocal left
@@ -95,7 +95,7 @@ def test_a_study_killed_at_any_commit_equals_an_undisturbed_one(storage: Storage
 
     sa.event.listen(engine, "commit", on_commit)
     while True:
-        left = draw.randint(0, 60)
+        left = draw.randint(0, 75)
         try:
             disturbed = go_on(storage, engine, terms, trials)
             break
