@@ -108,7 +108,7 @@ def answer(pipe: Connection, order: Order, examine: Examine) -> None:
 
 def _examine(order: Order, on_progress: Callable[[str, int, int], None]) -> Diagnosis:
     on_progress("Loading TensorFlow", 0, 0)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     import tensorflow  # noqa: F401
 
     from search.diagnosis.diagnosis import diagnose

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -65,6 +66,22 @@ def diagnose(
     Raises:
         UserCodeError: the network can't be trained at all, and nothing in how it is built tells why.
     """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Keras says of each call what is said here once
+        return _diagnose(case, images, labels, classes, model, folder, budget, seed, on_progress)
+
+
+def _diagnose(
+    case: Case,
+    images: npt.NDArray[np.uint8],
+    labels: IntArray,
+    classes: Sequence[str],
+    model: str,
+    folder: Path,
+    budget: float,
+    seed: int,
+    on_progress: OnProgress,
+) -> Diagnosis:
     started = time.monotonic()
     look = _look(case, images, labels, classes, seed, on_progress)
     runs = _watch(look, seed, started + WATCHING * budget, on_progress)

@@ -53,8 +53,8 @@ def pixels(case: Case, images: npt.NDArray[np.uint8]) -> Floats:
         raise user_code_error(error, f"{case.model}: PREPROCESS of images {raw.shape} float32") from error
     if made.ndim != 4 or len(made) != len(raw) or not np.issubdtype(made.dtype, np.number):
         raise UserCodeError(
-            f"{case.model}: PREPROCESS turned images {raw.shape} into {made.dtype} {made.shape}; it gets a batch and must "
-            f"return a batch of {len(raw)} images of numbers."
+            f"{case.model}: PREPROCESS turned images {raw.shape} into {made.dtype} {made.shape}; "
+            f"it gets a batch and must return a batch of {len(raw)} images of numbers."
         )
     return made.astype(np.float32)
 

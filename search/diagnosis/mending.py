@@ -1,4 +1,4 @@
-"""For each cause the single changes that would cure it. Pure: changes are data, `search.diagnosis.surgery` applies them."""
+"""For each cause the single changes that would cure it. Pure: data, which `search.diagnosis.surgery` applies."""
 
 from __future__ import annotations
 
@@ -211,9 +211,10 @@ def _initialized(cause: Cause, anatomy: Anatomy, material: Material) -> Iterator
     rectified = any(activation_of(anatomy, layer) in RELU_LIKE for layer in layers)
     for initializer in ("he_normal", "glorot_uniform") if rectified and not odd else ("glorot_uniform", "he_normal"):
         usual = initializer == "glorot_uniform"
+        hint = "the default: leave it out; " if usual else ""
         yield Change(
             code=cause.code, summary=f"{'the default initializer' if usual else 'he_normal'} for {_names(layers)}",
-            lines=f'kernel_initializer="{initializer}"  # {"the default: leave it out; " if usual else ""}in {_names(layers)}',
+            lines=f'kernel_initializer="{initializer}"  # {hint}in {_names(layers)}',
             size=1, edits=(c.Initialize(names, initializer),),
         )  # fmt: skip
 
@@ -361,7 +362,7 @@ def _unclipped(cause: Cause, anatomy: Anatomy, material: Material) -> Iterator[C
     how = anatomy.compilation
     yield Change(
         code=cause.code, summary="no clipping of gradients",
-        lines=f"optimizer=keras.optimizers.{how.optimizer}(learning_rate={how.learning_rate:.3g})  # no clipnorm, clipvalue",
+        lines=f"optimizer=keras.optimizers.{how.optimizer}(learning_rate={how.learning_rate:.3g})  # no clipping",
         size=1, edits=(c.Clip(None),),
     )  # fmt: skip
 

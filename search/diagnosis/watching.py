@@ -49,7 +49,7 @@ class KerasTrainer:
         self._parts, self._logits, self._learned, self._goal = parts, logits, learned, goal
         rng = np.random.default_rng(0)
         self._scored = np.sort(rng.permutation(parts.training)[:SEEN])
-        self._small = few_of_each(labels[parts.training], SMALL)
+        self._small = parts.training[few_of_each(labels[parts.training], SMALL)]
 
     def fit(self, change: Change | None, seed: int, seconds: float, on_epoch: Callable[[int, int], None]) -> Run:
         """Train once; a fit that takes longer than `seconds` is ended, and one that fails tells its error."""
@@ -67,7 +67,7 @@ class KerasTrainer:
             pixels[self._scored], self._labels[self._scored], pixels[self._parts.held_out],
             self._labels[self._parts.held_out], self._classes, epochs=epochs, logits=_gives_logits(edits, self._logits),
             deadline=started + seconds, goal=self._goal if change else None, on_epoch=on_epoch,
-            small=None if change else (pixels[self._parts.training][self._small], labels[self._parts.training][self._small]),
+            small=None if change else (pixels[self._small], labels[self._small]),
         )  # fmt: skip
         rows = self._parts.training
         batch = min(self._case.batch_size, len(rows))
@@ -238,7 +238,7 @@ class _Watch(keras.callbacks.Callback):  # type: ignore[misc]  # Keras is not ty
         return {key: array(kernel) for key, kernel in kernels(self.model).items()} if self._small is not None else {}
 
     def _signals(self) -> tuple[float, float, float, str | None, float, float]:
-        """First and last gradient norm, worst dead share and its layer, norm of all kernels, largest update per step."""
+        """First and last gradient, worst dead share and its layer, norm of all kernels, largest update per step."""
         assert self._small is not None
         first, last, dead, where = gradients_and_dead(self.model, *self._small)
         now = self._weights()
