@@ -2,9 +2,170 @@
 
 from __future__ import annotations
 
-from search.diagnosis.records import Diagnosis
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from markupsafe import Markup
+from plotly.offline import get_plotlyjs
+
+from reports import diagnosis_wording as words
+from reports.diagnosis_figures import fit_curves, layer_profile
+from reports.figures import figure_json
+from reports.page import environment
+from reports.views import Scale
+from reports.wording import compact, counted, evidence_text, number, percent
+from search.causes import CAUSES, Cause
+from search.diagnosis.records import Compilation, Diagnosis, Layer, LayerProbe, Material, Probe
+
+_SCORES: Final = Scale(0.0, 1.0)
+
+
+@dataclass(frozen=True, slots=True)
+class CauseRow:
+    """A suspected cause in words."""
+
+    code: str
+    sentence: str
+    layer: str | None
+    standing: str
+    evidence: str
+
+
+@dataclass(frozen=True, slots=True)
+class LayerRow:
+    """A layer as it was built, and what it showed before the first step."""
+
+    layer: Layer
+    output: str
+    settings: str
+    signals: tuple[str, ...]  # deviation, from image to image, silent, gradient, update
+    suspected: bool
 
 
 def diagnosis_page(diagnosis: Diagnosis) -> str:
-    """The whole page as HTML."""
-    return ""
+    """The whole page as HTML. Names and texts from outside are escaped; nothing is loaded from anywhere."""
+    return environment().get_template("diagnosis.html").render(**_content(diagnosis))
+
+
+def _content(diagnosis: Diagnosis) -> dict[str, Any]:
+    mend = words.best_mend(diagnosis)
+    curves, profile = fit_curves(diagnosis), layer_profile(diagnosis)
+    return {
+        "diagnosis": diagnosis,
+        "title": Path(diagnosis.model).name,
+        "headline": words.HEADLINES[diagnosis.state],
+        "scores_sentence": words.scores_sentence(diagnosis),
+        "mend": mend,
+        "effect": words.mend_effect(mend, diagnosis) if mend else "",
+        "without_mend": "" if mend or diagnosis.healthy else words.without_mend(diagnosis),
+        "causes": [_cause_row(cause) for cause in diagnosis.causes],
+        "remarks": [_cause_row(cause) for cause in diagnosis.remarks],
+        "runs": [run.score for run in diagnosis.runs],
+        "finite": _finite,
+        "scale": _SCORES,
+        "shape": _sizes(diagnosis.material.shape),
+        "facts": [*_material(diagnosis.material), *_compilation(diagnosis.anatomy.compilation)],
+        "probe": _probe(diagnosis.probe),
+        "layers": layer_rows(diagnosis),
+        "curves": Markup(figure_json(curves)) if curves else None,
+        "profile": Markup(figure_json(profile)) if profile else None,
+        "plotly": Markup(get_plotlyjs()),
+    }
+
+
+def layer_rows(diagnosis: Diagnosis) -> list[LayerRow]:
+    """All layers in the order in which they are called."""
+    probes = {probe.name: probe for probe in diagnosis.probe.layers}
+    suspected = {cause.layer for cause in diagnosis.causes}
+    return [
+        LayerRow(
+            layer, _sizes(layer.shape[1:]), _settings(layer), _signals(probes.get(layer.name)), layer.name in suspected
+        )
+        for layer in diagnosis.anatomy.layers
+    ]
+
+
+def _cause_row(cause: Cause) -> CauseRow:
+    return CauseRow(cause.code, CAUSES[cause.code], cause.layer, words.standing(cause), evidence_text(cause.evidence))
+
+
+def _signals(probe: LayerProbe | None) -> tuple[str, ...]:
+    if probe is None:
+        return ("–",) * 5
+    values = (probe.deviation, probe.between_images, probe.gradient, probe.update)
+    deviation, between, gradient, update = ("–" if value is None else compact(float(value)) for value in values)
+    return deviation, between, percent(probe.dead), gradient, update
+
+
+def _settings(layer: Layer) -> str:
+    """What a layer has of its own, in a few words."""
+    known = {
+        "dropout": layer.rate,
+        "momentum": layer.momentum,
+        "scale": layer.scale,
+        "offset": layer.offset or None,
+        "L1": layer.l1 or None,
+        "L2": layer.l2 or None,
+        **layer.augmentation,
+    }
+    parts = [f"{name} {compact(value)}" for name, value in known.items() if value is not None]
+    if layer.initializer:
+        parts.insert(0, layer.initializer)
+    if layer.parameters and not layer.trainable:
+        parts.append("frozen")
+    return ", ".join(parts)
+
+
+def _material(material: Material) -> list[tuple[str, str]]:
+    classes = ", ".join(f"{name} {counted(count, 'image')}" for name, count in material.classes.items())
+    rows = [
+        ("classes", classes),
+        ("values fed", f"{compact(material.low)} to {compact(material.high)}, mean {compact(material.mean)}"),
+        ("labels", material.labels),
+        ("batch size", str(material.batch_size)),
+        ("epochs", str(material.epochs)),
+        ("best simple method", f"balanced accuracy {number(material.baseline)}"),
+    ]
+    if material.class_weight is not None:
+        weights = ", ".join(f"{name}: {compact(weight)}" for name, weight in material.class_weight.items())
+        rows.append(("class weights", weights))
+    own = [name for name, used in (("PREPROCESS", material.preprocess), ("AUGMENT", material.augment)) if used]
+    return [*rows, ("input pipeline", " and ".join(own) if own else "raw pixels")]
+
+
+def _compilation(compilation: Compilation) -> list[tuple[str, str]]:
+    clips = {
+        "clipnorm": compilation.clipnorm,
+        "clipvalue": compilation.clipvalue,
+        "global clipnorm": compilation.global_clipnorm,
+        "weight decay": compilation.weight_decay,
+        "momentum": compilation.momentum or None,
+    }
+    more = "".join(f", {name} {compact(value)}" for name, value in clips.items() if value is not None)
+    logits = " from logits" if compilation.from_logits else ""
+    return [
+        ("optimizer", f"{compilation.optimizer}, learning rate {compact(compilation.learning_rate)}{more}"),
+        ("loss", f"{compilation.loss}{logits}, {compilation.reduction}"),
+    ]
+
+
+def _probe(probe: Probe) -> list[tuple[str, str]]:
+    """What the untrained network shows: short value, meaning."""
+    rows = [(compact(probe.loss), f"first loss; guessing the class shares would have {compact(probe.expected_loss)}")]
+    if probe.penalty:
+        rows.append((compact(probe.penalty), "of weight penalties on top of it"))
+    rows.append((percent(probe.top_share), "of the first answers name the same class"))
+    if probe.overfits is not None:
+        rows.append(("yes" if probe.overfits else "no", "learns 16 images by heart"))
+    return rows
+
+
+def _sizes(shape: Iterable[int | None]) -> str:
+    return " x ".join("any" if size is None else str(size) for size in shape)
+
+
+def _finite(scores: Sequence[float]) -> list[float]:
+    return [score for score in scores if math.isfinite(score)]

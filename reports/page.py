@@ -37,11 +37,12 @@ def page(results: Results) -> str:
     The figures' data stand in `<script type="application/json">` elements without any `<`; a content security policy
     in the head keeps the browser from asking for anything, whatever the page holds.
     """
-    return _environment().get_template("report.html").render(**_content(results))
+    return environment().get_template("report.html").render(**_content(results))
 
 
 @cache
-def _environment() -> Environment:
+def environment() -> Environment:
+    """Templates of this room, escaping all that they are given."""
     environment = Environment(
         loader=PackageLoader("reports"),
         autoescape=True,
