@@ -47,6 +47,7 @@ class KerasTrainer:
     ) -> None:
         self._case, self._raw, self._fed, self._labels, self._classes = case, raw, fed, labels, classes
         self._parts, self._logits, self._learned, self._goal = parts, logits, learned, goal
+        self._kept: tuple[tuple[c.Edit, ...], Any] | None = None  # the last network, by its edits
         rng = np.random.default_rng(0)
         self._scored = np.sort(rng.permutation(parts.training)[:SEEN])
         self._small = parts.training[few_of_each(labels[parts.training], SMALL)]
@@ -55,11 +56,8 @@ class KerasTrainer:
         """Train once; a fit that takes longer than `seconds` is ended, and one that fails tells its error."""
         started = time.monotonic()
         edits = change.edits if change else ()
-        keras.utils.clear_session()  # layers get the same names at each building
-        keras.utils.set_random_seed(seed)
-        model = self._case.build()
         try:
-            network = changed(model, edits) if edits else model
+            network = self._network(edits, seed)
         except NotApplicableError as error:
             return failed(seed, f"the change can't be made to this network: {error}")
         pixels, labels, epochs, weights, augment = self._given(edits)
@@ -80,6 +78,16 @@ class KerasTrainer:
         except Exception as error:  # the user's loss, layers or pipeline: part of what is diagnosed
             return failed(seed, f"{type(error).__name__}: {' '.join(str(error).split())[:300]}")
 
+    def _network(self, edits: tuple[c.Edit, ...], seed: int) -> Any:
+        """The network with this seed's initial weights; the one at hand, whose graphs exist, if it has these edits."""
+        keras.utils.clear_session()  # layers get the same names at each building
+        keras.utils.set_random_seed(seed)
+        model = self._case.build()
+        network = changed(model, edits) if edits else model
+        if self._kept is None or self._kept[0] != edits or not _start_over(self._kept[1], network):
+            self._kept = (edits, network)
+        return self._kept[1]
+
     def _given(self, edits: tuple[c.Edit, ...]) -> tuple[Floats, Any, int, Any, Any]:
         pixels, form, epochs = self._fed, self._case.labels, self._case.epochs
         weights, augment = self._case.class_weight, self._case.augment
@@ -98,6 +106,23 @@ class KerasTrainer:
                 case c.Unaugmented():
                     augment = None
         return pixels, encode(self._labels, form, self._classes), epochs, dict(weights) if weights else None, augment
+
+
+def _start_over(network: Any, new: Any) -> bool:
+    """Put `network`, trained before, where `new` stands, optimizer and all. False where the two don't match."""
+    try:
+        new.optimizer.build(new.trainable_variables)
+        pairs = [
+            *zip(network.variables, new.variables, strict=True),
+            *zip(network.optimizer.variables, new.optimizer.variables, strict=True),
+        ]
+        if any(old.shape != fresh.shape for old, fresh in pairs):
+            return False
+        for old, fresh in pairs:
+            old.assign(fresh)
+    except (ValueError, AttributeError, TypeError):
+        return False
+    return True
 
 
 def failed(seed: int, error: str) -> Run:
@@ -274,11 +299,19 @@ class _Watch(keras.callbacks.Callback):  # type: ignore[misc]  # Keras is not ty
         if not norms or not self._epochs[-1].finite:
             return None
         dropouts = [leaf.layer for leaf in leaves(self.model) if "Dropout" in type(leaf.layer).__name__]
-        for layer in norms:
-            layer.momentum, layer.trainable = 0.0, True
-        for layer in dropouts:
-            layer.rate = 0.0
-        self.model(self._pixels[: self._seen], training=True)
+        momenta = [(layer.momentum, layer.trainable) for layer in norms]
+        rates = [layer.rate for layer in dropouts]
+        try:
+            for layer in norms:
+                layer.momentum, layer.trainable = 0.0, True
+            for layer in dropouts:
+                layer.rate = 0.0
+            self.model(self._pixels[: self._seen], training=True)
+        finally:
+            for layer, (momentum, trainable) in zip(norms, momenta, strict=True):
+                layer.momentum, layer.trainable = momentum, trainable
+            for layer, rate in zip(dropouts, rates, strict=True):
+                layer.rate = rate
         found = decided(self._predict()[self._seen :], self._logits)
         return balanced_accuracy(self._labels[self._seen :], found, self._classes)
 
