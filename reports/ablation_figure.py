@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import plotly.graph_objects as go
 
 from reports.ablation import rows, signed
 from reports.figures import BLUE, GREEN, GREY, VERMILLION, layout, safe
 from reports.wording import metric_name, number
 from search.selection.results import Results
+
+_ROW: Final = 40  # pixels
 
 
 def stair(results: Results) -> go.Figure:
@@ -25,7 +29,7 @@ def stair(results: Results) -> go.Figure:
     air = max(0.02, 0.1 * (high - low))
     low -= air
     ends = [("yours", begin), ("recommended", way[-1].score)]
-    places = {id(row): f"{place}. {safe(row.short)}" for place, row in enumerate(way, start=1)}
+    places = {id(row): f"{place}. {_on_lines(safe(row.short))}" for place, row in enumerate(way, start=1)}
 
     figure = go.Figure()
     for name, colour, chosen in (
@@ -63,7 +67,12 @@ def stair(results: Results) -> go.Figure:
         hoverinfo="skip",
     )
     figure.add_vline(x=results.chance, line={"color": GREY, "width": 1, "dash": "dash"})
-    figure.update_layout(layout(height=150 + 34 * (len(way) + 2)), bargap=0.3, barmode="overlay")
+    figure.update_layout(layout(height=150 + _ROW * (len(way) + 2)), bargap=0.3, barmode="overlay")
     figure.update_yaxes(categoryorder="array", categoryarray=["recommended", *reversed(places.values()), "yours"])
-    figure.update_xaxes(title=metric_name(results.study.identity.metric), range=[low, high + 1.5 * air])
+    figure.update_xaxes(title=metric_name(results.study.identity.metric), range=[low, high + 2.5 * air])
     return figure
+
+
+def _on_lines(change: str) -> str:
+    """The hyperparameter above its values, several changes one under the other: a phone is narrow."""
+    return change.replace(", ", "<br>") if ", " in change else change.replace(" ", "<br>", 1)

@@ -22,6 +22,7 @@ from search.study.clock import Clock
 from search.study.ledger import Ledger
 from search.study.storage import locked, open_storage
 from spaces.presets import DEFAULT
+from spaces.yaml_io import load_configurations
 from tests.factories import configuration, make_images
 
 ROOT = Path(run_search.__file__).parent
@@ -303,3 +304,31 @@ def test_a_signal_asks_for_the_end_and_a_second_ctrl_c_ends_at_once(
         for each, handler in before.items():
             signal.signal(each, handler)
     assert "everything is kept" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("healthy", [True, False])
+def test_explain_writes_the_reports_and_tells_how_it_went(
+    healthy: bool, here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from search.study import explanation
+    from tests.reports import made
+
+    asked = []
+
+    def explain(out: Path, start: object, *further: object, **options: object) -> object:
+        asked.append((out, start, options["data"]))
+        return made.results(made.trials(12), healthy=healthy, reason=None if healthy else "no healthy configuration")
+
+    monkeypatch.setattr(explanation, "explain", explain)
+    monkeypatch.setattr(run_search, "_listen_for_the_end", lambda clock: None)
+    (here / "run").mkdir()
+    mine = str(ROOT / "examples" / "start.yaml")
+    code = run_search.main(["explain", "--out", "run", "--from", mine, "--data", "images", "--quiet"])
+    told = capsys.readouterr().out
+    assert code == (0 if healthy else 3)
+    assert "holds 2 configurations: the first one is explained." in told
+    assert ("nothing to explain without a recommended configuration" in told) is not healthy
+    assert (here / "run" / "report.html").exists()
+    ((out, start, data),) = asked
+    assert (out, data) == (Path("run"), Path("images"))
+    assert start == load_configurations(mine)[0]

@@ -31,8 +31,9 @@ FOLDS: Final = 3
 FOLDS_AT_LEAST: Final = 2  # when time is short: with one there would be no telling gain from noise
 
 SAME: Final = "Your configuration is the recommended one: there is nothing to change."
-NO_TIME: Final = "There was no time left to train what lies between your configuration and the recommended one."
-CUT_SHORT: Final = "There was no time to take every change by itself: the last step holds all that were left."
+_GO_ON: Final = "run_search.py explain does it without a limit of time."
+NO_TIME: Final = f"No time was left to train what lies between your configuration and the recommended one; {_GO_ON}"
+CUT_SHORT: Final = f"There was no time for every change by itself: the last step holds all that were left; {_GO_ON}"
 NO_WAY: Final = (
     "Too many configurations on the way could not be trained: the last step holds all changes that were left."
 )
