@@ -9,7 +9,7 @@ from typing import Any, Final
 import keras
 import numpy as np
 
-from search.diagnosis.recording import Leaf, Step, kernel_of, record
+from search.diagnosis.recording import Step, array, kernel_of, record
 from search.diagnosis.records import Anatomy, Compilation, Layer
 
 ACTIVATION_LAYERS: Final[Mapping[str, str]] = {
@@ -188,13 +188,8 @@ def learning_rate(optimizer: Any) -> float:
     """The rate of the first step, of a schedule too."""
     rate = getattr(optimizer, "_learning_rate", None)
     if isinstance(rate, keras.optimizers.schedules.LearningRateSchedule):
-        return float(array_of(rate(0)))
-    return float(array_of(optimizer.learning_rate))
-
-
-def array_of(value: Any) -> np.ndarray:
-    """A Keras scalar as NumPy."""
-    return np.asarray(keras.ops.convert_to_numpy(value), np.float64)
+        return float(array(rate(0)))
+    return float(array(optimizer.learning_rate))
 
 
 def loss_name(loss: Any) -> str:
@@ -231,8 +226,3 @@ def _from_logits(loss: Any) -> bool:
     if isinstance(loss, (list, tuple)) and len(loss) == 1:
         loss = loss[0]
     return bool(getattr(loss, "from_logits", False) or getattr(loss, "_fn_kwargs", {}).get("from_logits", False))
-
-
-def leaf_of(model_leaves: tuple[Leaf, ...], key: str) -> Leaf | None:
-    """The leaf with this key."""
-    return next((leaf for leaf in model_leaves if leaf.key == key), None)

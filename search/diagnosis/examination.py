@@ -63,7 +63,7 @@ def examine(request: Request, listener: Listener, run: Callable[..., Diagnosis] 
         if new != stage:
             listener.stage(new)
             stage = new
-        if of:
+        if done < of:
             listener.progress("steps", done, of)
 
     return run(order, on_progress)

@@ -84,8 +84,8 @@ class _Wrapped:
 
 
 def array(tensor: Any) -> np.ndarray:
-    """The tensor as float64 NumPy array."""
-    return np.asarray(keras.ops.convert_to_numpy(tensor), np.float64)
+    """The tensor or variable as float64 NumPy array."""
+    return np.asarray(tensor.numpy() if hasattr(tensor, "numpy") else tensor, np.float64)
 
 
 def kernel_of(layer: Any) -> Any | None:
