@@ -80,8 +80,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         options = _search_parser().parse_args(arguments)
         return _search(options, arguments)
     except UserError as error:
-        _print_traceback(error)
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        _print_error(error)
         return USER_ERROR
     except KeyboardInterrupt:
         print("Interrupted at once; what was recorded is kept. The same command goes on.", file=sys.stderr)
@@ -357,48 +356,14 @@ def _diagnose(options: argparse.Namespace) -> int:
     return DONE
 
 
-def _print_traceback(error: UserError) -> None:
-    """The last lines of the user's own."""
-    lines = getattr(error, "lines", ())
-    if lines:
+def _print_error(error: UserError) -> None:
+    """In one line, the last one; above it the last lines of the user's own traceback. Names come from strangers."""
+    lines = [*(f"  {line}" for line in getattr(error, "lines", ())), f"error: {' '.join(str(error).split())}"]
+    if not all(line.isprintable() for line in lines):
         from reports.wording import shown
 
-        print(*(f"  {shown(line)}" for line in lines), sep="\n", file=sys.stderr)
-
-
-def _explain(options: argparse.Namespace) -> int:
-    from search.study.clock import Clock
-    from spaces.config import ConfigurationError
-    from spaces.yaml_io import load_configurations
-
-    _check_run_folder(options.out)
-    try:
-        start, *others = load_configurations(options.start)
-    except ConfigurationError as error:
-        raise UserError(str(error)) from None
-    from rich.console import Console
-
-    from reports.live import LiveDisplay
-    from search.events import Silent
-    from search.study.explanation import explain
-
-    clock, console = Clock(), Console(stderr=True)
-    _listen_for_the_end(clock)
-    display = nullcontext(Silent()) if options.quiet else LiveDisplay(console)
-    with _log_to(options.out, console, quiet=options.quiet), display as listener:
-        results = explain(
-            options.out, start, listener, clock, data=options.data, storage=options.storage, study=options.study
-        )
-    if others:
-        print(f"{options.start} holds {1 + len(others)} configurations: the first one is explained.")
-    if results.recommended is None:
-        print("There is nothing to explain without a recommended configuration.")
-    return _write(results, options.out, interrupted=clock.asked.is_set())
-
-
-def _check_run_folder(out: Path) -> None:
-    if not out.is_dir():
-        raise UserError(f"no such run folder: {out}. Pass the --out of an earlier search.")
+        lines = [shown(line) for line in lines]
+    print(*lines, sep="\n", file=sys.stderr)
 
 
 def _write(results: Results, out: Path, *, interrupted: bool) -> int:

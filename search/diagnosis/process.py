@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing as mp
 import os
+import re
 import signal
 import time
 from collections.abc import Callable, Mapping
@@ -29,6 +30,7 @@ _ENDINGS: Final[Mapping[int, str]] = {
     signal.SIGABRT: "an abort",
     signal.SIGKILL: "killed, most often for want of memory: try fewer or smaller images, or a smaller batch",
 }
+_CHATTER: Final = re.compile(r"[IWE]\d{4} |WARNING: All log messages before absl::InitializeLog")  # TensorFlow's own
 _LOG_LINES: Final = 4
 _LOOK_SECONDS: Final = 0.5
 
@@ -142,4 +144,4 @@ def _end_of(log: Path) -> tuple[str, ...]:
         lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return ()
-    return tuple(line for line in lines if line.strip())[-_LOG_LINES:]
+    return tuple(line for line in lines if line.strip() and not _CHATTER.match(line))[-_LOG_LINES:]
