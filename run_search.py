@@ -366,6 +366,41 @@ def _print_error(error: UserError) -> None:
     print(*lines, sep="\n", file=sys.stderr)
 
 
+def _explain(options: argparse.Namespace) -> int:
+    from search.study.clock import Clock
+    from spaces.config import ConfigurationError
+    from spaces.yaml_io import load_configurations
+
+    _check_run_folder(options.out)
+    try:
+        start, *others = load_configurations(options.start)
+    except ConfigurationError as error:
+        raise UserError(str(error)) from None
+    from rich.console import Console
+
+    from reports.live import LiveDisplay
+    from search.events import Silent
+    from search.study.explanation import explain
+
+    clock, console = Clock(), Console(stderr=True)
+    _listen_for_the_end(clock)
+    display = nullcontext(Silent()) if options.quiet else LiveDisplay(console)
+    with _log_to(options.out, console, quiet=options.quiet), display as listener:
+        results = explain(
+            options.out, start, listener, clock, data=options.data, storage=options.storage, study=options.study
+        )
+    if others:
+        print(f"{options.start} holds {1 + len(others)} configurations: the first one is explained.")
+    if results.recommended is None:
+        print("There is nothing to explain without a recommended configuration.")
+    return _write(results, options.out, interrupted=clock.asked.is_set())
+
+
+def _check_run_folder(out: Path) -> None:
+    if not out.is_dir():
+        raise UserError(f"no such run folder: {out}. Pass the --out of an earlier search.")
+
+
 def _write(results: Results, out: Path, *, interrupted: bool) -> int:
     from reports.closing import closing_lines
     from reports.write import write_all
