@@ -83,7 +83,7 @@ def _layer(step: Step) -> Layer:
     kind = type(layer).__name__
     kernel, initializer = kernel_of(layer), _initializer(layer)
     shape = tuple(kernel.shape) if kernel is not None else ()
-    l1, l2 = _penalty(getattr(layer, "kernel_regularizer", None) or getattr(kernel, "regularizer", None))
+    l1, l2 = _penalty(getattr(kernel, "regularizer", None))
     return Layer(
         name=leaf.key,
         kind=kind,

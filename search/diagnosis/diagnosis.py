@@ -20,7 +20,7 @@ from search.diagnosis import feeding, probe, scoring, suspects, verdict
 from search.diagnosis.anatomy import dissect
 from search.diagnosis.changes import Change
 from search.diagnosis.confirm import Outcome, Trial, confirm, mend_of
-from search.diagnosis.loading import Case
+from search.diagnosis.loading import Case, user_code_error
 from search.diagnosis.mending import generic, mends
 from search.diagnosis.records import Anatomy, Diagnosis, Material, Mend, Probe, Run, State
 from search.diagnosis.structure import head
@@ -138,13 +138,21 @@ def _look(
     fed = feeding.pixels(case, images)
     keras.utils.clear_session()
     keras.utils.set_random_seed(seeds.child(seed, "anatomy"))
-    anatomy = dissect(case.build(), fed[:2])
+    network = case.build()
+    try:
+        network(fed[:2])
+    except Exception as error:
+        raise user_code_error(error, f"{case.model}: the network, called with images {fed[:2].shape},") from error
+    anatomy = dissect(network, fed[:2])
     same = feeding.contents(images)
     parts = feeding.split(labels, same, seed)
     material = feeding.material(case, images, fed, labels, classes, parts)
     logits = anatomy.compilation.from_logits and head(anatomy).activation == "linear"
     look = probe.probe(case, fed, labels, len(classes), seeds.child(seed, "fit", 0), logits=logits)
-    look = replace(look, nondeterministic_input=feeding.is_nondeterministic(case, images))
+    look = replace(
+        look, nondeterministic_input=feeding.is_nondeterministic(case, images),
+        misaligned=feeding.misaligned(case, images, labels, len(classes)),
+    )  # fmt: skip
     chance = 1 / len(classes)
     threshold = scoring.threshold(chance, material.baseline)
     trainer = KerasTrainer(

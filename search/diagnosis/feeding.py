@@ -23,6 +23,8 @@ Floats = npt.NDArray[np.float32]
 
 FEW: Final = 4  # images of a class below which there is nothing to hold out
 _FOLDS: Final = 4
+_ALIGNED: Final = 128  # images whose way through the user's pipeline is followed
+_SAME: Final = 0.95  # correlation of an image with itself after a mild change
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,40 @@ def is_nondeterministic(case: Case, images: npt.NDArray[np.uint8]) -> bool:
     """Whether PREPROCESS gives other values for the same images a second time."""
     few = images[:16]
     return case.preprocess is not None and not np.array_equal(pixels(case, few), pixels(case, few), equal_nan=True)
+
+
+def misaligned(case: Case, images: npt.NDArray[np.uint8], labels: IntArray, classes: int) -> float:
+    """Share of images that PREPROCESS and AUGMENT give the label of another image, as one that shuffles images does.
+
+    An image that comes out counts if it is nearly the same as one that went in (correlation above 0.95), but has
+    another label than that one.
+    """
+    if case.preprocess is None and case.augment is None:
+        return 0.0
+    rows = seeds.generator(0, "alignment").permutation(len(labels))[:_ALIGNED]
+    before, out, given = images[rows].astype(np.float32), pixels(case, images[rows]), labels[rows]
+    if case.augment is not None:
+        try:
+            made, encoded = case.augment(out, encode(given, case.labels, classes))
+            out, encoded = np.asarray(made, np.float32), np.asarray(encoded)
+        except Exception as error:
+            raise user_code_error(error, f"{case.model}: AUGMENT of images {out.shape} float32") from error
+        if len(out) != len(encoded):
+            raise UserCodeError(f"{case.model}: AUGMENT returned {len(out)} images with {len(encoded)} labels.")
+        given = encoded.argmax(axis=1) if encoded.ndim == 2 and encoded.shape[1] > 1 else encoded.reshape(-1)
+    if out.shape[1:] != before.shape[1:]:
+        return 0.0
+    likeness = _standardized(out) @ _standardized(before).T
+    nearest = likeness.argmax(axis=1)
+    same = likeness.max(axis=1) > _SAME
+    return float((same & (labels[rows][nearest] != given)).mean())
+
+
+def _standardized(images: Floats) -> Floats:
+    flat = np.nan_to_num(images.reshape(len(images), -1))
+    flat = flat - flat.mean(axis=1, keepdims=True)
+    lengths: Floats = flat / (np.linalg.norm(flat, axis=1, keepdims=True) + 1e-9)
+    return lengths
 
 
 def encode(labels: IntArray, form: str, classes: int) -> npt.NDArray[Any]:
@@ -109,6 +145,7 @@ def material(
     """Describe what the network is given."""
     same = contents(images)
     copies = np.bincount(same, minlength=len(same))[same] > 1
+    distinct = np.unique(same)  # copies would let nearest neighbours cheat
     finite = fed[np.isfinite(fed)]
     finite = finite if len(finite) else np.zeros(1, np.float32)
     return Material(
@@ -127,7 +164,7 @@ def material(
         augment=case.augment is not None,
         duplicates=int(copies.sum()),
         conflicting=int((copies & (labels != labels[same])).sum()),
-        baseline=1.0 if parts.on_training else simple_methods(images, labels),
+        baseline=1.0 if parts.on_training else simple_methods(images[distinct], labels[distinct]),
     )
 
 

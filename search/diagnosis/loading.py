@@ -215,7 +215,7 @@ def _saved(path: Path) -> Callable[[], Any]:
 
         with _theirs(path, "loading the model"):
             network = keras.models.load_model(path)  # safe mode: a file may not bring code of its own
-        if network.optimizer is not None and int(network.optimizer.iterations) > 0:
+        if network.optimizer is not None and network.optimizer.iterations.numpy() > 0:
             _start_anew(network)
         return network
 

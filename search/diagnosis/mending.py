@@ -379,6 +379,12 @@ def _clipped(cause: Cause, anatomy: Anatomy, material: Material) -> Iterator[Cha
 
 
 def _finite(cause: Cause, anatomy: Anatomy, material: Material) -> Iterator[Change]:
+    broken = by_name(anatomy).get(cause.layer or "")
+    if broken is not None and not broken.parameters:
+        yield Change(
+            code=cause.code, summary=f"leave out {broken.name}, whose outputs are not finite",
+            lines=f"# leave out the layer {broken.name!r}", size=1, edits=(c.Bypass((broken.name,)),),
+        )  # fmt: skip
     if material.preprocess:
         yield Change(
             code=cause.code, summary="scale the pixels to 0..1 instead of PREPROCESS",
@@ -436,6 +442,17 @@ def _unaugmented(cause: Cause, anatomy: Anatomy, material: Material) -> Iterator
         )
 
 
+def _realigned(cause: Cause, anatomy: Anatomy, material: Material) -> Iterator[Change]:
+    """Labels that a pipeline of the user's has put beside other images."""
+    if material.augment:
+        yield from (change for change in _unaugmented(cause, anatomy, material) if c.Unaugmented() in change.edits)
+    if material.preprocess:
+        yield Change(
+            code=cause.code, summary="scale the pixels to 0..1 instead of PREPROCESS",
+            lines="PREPROCESS = lambda x: x / 255", size=1, edits=(c.Unprocessed(1 / 255),),
+        )  # fmt: skip
+
+
 def _varied(cause: Cause, anatomy: Anatomy, material: Material) -> Iterator[Change]:
     yield from _unfaded(cause, anatomy, material)
     yield from _normalized(cause, anatomy, material)
@@ -478,6 +495,7 @@ _BY_CODE: Final[Mapping[str, Mends]] = {
     "frozen-all": _thawed,
     "frozen-backbone-batchnorm": _thawed,
     "input-scaled-twice": _unfaded,
+    "label-noise": _realigned,
     "lr-too-high": _rates,
     "lr-too-low": _rates,
     "majority-class": _balanced,

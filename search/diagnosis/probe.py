@@ -51,7 +51,6 @@ def probe(case: Case, fed: Floats, labels: IntArray, classes: int, seed: int, *,
     gradients = _gradients(model, tape, total)
     inputs = _first_inputs(steps)
     layers = _layers(model, steps, gradients, _updates(model, gradients))
-    half = _half_loss(model, pixels, wanted, outputs)
     trained = _training_mode(model, pixels, wanted, outputs)
     shift, spread = _backbone(steps)
     return Probe(
@@ -65,7 +64,7 @@ def probe(case: Case, fed: Floats, labels: IntArray, classes: int, seed: int, *,
         train_mode_spread=trained[1],
         backbone_shift=shift,
         backbone_spread=spread,
-        batch_ratio=(loss - penalty) / half if half else None,
+        batch_ratio=_batch_ratio(model, wanted, outputs),
         low=float(inputs.min()) if inputs is not None else None,
         high=float(inputs.max()) if inputs is not None else None,
     )
@@ -80,16 +79,18 @@ def _loss(model: Any, pixels: Any, wanted: Any, output: Any) -> tuple[float, Any
         return math.nan, None
 
 
-def _half_loss(model: Any, pixels: Any, wanted: Any, outputs: np.ndarray) -> float | None:
-    """The data term on the first half of the batch, from the outputs at hand."""
+def _batch_ratio(model: Any, wanted: Any, outputs: np.ndarray) -> float | None:
+    """Data term of the loss on the whole batch by its mean over the two halves; None where it can't be told."""
     half = len(outputs) // 2
     if half < 2:
         return None
-    loss, _ = _loss(model, pixels[:half], wanted[:half], tf.convert_to_tensor(outputs[:half], tf.float32))
-    other, _ = _loss(model, pixels[half:], wanted[half:], tf.convert_to_tensor(outputs[half:], tf.float32))
+    parts = (slice(0, 2 * half), slice(0, half), slice(half, 2 * half))
     penalty = sum(float(array(term)) for term in model.losses)
-    mean = (loss + other) / 2 - penalty
-    return mean if math.isfinite(mean) and abs(mean) > 1e-9 else None
+    whole, first, second = (
+        _loss(model, None, wanted[part], tf.convert_to_tensor(outputs[part], tf.float32))[0] - penalty for part in parts
+    )
+    mean = (first + second) / 2
+    return whole / mean if math.isfinite(mean) and abs(mean) > 1e-9 else None
 
 
 def _gradients(model: Any, tape: Any, total: Any) -> Mapping[str, Any]:

@@ -120,6 +120,7 @@ class Probe:
     low: float | None = None  # smallest and largest value that reaches the first kernel
     high: float | None = None
     train_mode_spread: float | None = None  # deviation of the outputs over images in training mode / evaluation mode
+    misaligned: float = 0.0  # share of images that come out of the user's pipeline with another image's label
     nondeterministic_input: bool = False  # the user's PREPROCESS gives different values for the same image
 
 

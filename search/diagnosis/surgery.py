@@ -120,6 +120,8 @@ def _rebuilt(model: Any, edits: tuple[c.Edit, ...]) -> Any:
             return keras.layers.Activation("linear", name=layer.name)
         if key in swapped:
             return keras.layers.Activation(swapped[key], name=layer.name)
+        if isinstance(layer, keras.layers.Lambda):
+            return layer  # holds no weights, and its function can't be written down
         settings = layer.get_config()
         if key in widened:
             settings["units" if "units" in settings else "filters"] = widened[key]
@@ -137,7 +139,9 @@ def _rebuilt(model: Any, edits: tuple[c.Edit, ...]) -> Any:
             parts.append(keras.layers.Activation(activation))
         return keras.Sequential(parts)
 
-    network = keras.models.clone_model(keras.Model(model.inputs, model.outputs), clone_function=clone, recursive=True)
+    network = keras.models.clone_model(
+        keras.Model(model.inputs[0], model.outputs[0]), clone_function=clone, recursive=True
+    )
     for old, new in made:
         pairs = list(zip(old.variables, new.variables, strict=False))
         if len(old.variables) == len(new.variables) and all(a.shape == b.shape for a, b in pairs):

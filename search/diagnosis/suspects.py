@@ -68,7 +68,7 @@ def suspects(
     _backbone(board, probe)
     _fits(board, anatomy, material, probe, runs)
     _steps(board, probe, runs)
-    _data(board, material, runs, state, chance)
+    _data(board, material, probe, state, chance)
     _states(board, anatomy, material, state)
     return board.ranked()
 
@@ -96,13 +96,16 @@ def _pixels(board: _Board, anatomy: Anatomy, probe: Probe) -> None:
 
 def _signals(board: _Board, anatomy: Anatomy, probe: Probe) -> None:
     """Outputs far too large, dead layers, signals and gradients that fade."""
+    if probe.batch_ratio is not None and 1.7 < probe.batch_ratio < 2.3:
+        score = 0.75 if anatomy.compilation.optimizer in ("SGD", "Adagrad") else 0.4
+        board.at_least("sum-not-mean-loss", score, None, loss_of_twice_the_batch=probe.batch_ratio)
     last = anatomy.output
     bodies = [layer for layer in probe.layers if layer.name != last]
     if not probe.finite:
         broken = next((layer.name for layer in probe.layers if not math.isfinite(layer.deviation)), None)
         board.at_least("nan", 0.9, broken, at_the_start="outputs or loss not finite")
     ratio = probe.loss / probe.expected_loss if probe.expected_loss > 0 and math.isfinite(probe.loss) else math.nan
-    if ratio > EXPLODED:
+    if ratio > EXPLODED and not board.score("sum-not-mean-loss"):
         board.more("unscaled-input", 0.3, first_loss=probe.loss)
         board.more("bad-initializer", 0.1, first_loss=probe.loss)
         if max(board.score(code) for code in ("unscaled-input", "bad-initializer", "missing-output-activation")) < 0.5:
@@ -173,9 +176,6 @@ def _fits(board: _Board, anatomy: Anatomy, material: Material, probe: Probe, run
     ]
     if shrunk and len(ended[0].epochs) > 2 and median(shrunk) < 0.5:
         board.more("too-strong-l2", 0.25, weights_left=median(shrunk))
-    if probe.batch_ratio is not None and 1.7 < probe.batch_ratio < 2.3:
-        score = 0.75 if anatomy.compilation.optimizer in ("SGD", "Adagrad") else 0.4
-        board.at_least("sum-not-mean-loss", score, None, loss_of_twice_the_batch=probe.batch_ratio)
 
 
 def _steps(board: _Board, probe: Probe, runs: Sequence[Run]) -> None:
@@ -191,7 +191,7 @@ def _steps(board: _Board, probe: Probe, runs: Sequence[Run]) -> None:
         board.more("lr-too-low", 0.05)
 
 
-def _data(board: _Board, material: Material, runs: Sequence[Run], state: State, chance: float) -> None:
+def _data(board: _Board, material: Material, probe: Probe, state: State, chance: float) -> None:
     """Faults of the images and labels."""
     count = len(material.classes)
     smallest = min(material.classes.values())
@@ -203,7 +203,9 @@ def _data(board: _Board, material: Material, runs: Sequence[Run], state: State, 
         score = 0.9 if state is State.MEMORISER else 0.6 if clean else 0.3
         board.at_least("label-noise", score, None, simple_methods=material.baseline, chance=chance)
     if material.duplicates > 0.1 * material.images:
-        board.at_least("leak", 0.85 if state is State.MEMORISER else 0.2, None, copies=float(material.duplicates))
+        board.at_least("leak", 0.93 if state is State.MEMORISER else 0.2, None, copies=float(material.duplicates))
+    if probe.misaligned > 0.1:
+        board.at_least("label-noise", 0.95, None, images_with_the_label_of_another=probe.misaligned)
     if smallest < 12:
         score = 0.8 if state in (State.MEMORISER, State.WEAK) and smallest < 10 else 0.25
         board.at_least("too-few-images", score, None, smallest_class=float(smallest))

@@ -145,7 +145,7 @@ FAULTS: dict[str, Network] = {
     "dropout of nearly all": Network("too-much-dropout", conv(8, lambda: layers.SpatialDropout2D(0.97, name="drop"))),
     "strong penalty": Network("too-strong-l2", dense(32, depth=2, kernel_regularizer=keras.regularizers.L2(3.0))),
     "noise over all": Network(
-        "excessive-augmentation", lambda: [layers.GaussianNoise(20.0, name="noise"), *dense()()], functional=True),
+        "excessive-augmentation", lambda: [layers.GaussianNoise(1.0, name="noise"), *dense()()], functional=True),
     "sluggish BatchNorm": Network(
         "batchnorm-momentum", lambda: [*conv()(), layers.BatchNormalization(momentum=0.9999, name="norm")],
         scaled=False),
