@@ -196,8 +196,7 @@ class Engine:
                     each = plain
                 loss = tf.reduce_mean(each * tf.gather(self._class_weights, labels))
             gradients = tape.gradient(loss, self._weights)
-            self._optimizer.learning_rate.assign(rates[i])
-            self._optimizer.apply(gradients, self._weights)
+            optimizer.apply(self._optimizer, gradients, self._weights, rates[i])
             loss_sum += tf.reduce_mean(plain)
             kernels = [gradients[place] for place in self._kernels]
             first = tf.maximum(first, tf.norm(kernels[0]))

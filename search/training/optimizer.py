@@ -1,7 +1,13 @@
-"""The optimizer of a configuration, and its state set back for the next fit."""
+"""The optimizer of a configuration, its step by TensorFlow's fused kernels, and its state set back for the next fit.
+
+Keras' own update passes over the weights a dozen times; on a CPU, with batches of a few images, that is half of a
+training step. The fused kernels compute the same formula in one pass. The optimizer stays a plain Keras one, which
+holds the state.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 import keras
@@ -28,6 +34,46 @@ def build_optimizer(configuration: Configuration) -> Any:
             optimizer = keras.optimizers.SGD(rate, momentum=_MOMENTUM, nesterov=True, weight_decay=decay or None)
     optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
     return optimizer
+
+
+def apply(optimizer: Any, gradients: Sequence[Any], weights: Sequence[Any], rate: Any) -> None:
+    """What `optimizer.apply(gradients, weights)` does with this learning rate, within rounding.
+
+    Args:
+        optimizer: from `build_optimizer`, built on `weights`.
+        gradients: one for each of `weights`.
+        weights: Keras variables.
+        rate: scalar float32 tensor.
+    """
+    for weight in weights:
+        if optimizer.weight_decay and optimizer._use_weight_decay(weight):
+            weight.assign(weight.value * (1.0 - optimizer.weight_decay * rate))
+    optimizer.iterations.assign_add(1)
+    if isinstance(optimizer, keras.optimizers.Adam):  # AdamW is one
+        step = tf.cast(optimizer.iterations.value, tf.float32)
+        powers = [tf.pow(tf.constant(beta, tf.float32), step) for beta in (optimizer.beta_1, optimizer.beta_2)]
+        for gradient, weight, m, v in zip(gradients, weights, optimizer._momentums, optimizer._velocities, strict=True):
+            tf.raw_ops.ResourceApplyAdam(
+                var=_handle(weight),
+                m=_handle(m),
+                v=_handle(v),
+                beta1_power=powers[0],
+                beta2_power=powers[1],
+                lr=rate,
+                beta1=optimizer.beta_1,
+                beta2=optimizer.beta_2,
+                epsilon=optimizer.epsilon,
+                grad=gradient,
+            )
+    else:
+        for gradient, weight, m in zip(gradients, weights, optimizer.momentums, strict=True):
+            tf.raw_ops.ResourceApplyKerasMomentum(
+                var=_handle(weight), accum=_handle(m), lr=rate, grad=gradient, momentum=_MOMENTUM, use_nesterov=True
+            )
+
+
+def _handle(variable: Any) -> Any:
+    return variable._value.handle
 
 
 def reset(optimizer: Any) -> None:
