@@ -62,7 +62,7 @@ def best_mend(diagnosis: Diagnosis) -> Mend | None:
 def without_mend(diagnosis: Diagnosis) -> str:
     """What to say of a network that does not learn when no change was found that mends it."""
     if diagnosis.cut_short:
-        return "The time ended before all likely causes were tried; --budget 10m gives it more."
+        return "The time ended before all likely causes were tried; a larger --budget gives it more."
     if len(diagnosis.mends) == 1:
         return "The one change that was tried does not make it learn."
     if diagnosis.mends:
