@@ -49,9 +49,14 @@ def _causes(diagnosis: Diagnosis) -> list[str]:
         return []
     lines = ["Why:"]
     for place, cause in enumerate(diagnosis.causes, start=1):
-        lines += _wrapped(f"{place}. {_named(cause)} ({standing(cause)}). {CAUSES[cause.code]}", " ", "    ")
+        block = _wrapped(f"{place}. {_named(cause)} ({standing(cause)}). {CAUSES[cause.code]}", " ", "    ")
         if cause.evidence:
-            lines += _wrapped(evidence_text(cause.evidence), "    ", "    ")
+            block += _wrapped(evidence_text(cause.evidence), "    ", "    ")
+        more = place < len(diagnosis.causes)
+        if place > 1 and len(lines) + len(block) + more > _PARTS[1]:
+            rest = ", ".join(_named(left) for left in diagnosis.causes[place - 1 :])
+            return [*lines, *_wrapped(f"Further down: {rest}.", " ", "    ")]
+        lines += block
     return lines
 
 
@@ -70,7 +75,8 @@ def _mend(diagnosis: Diagnosis) -> list[str]:
 def _remarks(diagnosis: Diagnosis) -> list[str]:
     if not diagnosis.remarks:
         return []
-    return _wrapped(f"Also true, but not the cause: {', '.join(_named(cause) for cause in diagnosis.remarks)}.")
+    head = "Also noticed, though it learns" if diagnosis.healthy else "Also true, but not the cause"
+    return _wrapped(f"{head}: {', '.join(_named(cause) for cause in diagnosis.remarks)}.")
 
 
 def _end(diagnosis: Diagnosis, page: Path) -> list[str]:

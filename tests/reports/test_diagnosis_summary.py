@@ -43,6 +43,7 @@ def test_a_healthy_network_is_called_healthy_and_nothing_is_mended() -> None:
     text = "\n".join(diagnosis_lines(made.diagnosis(State.HEALTHY), PAGE))
     assert text.startswith("Healthy: it learns.")
     assert "(3 of 3)" in text
+    assert "Also noticed, though it learns: majority-class." in text
     assert "Why" not in text
     assert "change" not in text
 
@@ -56,7 +57,10 @@ def test_a_cause_that_was_not_tried_is_a_hypothesis() -> None:
 
 @pytest.mark.parametrize(
     ("cut_short", "said"),
-    [(False, "The one change that was tried does not make it learn"), (True, "The time ended before all likely causes were tried")],
+    [
+        (False, "The one change that was tried does not make it learn"),
+        (True, "The time ended before all likely causes were tried"),
+    ],
 )
 def test_where_nothing_helps_it_says_so(cut_short: bool, said: str) -> None:
     failed = made.mend(after=(0.5, 0.5, 0.5), confirmed=False)
@@ -73,6 +77,22 @@ def test_long_code_is_cut_and_the_effect_stays() -> None:
     lines = diagnosis_lines(made.diagnosis(mends=(made.mend(change="x = 1\n" * 60),)), PAGE)
     assert "   ... more in the page" in lines
     assert "  before 0.500 0.500 0.510   after 0.900 0.920 0.880" in lines
+
+
+def test_causes_without_room_are_named_further_down() -> None:
+    found = [made.cause(code, layer=None, confirmed=None) for code in ("nan", "lr-too-high", "leak", "bottleneck")]
+    lines = diagnosis_lines(made.diagnosis(causes=tuple(found)), PAGE)
+    assert lines[4:13] == [
+        "Why:",
+        " 1. nan (likely, not tried). Losses or weights become infinite or undefined.",
+        "    dead share 0.93",
+        " 2. lr-too-high (likely, not tried). The learning rate is so high that the weights jump past every",
+        "    solution.",
+        "    dead share 0.93",
+        " 3. leak (likely, not tried). Images of the validation part also lie in the training part.",
+        "    dead share 0.93",
+        " Further down: bottleneck.",
+    ]
 
 
 def test_names_cannot_command_the_terminal() -> None:
