@@ -46,7 +46,9 @@ def fit_curves(diagnosis: Diagnosis) -> go.Figure | None:
         (2, "training images", "dot", lambda epoch: epoch.loss),
     )
     for place, run in enumerate(runs):
-        name = f"fit {place + 1}: {'learned' if run.learned else 'did not learn'}"
+        name = (
+            f"fit {place + 1}: {'learned' if run.learned else 'did not learn'}{', ended early' if run.stopped else ''}"
+        )
         colour = _COLOURS[place % len(_COLOURS)]
         for number, (row, part, dash, value) in enumerate(panels):
             figure.add_scatter(

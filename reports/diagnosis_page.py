@@ -16,7 +16,7 @@ from reports.diagnosis_figures import fit_curves, layer_profile
 from reports.figures import figure_json
 from reports.page import environment
 from reports.views import Scale
-from reports.wording import compact, counted, evidence_text, number, percent
+from reports.wording import compact, evidence_text, number, percent
 from search.causes import CAUSES, Cause
 from search.diagnosis.records import Compilation, Diagnosis, Layer, LayerProbe, Material, Probe
 
@@ -120,9 +120,9 @@ def _settings(layer: Layer) -> str:
 
 
 def _material(material: Material) -> list[tuple[str, str]]:
-    classes = ", ".join(f"{name} {counted(count, 'image')}" for name, count in material.classes.items())
+    classes = ", ".join(f"{name}: {count:,}" for name, count in material.classes.items())
     rows = [
-        ("classes", classes),
+        ("images by class", classes),
         ("values fed", f"{compact(material.low)} to {compact(material.high)}, mean {compact(material.mean)}"),
         ("labels", material.labels),
         ("batch size", str(material.batch_size)),
