@@ -154,10 +154,11 @@ def _look(
         misaligned=feeding.misaligned(case, images, labels, len(classes)),
     )  # fmt: skip
     chance = 1 / len(classes)
-    threshold = scoring.threshold(chance, material.baseline)
+    held_out = len(parts.held_out)
+    threshold = scoring.threshold(chance, material.baseline, held_out)
     trainer = KerasTrainer(
         case, images.astype(np.float32), fed, labels, len(classes), parts, logits=logits, learned=threshold,
-        goal=scoring.goal(chance, material.baseline),
+        goal=scoring.goal(chance, material.baseline, held_out),
     )  # fmt: skip
     on("Looking at the network", 1, 1)
     return _Look(anatomy, material, look, trainer, fed, chance, threshold, logits)
@@ -172,8 +173,8 @@ def _watch(look: _Look, seed: int, ends: float, on: OnProgress) -> tuple[Run, ..
         left = (ends - time.monotonic()) / (planned - len(runs))
         run = look.trainer.fit(None, seeds.child(seed, "fit", len(runs)), max(left, 5.0), _epochs(on, stage))
         runs.append(run)
-        if run.error:
-            break  # it would fail again
+        if run.error:  # it would fail again
+            return tuple(replace(run, seed=seeds.child(seed, "fit", i)) for i in range(SEEDS))
         if len(runs) == SEEDS and 0 < sum(r.learned for r in runs) < SEEDS:
             planned += MORE_SEEDS
     return tuple(runs)

@@ -131,7 +131,8 @@ FAULTS: dict[str, Network] = {
         "bottleneck", lambda: [*dense(16)(), layers.Dense(1, activation="relu", name="neck")]),
     "raw pixels": Network("unscaled-input", conv(), optimizer=sgd(0.05, momentum=0.9), scaled=False),
     "scaled twice": Network(
-        "input-scaled-twice", lambda: [layers.Rescaling(1 / 255, name="again"), *dense()()], functional=True),
+        "input-scaled-twice", lambda: [layers.Rescaling(1 / 255, name="again"), *dense()()], functional=True,
+        optimizer=sgd(0.05, momentum=0.9)),
     "everything frozen": Network("frozen-all", conv(), after=freeze),
     "frozen base of other images": Network(
         "frozen-backbone-batchnorm", nested_backbone, functional=True, optimizer=sgd(0.05)),

@@ -28,14 +28,15 @@ def test_one_unit_is_cut_half_way_and_logits_at_zero() -> None:
 
 
 @pytest.mark.parametrize(
-    ("baseline", "learned", "goal"),
-    [(0.5, 0.6, 0.6), (0.6, 0.6, 0.6), (0.8, 0.65, 0.7), (1.0, 0.7, 0.7)],
-)
-def test_what_counts_as_learned_depends_on_what_simple_methods_reach(
-    baseline: float, learned: float, goal: float
+    ("baseline", "held_out", "learned", "goal"),
+    [(0.5, 1000, 0.6, 0.6), (0.6, 1000, 0.6, 0.6), (0.8, 1000, 0.65, 0.7), (1.0, 1000, 0.7, 0.7),
+     (0.5, 25, 0.65, 0.65), (0.5, 4, 0.7, 0.7)],
+)  # fmt: skip
+def test_what_counts_as_learned_depends_on_simple_methods_and_on_luck(
+    baseline: float, held_out: int, learned: float, goal: float
 ) -> None:
-    assert scoring.threshold(0.5, baseline) == pytest.approx(learned)
-    assert scoring.goal(0.5, baseline) == pytest.approx(goal)
+    assert scoring.threshold(0.5, baseline, held_out) == pytest.approx(learned)
+    assert scoring.goal(0.5, baseline, held_out) == pytest.approx(goal)
 
 
 def test_outputs_that_are_not_finite_are_worth_nothing() -> None:
