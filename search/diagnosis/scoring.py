@@ -13,7 +13,8 @@ from search.records import IntArray
 Array = npt.NDArray[Any]
 
 HALF_WAY: Final = 0.5  # of the way from chance to the best simple method is learned,
-LEAST, MOST: Final = 0.1, 0.2  # but at least and at most this much above chance
+LEAST: Final = 0.1  # but at least this much above chance,
+MOST: Final = 0.2  # and at most this much
 LUCK: Final = 1.5  # standard errors of guessing on the held-out images that are not yet learning
 
 
