@@ -52,6 +52,7 @@ def _names(layers: list[Layer]) -> str:
 
 def _rated(code: str, anatomy: Anatomy, value: float) -> Change:
     how = anatomy.compilation
+    value = float(f"{value:.3g}")
     momentum = f", momentum={how.momentum:g}" if how.momentum else ""
     verb = "lower" if value < how.learning_rate else "raise"
     return Change(

@@ -195,7 +195,7 @@ def _data(board: _Board, material: Material, probe: Probe, state: State, chance:
     """Faults of the images and labels."""
     count = len(material.classes)
     smallest = min(material.classes.values())
-    guessing = material.baseline < chance + max(0.06, 2 * math.sqrt(chance * (1 - chance) / max(1, material.images)))
+    guessing = material.baseline < chance + max(0.06, 2.5 * math.sqrt(chance * (1 - chance) / max(1, material.images)))
     clean = max((c.score for c in board.causes.values()), default=0.0) < 0.8
     if material.conflicting > 0.1 * material.images:
         board.at_least("label-noise", 0.8, None, same_image_other_label=float(material.conflicting))
