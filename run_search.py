@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import re
 import shlex
 import signal
 import sys
@@ -13,8 +12,9 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from search import arguments
 from search.errors import UserError
-from search.settings import DEFAULT_SECONDS, DEFAULT_TRIALS, METRICS, Budget
+from search.settings import DEFAULT_SECONDS, DEFAULT_TRIALS, Budget
 
 if TYPE_CHECKING:
     from search.selection.results import Results
@@ -22,63 +22,16 @@ if TYPE_CHECKING:
 
 DONE, USER_ERROR, NOTHING_HEALTHY, INTERRUPTED = 0, 2, 3, 130
 _DEMO_SECONDS: Final = 165.0
-_UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-
-_SEARCH_HELP: Final = """\
-Search robust configurations for a folder of images, one sub-folder a class.
-
-examples:
-  run_search.py --demo                                   a study on a small real data set, about three minutes
-  run_search.py --data ./images                          over night: 200 trials or 8 hours, whichever comes first
-  run_search.py --data ./images --timeout 30m --space core --test ./holdout
-  run_search.py --data ./images --space my_space.yaml --start mine.yaml --groups patients.csv
-  run_search.py report --out runs/images                 the reports again, without training
-  run_search.py explain --out runs/images --from mine.yaml       what separates yours from the recommended one
-  run_search.py diagnose --data ./images --model net.py:build    why a network of your own does not learn
-
-The same command goes on with an interrupted study. Ctrl-C stops it and keeps everything.
-"""
-
-_DIAGNOSE_HELP: Final = """\
-Say why a network of your own does not learn, and try the smallest change that makes it learn.
-
-example:
-  run_search.py diagnose --data ./images --model net.py:build
-
-It runs your code: net.py has a function build(input_shape, n_classes) that returns a compiled Keras model, and may have
-  LABELS = "int", "onehot" or "binary"
-  FIT = dict(batch_size=32, epochs=10, class_weight=None)
-  PREPROCESS(x), AUGMENT(x, y)     your own input pipeline; without them the network gets raw pixels of 0 to 255
-Instead of net.py:build a file that Keras saved, model.keras, will do.
-"""
-
-
-class _Once(argparse.Action):
-    """An option that is refused when it is given twice: the first folder would be left out without a word."""
-
-    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
-        if getattr(namespace, self.dest) is not None:
-            raise argparse.ArgumentError(self, f"given twice ({getattr(namespace, self.dest)}, {values}); give it once")
-        setattr(namespace, self.dest, values)
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> Any:
-        raise UserError(f"{message}. See {self.prog} --help.")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit code: 0 done, 2 for the user to mend, 3 nothing healthy, 130 interrupted."""
-    arguments = list(sys.argv[1:] if argv is None else argv)
+    given = list(sys.argv[1:] if argv is None else argv)
     try:
-        if arguments[:1] == ["report"]:
-            return _report(_report_parser().parse_args(arguments[1:]))
-        if arguments[:1] == ["diagnose"]:
-            return _diagnose(_diagnose_parser().parse_args(arguments[1:]))
-        if arguments[:1] == ["explain"]:
-            return _explain(_explain_parser().parse_args(arguments[1:]))
-        options = _search_parser().parse_args(arguments)
-        return _search(options, arguments)
+        if given and given[0] in _COMMANDS:
+            parser, run = _COMMANDS[given[0]]
+            return run(parser().parse_args(given[1:]))
+        return _search(arguments.search_parser().parse_args(given), given)
     except UserError as error:
         _print_error(error)
         return USER_ERROR
@@ -87,156 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return INTERRUPTED
 
 
-def _search_parser() -> argparse.ArgumentParser:
-    parser = _Parser(
-        prog="run_search.py",
-        description=_SEARCH_HELP,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    data = parser.add_argument_group("images")
-    data.add_argument(
-        "--data", action=_Once, type=_path, metavar="DIR", help="folder with one sub-folder of images a class"
-    )
-    data.add_argument("--demo", action="store_true", help="write a small real image folder and search it")
-    data.add_argument(
-        "--test",
-        action=_Once,
-        type=_path,
-        metavar="DIR",
-        help="like --data, never searched on: scores the recommendation once",
-    )
-    data.add_argument(
-        "--groups", type=_path, metavar="FILE.csv", help="columns file, group: groups are kept together in a fold"
-    )
-    data.add_argument(
-        "--image-size", type=_image_size, metavar="auto|N", help="pixels a side (default: auto, says why)"
-    )
-    study = parser.add_argument_group("study")
-    study.add_argument("--out", type=_path, metavar="DIR", help="run folder (default: runs/<name of the data folder>)")
-    study.add_argument(
-        "--space", default="default", metavar="core|default|FILE.yaml", help="what is searched (default: default)"
-    )
-    study.add_argument("--start", type=_path, metavar="FILE.yaml", help="configurations of your own to try first")
-    study.add_argument(
-        "--metric", default="balanced_accuracy", choices=METRICS, metavar="NAME", help=f"one of {', '.join(METRICS)}"
-    )
-    study.add_argument("--folds", type=_whole(2), default=5, metavar="N", help="of the cross-validation (default: 5)")
-    study.add_argument("--epochs", type=_epochs, metavar="auto|N", help="of each fit (default: auto)")
-    study.add_argument("--seed", type=_whole(0), default=0, metavar="N", help="root of all randomness (default: 0)")
-    study.add_argument("--storage", metavar="URL", help="database for the study (default: study.db in the run folder)")
-    study.add_argument("--study", default="steadynet", metavar="NAME", help="name of the study in its database")
-    budget = parser.add_argument_group(
-        "budget",
-        "Totals of the study over all restarts. Without any: 200 trials, 8 hours, or no more progress. "
-        "Raise them to go on.",
-    )
-    budget.add_argument("--trials", type=_whole(1), metavar="N", help="configurations to judge")
-    budget.add_argument("--timeout", type=_duration, metavar="TIME", help="30s, 10m, 8h, 1d, or 1h30m; kept to 30 s")
-    machine = parser.add_argument_group("machine")
-    machine.add_argument(
-        "--workers", type=_workers, metavar="auto|N", help="processes that train (default: one a GPU, else one)"
-    )
-    machine.add_argument("--quiet", action="store_true", help="print the result only")
-    return parser
-
-
-def _report_parser() -> argparse.ArgumentParser:
-    parser = _Parser(
-        prog="run_search.py report",
-        description="Make report, YAML, tables and summary again from the study, without training.\n\n"
-        "example:\n  run_search.py report --out runs/images",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    _add_run_options(parser)
-    return parser
-
-
-def _explain_parser() -> argparse.ArgumentParser:
-    parser = _Parser(
-        prog="run_search.py explain",
-        description="Follow the changes from your configuration to the recommended one of a finished run, one at a\n"
-        "time, each verified by trainings, and write the report again: which change mattered how much.\n\n"
-        "example:\n  run_search.py explain --out runs/images --from mine.yaml",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    _add_run_options(parser)
-    parser.add_argument(
-        "--from", dest="start", type=_path, required=True, metavar="FILE.yaml", help="your configuration, as --start's"
-    )
-    parser.add_argument("--data", type=_path, metavar="DIR", help="the run's images, if they were moved")
-    parser.add_argument("--quiet", action="store_true", help="print the result only")
-    return parser
-
-
-def _add_run_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--out", type=_path, required=True, metavar="DIR", help="run folder of a search")
-    parser.add_argument("--storage", metavar="URL", help="database of the study, if not in the run folder")
-    parser.add_argument("--study", default="steadynet", metavar="NAME", help="name of the study in its database")
-
-
-def _diagnose_parser() -> argparse.ArgumentParser:
-    parser = _Parser(
-        prog="run_search.py diagnose",
-        description=_DIAGNOSE_HELP,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    parser.add_argument(
-        "--data",
-        action=_Once,
-        type=_path,
-        required=True,
-        metavar="DIR",
-        help="folder with one sub-folder of images a class",
-    )
-    parser.add_argument(
-        "--model", required=True, metavar="net.py:build", help="function that builds your network, or a model.keras"
-    )
-    parser.add_argument(
-        "--out", type=_path, metavar="DIR", help="for diagnosis.html and .json (default: runs/<name>-diagnosis)"
-    )
-    parser.add_argument("--seed", type=_whole(0), default=0, metavar="N", help="root of all randomness (default: 0)")
-    parser.add_argument(
-        "--budget", type=_duration, default=120.0, metavar="TIME", help="for its trainings (default: 2m)"
-    )
-    return parser
-
-
-def _path(text: str) -> Path:
-    if not text.strip():  # --data "$UNSET" is not the folder we are in
-        raise argparse.ArgumentTypeError(f"a path is expected, got {text!r}")
-    return Path(text)
-
-
-def _whole(least: int) -> Callable[[str], int]:
-    def parse(text: str) -> int:
-        if not re.fullmatch(r"[+-]?\d+", text) or int(text) < least:
-            raise argparse.ArgumentTypeError(f"a whole number from {least} on is expected, got {text!r}")
-        return int(text)
-
-    return parse
-
-
-def _auto_or(parse: Callable[[str], int]) -> Callable[[str], int | None]:
-    return lambda text: None if text == "auto" else parse(text)
-
-
-_image_size, _epochs, _workers = _auto_or(_whole(8)), _auto_or(_whole(1)), _auto_or(_whole(1))
-
-
-def _duration(text: str) -> float:
-    if not re.fullmatch(r"(\d+(\.\d+)?[smhd])+", text):
-        raise argparse.ArgumentTypeError(f"a time such as 90s, 10m, 8h or 1h30m is expected, got {text!r}")
-    seconds = sum(float(number) * _UNITS[unit] for number, _, unit in re.findall(r"(\d+(\.\d+)?)([smhd])", text))
-    if seconds <= 0:
-        raise argparse.ArgumentTypeError(f"a time above zero is expected, got {text!r}")
-    return seconds
-
-
-def _search(options: argparse.Namespace, arguments: list[str]) -> int:
+def _search(options: argparse.Namespace, given: list[str]) -> int:
     from search.study.clock import Clock
 
     clock = Clock(_budget(options).seconds)
@@ -278,7 +82,7 @@ def _search(options: argparse.Namespace, arguments: list[str]) -> int:
         workers=options.workers,
         storage=options.storage,
         study=options.study,
-        command=_repeatable(arguments, options.storage),
+        command=_repeatable(given, options.storage),
         settings=shown,
     )
     console = Console(stderr=True)
@@ -295,13 +99,13 @@ def _search(options: argparse.Namespace, arguments: list[str]) -> int:
     return _write(results, out, interrupted=clock.asked.is_set())
 
 
-def _repeatable(arguments: list[str], storage: str | None) -> str:
+def _repeatable(given: list[str], storage: str | None) -> str:
     """The command as reports show it: without the storage's password."""
     from search.study.storage import hide_credentials
 
     if storage:
-        arguments = [argument.replace(storage, hide_credentials(storage)) for argument in arguments]
-    return "python run_search.py " + shlex.join(arguments)
+        given = [argument.replace(storage, hide_credentials(storage)) for argument in given]
+    return "python run_search.py " + shlex.join(given)
 
 
 def _budget(options: argparse.Namespace) -> Budget:
@@ -449,6 +253,13 @@ def _log_to(out: Path, console: Any, *, quiet: bool) -> Any:
         stack.callback(logger.removeHandler, handler)
     stack.callback(file.close)
     return stack
+
+
+_COMMANDS: Final[dict[str, tuple[Callable[[], argparse.ArgumentParser], Callable[[argparse.Namespace], int]]]] = {
+    "report": (arguments.report_parser, _report),
+    "explain": (arguments.explain_parser, _explain),
+    "diagnose": (arguments.diagnose_parser, _diagnose),
+}
 
 
 if __name__ == "__main__":

@@ -39,7 +39,7 @@ def ours(fit: Any, limits: Limits = DEFAULT_LIMITS, protected: Protection | None
     """The epoch at which our rules stop the fit, with fair BatchNorm statistics at the moment of the verdict."""
     from dataclasses import replace
 
-    context = replace(fit.context, protected=protected or Protection(calibrating=False))
+    context = replace(fit.context, chance=1 / fit.classes, protected=protected or Protection(calibrating=False))
     seen: list[Check] = []
     for check, fair in zip(fit.checks, fit.fair, strict=True):
         seen.append(check)

@@ -84,7 +84,7 @@ class Check:
 class Collapse:
     """Why a fit was, or would have been, stopped as collapsed."""
 
-    reason: str  # short code: non-finite, dead-layer, no-gradient, constant-output, prior-predictor
+    reason: str  # short code: a key of `REASONS`
     hard: bool  # structural evidence, which needs no second chance
     epoch: int
     evidence: Mapping[str, float]  # the numbers that decided
@@ -97,6 +97,7 @@ REASONS: Final[Mapping[str, str]] = {
     "constant-output": "The network gives the same answer for every image.",
     "prior-predictor": "The network gives every image the most frequent class and is no better than knowing how "
     "frequent the classes are.",
+    "no-progress": "Well into its epochs the training still guessed, and at its pace would have to the end.",
     "too-slow": "A fit would have taken longer than the plan allows.",
     "worker-died": "The training process died twice, most likely for want of memory.",
     "raced": "On the folds that were run the configuration was too far behind the best.",

@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 import run_search
+from search.arguments import search_parser
 from search.data.images import load_images
 from search.events import Silent
 from search.settings import Identity
@@ -244,7 +245,7 @@ def test_the_command_in_the_report_has_no_password(form: tuple[str, ...], url: s
     ("text", "seconds"), [("30s", 30), ("10m", 600), ("8h", 28800), ("1d", 86400), ("1h30m", 5400), ("0.5h", 1800)]
 )
 def test_times(text: str, seconds: float) -> None:
-    assert run_search._search_parser().parse_args(["--timeout", text]).timeout == seconds
+    assert search_parser().parse_args(["--timeout", text]).timeout == seconds
 
 
 @pytest.mark.parametrize(
@@ -260,7 +261,7 @@ def test_times(text: str, seconds: float) -> None:
 def test_a_limit_that_is_given_replaces_the_defaults(
     arguments: list[str], budget: tuple[int | None, float | None, bool]
 ) -> None:
-    made = run_search._budget(run_search._search_parser().parse_args(arguments))
+    made = run_search._budget(search_parser().parse_args(arguments))
     assert (made.trials, made.seconds, made.until_no_progress) == budget
 
 

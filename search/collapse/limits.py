@@ -43,6 +43,19 @@ class Limits:
         1.5  # ratio of the logits' spread over the window: above it the network is waking up; measured
     )
 
+    # The same for a network whose answer hardly depends on the image: neither its loss nor its skill need be flat,
+    # as both follow the class shares that it drifts to.
+    small_spread: float = 0.01  # logits, in the whole window
+    constant_train_skill: float = 0.03
+
+    # Hopeless: not stuck, yet guessing all the time and not on its way to anything.
+    hopeless_after: float = 0.4  # of the planned epochs, at least
+    hopeless_window: float = 0.25  # of the planned epochs
+    hopeless_val_skill: float = 0.02  # in the whole window below
+    hopeless_train_skill: float = 0.05  # now, and at the end if it goes on to rise as in the window
+    hopeless_score: float = 0.05  # above chance, mean over the window, balanced accuracy
+    hopeless_auc: float = 0.10  # of the window's mean from 0.5
+
     # Both rules.
     rising_skill: float = 0.01  # gained over the window: a fit that climbs is let be; chosen
     warm: float = 0.95  # BatchNorm: share of the moving statistics that is no longer their initial value; measured

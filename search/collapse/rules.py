@@ -29,6 +29,7 @@ class Context:
     imbalance: float  # largest / smallest class of the training images, >= 1
     batchnorm: bool
     prior_entropy: float  # H, nats, > 0
+    chance: float = math.nan  # of the study's metric; NaN where it is not known: then nothing is called hopeless
     protected: Protection = field(default_factory=Protection)
 
 
@@ -118,26 +119,40 @@ def _soft(checks: Sequence[Check], context: Context, limits: Limits) -> Collapse
     if now.epoch < max(width, grace_epochs(context, limits)):
         return None
     window = _window(checks, width, limits)
-    if len(window) < limits.window_checks or _rising(window, limits):
+    if len(window) < limits.window_checks:
         return None
-    stuck = _is_stuck_unseen(window, context, limits) if _unseen(now) else _is_stuck(window, context, limits)
-    if not stuck or context.protected.protects(checks, limits):
+    if _unseen(now):
+        stuck = not _rising(window, limits) and _is_stuck_unseen(window, context, limits)
+        return _stopped(checks, window, "prior-predictor", context, limits) if stuck else None
+    if _is_constant(window, limits) or (not _rising(window, limits) and _is_stuck(window, context, limits)):
+        return _stopped(checks, window, _stuck_reason(now, limits), context, limits)
+    long = _window(checks, limits.hopeless_window * context.epochs, limits)
+    if now.epoch >= limits.hopeless_after * context.epochs and _is_hopeless(long, context, limits):
+        return _stopped(checks, long, "no-progress", context, limits)
+    return None
+
+
+def _stopped(
+    checks: Sequence[Check], window: Sequence[Check], reason: str, context: Context, limits: Limits
+) -> Collapse | None:
+    """The soft verdict, unless earlier trials protect the fit."""
+    if context.protected.protects(checks, limits):
         return None
+    now = checks[-1]
     evidence = {
         "window_epochs": float(now.epoch - window[0].epoch),
         "train_skill": max(check.train_skill for check in window),
         "loss_change": _loss_change(window, context),
     }
-    if _unseen(now):
-        return _collapse("prior-predictor", False, now, evidence)
-    evidence |= {
-        "val_skill": max(check.val_skill for check in window),
-        "top_share": min(check.top_share for check in window),
-        "auc": _mean_auc(window),
-        "logit_spread": now.logit_spread,
-        "first_spread": window[0].logit_spread,
-    }
-    return _collapse(_stuck_reason(now, limits), False, now, evidence)
+    if not _unseen(now):
+        evidence |= {
+            "val_skill": max(check.val_skill for check in window),
+            "top_share": min(check.top_share for check in window),
+            "auc": _mean(window, "auc"),
+            "logit_spread": now.logit_spread,
+            "first_spread": window[0].logit_spread,
+        }
+    return _collapse(reason, False, now, evidence)
 
 
 def window_epochs(context: Context, limits: Limits = DEFAULT_LIMITS) -> float:
@@ -173,10 +188,51 @@ def _is_stuck(window: Sequence[Check], context: Context, limits: Limits) -> bool
     )
     return (
         silent
-        and abs(_mean_auc(window) - 0.5) < limits.auc_distance
+        and _ranks_nothing(window, limits.auc_distance)
         and _loss_change(window, context) < limits.flat_loss
-        and window[-1].logit_spread <= limits.spread_growth * window[0].logit_spread
+        and not _waking(window, limits)
     )
+
+
+def _is_constant(window: Sequence[Check], limits: Limits) -> bool:
+    """Practically one answer for all images, and no sign that this changes.
+
+    What skill such a network has comes from the class shares that it says, not from the images.
+    """
+    silent = all(
+        check.top_share >= limits.one_class
+        and check.logit_spread < limits.small_spread
+        and check.train_skill < limits.constant_train_skill
+        and check.warmth >= limits.warm
+        for check in window
+    )
+    return silent and _ranks_nothing(window, limits.auc_distance) and not _waking(window, limits)
+
+
+def _is_hopeless(window: Sequence[Check], context: Context, limits: Limits) -> bool:
+    """Guesses throughout a long window, and at its present pace still would at the end."""
+    silent = all(
+        check.val_skill < limits.hopeless_val_skill
+        and check.train_skill < limits.hopeless_train_skill
+        and check.warmth >= limits.warm
+        for check in window
+    )
+    if not silent or _waking(window, limits) or not _ranks_nothing(window, limits.hopeless_auc):
+        return False
+    if not _mean(window, "score") < context.chance + limits.hopeless_score:
+        return False
+    first, now = window[0], window[-1]
+    pace = (now.train_skill - first.train_skill) / max(1, now.epoch - first.epoch)
+    return now.train_skill + max(0.0, pace) * (context.epochs - now.epoch) < limits.hopeless_train_skill
+
+
+def _ranks_nothing(window: Sequence[Check], distance: float) -> bool:
+    return abs(_mean(window, "auc") - 0.5) < distance
+
+
+def _waking(window: Sequence[Check], limits: Limits) -> bool:
+    """Whether the answers come to differ more from image to image."""
+    return not window[-1].logit_spread <= limits.spread_growth * window[0].logit_spread
 
 
 def _is_stuck_unseen(window: Sequence[Check], context: Context, limits: Limits) -> bool:
@@ -198,8 +254,8 @@ def _skill(check: Check) -> float:
     return check.train_skill if _unseen(check) else check.val_skill
 
 
-def _mean_auc(window: Sequence[Check]) -> float:
-    return sum(check.auc for check in window) / len(window)
+def _mean(window: Sequence[Check], name: str) -> float:
+    return float(sum(getattr(check, name) for check in window)) / len(window)
 
 
 def _loss_change(window: Sequence[Check], context: Context) -> float:

@@ -218,6 +218,7 @@ class Fitter:
                 imbalance=float(counts.max() / counts.min()),
                 batchnorm=configuration.normalization == "batch",
                 prior_entropy=effective.entropy,
+                chance=terms.chance,
                 protected=protection,
             ),
             updates=terms.protocol.epochs * (images // configuration.batch_size),

@@ -18,6 +18,11 @@ UNSEEN = dict.fromkeys(("val_loss", "val_skill", "score", "auc", "top_share", "l
 SHARED_FIXTURES = [HealthCheck.function_scoped_fixture]  # they only make values
 
 
+FADING = {"logit_spread": 1e-4, "train_loss": [0.9 - 0.005 * e for e in range(30)], "train_skill": -0.1}
+WAKING = {"logit_spread": [1e-4 * 1.1**e for e in range(30)]}
+SLOWLY = {"train_skill": [0.0015 * e for e in range(60)]}
+
+
 def first_stop(checks: Sequence[Check], context: Context) -> Collapse | None:
     """What a fit that reports these checks one by one is stopped by."""
     verdicts = (judge(checks[: n + 1], context) for n in range(len(checks)))
@@ -33,6 +38,15 @@ def first_stop(checks: Sequence[Check], context: Context) -> Collapse | None:
         ("stuck, and the same answer for all", [0.0] * 30, {"logit_spread": 1e-5}, {}, ("constant-output", 10)),
         ("stuck a little above the prior's loss", [-0.05] * 30, {}, {}, ("prior-predictor", 10)),
         ("two classes said", [0.0] * 60, {"top_share": 0.9}, {}, None),
+        ("the same answer for all, with falling loss", [0.0] * 30, FADING, {}, ("constant-output", 10)),
+        ("the same answer for all, with the skill of another prior", [0.1] * 30, FADING, {}, ("constant-output", 10)),
+        ("nearly the same answer, but more different each time", [0.0] * 30, {**FADING, **WAKING}, {}, None),
+        ("guesses in two classes", [0.0] * 60, {"top_share": 0.9}, {"chance": 0.5}, ("no-progress", 24)),
+        ("guesses with noise", [-0.1, 0.0, 0.01] * 20, {"top_share": 0.9}, {"chance": 0.5}, ("no-progress", 24)),
+        ("guesses, but ranks", [0.0] * 60, {"top_share": 0.9, "auc": 0.63}, {"chance": 0.5}, None),
+        ("decides better than chance", [0.0] * 60, {"top_share": 0.9, "score": 0.6}, {"chance": 0.5}, None),
+        ("guesses, but learns to", [0.0] * 60, {**SLOWLY, "top_share": 0.9}, {"chance": 0.5}, None),
+        ("memorises", [0.0] * 60, {"top_share": 0.9, "train_skill": 0.6}, {"chance": 0.5}, None),
         ("threshold artefact: ranks well", [0.0] * 60, {"auc": 0.8}, {}, None),
         ("ranks the wrong way round: moves still", [0.0] * 60, {"auc": 0.3}, {}, None),
         ("learns in training mode only", [0.0] * 60, {"train_skill": 0.3}, {}, None),
