@@ -33,6 +33,9 @@ OnProgress = Callable[[str, int, int], None]
 SEEDS: Final = 3
 MORE_SEEDS: Final = 2  # where the three disagree
 WATCHING: Final = 0.45  # share of the budget for the unchanged network
+DATA_FAULTS: Final = ("label-noise", "leak", "too-few-images")
+SURE: Final = 0.8  # score from which the data are at fault rather than the network
+STRONG: Final = 0.5  # score from which a change is tried nevertheless
 SUSPECT: Final = 0.3  # score from which a finding may be the cause
 
 _log = logging.getLogger(__name__)
@@ -154,7 +157,7 @@ def _look(
         misaligned=feeding.misaligned(case, images, labels, len(classes)),
     )  # fmt: skip
     chance = 1 / len(classes)
-    held_out = len(parts.held_out)
+    held_out = len(np.unique(same[parts.held_out]))
     threshold = scoring.threshold(chance, material.baseline, held_out)
     trainer = KerasTrainer(
         case, images.astype(np.float32), fed, labels, len(classes), parts, logits=logits, learned=threshold,
@@ -196,7 +199,11 @@ def _mend(look: _Look, causes: Sequence[Cause], runs: Sequence[Run], ends: float
     for cause in causes:
         if cause.score >= SUSPECT:
             first += mends(cause, look.anatomy, look.material)[:1]
-    changes = _distinct([*_interleaved(causes, look), *generic(look.anatomy, look.material)])
+    often = generic(look.anatomy, look.material)
+    if any(cause.code in DATA_FAULTS and cause.score >= SURE for cause in causes):
+        # With images that tell nothing, one of many changes would seem to help by luck: only strong suspects are tried.
+        causes, first, often = [cause for cause in causes if cause.score >= STRONG], [], ()
+    changes = _distinct([*_interleaved(causes, look), *often])
 
     def train(change: Change | None, seed: int) -> Run:
         stage = f"Trying: {change.summary if change else 'as it is'}"
@@ -205,7 +212,7 @@ def _mend(look: _Look, causes: Sequence[Cause], runs: Sequence[Run], ends: float
 
     usual = max((run.seconds for run in runs), default=0.0)
     return confirm(
-        changes, runs, train, chance=look.chance, combine=_distinct([*first, *generic(look.anatomy, look.material)]),
+        changes, runs, train, chance=look.chance, combine=_distinct([*first, *often]),
         has_time=lambda: time.monotonic() + 0.7 * usual < ends,
     )  # fmt: skip
 

@@ -40,7 +40,7 @@ class _Board:
             self.causes[code] = Cause(code=code, score=score, layer=layer, evidence=evidence)
         else:
             self.causes[code] = replace(
-                old, score=max(old.score, score), layer=old.layer or layer, evidence={**old.evidence, **evidence}
+                old, score=max(old.score, score), layer=old.layer or layer, evidence={**evidence, **old.evidence}
             )
 
     def more(self, code: str, by: float, **evidence: float | str) -> None:
