@@ -33,6 +33,10 @@ OnProgress = Callable[[str, int, int], None]
 SEEDS: Final = 3
 MORE_SEEDS: Final = 2  # where the three disagree
 WATCHING: Final = 0.45  # share of the budget for the unchanged network
+SYMPTOMS: Final = (  # mean nothing of a network that learns
+    "dead-relu", "exploding-gradient", "label-noise", "lr-too-high", "lr-too-low", "nan", "vanishing-gradient",
+    "zero-variance-features",
+)  # fmt: skip
 DATA_FAULTS: Final = ("label-noise", "leak", "too-few-images")
 SURE: Final = 0.8  # score from which the data are at fault rather than the network
 STRONG: Final = 0.5  # score from which a change is tried nevertheless
@@ -94,7 +98,7 @@ def _diagnose(
     healthy = state in (State.HEALTHY, State.SLOW)
     found: tuple[Mend, ...] = ()
     outcome: Outcome | None = None
-    remarks: tuple[Cause, ...] = causes if healthy else ()
+    remarks = tuple(cause for cause in causes if healthy and cause.code not in SYMPTOMS)
     if not healthy:
         on_progress("Learning 16 images by heart", 0, 1)
         heart = probe.overfits(case, look.fed, labels, len(classes), seeds.child(seed, "heart"), logits=look.logits)
@@ -249,7 +253,8 @@ def _settled(
     if won is not None and all(cause.code != won.change.code for cause in judged):
         judged.append(Cause(code=won.change.code, score=0.3, evidence={"found_by": "trying"}, confirmed=True))
     judged.sort(key=lambda cause: (not cause.confirmed, -cause.score))
-    named = [cause for cause in judged if cause.confirmed or cause.score >= SUSPECT]
+    enough = STRONG if won is not None else SUSPECT
+    named = [cause for cause in judged if cause.confirmed or cause.score >= enough]
     if not named and judged:
         named = judged[:1]
     remarks = [cause for cause in judged if cause not in named]
