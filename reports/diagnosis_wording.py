@@ -17,6 +17,7 @@ HEADLINES: Final[Mapping[State, str]] = {
     State.MEMORISER: "It learns its training images by heart and guesses on others",
     State.THRESHOLD: "It tells the classes apart, but never says the rare one: a matter of the decision threshold",
     State.BATCHNORM: "It learns, but BatchNorm's stored averages spoil its answers outside of training",
+    State.UNTOLD: "It learns these images, but they are too few to tell whether it learned more than them",
     State.WEAK: "It learns a little: better than guessing, but worse than simple methods",
 }
 """A verdict in one sentence, without the stop."""

@@ -92,14 +92,17 @@ def _diagnose(
     started = time.monotonic()
     look = _look(case, images, labels, classes, seed, on_progress)
     runs = _watch(look, seed, started + WATCHING * budget, on_progress)
-    state = verdict.state(runs, look.chance, look.threshold)
+    state = verdict.state(runs, look.chance, look.threshold, held_out=not look.parts.on_training)
     causes = suspects.suspects(look.anatomy, look.material, look.probe, runs, state, look.chance)
     _refuse(case, runs, causes)
     healthy = state in (State.HEALTHY, State.SLOW)
     found: tuple[Mend, ...] = ()
     outcome: Outcome | None = None
     remarks = tuple(cause for cause in causes if healthy and cause.code not in SYMPTOMS)
-    if not healthy:
+    if state is State.UNTOLD:  # there is nothing to mend but the number of images
+        remarks = tuple(c for c in causes if c.code not in SYMPTOMS and c.code not in DATA_FAULTS)
+        causes = tuple(cause for cause in causes if cause.code == "too-few-images")
+    elif not healthy:
         on_progress("Learning 16 images by heart", 0, 1)
         heart = probe.overfits(case, look.fed, labels, len(classes), seeds.child(seed, "heart"), logits=look.logits)
         look = replace(look, probe=replace(look.probe, overfits=heart[0], overfit_skill=heart[1]))
@@ -132,6 +135,7 @@ class _Look:
     material: Material
     probe: Probe
     trainer: KerasTrainer
+    parts: feeding.Split
     fed: feeding.Floats
     chance: float
     threshold: float
@@ -168,7 +172,7 @@ def _look(
         goal=scoring.goal(chance, material.baseline, held_out),
     )  # fmt: skip
     on("Looking at the network", 1, 1)
-    return _Look(anatomy, material, look, trainer, fed, chance, threshold, logits)
+    return _Look(anatomy, material, look, trainer, parts, fed, chance, threshold, logits)
 
 
 def _watch(look: _Look, seed: int, ends: float, on: OnProgress) -> tuple[Run, ...]:

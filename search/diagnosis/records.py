@@ -170,6 +170,7 @@ class State(StrEnum):
     MEMORISER = "memoriser"  # learns the training images, guesses on others
     THRESHOLD = "threshold"  # ranks well, but never says the rare class
     BATCHNORM = "batchnorm"  # fine with the batch's statistics, lost with the moving ones
+    UNTOLD = "untold"  # learns its images by heart; too few to tell whether it learned more
     WEAK = "weak"  # above chance, but below what simple methods reach
 
 

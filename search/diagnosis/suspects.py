@@ -213,6 +213,8 @@ def _data(board: _Board, material: Material, probe: Probe, state: State, chance:
 
 def _states(board: _Board, anatomy: Anatomy, material: Material, state: State) -> None:
     """What the verdict itself points at."""
+    if state is State.UNTOLD:
+        board.at_least("too-few-images", 0.95, None, smallest_class=float(min(material.classes.values())))
     if state is State.BATCHNORM:
         board.at_least("batchnorm-momentum", 0.9, _first_batchnorm(anatomy))
     if state is State.THRESHOLD:

@@ -16,15 +16,18 @@ def learned(runs: Sequence[Run]) -> bool:
     return bool(runs) and sum(run.learned for run in runs) * 3 >= 2 * len(runs)
 
 
-def state(runs: Sequence[Run], chance: float, threshold: float) -> State:
+def state(runs: Sequence[Run], chance: float, threshold: float, *, held_out: bool = True) -> State:
     """What the network is, as its fits show it.
 
     Args:
         runs: fits of the unchanged network with different seeds.
         chance: balanced accuracy of guessing.
         threshold: balanced accuracy from which a fit has learned.
+        held_out: whether the fits were judged on images held out, not on those that they learned from.
     """
     if learned(runs):
+        if not held_out:
+            return State.UNTOLD
         return State.SLOW if _most(runs, lambda run: _starts_late(run, chance)) else State.HEALTHY
     failing = [run for run in runs if not run.learned]
     if _most(failing, lambda run: bool(run.epochs) and not run.epochs[-1].finite):

@@ -34,3 +34,10 @@ SOON = replace(LATE, epochs=(epoch(), *(epoch(train_score=0.9) for _ in range(9)
 )
 def test_state(runs: list[Run], expected: State) -> None:
     assert state(runs, 1 / 3, 0.5) is expected
+
+
+def test_what_was_judged_on_its_own_training_images_is_never_called_healthy() -> None:
+    learned = [run(score=1.0, learned=True)] * 3
+    assert state(learned, 0.5, 0.6) in (State.HEALTHY, State.SLOW)
+    assert state(learned, 0.5, 0.6, held_out=False) is State.UNTOLD
+    assert state([run(score=0.5)] * 3, 0.5, 0.6, held_out=False) is State.COLLAPSED
