@@ -195,7 +195,7 @@ def _check(network: Any, path: Path, input_shape: tuple[int, int, int], classes:
                 "Use the input_shape that build is given."
             )
     given = tuple(network.output_shape[1:])
-    if len(given) != 1 or (given[0] != 1 and given[0] is not None and given[0] < classes):
+    if len(given) != 1 or given[0] not in (None, 1, classes):
         hint = (
             "Flatten or pool before the last Dense layer."
             if len(given) > 1

@@ -61,6 +61,7 @@ def PREPROCESS(x):
         ("def build(input_shape, n_classes):\n    return None", "NoneType; it must return a compiled Keras model"),
         (good().replace('    model.compile("sgd", "sparse_categorical_crossentropy")\n', ""), "is not compiled"),
         (good("5").replace("5", "n_classes - 1"), r"gives \(2,\) numbers"),
+        (good("n_classes + 4"), r"gives \(7,\) numbers"),
         (good().replace("layers.Flatten(), ", ""), "Flatten or pool"),
         (good().replace("input_shape),", "(9, 9, 3)),"), r"expects inputs of \(9, 9, 3\)"),
         (good() + "\nLABELS = 'words'", "LABELS is 'words'"),

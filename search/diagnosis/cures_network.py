@@ -1,0 +1,260 @@
+"""Changes to the network itself: its end, weights, activations, normalization, width, what is frozen. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from search.causes import Cause
+from search.diagnosis import changes as c
+from search.diagnosis.changes import Change
+from search.diagnosis.cures_input import unfaded
+from search.diagnosis.cures_training import canonical_loss, loss_class, rated
+from search.diagnosis.fit_rules import steps
+from search.diagnosis.pairing import BINARY, CATEGORICAL, SPARSE
+from search.diagnosis.records import Anatomy, Layer, Material
+from search.diagnosis.structure import (
+    RELU_LIKE,
+    SATURATING,
+    activation_of,
+    by_name,
+    followers,
+    head,
+    hidden,
+    is_normalized,
+    weighted,
+)
+
+
+def _names(layers: list[Layer]) -> str:
+    names = [layer.name for layer in layers]
+    return ", ".join(names) if len(names) <= 4 else f"{', '.join(names[:3])}, ... and {names[-1]}"
+
+
+def usual_end(cause: Cause, anatomy: Anatomy, material: Material) -> Iterator[Change]:
+    """The usual end of a classifier: softmax or sigmoid, and the cross-entropy that goes with the labels."""
+    end = head(anatomy)
+    classes = len(material.classes)
+    edits: list[c.Edit] = []
+    lines: list[str] = []
+    if anatomy.outputs == 1 and classes > 2 and end.layer is not None:
+        units, wanted, loss, labels = classes, "softmax", "sparse_categorical_crossentropy", "int"
+        edits.append(c.Widen((end.layer.name,), classes))
+    else:
+        units, wanted = anatomy.outputs, "sigmoid" if anatomy.outputs == 1 else "softmax"
+        loss, labels = canonical_loss(anatomy, material)
+    name = end.layer.name if end.layer else anatomy.output
+    if end.activation != wanted:
+        if end.activations and end.activations[-1][0] != name:
+            edits.append(c.Activate((end.activations[-1][0],), wanted))
+            lines.append(f'layers.Activation("{wanted}"),  # at the end')
+        else:
+            edits.append(c.Activate((name,), wanted))
+            kind = end.layer.kind if end.layer else "Dense"
+            lines.append(f'layers.{kind}({units}, activation="{wanted}", name={name!r})')
+    if anatomy.compilation.loss != loss or anatomy.compilation.from_logits:
+        edits.append(c.Loss(loss))
+        lines.append(f'loss="{loss}"')
+    if material.labels != labels:
+        edits.append(c.LabelForm(labels))
+        lines.append(f'LABELS = "{labels}"')
+    if edits:
+        text = f"{wanted} on the output" if len(edits) == 1 and lines and "loss" not in lines[0] else (
+            f"the usual end of a classifier: {wanted} and {loss} with {labels} labels"
+        )  # fmt: skip
+        yield Change(code=cause.code, summary=text, lines="\n".join(lines), size=1, edits=tuple(edits))
+    own = anatomy.compilation.loss
+    fitting = own in BINARY if anatomy.outputs == 1 else own in (*CATEGORICAL, *SPARSE)
+    if cause.code == "missing-output-activation" and fitting:
+        yield Change(
+            code=cause.code, summary="tell the loss that it gets logits",
+            lines=f"loss=keras.losses.{loss_class(own)}(from_logits=True)", size=1, edits=(c.Loss(own, True),),
+        )  # fmt: skip
+
+
+def single_softmax(cause: Cause, anatomy: Anatomy, material: Material) -> Iterator[Change]:
+    """One softmax instead of two."""
+    end = head(anatomy)
+    if len(end.activations) > 1:
+        names = tuple(name for name, _ in end.activations[:-1])
+        yield Change(
+            code=cause.code, summary=f"no {end.activations[0][1]} on {', '.join(names)}: the last one is enough",
+            lines="\n".join(f"# no activation={a!r} on layer {n!r}" for n, a in end.activations[:-1]),
+            size=1, edits=tuple(c.Activate((name,), "linear") for name in names),
+        )  # fmt: skip
+    if anatomy.compilation.from_logits and end.activations:
+        own = anatomy.compilation.loss
+        yield Change(
+            code=cause.code, summary="tell the loss that it gets probabilities",
+            lines=f"loss=keras.losses.{loss_class(own)}(from_logits=False)", size=1, edits=(c.Loss(own),),
+        )  # fmt: skip
+
+
+def initialized(cause: Cause, anatomy: Anatomy, material: Material) -> Iterator[Change]:
+    """Usual initial weights."""
+    plain = ("GlorotUniform", "GlorotNormal", "HeNormal", "HeUniform", "LecunNormal", "LecunUniform")
+    odd = [layer for layer in weighted(anatomy) if layer.trainable and layer.initializer not in plain]
+    layers = odd or [layer for layer in weighted(anatomy) if layer.trainable]
+    names = tuple(layer.name for layer in layers)
+    rectified = any(activation_of(anatomy, layer) in RELU_LIKE for layer in layers)
+    for initializer in ("he_normal", "glorot_uniform") if rectified and not odd else ("glorot_uniform", "he_normal"):
+        usual = initializer == "glorot_uniform"
+        hint = "the default: leave it out; " if usual else ""
+        yield Change(
+            code=cause.code, summary=f"{'the default initializer' if usual else 'he_normal'} for {_names(layers)}",
+            lines=f'kernel_initializer="{initializer}"  # {hint}in {_names(layers)}',
+            size=1, edits=(c.Initialize(names, initializer),),
+        )  # fmt: skip
+
+
+def livelier(cause: Cause, anatomy: Anatomy, material: Material) -> Iterator[Change]:
+    """Against fading signals and gradients: ReLU for flat activations, else BatchNorm."""
+    flat = [layer for layer in hidden(anatomy) if activation_of(anatomy, layer) in SATURATING]
+    if flat:
+        yield _activated(cause.code, anatomy, flat, "relu")
+    yield from normalized(cause, anatomy, material)
+    if not flat:
+        yield from initialized(cause, anatomy, material)
+
+
+def _activated(code: str, anatomy: Anatomy, layers: list[Layer], activation: str) -> Change:
+    before = activation_of(anatomy, layers[0])
+    own = tuple(_activating(anatomy, layer) for layer in layers)
+    return Change(
+        code=code, summary=f"{activation} instead of {before} in {_names(layers)}",
+        lines=f'activation="{activation}"  # in {_names(layers)}', size=2, edits=(c.Activate(own, activation),),
+    )  # fmt: skip
+
+
+def _activating(anatomy: Anatomy, layer: Layer) -> str:
+    """The layer that holds the activation which follows `layer`: itself, or an activation layer behind it."""
+    if layer.activation not in (None, "linear"):
+        return layer.name
+    behind = (other.name for other in followers(anatomy, layer) if other.activation not in (None, "linear"))
+    return next(behind, layer.name)
+
+
+def good_momentum(material: Material) -> float:
+    """BatchNorm's momentum that leaves 1 % of the initial statistics after a tenth of the steps, 0.5 .. 0.99."""
+    return float(min(0.99, max(0.5, 0.01 ** (1 / max(1.0, 0.1 * steps(material))))))
+
+
+def normalized(cause: Cause, anatomy: Anatomy, material: Material) -> Iterator[Change]:
+    """BatchNorm where there is none."""
+    bare = [layer for layer in hidden(anatomy) if layer.trainable and not is_normalized(anatomy, layer)]
+    convolutions = [layer for layer in bare if "Conv" in layer.kind]
+    layers = convolutions or bare
+    if not layers:
+        return
+    momentum = round(min(0.9, good_momentum(material)), 2)
+    yield Change(
+        code=cause.code, summary=f"BatchNorm after {_names(layers)}, before the activation",
+        lines=f"x = layers.BatchNormalization(momentum={momentum:g})(x)  # after each of {_names(layers)}",
+        size=2, edits=(c.Normalize(tuple(layer.name for layer in layers), momentum),),
+    )  # fmt: skip
+
+
+def leaky(cause: Cause, anatomy: Anatomy, material: Material) -> Iterator[Change]:
+    """Against dead ReLUs."""
+    rectified = [layer for layer in hidden(anatomy) if activation_of(anatomy, layer) == "relu"]
+    if rectified:
+        yield _activated(cause.code, anatomy, rectified, "leaky_relu")
+    names = tuple(layer.name for layer in rectified if layer.trainable)
+    if names:
+        yield Change(
+            code=cause.code, summary="he_normal kernels and biases of zero",
+            lines=f'kernel_initializer="he_normal", bias_initializer="zeros"  # in {_names(rectified)}',
+            size=1, edits=(c.Initialize(names, "he_normal"),),
+        )  # fmt: skip
+    yield rated(cause.code, anatomy, anatomy.compilation.learning_rate / 10)
+
+
+def nonlinear(cause: Cause, anatomy: Anatomy, material: Material) -> Iterator[Change]:
+    """ReLU where nothing bends."""
+    linear = [layer for layer in hidden(anatomy) if activation_of(anatomy, layer) == "linear"]
+    if linear:
+        yield _activated(cause.code, anatomy, linear, "relu")
+
+
+def wider(cause: Cause, anatomy: Anatomy, material: Material) -> Iterator[Change]:
+    """More units where there are too few."""
+    limit = 8 if cause.code == "too-few-filters" else 4
+    narrow = [layer for layer in hidden(anatomy) if (layer.units or limit) < limit and layer.kind != "DepthwiseConv2D"]
+    named = by_name(anatomy).get(cause.layer or "")
+    layers = narrow or ([named] if named is not None and named.units else [])
+    if not layers:
+        return
+    units = max(16, 2 * len(material.classes))
+    word = "filters" if "Conv" in layers[0].kind else "units"
+    yield Change(
+        code=cause.code, summary=f"{units} {word} in {_names(layers)}",
+        lines="\n".join(f"layers.{layer.kind}({units}, ..., name={layer.name!r})" for layer in layers[:4]),
+        size=1, edits=(c.Widen(tuple(layer.name for layer in layers), units),),
+    )  # fmt: skip
+
+
+def less_dropout(cause: Cause, anatomy: Anatomy, material: Material) -> Iterator[Change]:
+    """Less dropout."""
+    drops = [layer for layer in anatomy.layers if layer.rate]
+    rate = 0.2 if any((layer.rate or 0) > 0.2 for layer in drops) else 0.0
+    if drops:
+        high = [layer for layer in drops if (layer.rate or 0) > rate]
+        yield Change(
+            code=cause.code, summary=f"dropout of {rate:g} instead of {max(layer.rate or 0 for layer in drops):g}",
+            lines=f"layers.Dropout({rate:g})  # {_names(high)}", size=1, edits=(c.DropOut(rate),),
+        )  # fmt: skip
+
+
+def less_penalty(cause: Cause, anatomy: Anatomy, material: Material) -> Iterator[Change]:
+    """No weight penalty."""
+    found = [layer for layer in weighted(anatomy) if layer.l1 or layer.l2]
+    if found or anatomy.compilation.weight_decay:
+        where = f"kernel_regularizer of {_names(found)}" if found else "weight_decay of the optimizer"
+        yield Change(
+            code=cause.code, summary=f"no {where}", lines=f"# leave out the {where}", size=1, edits=(c.Penalty(0.0),)
+        )
+
+
+def thawed(cause: Cause, anatomy: Anatomy, material: Material) -> Iterator[Change]:
+    """Layers that may learn."""
+    end = head(anatomy).layer
+    if cause.code == "frozen-backbone-batchnorm":
+        yield from _thawed_batchnorm(cause, anatomy, material)
+    elif end is not None and not end.trainable and any(layer.path for layer in anatomy.layers):
+        yield Change(
+            code=cause.code, summary=f"let {end.name} learn", lines=f"model.get_layer({end.name!r}).trainable = True",
+            size=1, edits=(c.Train((end.name,)),),
+        )  # fmt: skip
+    yield Change(
+        code=cause.code, summary="let all layers learn", lines="model.trainable = True  # before model.compile",
+        size=1, edits=(c.Train(),),
+    )  # fmt: skip
+
+
+def _thawed_batchnorm(cause: Cause, anatomy: Anatomy, material: Material) -> Iterator[Change]:
+    still = [layer for layer in anatomy.layers if layer.kind == "BatchNormalization" and not layer.trainable]
+    if not still:
+        return
+    where = still[0].path[-1] if still[0].path else "model"
+    yield Change(
+        code=cause.code, summary=f"let the BatchNorm layers of {where} adapt to these images",
+        lines=f"for layer in {where}.layers:\n    if isinstance(layer, layers.BatchNormalization):\n"
+        "        layer.trainable = True  # before model.compile",
+        size=1, edits=(c.Train(tuple(layer.name for layer in still)),),
+    )  # fmt: skip
+    yield from (change for change in unfaded(cause, anatomy, material))
+
+
+def fresher(cause: Cause, anatomy: Anatomy, material: Material) -> Iterator[Change]:
+    """A BatchNorm momentum for so few steps."""
+    value = round(good_momentum(material), 2)
+    yield Change(
+        code=cause.code, summary=f"BatchNorm momentum {value:g}, for {steps(material)} steps in all",
+        lines=f"layers.BatchNormalization(momentum={value:g})", size=1, edits=(c.Momentum(value),),
+    )  # fmt: skip
+
+
+def varied(cause: Cause, anatomy: Anatomy, material: Material) -> Iterator[Change]:
+    """Against features that are the same for every image."""
+    yield from unfaded(cause, anatomy, material)
+    yield from normalized(cause, anatomy, material)
+    yield from _thawed_batchnorm(cause, anatomy, material)
