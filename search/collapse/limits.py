@@ -68,6 +68,8 @@ class Limits:
 
     # Protection by earlier trials.
     protected_quantile: float = 0.75  # of earlier trials' skill at the same epoch (BTTackler: best 10 %); chosen
+    protected_auc: float = 0.1  # from 0.5, at least: a skill without ranking protects nobody; chosen
+    wrong_share: float = 0.05  # of audited soft stops: surely more, and the soft rule is switched off; chosen
     calibration_trials: int = 5  # before that many trials nothing is known, and nothing is stopped softly; chosen
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.stats import beta  # type: ignore[import-untyped]
 
 from search.collapse.limits import DEFAULT_LIMITS, Limits
 from search.records import Check, Fit, Verdict
@@ -20,6 +21,7 @@ class Protection:
     """
 
     calibrating: bool = True  # too few earlier trials to judge anyone by
+    distrusted: bool = False  # the audit has shown that soft stops are wrong too often in this study
     epochs: tuple[int, ...] = ()  # ascending
     levels: tuple[float, ...] = ()  # validation skill that the best quarter of the fits had at that epoch
 
@@ -35,6 +37,7 @@ class Protection:
         level = [_quantile([_at(curve, epoch) for curve in curves], limits.protected_quantile) for epoch in epochs]
         return cls(
             calibrating=len({fit.trial for fit in known}) < limits.calibration_trials,
+            distrusted=_is_distrusted(known, limits),
             epochs=tuple(epochs),
             levels=tuple(level),
         )
@@ -43,13 +46,25 @@ class Protection:
         """Whether the fit was at some check among the best quarter at that epoch, or too little is known to tell.
 
         A skill that the soft rule would not accept is no achievement, however poor the others were: a fit that stays
-        at the prior begins better than many that learn.
+        at the prior begins better than many that learn. Nor is one without any ranking: it comes from class shares
+        that happen to fit.
         """
-        return self.calibrating or any(self._is_good(check, limits.val_skill) for check in checks)
+        return self.calibrating or self.distrusted or any(self._is_good(check, limits) for check in checks)
 
-    def _is_good(self, check: Check, least: float) -> bool:
+    def _is_good(self, check: Check, limits: Limits) -> bool:
         place = bisect_right(self.epochs, check.epoch) - 1
-        return place >= 0 and check.val_skill >= max(least, self.levels[place])
+        ranks = not abs(check.auc - 0.5) < limits.protected_auc
+        return place >= 0 and ranks and check.val_skill >= max(limits.val_skill, self.levels[place])
+
+
+def _is_distrusted(fits: Sequence[Fit], limits: Limits) -> bool:
+    """Whether of the soft stops that the audit let pass more than a few per cent would surely have been wrong."""
+    checked = [fit for fit in fits if fit.audit is not None and not fit.audit.hard]
+    wrong = sum((fit.skill or 0.0) >= limits.hard_skill for fit in checked)
+    if not wrong:
+        return False
+    lower = float(beta.ppf(0.05, wrong, len(checked) - wrong + 1))  # Clopper and Pearson 1934, one-sided 95 %
+    return lower > limits.wrong_share
 
 
 def _curve(checks: Sequence[Check]) -> list[tuple[int, float]]:

@@ -3,6 +3,7 @@
 import math
 import pickle
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from search.collapse.protection import Protection
-from search.records import Check, Fit, Verdict
+from search.records import Check, Collapse, Fit, Verdict
 
 Curve = Callable[..., list[Check]]
 
@@ -49,6 +50,24 @@ def test_a_stopped_fit_stays_at_its_last_skill(curve: Curve) -> None:
 def test_before_five_trials_all_are_protected(trials: int, protects: bool, curve: Curve) -> None:
     protection = Protection.of(fit(t, curve([0.5] * 3)) for t in range(trials))
     assert protection.protects(curve([0.0] * 3)) is protects
+
+
+def test_skill_without_ranking_protects_nobody(curve: Curve) -> None:
+    protection = Protection.of(fit(t, curve([0.1])) for t in range(8))
+    assert protection.protects(curve([0.2]))
+    assert not protection.protects(curve([0.2], auc=0.55))
+
+
+@pytest.mark.parametrize(
+    ("checked", "wrong", "distrusted"),
+    [(0, 0, False), (1, 1, False), (2, 2, True), (9, 0, False), (9, 1, False), (9, 3, True), (60, 3, False)],
+)
+def test_a_watch_that_errs_too_often_stops_nothing_softly(checked: int, wrong: int, distrusted: bool) -> None:
+    passed = Collapse(reason="prior-predictor", hard=False, epoch=9, evidence={})
+    audited = [replace(fit(t, []), audit=passed, skill=0.4 if t < wrong else 0.0) for t in range(checked)]
+    protection = Protection.of([*audited, *(fit(100 + t, []) for t in range(5))])
+    assert protection.distrusted is distrusted
+    assert protection.protects([]) is distrusted
 
 
 def test_failed_fits_do_not_count(curve: Curve) -> None:

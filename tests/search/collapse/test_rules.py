@@ -39,7 +39,7 @@ def first_stop(checks: Sequence[Check], context: Context) -> Collapse | None:
         ("stuck a little above the prior's loss", [-0.05] * 30, {}, {}, ("prior-predictor", 10)),
         ("two classes said", [0.0] * 60, {"top_share": 0.9}, {}, None),
         ("the same answer for all, with falling loss", [0.0] * 30, FADING, {}, ("constant-output", 10)),
-        ("the same answer for all, with the skill of another prior", [0.1] * 30, FADING, {}, ("constant-output", 10)),
+        ("the same answer for all, by another prior", [0.1] * 30, {**FADING, "auc": 0.5}, {}, ("constant-output", 10)),
         ("nearly the same answer, but more different each time", [0.0] * 30, {**FADING, **WAKING}, {}, None),
         ("guesses in two classes", [0.0] * 60, {"top_share": 0.9}, {"chance": 0.5}, ("no-progress", 24)),
         ("guesses with noise", [-0.1, 0.0, 0.01] * 20, {"top_share": 0.9}, {"chance": 0.5}, ("no-progress", 24)),
