@@ -1,8 +1,8 @@
 """A deep network for a rare class: many images get exactly the same probability.
 
 After the first question's larger network: thirteen 3x3 convolutions in five blocks as in VGG16, spatial pyramid
-pooling, two dense layers and one sigmoid, batches of 4. Where the asker has 64 to 512 filters and 1024 dense units, here
-are 8 to 32 and 256, so that a processor trains it in half a minute. He does not name his optimizer; this is VGG's.
+pooling, two dense layers and one sigmoid, batches of 4. Where the asker has 64 to 512 filters and 1024 dense units,
+here are 8 to 32 and 256, so that a processor trains it in half a minute. He does not name his optimizer; this is VGG's.
 """
 
 import keras
