@@ -250,7 +250,8 @@ def _settled(
     """Causes with the confirmed one first, remarks, and the mends with the recommended one first."""
     won = outcome.confirmed
     tried: dict[str, bool] = {}
-    for trial in outcome.trials:
+    made = [trial for trial in outcome.trials if any(run.error is None for run in trial.runs)]
+    for trial in made:
         if trial.change.size < 3 or trial is won:
             tried[trial.change.code] = tried.get(trial.change.code, False) or trial is won
     judged = [replace(cause, confirmed=tried.get(cause.code)) for cause in causes]
@@ -262,7 +263,7 @@ def _settled(
     if not named and judged:
         named = judged[:1]
     remarks = [cause for cause in judged if cause not in named]
-    return tuple(named), tuple(remarks), _mends(outcome.trials, won, runs)
+    return tuple(named), tuple(remarks), _mends(made, won, runs)
 
 
 def _mends(trials: Sequence[Trial], won: Trial | None, runs: Sequence[Run]) -> tuple[Mend, ...]:

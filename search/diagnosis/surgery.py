@@ -25,6 +25,17 @@ class _Passing(keras.layers.Layer):  # type: ignore[misc]  # Keras is not typed
         return inputs
 
 
+class _Activating(keras.layers.Layer):  # type: ignore[misc]  # Keras is not typed
+    """An activation in place of an activation layer, whatever that one was called with (Softmax takes a mask)."""
+
+    def __init__(self, activation: str, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.activation = keras.activations.get(activation)
+
+    def call(self, inputs: Any, **others: Any) -> Any:
+        return self.activation(inputs)
+
+
 def changed(model: Any, edits: Iterable[c.Edit]) -> Any:
     """The network with these edits, compiled; the same object where its layers stay where they are.
 
@@ -126,7 +137,7 @@ def _rebuilt(model: Any, edits: tuple[c.Edit, ...]) -> Any:
         if key in bypassed:
             return _Passing(name=layer.name)
         if key in swapped:
-            return keras.layers.Activation(swapped[key], name=layer.name)
+            return _Activating(swapped[key], name=layer.name)
         if isinstance(layer, keras.layers.Lambda):
             return layer  # holds no weights, and its function can't be written down
         settings = layer.get_config()

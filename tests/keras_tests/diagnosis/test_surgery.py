@@ -125,6 +125,17 @@ def test_an_activation_layer_is_swapped() -> None:
     assert (layer(model, "leak").activation, layer(model, "end").activation) == ("relu", "sigmoid")
 
 
+@pytest.mark.parametrize("kind", [layers.Softmax, layers.ReLU, layers.LeakyReLU])
+def test_any_activation_layer_of_a_functional_model_is_swapped(kind: Any) -> None:
+    entry = keras.Input((8, 8, 1))
+    out = kind(name="end")(layers.Dense(2, name="score")(layers.Flatten()(entry)))
+    model = keras.Model(entry, out)
+    model.compile("sgd", "binary_crossentropy")
+    found = changed(model, [c.Activate(("end",), "sigmoid")])
+    scores = keras.Model(entry, model.get_layer("score").output)(IMAGES)
+    np.testing.assert_allclose(found(IMAGES), keras.ops.sigmoid(scores), rtol=1e-5)
+
+
 def test_frozen_layers_learn_again() -> None:
     model = nested()
     model.trainable = False
