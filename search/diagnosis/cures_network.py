@@ -254,7 +254,17 @@ def fresher(cause: Cause, anatomy: Anatomy, material: Material) -> Iterator[Chan
 
 
 def varied(cause: Cause, anatomy: Anatomy, material: Material) -> Iterator[Change]:
-    """Against features that are the same for every image."""
+    """Against features that are the same for every image: without the layer that levels them, or what feeds it."""
+    place = next((i for i, layer in enumerate(anatomy.layers) if layer.name == cause.layer), None)
+    if place is not None:
+        suspects = [anatomy.layers[place], *reversed(anatomy.layers[:place])]
+        near = [layer for layer in suspects[:3] if layer.initializer is None and layer.activation is None]
+        for layer in near:
+            if layer.scale is None:
+                yield Change(
+                    code=cause.code, summary=f"leave out {layer.name} ({layer.kind})",
+                    lines=f"# leave out the layer {layer.name!r}", size=1, edits=(c.Bypass((layer.name,)),),
+                )  # fmt: skip
     yield from unfaded(cause, anatomy, material)
     yield from normalized(cause, anatomy, material)
     yield from _thawed_batchnorm(cause, anatomy, material)

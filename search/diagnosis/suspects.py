@@ -16,10 +16,11 @@ from search.causes import Cause
 from search.diagnosis.build_rules import FADED, RAW
 from search.diagnosis.lint import lint
 from search.diagnosis.records import Anatomy, LayerProbe, Material, Probe, Run, State
-from search.diagnosis.structure import head, hidden, is_normalized, peak, weighted
+from search.diagnosis.structure import by_name, head, hidden, is_normalized, peak, weighted
 
 EXPLODED: Final = 4.0  # times the expected loss at the start: outputs are far too large
 FADING: Final = 1e-3  # ratio of the first to the last gradient, or of signals, that has faded
+LEVELLED: Final = 1e-4  # differences between images that a layer without weights leaves of what it gets
 ALL_DEAD: Final = 0.99  # share of a layer's units
 TINY: Final = 0.05  # score below which a finding is not worth a word
 
@@ -112,6 +113,10 @@ def _signals(board: _Board, anatomy: Anatomy, probe: Probe) -> None:
             board.at_least(
                 "exploding-gradient", 0.5, _jump(bodies), first_loss=probe.loss, expected=probe.expected_loss
             )
+    lost = _levelled(anatomy, bodies)
+    if lost is not None:
+        board.at_least("zero-variance-features", 0.85, lost.name, between_images=lost.between_images)
+        bodies = bodies[: bodies.index(lost)]  # what lies behind it only shows its doing
     dead = [layer for layer in bodies if layer.dead >= ALL_DEAD and math.isfinite(layer.deviation)]
     if dead:
         board.at_least("dead-relu", 0.8, dead[0].name, dead_share=dead[0].dead, when="before training")
@@ -127,6 +132,21 @@ def _signals(board: _Board, anatomy: Anatomy, probe: Probe) -> None:
         if relative[-1] < 1e-3:
             score = 0.5 if relative[-1] < 1e-4 else 0.4
             board.at_least("zero-variance-features", score, alive[-1].name, between_images=relative[-1])
+
+
+def _levelled(anatomy: Anatomy, layers: Sequence[LayerProbe]) -> LayerProbe | None:
+    """The layer at which images stop to differ although it has no kernel and is no activation: it pools, crops,
+    normalizes or cuts off what told them apart. None where none does."""
+    known = by_name(anatomy)
+    before = 0.0
+    for layer in layers:
+        built = known.get(layer.name)
+        silent = built is not None and built.initializer is None and built.activation is None
+        if silent and math.isfinite(layer.between_images) and layer.between_images < LEVELLED * before:
+            return layer
+        if math.isfinite(layer.between_images):
+            before = layer.between_images
+    return None
 
 
 def _jump(layers: Sequence[LayerProbe]) -> str | None:

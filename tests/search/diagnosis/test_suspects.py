@@ -61,6 +61,14 @@ def test_the_evidence_makes_the_first_suspect(
     assert found[code] >= 0.4
 
 
+def test_the_layer_at_which_images_stop_to_differ_is_named_and_not_what_lies_behind_it() -> None:
+    anatomy = healthy(dense("fc", 16), first=(plain("crop", "Cropping2D"),))
+    look = probe(layer("rescale"), layer("crop", between_images=0.0, dead=1.0), layer("conv", dead=1.0), *SOUND[1:])
+    found = suspects(anatomy, material(), look, FAILING, State.COLLAPSED, 1 / 3)
+    assert (found[0].code, found[0].layer) == ("zero-variance-features", "crop")
+    assert "dead-relu" not in [cause.code for cause in found]
+
+
 def test_without_evidence_nothing_is_suspected() -> None:
     found = ranked(healthy(dense("fc", 16)), material(), probe(*SOUND), FAILING, State.COLLAPSED)
     assert [code for code, score in found.items() if score >= 0.3] == []
