@@ -80,10 +80,10 @@ def _drawn() -> dict[str, dict[str, tuple[make_images.Draw, int, int]]]:
 
 
 @pytest.mark.parametrize("story", STORIES)
-def test_a_mended_network_differs_in_a_line_or_two(story: str) -> None:
+def test_a_mended_network_differs_in_few_lines(story: str) -> None:
     """Beside its own first words."""
     asked, mended = (
         (ROOT / story / name).read_text().split('"""', 2)[2].splitlines() for name in ("net.py", "mended.py")
     )
     changed = set(asked).symmetric_difference(mended)
-    assert 1 <= len(changed) <= 2
+    assert 1 <= len(changed) <= 3
