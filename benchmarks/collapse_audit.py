@@ -1,7 +1,7 @@
 """Random configurations trained to their end, so that collapse rules can be judged by what they would have stopped.
 
     python benchmarks/collapse_audit.py run --data FOLDER[:GROUPS.csv] [--data ...] --parts DIR [--fits 200]
-    python benchmarks/collapse_audit.py pack --parts DIR --out benchmarks/collapse_audit.npz
+    python benchmarks/collapse_audit.py pack --parts DIR [--out benchmarks/collapse_audit.npz]
     python benchmarks/collapse_audit.py table [--signals benchmarks/collapse_audit.npz] [--half tune|report]
 
 `run` draws configurations of the `default` space, trains each on one of five folds without stopping anything, and
@@ -29,7 +29,7 @@ from search.collapse.rules import Context
 from search.data.folds import make_folds
 from search.data.images import load_images
 from search.events import Silent
-from search.records import Check, Collapse
+from search.records import LAYER_SIGNALS, Check, Collapse
 from search.selection import metrics
 from search.settings import Protocol
 from search.study.plan import MAX_EPOCHS, SHOWN_IMAGES
@@ -37,10 +37,12 @@ from search.training.sampling import balance
 from spaces.config import Configuration
 from spaces.presets import DEFAULT
 
+SIGNALS: Final = Path(__file__).with_suffix(".npz")
 FOLDS: Final = 5
 _SHOWN: Final = SHOWN_IMAGES // 2  # the fewest that a plan short of time gives a fit: the hardest case for early rules
 _LEAST_EPOCHS: Final = 24
 CHECK_FIELDS: Final = tuple(field.name for field in fields(Check))
+_ARRAYS: Final = ("checks", "fair", "layers", "shares")
 _SUSPICIOUS: Final = 0.05  # validation skill below which BatchNorm's fair statistics are measured as well
 _KEPT_BITS: Final = 0xFFFFE000  # of a float32: three significant digits compress to half the bytes
 
@@ -105,13 +107,14 @@ def configuration_of(data: str, number: int, images: int, epochs: int) -> Config
 
 
 def run_part(sets: list[tuple[str, Path, Path | None]], parts: Path, fits: int, side: int, part: int, of: int) -> None:
-    """Every `of`-th fit, from `part` on, the sets in turn."""
+    """Every `of`-th fit, from `part` on, the sets in turn; what is packed already is not trained again."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     from search.training import device
 
     device.set_up(1, None)
     loaded: dict[str, Any] = {}
-    places = [(number, one) for number in range(fits) for one in sets]
+    packed = {(known["data"], known["number"]) for known, _ in _unpacked(SIGNALS)}
+    places = [(number, one) for number in range(fits) for one in sets if (one[0], number) not in packed]
     for number, (name, folder, groups) in places[part::of]:
         target = parts / f"{name}-{number:04d}.npz"
         if target.exists():
@@ -222,19 +225,47 @@ def _save(target: Path, audited: Audited) -> None:
 
 
 def pack(parts: Path, out: Path) -> int:
-    """Join the parts into one file; returns how many fits it holds."""
-    names = sorted(parts.glob("*-*.npz"))
-    known, arrays = [], {name: [] for name in ("checks", "fair", "layers", "shares")}
-    for path in names:
+    """Join the parts, and what `out` holds already, into one file; returns how many fits it holds."""
+    found = {(known["data"], known["number"]): (known, arrays) for known, arrays in _unpacked(out)}
+    for path in sorted(parts.glob("*-*.npz")):
         with np.load(path, allow_pickle=False) as part:
-            one = json.loads(part["known"].tobytes())
-            one["shape"] = [*part["layers"].shape[:2], part["shares"].shape[1], part["checks"].shape[1]]
-            known.append(one)
-            for name, held in arrays.items():
-                held.append(part[name].ravel())
-    joined = {name: _shortened(np.concatenate(held)) for name, held in arrays.items()}
-    np.savez_compressed(out, known=np.frombuffer(json.dumps(known).encode(), np.uint8), **joined)
-    return len(names)
+            known = json.loads(part["known"].tobytes())
+            known["shape"] = [*part["layers"].shape[:2], part["shares"].shape[1], part["checks"].shape[1]]
+            found[known["data"], known["number"]] = (known, {name: part[name].ravel() for name in _ARRAYS})
+    ordered = [found[place] for place in sorted(found)]
+    joined = {name: _shortened(np.concatenate([arrays[name] for _, arrays in ordered])) for name in _ARRAYS}
+    text = json.dumps([known for known, _ in ordered]).encode()
+    np.savez_compressed(out, known=np.frombuffer(text, np.uint8), **joined)
+    return len(ordered)
+
+
+def _unpacked(path: Path) -> list[tuple[dict[str, Any], dict[str, npt.NDArray[np.float32]]]]:
+    """What is known of each fit of a packed file, and its arrays, flat."""
+    if not path.exists():
+        return []
+    with np.load(path, allow_pickle=False) as held:
+        known = json.loads(held["known"].tobytes())
+        arrays = {name: held[name] for name in _ARRAYS}
+    at = dict.fromkeys(_ARRAYS, 0)
+    found = []
+    for one in known:
+        taken = {}
+        for name, shape in _shapes(one).items():
+            size = int(np.prod(shape))
+            taken[name] = arrays[name][at[name] : at[name] + size]
+            at[name] += size
+        found.append((one, taken))
+    return found
+
+
+def _shapes(known: dict[str, Any]) -> dict[str, tuple[int, ...]]:
+    rows, layers, classes, columns = known["shape"]
+    return {
+        "checks": (rows - 1, columns),
+        "fair": (rows - 1, columns),
+        "layers": (rows, layers, len(LAYER_SIGNALS)),
+        "shares": (rows - 1, classes),
+    }
 
 
 def _shortened(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
@@ -246,26 +277,9 @@ def _shortened(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
 
 def load(path: Path) -> list[Audited]:
     """The fits of a packed file."""
-    with np.load(path, allow_pickle=False) as held:
-        known = json.loads(held["known"].tobytes())
-        arrays = {name: held[name] for name in ("checks", "fair", "layers", "shares")}
-    from search.records import LAYER_SIGNALS
-
-    at = dict.fromkeys(arrays, 0)
     fits = []
-    for one in known:
-        rows, layers, classes, columns = one["shape"]
-        shapes = {
-            "checks": (rows - 1, columns),
-            "fair": (rows - 1, columns),
-            "layers": (rows, layers, len(LAYER_SIGNALS)),
-            "shares": (rows - 1, classes),
-        }
-        taken = {}
-        for name, shape in shapes.items():
-            size = int(np.prod(shape))
-            taken[name] = arrays[name][at[name] : at[name] + size].reshape(shape)
-            at[name] += size
+    for one, arrays in _unpacked(path):
+        taken = {name: arrays[name].reshape(shape) for name, shape in _shapes(one).items()}
         fits.append(
             Audited(
                 data=one["data"],
@@ -323,9 +337,9 @@ def main() -> None:
     runner.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     packer = commands.add_parser("pack", help="join into one file")
     packer.add_argument("--parts", type=Path, required=True)
-    packer.add_argument("--out", type=Path, required=True)
+    packer.add_argument("--out", type=Path, default=SIGNALS)
     tabler = commands.add_parser("table", help="replay rules over the signals")
-    tabler.add_argument("--signals", type=Path, default=Path(__file__).with_suffix(".npz"))
+    tabler.add_argument("--signals", type=Path, default=SIGNALS)
     tabler.add_argument("--half", choices=("tune", "report", "both"), default="report")
     options = parser.parse_args()
     print(f"# {platform.machine()}, {os.cpu_count()} cores", flush=True)
