@@ -1,8 +1,8 @@
 """Random configurations trained to their end, so that collapse rules can be judged by what they would have stopped.
 
-    python benchmarks/collapse_audit.py run --data FOLDER[:GROUPS.csv] [--data ...] --parts DIR [--fits 200]
-    python benchmarks/collapse_audit.py pack --parts DIR [--out benchmarks/collapse_audit.npz]
-    python benchmarks/collapse_audit.py table [--signals benchmarks/collapse_audit.npz] [--half tune|report]
+    python -m benchmarks.collapse_audit run --data FOLDER[:GROUPS.csv] [--data ...] --parts DIR [--fits 200]
+    python -m benchmarks.collapse_audit pack --parts DIR [--out benchmarks/collapse_audit.npz]
+    python -m benchmarks.collapse_audit table [--signals benchmarks/collapse_audit.npz] [--half tune|report]
 
 `run` draws configurations of the `default` space, trains each on one of five folds without stopping anything, and
 keeps a small file a fit: it can be interrupted and goes on where it was. `pack` joins them into one compact file;
