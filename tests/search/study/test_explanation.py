@@ -40,6 +40,8 @@ MINE = configuration(
     depth=2, learning_rate=0.02, batch_size=8, dense_ratio=1.0, dropout=0.0, input_scaling="standardized"
 )
 
+pytestmark = pytest.mark.study
+
 
 def well(job: Job) -> Outcome:
     """Right about two thirds of the images, but for the user's own network, which collapses."""

@@ -75,6 +75,7 @@ def go_on(storage: Storage, engine: sa.Engine, terms: Terms, trials: int) -> lis
     ]
 
 
+@pytest.mark.study
 def test_a_study_killed_at_any_commit_equals_an_undisturbed_one(storage: Storage, terms: Terms) -> None:
     terms = replace(terms, seed=2)  # by chance, all that can happen to a trial happens soon
     trials = 14  # TPE draws at random until ten are finished

@@ -37,6 +37,8 @@ SMALL = CORE.changed(
     name="small",
 )
 
+pytestmark = pytest.mark.study
+
 
 class Killed(BaseException):
     """As kill -9: no `except Exception` sees it."""
