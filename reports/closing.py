@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from reports.ablation import sentence
-from reports.wording import metric_name, number, short
+from reports.wording import control_sentence, metric_name, number, short
 from search.selection.results import Results
 
 
@@ -13,7 +13,10 @@ def closing_lines(results: Results) -> list[str]:
     best = results.recommended
     if best is None:
         reasons = ", ".join(f"{reason} {count}" for reason, count in results.collapse_reasons.items())
-        return [f"No recommendation: {results.reason} ({judged}{'; ' + reasons if reasons else ''})."]
+        lines = [f"No recommendation: {results.reason} ({judged}{'; ' + reasons if reasons else ''})."]
+        if results.control is not None:
+            lines.append(control_sentence(results.control, results.study.identity.metric))
+        return lines
     promise, metric = best.promise, metric_name(results.study.identity.metric)
     lines = [
         f"Recommended: {short(best.ranked.trial.configuration)}  ({judged})",

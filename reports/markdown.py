@@ -62,6 +62,8 @@ def _nothing(results: Results) -> str:
         if results.study.trials
         else "The search ended before one configuration was tried. The same command goes on where it stopped."
     )
+    if results.control is not None:
+        text += f"\n\n{escaped(wording.control_sentence(results.control, results.study.identity.metric))}"
     return f"## {escaped(wording.headed(reason))}\n\n{text}"
 
 

@@ -8,7 +8,9 @@ from html.parser import HTMLParser
 
 import pytest
 
+from reports.closing import closing_lines
 from reports.figures import collapsed_examples, curves, figure_json, history
+from reports.markdown import markdown
 from reports.page import page
 from search.selection.results import Results
 from tests.reports import made
@@ -195,3 +197,13 @@ def test_the_templates_stand_inside_the_package() -> None:
     assert re.search(r'only-include = \[.*"reports"', (made.ROOT / "pyproject.toml").read_text())
     names = {path.name for path in (made.ROOT / "reports" / "templates").iterdir()}
     assert {"report.html", "style.css", "script.js"} <= names
+
+
+@pytest.mark.parametrize("suspect", ["networks", "labels", "unknown"])
+def test_where_nothing_is_healthy_every_report_says_whom_the_control_suspects(suspect: str) -> None:
+    found = made.results(made.trials(6), healthy=False, reason="no healthy configuration")
+    found = replace(found, recommended=None, control=replace(made.CONTROL, suspect=suspect))
+    said = {"networks": "tell something", "labels": "drawn by lot", "unknown": "too little to tell"}[suspect]
+    assert said in page(found)
+    assert said in markdown(found)
+    assert said in " ".join(closing_lines(found))
