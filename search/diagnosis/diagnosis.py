@@ -20,11 +20,11 @@ from search.diagnosis import feeding, probe, scoring, suspects, verdict
 from search.diagnosis.anatomy import dissect
 from search.diagnosis.changes import Change
 from search.diagnosis.confirm import Outcome, Trial, confirm, mend_of
+from search.diagnosis.fitting import KerasTrainer
 from search.diagnosis.loading import Case, user_code_error
 from search.diagnosis.mending import generic, mends
 from search.diagnosis.records import Anatomy, Diagnosis, Material, Mend, Probe, Run, State
 from search.diagnosis.structure import head
-from search.diagnosis.watching import KerasTrainer
 from search.errors import UserCodeError
 from search.records import IntArray
 

@@ -1,0 +1,161 @@
+"""Fits of the user's network, changed or not, by Keras' own `fit`."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+import keras
+import numpy as np
+
+from search.diagnosis import changes as c
+from search.diagnosis.changes import Change
+from search.diagnosis.feeding import Floats, Split, encode
+from search.diagnosis.loading import Case
+from search.diagnosis.records import Run
+from search.diagnosis.surgery import NotApplicableError, changed
+from search.diagnosis.watching import EpochWatch
+from search.records import IntArray
+
+SEEN: Final = 256  # training images on which a fit is scored, at most
+SMALL: Final = 16  # images for gradients and dead units
+
+
+class KerasTrainer:
+    """Trains the user's network on the fixed split: the same images, other initial weights and order for each seed."""
+
+    def __init__(
+        self,
+        case: Case,
+        raw: Floats,
+        fed: Floats,
+        labels: IntArray,
+        classes: int,
+        parts: Split,
+        *,
+        logits: bool,
+        learned: float,
+        goal: float,
+    ) -> None:
+        self._case, self._raw, self._fed, self._labels, self._classes = case, raw, fed, labels, classes
+        self._parts, self._logits, self._learned, self._goal = parts, logits, learned, goal
+        self._kept: tuple[tuple[c.Edit, ...], Any] | None = None  # the last network, by its edits
+        rng = np.random.default_rng(0)
+        self._scored = np.sort(rng.permutation(parts.training)[:SEEN])
+        self._small = parts.training[few_of_each(labels[parts.training], SMALL)]
+
+    def fit(self, change: Change | None, seed: int, seconds: float, on_epoch: Callable[[int, int], None]) -> Run:
+        """Train once; a fit that takes longer than `seconds` is ended, and one that fails tells its error."""
+        started = time.monotonic()
+        edits = change.edits if change else ()
+        try:
+            network = self._network(edits, seed)
+        except NotApplicableError as error:
+            return failed(seed, f"the change can't be made to this network: {error}")
+        pixels, labels, epochs, weights, augment = self._given(edits)
+        watch = EpochWatch(
+            pixels[self._scored], self._labels[self._scored], pixels[self._parts.held_out],
+            self._labels[self._parts.held_out], self._classes, epochs=epochs, logits=_gives_logits(edits, self._logits),
+            deadline=started + seconds, goal=self._goal if change else None, on_epoch=on_epoch,
+            small=None if change else (pixels[self._small], labels[self._small]),
+        )  # fmt: skip
+        rows = self._parts.training
+        batch = min(self._case.batch_size, len(rows))
+        given: dict[str, Any] = {"x": pixels[rows], "y": labels[rows], "batch_size": batch}
+        if augment is not None:
+            given = {"x": _Augmented(pixels[rows], labels[rows], batch, augment, seed)}
+        try:
+            network.fit(**given, epochs=epochs, class_weight=weights, verbose=0, callbacks=[watch])
+            return watch.run(seed, self._goal if change else self._learned, time.monotonic() - started)
+        except Exception as error:  # the user's loss, layers or pipeline: part of what is diagnosed
+            return failed(seed, f"{type(error).__name__}: {' '.join(str(error).split())[:300]}")
+
+    def _network(self, edits: tuple[c.Edit, ...], seed: int) -> Any:
+        """The network with this seed's initial weights; the one at hand, whose graphs exist, if it has these edits."""
+        keras.utils.clear_session()  # layers get the same names at each building
+        keras.utils.set_random_seed(seed)
+        model = self._case.build()
+        network = changed(model, edits) if edits else model
+        if self._kept is None or self._kept[0] != edits or not _start_over(self._kept[1], network):
+            self._kept = (edits, network)
+        return self._kept[1]
+
+    def _given(self, edits: tuple[c.Edit, ...]) -> tuple[Floats, Any, int, Any, Any]:
+        pixels, form, epochs = self._fed, self._case.labels, self._case.epochs
+        weights, augment = self._case.class_weight, self._case.augment
+        for edit in edits:
+            match edit:
+                case c.Unprocessed(scale):
+                    pixels = self._raw * np.float32(scale)
+                case c.Feed(scale, offset):
+                    pixels = pixels * np.float32(scale) + np.float32(offset)
+                case c.LabelForm(wanted):
+                    form = wanted
+                case c.Epochs(number):
+                    epochs = number
+                case c.ClassWeights(wanted):
+                    weights = wanted
+                case c.Unaugmented():
+                    augment = None
+        return pixels, encode(self._labels, form, self._classes), epochs, dict(weights) if weights else None, augment
+
+
+def _start_over(network: Any, new: Any) -> bool:
+    """Put `network`, trained before, where `new` stands, optimizer and all. False where the two don't match."""
+    try:
+        new.optimizer.build(new.trainable_variables)
+        pairs = [
+            *zip(network.variables, new.variables, strict=True),
+            *zip(network.optimizer.variables, new.optimizer.variables, strict=True),
+        ]
+        if any(old.shape != fresh.shape for old, fresh in pairs):
+            return False
+        for old, fresh in pairs:
+            old.assign(fresh)
+    except (ValueError, AttributeError, TypeError):
+        return False
+    return True
+
+
+def failed(seed: int, error: str) -> Run:
+    """A fit that did not come about."""
+    return Run(seed=seed, epochs=(), learned=False, score=0.0, train_score=0.0, error=error)
+
+
+def _gives_logits(edits: tuple[c.Edit, ...], logits: bool) -> bool:
+    for edit in edits:
+        if isinstance(edit, c.Loss):
+            logits = edit.from_logits
+    return logits
+
+
+def few_of_each(labels: IntArray, count: int) -> IntArray:
+    """Rows of about `count` images, classes in turn."""
+    rank = np.zeros(len(labels), np.int64)
+    for k in np.unique(labels):
+        rows = np.flatnonzero(labels == k)
+        rank[rows] = np.arange(len(rows))
+    return np.sort(np.argsort(rank, kind="stable")[:count])
+
+
+class _Augmented(keras.utils.PyDataset):  # type: ignore[misc]  # Keras is not typed
+    """Shuffled batches through the user's AUGMENT."""
+
+    def __init__(self, pixels: Floats, labels: Any, batch: int, augment: Callable[[Any, Any], Any], seed: int) -> None:
+        super().__init__()
+        self._pixels, self._labels, self._batch, self._augment = pixels, labels, batch, augment
+        self._rng = np.random.default_rng(seed)
+        self._order = self._rng.permutation(len(pixels))
+
+    def __len__(self) -> int:
+        return math.ceil(len(self._pixels) / self._batch)
+
+    def __getitem__(self, index: int) -> Any:
+        rows = self._order[index * self._batch : (index + 1) * self._batch]
+        pixels, labels = self._augment(self._pixels[rows], self._labels[rows])
+        return np.asarray(pixels, np.float32), np.asarray(labels)
+
+    def on_epoch_end(self) -> None:
+        self._order = self._rng.permutation(len(self._pixels))
