@@ -40,6 +40,7 @@ SYMPTOMS: Final = (  # mean nothing of a network that learns
 DATA_FAULTS: Final = ("label-noise", "leak", "too-few-images")
 SURE: Final = 0.8  # score from which the data are at fault rather than the network
 STRONG: Final = 0.5  # score from which a change is tried nevertheless
+TRIED: Final = 0.6  # what is left of a suspicion when its change did not help
 SUSPECT: Final = 0.3  # score from which a finding may be the cause
 
 _log = logging.getLogger(__name__)
@@ -257,13 +258,18 @@ def _settled(
     judged = [replace(cause, confirmed=tried.get(cause.code)) for cause in causes]
     if won is not None and all(cause.code != won.change.code for cause in judged):
         judged.append(Cause(code=won.change.code, score=0.3, evidence={"found_by": "trying"}, confirmed=True))
-    judged.sort(key=lambda cause: (not cause.confirmed, -cause.score))
+    judged.sort(key=_standing)
     enough = STRONG if won is not None else SUSPECT
     named = [cause for cause in judged if cause.confirmed or cause.score >= enough]
     if not named and judged:
         named = judged[:1]
     remarks = [cause for cause in judged if cause not in named]
     return tuple(named), tuple(remarks), _mends(made, won, runs)
+
+
+def _standing(cause: Cause) -> tuple[bool, float]:
+    """Confirmed causes first; one whose change was tried in vain counts for less than one that was not tried."""
+    return (not cause.confirmed, -cause.score * (TRIED if cause.confirmed is False else 1.0))
 
 
 def _mends(trials: Sequence[Trial], won: Trial | None, runs: Sequence[Run]) -> tuple[Mend, ...]:
