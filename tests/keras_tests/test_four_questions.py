@@ -114,7 +114,7 @@ def test_the_loss_of_the_fourth_question_is_that_of_a_second_softmax() -> None:
 
 
 def test_a_loss_stuck_at_0_6931_is_mended_by_one_change() -> None:
-    found = diagnosed("stuck_at_0_6931", epochs=60, budget=300.0)  # more than it takes: no fit is cut short
+    found = diagnosed("stuck_at_0_6931", epochs=40, budget=300.0)  # more than it takes: no fit is cut short
     assert found.state is State.COLLAPSED
     for run in found.runs:
         assert run.score == 0.5
