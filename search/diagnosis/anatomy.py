@@ -29,6 +29,11 @@ _LOSSES: Final[Mapping[str, str]] = {
     "kldivergence": "kl_divergence",
     "kullback_leibler_divergence": "kl_divergence",
     "huber_loss": "huber",
+    "softmax_cross_entropy_with_logits": "categorical_crossentropy",
+    "softmax_cross_entropy_with_logits_v2": "categorical_crossentropy",
+    "sparse_softmax_cross_entropy_with_logits": "sparse_categorical_crossentropy",
+    "sigmoid_cross_entropy_with_logits": "binary_crossentropy",
+    "sigmoid_cross_entropy_with_logits_v2": "binary_crossentropy",
 }
 
 
@@ -180,6 +185,7 @@ def compilation(model: Any) -> Compilation:
         weight_decay=_number(settings.get("weight_decay")),
         loss=loss_name(loss),
         from_logits=_from_logits(loss),
+        blind=_is_blind(loss),
         reduction=str(getattr(loss, "reduction", "sum_over_batch_size")),
     )
 
@@ -225,4 +231,12 @@ def _snake(name: str) -> str:
 def _from_logits(loss: Any) -> bool:
     if isinstance(loss, (list, tuple)) and len(loss) == 1:
         loss = loss[0]
-    return bool(getattr(loss, "from_logits", False) or getattr(loss, "_fn_kwargs", {}).get("from_logits", False))
+    stated = getattr(loss, "from_logits", False) or getattr(loss, "_fn_kwargs", {}).get("from_logits", False)
+    return bool(stated) or _is_blind(loss)
+
+
+def _is_blind(loss: Any) -> bool:
+    """Whether it is one of TensorFlow's own functions on logits: unlike Keras, they can't look behind a softmax."""
+    if isinstance(loss, (list, tuple)) and len(loss) == 1:
+        loss = loss[0]
+    return "cross_entropy_with_logits" in str(getattr(loss, "__name__", ""))

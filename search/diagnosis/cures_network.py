@@ -83,6 +83,12 @@ def single_softmax(cause: Cause, anatomy: Anatomy, material: Material) -> Iterat
         )  # fmt: skip
     if anatomy.compilation.from_logits and end.activations:
         own = anatomy.compilation.loss
+        name, activation = end.activations[-1]
+        yield Change(
+            code=cause.code, summary=f"no {activation} on {name}, as the loss expects logits",
+            lines=f"# without activation={activation!r} on layer {name!r}",
+            size=1, edits=(c.Activate((name,), "linear"), c.Loss(own, True)),
+        )  # fmt: skip
         yield Change(
             code=cause.code, summary="tell the loss that it gets probabilities",
             lines=f"loss=keras.losses.{loss_class(own)}(from_logits=False)", size=1, edits=(c.Loss(own),),

@@ -40,9 +40,10 @@ def _softmax(anatomy: Anatomy, end: Head) -> Iterator[Cause]:
             evidence={"first": squashing[-2][0], "second": squashing[-1][0]},
         )  # fmt: skip
     elif anatomy.compilation.from_logits and squashing:
-        # Keras takes the logits from before an activation that is the network's very output.
+        # Keras' losses take the logits from before an activation that is the network's very output.
+        harmless = end.last and not anatomy.compilation.blind
         yield Cause(
-            code="double-softmax", score=0.1 if end.last else 0.8, layer=squashing[-1][0],
+            code="double-softmax", score=0.1 if harmless else 0.85, layer=squashing[-1][0],
             evidence={"from_logits": "True", "activation": squashing[-1][1]},
         )  # fmt: skip
 

@@ -49,6 +49,7 @@ class Compilation:
     weight_decay: float | None = None
     loss: str = ""  # canonical name, such as "sparse_categorical_crossentropy"; "custom" for a function of the user's
     from_logits: bool = False
+    blind: bool = False  # a loss on logits that takes what it is given, even behind a softmax
     reduction: str = "sum_over_batch_size"
 
 

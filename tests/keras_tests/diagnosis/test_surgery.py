@@ -5,6 +5,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from keras import layers
 
 from search.diagnosis import changes as c
@@ -65,7 +66,8 @@ def test_nested_models_are_opened() -> None:
     [("mse", "mean_squared_error", False),
      (keras.losses.BinaryCrossentropy(from_logits=True), "binary_crossentropy", True),
      (keras.losses.categorical_crossentropy, "categorical_crossentropy", False), (lambda t, p: p, "custom", False),
-     (keras.losses.KLDivergence(), "kl_divergence", False)],
+     (keras.losses.KLDivergence(), "kl_divergence", False),
+     (tf.nn.softmax_cross_entropy_with_logits, "categorical_crossentropy", True)],
 )  # fmt: skip
 def test_losses_have_one_name(loss: Any, name: str, logits: bool) -> None:
     model = keras.Sequential([keras.Input((8, 8, 1)), layers.Flatten(), layers.Dense(2)])

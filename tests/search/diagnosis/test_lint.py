@@ -131,3 +131,12 @@ def test_every_code_is_named_once_and_known() -> None:
     assert len(set(codes)) == len(codes)
     assert set(codes) <= set(CAUSES)
     assert [cause.score for cause in found] == sorted((cause.score for cause in found), reverse=True)
+
+
+@pytest.mark.parametrize(("blind", "least", "most"), [(False, 0.0, 0.2), (True, 0.8, 1.0)])
+def test_a_softmax_before_logits_harms_only_a_loss_that_cannot_look_behind_it(
+    blind: bool, least: float, most: float
+) -> None:
+    anatomy = healthy(loss="categorical_crossentropy", from_logits=True, blind=blind)
+    found = {cause.code: cause.score for cause in lint(anatomy, material(labels="onehot"))}
+    assert least <= found["double-softmax"] <= most
