@@ -92,7 +92,7 @@ def test_what_was_mended_is_suspected_less(story: str, cured: str) -> None:
 
 
 def test_six_images_with_the_same_answer() -> None:
-    found = diagnosed("rows_and_columns", epochs=20, budget=10.0)
+    found = diagnosed("rows_and_columns", epochs=10, budget=5.0)
     assert not found.healthy
     assert found.causes[0].code in {"unscaled-input", "dead-relu", "too-few-filters", "double-softmax"}
     assert "too-few-images" in [cause.code for cause in (*found.causes, *found.remarks)]
