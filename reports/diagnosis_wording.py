@@ -15,12 +15,15 @@ HEADLINES: Final[Mapping[State, str]] = {
     State.COLLAPSED: "It does not learn: it gives nearly the same answer for every image",
     State.NON_FINITE: "It does not learn: its numbers become infinite or undefined",
     State.MEMORISER: "It learns its training images by heart and guesses on others",
-    State.THRESHOLD: "It tells the classes apart, but never says the rare one: a matter of the decision threshold",
+    State.THRESHOLD: "It ranks the images well, but gives all the same class: a matter of threshold or scale",
     State.BATCHNORM: "It learns, but BatchNorm's stored averages spoil its answers outside of training",
     State.UNTOLD: "It learns these images, but they are too few to tell whether it learned more than them",
     State.WEAK: "It learns a little: better than guessing, but worse than simple methods",
 }
 """A verdict in one sentence, without the stop."""
+
+
+USUAL_SEEDS: Final = 3
 
 
 def standing(cause: Cause) -> str:
@@ -37,10 +40,12 @@ def scores_sentence(diagnosis: Diagnosis) -> str:
         return "No fit of it was finished in the time given."
     learned = sum(run.learned for run in runs)
     reached = scores(run.score for run in runs)
+    few = diagnosis.cut_short and len(runs) < USUAL_SEEDS
+    cut = " Fits that were ended for want of time are not counted; a larger --budget gives them more." if few else ""
     return (
         f"Trained as you train it, with {counted(len(runs), 'seed')}: balanced accuracy {reached}; "
         f"guessing gives {number(diagnosis.chance)}, and from {number(diagnosis.threshold)} on it counts as learning "
-        f"({learned} of {len(runs)})."
+        f"({learned} of {len(runs)}).{cut}"
     )
 
 

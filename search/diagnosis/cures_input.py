@@ -44,8 +44,10 @@ def unfaded(cause: Cause, anatomy: Anatomy, material: Material) -> Iterator[Chan
     span = high - low
     if scalings and span:
         last = scalings[-1]
+        foreign = cause.code == "frozen-backbone-batchnorm"
+        why = "so that the frozen network gets the range it knows" if foreign else "as the pixels are scaled already"
         yield Change(
-            code=cause.code, summary=f"leave out {last.name}, as the pixels are scaled already",
+            code=cause.code, summary=f"leave out {last.name}, {why}",
             lines=f"# without layers.Rescaling(...), name {last.name!r}", size=1, edits=(c.Bypass((last.name,)),),
         )  # fmt: skip
     if material.preprocess:

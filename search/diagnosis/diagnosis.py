@@ -31,6 +31,7 @@ from search.records import IntArray
 OnProgress = Callable[[str, int, int], None]
 
 SEEDS: Final = 3
+PATIENCE: Final = 2.0  # budgets that the first fit may take: it is the one that must end
 MORE_SEEDS: Final = 2  # where the three disagree
 WATCHING: Final = 0.45  # share of the budget for the unchanged network
 SYMPTOMS: Final = (  # mean nothing of a network that learns
@@ -92,7 +93,8 @@ def _diagnose(
 ) -> Diagnosis:
     started = time.monotonic()
     look = _look(case, images, labels, classes, seed, on_progress)
-    runs = _watch(look, seed, started + WATCHING * budget, on_progress)
+    watched = _watch(look, seed, started + WATCHING * budget, PATIENCE * budget, on_progress)
+    runs = verdict.counted(watched)
     state = verdict.state(runs, look.chance, look.threshold, held_out=not look.parts.on_training)
     causes = suspects.suspects(look.anatomy, look.material, look.probe, runs, state, look.chance)
     _refuse(case, runs, causes)
@@ -124,7 +126,7 @@ def _diagnose(
         remarks=remarks,
         mends=found,
         seconds=time.monotonic() - started,
-        cut_short=outcome is not None and not outcome.complete,
+        cut_short=len(runs) < len(watched) or (outcome is not None and not outcome.complete),
     )
 
 
@@ -176,14 +178,18 @@ def _look(
     return _Look(anatomy, material, look, trainer, parts, fed, chance, threshold, logits)
 
 
-def _watch(look: _Look, seed: int, ends: float, on: OnProgress) -> tuple[Run, ...]:
-    """Fits of the network as it is: three, and two more where these disagree."""
+def _watch(look: _Look, seed: int, ends: float, longest: float, on: OnProgress) -> tuple[Run, ...]:
+    """Fits of the network as it is: three, and two more where these disagree.
+
+    The first one may take `longest` seconds: without a single fit that ran to its end there is nothing to say.
+    """
     runs: list[Run] = []
     planned = SEEDS
     while len(runs) < planned:
         stage = f"Training it as it is, {len(runs) + 1} of {planned}"
         left = (ends - time.monotonic()) / (planned - len(runs))
-        run = look.trainer.fit(None, seeds.child(seed, "fit", len(runs)), max(left, 5.0), _epochs(on, stage))
+        limit = max(left, 5.0) if runs else longest
+        run = look.trainer.fit(None, seeds.child(seed, "fit", len(runs)), limit, _epochs(on, stage))
         runs.append(run)
         if run.error:  # it would fail again
             return tuple(replace(run, seed=seeds.child(seed, "fit", i)) for i in range(SEEDS))

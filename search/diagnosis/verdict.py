@@ -11,6 +11,15 @@ LATE: Final = 0.3  # of the epochs at chance before it learns: a slow starter
 CLEAR: Final = 0.05  # balanced accuracy above chance that is not nothing
 
 
+def counted(runs: Sequence[Run]) -> tuple[Run, ...]:
+    """Fits that say something of the network: those that learned or ran to their end.
+
+    One that was cut off for want of time has not failed. Where all were, they are all there is.
+    """
+    kept = tuple(run for run in runs if run.learned or run.error or not run.stopped)
+    return kept or tuple(runs)
+
+
 def learned(runs: Sequence[Run]) -> bool:
     """Whether at least two of three fits have learned."""
     return bool(runs) and sum(run.learned for run in runs) * 3 >= 2 * len(runs)

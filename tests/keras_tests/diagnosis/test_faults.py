@@ -77,11 +77,12 @@ def test_a_healthy_network_has_no_cause(name: str) -> None:
     assert [run.learned for run in found.runs] == [True] * 3
 
 
-def test_a_handful_of_images_is_judged_by_heart() -> None:
+def test_a_handful_of_images_is_learned_by_heart_and_tells_no_more() -> None:
     images, labels = stripes(3)
     found = diagnosed(HEALTHY["plain"], images, labels)
-    assert found.healthy
-    assert "too-few-images" in [cause.code for cause in found.remarks]
+    assert found.state is State.UNTOLD
+    assert [cause.code for cause in found.causes] == ["too-few-images"]
+    assert found.mends == ()
 
 
 def test_labels_that_mean_nothing_are_told_from_a_broken_network() -> None:

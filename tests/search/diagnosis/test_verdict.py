@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from search.diagnosis.records import Run, State
-from search.diagnosis.verdict import state
+from search.diagnosis.verdict import counted, state
 from tests.search.diagnosis.networks import epoch, run
 
 NAN = float("nan")
@@ -41,3 +41,10 @@ def test_what_was_judged_on_its_own_training_images_is_never_called_healthy() ->
     assert state(learned, 0.5, 0.6) in (State.HEALTHY, State.SLOW)
     assert state(learned, 0.5, 0.6, held_out=False) is State.UNTOLD
     assert state([run(score=0.5)] * 3, 0.5, 0.6, held_out=False) is State.COLLAPSED
+
+
+def test_a_fit_that_was_cut_off_has_not_failed() -> None:
+    cut, ended, won = replace(run(), stopped=True), run(), replace(run(score=0.9, learned=True), stopped=True)
+    assert counted([cut, ended, won]) == (ended, won)
+    assert counted([cut, replace(cut, error="broken")]) == (replace(cut, error="broken"),)
+    assert counted([cut, cut]) == (cut, cut)
