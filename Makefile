@@ -13,7 +13,7 @@ test:
 	ruff check .
 	mypy
 	lint-imports
-	pytest -q
+	pytest -q -n 2 --dist=loadfile
 
 bench:
 	python benchmarks/trial_cost.py
