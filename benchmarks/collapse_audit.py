@@ -64,14 +64,6 @@ class Audited:
     seconds: float
 
 
-class _Scorer:
-    def score(self, labels: Any, probabilities: Any) -> float:
-        return metrics.score("balanced_accuracy", labels, probabilities)
-
-    def auc(self, labels: Any, probabilities: Any) -> float:
-        return metrics.score("auc", labels, probabilities)
-
-
 class _Witness:
     """A watch that stops nothing but what is not finite; asks for fair BatchNorm statistics wherever a rule might."""
 
@@ -140,7 +132,8 @@ def run_part(sets: list[tuple[str, Path, Path | None]], parts: Path, fits: int, 
 def _train(name: str, number: int, images: Any) -> Audited:
     from search.training import device
     from search.training.engine import Engine
-    from search.training.fit import Task, run_fit
+    from search.training.fit import run_fit
+    from search.training.outcome import Task
 
     class Restoring(Engine):
         """Puts BatchNorm's moving statistics back, so that looking at fair ones leaves no trace."""
@@ -180,7 +173,7 @@ def _train(name: str, number: int, images: Any) -> Audited:
     seed = seeds.child(0, "audit", configuration.hash)
     task = Task(labels=labels, classes=classes, train=fold.train, val=fold.val, seed=seed, epochs=epochs)
     witness = _Witness(context.batchnorm)
-    outcome = run_fit(engine, task, witness, _Scorer())
+    outcome = run_fit(engine, task, witness, metrics.Scorer())
     return Audited(
         data=name,
         number=number,

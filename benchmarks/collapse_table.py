@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from scipy.stats import beta
@@ -37,8 +37,6 @@ def is_lost(fit: Any) -> bool:
 
 def ours(fit: Any, limits: Limits = DEFAULT_LIMITS, protected: Protection | None = None) -> int | None:
     """The epoch at which our rules stop the fit, with fair BatchNorm statistics at the moment of the verdict."""
-    from dataclasses import replace
-
     context = replace(fit.context, chance=1 / fit.classes, protected=protected or Protection(calibrating=False))
     seen: list[Check] = []
     for check, fair in zip(fit.checks, fit.fair, strict=True):

@@ -30,14 +30,6 @@ CONFIGURATIONS = (0, 1, 3)
 FOLDS_RUN = 2
 
 
-class _Scorer:
-    def score(self, labels, probabilities):
-        return metrics.score("balanced_accuracy", labels, probabilities)
-
-    def auc(self, labels, probabilities):
-        return metrics.score("auc", labels, probabilities)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, action="append", required=True)
@@ -49,7 +41,8 @@ def main() -> None:
 
     from search.training import device
     from search.training.engine import Engine
-    from search.training.fit import Task, run_fit
+    from search.training.fit import run_fit
+    from search.training.outcome import Task
 
     device.set_up(None, None)
     print(f"# {platform.processor() or platform.machine()}, TensorFlow {tf.__version__}", flush=True)
@@ -96,7 +89,7 @@ def main() -> None:
                         batchnorm=configuration.normalization == "batch",
                         prior_entropy=float(np.log(protocol.classes)),
                     )
-                    outcome = run_fit(engine, task, Watch(context), _Scorer())
+                    outcome = run_fit(engine, task, Watch(context), metrics.Scorer())
                     row = [*key, epochs, outcome.verdict.value, outcome.score, outcome.skill, round(outcome.seconds, 2)]
                     with options.out.open("a") as stream:
                         csv.writer(stream).writerow(row)

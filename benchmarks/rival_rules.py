@@ -107,7 +107,7 @@ def sagemaker_any(fit: Any) -> int | None:
 
 def autotrainer(fit: Any) -> int | None:
     """Vanishing, exploding, dying ReLU or slow convergence, from 30 % of the epochs on, while accuracy is below .7."""
-    gradient, zero = _layer(fit, "gradient"), _layer(fit, "zero_gradients")
+    zero = _layer(fit, "zero_gradients")
     scores = [check.score for check in fit.checks]
     for i, check in enumerate(fit.checks):
         if not check.finite or check.val_loss >= 1e5:
@@ -118,7 +118,7 @@ def autotrainer(fit: Any) -> int | None:
         gains = np.diff(scores[: i + 1])
         vanish = first / last < 1e-3 and first < 1e-4
         slow = len(gains) > 0 and gains.max() < 0.01
-        if vanish or first / last > 70 or np.nanmax(zero[i], initial=0) >= 0.7 or slow or not gradient.size:
+        if vanish or first / last > 70 or np.nanmax(zero[i], initial=0) >= 0.7 or slow:
             return check.epoch
     return None
 

@@ -29,7 +29,8 @@ from search.selection import metrics
 from search.settings import Protocol
 from search.training import device
 from search.training.engine import Engine
-from search.training.fit import EpochSums, LayerProbe, Task, run_fit
+from search.training.fit import run_fit
+from search.training.outcome import EpochSums, LayerProbe, Task
 from spaces.config import Configuration
 
 CASES = {"160x32": (160, 32, "none"), "160x32, BatchNorm": (160, 32, "batch"), "400x64": (400, 64, "none")}
@@ -55,14 +56,6 @@ class Silent(Engine):
 
     def _look(self, rows: Any) -> Any:
         return tf.zeros([len(self._weighted), 3]), tf.zeros([0, self.protocol.classes])
-
-
-class _Scorer:
-    def score(self, labels: Any, probabilities: Any) -> float:
-        return metrics.score("balanced_accuracy", labels, probabilities)
-
-    def auc(self, labels: Any, probabilities: Any) -> float:
-        return metrics.score("auc", labels, probabilities)
 
 
 def fit(kind: type[Engine], pixels: Any, labels: Any, epochs: int, normalization: str) -> tuple[float, float]:
@@ -93,7 +86,7 @@ def fit(kind: type[Engine], pixels: Any, labels: Any, epochs: int, normalization
     engine = kind(configuration, protocol, tf.constant(pixels), tf.constant(labels, tf.int32), epochs * steps)
     for fold in folds:
         task = Task(labels=labels, classes=2, train=fold.train, val=fold.val, seed=0, epochs=epochs)
-        assert run_fit(engine, task, Watch(context), _Scorer()).epochs == epochs, "a fit ended early"
+        assert run_fit(engine, task, Watch(context), metrics.Scorer()).epochs == epochs, "a fit ended early"
     return time.perf_counter() - clock, time.process_time() - processor
 
 

@@ -29,8 +29,9 @@ from search.selection import metrics
 from search.settings import Protocol
 from search.training import device
 from search.training.engine import Engine
-from search.training.fit import Task, run_fit
+from search.training.fit import run_fit
 from search.training.network import build_network
+from search.training.outcome import Task
 from search.training.schedule import Schedule
 from spaces.config import Configuration
 
@@ -50,16 +51,6 @@ CONFIGURATION = Configuration(
 )
 
 
-class Scorer:
-    """As in a study."""
-
-    def score(self, labels, probabilities):
-        return metrics.score("balanced_accuracy", labels, probabilities)
-
-    def auc(self, labels, probabilities):
-        return metrics.score("auc", labels, probabilities)
-
-
 def with_engine(pixels, labels, folds) -> None:
     protocol = Protocol(epochs=EPOCHS, image_size=pixels.shape[1], channels=3, classes=2)
     steps = len(folds[0].train) // CONFIGURATION.batch_size
@@ -67,7 +58,7 @@ def with_engine(pixels, labels, folds) -> None:
     context = Context(epochs=EPOCHS, updates_per_epoch=steps, imbalance=1.0, batchnorm=False, prior_entropy=np.log(2))
     for number, fold in enumerate(folds):
         task = Task(labels=labels, classes=2, train=fold.train, val=fold.val, seed=number, epochs=EPOCHS)
-        outcome = run_fit(engine, task, Watch(context), Scorer())
+        outcome = run_fit(engine, task, Watch(context), metrics.Scorer())
         assert outcome.epochs == EPOCHS, "a fit ended early: the comparison would not be fair"
 
 

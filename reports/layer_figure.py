@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -26,7 +25,8 @@ def layer_curves(results: Results) -> go.Figure | None:
     trainings = _chosen(results)
     if not trainings:
         return None
-    titles = [f"{name}: {text}" if place == 0 else text for name, _, _ in trainings for place, text in _titles()]
+    first, *others = SHOWN.values()
+    titles = [title for name, _, _ in trainings for title in (f"{name}: {first}", *others)]
     figure = make_subplots(
         rows=len(trainings), cols=len(SHOWN), subplot_titles=titles, vertical_spacing=0.34 / len(trainings) ** 1.4
     )
@@ -60,10 +60,6 @@ def layer_curves(results: Results) -> go.Figure | None:
     figure.update_layout({**layout(height=90 + 230 * len(trainings)), "font": {"size": 12}})
     figure.update_annotations(font_size=12)
     return figure
-
-
-def _titles() -> Sequence[tuple[int, str]]:
-    return list(enumerate(SHOWN.values()))
 
 
 def _chosen(results: Results) -> list[tuple[str, Configuration, Fit]]:

@@ -72,17 +72,24 @@ def unaugmented(cause: Cause, anatomy: Anatomy, material: Material) -> Iterator[
             lines="\n".join(f"# leave out the layer {name!r}" for name in names), size=1, edits=(c.Bypass(names),),
         )  # fmt: skip
     if material.augment:
-        yield Change(
-            code=cause.code, summary="without AUGMENT", lines="# leave out AUGMENT", size=1, edits=(c.Unaugmented(),)
-        )
+        yield _without_augment(cause.code)
+
+
+def without_preprocess(code: str) -> Change:
+    """Plainly scaled pixels in place of the user's pipeline."""
+    return Change(
+        code=code, summary="scale the pixels to 0..1 instead of PREPROCESS",
+        lines="PREPROCESS = lambda x: x / 255", size=1, edits=(c.Unprocessed(1 / 255),),
+    )  # fmt: skip
+
+
+def _without_augment(code: str) -> Change:
+    return Change(code=code, summary="without AUGMENT", lines="# leave out AUGMENT", size=1, edits=(c.Unaugmented(),))
 
 
 def realigned(cause: Cause, anatomy: Anatomy, material: Material) -> Iterator[Change]:
     """Labels that a pipeline of the user's has put beside other images."""
     if material.augment:
-        yield from (change for change in unaugmented(cause, anatomy, material) if c.Unaugmented() in change.edits)
+        yield _without_augment(cause.code)
     if material.preprocess:
-        yield Change(
-            code=cause.code, summary="scale the pixels to 0..1 instead of PREPROCESS",
-            lines="PREPROCESS = lambda x: x / 255", size=1, edits=(c.Unprocessed(1 / 255),),
-        )  # fmt: skip
+        yield without_preprocess(cause.code)

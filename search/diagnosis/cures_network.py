@@ -23,6 +23,7 @@ from search.diagnosis.structure import (
     is_normalized,
     weighted,
 )
+from search.training.schedule import batchnorm_momentum
 
 
 def _names(layers: list[Layer]) -> str:
@@ -141,7 +142,7 @@ def _activating(anatomy: Anatomy, layer: Layer) -> str:
 
 def good_momentum(material: Material) -> float:
     """BatchNorm's momentum that leaves 1 % of the initial statistics after a tenth of the steps, 0.5 .. 0.99."""
-    return float(min(0.99, max(0.5, 0.01 ** (1 / max(1.0, 0.1 * steps(material))))))
+    return batchnorm_momentum(steps(material))
 
 
 def normalized(cause: Cause, anatomy: Anatomy, material: Material) -> Iterator[Change]:

@@ -77,57 +77,43 @@ def diagnose(
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Keras says of each call what is said here once
-        return _diagnose(case, images, labels, classes, model, folder, budget, seed, on_progress)
-
-
-def _diagnose(
-    case: Case,
-    images: npt.NDArray[np.uint8],
-    labels: IntArray,
-    classes: Sequence[str],
-    model: str,
-    folder: Path,
-    budget: float,
-    seed: int,
-    on_progress: OnProgress,
-) -> Diagnosis:
-    started = time.monotonic()
-    look = _look(case, images, labels, classes, seed, on_progress)
-    watched = _watch(look, seed, started + WATCHING * budget, PATIENCE * budget, on_progress)
-    runs = verdict.counted(watched)
-    state = verdict.state(runs, look.chance, look.threshold, held_out=not look.parts.on_training)
-    causes = suspects.suspects(look.anatomy, look.material, look.probe, runs, state, look.chance)
-    _refuse(case, runs, causes)
-    healthy = state in (State.HEALTHY, State.SLOW)
-    found: tuple[Mend, ...] = ()
-    outcome: Outcome | None = None
-    remarks = tuple(cause for cause in causes if healthy and cause.code not in SYMPTOMS)
-    if state is State.UNTOLD:  # there is nothing to mend but the number of images
-        remarks = tuple(c for c in causes if c.code not in SYMPTOMS and c.code not in DATA_FAULTS)
-        causes = tuple(cause for cause in causes if cause.code == "too-few-images")
-    elif not healthy:
-        on_progress("Learning 16 images by heart", 0, 1)
-        heart = probe.overfits(case, look.fed, labels, len(classes), seeds.child(seed, "heart"), logits=look.logits)
-        look = replace(look, probe=replace(look.probe, overfits=heart[0], overfit_skill=heart[1]))
+        started = time.monotonic()
+        look = _look(case, images, labels, classes, seed, on_progress)
+        watched = _watch(look, seed, started + WATCHING * budget, PATIENCE * budget, on_progress)
+        runs = verdict.counted(watched)
+        state = verdict.state(runs, look.chance, look.threshold, held_out=not look.parts.on_training)
         causes = suspects.suspects(look.anatomy, look.material, look.probe, runs, state, look.chance)
-        outcome = _mend(look, causes, runs, started + budget, on_progress)
-        causes, remarks, found = _settled(causes, outcome, runs)
-    return Diagnosis(
-        model=model,
-        folder=folder,
-        material=look.material,
-        anatomy=look.anatomy,
-        probe=look.probe,
-        runs=runs,
-        state=state,
-        chance=look.chance,
-        threshold=look.threshold,
-        causes=() if healthy else causes,
-        remarks=remarks,
-        mends=found,
-        seconds=time.monotonic() - started,
-        cut_short=len(runs) < len(watched) or (outcome is not None and not outcome.complete),
-    )
+        _refuse(case, runs, causes)
+        healthy = state in (State.HEALTHY, State.SLOW)
+        found: tuple[Mend, ...] = ()
+        outcome: Outcome | None = None
+        remarks = tuple(cause for cause in causes if healthy and cause.code not in SYMPTOMS)
+        if state is State.UNTOLD:  # there is nothing to mend but the number of images
+            remarks = tuple(c for c in causes if c.code not in SYMPTOMS and c.code not in DATA_FAULTS)
+            causes = tuple(cause for cause in causes if cause.code == "too-few-images")
+        elif not healthy:
+            on_progress("Learning 16 images by heart", 0, 1)
+            heart = probe.overfits(case, look.fed, labels, len(classes), seeds.child(seed, "heart"), logits=look.logits)
+            look = replace(look, probe=replace(look.probe, overfits=heart[0], overfit_skill=heart[1]))
+            causes = suspects.suspects(look.anatomy, look.material, look.probe, runs, state, look.chance)
+            outcome = _mend(look, causes, runs, started + budget, on_progress)
+            causes, remarks, found = _settled(causes, outcome, runs)
+        return Diagnosis(
+            model=model,
+            folder=folder,
+            material=look.material,
+            anatomy=look.anatomy,
+            probe=look.probe,
+            runs=runs,
+            state=state,
+            chance=look.chance,
+            threshold=look.threshold,
+            causes=() if healthy else causes,
+            remarks=remarks,
+            mends=found,
+            seconds=time.monotonic() - started,
+            cut_short=len(runs) < len(watched) or (outcome is not None and not outcome.complete),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +146,7 @@ def _look(
     anatomy = dissect(network, fed[:2])
     same = feeding.contents(images)
     parts = feeding.split(labels, same, seed)
-    material = feeding.material(case, images, fed, labels, classes, parts)
+    material = feeding.material(case, images, fed, labels, classes, parts, same)
     logits = anatomy.compilation.from_logits and head(anatomy).activation == "linear"
     look = probe.probe(case, fed, labels, len(classes), seeds.child(seed, "fit", 0), logits=logits)
     look = replace(
@@ -170,8 +156,9 @@ def _look(
     chance = 1 / len(classes)
     held_out = len(np.unique(same[parts.held_out]))
     threshold = scoring.threshold(chance, material.baseline, held_out)
+    raw = fed if case.preprocess is None else images.astype(np.float32)
     trainer = KerasTrainer(
-        case, images.astype(np.float32), fed, labels, len(classes), parts, logits=logits, learned=threshold,
+        case, raw, fed, labels, len(classes), parts, logits=logits, learned=threshold,
         goal=scoring.goal(chance, material.baseline, held_out),
     )  # fmt: skip
     on("Looking at the network", 1, 1)

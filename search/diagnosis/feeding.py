@@ -140,10 +140,15 @@ def split(labels: IntArray, same: IntArray, seed: int) -> Split:
 
 
 def material(
-    case: Case, images: npt.NDArray[np.uint8], fed: Floats, labels: IntArray, classes: Sequence[str], parts: Split
+    case: Case,
+    images: npt.NDArray[np.uint8],
+    fed: Floats,
+    labels: IntArray,
+    classes: Sequence[str],
+    parts: Split,
+    same: IntArray,
 ) -> Material:
-    """Describe what the network is given."""
-    same = contents(images)
+    """Describe what the network is given; `same` as `contents` gives it."""
     copies = np.bincount(same, minlength=len(same))[same] > 1
     distinct = np.unique(same)  # copies would let nearest neighbours cheat
     finite = fed[np.isfinite(fed)]

@@ -8,7 +8,7 @@ from typing import Final
 from search.causes import Cause
 from search.diagnosis import changes as c
 from search.diagnosis.changes import Change
-from search.diagnosis.cures_input import feeds, realigned, unaugmented, unfaded
+from search.diagnosis.cures_input import feeds, realigned, unaugmented, unfaded, without_preprocess
 from search.diagnosis.cures_network import (
     fresher,
     initialized,
@@ -80,10 +80,7 @@ def _finite(cause: Cause, anatomy: Anatomy, material: Material) -> Iterator[Chan
             lines=f"# leave out the layer {broken.name!r}", size=1, edits=(c.Bypass((broken.name,)),),
         )  # fmt: skip
     if material.preprocess:
-        yield Change(
-            code=cause.code, summary="scale the pixels to 0..1 instead of PREPROCESS",
-            lines="PREPROCESS = lambda x: x / 255", size=1, edits=(c.Unprocessed(1 / 255),),
-        )  # fmt: skip
+        yield without_preprocess(cause.code)
     if anatomy.compilation.loss == "custom":
         yield from averaged(cause, anatomy, material)
     yield rated(cause.code, anatomy, anatomy.compilation.learning_rate / 10)

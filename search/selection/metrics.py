@@ -40,6 +40,21 @@ def is_decided(metric: str) -> bool:
     return metric in DECIDED
 
 
+class Scorer:
+    """What a fit needs of the study's metric: its value, and the area under the curve."""
+
+    def __init__(self, metric: str = "balanced_accuracy") -> None:
+        self._metric = metric
+
+    def score(self, labels: IntArray, probabilities: FloatArray) -> float:
+        """The study's metric."""
+        return score(self._metric, labels, probabilities)
+
+    def auc(self, labels: IntArray, probabilities: FloatArray) -> float:
+        """Area under the curve."""
+        return score("auc", labels, probabilities)
+
+
 def prior(labels: IntArray, classes: int) -> Array:
     """Share of each class `(K,)`."""
     counts = np.bincount(labels, minlength=classes)

@@ -22,7 +22,7 @@ from search.records import HARD_REASONS, Check, Fit, FitKey, FloatArray, IntArra
 from search.study.ledger import Ledger
 from search.study.pool import WorkerDied, WorkerFault
 from search.study.worker import Done, Job
-from search.training.fit import Outcome
+from search.training.outcome import Outcome
 from search.training.sampling import balance
 from spaces.config import Configuration
 
@@ -154,16 +154,17 @@ class Fitter:
         predict: Path | None,
     ) -> tuple[Fit, FloatArray | None]:
         blank, reason = self._blank(spec), ""
+        job = self._job(spec, blank.seed, protection, predict)
         for _ in range(_TRIES):
             try:
-                done = worker.run(self._job(spec, blank.seed, protection, predict), on_check)
+                done = worker.run(job, on_check)
             except WorkerFault as error:
                 _log.warning("A fit of trial %d failed: %s", spec.trial, error)
                 died = isinstance(error, WorkerDied)
                 reason = WORKER_DIED if died else str(error).strip().splitlines()[-1][:64]
                 continue
             outcome = done.outcome
-            causes, shown = self._explained(spec, outcome)
+            causes, shown = self._explained(job, outcome)
             fit = replace(
                 blank,
                 verdict=outcome.verdict,
@@ -186,24 +187,21 @@ class Fitter:
             return fit, done.predicted
         return replace(blank, reason=reason), None
 
-    def _explained(self, spec: Spec, outcome: Outcome) -> tuple[tuple[Cause, ...], str | None]:
+    def _explained(self, job: Job, outcome: Outcome) -> tuple[tuple[Cause, ...], str | None]:
         """Likely causes of a collapse or of an end at chance, and the symptom of a fit that ran to its end."""
         learned = outcome.verdict is Verdict.LEARNED
         shown = symptom(outcome.checks, outcome.shares, self.terms.chance) if learned else None
         if outcome.verdict is not Verdict.COLLAPSED and shown not in (CHANCE, SLOW):
             return (), shown
-        counts = self._counts(spec)
-        entropy = balance(counts, spec.configuration.oversampling, spec.configuration.class_weighting).entropy
-        imbalance = float(counts.max() / counts.min())
-        causes = likely_causes(spec.configuration, outcome.checks, outcome.layers, outcome.start, entropy, imbalance)
+        known = job.context
+        causes = likely_causes(
+            job.configuration, outcome.checks, outcome.layers, outcome.start, known.prior_entropy, known.imbalance
+        )
         return causes, shown
-
-    def _counts(self, spec: Spec) -> IntArray:
-        return np.bincount(self.terms.labels[spec.train], minlength=self.terms.protocol.classes)
 
     def _job(self, spec: Spec, seed: int, protection: Protection, predict: Path | None) -> Job:
         terms, configuration = self.terms, spec.configuration
-        counts = self._counts(spec)
+        counts = np.bincount(terms.labels[spec.train], minlength=terms.protocol.classes)
         images = min(len(fold.train) for fold in terms.folds) if len(spec.val) else len(spec.train)
         effective = balance(counts, configuration.oversampling, configuration.class_weighting)
         return Job(

@@ -79,7 +79,7 @@ class Ready:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """A fit ended by itself. `outcome` is `search.training.fit.Outcome`; `predicted` is `(m, K)` if asked for."""
+    """A fit ended by itself. `outcome` is `search.training.outcome.Outcome`; `predicted` is `(m, K)` if asked for."""
 
     outcome: Any
     predicted: FloatArray | None
@@ -126,17 +126,6 @@ def main(pipe: Connection, lifeline: Connection, setup: Setup) -> None:
         pipe.send(Broken(traceback.format_exc()))
 
 
-class _Scorer:
-    def __init__(self, metric: Metric) -> None:
-        self._metric = metric
-
-    def score(self, labels: IntArray, probabilities: FloatArray) -> float:
-        return metrics.score(self._metric, labels, probabilities)
-
-    def auc(self, labels: IntArray, probabilities: FloatArray) -> float:
-        return metrics.score("auc", labels, probabilities)
-
-
 class _Bench:
     """Holds what is reused from fit to fit: the pixels on the device and the last traced network."""
 
@@ -166,7 +155,8 @@ class _Bench:
             return Broken(traceback.format_exc())
 
     def _fit(self, job: Job) -> Done:
-        from search.training.fit import Task, run_fit
+        from search.training.fit import run_fit
+        from search.training.outcome import Task
 
         engine = self._engine(job.configuration, job.protocol, job.updates or _updates(job))
         task = Task(
@@ -179,7 +169,7 @@ class _Bench:
             limit_seconds=job.limit_seconds,
         )
         watch = Watch(job.context, audited=job.audited)
-        outcome = run_fit(engine, task, watch, _Scorer(self._setup.metric), self._pipe.send, self._heed)
+        outcome = run_fit(engine, task, watch, metrics.Scorer(self._setup.metric), self._pipe.send, self._heed)
         predicted = None
         if job.predict is not None and outcome.verdict is Verdict.LEARNED:
             images = self._device.load_pixels(job.predict, None)

@@ -15,7 +15,7 @@ import tensorflow as tf
 from search.records import LAYER_SIGNALS, FloatArray, IntArray
 from search.settings import Protocol
 from search.training import batchnorm, network, optimizer, pixels, signals
-from search.training.fit import EpochSums, LayerProbe
+from search.training.outcome import EpochSums, LayerProbe
 from spaces.config import Configuration
 
 _MOST_AT_ONCE: Final = 128  # images of a forward pass without gradients

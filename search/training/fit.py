@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from search import seeds
 from search.records import LAYER_SIGNALS, Check, Collapse, FloatArray, IntArray, Verdict
+from search.training.outcome import EpochSums, LayerProbe, Outcome, Task
 from search.training.sampling import Balance, balance, cross_entropy, epoch_rows
 from search.training.schedule import Schedule, check_epochs, nothing_left
 from spaces.config import Configuration
@@ -23,26 +24,6 @@ from spaces.config import Configuration
 _PROBE_IMAGES = 32
 _PRICED_EPOCHS = 3  # after which a fit's time is foreseen; the first one also traces the network
 _CHECK_FACTOR = 1.15  # what the checks add to the epochs
-
-
-@dataclass(frozen=True, slots=True)
-class LayerProbe:
-    """What the layers tell on the fixed probe images."""
-
-    layers: FloatArray  # (weight layers, signals) as `records.LAYER_SIGNALS`; NaN where not measured
-    logits: FloatArray  # (probe images, K), BatchNorm by the images' own statistics, dropout off
-
-
-@dataclass(frozen=True, slots=True)
-class EpochSums:
-    """What one pass over the training images gives, at next to no cost."""
-
-    loss: float  # plain cross-entropy, mean over the images shown, nats
-    first_gradient: float  # largest norm over the steps
-    last_gradient: float
-    update_ratio: float  # |change of the first kernel over the epoch| / |kernel| / steps
-    finite: bool
-    probe: LayerProbe | None = None
 
 
 class Trainer(Protocol):
@@ -104,39 +85,6 @@ class Scorer(Protocol):
 
 class Interrupted(Exception):
     """The fit was told to end; nothing of it counts."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Task:
-    """What to train on and for how long. Rows index all images; `val` may be empty."""
-
-    labels: IntArray  # (n,) of all images
-    classes: int
-    train: IntArray
-    val: IntArray
-    seed: int
-    epochs: int
-    limit_seconds: float | None = None  # a fit that will take longer is stopped as too slow
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Outcome:
-    """How a fit ended and what it measured."""
-
-    verdict: Verdict
-    reason: str | None = None
-    evidence: Mapping[str, float] = field(default_factory=dict)
-    epochs: int
-    seconds: float
-    score: float | None = None
-    loss: float | None = None
-    skill: float | None = None
-    audit: Collapse | None = None
-    checks: tuple[Check, ...] = ()
-    start: Mapping[str, float] = field(default_factory=dict)
-    layers: FloatArray = field(default_factory=lambda: np.zeros((0, 0, len(LAYER_SIGNALS)), np.float32))
-    shares: FloatArray = field(default_factory=lambda: np.zeros((0, 0), np.float32))
-    probabilities: FloatArray = field(default_factory=lambda: np.zeros((0, 0), np.float32))  # of `val`
 
 
 def run_fit(
@@ -234,14 +182,8 @@ class _Fit:
         if not np.isfinite(logits).all():
             self.start = {"finite": 0.0}
             return
-        log_p = _log_softmax(logits)
-        said = np.bincount(logits.argmax(1), minlength=self.task.classes)
-        self.start = {
-            "finite": 1.0,
-            "loss": float(-log_p[np.arange(len(log_p)), self.task.labels[self.probe]].mean()),
-            "top_share": float(said.max() / len(logits)),
-            "logit_spread": float(logits.std(0).max()),
-        }
+        loss = _loss(_log_softmax(logits), self.task.labels[self.probe])
+        self.start = {"finite": 1.0, "loss": loss, **_answers(logits)}
 
     def _add_first_gradients(self) -> None:
         measured = self.since[-1].probe
@@ -308,15 +250,13 @@ class _Fit:
             return nothing
         log_p = _log_softmax(logits)
         self.probabilities = np.exp(log_p).astype(np.float32)
-        loss = float(-log_p[np.arange(len(log_p)), self.val_labels].mean())
-        said = np.bincount(logits.argmax(1), minlength=self.task.classes)
+        loss = _loss(log_p, self.val_labels)
         return {
             "val_loss": loss,
             "val_skill": _skill(loss, self.val_reference),
             "score": self.scorer.score(self.val_labels, self.probabilities),
             "auc": self.scorer.auc(self.val_labels, self.probabilities),
-            "top_share": float(said.max() / len(logits)),
-            "logit_spread": float(logits.std(0).max()),
+            **_answers(logits),
         }
 
     def _too_slow(self, epoch: int) -> bool:
@@ -357,6 +297,16 @@ def _skill(loss: float, reference: float) -> float:
 def _log_softmax(logits: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     shifted = logits - logits.max(1, keepdims=True)
     return shifted - np.log(np.exp(shifted).sum(1, keepdims=True))  # type: ignore[no-any-return]
+
+
+def _loss(log_p: npt.NDArray[np.float64], labels: IntArray) -> float:
+    return float(-log_p[np.arange(len(log_p)), labels].mean())
+
+
+def _answers(logits: npt.NDArray[np.float64]) -> dict[str, float]:
+    """How alike the answers are, from image to image."""
+    said = np.bincount(logits.argmax(1))
+    return {"top_share": float(said.max() / len(logits)), "logit_spread": float(logits.std(0).max())}
 
 
 def _spread(rows: IntArray, most: int) -> IntArray:

@@ -15,6 +15,7 @@ from search.settings import Protocol
 from search.training import device
 from search.training.engine import Engine
 from spaces.config import Configuration
+from tests.factories import configuration
 from tests.keras_tests.stories import Story, begun
 
 device.set_up(threads=None, gpu=None)  # before anything runs: results repeat bit by bit
@@ -33,17 +34,14 @@ def make_configuration() -> MakeConfiguration:
         values: dict[str, Any] = {
             "depth": 2,
             "dense_ratio": 0.5,
-            "initializer": "he_normal",
             "dropout": 0.0,
-            "class_weighting": "none",
-            "oversampling": "none",
             "batch_size": 8,
             "learning_rate": 0.01,
             "width": 4,
             "dense_units": 6,
             "head": "average",
         }
-        return Configuration(**{**values, **changes})
+        return configuration(**{**values, **changes})
 
     return make
 

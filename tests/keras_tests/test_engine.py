@@ -10,9 +10,10 @@ import tensorflow as tf
 from search.collapse.rules import Context
 from search.collapse.watch import Watch
 from search.records import LAYER_SIGNALS
-from search.selection import metrics
+from search.selection.metrics import Scorer
 from search.training import network
-from search.training.fit import Outcome, Task, run_fit
+from search.training.fit import run_fit
+from search.training.outcome import Outcome, Task
 
 PRIOR = np.array([0.5, 0.3, 0.2])
 EVEN = np.ones(3)
@@ -101,14 +102,6 @@ def test_training_is_what_compile_and_fit_do(make_engine, images, labels, change
         np.testing.assert_allclose(one.kernel.numpy(), other.kernel.numpy(), atol=1e-4)
     theirs.set_weights(engine.network.get_weights())
     np.testing.assert_allclose(engine.logits(np.arange(len(labels))), theirs.predict(x, verbose=0), atol=1e-5)
-
-
-class Scorer:
-    def score(self, labels: np.ndarray, probabilities: np.ndarray) -> float:
-        return metrics.score("balanced_accuracy", labels, probabilities)
-
-    def auc(self, labels: np.ndarray, probabilities: np.ndarray) -> float:
-        return metrics.score("auc", labels, probabilities)
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,7 @@ from search.causes import CAUSES
 from search.collapse.causes import layer_name, likely_causes
 from search.records import LAYER_SIGNALS
 from spaces.config import Configuration
+from tests.factories import configuration
 
 H = math.log(2)
 HEALTHY = {
@@ -27,17 +28,7 @@ START = {"finite": 1.0, "loss": H, "top_share": 0.6, "logit_spread": 0.2}
 
 
 def configured(**changes: Any) -> Configuration:
-    values: dict[str, Any] = {
-        "depth": 4,
-        "dense_ratio": 0.25,
-        "initializer": "he_normal",
-        "dropout": 0.2,
-        "class_weighting": "none",
-        "oversampling": "none",
-        "batch_size": 16,
-        "learning_rate": 1e-3,
-    }
-    return Configuration(**{**values, **changes})
+    return configuration(**{"depth": 4, "dense_ratio": 0.25, "dropout": 0.2, **changes})
 
 
 def signals(rows: int = 4, **changes: Any) -> np.ndarray:

@@ -81,8 +81,9 @@ def test_labels_beside_other_images_are_seen(more: dict[str, object], expected: 
 
 def test_copies_and_contradictions_are_counted() -> None:
     images, labels = np.concatenate([IMAGES, IMAGES[:2]]), np.append(LABELS, [1, 0])
-    parts = feeding.split(labels, feeding.contents(images), 0)
-    found = feeding.material(case(), images, feeding.pixels(case(), images), labels, ("a", "b"), parts)
+    same = feeding.contents(images)
+    parts = feeding.split(labels, same, 0)
+    found = feeding.material(case(), images, feeding.pixels(case(), images), labels, ("a", "b"), parts, same)
     assert (found.duplicates, found.conflicting) == (4, 1)
     assert found.classes == {"a": 21, "b": 21}
     assert (found.low, found.high) == (float(images.min()), float(images.max()))

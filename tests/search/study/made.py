@@ -14,7 +14,7 @@ from search import seeds
 from search.records import Verdict
 from search.study.pool import Stopped, WorkerFault
 from search.study.worker import Done, Job, Priced, Pricing, Ready
-from search.training.fit import Outcome
+from search.training.outcome import Outcome
 
 Answer = Callable[[Job], Outcome]
 

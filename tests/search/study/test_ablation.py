@@ -15,7 +15,7 @@ from search.study.ablation import CUT_SHORT, FOLDS, NO_TIME, SAME, ablate, affor
 from search.study.fitting import Fitter, Spec, Terms
 from search.study.ledger import Ledger
 from search.study.worker import Job
-from search.training.fit import Outcome
+from search.training.outcome import Outcome
 from spaces.config import FIELDS, Configuration
 from tests.factories import configuration
 from tests.search.study.made import FakePool, memory, outcome

@@ -24,7 +24,7 @@ from search.study.ledger import Ledger
 from search.study.reading import open_study
 from search.study.storage import open_storage
 from search.study.worker import Job
-from search.training.fit import Outcome
+from search.training.outcome import Outcome
 from spaces.config import Configuration
 from tests.factories import configuration, make_images
 from tests.search.study.made import FakePool, outcome

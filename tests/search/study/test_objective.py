@@ -22,7 +22,7 @@ from search.study.pool import Stopped, WorkerDied, WorkerFault
 from search.study.queue import Queue, finished, is_interrupted
 from search.study.reading import read_trials
 from search.study.worker import Job
-from search.training.fit import Outcome
+from search.training.outcome import Outcome
 from spaces.config import Configuration
 from spaces.definitions import Fixed
 from spaces.presets import CORE

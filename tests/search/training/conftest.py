@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from search.training.fit import Task
+from search.training.outcome import Task
 from spaces.config import Configuration
+from tests.factories import configuration
 
 MakeConfiguration = Callable[..., Configuration]
 
@@ -17,17 +18,8 @@ def make_configuration() -> MakeConfiguration:
     """A small dense network, batches of four."""
 
     def make(**changes: Any) -> Configuration:
-        values: dict[str, Any] = {
-            "depth": 1,
-            "dense_ratio": 1.0,
-            "initializer": "he_normal",
-            "dropout": 0.0,
-            "class_weighting": "none",
-            "oversampling": "none",
-            "batch_size": 4,
-            "learning_rate": 0.01,
-        }
-        return Configuration(**{**values, **changes})
+        values = {"depth": 1, "dense_ratio": 1.0, "dropout": 0.0, "batch_size": 4, "learning_rate": 0.01}
+        return configuration(**{**values, **changes})
 
     return make
 

@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 
 from search.records import LAYER_SIGNALS, Check, Collapse
-from search.selection import metrics
-from search.training.fit import EpochSums, LayerProbe
+from search.training.outcome import EpochSums, LayerProbe
 from spaces.config import Configuration
 
 
@@ -109,13 +108,3 @@ class FakeWatch:
     def final(self, check: Check, probabilities: np.ndarray) -> Collapse | None:
         self.last, self.last_probabilities = check, probabilities
         return self.end
-
-
-class Scorer:
-    """Balanced accuracy."""
-
-    def score(self, labels: np.ndarray, probabilities: np.ndarray) -> float:
-        return metrics.score("balanced_accuracy", labels, probabilities)
-
-    def auc(self, labels: np.ndarray, probabilities: np.ndarray) -> float:
-        return metrics.score("auc", labels, probabilities)

@@ -10,12 +10,13 @@ from search import seeds
 from search.collapse.rules import Context
 from search.collapse.watch import Watch
 from search.records import LAYER_SIGNALS, Collapse, Verdict
+from search.selection.metrics import Scorer
 from search.training import fit
 from search.training.fit import Interrupted, run_fit
 from search.training.sampling import balance
 from search.training.schedule import Schedule
 from spaces.config import CLASS_WEIGHTINGS, OVERSAMPLINGS
-from tests.search.training.fakes import FakeTrainer, FakeWatch, Scorer
+from tests.search.training.fakes import FakeTrainer, FakeWatch
 
 LOST = Collapse(reason="prior-predictor", hard=False, epoch=3, evidence={"train_skill": 0.0})
 
@@ -187,9 +188,14 @@ def test_an_audited_fit_tells_what_was_let_pass(run) -> None:
     assert (outcome.verdict, outcome.audit) == (Verdict.LEARNED, LOST)
 
 
+def set_clock(monkeypatch, times) -> None:
+    """Only the fit's: other threads of the test runner look at the process's own."""
+    monkeypatch.setattr(fit, "time", SimpleNamespace(monotonic=lambda: float(next(times))))
+
+
 def test_a_fit_that_will_take_too_long_is_stopped_after_three_epochs(run, monkeypatch) -> None:
     clock = iter(range(0, 10_000, 10))  # each look at the clock is ten seconds after the one before
-    monkeypatch.setattr(fit.time, "monotonic", lambda: float(next(clock)))
+    set_clock(monkeypatch, clock)
     outcome = run(limit_seconds=137.0).outcome  # 12 epochs of 10 s, and 15 % for the checks
     assert (outcome.verdict, outcome.reason, outcome.epochs) == (Verdict.STOPPED, "too-slow", 3)
     assert outcome.evidence == {"epoch_seconds": 10.0, "limit_seconds": 137.0}
@@ -200,14 +206,14 @@ def test_a_fit_that_will_take_too_long_is_stopped_after_three_epochs(run, monkey
 def test_the_first_epoch_is_no_measure_of_time(run, monkeypatch) -> None:
     """It traces the network: a hundred seconds there, one a warm epoch."""
     times = iter([0, 0, 100, *range(101, 10_000)])
-    monkeypatch.setattr(fit.time, "monotonic", lambda: float(next(times)))
+    set_clock(monkeypatch, times)
     assert run(limit_seconds=20.0).outcome.verdict is Verdict.LEARNED
 
 
 def test_a_fit_that_becomes_slow_is_stopped_when_its_time_is_over(run, monkeypatch) -> None:
     """Quick at first, then each look at the clock is ten seconds after the one before."""
     times = iter([0, *range(1, 11), *range(20, 10_000, 10)])
-    monkeypatch.setattr(fit.time, "monotonic", lambda: float(next(times)))
+    set_clock(monkeypatch, times)
     outcome = run(limit_seconds=30.0).outcome
     assert (outcome.verdict, outcome.reason) == (Verdict.STOPPED, "too-slow")
     assert outcome.epochs == 8, "epochs 2 to 5 took a second each, the others ten"
