@@ -112,6 +112,12 @@ ABLATION: Final = "ablation"
 """Stage of the fits between the user's configuration and the recommended one. On the search's own folds and seeds: a
 trial of the same configuration has the same fits."""
 
+CONFIRM: Final = "confirm"
+"""Stage of the finalists' fits: on fresh splits, shared by all finalists, with fresh seeds."""
+
+NEIGHBOUR: Final = "neighbour"
+"""Stage of the fits of slightly changed copies of the recommended configuration, on the search's first folds."""
+
 FINAL: Final = "final"
 """Stage of a training on all images."""
 
@@ -165,6 +171,8 @@ class Fit:
     start: Mapping[str, float] = field(default_factory=dict)  # before the first step: loss, logit_spread, top_share
     layers: FloatArray = field(default_factory=lambda: np.zeros((0, 0, len(LAYER_SIGNALS)), np.float32))
     # (1 + checks, weight layers, signals), the first row before the first step; NaN where not measured
+    corrupted: Mapping[str, float] = field(default_factory=dict)
+    # score on corrupted copies of the validation images by "name/strength", such as "noise/2"; confirmed fits only
     shares: FloatArray = field(default_factory=lambda: np.zeros((0, 0), np.float32))
     # (checks, K) share of the validation images given to each class
     rows: IntArray = field(default_factory=lambda: np.zeros(0, np.int64))  # (n,) validation images
@@ -181,6 +189,34 @@ class Trial:
     fits: tuple[Fit, ...]  # of this configuration in the search, by fold, then attempt
     reason: str | None = None
     seconds: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Confirmation:
+    """Which configurations were to be fitted again, and how. The fits themselves have the stage `CONFIRM`."""
+
+    finalists: tuple[str, ...]  # canonical hashes, the search's best first
+    folds: int  # k of the fresh splits; smaller than the search's where groups are few
+    repeats: int  # planned: fresh splits
+    dropped: Mapping[str, str] = field(default_factory=dict)  # canonical hash -> why it was not fitted to the end
+    notes: tuple[str, ...] = ()  # for people: fewer finalists for want of time, ...
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Copy:
+    """A slightly changed copy of the recommended configuration. Its fits have the stage `NEIGHBOUR`."""
+
+    configuration: Configuration
+    changes: Mapping[str, tuple[Value, Value]]  # hyperparameter -> from, to
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Surroundings:
+    """The copies that were tried around a configuration."""
+
+    centre: str  # canonical hash
+    folds: int  # of the search's, the first ones
+    copies: tuple[Copy, ...]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -217,6 +253,10 @@ class StudyRecord:
     command: str
     further: tuple[Fit, ...] = ()  # fits outside the search
     baselines: Mapping[str, float] = field(default_factory=dict)  # constant, knn, logistic: the metric's value
+    files: tuple[str, ...] = ()  # (n,) relative to the data folder, in row order
+    thumbnails: Mapping[int, str] = field(default_factory=dict)  # row -> small PNG, base64
+    confirmation: Confirmation | None = None
+    surroundings: Surroundings | None = None
     test: TestScore | None = None
     ablation: Ablation | None = None
 

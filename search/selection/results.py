@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from search.causes import Cause
-from search.records import StudyRecord, Trial
+from search.records import Fit, IntArray, StudyRecord, Trial
+from spaces.config import Value
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,16 +34,112 @@ class Promise:
     stages: int  # 1: from the search alone; 2: with confirmed finalists
     recalls: Mapping[str, tuple[float, float, float]]  # class name -> expected recall, low, high
     inconclusive: bool  # the interval reaches down to the best baseline
+    images_needed: int | None = None  # in all, to settle it; None where it is settled or nobody can say
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Finalist:
+    """A configuration fitted again on fresh splits with fresh seeds, and what these fits say."""
+
+    trial: Trial  # of the search
+    fits: tuple[Fit, ...]  # that learned or collapsed, by repeat, then fold
+    scores: tuple[float, ...]  # of the fits, collapsed ones as min(own, chance)
+    mean: float
+    se: float  # Nadeau-Bengio, the configuration's own deviation shrunk towards that of all
+    robust: float  # R = mean - se, by which finalists are ranked
+    worst: float
+    collapsed: int  # of the fits
+    collapse_upper: float  # one-sided 95 % bound of the rate
+    complete: bool  # all planned fits are there: only such a finalist can win
+    veto: bool  # more than 10 % of at least 10 fits collapsed
+    healthy: bool  # no veto, and mean - se > chance
+    parameters: int  # weights of the network
+    equal: bool = False  # can't be told apart from the recommended one (Nadeau-Bengio t, Holm)
+    dropped: str | None = None  # why it was not fitted to the end
+    corruptions: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    # name -> points of the metric lost under the mild and the strong form
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Neighbour:
+    """A slightly changed copy of the recommended configuration."""
+
+    changes: Mapping[str, tuple[Value, Value]]  # hyperparameter -> from, to
+    score: float  # mean of its folds, collapsed ones as min(own, chance)
+    difference: float  # to the recommended one on the same folds; negative: worse
+    collapsed: bool  # any of its fits
+    cliff: bool  # collapsed, or worse by more than two standard errors
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Neighbourhood:
+    """What small changes do to the recommended configuration."""
+
+    neighbours: tuple[Neighbour, ...]  # worst first
+    centre: float  # the recommended one on the same folds
+    se: float  # Nadeau-Bengio, of a difference
+    drop: float  # centre - median of the neighbours
+    cliff: bool  # drop above two standard errors, or any neighbour collapsed
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SafeRange:
+    """Values of a hyperparameter that hold: of neighbours without a cliff and of configurations as good as the best."""
+
+    low: Value | None  # numbers: both ends included; None for choices
+    high: Value | None
+    choices: tuple[Value, ...]  # of those without an order
+    seen: int  # configurations behind it, the recommended one included
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Importances:
+    """Share of the variance that each hyperparameter explains, 0 .. 1, adding up to at most 1; largest first."""
+
+    score: Mapping[str, float]  # among the trials that did not collapse
+    collapse: Mapping[str, float]  # of collapsed or not
+    trials: int  # behind `score`
+    collapsed: int  # of all trials, behind `collapse`
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Mistake:
+    """An image that the recommended configuration gets wrong when it was not trained on it."""
+
+    row: int
+    given: int  # class of the folder it lies in
+    predicted: int
+    probabilities: tuple[float, ...]  # (K,) mean over the fits that held it back
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LabelSuspect:
+    """An image whose label is likely wrong (confident learning)."""
+
+    row: int
+    given: int
+    likely: int
+    confidence: float  # probability of `likely`
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class OnImages:
+    """What the recommended configuration does with the images it was not trained on."""
+
+    confusion: IntArray  # (K, K) given x decided, images
+    mistakes: tuple[Mistake, ...]  # most confidently wrong first
+    suspects: tuple[LabelSuspect, ...]  # most suspicious first
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Recommendation:
     """The configuration to use, and what to expect of it."""
 
-    ranked: Ranked
+    ranked: Ranked  # its place in the search
     promise: Promise
     offset: tuple[float, ...]  # (K,) to add to the last layer's logits before deciding
     parameters: int | None = None
+    finalist: Finalist | None = None  # None where nothing was confirmed
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -116,3 +213,8 @@ class Results:
     epochs: Epochs
     depth_map: tuple[MapCell, ...]
     depth_sentence: str  # what the map says, in one sentence
+    finalists: tuple[Finalist, ...] = ()  # best first
+    neighbourhood: Neighbourhood | None = None
+    safe_ranges: Mapping[str, SafeRange] = field(default_factory=dict)
+    importances: Importances | None = None
+    on_images: OnImages | None = None

@@ -46,6 +46,7 @@ _FITS: Final = sa.Table(
     sa.Column("audit", sa.Text),  # JSON object
     sa.Column("checks", sa.LargeBinary, nullable=False),  # structured .npy, one field a column
     sa.Column("start", sa.Text, nullable=False),  # JSON object
+    sa.Column("corrupted", sa.Text, nullable=False),  # JSON object
     sa.Column("layers", sa.LargeBinary, nullable=False),  # float32 .npy
     sa.Column("shares", sa.LargeBinary, nullable=False),  # float32 .npy
     sa.Column("rows", sa.LargeBinary, nullable=False),  # int64 .npy
@@ -128,6 +129,7 @@ def _to_row(fit: Fit) -> dict[str, Any]:
     row["causes"] = json.dumps([asdict(cause) for cause in fit.causes])
     row["checks"] = _pack(np.array([astuple(check) for check in fit.checks], dtype=_CHECK))
     row["start"] = json.dumps(dict(fit.start))
+    row["corrupted"] = json.dumps(dict(fit.corrupted))
     for name in _ARRAYS:
         row[name] = _pack(getattr(fit, name))
     for name in ("score", "loss", "skill"):
@@ -146,6 +148,7 @@ def _from_row(row: Mapping[Any, Any]) -> Fit:
         Check(**dict(zip(_CHECK.names or (), c, strict=True))) for c in _unpack(row["checks"]).tolist()
     )
     values["start"] = json.loads(row["start"])
+    values["corrupted"] = json.loads(row["corrupted"])
     values |= {name: _unpack(row[name]) for name in _ARRAYS}
     return Fit(**values)
 

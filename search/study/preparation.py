@@ -72,6 +72,7 @@ def describe(ledger: Ledger, request: Request, images: ImageSet) -> None:
         ledger.set_fact("data", asdict(images.summary))
         ledger.set_fact("labels", images.labels.tolist())
         ledger.set_fact("groups", None if images.groups is None else images.groups.tolist())
+        ledger.set_fact("files", list(images.files))
         ledger.set_fact("device", "none yet")
     ours = {"python": platform.python_version(), **{name: metadata.version(name) for name in _PACKAGES}}
     ledger.set_fact("versions", {**(ledger.fact("versions") or {}), **ours})

@@ -11,7 +11,19 @@ import optuna
 from optuna.trial import FrozenTrial
 
 from search.errors import DamagedError, UserError
-from search.records import ABLATION, SEARCH, DataSummary, Fit, StudyRecord, TestScore, Trial, TrialState
+from search.records import (
+    ABLATION,
+    SEARCH,
+    Confirmation,
+    Copy,
+    DataSummary,
+    Fit,
+    StudyRecord,
+    Surroundings,
+    TestScore,
+    Trial,
+    TrialState,
+)
 from search.selection.ablation import restored
 from search.settings import Identity, Plan, Protocol
 from search.study.ledger import Ledger
@@ -66,9 +78,33 @@ def read_study(ledger: Ledger, study: optuna.Study) -> StudyRecord:
         command=settings["command"],
         further=tuple(fit for fit in ledger.fits() if fit.stage != SEARCH),
         baselines=ledger.fact("baselines") or {},
+        files=tuple(ledger.fact("files") or ()),
+        thumbnails={int(row): image for row, image in (ledger.fact("thumbnails") or {}).items()},
+        confirmation=_confirmation(ledger.fact("confirmation")),
+        surroundings=_surroundings(ledger.fact("surroundings")),
         test=None if test is None else TestScore(**test),
         ablation=None if ablation is None else restored(ablation),
     )
+
+
+def _confirmation(stored: Any) -> Confirmation | None:
+    if stored is None:
+        return None
+    lists = {name: tuple(stored[name]) for name in ("finalists", "notes")}
+    return Confirmation(**{**stored, **lists})
+
+
+def _surroundings(stored: Any) -> Surroundings | None:
+    if stored is None:
+        return None
+    copies = tuple(
+        Copy(
+            configuration=Configuration(**copy["configuration"]),
+            changes={name: tuple(ends) for name, ends in copy["changes"].items()},
+        )
+        for copy in stored["copies"]
+    )
+    return Surroundings(centre=stored["centre"], folds=stored["folds"], copies=copies)
 
 
 def read_trials(ledger: Ledger, study: optuna.Study) -> list[Trial]:
