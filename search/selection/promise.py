@@ -14,6 +14,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from search.data.strata import strata
 from search.records import FloatArray, IntArray
 from search.selection import offset
 from search.selection.metrics import RANGE, is_decided, prior
@@ -34,8 +35,7 @@ _NORMAL_95: Final = 1.96
 def draws(labels: IntArray, groups: IntArray | None, count: int, rng: np.random.Generator) -> FloatArray:
     """Draw whole groups within classes, with replacement, as many as there are.
 
-    Without groups each image is its own. A group of mixed labels belongs to the class of most of its images, of
-    several to the rarest of these in the data.
+    Units and their classes are those of `search.data.strata`.
 
     Args:
         labels: `(n,)` 0..K-1.
@@ -46,12 +46,8 @@ def draws(labels: IntArray, groups: IntArray | None, count: int, rng: np.random.
     Returns:
         `(B, n)` how often each image was drawn.
     """
-    units = np.arange(len(labels)) if groups is None else np.unique(groups, return_inverse=True)[1]
-    counts = np.bincount(labels)
-    members = np.zeros((int(units.max()) + 1, len(counts)))
-    np.add.at(members, (units, labels), 1)
-    stratum = (members - 0.5 * counts / counts.sum()).argmax(axis=1)  # less than one image: settles ties only
-    drawn = np.zeros((count, len(members)), np.float32)
+    units, stratum = strata(labels, groups)
+    drawn = np.zeros((count, len(stratum)), np.float32)
     for k in np.unique(stratum):
         ours = np.flatnonzero(stratum == k)
         drawn[:, ours] = rng.multinomial(len(ours), np.full(len(ours), 1 / len(ours)), size=count)

@@ -1,0 +1,80 @@
+"""Splits that the search has not seen: one for each repeat of the finalists' confirmation, shared by all of them."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+
+from search import seeds
+from search.data.folds import Fold, make_folds
+from search.data.strata import strata
+from search.records import IntArray
+
+_TRIES: Final = 100  # orders of the groups; nearly always the first is good
+
+
+def fresh_count(labels: IntArray, groups: IntArray | None, folds: int) -> int:
+    """Folds of a fresh split: as many as the search's where every class has twice as many groups, else fewer.
+
+    With as many groups as folds there is but one way to split a class. With fewer folds than groups there are many.
+
+    Args:
+        labels: `(n,)` 0..K-1.
+        groups: `(n,)` group of each image, or None.
+        folds: of the search.
+    """
+    if groups is None:
+        return folds
+    fewest = min(len(np.unique(groups[labels == label])) for label in np.unique(labels))
+    return folds if fewest >= 2 * folds else max(2, min(folds - 1, fewest - 1))
+
+
+def fresh_folds(labels: IntArray, groups: IntArray | None, *, folds: int, seed: int, repeat: int) -> tuple[Fold, ...]:
+    """A stratified split for one repeat, no group on both sides.
+
+    scikit-learn's StratifiedGroupKFold deals the largest groups first: with few groups of like size every seed gives
+    the same split. Here the groups of each class are dealt in an order drawn anew, each to the fold that holds the
+    fewest images of the class.
+
+    Args:
+        labels: `(n,)` 0..K-1.
+        groups: `(n,)` group of each image, or None.
+        folds: k, at least 2: see `fresh_count`.
+        seed: root seed of the run.
+        repeat: number of the repeat, from 0; another one gives another split wherever the groups allow it.
+
+    Raises:
+        DataError: the images or groups don't allow so many folds.
+    """
+    if groups is None:
+        return make_folds(labels, folds=folds, seed=seeds.child(seed, "fresh", repeat))
+    unit, stratum = strata(labels, groups)
+    for attempt in range(_TRIES):
+        dealt = _deal(labels, unit, stratum, folds, seeds.generator(seed, "fresh", repeat, attempt))
+        fold_of = dealt[unit]
+        if all(_is_sound(labels, fold_of == fold) for fold in range(folds)):
+            return tuple(
+                Fold(train=np.flatnonzero(fold_of != fold), val=np.flatnonzero(fold_of == fold))
+                for fold in range(folds)
+            )
+    return make_folds(labels, folds=folds, seed=seeds.child(seed, "fresh", repeat), groups=groups)
+
+
+def _deal(labels: IntArray, unit: IntArray, stratum: IntArray, folds: int, rng: np.random.Generator) -> IntArray:
+    """Fold of each unit `(units,)`."""
+    size = np.zeros((len(stratum), int(labels.max()) + 1))
+    np.add.at(size, (unit, labels), 1)
+    held = np.zeros((folds, size.shape[1]))
+    dealt = np.zeros(len(stratum), np.int64)
+    for label in rng.permutation(np.unique(stratum)):
+        for one in rng.permutation(np.flatnonzero(stratum == label)):
+            fold = np.lexsort((rng.random(folds), held.sum(axis=1), held[:, label]))[0]
+            dealt[one] = fold
+            held[fold] += size[one]
+    return dealt
+
+
+def _is_sound(labels: IntArray, val: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> bool:
+    """Whether there is something to validate on, and every class to train on."""
+    return bool(val.any()) and len(np.unique(labels[~val])) == len(np.unique(labels))

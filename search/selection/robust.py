@@ -1,0 +1,105 @@
+"""The robust score R = mean - standard error, the winner by it, and who is clearly behind.
+
+One arithmetic for the product's choice and for the bootstrap that repeats it: everything takes any number of leading
+axes. S stands for scores of `m` finalists in `J` fits on the same splits, `(..., m, J)`.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from search.selection.weighted import Array
+
+TIE: Final = 0.5
+"""Two configurations tie when their scores differ by less than this many standard errors of the difference."""
+
+CLEARLY: Final = 1.64
+"""A finalist this many standard errors of the difference behind the best is not fitted further: one-sided 5 %."""
+
+VETO_RATE: Final = 0.1
+VETO_FITS: Final = 10
+"""More than `VETO_RATE` of at least `VETO_FITS` fits collapsed: such a configuration is not recommended."""
+
+_PRIOR_FREEDOM: Final = 10.0  # fits that the deviation of all finalists together weighs as much as
+
+
+def errors(scores: Array, folds: int) -> Array:
+    """Nadeau and Bengio's standard error of each finalist's mean `(..., m)`.
+
+    A finalist's own variance is shrunk towards the mean variance of all, which counts as `_PRIOR_FREEDOM` fits more:
+    five fits give no usable deviation of their own, 25 do.
+
+    Args:
+        scores: S.
+        folds: k of the splits.
+    """
+    fits = scores.shape[-1]
+    own = scores.var(axis=-1, ddof=1) if fits > 1 else np.zeros(scores.shape[:-1])
+    together = own.mean(axis=-1, keepdims=True)
+    freedom = fits - 1
+    variance = (freedom * own + _PRIOR_FREEDOM * together) / (freedom + _PRIOR_FREEDOM)
+    return np.sqrt(variance * _factor(fits, folds))
+
+
+def differences(scores: Array, best: npt.NDArray[np.intp], folds: int) -> tuple[Array, Array]:
+    """Mean by which each finalist is behind `best` on the same splits, and its standard error, both `(..., m)`.
+
+    Args:
+        scores: S.
+        best: `(...)` index of the finalist to compare with.
+        folds: k of the splits.
+    """
+    ahead = np.take_along_axis(scores, best[..., None, None], axis=-2)
+    behind = ahead - scores
+    fits = scores.shape[-1]
+    variance = behind.var(axis=-1, ddof=1) if fits > 1 else np.zeros(behind.shape[:-1])
+    return behind.mean(axis=-1), np.sqrt(variance * _factor(fits, folds))
+
+
+def winner(scores: Array, folds: int, order: npt.ArrayLike, allowed: npt.NDArray[np.bool_]) -> npt.NDArray[np.intp]:
+    """The finalist with the highest R; of those that tie with it the smallest network, then the fastest.
+
+    Args:
+        scores: S.
+        folds: k of the splits.
+        order: `(m,)` place by size, then speed; the lowest is preferred in a tie.
+        allowed: `(..., m)` who may win; at least one.
+
+    Returns:
+        `(...)` index.
+    """
+    robust = np.where(allowed, scores.mean(axis=-1) - errors(scores, folds), -np.inf)
+    best = robust.argmax(axis=-1)
+    behind, error = differences(scores, best, folds)
+    tied = allowed & ((np.abs(behind) < TIE * error) | (behind == 0))
+    chosen: npt.NDArray[np.intp] = np.where(tied, np.asarray(order), np.iinfo(np.int64).max).argmin(axis=-1)
+    return chosen
+
+
+def clearly_behind(scores: Array, folds: int) -> npt.NDArray[np.bool_]:
+    """Which finalists `(m,)` have no hope left after these fits `(m, J)`: further ones are saved.
+
+    Args:
+        scores: S of the fits so far.
+        folds: k of the splits.
+    """
+    best = np.asarray((scores.mean(axis=-1) - errors(scores, folds)).argmax(axis=-1))
+    behind, own = differences(scores, best, folds)
+    both = np.sqrt(2.0) * errors(scores, folds)  # of two finalists without pairing
+    few = scores.shape[-1] - 1
+    error = np.sqrt((few * own**2 + _PRIOR_FREEDOM * both**2) / (few + _PRIOR_FREEDOM))
+    found: npt.NDArray[np.bool_] = behind > CLEARLY * np.maximum(error, 1e-9)
+    return found
+
+
+def vetoed(collapsed: int, fits: int) -> bool:
+    """Whether so many of the fits collapsed that the configuration can't be trusted to train again."""
+    return fits >= VETO_FITS and collapsed > VETO_RATE * fits
+
+
+def _factor(fits: int, folds: int) -> float:
+    """What a fit's variance is multiplied by: 1/J + test size / training size."""
+    return 1 / fits + 1 / (folds - 1)
