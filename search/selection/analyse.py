@@ -10,9 +10,10 @@ from search.records import StudyRecord, TrialState
 from search.selection import tally
 from search.selection.control import label_control
 from search.selection.depth_map import depth_map
+from search.selection.finalists import Confirmed, confirmed
 from search.selection.metrics import chance
-from search.selection.promise import promise
-from search.selection.ranking import Candidate, candidates
+from search.selection.promise import SecondStage, promise
+from search.selection.ranking import Candidate, by_size_then_speed, candidates
 from search.selection.results import Control, Recommendation, Results
 
 NONE_JUDGED = "no configuration judged"
@@ -27,7 +28,8 @@ def analyse(study: StudyRecord) -> Results:
     metric, folds = study.identity.metric, study.plan.folds
     at_chance = chance(metric, study.labels)
     found = candidates(study.trials, study.labels, metric, at_chance, study.protocol, folds)
-    recommended = _recommendation(study, found, at_chance)
+    finalists = confirmed(study, found, at_chance)
+    recommended = _recommendation(study, found, finalists, at_chance)
     if recommended is None or (study.test and study.test.configuration != recommended.ranked.trial.configuration.hash):
         study = replace(study, test=None)  # the score of a configuration that is no longer recommended
     if recommended is None or (study.ablation and study.ablation.goal != recommended.ranked.trial.configuration.hash):
@@ -49,11 +51,21 @@ def analyse(study: StudyRecord) -> Results:
         epochs=tally.epochs(study.trials, folds, study.plan.epochs),
         depth_map=cells,
         depth_sentence=sentence,
+        finalists=tuple(one.finalist for one in finalists),
     )
 
 
-def _recommendation(study: StudyRecord, found: Sequence[Candidate], at_chance: float) -> Recommendation | None:
-    winner = next((place for place, one in enumerate(found) if one.ranked.healthy), None)
+def _recommendation(
+    study: StudyRecord, found: Sequence[Candidate], finalists: Sequence[Confirmed], at_chance: float
+) -> Recommendation | None:
+    """The confirmed winner; without complete finalists the search's best. None where neither is healthy."""
+    complete = [one for one in finalists if one.finalist.complete]
+    if complete:
+        second = _second_stage(study, complete, found)
+        winner = complete[0].place if second is not None else None
+    else:
+        second = None
+        winner = next((place for place, one in enumerate(found) if one.ranked.healthy), None)
     if winner is None:
         return None
     expected, offset = promise(
@@ -65,9 +77,31 @@ def _recommendation(study: StudyRecord, found: Sequence[Candidate], at_chance: f
         names=tuple(study.data.classes),
         baseline=max([at_chance, *study.baselines.values()]),
         rng=seeds.generator(study.identity.seed, "promise"),
+        second=second,
     )
     best = found[winner]
-    return Recommendation(ranked=best.ranked, promise=expected, offset=offset, parameters=best.weights)
+    return Recommendation(
+        ranked=best.ranked,
+        promise=expected,
+        offset=offset,
+        parameters=best.weights,
+        finalist=complete[0].finalist if second is not None else None,
+    )
+
+
+def _second_stage(study: StudyRecord, complete: Sequence[Confirmed], found: Sequence[Candidate]) -> SecondStage | None:
+    """Those that may win, the winner first; None where none is healthy."""
+    plan, healthy = study.confirmation, [one for one in complete if one.finalist.healthy]
+    if plan is None or not healthy:
+        return None
+    return SecondStage(
+        places=tuple(one.place for one in healthy),
+        repeats=tuple(one.repeats for one in healthy),
+        folds=plan.folds,
+        order=tuple(by_size_then_speed([found[one.place] for one in healthy])),
+        winner=0,
+        shortlist=len(plan.finalists),
+    )
 
 
 def _control(study: StudyRecord, found: Sequence[Candidate], at_chance: float) -> Control | None:

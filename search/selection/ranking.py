@@ -12,12 +12,10 @@ import numpy as np
 from search.records import IntArray, Trial, Verdict
 from search.selection.network_size import size
 from search.selection.results import Ranked
+from search.selection.robust import TIE
 from search.selection.scores import OutOfFold, fold_scores, judged_fits, out_of_fold, score_matrix
 from search.selection.spread import paired_error, pooled_deviation, standard_error
 from search.settings import Protocol
-
-TIE: Final = 0.5
-"""Two configurations tie when their scores differ by less than this many standard errors of the difference."""
 
 _NOTABLY_SLOWER: Final = 1.5  # times are compared in steps of this factor: less is a busy machine's noise
 
@@ -95,6 +93,12 @@ def _ranked(trial: Trial, pooled: float, scores: tuple[float, ...], se: float, c
         collapse_rate=sum(fit.verdict is Verdict.COLLAPSED for fit in fits) / len(fits),
         healthy=pooled - se > chance,
     )
+
+
+def by_size_then_speed(found: Sequence[Candidate]) -> list[int]:
+    """Place of each: 0 for the smallest, then fastest network."""
+    order = sorted(range(len(found)), key=lambda place: _smallest_then_fastest(found[place]))
+    return [order.index(place) for place in range(len(found))]
 
 
 def _smallest_then_fastest(one: Candidate) -> tuple[int, int, float, int]:

@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 from search import seeds
 from search.selection import offset
 from search.selection.metrics import RANGE, score
-from search.selection.promise import draws, promise
+from search.selection.draws import draws
+from search.selection.promise import promise
 from search.selection.scores import OutOfFold
 from search.settings import METRICS
 

@@ -1,0 +1,122 @@
+"""What the fresh fits say of each finalist."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from search.records import CONFIRM, Confirmation, Fit, StudyRecord, Trial, TrialState, Verdict
+from search.selection import robust
+from search.selection.ranking import Candidate, by_size_then_speed
+from search.selection.results import Finalist
+from search.selection.scores import JUDGED, OutOfFold, fit_score, out_of_fold
+from search.selection.tally import upper_bound
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Confirmed:
+    """A finalist with its fresh predictions."""
+
+    finalist: Finalist
+    place: int  # among the search's candidates
+    repeats: tuple[OutOfFold, ...]  # of each fresh split; empty unless the finalist is complete
+
+
+def confirmed(study: StudyRecord, found: Sequence[Candidate], chance: float) -> tuple[Confirmed, ...]:
+    """The finalists, the winner first if there is one, the others by R, those without all their fits last.
+
+    Args:
+        study: with its confirmation; without one there are no finalists.
+        found: the search's candidates, best first.
+        chance: the metric's value for the constant predictor.
+    """
+    plan = study.confirmation
+    if plan is None or plan.repeats == 0:
+        return ()
+    by_hash = {one.ranked.trial.configuration.hash: place for place, one in enumerate(found)}
+    fits = _by_configuration(study.further, plan)
+    known = [(by_hash[name], fits[name]) for name in plan.finalists if fits.get(name) and name in by_hash]
+    ours = [_gathered(found[place], place, own, study, plan, chance) for place, own in known]
+    return _ranked(ours, found, plan, chance)
+
+
+def _by_configuration(fits: Sequence[Fit], plan: Confirmation) -> Mapping[str, list[Fit]]:
+    """The judged fits of the planned repeats, by repeat, then fold."""
+    found: dict[str, list[Fit]] = {}
+    for fit in sorted(fits, key=lambda fit: (fit.repeat, fit.fold)):
+        if fit.stage == CONFIRM and fit.repeat < plan.repeats and fit.fold < plan.folds and fit.verdict in JUDGED:
+            found.setdefault(fit.configuration, []).append(fit)
+    return found
+
+
+def _gathered(
+    candidate: Candidate, place: int, fits: Sequence[Fit], study: StudyRecord, plan: Confirmation, chance: float
+) -> Confirmed:
+    """One finalist by itself; its standard error is set when all are known."""
+    trial, scores = candidate.ranked.trial, tuple(fit_score(fit, chance) for fit in fits)
+    complete = len(fits) == plan.repeats * plan.folds
+    collapsed = sum(fit.verdict is Verdict.COLLAPSED for fit in fits)
+    finalist = Finalist(
+        trial=trial,
+        fits=tuple(fits),
+        scores=scores,
+        mean=float(np.mean(scores)),
+        se=0.0,
+        robust=0.0,
+        worst=min(scores),
+        collapsed=collapsed,
+        collapse_upper=upper_bound(collapsed, len(fits)) or 0.0,
+        complete=complete,
+        veto=robust.vetoed(collapsed, len(fits)),
+        healthy=False,
+        parameters=candidate.weights,
+        dropped=plan.dropped.get(trial.configuration.hash),
+    )
+    repeats = tuple(_predictions(trial, fits, r, study, plan) for r in range(plan.repeats)) if complete else ()
+    return Confirmed(finalist=finalist, place=place, repeats=repeats)
+
+
+def _predictions(trial: Trial, fits: Sequence[Fit], repeat: int, study: StudyRecord, plan: Confirmation) -> OutOfFold:
+    own = tuple(fit for fit in fits if fit.repeat == repeat)
+    as_trial = replace(trial, state=TrialState.COMPLETE, fits=own)
+    found = out_of_fold(as_trial, study.labels, study.identity.metric, plan.folds)
+    assert found is not None  # every fold was judged
+    return found
+
+
+def _ranked(
+    ours: Sequence[Confirmed], found: Sequence[Candidate], plan: Confirmation, chance: float
+) -> tuple[Confirmed, ...]:
+    if not ours:
+        return ()
+    complete = [one for one in ours if one.finalist.complete]
+    partial = [one for one in ours if not one.finalist.complete]
+    whole = score_table(complete)
+    errors = list(robust.errors(whole, plan.folds)) if complete else []
+    typical = float(np.sqrt(np.mean([np.var(one.finalist.scores) for one in ours])))
+    factor = [np.sqrt(1 / len(one.finalist.scores) + 1 / (plan.folds - 1)) for one in partial]
+    judged = [_judged(one, float(error), chance) for one, error in zip(complete, errors, strict=True)]
+    rest = [_judged(one, typical * float(f), chance) for one, f in zip(partial, factor, strict=True)]
+    judged.sort(key=lambda one: -one.finalist.robust)
+    rest.sort(key=lambda one: -one.finalist.robust)
+    healthy = np.array([one.finalist.healthy for one in judged], np.bool_)
+    if healthy.any():
+        order = by_size_then_speed([found[one.place] for one in judged])
+        best = int(robust.winner(score_table(judged), plan.folds, order, healthy))
+        judged.insert(0, judged.pop(best))
+    return (*judged, *rest)
+
+
+def score_table(ours: Sequence[Confirmed]) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
+    """Scores `(m, J)` of complete finalists in their fits."""
+    return np.array([one.finalist.scores for one in ours], np.float64).reshape(len(ours), -1)
+
+
+def _judged(one: Confirmed, error: float, chance: float) -> Confirmed:
+    own = one.finalist
+    lower = own.mean - error
+    return replace(
+        one, finalist=replace(own, se=error, robust=lower, healthy=own.complete and not own.veto and lower > chance)
+    )

@@ -1,0 +1,82 @@
+"""Which of the search's best are fitted again, and how often: as many as the time allows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from search.selection.ranking import Candidate
+from spaces.config import BOUNDS, Configuration
+
+FINALISTS: Final = 8
+REPEATS: Final = 5
+
+_SCHEMES: Final = ((REPEATS, 4), (3, 3), (2, 2))
+"""Repeats, and finalists that make them worth while: first more repeats, then more finalists."""
+
+_RATIO: Final = 1.26  # a tenth of a decade
+_SHARE: Final = 0.05  # of what is possible
+_BY_RATIO: Final = frozenset({"learning_rate", "weight_decay", "width", "dense_units", "batch_size"})
+
+
+def shortlist(found: Sequence[Candidate], count: int = FINALISTS) -> list[Candidate]:
+    """The best healthy ones, best first; of close duplicates the better one.
+
+    Args:
+        found: ranked candidates, best first.
+        count: at most so many.
+    """
+    chosen: list[Candidate] = []
+    for one in found:
+        if len(chosen) == count:
+            break
+        configuration = one.ranked.trial.configuration
+        if one.ranked.healthy and not any(are_close(configuration, c.ranked.trial.configuration) for c in chosen):
+            chosen.append(one)
+    return chosen
+
+
+def are_close(one: Configuration, other: Configuration) -> bool:
+    """Whether two configurations are the same but for small steps: a factor of 1.26, or 5 % of what is possible."""
+    ours, theirs = one.canonical(), other.canonical()
+    return ours.keys() == theirs.keys() and all(_is_close(name, ours[name], theirs[name]) for name in ours)
+
+
+def _is_close(name: str, one: object, other: object) -> bool:
+    if one == other:
+        return True
+    if name not in BOUNDS or not isinstance(one, int | float) or not isinstance(other, int | float):
+        return False
+    if name in _BY_RATIO:
+        return min(one, other) > 0 and max(one, other) <= _RATIO * min(one, other)
+    low, high = BOUNDS[name]
+    return abs(one - other) <= _SHARE * (high - low)
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How large a confirmation is."""
+
+    finalists: int
+    repeats: int
+
+
+def affordable(costs: Sequence[float], budget: float | None) -> Size:
+    """How many finalists, and how often, for what may be spent.
+
+    Five repeats of as many as possible, at least four; where that is too much, three repeats of at least three, two of
+    at least two; else the best alone, at least once.
+
+    Args:
+        costs: of one repeat of each finalist, best first: seconds, or fits.
+        budget: in the same unit; None without a limit.
+    """
+    if not costs or budget is None:
+        return Size(len(costs), REPEATS if costs else 0)
+    for repeats, least in _SCHEMES:
+        count = sum(repeats * sum(costs[: n + 1]) <= budget for n in range(len(costs)))
+        if count >= min(least, len(costs)):
+            return Size(count, repeats)
+    return Size(1, max(1, min(REPEATS, math.floor(budget / costs[0]))) if costs[0] > 0 else REPEATS)
