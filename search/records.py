@@ -118,6 +118,9 @@ CONFIRM: Final = "confirm"
 NEIGHBOUR: Final = "neighbour"
 """Stage of the fits of slightly changed copies of the recommended configuration, on the search's first folds."""
 
+ON_SEARCH_FOLDS: Final = (SEARCH, ABLATION, NEIGHBOUR)
+"""Stages on the search's own folds and seeds: a trial of the same configuration has the same fits."""
+
 FINAL: Final = "final"
 """Stage of a training on all images."""
 
@@ -197,7 +200,8 @@ class Confirmation:
 
     finalists: tuple[str, ...]  # canonical hashes, the search's best first
     folds: int  # k of the fresh splits; smaller than the search's where groups are few
-    repeats: int  # planned: fresh splits
+    repeats: int  # done: fresh splits on which all that were not dropped have been fitted
+    planned: int  # repeats
     dropped: Mapping[str, str] = field(default_factory=dict)  # canonical hash -> why it was not fitted to the end
     notes: tuple[str, ...] = ()  # for people: fewer finalists for want of time, ...
 

@@ -139,6 +139,12 @@ class Configuration:
         return {"n_conv": self.n_conv, "n_dense": self.n_dense, **values}
 
     @property
+    def active(self) -> tuple[str, ...]:
+        """The fields that mean something here, in the order of the class."""
+        kept = {"depth", "dense_ratio", *self.canonical()}
+        return tuple(name for name in FIELDS if name in kept)
+
+    @property
     def hash(self) -> str:
         """Twelve hexadecimal digits of the canonical form."""
         text = json.dumps(self.canonical(), sort_keys=True)

@@ -12,7 +12,7 @@ from optuna.trial import FrozenTrial
 
 from search.errors import DamagedError, UserError
 from search.records import (
-    ABLATION,
+    ON_SEARCH_FOLDS,
     SEARCH,
     Confirmation,
     Copy,
@@ -111,7 +111,7 @@ def read_trials(ledger: Ledger, study: optuna.Study) -> list[Trial]:
     """The finished trials with their fits, by place; interrupted ones left out."""
     by_configuration: defaultdict[str, list[Fit]] = defaultdict(list)
     for fit in ledger.fits():
-        if fit.stage in (SEARCH, ABLATION):
+        if fit.stage in ON_SEARCH_FOLDS:
             by_configuration[fit.configuration].append(fit)
     trials = []
     for frozen in study.get_trials(deepcopy=False):

@@ -1,0 +1,131 @@
+"""Slightly changed copies of a configuration: one hyperparameter each, by a step too small to be another choice."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, Final
+
+import numpy as np
+
+from search.records import Copy
+from spaces.config import BOUNDS, FIELDS, Configuration, ConfigurationError
+from spaces.definitions import Choices, Definition, Fixed, Range
+from spaces.space import Space
+
+FACTOR: Final = 1.26
+"""A hyperparameter that counts by ratio is multiplied or divided by this: a tenth of a power of ten."""
+
+SHARE: Final = 0.05
+"""Any other hyperparameter moves by this share of the range that is searched."""
+
+COUNT: Final = 10
+"""Copies that tell enough of the surroundings: between 8 and 12."""
+
+_ORDER: Final = (
+    "learning_rate",
+    "depth",
+    "batch_size",
+    "dropout",
+    "dense_ratio",
+    "width",
+    "weight_decay",
+    "dense_units",
+    "label_smoothing",
+    "rotation",
+    "shift",
+    "zoom",
+    "shear",
+    "kernel_size",
+)
+"""Hyperparameters with an order, those first that most often make the difference."""
+
+_BOTH_WAYS: Final = ("learning_rate",)
+"""Tried up and down before others are tried at all: training breaks down on either side."""
+
+_WITHIN_SPACE: Final = ("batch_size", "kernel_size")
+"""Not moved beyond what is searched: a larger batch may leave too few updates, a larger kernel be wider than the
+image."""
+
+
+def perturbed(configuration: Configuration, space: Space, count: int, rng: np.random.Generator) -> tuple[Copy, ...]:
+    """Copies of a configuration with one hyperparameter changed a little, as many hyperparameters as possible.
+
+    Only numbers are changed, and only those that the space searches and that mean something for this configuration.
+    Those that count by ratio (searched on a logarithmic scale, or among sizes as batches are) are multiplied or
+    divided by `FACTOR`, others move by `SHARE` of their range; whole numbers, and the number of dense layers behind a
+    dense ratio, by one at least, kernels by two. All stays within what a configuration may be.
+
+    Args:
+        configuration: the centre.
+        space: that it was searched in, bound to the images.
+        count: copies wanted.
+        rng: decides which direction comes first.
+
+    Returns:
+        At most `count` copies, no two of them, and none and the centre, the same network. Fewer where fewer single
+        changes are possible.
+    """
+    ways: dict[str, list[Copy]] = {}
+    for name in _ORDER:
+        signs = (1, -1) if rng.random() < 0.5 else (-1, 1)
+        found = (_moved(configuration, name, space.definitions[name], sign) for sign in signs)
+        ways[name] = [copy for copy in found if copy is not None]
+    both = [copy for name in _BOTH_WAYS for copy in ways[name]]
+    once = [copy for copies in ways.values() for copy in copies[:1]]
+    again = [copy for copies in ways.values() for copy in copies[1:]]
+    distinct: dict[str, Copy] = {}
+    for copy in (*both, *once, *again):
+        distinct.setdefault(copy.configuration.hash, copy)
+    return tuple(distinct.values())[:count]
+
+
+def _moved(configuration: Configuration, name: str, definition: Definition, sign: int) -> Copy | None:
+    """The copy with this hyperparameter larger or smaller; None where that is impossible or changes nothing."""
+    if isinstance(definition, Fixed) or name not in configuration.active:
+        return None
+    old = getattr(configuration, name)
+    low, high = _reach(name, definition, old)
+    try:
+        value = min(max(_beside(configuration, name, definition, sign), low), high)
+        changes: dict[str, Any] = {name: float(f"{value:.4g}")}
+        changed = replace(configuration, **changes)
+    except ConfigurationError:  # too small a batch for batch normalization, 'flatten' without a dense layer
+        return None
+    if changed.hash == configuration.hash:
+        return None
+    return Copy(configuration=changed, changes={name: (old, getattr(changed, name))})
+
+
+def _beside(configuration: Configuration, name: str, definition: Definition, sign: int) -> float:
+    """The value beside the configuration's, bounds not heeded."""
+    old: float = getattr(configuration, name)
+    if name == "kernel_size":
+        return float(old + 2 * sign)  # odd kernels have a middle
+    by_ratio = isinstance(definition, Choices) or (isinstance(definition, Range) and definition.log)
+    if by_ratio and old > 0:
+        new = old * FACTOR**sign
+    else:
+        low, high = _ends(definition)
+        new = old + sign * SHARE * (high - low)
+    if FIELDS[name] == "int":
+        return sign * max(sign * round(new), sign * old + 1)
+    if name == "dense_ratio" and round(configuration.depth * new) == configuration.n_dense:
+        return (configuration.n_dense + sign) / configuration.depth
+    return float(new)
+
+
+def _reach(name: str, definition: Definition, old: float) -> tuple[float, float]:
+    """The lowest and the highest value that may be tried."""
+    low, high = _ends(definition)
+    return (min(low, old), max(high, old)) if name in _WITHIN_SPACE else BOUNDS[name]
+
+
+def _ends(definition: Definition) -> tuple[float, float]:
+    match definition:
+        case Fixed():
+            return float(definition.value), float(definition.value)
+        case Choices():
+            numbers = [float(value) for value in definition.values]
+            return min(numbers), max(numbers)
+        case Range():
+            return definition.low, definition.high

@@ -1,0 +1,110 @@
+"""What small changes do to the recommended configuration: how far its surroundings lie below it, and where cliffs are.
+
+After the neighbourhood criterion of stable Bayesian optimization: a peak that small steps destroy is luck or a trap.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
+
+import numpy as np
+
+from search.records import ON_SEARCH_FOLDS, Copy, Fit, Surroundings, Verdict
+from search.selection.results import Neighbour, Neighbourhood, Ranked
+from search.selection.scores import JUDGED, fit_score
+from search.selection.spread import standard_error
+
+CLIFF: Final = 2.0
+"""A fall by more than this many standard errors is a cliff."""
+
+_ENOUGH: Final = 3
+"""Configurations on all folds that give a usable deviation of what the folds don't share."""
+
+
+def neighbourhood(surroundings: Surroundings, fits: Iterable[Fit], best: Ranked, chance: float) -> Neighbourhood | None:
+    """The copies compared with the recommended configuration on the same folds.
+
+    The standard error of a difference is Nadeau and Bengio's. A single fold has no deviation, and the spread of the
+    copies' own scores holds what the changes really do. So the deviation is that of two configurations' scores on one
+    fold beyond what the fold does to both, pooled over all configurations of the study that learned on every fold.
+
+    Args:
+        surroundings: the copies.
+        fits: of the whole study; those on other splits are left out.
+        best: the recommended configuration in the search.
+        chance: the metric's value for the constant predictor.
+
+    Returns:
+        None if there is no copy with fits, or if the copies are those of another configuration.
+    """
+    if surroundings.centre != best.trial.configuration.hash:
+        return None
+    by_fold = _fits_by_fold(fits)
+    common = range(min(surroundings.folds, len(best.folds)))
+    centre = float(np.mean(best.folds[: len(common)])) if len(common) else float("nan")
+    deviation = difference_deviation(by_fold, best, chance)
+    se = standard_error(deviation, max(len(common), 1), max(len(best.folds), 2))
+    neighbours = []
+    for copy in surroundings.copies:
+        own = by_fold.get(copy.configuration.hash, {})
+        if len(common) and all(fold in own for fold in common):
+            neighbours.append(_neighbour(copy, [own[fold] for fold in common], centre, se, chance))
+    if not neighbours:
+        return None
+    drop = centre - float(np.median([one.score for one in neighbours]))
+    return Neighbourhood(
+        neighbours=tuple(sorted(neighbours, key=lambda one: one.difference)),
+        centre=centre,
+        se=se,
+        drop=drop,
+        cliff=drop > CLIFF * se or any(one.collapsed for one in neighbours),
+    )
+
+
+def difference_deviation(by_fold: Mapping[str, Mapping[int, Sequence[Fit]]], best: Ranked, chance: float) -> float:
+    """Standard deviation of the difference of two configurations' scores on one fold around its own mean.
+
+    sqrt(2) times the deviation that remains in the table of configurations x folds once the mean of each row and each
+    column is taken out. Only configurations that learned on all folds, and of them the better half, are in the table:
+    poor networks vary differently. With fewer than three, sqrt(2) times the deviation behind the search's standard
+    error, as if the folds had nothing in common.
+    """
+    folds = len(best.folds)
+    table = np.array(
+        [
+            [float(np.mean([fit_score(fit, chance) for fit in own[fold]])) for fold in range(folds)]
+            for own in by_fold.values()
+            if set(own) >= set(range(folds)) and all(f.verdict is Verdict.LEARNED for fs in own.values() for f in fs)
+        ]
+    )
+    if len(table) and folds > 1:
+        table = table[table.mean(axis=1) >= np.median(table.mean(axis=1))]
+    if len(table) >= _ENOUGH and folds > 1:
+        rest = table - table.mean(axis=1, keepdims=True) - table.mean(axis=0) + table.mean()
+        variance = float((rest**2).sum()) / ((table.shape[0] - 1) * (folds - 1))
+        if variance > 1e-12:  # else they all score the same, but for rounding
+            return float(np.sqrt(2 * variance))
+    return float(np.sqrt(2)) * best.se / (standard_error(1.0, folds, folds) if folds > 1 else 1.0)
+
+
+def _fits_by_fold(fits: Iterable[Fit]) -> dict[str, dict[int, list[Fit]]]:
+    """Judged fits on the search's folds, each once, by configuration and fold."""
+    found: dict[str, dict[int, list[Fit]]] = defaultdict(lambda: defaultdict(list))
+    for fit in {fit.key: fit for fit in fits}.values():
+        if fit.stage in ON_SEARCH_FOLDS and fit.verdict in JUDGED:
+            found[fit.configuration][fit.fold].append(fit)
+    return {name: dict(folds) for name, folds in found.items()}
+
+
+def _neighbour(copy: Copy, folds: Sequence[Sequence[Fit]], centre: float, se: float, chance: float) -> Neighbour:
+    score = float(np.mean([np.mean([fit_score(fit, chance) for fit in fits]) for fits in folds]))
+    collapsed = any(fit.verdict is Verdict.COLLAPSED for fits in folds for fit in fits)
+    return Neighbour(
+        changes=copy.changes,
+        score=score,
+        difference=score - centre,
+        collapsed=collapsed,
+        cliff=collapsed or score - centre < -CLIFF * se,
+    )

@@ -1,0 +1,167 @@
+"""Fits of slightly changed copies of the recommended configuration, on the search's first folds.
+
+The fits have the search's own folds, seeds and keys: they are compared with the recommended configuration fold by fold,
+what a trial has done is not done again, and a later trial finds what was done here.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
+
+from search.collapse.protection import Protection
+from search.events import Listener
+from search.records import NEIGHBOUR, SEARCH, Check, Copy, Fit, Surroundings, Trial
+from search.selection.scores import JUDGED
+from search.study.ablation import fit_seconds
+from search.study.fitting import Fitter, Spec, Terms, Trains, deserves_second_chance
+from search.study.ledger import Ledger
+from search.study.pool import Pool, Stopped
+from search.study.worker import Done, Job
+
+FOLDS: Final = 1
+"""Of the study's, the first ones: for each copy. Many copies on one fold tell more than few on several."""
+
+_log = logging.getLogger(__name__)
+
+
+def explore(
+    best_trial: Trial,
+    copies: Sequence[Copy],
+    terms: Terms,
+    ledger: Ledger,
+    pool: Pool,
+    listener: Listener,
+    trials: Sequence[Trial],
+    left: float | None = None,
+    folds: int = FOLDS,
+) -> Surroundings:
+    """Fit the copies, in order, as far as time allows.
+
+    Args:
+        best_trial: the recommended trial, judged on all folds.
+        copies: of its configuration, the most telling first.
+        terms: what all fits share.
+        ledger: where fits are kept; what it has costs no time.
+        pool: who trains, each worker a copy at a time.
+        listener: told the cost and how far it is.
+        trials: of the study, whose fits protect those that begin well.
+        left: seconds that it may take, None without a limit. No fit is begun that would likely not end in time.
+        folds: of the study's, the first ones: for each copy.
+
+    Returns:
+        The copies with all their fits, in the order given; those that could not be judged are left out.
+    """
+    expected = fit_seconds(best_trial)
+    ends = None if left is None else time.monotonic() + left - expected
+    bench = _Bench(
+        best_trial.number,
+        min(folds, len(terms.folds)),
+        terms,
+        Fitter(terms, ledger),
+        Protection.of(fit for trial in trials for fit in trial.fits),
+        lambda: ends is not None and time.monotonic() > ends,
+    )
+    done = _Done(listener, len(copies))
+    if copies:
+        noun = "copy" if len(copies) == 1 else "copies"
+        cost = f"at most {len(copies)} x {bench.folds} fits, about {len(copies) * bench.folds * expected:.0f} s"
+        listener.stage(f"Trying {len(copies)} slightly changed {noun} of the recommendation: {cost}")
+
+    def judge(copy: Copy) -> bool:
+        with pool.worker() as worker:
+            judged = bench.judge(worker, copy)
+        done.tell(judged)
+        return judged
+
+    if len(pool) > 1:
+        with ThreadPoolExecutor(len(pool)) as threads:
+            judged = list(threads.map(judge, copies))
+    else:
+        judged = [judge(copy) for copy in copies]
+    return Surroundings(
+        centre=best_trial.configuration.hash,
+        folds=bench.folds,
+        copies=tuple(copy for copy, known in zip(copies, judged, strict=True) if known),
+    )
+
+
+def seconds_needed(best_trial: Trial, copies: int, workers: int = 1, folds: int = FOLDS) -> float:
+    """What so many copies may take, if their fits are like the recommended one's."""
+    return -(-copies // workers) * folds * fit_seconds(best_trial)
+
+
+class _Done:
+    """Counts the copies that are done, from several threads."""
+
+    def __init__(self, listener: Listener, total: int) -> None:
+        self._listener, self._total, self._done = listener, total, 0
+        self._lock = threading.Lock()
+
+    def tell(self, judged: bool) -> None:
+        with self._lock:
+            self._done += judged
+            self._listener.progress("configurations", self._done, self._total)
+
+
+class _Bench:
+    """Fits copies on the first folds, as a trial would."""
+
+    def __init__(
+        self,
+        trial: int,
+        folds: int,
+        terms: Terms,
+        fitter: Fitter,
+        protection: Protection,
+        is_over: Callable[[], bool],
+    ) -> None:
+        self.folds = folds
+        self._trial, self._terms, self._fitter, self._protection = trial, terms, fitter, protection
+        self._is_over, self._ended = is_over, False
+
+    def judge(self, worker: Trains, copy: Copy) -> bool:
+        """Whether all folds were judged."""
+        timed = _Timed(worker, lambda: self._ended or self._is_over())
+        try:
+            fits = [self._fold(timed, copy, fold) for fold in range(self.folds)]
+        except Stopped:
+            self._ended = True
+            return False
+        judged = all(fit.verdict in JUDGED for fit in fits)
+        _log.info("copy with %s: %s", dict(copy.changes), [(str(fit.verdict), fit.score) for fit in fits])
+        return judged
+
+    def _fold(self, worker: Trains, copy: Copy, fold: int) -> Fit:
+        first = self._fit(worker, copy, fold, attempt=0)
+        return self._fit(worker, copy, fold, attempt=1) if deserves_second_chance(first) else first
+
+    def _fit(self, worker: Trains, copy: Copy, fold: int, attempt: int) -> Fit:
+        split = self._terms.folds[fold]
+        spec = Spec(
+            trial=self._trial,
+            stage=NEIGHBOUR,
+            split=SEARCH,
+            configuration=copy.configuration,
+            train=split.train,
+            val=split.val,
+            fold=fold,
+            attempt=attempt,
+        )
+        return self._fitter.fit(worker, spec, self._protection)
+
+
+class _Timed:
+    """A worker that begins nothing new when the time is over; what the ledger has is not asked of it."""
+
+    def __init__(self, worker: Trains, is_over: Callable[[], bool]) -> None:
+        self._worker, self._is_over = worker, is_over
+
+    def run(self, job: Job, on_check: Callable[[Check], None] = lambda check: None) -> Done:
+        if self._is_over():
+            raise Stopped
+        return self._worker.run(job, on_check)
