@@ -75,12 +75,12 @@ def _blur(image: Pixels, amount: float, rng: np.random.Generator) -> Pixels:
 def _brightness(image: Pixels, amount: float, rng: np.random.Generator) -> Pixels:
     """Too little or too much light, as an exponent: unlike a sum or a factor it wipes out no dark or bright image."""
     exponent = amount if rng.integers(2) else 1 / amount
-    return _rounded(255 * (image / np.float32(255)) ** np.float32(exponent))
+    return _rounded(255 * (np.arange(256) / 255) ** exponent)[image]
 
 
 def _contrast(image: Pixels, amount: float, rng: np.random.Generator) -> Pixels:
     """Flat light or haze: each channel is drawn towards its mean."""
-    means = image.mean(axis=(0, 1), keepdims=True)
+    means = image.mean(axis=(0, 1), keepdims=True, dtype=np.float32)
     return _rounded(image + amount * (means - image))
 
 

@@ -67,6 +67,7 @@ class Spec:
     fold: int = 0
     attempt: int = 0
     split: str | None = None  # name of the partition in key and seed; None takes the stage's
+    corrupt: bool = False  # also score corrupted copies of the validation images; not part of the key
 
 
 def deserves_second_chance(fit: Fit) -> bool:
@@ -183,6 +184,7 @@ class Fitter:
                 layers=outcome.layers,
                 shares=outcome.shares,
                 probabilities=outcome.probabilities,
+                corrupted=done.corrupted,
             )
             return fit, done.predicted
         return replace(blank, reason=reason), None
@@ -223,4 +225,5 @@ class Fitter:
             audited=len(spec.val) > 0 and is_audited(terms.seed, configuration.hash, spec.repeat, spec.fold),
             limit_seconds=terms.plan.fit_seconds if len(spec.val) else None,
             predict=predict,
+            corrupt=spec.corrupt,
         )

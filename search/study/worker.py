@@ -8,7 +8,8 @@ from __future__ import annotations
 import os
 import time
 import traceback
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Final
@@ -21,6 +22,7 @@ from search.lifeline import die_with_coordinator, redirect_messages
 from search.records import FloatArray, IntArray, Verdict
 from search.selection import metrics
 from search.settings import Metric, Protocol
+from search.study.corruption_scores import corrupted_scores
 from search.study.machine import Gpu
 from spaces.config import Configuration
 
@@ -55,6 +57,7 @@ class Job:
     )
     limit_seconds: float | None = None
     predict: Path | None = None  # images to predict after the fit: (m, side, side, channels) uint8 .npy
+    corrupt: bool = False  # score corrupted copies of the validation images after a fit that learned
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -79,10 +82,11 @@ class Ready:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """A fit ended by itself. `outcome` is `search.training.outcome.Outcome`; `predicted` is `(m, K)` if asked for."""
+    """A fit ended by itself. `outcome` is `search.training.outcome.Outcome`; the others are there if asked for."""
 
     outcome: Any
-    predicted: FloatArray | None
+    predicted: FloatArray | None  # (m, K)
+    corrupted: Mapping[str, float] = field(default_factory=dict)  # score by form of the corruption
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,12 +173,27 @@ class _Bench:
             limit_seconds=job.limit_seconds,
         )
         watch = Watch(job.context, audited=job.audited)
-        outcome = run_fit(engine, task, watch, metrics.Scorer(self._setup.metric), self._pipe.send, self._heed)
-        predicted = None
-        if job.predict is not None and outcome.verdict is Verdict.LEARNED:
-            images = self._device.load_pixels(job.predict, None)
-            predicted = metrics.softmax(engine.logits_of(images, np.arange(images.shape[0])))
-        return Done(outcome, predicted)
+        scorer = metrics.Scorer(self._setup.metric)
+        outcome = run_fit(engine, task, watch, scorer, self._pipe.send, self._heed)
+        if outcome.verdict is not Verdict.LEARNED:
+            return Done(outcome, None)
+
+        def predicted(images: Any) -> FloatArray:
+            return metrics.softmax(engine.logits_of(images, np.arange(images.shape[0])))
+
+        corrupted = {}
+        if job.corrupt:
+            corrupted = corrupted_scores(
+                np.load(self._setup.pixels, mmap_mode="r"),
+                job.val,
+                self._setup.labels[job.val],
+                outcome.probabilities,
+                lambda images: predicted(self._device.tensor(images)),
+                scorer.score,
+                lambda: self._heed(outcome.epochs),
+            )
+        others = None if job.predict is None else predicted(self._device.load_pixels(job.predict, None))
+        return Done(outcome, others, corrupted)
 
     def _price(self, job: Pricing) -> Priced:
         from search.training.schedule import Schedule

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 from search.collapse.rules import Context
+from search.data.corruptions import FORMS, corrupt
 from search.records import Check, Verdict
+from search.selection import metrics
 from search.settings import Protocol
 from search.study import pool
 from search.study.pool import Pool, Stopped, Worker, WorkerFault
@@ -87,6 +89,24 @@ def test_a_fit_runs_and_repeats_in_the_same_process(real, make_job, tmp_path, im
     assert repr(again.outcome.checks) == repr(outcome.checks)  # not a number is not equal to itself
     np.testing.assert_allclose(again.predicted, outcome.probabilities, atol=1e-6)
     assert real._process.pid == pid
+
+
+def test_corrupted_copies_are_scored_after_a_fit_and_change_nothing_in_it(
+    real, make_job, tmp_path, images, labels
+) -> None:
+    plain = real.run(make_job(4))
+    done = real.run(make_job(4, corrupt=True))
+    assert repr(done.outcome.checks) == repr(plain.outcome.checks)
+    assert (done.outcome.probabilities == plain.outcome.probabilities).all()
+    assert plain.corrupted == {}
+    assert tuple(done.corrupted) == FORMS
+    assert all(0 <= score <= 1 for score in done.corrupted.values())
+    assert len(set(done.corrupted.values())) > 1
+    # Copies that are given as images of their own are said to be the same.
+    val = np.arange(len(labels))[::5]
+    np.save(tmp_path / "copies.npy", corrupt(images[val], "noise/2"))
+    others = real.run(make_job(4, predict=tmp_path / "copies.npy")).predicted
+    assert done.corrupted["noise/2"] == metrics.score("balanced_accuracy", labels[val], others)
 
 
 def test_an_epoch_has_a_price(real, make_job) -> None:

@@ -1,0 +1,72 @@
+"""How a network that has just been trained does on corrupted copies of its validation images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+import numpy as np
+
+from search import seeds
+from search.data.corruptions import FORMS, Pixels, corrupt
+from search.records import FloatArray, IntArray
+
+MOST_IMAGES: Final = 500
+"""Of a fit that are copied. The fits of a configuration together see many times as many."""
+
+CHUNK_BYTES: Final = 1 << 25
+"""Of copies that are held at once."""
+
+Score = Callable[[IntArray, FloatArray], float]
+
+
+def corrupted_scores(
+    pixels: Pixels,
+    rows: IntArray,
+    labels: IntArray,
+    probabilities: FloatArray,
+    predict: Callable[[Pixels], FloatArray],
+    score: Score,
+    heed: Callable[[], None] = lambda: None,
+) -> dict[str, float]:
+    """Score on the copies, by form of the corruption.
+
+    Of many images a share of each class is copied. What these lose is then taken off the score on all of them, so that
+    the difference between the two scores is one of the same images. Every network sees the same copies.
+
+    Args:
+        pixels: `(all, side, side, channels)` uint8; may be mapped from the disk.
+        rows: `(n,)` the validation images.
+        labels: `(n,)` theirs.
+        probabilities: `(n, K)` of them as they are.
+        predict: gives the probabilities `(m, K)` of other images.
+        score: the study's metric.
+        heed: called before each chunk of copies; may raise.
+
+    Returns:
+        The metric by form, such as "noise/2"; nothing where there are no images or no usable probabilities.
+    """
+    if not len(rows) or len(probabilities) != len(rows) or not np.isfinite(probabilities).all():
+        return {}
+    chosen = _sample(labels, MOST_IMAGES)
+    images, given = pixels[rows[chosen]], labels[chosen]
+    above_sample = score(labels, probabilities) - score(given, probabilities[chosen])
+    step = max(1, CHUNK_BYTES // images[0].nbytes)
+    scores = {}
+    for form in FORMS:
+        said = []
+        for start in range(0, len(images), step):
+            heed()
+            said.append(predict(corrupt(images[start : start + step], form)))
+        answers = np.concatenate(said)
+        if np.isfinite(answers).all():
+            scores[form] = score(given, answers) + above_sample
+    return scores
+
+
+def _sample(labels: IntArray, most: int) -> IntArray:
+    """Places of at most so many images, each class with its share, in ascending order."""
+    shuffled = seeds.generator(0, "corrupted images").permutation(len(labels))
+    by_class = shuffled[np.argsort(labels[shuffled], kind="stable")]
+    evenly = np.linspace(0, len(labels) - 1, min(most, len(labels))).round().astype(np.int64)
+    return np.sort(by_class[evenly])
