@@ -58,5 +58,6 @@ class Plan:
     folds: int
     search_seconds: float | None  # of the budget, for the search itself; None without a time limit
     final_seconds: float  # kept back for final training, test and report
+    confirm_seconds: float | None = None  # kept back for the finalists and their surroundings; None without a limit
     fit_seconds: float | None  # a fit that would take longer is stopped as too slow; None without a time limit
     notes: tuple[str, ...] = ()  # what was decided and why, in sentences for the user

@@ -295,9 +295,9 @@ def test_a_signal_asks_for_the_end_and_a_second_ctrl_c_ends_at_once(
     clock = Clock()
     try:
         run_search._listen_for_the_end(clock)
-        assert not clock.search_over()
+        assert not clock.phase_over()
         signal.raise_signal(number)
-        assert clock.search_over()
+        assert clock.phase_over()
         signal.raise_signal(signal.SIGTERM)  # a service manager may repeat itself
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)

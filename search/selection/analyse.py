@@ -34,6 +34,10 @@ def analyse(study: StudyRecord) -> Results:
         study = replace(study, test=None)  # the score of a configuration that is no longer recommended
     if recommended is None or (study.ablation and study.ablation.goal != recommended.ranked.trial.configuration.hash):
         study = replace(study, ablation=None)
+    if recommended is None or (
+        study.surroundings and study.surroundings.centre != recommended.ranked.trial.configuration.hash
+    ):
+        study = replace(study, surroundings=None)
     fits = tally.unique_fits(study.trials)
     cells, sentence = depth_map(study.trials, at_chance)
     return Results(

@@ -97,7 +97,7 @@ def promise(
     searched = score_matrix(metric, labels, predictions, weights)
     searched = np.where(np.isnan(searched), -np.inf, searched)
     if second is None:
-        contenders = [(one,) for one in predictions]
+        contenders: list[tuple[OutOfFold, ...]] = [(one,) for one in predictions]
         won_by = searched.argmax(axis=1)
     else:
         contenders, winner = list(second.repeats), second.winner
@@ -205,7 +205,7 @@ def _watch(
         of_repeats = score_matrix(metric, labels, repeats, once)[0]
 
     def recalled(wanted: Array) -> Array:  # (K, b, T)
-        return np.stack([recalls(labels, one, wanted, classes) for one in decided]).mean(axis=0)
+        return np.asarray(np.stack([recalls(labels, one, wanted, classes) for one in decided]).mean(axis=0))
 
     apart = np.stack([recalls(labels, one, once, classes)[:, 0, best] for one in decided])
     several = len(repeats) > 1

@@ -41,7 +41,8 @@ def errors(scores: Array, folds: int) -> Array:
     together = own.mean(axis=-1, keepdims=True)
     freedom = fits - 1
     variance = (freedom * own + _PRIOR_FREEDOM * together) / (freedom + _PRIOR_FREEDOM)
-    return np.sqrt(variance * _factor(fits, folds))
+    error: Array = np.sqrt(variance * _factor(fits, folds))
+    return error
 
 
 def differences(scores: Array, best: npt.NDArray[np.intp], folds: int) -> tuple[Array, Array]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from search.selection.ranking import Candidate
+from search.selection.results import Ranked
 from spaces.config import BOUNDS, Configuration
 
 FINALISTS: Final = 8
@@ -21,19 +21,19 @@ _SHARE: Final = 0.05  # of what is possible
 _BY_RATIO: Final = frozenset({"learning_rate", "weight_decay", "width", "dense_units", "batch_size"})
 
 
-def shortlist(found: Sequence[Candidate], count: int = FINALISTS) -> list[Candidate]:
+def shortlist(ranking: Sequence[Ranked], count: int = FINALISTS) -> list[Ranked]:
     """The best healthy ones, best first; of close duplicates the better one.
 
     Args:
-        found: ranked candidates, best first.
+        ranking: of the search, best first.
         count: at most so many.
     """
-    chosen: list[Candidate] = []
-    for one in found:
+    chosen: list[Ranked] = []
+    for one in ranking:
         if len(chosen) == count:
             break
-        configuration = one.ranked.trial.configuration
-        if one.ranked.healthy and not any(are_close(configuration, c.ranked.trial.configuration) for c in chosen):
+        configuration = one.trial.configuration
+        if one.healthy and not any(are_close(configuration, other.trial.configuration) for other in chosen):
             chosen.append(one)
     return chosen
 

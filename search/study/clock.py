@@ -7,11 +7,12 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-_LAST_SECONDS: Final = 4.0  # of the budget: the report is written in them
+LAST_SECONDS: Final = 4.0
+"""Of the budget: the report is written in them."""
 
 
 class Clock:
-    """When the search, and when everything, has to end.
+    """When each part of a session has to end.
 
     Args:
         limit: total of seconds over all sessions, None without one.
@@ -23,7 +24,7 @@ class Clock:
         self._started = now()
         self._spent = 0.0
         self._limit = limit
-        self.reserve: Callable[[], float] = lambda: 0.0  # seconds to keep back; changes with the best so far
+        self.reserve: Callable[[], float] = lambda: LAST_SECONDS  # seconds to keep back for what comes after
         self.asked = threading.Event()  # a person or the system asked to end
 
     def resume(self, spent: float) -> None:
@@ -40,10 +41,12 @@ class Clock:
         """Of the whole budget; None without a limit."""
         return None if self._limit is None else self._limit - self.seconds
 
-    def search_over(self) -> bool:
-        """Whether no fit of the search may go on."""
-        return self.asked.is_set() or (self.left is not None and self.left <= self.reserve())
+    @property
+    def phase_left(self) -> float | None:
+        """Of what the present part of the session may use; None without a limit."""
+        return None if self.left is None else self.left - self.reserve()
 
-    def over(self) -> bool:
-        """Whether nothing may go on but the report."""
-        return self.asked.is_set() or (self.left is not None and self.left <= _LAST_SECONDS)
+    def phase_over(self) -> bool:
+        """Whether no fit of the present part may go on."""
+        left = self.phase_left
+        return self.asked.is_set() or (left is not None and left <= 0)

@@ -78,7 +78,7 @@ def explain(
         opened = open_storage(out, storage, create=False)
         ledger = Ledger(opened.engine, study)
         metric = cast(Metric, results.study.identity.metric)
-        pool = make_pool(setups(images, metric, out, workers, machine.gpus()), clock.search_over)
+        pool = make_pool(setups(images, metric, out, workers, machine.gpus()), clock.phase_over)
         try:
             found = ablate(
                 start, results.recommended.ranked.trial, results.study.trials, terms, ledger, pool, listener, clock.left

@@ -18,7 +18,7 @@ from search.collapse.protection import Protection
 from search.collapse.rules import Context
 from search.collapse.symptoms import symptom
 from search.data.folds import Fold
-from search.records import HARD_REASONS, Check, Fit, FitKey, FloatArray, IntArray, Verdict
+from search.records import ABLATION, HARD_REASONS, NEIGHBOUR, SEARCH, Check, Fit, FitKey, FloatArray, IntArray, Verdict
 from search.study.ledger import Ledger
 from search.study.pool import WorkerDied, WorkerFault
 from search.study.worker import Done, Job
@@ -28,6 +28,9 @@ from spaces.config import Configuration
 
 WORKER_DIED: Final = "worker-died"
 """Reason of a fit whose process died twice: likely out of memory, so the configuration has its part in it."""
+
+TRIED: Final = (SEARCH, ABLATION, NEIGHBOUR)
+"""Stages whose fits may be too slow to be worth while; those of the others have proved what they take."""
 
 _TRIES: Final = 2  # of a fit that fails by our or the machine's fault
 _log = logging.getLogger(__name__)
@@ -68,6 +71,7 @@ class Spec:
     attempt: int = 0
     split: str | None = None  # name of the partition in key and seed; None takes the stage's
     corrupt: bool = False  # also score corrupted copies of the validation images; not part of the key
+    shortest: int | None = None  # training images of the partition's smallest fold; None: of the search's
 
 
 def deserves_second_chance(fit: Fit) -> bool:
@@ -204,7 +208,7 @@ class Fitter:
     def _job(self, spec: Spec, seed: int, protection: Protection, predict: Path | None) -> Job:
         terms, configuration = self.terms, spec.configuration
         counts = np.bincount(terms.labels[spec.train], minlength=terms.protocol.classes)
-        images = min(len(fold.train) for fold in terms.folds) if len(spec.val) else len(spec.train)
+        images = spec.shortest or (min(len(fold.train) for fold in terms.folds) if len(spec.val) else len(spec.train))
         effective = balance(counts, configuration.oversampling, configuration.class_weighting)
         return Job(
             configuration=configuration,
@@ -223,7 +227,7 @@ class Fitter:
             ),
             updates=terms.protocol.epochs * (images // configuration.batch_size),
             audited=len(spec.val) > 0 and is_audited(terms.seed, configuration.hash, spec.repeat, spec.fold),
-            limit_seconds=terms.plan.fit_seconds if len(spec.val) else None,
+            limit_seconds=terms.plan.fit_seconds if spec.stage in TRIED else None,
             predict=predict,
             corrupt=spec.corrupt,
         )

@@ -14,6 +14,9 @@ MAX_EPOCHS: Final = 200
 _MIN_FOLDS: Final = 3
 _JUDGED_AT_LEAST: Final = 2  # configurations that must be judged on all folds
 _TRIED_AT_LEAST: Final = 40  # more that should be tried on one fold; for them, epochs are at most halved
+CONFIRM_SHARE: Final = 0.3
+"""Of a time limit: for the finalists' fits and their surroundings."""
+
 _REPORT_SECONDS: Final = 10.0
 _FINAL_SHARE_AT_MOST: Final = 0.25  # of the budget, for final training, test and report
 _TRIAL_SHARE: Final = 0.5  # of the search: a configuration that would take more is too slow
@@ -30,6 +33,7 @@ def make_plan(
     epochs_fixed: bool,
     folds: int,
     seconds: float | None,
+    limit: float | None = None,
     epoch_seconds: float,
     trace_seconds: float,
     test: bool,
@@ -44,12 +48,15 @@ def make_plan(
         epochs_fixed: whether the user gave a number.
         folds: asked for.
         seconds: of the whole budget that are left, None without a limit.
+        limit: the whole budget, of which the finalists get their share; None: what is left.
         epoch_seconds: a warm epoch of the reference configuration on one training fold, with its check.
         trace_seconds: to build and trace a network.
         test: whether a final training and a test follow.
     """
     if seconds is None:
         return Plan(epochs=epochs, folds=folds, search_seconds=None, final_seconds=0.0, fit_seconds=None)
+
+    confirm = CONFIRM_SHARE * (limit or seconds)
 
     def trial_seconds(epochs: int, folds: int) -> float:
         return trace_seconds + folds * epochs * epoch_seconds
@@ -58,9 +65,12 @@ def make_plan(
         training = (trace_seconds + epochs * epoch_seconds * folds / (folds - 1)) if test else 0.0
         return min(_REPORT_SECONDS + training, _FINAL_SHARE_AT_MOST * seconds)
 
+    def search_seconds(epochs: int, folds: int) -> float:
+        return max(0.0, seconds - confirm - final_seconds(epochs, folds))
+
     def fits(epochs: int, folds: int, more: int = 0) -> bool:
         wanted = _JUDGED_AT_LEAST * trial_seconds(epochs, folds) + more * trial_seconds(epochs, 1)
-        return wanted <= seconds - final_seconds(epochs, folds)
+        return wanted <= search_seconds(epochs, folds)
 
     notes: list[str] = []
     asked = epochs
@@ -78,16 +88,17 @@ def make_plan(
     if not fits(epochs, folds):
         notes.append(
             f"A configuration takes about {trial_seconds(epochs, folds):.0f} s, the search has "
-            f"{seconds - final_seconds(epochs, folds):.0f} s: fewer than two may be judged. "
+            f"{search_seconds(epochs, folds):.0f} s: fewer than two may be judged. "
             "Give it more --timeout, a smaller --image-size or fewer --epochs."
         )
-    search = seconds - final_seconds(epochs, folds)
+    search = search_seconds(epochs, folds)
     longest = max(2.0 * epochs * epoch_seconds, _TRIAL_SHARE * search / folds)
     return Plan(
         epochs=epochs,
         folds=folds,
         search_seconds=search,
         final_seconds=final_seconds(epochs, folds),
+        confirm_seconds=confirm,
         fit_seconds=longest,
         notes=tuple(notes),
     )

@@ -205,6 +205,7 @@ def _timed_plan(
         epochs_fixed=request.epochs is not None or kept is not None,
         folds=request.folds if kept is None else kept.folds,
         seconds=seconds,
+        limit=request.budget.seconds,
         epoch_seconds=priced.epoch,
         trace_seconds=priced.trace,
         test=test,

@@ -15,7 +15,7 @@ from search.errors import MismatchError, UserError
 from search.events import Silent
 from search.records import Fit, StudyRecord, Trial
 from search.settings import Budget
-from search.study import preparation, session
+from search.study import opening, preparation, session
 from search.study.clock import Clock
 from search.study.reading import open_study
 from search.study.storage import open_storage
@@ -50,7 +50,7 @@ class Executioner:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.commits = 0
         self.last: int | None = None
-        monkeypatch.setattr(session, "open_storage", self._open)
+        monkeypatch.setattr(opening, "open_storage", self._open)
 
     def _open(self, *arguments: Any) -> optuna.storages.RDBStorage:
         storage = open_storage(*arguments)
@@ -134,7 +134,7 @@ class StopAfter(Clock):
         super().__init__()
         self._looks = looks
 
-    def search_over(self) -> bool:
+    def phase_over(self) -> bool:
         self._looks -= 1
         return self._looks < 0
 
@@ -174,7 +174,7 @@ def test_what_was_refused_does_not_bind_the_run_folder(
 ) -> None:
     """A start that ended before its first trial may be followed by one with other options."""
     with monkeypatch.context() as patch:
-        patch.setattr(session._Session, "_prepare", lambda self: 1 / 0)
+        patch.setattr(session, "_prepare", lambda *arguments: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             run(request(images, tmp_path / "out", seed=1))
     study = run(request(images, tmp_path / "out", trials=1, folds=4))

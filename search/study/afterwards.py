@@ -1,0 +1,117 @@
+"""What follows the search: the finalists, the way from the user's configuration, the surroundings, the test.
+
+Each part leaves its findings in the ledger; what stands there is not done again. Each ends in time for the next, and
+all of them at once when the user asks for the end.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Final
+
+from search import seeds
+from search.selection.copies import perturbed
+from search.selection.results import Results
+from search.selection.shortlist import shortlist
+from search.selection.tally import unique_fits
+from search.study.ablation import ablate
+from search.study.clock import LAST_SECONDS
+from search.study.confirmation import confirm, plan_confirmation
+from search.study.final import test_recommendation
+from search.study.fitting import Fitter
+from search.study.request import bound
+from search.study.surroundings import explore
+from search.study.workshop import Workshop
+
+COPIES: Final = 10
+
+
+def with_confirmation(results: Results, shop: Workshop) -> Results:
+    """Fit the finalists again, unless that is done."""
+    best, clock = next((one.trial for one in results.ranking), None), shop.clock
+    clock.reserve = lambda: shop.reserves.after_confirmation(best)
+    known = results.study.confirmation
+    plan = plan_confirmation(
+        results.ranking,
+        shop.terms.labels,
+        shop.opened.images.groups,
+        len(shop.terms.folds),
+        seconds=clock.phase_left,
+        searched=len(unique_fits(results.study.trials)),
+    )
+    if plan is None or clock.phase_over():
+        return results
+    if known is not None and known.finalists == _sent_on(results)[: len(known.finalists)]:
+        if known.repeats == known.planned:
+            return results
+        plan = known
+    groups = shop.opened.images.groups
+    confirm(plan, results.ranking, groups, shop.terms, shop.ledger, shop.pool, shop.listener, lambda: clock.phase_left)
+    shop.note_time()
+    return shop.results()
+
+
+def _sent_on(results: Results) -> tuple[str, ...]:
+    """Whom the search would send on now."""
+    return tuple(one.trial.configuration.hash for one in shortlist(results.ranking))
+
+
+def with_ablation(results: Results, shop: Workshop) -> Results:
+    """Explain what separates the user's first configuration from the recommended one, unless that is known."""
+    best, starts, known, clock = results.recommended, shop.request.starts, results.study.ablation, shop.clock
+    if best is None or not starts or clock.asked.is_set():
+        return results
+    if known is not None and known.start.configuration == starts[0].hash and not known.cut_short:
+        return results
+    clock.reserve = lambda: shop.reserves.after_ablation(best.ranked.trial)
+    found = ablate(
+        starts[0],
+        best.ranked.trial,
+        results.study.trials,
+        shop.terms,
+        shop.ledger,
+        shop.pool,
+        shop.listener,
+        clock.phase_left,
+    )
+    shop.ledger.set_fact("ablation", asdict(found))
+    return shop.results()
+
+
+def with_surroundings(results: Results, shop: Workshop) -> Results:
+    """Try slightly changed copies of the recommendation, unless that is done."""
+    best, known, clock = results.recommended, results.study.surroundings, shop.clock
+    if best is None or best.finalist is None or clock.asked.is_set():
+        return results
+    trial = best.ranked.trial
+    if known is not None and known.centre == trial.configuration.hash:
+        return results
+    clock.reserve = lambda: shop.reserves.final(trial)
+    terms = shop.terms
+    space = bound(shop.request, min(len(fold.train) for fold in terms.folds), terms.protocol.epochs)
+    copies = perturbed(trial.configuration, space, COPIES, seeds.generator(terms.seed, "copies"))
+    trials = results.study.trials
+    found = explore(trial, copies, terms, shop.ledger, shop.pool, shop.listener, trials, clock.phase_left)
+    shop.ledger.set_fact("surroundings", asdict(found))
+    return shop.results()
+
+
+def with_test(results: Results, shop: Workshop) -> Results:
+    """Score the recommendation on the test images, unless that stands in the ledger or time is up."""
+    best, images, clock = results.recommended, shop.opened.test, shop.clock
+    if best is None or images is None:
+        return results
+    known = results.study.test
+    if known is not None and known.fingerprint == images.summary.fingerprint:
+        return results
+    test = None
+    clock.reserve = lambda: LAST_SECONDS
+    if not clock.phase_over():
+        shop.listener.stage("Training the recommendation on all images")
+        test = test_recommendation(best, images, Fitter(shop.terms, shop.ledger), shop.pool)
+    shop.ledger.set_fact("test", None if test is None else asdict(test))
+    return shop.results()
+
+
+AFTERWARDS: Final = (with_confirmation, with_ablation, with_surroundings, with_test)
+"""In this order: what follows explains and tests the confirmed recommendation."""

@@ -1,0 +1,110 @@
+"""The beginning of a session: images read, study opened, and nothing written before all is known to be good."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Final
+
+import optuna
+
+from search.data.images import ImageSet
+from search.errors import DamagedError
+from search.events import Listener, Silent
+from search.settings import Identity
+from search.study import preparation
+from search.study.clock import Clock
+from search.study.identity import refuse_other
+from search.study.ledger import Ledger
+from search.study.request import Request, check_request, identity
+from search.study.sampler import SteadySampler
+from search.study.storage import holds_study, open_storage
+
+SCHEMA: Final = 1
+"""Of the facts and the ledger; a study of another one is refused."""
+
+
+class Ended(Exception):
+    """The user ended the start before there was anything to report."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """Images and database of a session."""
+
+    images: ImageSet
+    test: ImageSet | None
+    storage: optuna.storages.RDBStorage
+    study: optuna.Study
+    ledger: Ledger
+
+
+def open_session(request: Request, listener: Listener, clock: Clock, *, on_gpu: bool) -> Opened:
+    """Read the images, open the study that they belong to or make one, and count its seconds so far.
+
+    What is wrong with a study that is there is said before images are read.
+
+    Args:
+        request: what to search.
+        listener: told how far it is.
+        clock: takes over the seconds of earlier sessions.
+        on_gpu: whether there is a GPU, which allows larger images.
+
+    Raises:
+        UserError: the user can mend it; nothing was written.
+        Ended: the user ended it while the images were being read.
+    """
+    storage, study, ledger = _open(request) if holds_study(request.out, request.storage) else (None, None, None)
+    stored = ledger.fact("identity") if ledger is not None else None
+    size = request.image_size or (stored["image_size"] if stored else None)
+    images, test = preparation.load(request, size, on_gpu, _Attentive(listener, clock))
+    listener.data(images.summary)
+    check_request(request, images)
+    if storage is None or study is None or ledger is None:
+        storage, study, ledger = _open(request)
+    asked = identity(request, images)
+    untried = not study.get_trials(deepcopy=False)
+    if untried and request.storage is None:  # nothing can be mixed up
+        ledger.forget_facts()
+    stored = ledger.fact("identity")
+    if stored is not None:
+        refuse_other(Identity(**stored), asked, request.out)
+    ledger.set_fact("schema", SCHEMA)
+    ledger.set_fact("identity", asdict(asked))
+    preparation.describe(ledger, request, images)
+    clock.resume(ledger.fact("seconds") or 0.0)
+    return Opened(images, test, storage, study, ledger)
+
+
+def _open(request: Request) -> tuple[optuna.storages.RDBStorage, optuna.Study, Ledger]:
+    storage = open_storage(request.out, request.storage)
+    study = optuna.create_study(
+        storage=storage,
+        study_name=request.study,
+        load_if_exists=True,
+        direction="maximize",
+        sampler=SteadySampler(request.seed),
+        pruner=optuna.pruners.NopPruner(),
+    )
+    ledger = Ledger(storage.engine, request.study)
+    schema = ledger.fact("schema")
+    if schema not in (None, SCHEMA):
+        raise DamagedError(
+            f"the study in {request.out} was made by another version (schema {schema}, here {SCHEMA}). "
+            "Go on with that version, or pass another --out."
+        )
+    return storage, study, ledger
+
+
+class _Attentive(Silent):
+    """Passes on how far the reading of images is, and ends it when the user asks for the end."""
+
+    def __init__(self, listener: Listener, clock: Clock) -> None:
+        self._listener, self._clock = listener, clock
+
+    def stage(self, text: str) -> None:
+        self._listener.stage(text)
+
+    def progress(self, what: str, done: int, total: int) -> None:
+        if self._clock.asked.is_set():
+            raise Ended
+        self._listener.progress(what, done, total)

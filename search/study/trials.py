@@ -1,0 +1,85 @@
+"""The search itself: trials until the budget is used up or further ones bring nothing."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from dataclasses import replace
+
+import optuna
+
+from search.selection.spread import pooled_deviation, standard_error
+from search.study import queue
+from search.study.history import History
+from search.study.objective import Interrupted, Objective, TrialFailed
+from search.study.progress import no_more_progress
+from search.study.reading import read_trials
+from search.study.request import Request, bound, starts
+from search.study.workshop import Workshop
+
+_log = logging.getLogger(__name__)
+
+
+def run_trials(shop: Workshop) -> None:
+    """Go on with the study. What was interrupted comes first.
+
+    Raises:
+        TooManyFailures: trials failed one after the other.
+    """
+    request, terms, study, clock = shop.request, shop.terms, shop.opened.study, shop.clock
+    budget = request.budget
+    space = bound(request, min(len(fold.train) for fold in terms.folds), terms.protocol.epochs)
+    order = queue.Queue(study, shop.opened.storage, space, starts(request, space))
+    again = order.resume()
+    if again:
+        _log.info("Going on with %d interrupted trial(s).", again)
+    history = History(terms, read_trials(shop.ledger, study))
+    clock.reserve = lambda: shop.reserves.after_search(history.best_trial())
+    done = queue.finished(study)
+    shown = terms.plan
+    if budget.until_no_progress:
+        shown = replace(shown, notes=(*shown.notes, "It also ends when further trials bring no more progress."))
+    shop.listener.planned(shown, budget.trials, clock.left, done)
+
+    def is_enough() -> bool:
+        return budget.until_no_progress and _no_progress(history)
+
+    if is_used_up(shop.request, study) or is_enough() or clock.phase_over():
+        return
+    order.refill(len(shop.pool))
+
+    def after_trial(study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
+        if clock.phase_over():
+            study.stop()
+            return
+        order.refill(len(shop.pool))
+        if is_enough():
+            _log.info("Further trials bring nothing: the search ends before its budget.")
+            study.stop()
+
+    shop.listener.stage("Searching")
+    objective = Objective(
+        terms, space, shop.ledger, shop.pool, order, history, shop.listener, on_recorded=shop.note_time
+    )
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Fixed parameter", category=UserWarning)
+        study.optimize(
+            objective,
+            n_trials=None if budget.trials is None else budget.trials - done,
+            n_jobs=len(shop.pool),
+            catch=(Interrupted, TrialFailed),
+            callbacks=[after_trial],
+        )
+
+
+def is_used_up(request: Request, study: optuna.Study) -> bool:
+    """Whether the trials asked for are done."""
+    trials = request.budget.trials
+    return trials is not None and queue.finished(study) >= trials
+
+
+def _no_progress(history: History) -> bool:
+    deviation = pooled_deviation(history.fold_scores())
+    folds = len(next(iter(history.fold_scores()), ()))
+    error = None if deviation is None else standard_error(deviation, folds, folds)
+    return no_more_progress(history.best_so_far, error)
