@@ -7,11 +7,14 @@ that is the threshold. It is fitted on out-of-fold predictions, and kept only wh
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
+from search.records import FloatArray
+from search.selection.metrics import softmax
 from search.selection.weighted import SMALLEST_PROBABILITY, Array
 
 TAUS: Final = (0.0, 0.25, -0.25, 0.5, -0.5, 0.75, 1.0, 1.25, 1.5)
@@ -50,6 +53,18 @@ def choose(scores: Array, errors: Array) -> npt.NDArray[np.intp]:
     gains = np.nan_to_num(scores - scores[:, :1], nan=0.0)
     best: npt.NDArray[np.intp] = np.where(gains > errors + 1e-12, gains, 0.0).argmax(axis=1)
     return best
+
+
+def offset_probabilities(probabilities: FloatArray, added: Sequence[float]) -> FloatArray:
+    """Probabilities `(n, K)` after adding to the last layer's logits, as the delivered model gives them.
+
+    Args:
+        probabilities: `(n, K)` without the offset.
+        added: `(K,)` as `logits` gives it.
+    """
+    if not any(added):
+        return probabilities  # not even rounded
+    return softmax(_log(probabilities) + np.asarray(added))
 
 
 def _log(values: Array) -> Array:

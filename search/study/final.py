@@ -9,8 +9,9 @@ import numpy as np
 
 from search.collapse.protection import Protection
 from search.data.images import ImageSet
-from search.records import FINAL, FloatArray, TestScore, Verdict
+from search.records import FINAL, TestScore, Verdict
 from search.selection import metrics
+from search.selection.offset import offset_probabilities
 from search.selection.results import Recommendation
 from search.study.fitting import Fitter, Spec
 from search.study.pool import Pool, Stopped
@@ -53,8 +54,3 @@ def test_recommendation(best: Recommendation, test: ImageSet, fitter: Fitter, po
             )
         _log.warning("The final training %s (%s) and is tried with a new seed.", fit.verdict, fit.reason)
     return None
-
-
-def offset_probabilities(probabilities: FloatArray, offset: tuple[float, ...]) -> FloatArray:
-    """Probabilities `(n, K)` after adding the decision offset to the logits, as the delivered model gives them."""
-    return metrics.softmax(np.log(np.maximum(probabilities, 1e-30)) + np.asarray(offset))

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from search.selection import offset
+from search.selection.metrics import softmax
 
 
 def test_no_strength_adds_nothing_and_one_takes_the_prior_out() -> None:
@@ -39,3 +40,16 @@ def test_equal_classes_have_nothing_to_take_out() -> None:
 )
 def test_an_offset_must_pay(scores, errors, chosen) -> None:
     assert offset.choose(np.array([scores]), np.array(errors)).tolist() == [chosen]
+
+
+def test_probabilities_after_an_offset_are_those_of_moved_logits() -> None:
+    logits = np.random.default_rng(0).normal(size=(20, 3))
+    added = (0.5, -0.2, 1.0)
+    moved = offset.offset_probabilities(softmax(logits), added)
+    np.testing.assert_allclose(moved, softmax(logits + added), atol=1e-6)
+    assert (offset.offset_probabilities(np.array([[0.0, 1.0]]), (1.0, -1.0)) > 0).all()
+
+
+def test_no_offset_leaves_the_very_same_probabilities() -> None:
+    given = np.random.default_rng(0).dirichlet(np.ones(3), 50).astype(np.float32)
+    assert (offset.offset_probabilities(given, (0.0, 0.0, 0.0)) == given).all()
