@@ -17,6 +17,7 @@ from search.errors import UserError
 from search.settings import DEFAULT_SECONDS, DEFAULT_TRIALS, Budget
 
 if TYPE_CHECKING:
+    from search.events import Listener
     from search.selection.results import Results
     from search.study.clock import Clock
 
@@ -200,6 +201,48 @@ def _explain(options: argparse.Namespace) -> int:
     return _write(results, options.out, interrupted=clock.asked.is_set())
 
 
+def _train(options: argparse.Namespace) -> int:
+    from reports.delivery import trained_lines
+    from search.delivery.training import Request, train
+
+    request = Request(
+        config=options.config,
+        data=options.data,
+        model=options.model,
+        seed=options.seed,
+        ensemble=options.ensemble,
+        groups=options.groups,
+    )
+    return _say(trained_lines, lambda listener: train(request, listener), quiet=options.quiet)
+
+
+def _predict(options: argparse.Namespace) -> int:
+    from reports.delivery import predicted_lines
+    from search.delivery.prediction import Request, predict
+
+    request = Request(model=options.model, data=options.data, csv=options.csv)
+    return _say(predicted_lines, lambda listener: predict(request, listener), quiet=options.quiet)
+
+
+def _say(lines: Callable[[Any], list[str]], work: Callable[[Listener], Any], *, quiet: bool) -> int:
+    """Do the work with its progress and warnings on the terminal, then say what came of it."""
+    from rich.console import Console
+
+    from reports.live import LiveDisplay
+    from search.events import Silent
+
+    console = Console(stderr=True)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with _log_to(None, console, quiet=quiet), nullcontext(Silent()) if quiet else LiveDisplay(console) as listener:
+            result = work(listener)
+    except KeyboardInterrupt:
+        print("Interrupted; nothing was written.", file=sys.stderr)
+        return INTERRUPTED
+    print(*lines(result), sep="\n")
+    return DONE
+
+
 def _check_run_folder(out: Path) -> None:
     if not out.is_dir():
         raise UserError(f"no such run folder: {out}. Pass the --out of an earlier search.")
@@ -235,23 +278,26 @@ def _listen_for_the_end(clock: Clock) -> None:
     signal.signal(signal.SIGTERM, end)
 
 
-def _log_to(out: Path, console: Any, *, quiet: bool) -> Any:
-    """Everything into `run.log`, warnings to the terminal too, for as long as the context is open."""
+def _log_to(out: Path | None, console: Any, *, quiet: bool) -> Any:
+    """Everything into `run.log` of a run folder, warnings to the terminal too, for as long as the context is open."""
     from contextlib import ExitStack
 
     from rich.logging import RichHandler
 
-    file = logging.FileHandler(out / "run.log", encoding="utf-8", delay=True, errors="backslashreplace")
-    file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     screen = RichHandler(console=console, show_path=False, show_time=False, markup=False, highlighter=None)
     screen.setLevel(logging.ERROR if quiet else logging.WARNING)
     logger = logging.getLogger("search")
     logger.setLevel(logging.INFO)
+    handlers: list[logging.Handler] = [screen]
+    if out is not None:
+        file = logging.FileHandler(out / "run.log", encoding="utf-8", delay=True, errors="backslashreplace")
+        file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        handlers.append(file)
     stack = ExitStack()
-    for handler in (file, screen):
+    for handler in handlers:
         logger.addHandler(handler)
         stack.callback(logger.removeHandler, handler)
-    stack.callback(file.close)
+        stack.callback(handler.close)
     return stack
 
 
@@ -259,6 +305,8 @@ _COMMANDS: Final[dict[str, tuple[Callable[[], argparse.ArgumentParser], Callable
     "report": (arguments.report_parser, _report),
     "explain": (arguments.explain_parser, _explain),
     "diagnose": (arguments.diagnose_parser, _diagnose),
+    "train": (arguments.train_parser, _train),
+    "predict": (arguments.predict_parser, _predict),
 }
 
 

@@ -7,9 +7,8 @@ from typing import Any, Final
 import yaml
 
 from reports.summary import plain, tested
-from search.selection.results import Recommendation, Results
-
-SCHEMA: Final = 1
+from search.selection.results import Finalist, Recommendation, Results
+from spaces.best_config import SCHEMA, image_recipe
 
 
 def best_config(results: Results, recommendation: Recommendation) -> dict[str, Any]:
@@ -28,6 +27,8 @@ def best_config(results: Results, recommendation: Recommendation) -> dict[str, A
         "classes": list(study.data.classes),
         "decision_offset": recommendation.offset,
         "metric": study.identity.metric,
+        "folds": study.plan.folds,
+        "folds": study.plan.folds,
         "fold_scores": ranked.folds,
         "promise": {
             "value": promise.value,
@@ -35,9 +36,11 @@ def best_config(results: Results, recommendation: Recommendation) -> dict[str, A
             "high": promise.high,
             "stages": promise.stages,
             "inconclusive": promise.inconclusive,
+            "images_needed": promise.images_needed,
         },
+        "confirmed": _confirmed(recommendation.finalist) if recommendation.finalist else None,
         "search_mean": ranked.pooled,
-        "se": ranked.se,
+        "se": recommendation.finalist.se if recommendation.finalist else ranked.se,
         "chance": results.chance,
         "baselines": study.baselines,
         "test": tested(study.test),
@@ -56,26 +59,6 @@ def best_config(results: Results, recommendation: Recommendation) -> dict[str, A
     return plain_content
 
 
-def image_recipe(size: int, channels: int) -> dict[str, Any]:
-    """How a file becomes the network's input, in words and as data."""
-    mode = "RGB" if channels == 3 else "L"
-    return {
-        "size": size,
-        "channels": channels,
-        "recipe": (
-            f"apply the EXIF orientation, convert to {'RGB' if channels == 3 else 'grey (Pillow mode L)'}, resize to "
-            f"{size} x {size} pixels with Pillow's bilinear filter (antialiased; the aspect ratio is not kept), "
-            f"feed the values 0 to 255"
-        ),
-        "steps": [
-            {"exif_transpose": True},
-            {"convert": mode},
-            {"resize": {"width": size, "height": size, "filter": "bilinear", "antialias": True, "keep_aspect": False}},
-            {"range": [0, 255]},
-        ],
-    }
-
-
 def best_config_text(results: Results, recommendation: Recommendation) -> str:
     """`best_config.yaml` as text: plain YAML without tags, keys in reading order."""
     body = yaml.safe_dump(best_config(results, recommendation), sort_keys=False, allow_unicode=True, width=100)
@@ -83,6 +66,7 @@ def best_config_text(results: Results, recommendation: Recommendation) -> str:
 
 
 _HEAD: Final = """\
-# The recommended configuration. "promise" is what to expect on new images; "search_mean" is the score that won the
-# search and therefore too good. "classes" are in the order of the network's outputs.
+# The recommended configuration. "promise" is what to expect on new images; "confirmed" are its trainings on fresh
+# splits; "search_mean" is the score that won the search and therefore optimistic. "classes" are in the order of the
+# network's outputs.
 """

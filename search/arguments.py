@@ -24,6 +24,8 @@ examples:
   run_search.py report --out runs/images                 the reports again, without training
   run_search.py explain --out runs/images --from mine.yaml       what separates yours from the recommended one
   run_search.py diagnose --data ./images --model net.py:build    why a network of your own does not learn
+  run_search.py train --config runs/images/best_config.yaml --data ./images --model model.keras
+  run_search.py predict --model model.keras --data ./new_images --csv predictions.csv
 
 The same command goes on with an interrupted study. Ctrl-C stops it and keeps everything.
 """
@@ -39,6 +41,32 @@ It runs your code: net.py has a function build(input_shape, n_classes) that retu
   FIT = dict(batch_size=32, epochs=10, class_weight=None)
   PREPROCESS(x), AUGMENT(x, y)     your own input pipeline; without them the network gets raw pixels of 0 to 255
 Instead of net.py:build a file that Keras saved, model.keras, will do.
+"""
+
+
+_TRAIN_HELP: Final = """\
+Train what a search recommended on all your images, and write a model that plain Keras loads.
+
+examples:
+  run_search.py train --config runs/images/best_config.yaml --data ./images --model model.keras
+  run_search.py train --config runs/images/best_config.yaml --data ./images --model model.keras --ensemble
+
+The model takes images as float32 of 0 to 255 and gives the classes' probabilities; scaling, softmax and decision
+offset are part of it. Beside it stands model.json: class names, how a file becomes an image, how it was trained. No
+images are held back: what to expect is the promise in best_config.yaml. A training that collapses is begun anew with
+another seed, and that is said. With --ensemble there are as many trainings as the search had folds.
+"""
+
+_PREDICT_HELP: Final = """\
+Ask a model that train wrote about images, and write a table.
+
+examples:
+  run_search.py predict --model model.keras --data ./new_images --csv predictions.csv
+  run_search.py predict --model model.keras --data photo.jpg --csv photo.csv
+
+Columns: file (relative to DIR); class; p_<class>, the probability of each class; unlike, 1 for an image that is unlike
+the training images, so that the answer means little; and, where the model has a decision offset, raw_<class>, the
+probabilities without it. Files that can't be read are named and left out.
 """
 
 
@@ -139,6 +167,59 @@ def explain_parser() -> argparse.ArgumentParser:
         "--from", dest="start", type=_path, required=True, metavar="FILE.yaml", help="your configuration, as --start's"
     )
     parser.add_argument("--data", type=_path, metavar="DIR", help="the run's images, if they were moved")
+    parser.add_argument("--quiet", action="store_true", help="print the result only")
+    return parser
+
+
+def train_parser() -> argparse.ArgumentParser:
+    """Options of `train`."""
+    parser = _Parser(
+        prog="run_search.py train",
+        description=_TRAIN_HELP,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "--config", type=_path, required=True, metavar="best_config.yaml", help="what a search recommended"
+    )
+    parser.add_argument(
+        "--data",
+        action=_Once,
+        type=_path,
+        required=True,
+        metavar="DIR",
+        help="folder with one sub-folder of images a class, the search's classes; all images are trained on",
+    )
+    parser.add_argument("--model", type=_path, required=True, metavar="model.keras", help="file to write")
+    parser.add_argument("--seed", type=_whole(0), metavar="N", help="root of all randomness (default: the search's)")
+    parser.add_argument(
+        "--ensemble", action="store_true", help="one training a fold of the search; the model averages them"
+    )
+    parser.add_argument(
+        "--groups", type=_path, metavar="FILE.csv", help="with --ensemble: the search's groups, kept together"
+    )
+    parser.add_argument("--quiet", action="store_true", help="print the result only")
+    return parser
+
+
+def predict_parser() -> argparse.ArgumentParser:
+    """Options of `predict`."""
+    parser = _Parser(
+        prog="run_search.py predict",
+        description=_PREDICT_HELP,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--model", type=_path, required=True, metavar="model.keras", help="written by train")
+    parser.add_argument(
+        "--data",
+        action=_Once,
+        type=_path,
+        required=True,
+        metavar="DIR",
+        help="folder of images in any layout, or one image",
+    )
+    parser.add_argument("--csv", type=_path, required=True, metavar="out.csv", help="table to write")
     parser.add_argument("--quiet", action="store_true", help="print the result only")
     return parser
 

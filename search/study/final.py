@@ -1,56 +1,88 @@
-"""The recommendation, trained once on all images and scored on images that were never touched."""
+"""Trainings on all images: watched by the training batches' own signals, tried with a new seed where they collapse."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from typing import Final
 
 import numpy as np
 
 from search.collapse.protection import Protection
 from search.data.images import ImageSet
-from search.records import FINAL, TestScore, Verdict
+from search.records import FINAL, Check, Fit, FloatArray, TestScore, Verdict
 from search.selection import metrics
 from search.selection.offset import offset_probabilities
 from search.selection.results import Recommendation
-from search.study.fitting import Fitter, Spec
+from search.study.fitting import Fitter, Spec, Trains
 from search.study.pool import Pool, Stopped
 
-_TRIES: Final = 3  # seeds, if a training collapses
+TRIES: Final = 3
+"""Seeds, if a training collapses."""
+
 _log = logging.getLogger(__name__)
 
 
 def test_recommendation(best: Recommendation, test: ImageSet, fitter: Fitter, pool: Pool) -> TestScore | None:
-    """Train and score; None if that was cut off or did not succeed with any seed.
+    """Train the recommendation on all images and score it on images that were never touched.
 
-    The protocol is that of the search's fits; there is no validation split, so the training batches' own signals
-    are watched.
+    The protocol is that of the search's fits; there is no validation split.
+
+    Returns:
+        None if that was cut off or did not succeed with any seed.
     """
     trial = best.ranked.trial
     rows = np.arange(len(fitter.terms.labels))
-    for attempt in range(_TRIES):
-        spec = Spec(
-            trial=trial.number,
-            stage=FINAL,
-            configuration=trial.configuration,
-            train=rows,
-            val=rows[:0],
-            attempt=attempt,
+    spec = Spec(trial=trial.number, stage=FINAL, configuration=trial.configuration, train=rows, val=rows[:0])
+    try:
+        with pool.worker() as worker:
+            fit, predicted = train_until_learned(worker, spec, fitter, predict=test.path)
+    except Stopped:
+        _log.warning("The final training was cut off: there is no test score.")
+        return None
+    if predicted is None or fit.verdict is not Verdict.LEARNED:
+        return None
+    return TestScore(
+        score=metrics.score(fitter.terms.metric, test.labels, offset_probabilities(predicted, best.offset)),
+        n=len(test.labels),
+        configuration=trial.configuration.hash,
+        seed=fit.seed,
+        fingerprint=test.summary.fingerprint,
+    )
+
+
+def train_until_learned(
+    worker: Trains,
+    spec: Spec,
+    fitter: Fitter,
+    *,
+    predict: Path | None = None,
+    on_check: Callable[[Check], None] = lambda check: None,
+) -> tuple[Fit, FloatArray | None]:
+    """Train with one seed after the other until a fit neither collapses nor fails, at most `TRIES` times.
+
+    Args:
+        worker: holds the last fit's network afterwards.
+        spec: what to train; its attempts are counted up.
+        fitter: does the fits.
+        predict: images to predict after a fit that learned.
+        on_check: told of every check.
+
+    Returns:
+        The last fit, and what it predicts `(m, K)`.
+
+    Raises:
+        Stopped: it was told to end.
+    """
+    for attempt in range(spec.attempt, spec.attempt + TRIES):
+        fit, predicted = fitter.train(
+            worker, replace(spec, attempt=attempt), Protection(calibrating=False), on_check, predict
         )
-        try:
-            with pool.worker() as worker:
-                fit, predicted = fitter.train(worker, spec, Protection(calibrating=False), predict=test.path)
-        except Stopped:
-            _log.warning("The final training was cut off: there is no test score.")
-            return None
-        if predicted is not None and fit.verdict is Verdict.LEARNED:
-            probabilities = offset_probabilities(predicted, best.offset)
-            return TestScore(
-                score=metrics.score(fitter.terms.metric, test.labels, probabilities),
-                n=len(test.labels),
-                configuration=trial.configuration.hash,
-                seed=fit.seed,
-                fingerprint=test.summary.fingerprint,
-            )
-        _log.warning("The final training %s (%s) and is tried with a new seed.", fit.verdict, fit.reason)
-    return None
+        if fit.verdict is Verdict.LEARNED:
+            break
+        left = spec.attempt + TRIES - 1 - attempt
+        then = f"it is tried with a new seed ({left} left)" if left else "no seed is left"
+        _log.warning("The final training %s (%s): %s.", fit.verdict, fit.reason, then)
+    return fit, predicted

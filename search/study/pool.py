@@ -16,7 +16,7 @@ from search.lifeline import signals_blocked
 from search.records import Check
 from search.settings import Metric
 from search.study.machine import Gpu, shares
-from search.study.worker import QUIT, STOP, Broken, Done, Halted, Job, Priced, Pricing, Ready, Setup, main
+from search.study.worker import QUIT, STOP, Broken, Done, Errand, Halted, Job, Priced, Pricing, Ready, Setup, Told, main
 
 _POLL_SECONDS: Final = 0.2
 _START_SECONDS: Final = 300.0  # importing TensorFlow from a cold network disk takes minutes
@@ -73,6 +73,13 @@ class Worker:
             raise WorkerFault(f"unexpected answer {type(answer).__name__}")
         return answer
 
+    def do(self, errand: Errand) -> Any:
+        """Whatever comes of the errand. Raises as `run` does."""
+        answer = self._ask(errand, lambda check: None)
+        if not isinstance(answer, Told):
+            raise WorkerFault(f"unexpected answer {type(answer).__name__}")
+        return answer.value
+
     def close(self) -> None:
         """End the process, kindly if it listens."""
         if self._process is None:
@@ -104,7 +111,7 @@ class Worker:
             raise WorkerFault(f"worker did not start: {answer}")
         self.ready = answer
 
-    def _ask(self, job: Job | Pricing, on_check: Callable[[Check], None]) -> Any:
+    def _ask(self, job: Job | Pricing | Errand, on_check: Callable[[Check], None]) -> Any:
         self.start()
         self._jobs += 1
         try:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import time
 import traceback
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
@@ -33,7 +34,7 @@ _WARM_EPOCHS: Final = 2  # timed, after one that is traced
 class Setup:
     """What a worker is told once."""
 
-    pixels: Path  # (n, side, side, channels) uint8 .npy
+    pixels: Path | None  # (n, side, side, channels) uint8 .npy; None where nothing is to be trained
     labels: IntArray
     metric: Metric
     threads: int | None  # of the CPU; None leaves it to TensorFlow
@@ -70,6 +71,14 @@ class Pricing:
     val: IntArray
 
 
+class Errand(ABC):
+    """Anything else that needs TensorFlow: sent as it is, done in the worker."""
+
+    @abstractmethod
+    def run(self, engine: Any) -> Any:
+        """Do it there; what comes of it is sent back. `engine` holds the last fit's network, None before any fit."""
+
+
 @dataclass(frozen=True, slots=True)
 class Ready:
     """The worker is up."""
@@ -95,6 +104,13 @@ class Priced:
 
     trace: float
     epoch: float
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What came of an errand."""
+
+    value: Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,14 +159,17 @@ class _Bench:
         name = device.set_up(setup.threads, setup.gpu.index if setup.gpu else None)
         self.device, self.on_gpu = name or "CPU", name is not None
         self.versions = device.versions()
-        self._images = device.load_pixels(setup.pixels, setup.gpu.bytes if setup.gpu and self.on_gpu else None)
+        room = setup.gpu.bytes if setup.gpu and self.on_gpu else None
+        self._images = None if setup.pixels is None else device.load_pixels(setup.pixels, room)
         self._labels = device.tensor(setup.labels.astype(np.int32))
         self._engines: dict[tuple[str, Protocol, int], Any] = {}
 
-    def answer(self, message: Job | Pricing) -> Done | Priced | Halted | Broken:
+    def answer(self, message: Job | Pricing | Errand) -> Done | Priced | Told | Halted | Broken:
         from search.training.fit import Interrupted
 
         try:
+            if isinstance(message, Errand):
+                return Told(message.run(next(iter(self._engines.values()), None)))
             return self._price(message) if isinstance(message, Pricing) else self._fit(message)
         except Interrupted:
             return Halted()
@@ -182,7 +201,7 @@ class _Bench:
             return metrics.softmax(engine.logits_of(images, np.arange(images.shape[0])))
 
         corrupted = {}
-        if job.corrupt:
+        if job.corrupt and self._setup.pixels is not None:
             corrupted = corrupted_scores(
                 np.load(self._setup.pixels, mmap_mode="r"),
                 job.val,

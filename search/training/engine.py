@@ -89,6 +89,10 @@ class Engine:
             return pixels.scaling(self.configuration, some, some)
         return pixels.scaling(self.configuration, *pixels.statistics(self._images, rows))
 
+    def scaling(self) -> tuple[FloatArray, FloatArray]:
+        """Offset and factor `(channels,)` of this fit: the network sees (pixels - offset) x factor."""
+        return self._offset.numpy(), self._factor.numpy()
+
     def train_epoch(
         self,
         rows: npt.NDArray[np.int32],

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 import yaml
 
-from reports.best_config import best_config_text, image_recipe
+from reports.best_config import best_config_text
 from search.selection.results import Results
+from spaces.best_config import image_recipe
 from spaces.config import Configuration
 from spaces.yaml_io import load_configurations
 from tests.reports import made

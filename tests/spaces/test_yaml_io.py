@@ -115,7 +115,7 @@ def test_a_space_file_restricts_fixes_and_widens(file: Path, text: str, key: str
             "python/object/apply:os.system', line 1. Only plain values",
         ),
         ("depth: {value: 1", "is not YAML:"),
-        ("depth: *nothing", "is not YAML: found undefined alias 'nothing', line 1"),
+        ("depth: *nothing", "line 1 uses an alias (*nothing). Write the value out instead."),
         ("? [a, b]\n: 1", "unhashable key, line 1"),
         ("depth: 2020-13-45", "is not YAML: month must be in 1..12"),
         ("1: 2", "unknown key 1"),

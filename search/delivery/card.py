@@ -1,0 +1,156 @@
+"""The model's card: what a trained model has to say of itself. It lies in the `.keras` archive and beside it.
+
+Keras opens archives with further members and leaves them alone; it drops them when it saves a model again. For that
+case the same card stands in a JSON file beside the model.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from search.errors import DamagedError, UserError
+
+SCHEMA: Final = 1
+"""Number of the card's form."""
+
+CARD: Final = "steadynet/card.json"
+LIKENESS: Final = "steadynet/likeness.npz"
+"""Names in the archive."""
+
+_KERAS: Final = "config.json"  # what makes an archive a Keras model
+_MOST_BYTES: Final = {CARD: 1_000_000, LIKENESS: 50_000_000}
+_LARGEST_SIDE: Final = 1024
+_USED: Final = ("schema", "classes", "input", "decision_offset")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Card:
+    """What is needed to use a model, and what was known when it was made."""
+
+    classes: tuple[str, ...]  # in the order of the outputs
+    image_size: int  # pixels a side
+    channels: int  # 1 grey, 3 colour
+    recipe: int  # number of the recipe by which files become pixels
+    offset: tuple[float, ...]  # (K,) of the decision, which the model has in it
+    facts: Mapping[str, Any] = field(default_factory=dict)  # for people: image recipe, configuration, training, ...
+
+    def text(self) -> str:
+        """As JSON."""
+        content = {
+            "schema": SCHEMA,
+            "classes": list(self.classes),
+            "input": {"image_size": self.image_size, "channels": self.channels, "recipe": self.recipe},
+            "decision_offset": list(self.offset),
+            **self.facts,
+        }
+        return json.dumps(content, indent=2, ensure_ascii=True, allow_nan=False) + "\n"
+
+    @classmethod
+    def of(cls, text: str | bytes, where: str) -> Card:
+        """From JSON.
+
+        Args:
+            text: of the card.
+            where: it stood, for messages.
+
+        Raises:
+            DamagedError: it is no card, or of another schema.
+        """
+        try:
+            content = json.loads(text)
+            if content["schema"] != SCHEMA:
+                raise DamagedError(
+                    f"{where}: schema {content['schema']!r}, this version reads {SCHEMA}. Use the version of Steadynet "
+                    "that trained the model, or train it again."
+                )
+            card = cls(
+                classes=tuple(content["classes"]),
+                image_size=content["input"]["image_size"],
+                channels=content["input"]["channels"],
+                recipe=content["input"]["recipe"],
+                offset=tuple(content["decision_offset"]),
+                facts={key: value for key, value in content.items() if key not in _USED},
+            )
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
+            reason = f"{type(error).__name__}: {error}"
+            raise DamagedError(f"{where} can't be read ({reason[:120]}). Train the model again.") from None
+        return card._checked(where)
+
+    def _checked(self, where: str) -> Card:
+        sound = (
+            len(self.classes) >= 2
+            and all(isinstance(name, str) for name in self.classes)
+            and len(set(self.classes)) == len(self.classes) == len(self.offset)
+            and all(isinstance(value, int | float) and math.isfinite(value) for value in self.offset)
+            and isinstance(self.image_size, int)
+            and 1 <= self.image_size <= _LARGEST_SIDE
+            and self.channels in (1, 3)
+        )
+        if not sound:
+            raise DamagedError(f"{where} contradicts itself: classes, input or decision_offset. Train the model again.")
+        return self
+
+
+def beside(model: Path) -> Path:
+    """Where the card stands beside a model."""
+    return model.with_suffix(".json")
+
+
+def is_keras(path: Path) -> bool:
+    """Whether the file is an archive with a Keras model in it."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return _KERAS in archive.namelist()
+    except (OSError, zipfile.BadZipFile):
+        return False
+
+
+def put_in(archive: Path, card: Card, likeness: bytes) -> None:
+    """Add the card, and what tells unlike images, to a `.keras` archive."""
+    with zipfile.ZipFile(archive, "a", zipfile.ZIP_DEFLATED) as opened:
+        opened.writestr(CARD, card.text())
+        opened.writestr(LIKENESS, likeness)
+
+
+def read(model: Path) -> tuple[Card, bytes | None]:
+    """The card of a model, and what tells unlike images; None without.
+
+    Raises:
+        UserError: no such file, no Keras model, or a model without a card.
+        DamagedError: the card can't be used.
+    """
+    if not model.is_file():
+        raise UserError(f"no such model: {model}. Pass the --model that train wrote.")
+    if not is_keras(model):
+        raise UserError(f"{model} is no Keras model. Pass the .keras file that train wrote.")
+    stored, likeness = _member(model, CARD), _member(model, LIKENESS)
+    if stored is not None:
+        return Card.of(stored, f"the card in {model}"), likeness
+    try:
+        text = beside(model).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        raise UserError(
+            f"{model} does not say which classes it knows, and there is no {beside(model).name} beside it that does. "
+            "Pass a model that train wrote."
+        ) from None
+    return Card.of(text, str(beside(model))), None
+
+
+def _member(model: Path, name: str) -> bytes | None:
+    with zipfile.ZipFile(model) as archive:
+        try:
+            info = archive.getinfo(name)
+        except KeyError:
+            return None
+        if info.file_size > _MOST_BYTES[name]:
+            raise DamagedError(f"{name} in {model} has {info.file_size:,} bytes: too many. Train the model again.")
+        try:
+            return archive.read(info)
+        except (zipfile.BadZipFile, OSError, EOFError) as error:
+            raise DamagedError(f"{name} in {model} can't be read ({error}). Train the model again.") from None

@@ -1,0 +1,68 @@
+"""What the delivery has done where Keras is: each runs in the worker."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from search.records import FloatArray
+from search.study.worker import Errand
+
+
+@dataclass(frozen=True, slots=True)
+class Keep(Errand):
+    """Save the last fit's network as a model of its own."""
+
+    path: Path  # .keras
+
+    def run(self, engine: Any) -> None:
+        """Saves it."""
+        from search.training.delivery import save_fitted
+
+        save_fitted(engine, self.path)
+
+
+@dataclass(frozen=True, slots=True)
+class Unite(Errand):
+    """Make the delivered model of the kept ones."""
+
+    members: tuple[Path, ...]
+    offset: tuple[float, ...]  # (K,) of the decision
+    target: Path  # .keras
+
+    def run(self, engine: Any) -> int:
+        """Number of its weights."""
+        from search.training.delivery import deliver
+
+        return deliver(self.members, self.offset, self.target)
+
+
+@dataclass(frozen=True, slots=True)
+class Shapes(Errand):
+    """What goes into a saved model and what comes out, without the batch."""
+
+    model: Path
+
+    def run(self, engine: Any) -> tuple[tuple[int | None, ...], tuple[int | None, ...]]:
+        """The two shapes."""
+        from search.training.delivery import shapes
+
+        return shapes(self.model)
+
+
+@dataclass(frozen=True, slots=True)
+class Ask(Errand):
+    """What a saved model says of some images."""
+
+    model: Path
+    pixels: npt.NDArray[np.uint8]  # (n, side, side, channels)
+
+    def run(self, engine: Any) -> FloatArray:
+        """Probabilities `(n, K)` float32."""
+        from search.training.delivery import probabilities
+
+        return probabilities(self.model, self.pixels)

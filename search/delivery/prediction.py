@@ -1,0 +1,230 @@
+"""What a delivered model says of the images in a folder, as a table."""
+
+from __future__ import annotations
+
+import csv
+import logging
+import os
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from search.data.decode import RECIPE, Pixels, UnreadableImage, decode
+from search.data.passes import each
+from search.data.scan import EXTENSIONS
+from search.delivery import card as cards
+from search.delivery.card import Card
+from search.delivery.errands import Ask, Shapes
+from search.delivery.likeness import Likeness
+from search.delivery.package import draft
+from search.delivery.records import Predicted
+from search.errors import DataError, MismatchError, UserError
+from search.events import Listener
+from search.records import FloatArray
+from search.study import machine
+from search.study.pool import Pool, Worker, WorkerFault
+from search.study.worker import Setup
+
+MakePool = Callable[[list[Setup], Callable[[], bool]], Pool]
+
+_BATCH: Final = 64  # images that are in the memory at once
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Request:
+    """What the user asks for."""
+
+    model: Path  # .keras file that `train` wrote
+    data: Path  # folder of images in any layout, or a single image
+    csv: Path  # to write
+
+
+def predict(request: Request, listener: Listener, make_pool: MakePool = Pool) -> Predicted:
+    """Ask the model about every image and write the table.
+
+    Columns: `file` (relative to the folder, with forward slashes), `class`, `p_<class>` for each class, `unlike` (1 for
+    an image unlike the training images, empty where that can't be told), and where the model has a decision offset
+    `raw_<class>`, the probabilities without it.
+
+    Args:
+        request: which model, which images.
+        listener: told how far it is.
+        make_pool: makes the worker.
+
+    Raises:
+        UserError: something that the user can mend; no table is written.
+    """
+    card, stored = cards.read(request.model)
+    if card.recipe != RECIPE:
+        raise MismatchError(
+            f"{request.model} reads images by recipe {card.recipe}, this version by {RECIPE}. Use the version of "
+            "Steadynet that trained it, or train it again."
+        )
+    likeness = None if stored is None else Likeness.of_bytes(stored)
+    _check_table(request.csv)
+    folder, files = find(request.data)
+    with tempfile.TemporaryDirectory(prefix="steadynet-") as name:
+        setup = Setup(
+            pixels=None,
+            labels=np.zeros(0, np.int64),
+            metric="accuracy",
+            threads=None,
+            gpu=next(iter(machine.gpus()), None),
+            log=Path(name) / "worker.log",
+        )
+        pool = make_pool([setup], lambda: False)
+        try:
+            with pool.worker() as worker, draft(request.csv) as part:
+                listener.stage("Starting TensorFlow in its own process")
+                _load(worker, request.model, card)
+                listener.stage(f"Predicting {len(files):,} images")
+                return _table(request, card, likeness, folder, files, worker, part, listener)
+        except WorkerFault as error:
+            raise RuntimeError(str(error)) from None
+        finally:
+            pool.close()
+
+
+def find(data: Path) -> tuple[Path, list[str]]:
+    """The folder, and the images in it however deep, sorted; hidden files and folders are skipped.
+
+    A single file is taken whatever its ending.
+
+    Raises:
+        DataError: there is nothing.
+    """
+    if data.is_file():
+        return data.parent, [data.name]
+    if not data.is_dir():
+        raise DataError(f"there is no {data}. Pass a folder of images, or one image.")
+    files = []
+    for parent, folders, names in os.walk(data):
+        folders[:] = sorted(name for name in folders if name[0] != ".")
+        for name in names:
+            path = Path(parent, name)
+            if name[0] != "." and path.suffix.lower() in EXTENSIONS and (path.is_file() or path.is_symlink()):
+                files.append(path.relative_to(data).as_posix())
+    if not files:
+        raise DataError(f"{data} holds no image: no file ending in {', '.join(EXTENSIONS)}.")
+    return data, sorted(files)
+
+
+def _check_table(path: Path) -> None:
+    if path.suffix.lower() != ".csv":
+        raise UserError(f"--csv {path}: a name that ends in .csv is expected.")
+    if path.is_dir() or not path.parent.is_dir():
+        raise UserError(f"--csv {path}: there is no such folder, or it is one. Make it, or pass another name.")
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise UserError(f"--csv {path}: the folder {path.parent} can't be written. Pass another one.")
+
+
+def _load(worker: Worker, model: Path, card: Card) -> None:
+    worker.start()
+    try:
+        image, answer = worker.do(Shapes(model))
+    except WorkerFault as error:
+        raise UserError(f"{model} can't be loaded: {str(error).strip().splitlines()[-1]}") from None
+    wanted = (card.image_size, card.image_size, card.channels), (len(card.classes),)
+    if (image, answer) != wanted:
+        raise MismatchError(f"{model} takes {image} and gives {answer}, but its card says {wanted[0]} and {wanted[1]}.")
+
+
+def _table(
+    request: Request,
+    card: Card,
+    likeness: Likeness | None,
+    folder: Path,
+    files: Sequence[str],
+    worker: Worker,
+    part: Path,
+    listener: Listener,
+) -> Predicted:
+    unreadable: dict[str, str] = {}
+    decided: list[int] = []
+    unlike, seen = 0, []
+    offset = np.asarray(card.offset)
+    header = ["file", "class", *(f"p_{name}" for name in card.classes), "unlike"]
+    if offset.any():
+        header += [f"raw_{name}" for name in card.classes]
+    with part.open("w", encoding="utf-8", errors="backslashreplace", newline="") as stream:
+        table = csv.writer(stream)
+        table.writerow(header)
+        for names, pixels in _batches(folder, files, card, unreadable, listener):
+            probabilities = worker.do(Ask(request.model, pixels))
+            flags = None if likeness is None else likeness.distances(pixels) > 1
+            raw = without_offset(probabilities, offset) if offset.any() else probabilities[:, :0]
+            for row, name in enumerate(names):
+                place = int(probabilities[row].argmax())
+                flag = "" if flags is None else int(flags[row])
+                table.writerow([name, card.classes[place], *_numbers(probabilities[row]), flag, *_numbers(raw[row])])
+                decided.append(place)
+            seen += names
+            unlike += 0 if flags is None else int(flags.sum())
+        stream.flush()
+        os.fsync(stream.fileno())
+    if not seen:
+        file, why = next(iter(unreadable.items()))
+        raise DataError(f"not one image in {request.data} can be read. The first: {file}: {why}.")
+    counts = np.bincount(decided, minlength=len(card.classes))
+    notes = []
+    if likeness is None:
+        notes.append("The model does not say what its training images were like, so the column unlike is empty.")
+    return Predicted(
+        csv=request.csv,
+        images=len(seen),
+        classes=dict(zip(card.classes, counts.tolist(), strict=True)),
+        unlike=None if likeness is None else unlike,
+        unreadable=unreadable,
+        right=_right(seen, decided, card),
+        notes=tuple(notes),
+    )
+
+
+def _batches(
+    folder: Path, files: Sequence[str], card: Card, unreadable: dict[str, str], listener: Listener
+) -> Iterator[tuple[list[str], Pixels]]:
+    """Names and pixels of a few readable images at a time; the others go to `unreadable`."""
+
+    def pixels(name: str) -> Pixels | str:
+        try:
+            return decode(folder / name, size=card.image_size, channels=card.channels)
+        except UnreadableImage as error:
+            return str(error)
+
+    names: list[str] = []
+    images: list[Pixels] = []
+    for name, image in zip(files, each(pixels, files, "images", listener.progress), strict=True):
+        if isinstance(image, str):
+            unreadable[name] = image
+            _log.warning("Left out %s: %s", name, image)
+            continue
+        names.append(name)
+        images.append(image)
+        if len(images) == _BATCH:
+            yield names, np.stack(images)
+            names, images = [], []
+    if images:
+        yield names, np.stack(images)
+
+
+def without_offset(probabilities: FloatArray, offset: np.ndarray) -> FloatArray:
+    """Probabilities `(n, K)` as they are before the decision offset `(K,)` is added to their logarithms."""
+    raw = probabilities * np.exp(-(offset - offset.min()))
+    return np.asarray(raw / raw.sum(axis=1, keepdims=True), np.float32)
+
+
+def _numbers(values: Iterable[float]) -> list[str]:
+    return [f"{value:.6g}" for value in values]
+
+
+def _right(files: Sequence[str], decided: Sequence[int], card: Card) -> tuple[int, int] | None:
+    """Images that lie in the folder of the class they were given; None unless all lie in folders of classes."""
+    owners = [file.partition("/")[0] for file in files]
+    if not set(owners) <= set(card.classes):
+        return None
+    return sum(card.classes[place] == owner for place, owner in zip(decided, owners, strict=True)), len(files)

@@ -1,0 +1,239 @@
+"""`best_config.yaml` read back: all that is needed to train the recommended configuration again.
+
+The file may come from anyone and may have been edited: every value that training uses is checked, and the error names
+its key. What only tells of the search (promise, baselines, versions, ...) is not looked at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from spaces.config import Configuration, ConfigurationError
+from spaces.definitions import SpaceError
+from spaces.plain_yaml import PlainYamlError, kind, read, short, unknown_key
+from spaces.yaml_io import ConfigurationFileError, configuration_of
+
+SCHEMA: Final = 1
+"""Number of the file's form: raised when an older reader would misunderstand it."""
+
+KEYS: Final = (
+    "schema",
+    "configuration",
+    "training",
+    "images",
+    "classes",
+    "decision_offset",
+    "metric",
+    "folds",
+    "fold_scores",
+    "promise",
+    "confirmed",
+    "search_mean",
+    "se",
+    "chance",
+    "baselines",
+    "test",
+    "data",
+    "versions",
+    "device",
+    "seed",
+    "command",
+)
+"""All that may stand at the file's top level."""
+
+_USED: Final = ("schema", "configuration", "training", "classes", "decision_offset", "metric", "folds", "seed", "data")
+_CONFIGURATION: Final = ("canonical", "sampled", "hash")
+_TRAINING: Final = ("epochs", "image_size", "channels", "classes", "precision", "engine")
+_PRECISIONS: Final = ("float32", "mixed_bfloat16")
+_LARGEST_OFFSET: Final = 50.0  # of a logit: more would decide alone
+_MOST: Final = 2**31 - 1
+_ADVICE: Final = "Mend it, or take the file as the search wrote it"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BestConfig:
+    """What a `best_config.yaml` says of how to train and what to deliver."""
+
+    configuration: Configuration
+    edited: bool  # the configuration is no longer the one that the file's scores are about
+    epochs: int
+    image_size: int  # pixels a side
+    channels: int  # 1 or 3
+    precision: str
+    engine: int  # protocol of the training engine
+    classes: tuple[str, ...]  # in the order of the outputs
+    offset: tuple[float, ...]  # (K,) of the decision: added to the logits
+    metric: str
+    folds: int  # of the search's cross-validation
+    seed: int  # root seed of the search
+    fingerprint: str  # of the search's images
+    grouped: bool  # whether the search kept groups of images together
+    content: Mapping[str, Any]  # the whole file
+
+
+def load_best_config(path: Path) -> BestConfig:
+    """Read and check a `best_config.yaml`.
+
+    Raises:
+        ConfigurationFileError: no such file, or one that can't be used: one line with file, key, what came, what was
+            expected and what to do.
+    """
+    try:
+        return _best_config(read(path))
+    except (SpaceError, ConfigurationError, PlainYamlError) as error:
+        raise ConfigurationFileError(f"{path}: {error}") from None
+
+
+def image_recipe(size: int, channels: int) -> dict[str, Any]:
+    """How a file becomes the network's input, in words and as data."""
+    mode = "RGB" if channels == 3 else "L"
+    return {
+        "size": size,
+        "channels": channels,
+        "recipe": (
+            f"apply the EXIF orientation, convert to {'RGB' if channels == 3 else 'grey (Pillow mode L)'}, resize to "
+            f"{size} x {size} pixels with Pillow's bilinear filter (antialiased; the aspect ratio is not kept), "
+            f"feed the values 0 to 255"
+        ),
+        "steps": [
+            {"exif_transpose": True},
+            {"convert": mode},
+            {"resize": {"width": size, "height": size, "filter": "bilinear", "antialias": True, "keep_aspect": False}},
+            {"range": [0, 255]},
+        ],
+    }
+
+
+def _best_config(content: Any) -> BestConfig:
+    if not isinstance(content, dict):
+        raise _wrong("", f"the mapping that a search writes as best_config.yaml is expected, got {_got(content)}")
+    if "schema" not in content:
+        raise _wrong("schema", "missing, so this is no best_config.yaml", "Pass the one of a search")
+    if content["schema"] != SCHEMA or isinstance(content["schema"], bool):
+        raise _wrong(
+            "schema",
+            f"got {short(content['schema'])}, this version reads {SCHEMA}",
+            "Use the version of Steadynet that wrote the file, or search again",
+        )
+    _check_keys("", content, KEYS, _USED)
+    training, data = _mapping(content, "training"), _mapping(content, "data")
+    _check_keys("training", training, _TRAINING, _TRAINING)
+    _check_keys("data", data, ("folder", "fingerprint", "images", "groups"), ("fingerprint",))
+    classes = _classes(content["classes"])
+    if training["classes"] != len(classes):
+        raise _wrong(
+            "training.classes",
+            f"{len(classes)} is expected, as many as classes: names; got {_got(training['classes'])}",
+        )
+    if training["precision"] not in _PRECISIONS:
+        raise _wrong(
+            "training.precision", f"one of {', '.join(_PRECISIONS)} is expected, got {_got(training['precision'])}"
+        )
+    channels = _whole("training.channels", training["channels"], 1, 3)
+    if channels == 2:
+        raise _wrong("training.channels", "1 (grey) or 3 (colour) is expected, got 2")
+    configuration, edited = _configuration(_mapping(content, "configuration"))
+    return BestConfig(
+        configuration=configuration,
+        edited=edited,
+        epochs=_whole("training.epochs", training["epochs"], 1, 100_000),
+        image_size=_whole("training.image_size", training["image_size"], 8, 1024),
+        channels=channels,
+        precision=str(training["precision"]),
+        engine=_whole("training.engine", training["engine"], 1, _MOST),
+        classes=classes,
+        offset=_offset(content["decision_offset"], len(classes)),
+        metric=_text("metric", content["metric"]),
+        folds=_whole("folds", content["folds"], 2, _MOST),
+        seed=_whole("seed", content["seed"], 0, _MOST),
+        fingerprint=_text("data.fingerprint", data["fingerprint"]),
+        grouped=data.get("groups") is not None,
+        content=content,
+    )
+
+
+def _configuration(section: Mapping[str, Any]) -> tuple[Configuration, bool]:
+    """The configuration, and whether it was changed since the search.
+
+    It stands in the file twice: who changes one place only would train something else than what they see.
+    """
+    _check_keys("configuration", section, _CONFIGURATION, ("sampled",))
+    try:
+        configuration = configuration_of({"configuration": section})
+    except (SpaceError, ConfigurationError) as error:
+        raise _wrong("configuration.sampled", str(error).rstrip(".")) from None
+    canonical = configuration.canonical()
+    given = section.get("canonical", canonical)
+    if not isinstance(given, dict):
+        raise _wrong("configuration.canonical", f"a mapping is expected, got {_got(given)}")
+    for key in (*canonical, *given):
+        if given.get(key) != canonical.get(key):
+            raise _wrong(
+                f"configuration.canonical.{key}",
+                f"{_got(given.get(key))} here, but configuration.sampled amounts to {_got(canonical.get(key))}",
+                "Change both, or leave out configuration.canonical",
+            )
+    return configuration, section.get("hash", configuration.hash) != configuration.hash
+
+
+def _classes(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list) or len(value) < 2:
+        raise _wrong("classes", f"a list of at least two names is expected, got {_got(value)}")
+    for name in value:
+        if not isinstance(name, str) or not name:
+            raise _wrong("classes", f"names are text, got {_got(name)}", "Put it in quotes")
+        if value.count(name) > 1:
+            raise _wrong("classes", f"{name!r} is there twice", "Leave one out")
+    return tuple(value)
+
+
+def _offset(value: Any, classes: int) -> tuple[float, ...]:
+    if not isinstance(value, list) or len(value) != classes:
+        raise _wrong("decision_offset", f"a list of {classes} numbers, one a class, is expected, got {_got(value)}")
+    for number in value:
+        if isinstance(number, bool) or not isinstance(number, int | float) or not abs(number) <= _LARGEST_OFFSET:
+            raise _wrong(
+                "decision_offset",
+                f"numbers between {-_LARGEST_OFFSET:g} and {_LARGEST_OFFSET:g} are expected, got {_got(number)}",
+            )
+    return tuple(float(number) for number in value)
+
+
+def _check_keys(where: str, section: Mapping[Any, Any], known: tuple[str, ...], needed: tuple[str, ...]) -> None:
+    for key in section:
+        if key not in known:
+            raise _wrong(where, unknown_key(key, known).rstrip("."), "Leave it out")
+    for key in needed:
+        if key not in section:
+            raise _wrong(f"{where}.{key}".lstrip("."), "missing")
+
+
+def _mapping(content: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    value = content[key]
+    if not isinstance(value, dict):
+        raise _wrong(key, f"a mapping is expected, got {_got(value)}")
+    return value
+
+
+def _whole(key: str, value: Any, least: int, most: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+        up_to = f" to {most:,}" if most < _MOST else " on"
+        raise _wrong(key, f"a whole number from {least}{up_to} is expected, got {_got(value)}")
+    return value
+
+
+def _text(key: str, value: Any) -> str:
+    if not isinstance(value, str) or not value:
+        raise _wrong(key, f"text is expected, got {_got(value)}")
+    return value
+
+
+def _got(value: Any) -> str:
+    return "nothing" if value is None else f"{kind(value)}: {short(value)}"
+
+
+def _wrong(key: str, text: str, advice: str = _ADVICE) -> ConfigurationFileError:
+    return ConfigurationFileError(f"{key}: {text}. {advice}." if key else f"{text}. {advice}.")
