@@ -132,7 +132,7 @@ def promise(
         stages=1 if second is None else 2,
         recalls=ranges,
         inconclusive=low <= baseline,
-        images_needed=_images_needed(len(labels), value, low, baseline),
+        images_needed=images_needed(len(labels), value, low, baseline),
     )
     return shown, offset.logits(own.tau, prior(labels, len(names)))
 
@@ -249,9 +249,12 @@ def _expected(
     return value, float(np.clip(value - half, low, high)), float(np.clip(value + half, low, high))
 
 
-def _images_needed(images: int, value: float, low: float, baseline: float) -> int | None:
-    """Images in all with which the interval would end at the baseline; its width goes with 1 / sqrt(n)."""
+def images_needed(images: int, value: float, low: float, baseline: float) -> int | None:
+    """Images in all with which the interval would likely end at the baseline; None where it does, or nobody can say.
+
+    The interval's width goes with 1 / sqrt(n).
+    """
     above, half = value - baseline, value - low
     if low > baseline or above <= 0 or half / above > math.sqrt(_MOST_NEEDED):
         return None
-    return math.ceil(images * (half / above) ** 2)
+    return math.ceil(images * (half / above) ** 2 - 1e-6)

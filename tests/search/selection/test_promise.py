@@ -4,10 +4,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from search import seeds
-from search.selection import offset
-from search.selection.metrics import RANGE, score
+from search.selection import offset, robust
 from search.selection.draws import draws
-from search.selection.promise import promise
+from search.selection.metrics import RANGE, score
+from search.selection.promise import SecondStage, images_needed, promise
 from search.selection.scores import OutOfFold
 from search.settings import METRICS
 
@@ -68,6 +68,79 @@ def test_equals_a_plain_loop_on_the_same_draws(metric, grouped, monkeypatch) -> 
     shown, _ = promise(metric, labels, groups, trials, 0, "abc", 0.0, np.random.default_rng(5), bootstraps=40)
     drawn = draws(labels, groups, 40, np.random.default_rng(5))
     assert shown.value == pytest.approx(_loop(metric, labels, trials, drawn), abs=1e-6)
+
+
+def _two_stages(labels: np.ndarray, searched: list, fresh: list[list], places: list[int], drawn: np.ndarray) -> float:
+    """Both stages as one would write them down: two of the in-bag best go on, the fresh fits choose between them."""
+
+    def of(one: OutOfFold, rows: np.ndarray) -> float:
+        return score("balanced_accuracy", labels[rows], one.probabilities[rows])
+
+    scores = []
+    for weights in drawn.astype(int):
+        inside, outside = np.repeat(np.arange(len(labels)), weights), np.flatnonzero(weights == 0)
+        best = sorted(range(len(searched)), key=lambda n: -of(searched[n], inside))[:2]
+        sent = [m for m, place in enumerate(places) if place in best] or list(range(len(places)))
+        table = np.array(
+            [[of(one, inside[one.folds[inside] == f]) for one in fresh[m] for f in range(3)] for m in sent]
+        )
+        error = robust.errors(
+            np.array([[of(one, inside[one.folds[inside] == f]) for one in row for f in range(3)] for row in fresh]), 3
+        )[sent]
+        first = int((table.mean(axis=1) - error).argmax())
+        difference = table[first] - table
+        tie = 0.5 * np.sqrt(difference.var(axis=1, ddof=1) * (1 / 6 + 1 / 2))
+        tied = [m for n, m in enumerate(sent) if abs(difference[n].mean()) < tie[n] or n == first]
+        scores.append(np.mean([of(one, outside) for one in fresh[min(tied)]]))
+    return float(np.mean(scores))
+
+
+def test_both_stages_equal_a_plain_loop_on_the_same_draws(monkeypatch) -> None:
+    monkeypatch.setattr(offset, "TAUS", (0.0,))
+    labels = np.random.default_rng(0).permutation(np.repeat([0, 1, 2], [17, 23, 31]))  # so that no scores are equal
+    searched = _trials(labels, np.array([0.5, 0.6, 0.6, 0.55]), seed=1)
+    fresh = [_trials(labels, np.array([share, share]), seed=5 + n) for n, share in enumerate((0.6, 0.62, 0.5))]
+    places = [2, 1, 3]
+    second = SecondStage(
+        places=tuple(places), repeats=tuple(map(tuple, fresh)), folds=3, order=(0, 1, 2), winner=1, shortlist=2
+    )
+    shown, _ = promise(
+        "balanced_accuracy", labels, None, searched, 0, "abc", 0.0, np.random.default_rng(5), 40, second=second
+    )
+    drawn = draws(labels, None, 40, np.random.default_rng(5))
+    assert shown.value == pytest.approx(_two_stages(labels, searched, fresh, places, drawn), abs=1e-6)
+    assert shown.stages == 2
+
+
+def test_the_interval_holds_what_repeats_differ_by() -> None:
+    labels = np.arange(200) % 2
+    same = _trials(labels, np.array([0.7]), seed=0) * 2
+    apart = _trials(labels, np.array([0.6, 0.8]), seed=0)
+
+    def width(repeats: list) -> float:
+        second = SecondStage(places=(0,), repeats=(tuple(repeats),), folds=3, order=(0,), winner=0, shortlist=1)
+        rng = np.random.default_rng(0)
+        shown, _ = promise("balanced_accuracy", labels, None, same[:1], 0, "ab", 0.0, rng, 200, second=second)
+        return shown.high - shown.low
+
+    assert width(apart) > 1.5 * width(same)
+
+
+def test_without_a_mistake_the_interval_is_not_a_point() -> None:
+    labels = np.arange(110) % 2
+    perfect = _trials(labels, np.array([1.0]), seed=0)
+    shown, _ = promise("balanced_accuracy", labels, None, perfect, 0, "ab", 0.5, np.random.default_rng(0), 100)
+    assert (shown.value, shown.high) == (1.0, 1.0)
+    assert shown.low == pytest.approx(0.975, abs=0.002)
+    assert shown.recalls["a"][1] == pytest.approx(0.965, abs=0.003)
+
+
+@pytest.mark.parametrize(
+    ("value", "low", "baseline", "needed"),
+    [(0.7, 0.6, 0.65, 400), (0.7, 0.6, 0.55, None), (0.6, 0.5, 0.65, None), (0.7, 0.6, 0.6999, None)],
+)
+def test_four_times_the_images_halve_the_interval(value, low, baseline, needed) -> None:
+    assert images_needed(100, value, low, baseline) == needed
 
 
 def test_recalls_equal_a_plain_loop_for_a_single_trial() -> None:

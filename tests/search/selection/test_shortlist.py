@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from search.selection.ranking import candidates
+from search.selection.shortlist import Size, affordable, are_close, shortlist
+from search.settings import Protocol
+from tests.factories import configuration
+
+
+@pytest.mark.parametrize(
+    ("changes", "close"),
+    [
+        ({}, True),
+        ({"learning_rate": 1.2e-3}, True),
+        ({"learning_rate": 1.3e-3}, False),
+        ({"dropout": 0.14}, True),
+        ({"dropout": 0.2}, False),
+        ({"width": 20}, True),
+        ({"batch_size": 32}, False),
+        ({"initializer": "he_uniform"}, False),
+        ({"horizontal_flip": True}, False),
+        ({"depth": 4}, False),
+        ({"kernel_size": 5}, False),
+    ],
+)
+def test_close_is_a_small_step_in_numbers_and_the_same_choices(changes, close):
+    assert are_close(configuration(), configuration(**changes)) is close
+
+
+def test_depth_and_ratio_that_make_the_same_layers_are_close():
+    assert are_close(configuration(depth=3, dense_ratio=0.3), configuration(depth=3, dense_ratio=0.4))
+
+
+def test_the_best_healthy_ones_without_their_doubles(make_trial, labels):
+    protocol = Protocol(epochs=10, image_size=32, channels=3, classes=3)
+    trials = [make_trial(labels, number, quality) for number, quality in enumerate([4.0, 2.5, 1.5, 0.0])]
+    found = [one.ranked for one in candidates(trials, labels, "balanced_accuracy", 1 / 3, protocol, 3)]
+    assert not found[-1].healthy
+    double = replace(found[1], trial=replace(found[1].trial, configuration=found[0].trial.configuration))
+    numbers = [one.trial.number for one in shortlist([found[0], double, *found[2:]])]
+    assert numbers == [0, 2]
+    assert len(shortlist(found, count=1)) == 1
+
+
+@pytest.mark.parametrize(
+    ("costs", "budget", "size"),
+    [
+        ([], 100.0, Size(0, 0)),
+        ([10.0] * 8, None, Size(8, 5)),
+        ([10.0] * 8, 400.0, Size(8, 5)),
+        ([10.0] * 8, 250.0, Size(5, 5)),
+        ([10.0] * 8, 199.0, Size(6, 3)),
+        ([10.0] * 8, 89.0, Size(4, 2)),
+        ([10.0] * 8, 39.0, Size(1, 3)),
+        ([10.0] * 8, 1.0, Size(1, 1)),
+        ([10.0, 1.0], 55.0, Size(2, 5)),
+        ([0.0], 5.0, Size(1, 5)),
+    ],
+)
+def test_more_repeats_first_then_more_finalists(costs, budget, size):
+    assert affordable(costs, budget) == size
