@@ -258,7 +258,7 @@ class StudyRecord:
     further: tuple[Fit, ...] = ()  # fits outside the search
     baselines: Mapping[str, float] = field(default_factory=dict)  # constant, knn, logistic: the metric's value
     files: tuple[str, ...] = ()  # (n,) relative to the data folder, in row order
-    thumbnails: Mapping[int, str] = field(default_factory=dict)  # row -> small PNG, base64
+    thumbnails: Mapping[int, str] = field(default_factory=dict)  # row -> small JPEG, base64
     confirmation: Confirmation | None = None
     surroundings: Surroundings | None = None
     test: TestScore | None = None

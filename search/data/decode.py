@@ -63,6 +63,21 @@ def decode(path: Path, *, size: int, channels: int) -> Pixels:
         return np.asarray(resized, dtype=np.uint8).reshape(size, size, channels)
 
 
+def miniature(path: Path, *, side: int) -> Image.Image:
+    """The whole picture for people to look at: at most `side` pixels wide and high, mode L or RGB. Never warns.
+
+    Upright, opaque and in its own proportions; what is smaller is left as it is.
+
+    Raises:
+        UnreadableImage: as `decode`.
+    """
+    with _opened(path) as image:
+        image.draft(None, (side * JPEG_MARGIN, side * JPEG_MARGIN))
+        small = _flat(image)
+        small.thumbnail((side, side), Image.Resampling.LANCZOS)
+        return small
+
+
 def probe(path: Path) -> Probe:
     """Size and greyness of an image file. JPEGs are decoded at an eighth of their size, which shows colour as well.
 
