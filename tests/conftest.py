@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import gc
+from collections.abc import Generator, Iterator
 
 import pytest
 from hypothesis import settings
@@ -10,6 +11,17 @@ from hypothesis import settings
 # No property is about time, and a machine that does something else besides is no error.
 settings.register_profile("steadynet", deadline=None, max_examples=50)
 settings.load_profile("steadynet")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """What is imported for the tests lives as long as they do: nobody looks for rubbish in it, then or later."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
+        gc.freeze()
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing as mp
 import os
 import signal
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from search.diagnosis import process
 from search.diagnosis.child import Order
 from search.diagnosis.process import run
 from search.errors import UserCodeError
@@ -39,6 +41,14 @@ def order(tmp_path: Path) -> MakeOrder:
     return make
 
 
+@pytest.fixture
+def at_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Children come from a server that has imported what they need: alone each of them, but there at once."""
+    server = mp.get_context("forkserver")
+    server.set_forkserver_preload(["tests.search.diagnosis.children"])
+    monkeypatch.setattr(process.mp, "get_context", lambda method: server)
+
+
 class Notes:
     def __init__(self) -> None:
         self.told: list[tuple[str, int, int]] = []
@@ -58,6 +68,7 @@ def test_a_diagnosis_comes_back_and_prints_stay_in_the_log(order, capfd) -> None
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.usefixtures("at_hand")
 @pytest.mark.parametrize(
     ("deed", "message", "lines"),
     [
@@ -75,11 +86,13 @@ def test_what_is_the_users(order, deed: str, message: str, lines: tuple[str, ...
     assert caught.value.lines == lines
 
 
+@pytest.mark.usefixtures("at_hand")
 def test_what_is_ours_ends_with_its_traceback(order) -> None:
     with pytest.raises(RuntimeError, match=r"(?s)Traceback.*_raises_ours.*ZeroDivisionError: our bug"):
         run(order("ours"), Notes(), target=obedient)
 
 
+@pytest.mark.usefixtures("at_hand")
 def test_the_end_is_seen_even_when_something_holds_the_pipe_open(order) -> None:
     notes = Notes()
     with pytest.raises(UserCodeError, match="exit code 3"):
@@ -87,6 +100,7 @@ def test_the_end_is_seen_even_when_something_holds_the_pipe_open(order) -> None:
     assert wait_until_gone(int(notes.told[0][0]))
 
 
+@pytest.mark.usefixtures("at_hand")
 def test_silence_beyond_the_budget_is_the_end_of_it_and_of_what_it_started(order) -> None:
     notes = Notes()
     with pytest.raises(UserCodeError, match=r"no word from hangs for 1 s \(at: Hanging .*raise --budget"):
