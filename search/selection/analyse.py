@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from search import seeds
@@ -12,9 +12,12 @@ from search.selection.control import label_control
 from search.selection.depth_map import depth_map
 from search.selection.finalists import Confirmed, confirmed
 from search.selection.metrics import chance
+from search.selection.neighbourhood import neighbourhood
+from search.selection.on_images import on_images
 from search.selection.promise import SecondStage, promise
 from search.selection.ranking import Candidate, by_size_then_speed, candidates
-from search.selection.results import Control, Recommendation, Results
+from search.selection.results import Control, Neighbourhood, OnImages, Recommendation, Results, SafeRange
+from search.selection.safe_ranges import safe_ranges
 
 NONE_JUDGED = "no configuration judged"
 NONE_HEALTHY = "no healthy configuration"
@@ -39,6 +42,7 @@ def analyse(study: StudyRecord) -> Results:
     ):
         study = replace(study, surroundings=None)
     fits = tally.unique_fits(study.trials)
+    around = _neighbourhood(study, recommended, at_chance)
     cells, sentence = depth_map(study.trials, at_chance)
     return Results(
         study=study,
@@ -56,6 +60,9 @@ def analyse(study: StudyRecord) -> Results:
         depth_map=cells,
         depth_sentence=sentence,
         finalists=tuple(one.finalist for one in finalists),
+        neighbourhood=around,
+        safe_ranges=_safe_ranges(recommended, around, finalists),
+        on_images=_on_images(study, recommended, found, finalists),
     )
 
 
@@ -106,6 +113,34 @@ def _second_stage(study: StudyRecord, complete: Sequence[Confirmed], found: Sequ
         winner=0,
         shortlist=len(plan.finalists),
     )
+
+
+def _neighbourhood(study: StudyRecord, best: Recommendation | None, at_chance: float) -> Neighbourhood | None:
+    if best is None or study.surroundings is None:
+        return None
+    fits = (*tally.unique_fits(study.trials), *study.further)
+    return neighbourhood(study.surroundings, fits, best.ranked, at_chance)
+
+
+def _safe_ranges(
+    best: Recommendation | None, around: Neighbourhood | None, finalists: Sequence[Confirmed]
+) -> Mapping[str, SafeRange]:
+    if best is None:
+        return {}
+    equal = [one.finalist.trial.configuration for one in finalists if one.finalist.equal]
+    return safe_ranges(best.ranked.trial.configuration, around, equal)
+
+
+def _on_images(
+    study: StudyRecord, best: Recommendation | None, found: Sequence[Candidate], finalists: Sequence[Confirmed]
+) -> OnImages | None:
+    """By the fresh fits where there are any, else by the search's."""
+    if best is None:
+        return None
+    if best.finalist is not None:
+        return on_images(study.labels, finalists[0].repeats, best.offset)
+    searched = next(one.predictions for one in found if one.ranked is best.ranked)
+    return on_images(study.labels, [searched], best.offset)
 
 
 def _control(study: StudyRecord, found: Sequence[Candidate], at_chance: float) -> Control | None:

@@ -9,6 +9,8 @@ import numpy as np
 
 from search.records import CONFIRM, Confirmation, Fit, StudyRecord, Trial, TrialState, Verdict
 from search.selection import robust
+from search.selection.corruption_losses import corruption_losses
+from search.selection.equality import equal_to_best
 from search.selection.ranking import Candidate, by_size_then_speed
 from search.selection.results import Finalist
 from search.selection.scores import JUDGED, OutOfFold, fit_score, out_of_fold
@@ -73,6 +75,7 @@ def _gathered(
         healthy=False,
         parameters=candidate.weights,
         dropped=plan.dropped.get(trial.configuration.hash),
+        corruptions=corruption_losses(fits),
     )
     repeats = tuple(_predictions(trial, fits, r, study, plan) for r in range(plan.repeats)) if complete else ()
     return Confirmed(finalist=finalist, place=place, repeats=repeats)
@@ -106,7 +109,16 @@ def _ranked(
         order = by_size_then_speed([found[one.place] for one in judged])
         best = int(robust.winner(score_table(judged), plan.folds, order, healthy))
         judged.insert(0, judged.pop(best))
-    return (*judged, *rest)
+    return _compared((*judged, *rest), plan.folds)
+
+
+def _compared(ours: Sequence[Confirmed], folds: int) -> tuple[Confirmed, ...]:
+    """With those marked that can't be told apart from the first."""
+    equal = equal_to_best([one.finalist.scores for one in ours], 0, folds)
+    return tuple(
+        replace(one, finalist=replace(one.finalist, equal=same and not one.finalist.veto))
+        for one, same in zip(ours, equal, strict=True)
+    )
 
 
 def score_table(ours: Sequence[Confirmed]) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:

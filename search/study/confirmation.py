@@ -162,6 +162,7 @@ class _Race:
                     repeat=repeat,
                     fold=fold,
                     shortest=shortest,
+                    corrupt=repeat == 0,
                 )
                 fit = self._fitter.fit(worker, spec, self._protection)
                 if fit.verdict not in JUDGED:
