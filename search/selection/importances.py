@@ -1,0 +1,143 @@
+"""Which hyperparameters decide on the score, and which on whether a network collapses.
+
+A random forest learns the one or the other from the trials. What a hyperparameter explains is what the forest loses,
+on trials that a tree has not seen, when the values of that hyperparameter are dealt out anew: noise explains nothing,
+however many trials are missing. A hyperparameter is dealt out among the trials only in which it means something.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.ensemble import RandomForestRegressor
+
+from search import seeds
+from search.records import Trial, TrialState
+from search.selection.results import Importances
+from search.selection.scores import fold_scores
+from spaces.config import CHOICES, FIELDS, Configuration, Value
+
+MIN_TRIALS: Final = 20
+"""Configurations behind an importance, at least: with fewer it is not better than a guess."""
+
+MIN_OF_EACH: Final = 4
+"""Collapsed trials and others, at least, to ask what makes networks collapse."""
+
+_TREES: Final = 200
+_DEALS: Final = 5
+
+Array = npt.NDArray[np.float64]
+
+
+def importances(trials: Sequence[Trial], chance: float, seed: int = 0) -> Importances | None:
+    """The importances for the score, among trials that did not collapse, and for collapsed or not, among all.
+
+    Each configuration counts once. Failed and interrupted trials say nothing.
+
+    Args:
+        trials: of the study.
+        chance: the metric's value for the constant predictor.
+        seed: the same gives the same.
+
+    Returns:
+        None with fewer than `MIN_TRIALS` configurations. Either part is empty where there are too few trials for it:
+        `collapse` with fewer than `MIN_OF_EACH` collapsed or not.
+    """
+    judged = {trial.configuration.hash: trial for trial in reversed(trials) if _is_judged(trial)}
+    known = sorted(judged.values(), key=lambda trial: trial.number)
+    if len(known) < MIN_TRIALS:
+        return None
+    collapsed = [trial.state is TrialState.COLLAPSED for trial in known]
+    scored = [(t.configuration, _score(t, chance)) for t, dead in zip(known, collapsed, strict=True) if not dead]
+    score, collapse = {}, {}
+    if len(scored) >= MIN_TRIALS:
+        score = explained([one for one, _ in scored], [value for _, value in scored], seeds.child(seed, "score"))
+    if min(sum(collapsed), len(scored)) >= MIN_OF_EACH:
+        target = [float(dead) for dead in collapsed]
+        collapse = explained([trial.configuration for trial in known], target, seeds.child(seed, "collapse"))
+    return Importances(score=score, collapse=collapse, trials=len(scored), collapsed=sum(collapsed))
+
+
+def _is_judged(trial: Trial) -> bool:
+    return trial.state not in (TrialState.FAILED, TrialState.INTERRUPTED) and bool(fold_scores(trial, 0.0))
+
+
+def _score(trial: Trial, chance: float) -> float:
+    """Mean of the folds that were run."""
+    return float(np.mean(list(fold_scores(trial, chance).values())))
+
+
+def explained(configurations: Sequence[Configuration], values: Sequence[float], seed: int) -> dict[str, float]:
+    """Share of the values' variance that each hyperparameter explains, largest first.
+
+    Half the growth of the mean squared error on unseen trials (Jansen's estimate of a total effect), over the variance;
+    divided by their sum where interactions, which count for each of their hyperparameters, add up to more than 1.
+
+    Args:
+        configurations: with hyperparameters that differ; those that never do are left out.
+        values: of the configurations, finite.
+        seed: of the forest and of the deals.
+    """
+    target = np.asarray(values, dtype=float)
+    variance = float(target.var())
+    columns = _columns(configurations)
+    if variance < 1e-12 or not columns:
+        return {column.name: 0.0 for column in columns}
+    table = np.concatenate([column.cells for column in columns], axis=1)
+    forest: Any = RandomForestRegressor(_TREES, min_samples_leaf=2, max_features=0.5, random_state=seed)
+    forest.fit(table, target)
+    unseen = ~np.stack([np.bincount(drawn, minlength=len(target)) > 0 for drawn in forest.estimators_samples_])
+    error = _error(forest, table, unseen, target)
+    rng = np.random.default_rng(seed)
+    growth: dict[str, float] = {}
+    start = 0
+    for column in columns:
+        stop = start + column.cells.shape[1]
+        losses = []
+        for _ in range(_DEALS):
+            dealt = table.copy()
+            dealt[column.active, start:stop] = column.cells[rng.permutation(column.active)]
+            losses.append(_error(forest, dealt, unseen, target))
+        start = stop
+        growth[column.name] = max(0.0, float(np.mean(losses)) - error) / 2 / variance
+    scale = max(1.0, sum(growth.values()))
+    return {name: growth[name] / scale for name in sorted(growth, key=lambda name: -growth[name])}
+
+
+def _error(forest: Any, table: Array, unseen: npt.NDArray[np.bool_], target: Array) -> float:
+    """Mean squared error of the mean of those trees that have not seen a trial."""
+    cells = np.asarray(table, dtype=np.float32)
+    answers = np.stack([tree.tree_.predict(cells)[:, 0] for tree in forest.estimators_])
+    counts = unseen.sum(axis=0)
+    known = counts > 0
+    predicted = (answers * unseen).sum(axis=0)[known] / counts[known]
+    return float(((predicted - target[known]) ** 2).mean())
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Column:
+    """A hyperparameter as numbers: one column, or one a choice; 0 where it means nothing."""
+
+    name: str
+    cells: Array  # (n, columns)
+    active: npt.NDArray[np.int64]  # rows where it means something
+
+
+def _columns(configurations: Sequence[Configuration]) -> list[_Column]:
+    """Those hyperparameters that differ where they mean something."""
+    actives = [set(one.active) for one in configurations]
+    found = []
+    for name in FIELDS:
+        active = np.array([row for row, names in enumerate(actives) if name in names], dtype=np.int64)
+        values: list[Value] = [getattr(configurations[row], name) for row in active]
+        if len(set(values)) < 2:
+            continue
+        choices = CHOICES.get(name)
+        cells = np.zeros((len(configurations), len(choices) if choices else 1))
+        cells[active] = [[value == choice for choice in choices] if choices else [float(value)] for value in values]
+        found.append(_Column(name, cells, active))
+    return found

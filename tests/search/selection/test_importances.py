@@ -1,0 +1,157 @@
+"""Importances of made-up studies of which the truth is known."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import optuna
+import pytest
+
+from search import seeds
+from search.records import Fit, Trial, TrialState, Verdict
+from search.selection.importances import MIN_OF_EACH, MIN_TRIALS, explained, importances
+from search.selection.results import Importances
+from spaces.config import Configuration
+from spaces.presets import CORE, DEFAULT
+from spaces.space import Space
+from tests.factories import configuration
+
+Score = Callable[[Configuration], float]
+
+
+def sampled(space: Space, count: int, seed: int = 0) -> list[Configuration]:
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
+    return [space.sample(study.ask()) for _ in range(count)]
+
+
+@pytest.fixture(autouse=True)
+def quiet_optuna() -> None:
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+
+
+def rate(one: Configuration) -> float:
+    return float(np.log10(one.learning_rate))
+
+
+def made(score: Score, count: int, space: Space = CORE, noise: float = 0.02, seed: int = 0) -> list[Trial]:
+    """Trials of three folds; where the score is NaN the first fold collapsed."""
+    rng = seeds.generator(seed, "made")
+    return [trial(one, number, score(one), rng, noise) for number, one in enumerate(sampled(space, count, seed))]
+
+
+def trial(one: Configuration, number: int, value: float, rng: np.random.Generator, noise: float = 0.02) -> Trial:
+    dead = np.isnan(value)
+    scores = [0.5] if dead else value + rng.normal(0, noise, 3)
+    fits = tuple(
+        Fit(
+            key=f"{number} {fold}",
+            trial=number,
+            stage="search",
+            configuration=one.hash,
+            repeat=0,
+            fold=fold,
+            attempt=0,
+            seed=0,
+            verdict=Verdict.COLLAPSED if dead else Verdict.LEARNED,
+            score=float(score),
+        )
+        for fold, score in enumerate(scores)
+    )
+    return Trial(
+        number=number, state=TrialState.COLLAPSED if dead else TrialState.COMPLETE, configuration=one, fits=fits
+    )
+
+
+def found(trials: Sequence[Trial]) -> Importances:
+    known = importances(trials, 0.5)
+    assert known is not None
+    return known
+
+
+def dies_of_its_rate(one: Configuration) -> float:
+    """A high rate kills; among the living the rate says little and dropout much."""
+    return float("nan") if rate(one) > -2 else 0.8 - 0.4 * one.dropout
+
+
+def test_what_decides_on_the_score_and_what_on_collapse_are_told_apart() -> None:
+    known = found(made(dies_of_its_rate, 80))
+    assert next(iter(known.score)) == "dropout"
+    assert next(iter(known.collapse)) == "learning_rate"
+    assert known.score["dropout"] > 0.4 > 0.1 > known.score["learning_rate"]
+    assert known.collapse["learning_rate"] > 0.4 > 0.1 > known.collapse["dropout"]
+    assert known.trials + known.collapsed == 80
+
+
+def test_pure_noise_explains_almost_nothing() -> None:
+    known = found(made(lambda one: 0.7, 100, DEFAULT))
+    assert sum(known.score.values()) < 0.1
+    assert known.collapse == {}
+
+
+@pytest.mark.parametrize("count", [40, 120])
+def test_one_choice_that_is_bad_is_found_among_twenty_hyperparameters(count: int) -> None:
+    known = found(made(lambda one: 0.8 - 0.2 * (one.head == "max") - 0.1 * (one.activation == "tanh"), count, DEFAULT))
+    assert next(iter(known.score)) == "head"
+
+
+def test_a_hyperparameter_that_means_nothing_in_most_trials_is_judged_by_the_others() -> None:
+    """Weight decay counts with two optimizers of three only."""
+    known = found(made(lambda o: 0.8 - 0.1 * (o.optimizer != "adam" and o.weight_decay > 1e-4), 150, DEFAULT))
+    assert next(iter(known.score)) == "weight_decay"
+    only = explained([configuration(dense_ratio=0.0, head="max", dense_units=n + 1) for n in range(30)], range(30), 0)
+    assert only == {}
+
+
+def test_shares_are_ordered_and_add_up_to_one_at_most() -> None:
+    known = found(made(lambda one: rate(one) * (one.dropout > 0.3) * (one.depth > 5) + 5, 100, CORE, noise=0.0))
+    values = list(known.score.values())
+    assert values == sorted(values, reverse=True)
+    assert min(values) >= 0
+    assert sum(values) <= 1 + 1e-9
+
+
+def test_the_same_trials_give_the_same_in_any_order_and_a_repeated_configuration_counts_once() -> None:
+    trials = made(dies_of_its_rate, 60)
+    again = [*trials[::-1], trial(trials[0].configuration, 99, 0.1, np.random.default_rng(0))]
+    assert importances(trials, 0.5) == importances(again, 0.5)
+
+
+def test_failed_and_interrupted_trials_say_nothing() -> None:
+    trials = made(dies_of_its_rate, 60)
+    lost = [
+        Trial(number=100 + n, state=state, configuration=configuration(dropout=n / 50), fits=trials[0].fits)
+        for n, state in enumerate(10 * [TrialState.FAILED, TrialState.INTERRUPTED])
+    ]
+    assert importances([*trials, *lost], 0.5) == importances(trials, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("alive", "dead", "score", "collapse"),
+    [
+        (MIN_TRIALS, 0, True, False),
+        (MIN_TRIALS, MIN_OF_EACH - 1, True, False),
+        (MIN_TRIALS, MIN_OF_EACH, True, True),
+        (MIN_OF_EACH, MIN_TRIALS, False, True),
+        (0, MIN_TRIALS, False, False),
+    ],
+)
+def test_each_part_needs_its_trials(alive: int, dead: int, score: bool, collapse: bool) -> None:
+    rng = np.random.default_rng(0)
+    values: list[Any] = [*alive * [0.8], *dead * [float("nan")]]
+    trials = [
+        trial(one, n, value, rng) for n, (one, value) in enumerate(zip(sampled(CORE, len(values)), values, strict=True))
+    ]
+    known = found(trials)
+    assert (bool(known.score), bool(known.collapse)) == (score, collapse)
+    assert (known.trials, known.collapsed) == (alive, dead)
+
+
+def test_too_few_trials_give_none() -> None:
+    assert importances(made(dies_of_its_rate, MIN_TRIALS - 1), 0.5) is None
+    assert importances([], 0.5) is None
+
+
+def test_scores_that_are_all_the_same_give_zeros() -> None:
+    assert set(explained(sampled(CORE, 30), 30 * [0.8], 0).values()) == {0.0}
