@@ -18,7 +18,7 @@ from search.records import CONFIRM, Confirmation, Fit, IntArray, Verdict
 from search.selection import robust
 from search.selection.results import Ranked
 from search.selection.scores import JUDGED, fit_score
-from search.selection.shortlist import affordable, shortlist
+from search.selection.shortlist import REPEATS, Size, affordable, shortlist
 from search.study.fitting import Fitter, Spec, Terms
 from search.study.ledger import Ledger
 from search.study.pool import Pool, Stopped
@@ -62,9 +62,10 @@ def plan_confirmation(
     else:
         size = affordable([_repeat_seconds(one, k) for one in best], seconds)
     notes = []
-    if size.finalists < len(best):
+    if size != Size(len(best), REPEATS):
         what = "Time is short" if seconds is not None else "The trials asked for are few"
-        notes.append(f"{what}: {size.finalists} of {len(best)} finalists, fitted on {size.repeats} fresh splits each.")
+        splits = "one fresh split" if size.repeats == 1 else f"{size.repeats} fresh splits"
+        notes.append(f"{what}: {size.finalists} of {len(best)} finalists, fitted on {splits} (at best {REPEATS}) each.")
     if k < folds:
         notes.append(f"Groups are few: the fresh splits have {k} folds instead of {folds}, so that they can differ.")
     return Confirmation(

@@ -88,4 +88,4 @@ class FakePool:
 
 def memory() -> sa.Engine:
     """A database that is gone with its engine."""
-    return sa.create_engine("sqlite://", poolclass=sa.pool.StaticPool)
+    return sa.create_engine("sqlite://", poolclass=sa.pool.StaticPool, connect_args={"check_same_thread": False})

@@ -1,0 +1,204 @@
+"""Finalists fitted again, with workers that answer at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from search.events import Silent
+from search.records import CONFIRM, Confirmation, Verdict
+from search.selection.results import Ranked
+from search.study.confirmation import BEHIND, COLLAPSES, NO_TIME, NOT_JUDGED, confirm, plan_confirmation
+from search.study.fitting import Terms
+from search.study.ledger import Ledger
+from search.study.pool import WorkerFault
+from search.study.worker import Job
+from search.training.outcome import Outcome
+from tests.factories import configuration
+from tests.search.study.made import FakePool, memory, outcome
+from tests.search.study.test_ablation import fitted
+
+RATES = (1e-3, 2e-3, 4e-3)
+STEADY = {1e-3: 0.80, 2e-3: 0.79, 4e-3: 0.60}
+
+
+def by_rate(job: Job) -> Outcome:
+    """The learning rate decides the score, give or take what the seed does."""
+    luck = np.random.default_rng(job.seed).normal(0, 0.01)
+    return outcome(job, score=STEADY[job.configuration.learning_rate] + luck, seconds=2.0)
+
+
+class Told(Silent):
+    def __init__(self) -> None:
+        self.stages: list[str] = []
+        self.done: list[tuple[int, int]] = []
+
+    def stage(self, text: str) -> None:
+        self.stages.append(text)
+
+    def progress(self, what: str, done: int, total: int) -> None:
+        self.done.append((done, total))
+
+
+class Case:
+    """Three finalists of a search on three folds."""
+
+    def __init__(self, terms: Terms, answer: Callable[[Job], Outcome] = by_rate) -> None:
+        self.terms, self.answer, self.told = terms, answer, Told()
+        self.ledger = Ledger(memory(), "s")
+        self.ranking = []
+        for rate in RATES:
+            trial = fitted(terms, self.ledger, configuration(learning_rate=rate), by_rate)
+            folds = tuple(fit.score or 0.0 for fit in trial.fits)
+            mean = float(np.mean(folds))
+            self.ranking.append(
+                Ranked(
+                    trial=trial,
+                    pooled=mean,
+                    folds=folds,
+                    mean=mean,
+                    se=0.01,
+                    worst=min(folds),
+                    collapse_rate=0.0,
+                    healthy=True,
+                )
+            )
+        self.names = tuple(one.trial.configuration.hash for one in self.ranking)
+        self.jobs: list[Job] = []
+
+    def plan(self, **changes: Any) -> Confirmation:
+        values: dict[str, Any] = {"seconds": None, "searched": 1000, **changes}
+        made = plan_confirmation(self.ranking, self.terms.labels, None, 3, **values)
+        assert made is not None
+        return made
+
+    def run(self, plan: Confirmation | None = None, most: int = 10_000, left: float | None = None) -> Confirmation:
+        pool: Any = FakePool(self.answer, must_stop=lambda: len(pool.one.jobs) >= most)
+        found = confirm(plan or self.plan(), self.ranking, None, self.terms, self.ledger, pool, self.told, lambda: left)
+        self.jobs = pool.one.jobs
+        return found
+
+
+@pytest.fixture
+def case(terms: Terms) -> Case:
+    return Case(terms)
+
+
+def test_all_are_fitted_on_the_same_fresh_splits_until_they_are_clearly_behind(case: Case) -> None:
+    found = case.run()
+    assert (found.repeats, found.planned, found.folds) == (5, 5, 3)
+    assert found.dropped == {case.names[2]: BEHIND}
+    fits = [fit for fit in case.ledger.fits() if fit.stage == CONFIRM]
+    by_finalist = [[fit for fit in fits if fit.configuration == name] for name in case.names]
+    assert [len(ours) for ours in by_finalist] == [15, 15, 3]
+    first, second = ([fit.rows.tolist() for fit in ours] for ours in by_finalist[:2])
+    assert first == second
+    assert not {tuple(rows) for rows in first} & {tuple(fold.val.tolist()) for fold in case.terms.folds}
+    assert len({fit.seed for fit in fits}) == len(fits)
+
+
+def test_the_cost_is_told_and_the_progress_ends_at_its_total(case: Case) -> None:
+    case.run()
+    assert case.told.stages == ["Confirming 3 finalists: up to 15 fits each, on fresh splits with fresh seeds"]
+    assert case.told.done[0] == (1, 45)
+    assert case.told.done[-1] == (33, 33)
+
+
+def test_only_the_first_repeat_is_tried_on_corrupted_images(case: Case) -> None:
+    case.run()
+    assert sum(job.corrupt for job in case.jobs) == 9
+
+
+def test_what_stands_in_the_ledger_is_not_trained_again(case: Case) -> None:
+    first = case.run()
+    assert case.run() == first
+    assert case.jobs == []
+
+
+@pytest.mark.parametrize("killed_after", [0, 1, 4, 9, 14, 29])
+def test_cut_off_at_any_fit_it_goes_on_as_if_nothing_had_been(case: Case, terms: Terms, killed_after: int) -> None:
+    whole = Case(terms).run()
+    cut = case.run(most=killed_after)
+    assert cut.repeats < cut.planned
+    again = case.run(cut)
+    assert again == whole
+    assert len(case.jobs) == 33 - killed_after
+
+
+@pytest.mark.parametrize(
+    ("most", "repeats", "dropped"),
+    [(0, 0, (0, 1, 2)), (2, 0, (0, 1, 2)), (3, 1, (1, 2)), (8, 1, (2,)), (10, 1, (2,)), (20, 2, (2,))],
+)
+def test_when_the_time_is_over_whole_repeats_count(
+    case: Case, most: int, repeats: int, dropped: tuple[int, ...]
+) -> None:
+    found = case.run(most=most)
+    assert found.repeats == repeats
+    assert set(found.dropped) == {case.names[place] for place in dropped}
+    assert set(found.dropped.values()) <= {NO_TIME, BEHIND}
+
+
+def test_no_repeat_is_begun_that_can_not_end_in_time(case: Case) -> None:
+    found = case.run(left=7.0)  # a repeat of two finalists takes 12 s
+    assert (found.repeats, len(case.jobs)) == (1, 9)
+
+
+def test_who_collapses_more_than_the_veto_allows_is_given_up(terms: Terms) -> None:
+    def collapses(job: Job) -> Outcome:
+        if job.configuration.learning_rate == RATES[0]:
+            return outcome(job, Verdict.COLLAPSED, "constant-output", score=0.5)
+        return by_rate(job)
+
+    case = Case(terms, collapses)
+    found = case.run()
+    assert found.dropped == {case.names[0]: COLLAPSES, case.names[2]: BEHIND}
+    assert len([job for job in case.jobs if job.configuration.learning_rate == RATES[0]]) == 3
+
+
+def test_one_that_can_not_be_fitted_is_left_out_and_the_others_go_on(terms: Terms) -> None:
+    def breaks(job: Job) -> Outcome:
+        if job.configuration.learning_rate == RATES[1]:
+            raise WorkerFault("out of memory")
+        return by_rate(job)
+
+    case = Case(terms, breaks)
+    found = case.run()
+    assert found.dropped[case.names[1]] == NOT_JUDGED
+    assert found.repeats == 5
+
+
+def test_nothing_healthy_has_no_finalists(case: Case) -> None:
+    ill = [replace(one, healthy=False) for one in case.ranking]
+    assert plan_confirmation(ill, case.terms.labels, None, 3, seconds=None, searched=100) is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "finalists", "repeats", "note"),
+    [
+        ({"searched": 1000}, 3, 5, None),
+        ({"searched": 70}, 3, 3, "The trials asked for are few: 3 of 3 finalists, fitted on 3 fresh splits"),
+        ({"searched": 30}, 2, 2, "The trials asked for are few: 2 of 3 finalists, fitted on 2 fresh splits"),
+        ({"seconds": 1000.0}, 3, 5, None),
+        ({"seconds": 40.0}, 3, 2, "Time is short: 3 of 3 finalists, fitted on 2 fresh splits (at best 5) each."),
+        ({"seconds": 10.0}, 1, 1, "Time is short: 1 of 3 finalists, fitted on one fresh split (at best 5) each."),
+    ],
+)
+def test_as_many_as_the_budget_allows(
+    case: Case, changes: dict[str, Any], finalists: int, repeats: int, note: str | None
+) -> None:
+    plan = case.plan(**changes)
+    assert (len(plan.finalists), plan.planned) == (finalists, repeats)
+    assert len(plan.notes) == (note is not None)
+    assert note is None or plan.notes[0].startswith(note)
+
+
+def test_few_groups_take_fewer_folds_and_say_so(case: Case) -> None:
+    groups = np.arange(60) // 10  # three a class
+    plan = plan_confirmation(case.ranking, case.terms.labels, groups, 3, seconds=None, searched=1000)
+    assert plan is not None
+    assert plan.folds == 2
+    assert plan.notes == ("Groups are few: the fresh splits have 2 folds instead of 3, so that they can differ.",)
