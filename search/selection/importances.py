@@ -27,7 +27,7 @@ MIN_TRIALS: Final = 20
 MIN_OF_EACH: Final = 4
 """Collapsed trials and others, at least, to ask what makes networks collapse."""
 
-_TREES: Final = 200
+_TREES: Final = 100
 _DEALS: Final = 5
 
 Array = npt.NDArray[np.float64]
@@ -90,32 +90,37 @@ def explained(configurations: Sequence[Configuration], values: Sequence[float], 
     table = np.concatenate([column.cells for column in columns], axis=1)
     forest: Any = RandomForestRegressor(_TREES, min_samples_leaf=2, max_features=0.5, random_state=seed)
     forest.fit(table, target)
-    unseen = ~np.stack([np.bincount(drawn, minlength=len(target)) > 0 for drawn in forest.estimators_samples_])
-    error = _error(forest, table, unseen, target)
-    rng = np.random.default_rng(seed)
-    growth: dict[str, float] = {}
-    start = 0
+    errors = _errors(forest, [table, *_dealt(table, columns, np.random.default_rng(seed))], target)
+    growth = errors[1:].reshape(len(columns), _DEALS).mean(axis=1) - errors[0]
+    shares = np.maximum(growth, 0.0) / 2 / variance
+    shares /= max(1.0, float(shares.sum()))
+    return {columns[place].name: float(shares[place]) for place in np.argsort(-shares, kind="stable")}
+
+
+def _dealt(table: Array, columns: Sequence[_Column], rng: np.random.Generator) -> list[Array]:
+    """The table with one hyperparameter dealt out anew, `_DEALS` times for each."""
+    found, start = [], 0
     for column in columns:
         stop = start + column.cells.shape[1]
-        losses = []
         for _ in range(_DEALS):
             dealt = table.copy()
             dealt[column.active, start:stop] = column.cells[rng.permutation(column.active)]
-            losses.append(_error(forest, dealt, unseen, target))
+            found.append(dealt)
         start = stop
-        growth[column.name] = max(0.0, float(np.mean(losses)) - error) / 2 / variance
-    scale = max(1.0, sum(growth.values()))
-    return {name: growth[name] / scale for name in sorted(growth, key=lambda name: -growth[name])}
+    return found
 
 
-def _error(forest: Any, table: Array, unseen: npt.NDArray[np.bool_], target: Array) -> float:
-    """Mean squared error of the mean of those trees that have not seen a trial."""
-    cells = np.asarray(table, dtype=np.float32)
-    answers = np.stack([tree.tree_.predict(cells)[:, 0] for tree in forest.estimators_])
-    counts = unseen.sum(axis=0)
-    known = counts > 0
-    predicted = (answers * unseen).sum(axis=0)[known] / counts[known]
-    return float(((predicted - target[known]) ** 2).mean())
+def _errors(forest: Any, tables: Sequence[Array], target: Array) -> Array:
+    """Mean squared error on each table: a trial is judged by those trees that have not seen it."""
+    cells = np.concatenate(tables).astype(np.float32)
+    total, trees = np.zeros((len(tables), len(target))), np.zeros(len(target))
+    for tree, drawn in zip(forest.estimators_, forest.estimators_samples_, strict=True):
+        unseen = np.bincount(drawn, minlength=len(target)) == 0
+        trees += unseen
+        total[:, unseen] += tree.predict(cells[np.tile(unseen, len(tables))]).reshape(len(tables), -1)
+    known = trees > 0
+    errors: Array = ((total[:, known] / trees[known] - target[known]) ** 2).mean(axis=1)
+    return errors
 
 
 @dataclass(frozen=True, slots=True, eq=False)
