@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass, fields
+from functools import lru_cache
 from typing import Any, Final
 
 Value = bool | int | float | str
@@ -102,8 +103,8 @@ class Configuration:
     rotation: float = 0.0  # up to this many degrees
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            object.__setattr__(self, field.name, checked(field.name, getattr(self, field.name)))
+        for name in FIELDS:
+            object.__setattr__(self, name, checked(name, getattr(self, name)))
         if self.normalization == "batch" and self.batch_size < MIN_BATCH_FOR_BATCHNORM:
             raise ConfigurationError(
                 f"normalization 'batch' needs batch_size >= {MIN_BATCH_FOR_BATCHNORM}, got {self.batch_size}."
@@ -147,12 +148,17 @@ class Configuration:
     @property
     def hash(self) -> str:
         """Twelve hexadecimal digits of the canonical form."""
-        text = json.dumps(self.canonical(), sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:12]
+        return _hash(self)
 
 
 FIELDS: Final[dict[str, str]] = {field.name: str(field.type) for field in fields(Configuration)}
 """Every field and its type: "int", "float", "str" or "bool"."""
+
+
+@lru_cache(maxsize=4096)  # a study's few configurations are asked for theirs again and again
+def _hash(configuration: Configuration) -> str:
+    text = json.dumps(configuration.canonical(), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def checked(name: str, value: Any) -> Value:

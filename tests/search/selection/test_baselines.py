@@ -23,7 +23,7 @@ def _folds(n: int, k: int = 3) -> list[tuple[np.ndarray, np.ndarray]]:
 
 @pytest.mark.parametrize("metric", METRICS)
 def test_simple_methods_read_simple_images(metric) -> None:
-    pixels, labels = _images()
+    pixels, labels = _images(n=60)
     found = baselines(pixels, labels, _folds(len(labels)), metric)
     assert list(found) == ["constant", "knn", "logistic"]
     assert found["constant"] == chance(metric, labels)

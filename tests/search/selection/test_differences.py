@@ -108,7 +108,7 @@ configurations = st.composite(drawn)()
 
 
 @given(configurations, configurations)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_any_order_of_moves_leads_from_network_to_network_and_tells_every_difference_once(
     start: Configuration, goal: Configuration
 ) -> None:

@@ -17,6 +17,8 @@ from search.study.ledger import Ledger
 from search.study.reading import open_study
 from search.study.storage import hide_credentials, holds_study, locked, open_storage
 
+pytestmark = pytest.mark.usefixtures("known_migrations")
+
 HOLD = """
 import sys, time
 from pathlib import Path
