@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from spaces.config import Configuration
+from spaces.space import Space
 
 
 def configuration(**changes: Any) -> Configuration:
@@ -27,6 +28,32 @@ def configuration(**changes: Any) -> Configuration:
         "learning_rate": 1e-3,
     }
     return Configuration(**{**values, **changes})
+
+
+class _Draws:
+    """Answers a space at random; quicker than a trial of Optuna."""
+
+    def __init__(self, seed: int) -> None:
+        self._rng = np.random.default_rng(seed)
+
+    def suggest_int(self, name: str, low: int, high: int, *, step: int = 1, log: bool = False) -> int:
+        return low + step * int(self._rng.integers((high - low) // step + 1))
+
+    def suggest_float(
+        self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
+    ) -> float:
+        if step is not None:
+            return low + step * int(self._rng.integers(round((high - low) / step) + 1))
+        return float(np.exp(self._rng.uniform(np.log(low), np.log(high))) if log else self._rng.uniform(low, high))
+
+    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
+        return choices[int(self._rng.integers(len(choices)))]
+
+
+def drawn(space: Space, seed: int, count: int = 1) -> list[Configuration]:
+    """So many random configurations of a space."""
+    draws = _Draws(seed)
+    return [space.sample(draws) for _ in range(count)]
 
 
 def make_images(folder: Path, count: int, names: Sequence[str] = ("bolt", "nut")) -> Path:

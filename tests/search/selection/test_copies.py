@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import optuna
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -18,7 +17,7 @@ from spaces.config import CHOICES, FIELDS, Configuration
 from spaces.definitions import Choices, Definition, Fixed, Range
 from spaces.presets import CORE, DEFAULT
 from spaces.space import Space
-from tests.factories import configuration
+from tests.factories import configuration, drawn
 
 
 def values(copies: tuple[Copy, ...], name: str) -> list[Any]:
@@ -95,15 +94,10 @@ def test_a_space_without_freedom_has_no_copies() -> None:
     assert around(one, space) == ()
 
 
-def sampled(space: Space, seed: int) -> Configuration:
-    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
-    return space.sample(study.ask())
-
-
 @settings(max_examples=60, deadline=None)
 @given(st.sampled_from([CORE, DEFAULT]), st.integers(0, 10_000), st.integers(0, 14))
 def test_copies_differ_from_the_centre_and_from_each_other_in_one_number(space: Space, seed: int, count: int) -> None:
-    centre = sampled(space, seed)
+    (centre,) = drawn(space, seed)
     copies = perturbed(centre, space, count, seeds.generator(seed, "copies"))
     assert copies == perturbed(centre, space, count, seeds.generator(seed, "copies"))
     hashes = [copy.configuration.hash for copy in copies]
@@ -121,5 +115,5 @@ def test_copies_differ_from_the_centre_and_from_each_other_in_one_number(space: 
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 10_000))
 def test_eight_to_twelve_copies_of_what_the_default_space_samples(seed: int) -> None:
-    centre = sampled(DEFAULT, seed)
+    (centre,) = drawn(DEFAULT, seed)
     assert 8 <= len(perturbed(centre, DEFAULT, COUNT, seeds.generator(seed, "copies"))) <= 12

@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-import optuna
 import pytest
 
 from search import seeds
@@ -16,19 +15,9 @@ from search.selection.results import Importances
 from spaces.config import Configuration
 from spaces.presets import CORE, DEFAULT
 from spaces.space import Space
-from tests.factories import configuration
+from tests.factories import configuration, drawn
 
 Score = Callable[[Configuration], float]
-
-
-def sampled(space: Space, count: int, seed: int = 0) -> list[Configuration]:
-    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
-    return [space.sample(study.ask()) for _ in range(count)]
-
-
-@pytest.fixture(autouse=True)
-def quiet_optuna() -> None:
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
 
 
 def rate(one: Configuration) -> float:
@@ -38,7 +27,7 @@ def rate(one: Configuration) -> float:
 def made(score: Score, count: int, space: Space = CORE, noise: float = 0.02, seed: int = 0) -> list[Trial]:
     """Trials of three folds; where the score is NaN the first fold collapsed."""
     rng = seeds.generator(seed, "made")
-    return [trial(one, number, score(one), rng, noise) for number, one in enumerate(sampled(space, count, seed))]
+    return [trial(one, number, score(one), rng, noise) for number, one in enumerate(drawn(space, seed, count))]
 
 
 def trial(one: Configuration, number: int, value: float, rng: np.random.Generator, noise: float = 0.02) -> Trial:
@@ -112,19 +101,14 @@ def test_shares_are_ordered_and_add_up_to_one_at_most() -> None:
     assert sum(values) <= 1 + 1e-9
 
 
-def test_the_same_trials_give_the_same_in_any_order_and_a_repeated_configuration_counts_once() -> None:
-    trials = made(dies_of_its_rate, 60)
-    again = [*trials[::-1], trial(trials[0].configuration, 99, 0.1, np.random.default_rng(0))]
-    assert importances(trials, 0.5) == importances(again, 0.5)
-
-
-def test_failed_and_interrupted_trials_say_nothing() -> None:
-    trials = made(dies_of_its_rate, 60)
+def test_order_repeated_configurations_and_trials_that_failed_or_were_interrupted_change_nothing() -> None:
+    trials = made(dies_of_its_rate, 40)
+    again = trial(trials[0].configuration, 99, 0.1, np.random.default_rng(0))
     lost = [
         Trial(number=100 + n, state=state, configuration=configuration(dropout=n / 50), fits=trials[0].fits)
         for n, state in enumerate(10 * [TrialState.FAILED, TrialState.INTERRUPTED])
     ]
-    assert importances([*trials, *lost], 0.5) == importances(trials, 0.5)
+    assert importances([*lost, *trials[::-1], again], 0.5) == importances(trials, 0.5)
 
 
 @pytest.mark.parametrize(
@@ -141,7 +125,8 @@ def test_each_part_needs_its_trials(alive: int, dead: int, score: bool, collapse
     rng = np.random.default_rng(0)
     values: list[Any] = [*alive * [0.8], *dead * [float("nan")]]
     trials = [
-        trial(one, n, value, rng) for n, (one, value) in enumerate(zip(sampled(CORE, len(values)), values, strict=True))
+        trial(one, n, value, rng)
+        for n, (one, value) in enumerate(zip(drawn(CORE, 0, len(values)), values, strict=True))
     ]
     known = found(trials)
     assert (bool(known.score), bool(known.collapse)) == (score, collapse)
@@ -154,4 +139,4 @@ def test_too_few_trials_give_none() -> None:
 
 
 def test_scores_that_are_all_the_same_give_zeros() -> None:
-    assert set(explained(sampled(CORE, 30), 30 * [0.8], 0).values()) == {0.0}
+    assert set(explained(drawn(CORE, 0, 30), 30 * [0.8], 0).values()) == {0.0}
