@@ -69,6 +69,20 @@ def test_chance_differs_from_image_to_image_and_from_seed_to_seed(name) -> None:
     assert (corrupt(images, f"{name}/2", seed=1) != copies).any()
 
 
+@pytest.mark.parametrize("name", ["noise", "brightness", "rotation"])
+def test_both_strengths_go_the_same_way(name) -> None:
+    images = scenes(40, 1, count=20)
+    mild, strong = (corrupt(images, f"{name}/{strength}").astype(float) - images for strength in (1, 2))
+    for one, other in zip(mild, strong, strict=True):
+        assert np.corrcoef(one.ravel(), other.ravel())[0, 1] > 0.4
+
+
+def test_it_gets_lighter_as_often_as_darker() -> None:
+    images = scenes(16, 3, count=60)
+    lighter = corrupt(images, "brightness/1").mean(axis=(1, 2, 3)) > images.mean(axis=(1, 2, 3))
+    assert 15 < lighter.sum() < 45
+
+
 @pytest.mark.parametrize("name", ["shift", "rotation"])
 def test_what_moves_in_comes_from_the_edge_itself(name) -> None:
     bright = np.full((20, 32, 32, 3), 180, np.uint8)

@@ -6,7 +6,7 @@ from sklearn.metrics import confusion_matrix
 
 from search.selection.metrics import prior
 from search.selection.offset import offset_probabilities
-from search.selection.on_images import MOST, on_images
+from search.selection.on_images import MOST, _agreement, on_images
 from search.selection.scores import OutOfFold
 
 NO_OFFSET = (0.0, 0.0, 0.0)
@@ -112,6 +112,19 @@ def test_networks_that_know_little_doubt_few_labels(classes, quality) -> None:
     shown = on_images(truth, repeats_of(truth, quality), (0.0,) * classes)
     assert np.trace(shown.confusion) < 0.7 * 300
     assert len(shown.suspects) <= 20  # without the bar: a hundred
+
+
+@given(seed=st.integers(0, 10**6), images=st.integers(1, 30))
+def test_the_share_of_agreement_is_that_of_a_plain_loop(seed, images) -> None:
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 2, images)
+    sure = rng.choice([0.5, 0.6, 0.7, 0.9], images)  # with ties
+    answers = np.where(rng.integers(0, 2, images)[:, None] == [0, 1], sure[:, None], 1 - sure[:, None])
+    expected = []
+    for bar in sure:
+        agreeing = [answers[row].argmax() == labels[row] for row in range(images) if sure[row] >= bar]
+        expected.append(sum(agreeing) / len(agreeing))
+    assert _agreement(labels, answers.astype(np.float32)) == pytest.approx(expected)
 
 
 def test_doubts_are_ranked_by_how_far_the_likely_class_is_ahead() -> None:
