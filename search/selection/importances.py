@@ -52,10 +52,12 @@ def importances(trials: Sequence[Trial], chance: float, seed: int = 0) -> Import
     if len(known) < MIN_TRIALS:
         return None
     collapsed = [trial.state is TrialState.COLLAPSED for trial in known]
-    scored = [(t.configuration, _score(t, chance)) for t, dead in zip(known, collapsed, strict=True) if not dead]
+    scored = [trial for trial, dead in zip(known, collapsed, strict=True) if not dead]
     score, collapse = {}, {}
     if len(scored) >= MIN_TRIALS:
-        score = explained([one for one, _ in scored], [value for _, value in scored], seeds.child(seed, "score"))
+        score = explained(
+            [trial.configuration for trial in scored], _scores(scored, chance), seeds.child(seed, "score")
+        )
     if min(sum(collapsed), len(scored)) >= MIN_OF_EACH:
         target = [float(dead) for dead in collapsed]
         collapse = explained([trial.configuration for trial in known], target, seeds.child(seed, "collapse"))
@@ -66,9 +68,16 @@ def _is_judged(trial: Trial) -> bool:
     return trial.state not in (TrialState.FAILED, TrialState.INTERRUPTED) and bool(fold_scores(trial, 0.0))
 
 
-def _score(trial: Trial, chance: float) -> float:
-    """Mean of the folds that were run."""
-    return float(np.mean(list(fold_scores(trial, chance).values())))
+def _scores(trials: Sequence[Trial], chance: float) -> list[float]:
+    """Mean of the folds that were run, each less what that fold gives or takes: raced trials have seen the first only.
+
+    What a fold does is known from the trials that have all the folds that any has.
+    """
+    by_fold = [fold_scores(trial, chance) for trial in trials]
+    folds = max(by_fold, key=len).keys()
+    table = np.array([[scores[fold] for fold in folds] for scores in by_fold if scores.keys() >= folds])
+    effect = dict(zip(folds, (table - table.mean(axis=1, keepdims=True)).mean(axis=0), strict=True))
+    return [float(np.mean([score - effect.get(fold, 0.0) for fold, score in scores.items()])) for scores in by_fold]
 
 
 def explained(configurations: Sequence[Configuration], values: Sequence[float], seed: int) -> dict[str, float]:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from search import seeds
 from search.records import Fit, Trial, TrialState, Verdict
@@ -93,12 +96,17 @@ def test_a_hyperparameter_that_means_nothing_in_most_trials_is_judged_by_the_oth
     assert only == {}
 
 
-def test_shares_are_ordered_and_add_up_to_one_at_most() -> None:
-    known = found(made(lambda one: rate(one) * (one.dropout > 0.3) * (one.depth > 5) + 5, 100, CORE, noise=0.0))
+@settings(max_examples=8, deadline=None)
+@given(st.sampled_from([CORE, DEFAULT]), st.integers(20, 50), st.integers(0, 1000))
+def test_shares_are_ordered_not_negative_and_add_up_to_one_at_most(space: Space, count: int, seed: int) -> None:
+    """Also where hyperparameters only count together, and some trials were raced out."""
+    trials = made(lambda one: rate(one) * (one.dropout > 0.3) * (one.depth > 5) + 5, count, space, 0.0, seed)
+    known = found([replace(one, fits=one.fits[: 1 + one.number % 3]) for one in trials])
     values = list(known.score.values())
     assert values == sorted(values, reverse=True)
     assert min(values) >= 0
     assert sum(values) <= 1 + 1e-9
+    assert set(known.score) <= {name for one in trials for name in one.configuration.active}
 
 
 def test_order_repeated_configurations_and_trials_that_failed_or_were_interrupted_change_nothing() -> None:
@@ -109,6 +117,18 @@ def test_order_repeated_configurations_and_trials_that_failed_or_were_interrupte
         for n, state in enumerate(10 * [TrialState.FAILED, TrialState.INTERRUPTED])
     ]
     assert importances([*lost, *trials[::-1], again], 0.5) == importances(trials, 0.5)
+
+
+def test_raced_trials_are_not_judged_by_how_easy_the_first_fold_is() -> None:
+    plain = made(lambda one: 0.8 - 0.4 * one.dropout, 60, noise=0.0)
+    plain = [replace(t, fits=t.fits[:1], state=TrialState.RACED) if t.number % 3 else t for t in plain]
+    easy = {0: 0.2, 1: 0.0, 2: -0.2}
+    shifted = [
+        replace(t, fits=tuple(replace(fit, score=(fit.score or 0.0) + easy[fit.fold]) for fit in t.fits)) for t in plain
+    ]
+    known, wanted = found(shifted), found(plain)
+    assert known.score["dropout"] == pytest.approx(wanted.score["dropout"], rel=0.05)
+    assert known.score["dropout"] > 0.6
 
 
 @pytest.mark.parametrize(
