@@ -28,7 +28,6 @@ def best_config(results: Results, recommendation: Recommendation) -> dict[str, A
         "decision_offset": recommendation.offset,
         "metric": study.identity.metric,
         "folds": study.plan.folds,
-        "folds": study.plan.folds,
         "fold_scores": ranked.folds,
         "promise": {
             "value": promise.value,
@@ -63,6 +62,19 @@ def best_config_text(results: Results, recommendation: Recommendation) -> str:
     """`best_config.yaml` as text: plain YAML without tags, keys in reading order."""
     body = yaml.safe_dump(best_config(results, recommendation), sort_keys=False, allow_unicode=True, width=100)
     return f"{_HEAD}{body}"
+
+
+def _confirmed(finalist: Finalist) -> dict[str, Any]:
+    """What the trainings on fresh splits with fresh seeds gave."""
+    return {
+        "mean": finalist.mean,
+        "se": finalist.se,
+        "robust": finalist.robust,
+        "worst": finalist.worst,
+        "scores": finalist.scores,
+        "collapsed": finalist.collapsed,
+        "collapse_upper": finalist.collapse_upper,
+    }
 
 
 _HEAD: Final = """\

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from reports.ablation import sentence
+from reports.sections.answer import next_steps, retrainings, warnings
 from reports.wording import control_sentence, metric_name, number, short
 from search.selection.results import Results
 
@@ -24,11 +25,13 @@ def closing_lines(results: Results) -> list[str]:
         f"{number(promise.high)} (guessing: {number(results.chance)}; optimistic mean of the search: "
         f"{number(best.ranked.pooled)})",
     ]
+    if best.finalist is not None:
+        lines.append(f"Trained again on fresh splits: {retrainings(best.finalist).sentence}")
     if results.study.test is not None:
         test = results.study.test
         lines.append(f"Test score, trained once on all images: {number(test.score)} (n = {test.n})")
     if said := sentence(results):
         lines.append(said)
-    if promise.inconclusive:
-        lines.append("Inconclusive: the interval reaches down to the best baseline.")
+    lines += warnings(results)
+    lines += [f"{purpose}: {command}" for purpose, command in next_steps(results)]
     return lines

@@ -13,9 +13,9 @@ from plotly.offline import get_plotlyjs
 
 from reports import diagnosis_wording as words
 from reports.diagnosis_figures import fit_curves, layer_profile
-from reports.figures import figure_json
+from reports.drawing import figure_json
 from reports.page import environment
-from reports.views import Scale
+from reports.scales import Scale
 from reports.wording import compact, evidence_text, number, percent
 from search.causes import CAUSES, Cause
 from search.diagnosis.records import Compilation, Diagnosis, Layer, LayerProbe, Material, Probe

@@ -6,8 +6,11 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from reports import ablation, wording
-from reports.views import cause_rows, marks, reason_rows, symptom_rows
+from reports.sections import images, matters, sure
+from reports.sections.answer import equals, marks, next_steps, retrainings, warnings
+from reports.sections.collapses import audit_sentence, cause_rows, reason_rows
 from reports.wording import counted, duration, number, percent, shown
+from search.causes import SYMPTOMS
 from search.selection.results import Recommendation, Results
 
 ROWS: Final = 8  # of the table of the best
@@ -23,9 +26,11 @@ def markdown(results: Results) -> str:
         f"{counted(len(study.trials), 'configuration')} tried in {duration(study.seconds)} on {escaped(study.device)}.",
         _headline(results, results.recommended) if results.recommended else _nothing(results),
         _way(results),
+        _finalists(results),
         _best(results),
         _collapses(results),
-        f"## Depth and dense ratio\n\n{escaped(results.depth_sentence)}",
+        _matters(results),
+        _images(results),
         _data(results),
         _run(results),
     ]
@@ -41,6 +46,7 @@ def _headline(results: Results, recommendation: Recommendation) -> str:
     promise = recommendation.promise
     title = "Inconclusive: no better than simple baselines can be promised" if promise.inconclusive else "Recommended"
     others = [mark for mark in marks(results) if mark.kind != "promise"]
+    again = recommendation.finalist
     return "\n".join(
         [
             f"## {title}",
@@ -50,9 +56,60 @@ def _headline(results: Results, recommendation: Recommendation) -> str:
             "",
             *(f"- {number(mark.value)} {mark.name} ({mark.note})" for mark in others),
             "",
+            *(f"{escaped(warning)}\n" for warning in warnings(results)),
+            *([f"{retrainings(again).sentence} {equals(results)}".rstrip() + "\n"] if again else []),
             f"{wording.sentence(recommendation.ranked.trial.configuration)} Everything stands in `best_config.yaml`.",
+            "",
+            *(f"{purpose}:\n\n    {command}\n" for purpose, command in next_steps(results)),
         ]
-    )
+    ).rstrip()
+
+
+def _finalists(results: Results) -> str:
+    if not results.finalists:
+        return f"## How sure\n\n{sure.sentence(results)}" if results.ranking else ""
+    rows = [
+        (
+            str(row.trial),
+            row.robust,
+            row.mean,
+            row.se,
+            row.worst,
+            row.collapsed,
+            escaped(row.standing),
+            row.configuration,
+        )
+        for row in sure.finalist_rows(results)
+    ]
+    head = ("trial", "R", "mean", "± SE", "worst", "collapsed (95 %)", "standing", "configuration")
+    notes = results.study.confirmation.notes if results.study.confirmation else ()
+    parts = ["## How sure", sure.sentence(results), _table(head, rows), *(escaped(note) for note in notes)]
+    return "\n\n".join(parts)
+
+
+def _matters(results: Results) -> str:
+    rows = [
+        (wording.plain_name(row.name), percent(row.score), row.recommended, row.safe)
+        for row in matters.rows(results)[:ROWS]
+    ]
+    head = ("hyperparameter", "explains", "recommended", "safe range")
+    parts = ["## What matters", matters.sentence(results), _table(head, rows) if rows else ""]
+    if results.neighbourhood:
+        parts.append(matters.neighbours_sentence(results))
+    return "\n\n".join(part for part in [*parts, escaped(results.depth_sentence)] if part)
+
+
+def _images(results: Results) -> str:
+    if results.on_images is None:
+        return ""
+    seen = images.images(results)
+    parts = ["## On the images", escaped(seen.sentence)]
+    if seen.corruptions:
+        parts.append(escaped(seen.corruptions_sentence))
+    if seen.suspects:
+        named = [f"- {escaped(one.file)}: may be {escaped(one.other)}" for one in seen.suspects[:NAMES]]
+        parts.append("\n".join(["Labels that are likely wrong:", "", *named]))
+    return "\n\n".join(parts)
 
 
 def _nothing(results: Results) -> str:
@@ -88,7 +145,8 @@ def _way(results: Results) -> str:
 
 
 def _best(results: Results) -> str:
-    if not results.ranking:
+    """The search's own ranking, where nothing better is known."""
+    if not results.ranking or results.finalists:
         return ""
     rows = [
         (
@@ -102,20 +160,13 @@ def _best(results: Results) -> str:
         for place, ranked in enumerate(results.ranking[:ROWS], start=1)
     ]
     head = ("rank", "score", "± se", "worst fold", "trial", "configuration")
-    return "## The best\n\n" + _table(head, rows)
+    return "## The best of the search\n\n" + _table(head, rows)
 
 
 def _collapses(results: Results) -> str:
     rows = [(str(row.fits), f"`{shown(row.code)}`", escaped(row.sentence)) for row in reason_rows(results)]
-    audit = results.audit
-    if audit.checked:
-        bound = "" if audit.upper_95 is None else f" (at most {percent(audit.upper_95)} of the stops, 95 %)"
-        stops = counted(audit.checked, "stop")
-        watch = f"Of {stops} that ran on as a check, {audit.wrongly_stopped} learned after all{bound}."
-    else:
-        watch = "No stop was drawn to run on as a check."
     body = _table(("trainings", "reason", "what it means"), rows) if rows else "No training collapsed."
-    parts = [f"## Collapses\n\n{body}", _causes(results), _symptoms(results), watch]
+    parts = [f"## Collapses\n\n{body}", _causes(results), _symptoms(results), audit_sentence(results)]
     return "\n\n".join(part for part in parts if part)
 
 
@@ -129,7 +180,10 @@ def _causes(results: Results) -> str:
 
 
 def _symptoms(results: Results) -> str:
-    lines = [f"- {count} `{shown(code)}`: {escaped(text)}" for code, text, count in symptom_rows(results)]
+    lines = [
+        f"- {count} `{shown(code)}`: {escaped(text)}"
+        for code, text, count in ((code, SYMPTOMS.get(code, code), n) for code, n in results.symptoms.items())
+    ]
     return "\n".join(["Not collapsed, but not well either:", "", *lines]) if lines else ""
 
 

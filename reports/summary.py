@@ -13,7 +13,7 @@ import numpy as np
 
 from reports.ablation import plain_ablation
 from search.records import DataSummary, TestScore, TrialState, Verdict
-from search.selection.results import Recommendation, Results
+from search.selection.results import Finalist, Recommendation, Results
 
 SCHEMA: Final = 1
 
@@ -41,7 +41,7 @@ def summary(results: Results) -> dict[str, Any]:
         "epochs": asdict(results.epochs),
         "audit": asdict(results.audit),
         "baselines": {name: study.baselines.get(name) for name in ("constant", "knn", "logistic")},
-        "finalists": [],
+        "finalists": [_finalist(finalist) for finalist in results.finalists],
         "recommended": _recommended(results, results.recommended) if results.recommended else None,
     }
     if results.study.ablation is not None:
@@ -84,23 +84,49 @@ def _data(data: DataSummary) -> dict[str, Any]:
     }
 
 
+def _finalist(finalist: Finalist) -> dict[str, Any]:
+    return {
+        "trial": finalist.trial.number,
+        "configuration": finalist.trial.configuration.as_dict(),
+        "R": finalist.robust,
+        "mean": finalist.mean,
+        "se": finalist.se,
+        "worst": finalist.worst,
+        "fits": len(finalist.fits),
+        "collapse_rate": _collapse_rate(finalist),
+        "collapse_upper": finalist.collapse_upper,
+        "veto": finalist.veto,
+        "healthy": finalist.healthy,
+        "complete": finalist.complete,
+        "equal": finalist.equal,
+        "dropped": finalist.dropped,
+    }
+
+
 def _recommended(results: Results, recommendation: Recommendation) -> dict[str, Any]:
-    ranked, promise = recommendation.ranked, recommendation.promise
+    """Deviations and counts are those of the confirmed fits where there are any, else of the search's."""
+    ranked, promise, finalist = recommendation.ranked, recommendation.promise, recommendation.finalist
     return {
         "configuration": ranked.trial.configuration.as_dict(),
         "metric": results.study.identity.metric,
         "search_mean": ranked.pooled,
-        "confirmed_mean": None,
-        "se": ranked.se,
+        "confirmed_mean": finalist.mean if finalist else None,
+        "se": finalist.se if finalist else ranked.se,
         "promise": promise.value,
         "promise_low": promise.low,
         "promise_high": promise.high,
-        "worst_fit": ranked.worst,
-        "collapse_rate": ranked.collapse_rate,
-        "fits": len(ranked.trial.fits),
+        "inconclusive": promise.inconclusive,
+        "images_needed": promise.images_needed,
+        "worst_fit": finalist.worst if finalist else ranked.worst,
+        "collapse_rate": _collapse_rate(finalist) if finalist else ranked.collapse_rate,
+        "fits": len(finalist.fits) if finalist else len(ranked.trial.fits),
         "chance": results.chance,
         "test": tested(results.study.test),
     }
+
+
+def _collapse_rate(finalist: Finalist) -> float:
+    return finalist.collapsed / len(finalist.fits) if finalist.fits else 0.0
 
 
 def tested(test: TestScore | None) -> dict[str, Any] | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 from typing import Final
 
@@ -31,6 +31,14 @@ METRIC_SENTENCES: Final[Mapping[str, str]] = {
     "auc": "the chance that an image of a class is ranked above one of another class: 0.5 is guessing",
     "average_precision": "the area under the precision-recall curve, mean over classes",
     "skill": "1 - cross-entropy / cross-entropy of always predicting the class shares: 0 is guessing",
+}
+
+_PLAIN_NAMES: Final[Mapping[str, str]] = {
+    "n_conv": "convolutions",
+    "n_dense": "dense layers",
+    "dense_ratio": "dense share",
+    "head": "pooling",
+    "width": "first filters",
 }
 
 _COMMON_FOLDERS: Final = ("train", "training", "images", "data")
@@ -70,6 +78,11 @@ def compact(value: object) -> str:
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
+def plain_name(hyperparameter: str) -> str:
+    """A hyperparameter's name for people: `learning rate`."""
+    return _PLAIN_NAMES.get(hyperparameter, hyperparameter.replace("_", " "))
+
+
 def percent(share: float | None) -> str:
     """A share as a whole percentage, one decimal below 10 %."""
     if share is None or not math.isfinite(share):
@@ -96,6 +109,11 @@ def duration(seconds: float | None) -> str:
 def counted(count: int, noun: str, plural: str | None = None) -> str:
     """`1 image`, `2 images`."""
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {plural or noun + 's'}"
+
+
+def listed(parts: Sequence[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    return " and ".join(part for part in (", ".join(parts[:-1]), *parts[-1:]) if part)
 
 
 def folder_title(folder: str) -> str:

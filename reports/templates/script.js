@@ -33,7 +33,7 @@
   document.querySelectorAll("script[data-figure]").forEach(function (source) {
     const element = document.getElementById(source.dataset.figure);
     const figure = JSON.parse(source.textContent);
-    if (element.clientWidth < 600) {
+    if (element.clientWidth < 600 && figure.layout.showlegend !== false) {
       const entries = figure.data.filter(function (trace) { return trace.showlegend !== false; }).length;
       figure.layout.legend.font = { size: 11 };  // one entry a line: make room for them
       figure.layout.height += 18 * entries;
@@ -42,13 +42,22 @@
       .then(function () { figures.push(element); return Plotly.relayout(element, dress(element.layout, false)); });
   });
   dark.addEventListener("change", function () { redress(false); });
-  window.addEventListener("beforeprint", function () { redress(true); });
-  window.addEventListener("afterprint", function () { redress(false); });
+  let opened = [];
+  window.addEventListener("beforeprint", function () {
+    opened = Array.from(document.querySelectorAll("details:not([open]):not(.astable)"));  // paper can't be clicked
+    opened.forEach(function (details) { details.open = true; });
+    redress(true);
+  });
+  window.addEventListener("afterprint", function () {
+    opened.forEach(function (details) { details.open = false; });
+    redress(false);
+  });
 
   document.querySelectorAll("button[data-copy]").forEach(function (button) {
     button.addEventListener("click", function () {
       const source = document.getElementById(button.dataset.copy);
-      const done = function () { button.textContent = "Copied"; setTimeout(function () { button.textContent = "Copy"; }, 1500); };
+      const word = button.textContent;
+      const done = function () { button.textContent = "Copied"; setTimeout(function () { button.textContent = word; }, 1500); };
       const select = function () { window.getSelection().selectAllChildren(source); document.execCommand("copy"); done(); };
       if (navigator.clipboard) { navigator.clipboard.writeText(source.textContent).then(done, select); } else { select(); }
     });

@@ -295,6 +295,7 @@ def _depth_map(some_trials: Sequence[Trial], chance: float) -> tuple[MapCell, ..
             scores = [
                 chance if t.state is TrialState.COLLAPSED else float(np.mean([f.score for f in t.fits if f.score]))
                 for t in inside
+                if t.fits
             ]
             score = float(np.mean(scores)) if scores else None
             cells.append(MapCell(depth=depth, dense_ratio=ratio, trials=len(inside), collapsed=collapsed, score=score))

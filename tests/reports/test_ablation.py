@@ -8,11 +8,11 @@ from dataclasses import replace
 import pytest
 
 from reports.ablation import Row, change, cost, noise, rows, sentence, signed
-from reports.ablation_figure import stair
 from reports.closing import closing_lines
-from reports.figures import figure_json
+from reports.drawing import figure_json
 from reports.markdown import markdown
 from reports.page import page
+from reports.plots.ablation import stair
 from reports.summary import summary_text
 from search.records import Ablation, AblationStep, Waypoint
 from search.selection.results import Results

@@ -2,13 +2,28 @@ from __future__ import annotations
 
 from reports.markdown import escaped, markdown
 from tests.reports import made
+from tests.reports import made_robust as robust
 
 
 def test_the_outcome_fits_two_screens() -> None:
     text = markdown(made.results(made.trials(60), test=True, quarantined={f"{i}.png": "bad" for i in range(50)}))
-    assert len(text.splitlines()) < 90
+    assert len(text.splitlines()) < 100
     assert "## Recommended" in text
     assert "and 40 more" in text
+
+
+def test_a_full_report_stays_short_and_has_the_promise_beside_the_optimistic_mean() -> None:
+    results = robust.everything(60)
+    text = markdown(results)
+    assert results.recommended is not None
+    assert len(text.splitlines()) < 120
+    assert f"{results.recommended.ranked.pooled:.3f} search mean (optimistic" in text
+    assert "0 of 25 retrainings collapsed" in text
+    assert (
+        "    python run_search.py train --config runs/images/best_config.yaml --data images --model model.keras" in text
+    )
+    for title in ("How sure", "Collapses", "What matters", "On the images", "Images", "Run"):
+        assert f"## {title}\n" in text
 
 
 def test_no_recommendation_gives_its_reason() -> None:

@@ -12,6 +12,7 @@ from reports.summary import plain, summary, summary_text
 from search.records import TrialState
 from spaces.config import Configuration
 from tests.reports import made
+from tests.reports import made_robust as robust
 
 
 def strict(text: str) -> Any:
@@ -38,11 +39,32 @@ def test_the_summary_has_the_promised_shape() -> None:
     assert set(content["baselines"]) == {"constant", "knn", "logistic"}
     assert content["finalists"] == []
     assert set(content["recommended"]) == set(
-        "configuration metric search_mean confirmed_mean se promise promise_low promise_high worst_fit collapse_rate "
-        "fits chance test".split()
+        "configuration metric search_mean confirmed_mean se promise promise_low promise_high inconclusive "
+        "images_needed worst_fit collapse_rate fits chance test".split()
     )
     assert content["recommended"]["confirmed_mean"] is None
     assert content["recommended"]["test"] == {"score": 0.81, "n": 60}
+
+
+def test_confirmed_fits_decide_where_there_are_any() -> None:
+    results = robust.confirmed(made.results(made.trials(20)), collapsed=2)
+    best = results.recommended
+    assert best is not None
+    assert best.finalist is not None
+    content = strict(summary_text(results))
+    recommended = content["recommended"]
+    assert recommended["confirmed_mean"] == pytest.approx(best.finalist.mean)
+    assert recommended["search_mean"] == pytest.approx(best.ranked.pooled)
+    assert recommended["se"] == pytest.approx(best.finalist.se)
+    assert recommended["worst_fit"] == pytest.approx(best.finalist.worst)
+    assert recommended["fits"] == 25
+    assert recommended["collapse_rate"] == 2 / 25
+    promised = {"configuration", "R", "mean", "se", "fits", "collapse_rate", "veto"}
+    assert len(content["finalists"]) == len(results.finalists)
+    for given, finalist in zip(content["finalists"], results.finalists, strict=True):
+        assert promised <= set(given)
+        assert given["R"] == pytest.approx(finalist.robust)
+        assert Configuration(**given["configuration"]) == finalist.trial.configuration
 
 
 def test_the_recommended_configuration_can_be_made_again() -> None:

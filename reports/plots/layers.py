@@ -10,7 +10,8 @@ import plotly.graph_objects as go
 from plotly.colors import sample_colorscale
 from plotly.subplots import make_subplots
 
-from reports.figures import collapsed_examples, layout, safe
+from reports.drawing import layout, safe
+from reports.plots.curves import collapsed_examples
 from search.records import LAYER_SIGNALS, Fit, Verdict
 from search.selection.results import Results
 from spaces.config import Configuration

@@ -7,7 +7,7 @@ from typing import Final
 import plotly.graph_objects as go
 
 from reports.ablation import rows, signed
-from reports.figures import BLUE, GREEN, GREY, VERMILLION, layout, safe
+from reports.drawing import BLUE, GREEN, GREY, VERMILLION, layout, safe
 from reports.wording import metric_name, number
 from search.selection.results import Results
 

@@ -1,0 +1,88 @@
+"""Where networks collapse: a map over two hyperparameters."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import plotly.graph_objects as go
+
+from reports.drawing import BLUE, VERMILLION, layout, trial_label
+from reports.plots.axes import Axis, Cell, tried, value_of
+from search.records import Trial, TrialState
+from search.selection.results import Results
+
+_STATES = (TrialState.COLLAPSED, TrialState.RACED, TrialState.COMPLETE)
+
+
+@dataclass(frozen=True, slots=True)
+class CollapseMap:
+    """Trials by two hyperparameters, and how many of each cell collapsed."""
+
+    across: Axis
+    up: Axis
+    trials: tuple[tuple[Trial, float, float], ...]  # with their places
+    counts: tuple[tuple[tuple[int, int], ...], ...]  # (cells up, cells across): collapsed, all
+
+    @classmethod
+    def over(cls, results: Results, across: str, up: str) -> CollapseMap | None:
+        """None where one of the two has less than two values; trials that failed or were cut off don't count."""
+        trials = [trial for trial in results.study.trials if trial.state in _STATES]
+        configurations = [trial.configuration for trial in trials]
+        first, second = (Axis.over(name, tried(configurations, name)) for name in (across, up))
+        if first is None or second is None:
+            return None
+        placed = []
+        for trial in trials:
+            x, y = value_of(trial.configuration, across), value_of(trial.configuration, up)
+            if x is not None and y is not None:
+                placed.append((trial, first.place(x), second.place(y)))
+        if not placed:
+            return None
+        counts = tuple(tuple(_count(placed, column, row) for column in first.cells()) for row in second.cells())
+        return cls(first, second, tuple(placed), counts)
+
+    def figure(self) -> go.Figure:
+        """Crosses collapsed, circles did not; the warmer a cell, the larger the share that did."""
+        figure = go.Figure()
+        for row, counts in zip(self.up.cells(), self.counts, strict=True):
+            for column, (collapsed, count) in zip(self.across.cells(), counts, strict=True):
+                if count:
+                    figure.add_shape(
+                        type="rect",
+                        x0=column.low,
+                        x1=column.high,
+                        y0=row.low,
+                        y1=row.high,
+                        fillcolor=VERMILLION,
+                        opacity=round(0.04 + 0.4 * collapsed / count, 3),
+                        line_width=0,
+                        layer="below",
+                    )
+        for name, chosen, marker in (
+            ("did not collapse", False, {"color": BLUE, "symbol": "circle-open", "size": 8}),
+            ("collapsed", True, {"color": VERMILLION, "symbol": "x", "size": 8}),
+        ):
+            points = [one for one in self.trials if (one[0].state is TrialState.COLLAPSED) is chosen]
+            if points:
+                figure.add_scatter(
+                    x=[self._spread(self.across, x, trial.number) for trial, x, _ in points],
+                    y=[self._spread(self.up, y, trial.number + 7) for trial, _, y in points],
+                    mode="markers",
+                    name=name,
+                    marker=marker,
+                    text=[trial_label(trial) for trial, _, _ in points],
+                    hovertemplate="%{text}<extra></extra>",
+                )
+        figure.update_layout(layout(height=430))
+        figure.update_xaxes(title=self.across.title, **self.across.settings())
+        figure.update_yaxes(title=self.up.title, **self.up.settings())
+        return figure
+
+    @staticmethod
+    def _spread(axis: Axis, place: float, number: int) -> float:
+        return axis.spread(axis.choices[int(place)], number) if axis.choices else place
+
+
+def _count(placed: list[tuple[Trial, float, float]], column: Cell, row: Cell) -> tuple[int, int]:
+    inside = [trial for trial, x, y in placed if column.holds(x) and row.holds(y)]
+    return sum(trial.state is TrialState.COLLAPSED for trial in inside), len(inside)

@@ -1,0 +1,186 @@
+"""The answer: what to use, what to expect of it, and what to do next."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import Final
+
+from reports import wording
+from reports.best_config import best_config_text
+from reports.scales import Scale
+from reports.wording import counted, percent
+from search.records import Verdict
+from search.selection.results import Finalist, Recommendation, Results
+
+_BASELINES: Final = {"knn": "nearest neighbour", "logistic": "logistic regression"}
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """One value on the scale of the answer, a row of its own."""
+
+    kind: str  # class of the stylesheet
+    name: str
+    value: float
+    note: str = ""
+    low: float | None = None  # of its whisker
+    high: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Retrainings:
+    """How often the recommended configuration was trained again, and what became of it."""
+
+    collapsed: tuple[bool, ...]  # a fit each, collapsed ones last
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Everything of the first section."""
+
+    title: str
+    warnings: tuple[str, ...]
+    marks: tuple[Mark, ...]
+    others: tuple[tuple[str, float], ...]  # the other finalists' means, with their names
+    scale: Scale
+    method: str
+    sentence: str = ""  # the configuration in words
+    yaml: str = ""
+    retrainings: Retrainings | None = None
+    equals: str = ""
+    next_steps: tuple[tuple[str, str], ...] = ()  # what for, command
+
+
+def answer(results: Results) -> Answer:
+    """The first section."""
+    shown = marks(results)
+    own = results.recommended.ranked.trial.number if results.recommended else None
+    others = tuple((f"trial {f.trial.number}", f.mean) for f in results.finalists if f.trial.number != own and f.scores)
+    recommended = results.recommended
+    return Answer(
+        title=title(results),
+        warnings=tuple(warnings(results)),
+        marks=tuple(shown),
+        others=others,
+        scale=scale(results, shown, [value for _, value in others]),
+        method=_method(recommended) if recommended else "",
+        sentence=wording.sentence(recommended.ranked.trial.configuration) if recommended else "",
+        yaml=best_config_text(results, recommended) if recommended else "",
+        retrainings=retrainings(recommended.finalist) if recommended and recommended.finalist else None,
+        equals=equals(results),
+        next_steps=next_steps(results),
+    )
+
+
+def title(results: Results) -> str:
+    """How it ended, in a few words."""
+    if results.recommended:
+        if results.recommended.promise.inconclusive:
+            return "Inconclusive: no better than simple baselines can be promised"
+        return "Recommended configuration"
+    return wording.headed(
+        wording.shown(results.reason or ("No recommendation" if results.study.trials else "Nothing tried yet"))
+    )
+
+
+def marks(results: Results) -> list[Mark]:
+    """The promise and all that it is to be held against, best known first."""
+    found: list[Mark] = []
+    if recommended := results.recommended:
+        promise, finalist = recommended.promise, recommended.finalist
+        found.append(
+            Mark("promise", "promise", promise.value, "expected on new images", low=promise.low, high=promise.high)
+        )
+        if results.study.test:
+            n = results.study.test.n
+            found.append(Mark("test", "test", results.study.test.score, f"{n:,} images never touched"))
+        if finalist:
+            ends = (finalist.mean - finalist.se, finalist.mean + finalist.se)
+            note = f"mean ± SE of {counted(len(finalist.scores), 'training')} on fresh splits"
+            found.append(Mark("fresh", "trained again", finalist.mean, note, *ends))
+        found.append(Mark("optimistic", "search mean", recommended.ranked.pooled, "optimistic: the luckiest of many"))
+    for name, value in results.study.baselines.items():
+        if name in _BASELINES and math.isfinite(value):
+            found.append(Mark("baseline", _BASELINES[name], value, "on small pixels"))
+    found.append(Mark("chance", "chance", results.chance, "always the class shares"))
+    return found
+
+
+def scale(results: Results, shown: Sequence[Mark], others: Sequence[float] = ()) -> Scale:
+    """A stretch that holds all marks, their whiskers and the other finalists."""
+    values = [v for mark in shown for v in (mark.value, mark.low, mark.high) if v is not None and math.isfinite(v)]
+    return Scale.around([*values, *(value for value in others if math.isfinite(value))] or [results.chance])
+
+
+def retrainings(finalist: Finalist) -> Retrainings:
+    """How many of the fresh trainings collapsed."""
+    n = len(finalist.fits)
+    kinds = sorted(fit.verdict is Verdict.COLLAPSED for fit in finalist.fits)
+    return Retrainings(
+        tuple(kinds),
+        f"{finalist.collapsed} of {counted(n, 'retraining')} collapsed: with 95 % confidence at most "
+        f"{percent(finalist.collapse_upper)} of new ones will.",
+    )
+
+
+def warnings(results: Results) -> list[str]:
+    """What keeps the answer from being a plain one."""
+    recommended = results.recommended
+    if recommended is None:
+        return []
+    found = []
+    promise = recommended.promise
+    if promise.inconclusive:
+        more = (
+            f"About {counted(promise.images_needed, 'image')} in all would probably settle it; there are "
+            f"{results.study.data.images:,}."
+            if promise.images_needed
+            else "More images, or images with more detail, would tell."
+        )
+        found.append(
+            "The interval reaches down to the best simple baseline: these images do not show that the network is "
+            f"worth more. {more}"
+        )
+    if not (recommended.finalist.healthy if recommended.finalist else recommended.ranked.healthy):
+        found.append("This configuration is not healthy: less its standard error it is not above chance.")
+    if recommended.finalist and recommended.finalist.veto:
+        found.append("More than a tenth of its retrainings collapsed.")
+    if results.neighbourhood and results.neighbourhood.cliff:
+        found.append("It stands near a cliff: small changes cost much (see what matters).")
+    return found
+
+
+def next_steps(results: Results) -> tuple[tuple[str, str], ...]:
+    """What to do with the recommendation, as commands."""
+    if results.recommended is None:
+        return ()
+    folder = results.study.data.folder
+    out = PurePath(str(results.study.settings.get("out") or PurePath("runs") / PurePath(folder).name))
+    config, data = (shlex.quote(wording.shown(str(path))) for path in (out / "best_config.yaml", folder))
+    return (
+        ("Train it on all images", f"python run_search.py train --config {config} --data {data} --model model.keras"),
+        ("Use it on new ones", "python run_search.py predict --model model.keras --data NEW --csv out.csv"),
+    )
+
+
+def _method(recommended: Recommendation) -> str:
+    if recommended.promise.stages == 1:
+        how = "estimated from the search alone: the configuration was not trained again on fresh splits."
+    else:
+        how = "with fresh trainings on fresh splits, the whole choice repeated on drawn images."
+    return f"The promise is what the choice is worth without the luck of being the best of many, {how}"
+
+
+def equals(results: Results) -> str:
+    """Which of the others are as good, as far as can be told."""
+    equal = [finalist for finalist in results.finalists if finalist.equal]
+    if not results.finalists or not equal:
+        return ""
+    names = wording.listed([f"trial {finalist.trial.number}" for finalist in equal])
+    as_good = "is as good a choice" if len(equal) == 1 else "are as good choices"
+    return f"{wording.headed(names)} can't be told apart from it and {as_good}."

@@ -1,0 +1,61 @@
+"""The data: how many images of what, as the networks see them, and what could not be used."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from reports.wording import counted, whole
+from search.selection.results import Results
+
+
+@dataclass(frozen=True, slots=True)
+class ClassBar:
+    """A class of the data set."""
+
+    name: str
+    images: int
+    share: float  # of the largest class, for the bar
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """Everything of the sixth section."""
+
+    sentence: str
+    classes: tuple[ClassBar, ...]
+    facts: tuple[tuple[str, str], ...]
+    quarantined: tuple[tuple[str, str], ...]  # file, why
+
+
+def data(results: Results) -> Data:
+    """The sixth section."""
+    found = results.study.data
+    most = max(found.classes.values(), default=1) or 1
+    return Data(
+        sentence=sentence(results),
+        classes=tuple(ClassBar(name, n, round(100 * n / most, 2)) for name, n in found.classes.items()),
+        facts=tuple(_facts(results)),
+        quarantined=tuple(found.quarantined.items()),
+    )
+
+
+def sentence(results: Results) -> str:
+    """How many, and how even."""
+    classes = results.study.data.classes
+    said = f"{counted(results.study.data.images, 'image')} in {counted(len(classes), 'class', 'classes')}"
+    fewest, most = min(classes.values(), default=0), max(classes.values(), default=0)
+    if not fewest or most < 1.5 * fewest:
+        return f"{said}, about as many of each."
+    return f"{said}; the largest has {most / fewest:.1f} times as many as the smallest."
+
+
+def _facts(results: Results) -> list[tuple[str, str]]:
+    found = results.study.data
+    colour = "colour" if found.channels == 3 else "grey"
+    facts = [(f"{found.image_size} x {found.image_size}", f"pixels, {colour}: {found.size_reason}")]
+    if found.groups is not None:
+        facts.append((whole(found.groups), "groups; images of a group were never on both sides of a split"))
+    facts.append(
+        (whole(len(found.quarantined)), "files could not be used" if found.quarantined else "files were unreadable")
+    )
+    return facts

@@ -1,0 +1,101 @@
+"""The run: how it went, where the epochs and the time went, what is needed to do it again."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from dataclasses import dataclass
+from typing import Any
+
+from reports import wording
+from reports.drawing import Drawing, drawing
+from reports.plots.trials import history
+from reports.summary import plain
+from reports.wording import counted, duration
+from search.records import TrialState
+from search.selection.results import Results
+
+
+@dataclass(frozen=True, slots=True)
+class StateRow:
+    """Trials that ended alike."""
+
+    state: str
+    trials: int
+    typical: str  # time of the median trial
+    total: str
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Everything of the seventh section."""
+
+    sentence: str
+    states: tuple[StateRow, ...]
+    history: Drawing | None
+    facts: tuple[tuple[str, str], ...]
+    settings: tuple[tuple[str, str], ...]
+    versions: tuple[tuple[str, str], ...]
+
+
+def run(results: Results) -> Run:
+    """The seventh section."""
+    study = results.study
+    label = "Score and time of every trial in order, with the best so far; collapsed trials lie on the line of chance"
+    return Run(
+        sentence=sentence(results),
+        states=tuple(_states(results)),
+        history=drawing(history(results), label) if study.trials else None,
+        facts=tuple(_facts(results)),
+        settings=tuple(_rows(study.settings)),
+        versions=tuple(_rows(study.versions)),
+    )
+
+
+def sentence(results: Results) -> str:
+    """How long, on what, and how much was saved."""
+    study, epochs = results.study, results.epochs
+    if not study.trials:
+        return "The search ended before one configuration was tried. The same command goes on where it stopped."
+    saved = epochs.saved_by_collapse + epochs.saved_by_racing
+    share = (
+        f"; stopping early saved {wording.percent(saved / epochs.full)} of the epochs" if epochs.full and saved else ""
+    )
+    tried = counted(len(study.trials), "configuration")
+    return f"{tried} in {duration(study.seconds)} on {wording.shown(study.device)}{share}."
+
+
+def _states(results: Results) -> list[StateRow]:
+    rows = []
+    for state in TrialState:
+        times = [trial.seconds for trial in results.study.trials if trial.state is state]
+        if times:
+            rows.append(
+                StateRow(
+                    wording.STATE_WORDS[state], len(times), duration(statistics.median(times)), duration(sum(times))
+                )
+            )
+    return rows
+
+
+def _facts(results: Results) -> list[tuple[str, str]]:
+    epochs, study = results.epochs, results.study
+    verdicts = ", ".join(f"{count:,} {word}" for word, count in results.verdicts.items() if count)
+    further = len(study.further)
+    return [
+        (duration(study.seconds), "wall clock, all sessions"),
+        (f"{sum(results.verdicts.values()):,}", f"trainings of the search: {verdicts or 'none'}"),
+        *([(f"{further:,}", "further trainings: finalists, neighbours, ablation, test")] if further else []),
+        (f"{epochs.run:,}", f"epochs run of {epochs.full:,} without any stop"),
+        (f"{epochs.saved_by_collapse:,}", "epochs saved by the collapse watch"),
+        (f"{epochs.saved_by_racing:,}", "epochs saved by racing"),
+        (f"{study.plan.folds} x {study.plan.epochs}", "folds x epochs a configuration"),
+    ]
+
+
+def _rows(values: Any) -> list[tuple[str, str]]:
+    """Settings as names and texts; nested ones as JSON."""
+    return [
+        (name, wording.shown(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)))
+        for name, value in plain(values).items()
+    ]

@@ -1,0 +1,153 @@
+"""How sure the answer is: every fit of every finalist, their table, and the search's own ranking."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import Final
+
+from reports.drawing import Drawing, drawing
+from reports.plots.finalists import finalist_fits
+from reports.scales import Scale
+from reports.wording import counted, number, percent, short, whole
+from search.selection.results import Finalist, Ranked, Results
+
+SHOWN: Final = 20  # rows of the search's ranking
+NOTHING_CONFIRMED: Final = (
+    "No configuration was trained again on fresh splits, so the only scores are those of the search itself, "
+    "by which it was chosen."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class FinalistRow:
+    """A finalist in the table."""
+
+    place: int
+    trial: int
+    robust: str
+    mean: str
+    se: str
+    worst: str
+    fits: int
+    collapsed: str
+    weights: str
+    standing: str
+    configuration: str
+    chosen: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SplitRow:
+    """The scores of a finalist's fits on one fresh split."""
+
+    trial: int
+    split: int
+    scores: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Sure:
+    """Everything of the second section."""
+
+    sentence: str
+    figure: Drawing | None
+    finalists: tuple[FinalistRow, ...]
+    splits: tuple[SplitRow, ...]  # the figure as a table
+    notes: tuple[str, ...]
+    best: tuple[Ranked, ...]  # of the search
+    folds_scale: Scale
+    more: int  # ranked ones that are not shown
+
+
+def sure(results: Results) -> Sure:
+    """The second section."""
+    return Sure(
+        sentence=sentence(results),
+        figure=drawing(finalist_fits(results), _label(results)) if results.finalists else None,
+        finalists=tuple(finalist_rows(results)),
+        splits=tuple(_splits(results)),
+        notes=results.study.confirmation.notes if results.study.confirmation else (),
+        best=results.ranking[:SHOWN],
+        folds_scale=folds_scale(results),
+        more=max(0, len(results.ranking) - SHOWN),
+    )
+
+
+def sentence(results: Results) -> str:
+    """How much stands behind the answer."""
+    if not results.ranking:
+        return "No configuration was judged on all folds, so there is nothing to be sure of."
+    if not results.finalists:
+        return NOTHING_CONFIRMED
+    fits = sum(len(finalist.fits) for finalist in results.finalists)
+    plan = results.study.confirmation
+    how = f" ({counted(plan.repeats, 'split')} of {counted(plan.folds, 'fold')})" if plan else ""
+    said = (
+        f"{counted(len(results.finalists), 'finalist')} trained again on fresh splits with fresh seeds{how}: "
+        f"{counted(fits, 'training')}."
+    )
+    equal = sum(finalist.equal for finalist in results.finalists)
+    return f"{said} {equal} of the others can't be told apart from the recommended one." if equal else said
+
+
+def finalist_rows(results: Results) -> list[FinalistRow]:
+    """The finalists in order."""
+    own = results.recommended.ranked.trial.number if results.recommended else None
+    return [
+        FinalistRow(
+            place=place,
+            trial=finalist.trial.number,
+            robust=number(finalist.robust),
+            mean=number(finalist.mean),
+            se=number(finalist.se),
+            worst=number(finalist.worst),
+            fits=len(finalist.fits),
+            collapsed=f"{finalist.collapsed} of {len(finalist.fits)} (≤ {percent(finalist.collapse_upper)})",
+            weights=whole(finalist.parameters),
+            standing=_standing(finalist, chosen=finalist.trial.number == own),
+            configuration=short(finalist.trial.configuration),
+            chosen=finalist.trial.number == own,
+        )
+        for place, finalist in enumerate(results.finalists, start=1)
+    ]
+
+
+def folds_scale(results: Results) -> Scale:
+    """One stretch for the fold dots of all rows of the search's ranking."""
+    return Scale.around([results.chance, *(score for ranked in results.ranking[:SHOWN] for score in ranked.folds)])
+
+
+def _standing(finalist: Finalist, *, chosen: bool) -> str:
+    """What decides over it, in words."""
+    words = ["recommended"] if chosen else []
+    if finalist.veto:
+        words.append("vetoed: collapses too often")
+    elif not finalist.healthy and finalist.complete:
+        words.append("not healthy")
+    if finalist.dropped:
+        words.append(f"dropped: {finalist.dropped}")
+    elif not finalist.complete:
+        words.append("not fitted to the end")
+    if finalist.equal and not chosen:
+        words.append("can't be told apart")
+    return "; ".join(words)
+
+
+def _splits(results: Results) -> list[SplitRow]:
+    rows = []
+    for finalist in results.finalists:
+        by_split: dict[int, list[str]] = defaultdict(list)
+        for fit, score in zip(finalist.fits, finalist.scores, strict=True):
+            collapsed = f" ({fit.reason or 'collapsed'})" if fit.verdict == "collapsed" else ""
+            by_split[fit.repeat].append(number(score) + collapsed)
+        rows += [SplitRow(finalist.trial.number, split + 1, tuple(scores)) for split, scores in by_split.items()]
+    return rows
+
+
+def _label(results: Results) -> str:
+    best = results.finalists[0]
+    return (
+        f"Score of every fresh training of every finalist; the first, trial {best.trial.number}, has "
+        f"{number(best.mean)} in the mean and {number(best.worst)} at worst"
+    )

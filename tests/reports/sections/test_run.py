@@ -1,0 +1,24 @@
+from __future__ import annotations
+
+from reports.sections.run import run
+from tests.reports import made
+from tests.reports import made_robust as robust
+
+
+def test_trials_are_counted_by_how_they_ended() -> None:
+    results = made.results(made.trials(40))
+    rows = run(results).states
+    assert sum(row.trials for row in rows) == 40
+    assert [row.state for row in rows] == ["judged on all folds", "collapsed", "behind, stopped early"]
+
+
+def test_further_trainings_are_named() -> None:
+    results = robust.everything(20)
+    facts = dict(run(results).facts)
+    assert facts[str(len(results.study.further))].startswith("further trainings")
+
+
+def test_an_empty_run_says_how_to_go_on() -> None:
+    found = run(made.results())
+    assert "goes on where it stopped" in found.sentence
+    assert found.history is None

@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+from reports.sections.sure import NOTHING_CONFIRMED, finalist_rows, folds_scale, sentence, sure
+from tests.reports import made
+from tests.reports import made_robust as robust
+
+BARE = made.results(made.trials(40))
+FULL = robust.everything(40)
+
+
+def test_finalists_say_what_decides_over_them() -> None:
+    standings = [row.standing for row in finalist_rows(FULL)]
+    assert standings == [
+        "recommended",
+        "can't be told apart",
+        "can't be told apart",
+        "vetoed: collapses too often",
+        "dropped: clearly behind after two splits",
+        "",
+    ]
+
+
+def test_the_sentence_counts_finalists_and_trainings() -> None:
+    fits = sum(len(finalist.fits) for finalist in FULL.finalists)
+    assert sentence(FULL).startswith("6 finalists trained again on fresh splits")
+    assert f"(5 splits of 5 folds): {fits} trainings. 2 of the others can't be told apart" in sentence(FULL)
+    assert sentence(BARE) == NOTHING_CONFIRMED
+    assert "nothing to be sure of" in sentence(made.results())
+
+
+def test_every_training_stands_in_the_figure_and_in_its_table() -> None:
+    found = sure(FULL)
+    fits = sum(len(finalist.fits) for finalist in FULL.finalists)
+    assert sum(len(row.scores) for row in found.splits) == fits
+    assert found.figure is not None
+
+
+def test_a_finalist_without_fits_is_shown_too() -> None:
+    empty = replace(FULL.finalists[1], fits=(), scores=(), complete=False, dropped="no time")
+    found = sure(replace(FULL, finalists=(FULL.finalists[0], empty)))
+    assert found.finalists[1].standing == "dropped: no time; can't be told apart"
+
+
+def test_fold_dots_share_one_scale_with_chance() -> None:
+    scale = folds_scale(BARE)
+    assert scale.low < BARE.chance
+    assert scale.high >= max(score for ranked in BARE.ranking for score in ranked.folds)
