@@ -81,15 +81,15 @@ def with_ablation(results: Results, shop: Workshop) -> Results:
 def with_surroundings(results: Results, shop: Workshop) -> Results:
     """Try slightly changed copies of the recommendation, unless that is done."""
     best, known, clock = results.recommended, results.study.surroundings, shop.clock
-    if best is None or best.finalist is None or clock.asked.is_set():
+    if best is None or best.finalist is None:
         return results
-    trial = best.ranked.trial
-    if known is not None and known.centre == trial.configuration.hash:
-        return results
+    trial, terms = best.ranked.trial, shop.terms
     clock.reserve = lambda: shop.reserves.final(trial)
-    terms = shop.terms
     space = bound(shop.request, min(len(fold.train) for fold in terms.folds), terms.protocol.epochs)
     copies = perturbed(trial.configuration, space, COPIES, seeds.generator(terms.seed, "copies"))
+    is_known = known is not None and known.centre == trial.configuration.hash and len(known.copies) == len(copies)
+    if is_known or clock.phase_over():
+        return results
     trials = results.study.trials
     found = explore(trial, copies, terms, shop.ledger, shop.pool, shop.listener, trials, clock.phase_left)
     shop.ledger.set_fact("surroundings", asdict(found))
