@@ -1,5 +1,7 @@
 """One contract, held by every corruption: what it may do to an image and what not."""
 
+from functools import cache
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -7,6 +9,7 @@ from PIL import Image
 from search.data.corruptions import CORRUPTIONS, FORMS, corrupt
 
 
+@cache  # nobody writes to them: the first test looks
 def scenes(side: int, channels: int, count: int = 6) -> np.ndarray:
     """Images with shades, edges and fine structure: smooth random fields with a dark disc, not all alike."""
     rng = np.random.default_rng(side * channels)

@@ -7,7 +7,7 @@ from sklearn.metrics import balanced_accuracy_score, log_loss, roc_auc_score
 from search.diagnosis import scoring
 
 
-@settings(max_examples=40)
+@settings(max_examples=20)
 @given(st.integers(0, 10_000), st.integers(2, 4))
 def test_scores_agree_with_scikit_learn(seed: int, classes: int) -> None:
     rng = np.random.default_rng(seed)

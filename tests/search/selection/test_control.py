@@ -52,12 +52,12 @@ def test_whom_it_suspects(images, known, baselines, suspect) -> None:
 
 
 def test_many_tries_are_no_advantage() -> None:
-    """The best of twenty guessers: in at most a tenth of the runs below .05, where each alone would often be."""
+    """The best of ten guessers: in at most a tenth of the runs below .05, where each alone would often be."""
     alarms = 0
     for seed in range(20):
         rng = np.random.default_rng(seed)
         labels = np.arange(50) % 2
-        tries = [guesses(labels, 2, 0.0, rng) for _ in range(20)]
+        tries = [guesses(labels, 2, 0.0, rng) for _ in range(10)]
         control = label_control(tries, labels, SIMPLE, 0.5, rng)
         alarms += control is not None and control.p_value < 0.05
     assert alarms <= 3

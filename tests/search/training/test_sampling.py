@@ -56,7 +56,7 @@ def test_the_effective_number_weighs_little_among_few_images_and_like_none_among
     np.testing.assert_allclose(many.weights, [1, 1], rtol=0.01)
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(counts_of_classes, st.sampled_from(PAIRS))
 def test_weights_have_mean_one_over_what_is_drawn_and_the_prior_sums_to_one(counts, pair) -> None:
     got = balance(counts, *pair)
@@ -69,13 +69,13 @@ def test_weights_have_mean_one_over_what_is_drawn_and_the_prior_sums_to_one(coun
     assert got.entropy <= np.log(len(counts)) + 1e-9
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(counts_of_classes, st.sampled_from(CLASS_WEIGHTINGS))
 def test_balanced_oversampling_leaves_nothing_to_weigh(counts, weighting) -> None:
     np.testing.assert_allclose(balance(counts, "balanced", weighting).weights, 1)
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(counts_of_classes, st.sampled_from(PAIRS))
 def test_correcting_more_brings_the_prior_nearer_to_even(counts, pair) -> None:
     assert balance(counts, *pair).entropy >= balance(counts, "none", "none").entropy - 1e-9
@@ -105,7 +105,7 @@ def test_each_class_gets_its_share(oversampling, images) -> None:
     assert shown(draw([64, 16, 4], oversampling, batch=84), [64, 16, 4]) == images
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(counts_of_classes, st.sampled_from(OVERSAMPLINGS), st.integers(0, 5))
 def test_shares_hold_but_for_rounding_and_images_of_a_class_take_turns(counts, oversampling, seed) -> None:
     n = sum(counts)

@@ -20,7 +20,7 @@ def test_warm_up_hold_cool_down() -> None:
     np.testing.assert_allclose(rates[120:], np.arange(80, 0, -1) / 80, rtol=1e-6)
 
 
-@settings(max_examples=80)
+@settings(max_examples=40)
 @given(st.integers(1, 200), st.integers(1, 40))
 def test_rates_start_above_zero_and_end_next_to_it(epochs, updates) -> None:
     rates = all_rates(Schedule.planned(epochs, updates))
@@ -35,7 +35,7 @@ def test_rates_start_above_zero_and_end_next_to_it(epochs, updates) -> None:
     assert (np.diff(rates[top:]) <= 0).all()
 
 
-@settings(max_examples=120)
+@settings(max_examples=60)
 @given(st.integers(1, 200), st.integers(1, 40), st.data())
 def test_an_early_cool_down_is_never_longer_and_ends_at_zero_too(epochs, updates, data) -> None:
     plan = Schedule.planned(epochs, updates)
