@@ -6,7 +6,7 @@ from sklearn.metrics import confusion_matrix
 
 from search.selection.metrics import prior
 from search.selection.offset import offset_probabilities
-from search.selection.on_images import MOST, _agreement, on_images
+from search.selection.on_images import AGREEING, MOST, _sure_enough, on_images
 from search.selection.scores import OutOfFold
 
 NO_OFFSET = (0.0, 0.0, 0.0)
@@ -115,16 +115,28 @@ def test_networks_that_know_little_doubt_few_labels(classes, quality) -> None:
 
 
 @given(seed=st.integers(0, 10**6), images=st.integers(1, 30))
-def test_the_share_of_agreement_is_that_of_a_plain_loop(seed, images) -> None:
+def test_the_bar_is_that_of_a_plain_loop(seed, images) -> None:
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, 2, images)
-    sure = rng.choice([0.5, 0.6, 0.7, 0.9], images)  # with ties
+    sure = rng.choice([0.5625, 0.625, 0.75, 0.875], images)  # with ties
     answers = np.where(rng.integers(0, 2, images)[:, None] == [0, 1], sure[:, None], 1 - sure[:, None])
-    expected = []
+    enough = []
     for bar in sure:
         agreeing = [answers[row].argmax() == labels[row] for row in range(images) if sure[row] >= bar]
-        expected.append(sum(agreeing) / len(agreeing))
-    assert _agreement(labels, answers.astype(np.float32)) == pytest.approx(expected)
+        if sum(agreeing) / len(agreeing) >= AGREEING:
+            enough.append(bar)
+    assert _sure_enough(labels, answers.astype(np.float32)) == min(enough, default=2.0)
+
+
+def test_the_surest_answer_may_be_the_one_that_finds_a_wrong_label() -> None:
+    truth = np.arange(60) % 2
+    labels = truth.copy()
+    labels[7] = 1 - truth[7]
+    answers = np.where(truth[:, None] == [0, 1], 0.8, 0.2)
+    answers[7] = np.eye(2)[truth[7]] * 0.98 + 0.01
+    [suspect] = on_images(labels, [said(answers)], (0.0, 0.0)).suspects
+    assert (suspect.row, suspect.given, suspect.likely) == (7, labels[7], truth[7])
+    assert suspect.confidence == pytest.approx(0.99)
 
 
 def test_doubts_are_ranked_by_how_far_the_likely_class_is_ahead() -> None:
