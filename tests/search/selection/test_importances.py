@@ -96,7 +96,7 @@ def test_a_hyperparameter_that_means_nothing_in_most_trials_is_judged_by_the_oth
     assert only == {}
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=5, deadline=None)
 @given(st.sampled_from([CORE, DEFAULT]), st.integers(20, 50), st.integers(0, 1000))
 def test_shares_are_ordered_not_negative_and_add_up_to_one_at_most(space: Space, count: int, seed: int) -> None:
     """Also where hyperparameters only count together, and some trials were raced out."""
