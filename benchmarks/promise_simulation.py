@@ -1,8 +1,8 @@
 """Does the promise keep its word? Thousands of made-up studies whose truth is known, without a single training.
 
 Every network gets image i right when quality + ease_i + taste_{network, i} + luck_{fit} + noise > 0. Networks share
-what is easy and what is hard; retrainings of one network differ. The truth is the winner's chance to be right about a new
-image after a new training, averaged over the classes; with groups, ease is shared within them.
+what is easy and what is hard; retrainings of one network differ. The truth is the winner's chance to be right about a
+new image after a new training, averaged over the classes; with groups, ease is shared within them.
 
     python -m benchmarks.promise_simulation [--studies 1000] [--images 110] [--networks 60] [--repeats 5] [--groups]
 """
