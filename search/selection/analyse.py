@@ -11,6 +11,7 @@ from search.selection import tally
 from search.selection.control import label_control
 from search.selection.depth_map import depth_map
 from search.selection.finalists import Confirmed, confirmed
+from search.selection.importances import importances
 from search.selection.metrics import chance
 from search.selection.neighbourhood import neighbourhood
 from search.selection.on_images import on_images
@@ -62,6 +63,7 @@ def analyse(study: StudyRecord) -> Results:
         finalists=tuple(one.finalist for one in finalists),
         neighbourhood=around,
         safe_ranges=_safe_ranges(recommended, around, finalists),
+        importances=importances(study.trials, at_chance, seeds.child(study.identity.seed, "importances")),
         on_images=_on_images(study, recommended, found, finalists),
     )
 
