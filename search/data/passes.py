@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
-from typing import Final, TypeVar
+from typing import TypeVar
 
 import joblib
+
+from search.data.silence import SILENCE
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 OnProgress = Callable[[str, int, int], None]
 """Told what is being done, how many pieces are finished, and how many there are."""
-
-_AHEAD: Final = 256  # results that may lie ready behind a slow one
 
 
 def each(
@@ -26,13 +23,12 @@ def each(
 
     Threads, not processes: reading, hashing, decoding and resizing all happen outside the interpreter's lock.
     """
-    pool = ThreadPoolExecutor(joblib.cpu_count())  # what a container allows
-    coming = (pool.submit(function, item) for item in items)
-    ahead = deque(islice(coming, _AHEAD))
+    parallel = joblib.Parallel(n_jobs=-1, backend="threading", return_as="generator")
+    results = parallel(joblib.delayed(function)(item) for item in items)
     try:
-        for done in range(1, len(items) + 1):
-            yield ahead.popleft().result()
-            ahead.extend(islice(coming, 1))
+        for done, result in enumerate(results, start=1):
+            yield result
             on_progress(what, done, len(items))
-    finally:  # a pass that ends early was interrupted, or the disk is full: that is told elsewhere
-        pool.shutdown(cancel_futures=True)
+    finally:
+        with SILENCE:  # a pass that ends early was interrupted, or the disk is full: that is told elsewhere
+            results.close()

@@ -1,4 +1,4 @@
-"""Keeps Pillow's warnings from the user while several threads read images."""
+"""Keeps libraries' warnings from the user while several threads read images."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final
 
 
 class _Silence:
-    """Ignores warnings of Pillow while any thread is inside.
+    """Ignores warnings of Pillow and joblib while any thread is inside.
 
     `warnings.catch_warnings` swaps a global list, so threads that each used their own would undo one another: the
     first one in silences, the last one out restores.
@@ -24,7 +24,7 @@ class _Silence:
             if self._inside == 0:
                 self._catch = warnings.catch_warnings()
                 self._catch.__enter__()
-                warnings.filterwarnings("ignore", module=r"PIL\b")
+                warnings.filterwarnings("ignore", module=r"(PIL|joblib)\b")
             self._inside += 1
 
     def __exit__(self, *_: object) -> None:
@@ -35,4 +35,4 @@ class _Silence:
 
 
 SILENCE: Final = _Silence()
-"""A reusable context: Pillow warns of damage that is told as a reason."""
+"""A reusable context: Pillow warns of damage that is told as a reason, joblib of passes that end early."""

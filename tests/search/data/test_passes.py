@@ -1,3 +1,5 @@
+import warnings
+
 import pytest
 
 from search.data.passes import each
@@ -14,24 +16,15 @@ def test_nothing_to_do() -> None:
     assert list(each(str, [], "nothing", lambda *_: None)) == []
 
 
-def test_an_interrupted_pass_leaves_the_rest_undone() -> None:
-    seen: list[int] = []
-
+def test_an_interrupted_pass_ends_without_a_warning() -> None:
     def interrupt(what: str, done: int, total: int) -> None:
         if done == 3:
             raise KeyboardInterrupt
 
+    before = list(warnings.filters)
     with pytest.raises(KeyboardInterrupt):
-        list(each(seen.append, range(5000), "counting", interrupt))
-    assert 3 <= len(seen) < 1000
-
-
-def test_what_nobody_takes_is_not_piled_up() -> None:
-    seen: list[int] = []
-    results = each(seen.append, range(5000), "counting", lambda *_: None)
-    next(results)
-    results.close()
-    assert 1 <= len(seen) < 1000
+        list(each(str, range(500), "counting", interrupt))
+    assert warnings.filters == before
 
 
 def test_an_error_of_the_function_comes_through() -> None:
