@@ -70,8 +70,8 @@ def _content(diagnosis: Diagnosis) -> dict[str, Any]:
         "facts": [*_material(diagnosis.material), *_compilation(diagnosis.anatomy.compilation)],
         "probe": _probe(diagnosis.probe),
         "layers": layer_rows(diagnosis),
-        "curves": Markup(figure_json(curves)) if curves else None,
-        "profile": Markup(figure_json(profile)) if profile else None,
+        "curves": Markup(figure_json(curves.to_plotly_json())) if curves else None,
+        "profile": Markup(figure_json(profile.to_plotly_json())) if profile else None,
         "plotly": Markup(get_plotlyjs()),
     }
 

@@ -7,12 +7,13 @@ texts are escaped, as plotly reads a part of HTML in labels. The page gives grou
 from __future__ import annotations
 
 import html
+import json
+import math
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-import plotly.graph_objects as go
 from markupsafe import Markup
 
 from reports.wording import STATE_WORDS, reason, short, shown
@@ -30,6 +31,10 @@ GREY: Final = "#8A8F98"
 _HOVER_WIDTH: Final = 48  # signs on a line of a hover label: a phone is narrow
 
 
+Figure = dict[str, Any]
+"""What plotly.js draws: `data`, the traces, and `layout`. Plain values: plotly's own classes take seconds to build."""
+
+
 @dataclass(frozen=True, slots=True)
 class Drawing:
     """A figure as the page holds it."""
@@ -39,14 +44,18 @@ class Drawing:
     label: str  # for those who can't see it
 
 
-def drawing(figure: go.Figure, label: str) -> Drawing:
+def drawing(figure: Figure, label: str) -> Drawing:
     """The figure as the page holds it."""
-    return Drawing(Markup(figure_json(figure)), int(figure.layout.height), label)
+    return Drawing(Markup(figure_json(figure)), figure["layout"]["height"], label)
 
 
-def figure_json(figure: go.Figure) -> str:
-    """The figure as strict JSON that can stand inside a `<script>` element: no `<`, `>` or `&` is left in it."""
-    text = str(figure.to_json(validate=False))
+def figure_json(figure: Figure) -> str:
+    """The figure as strict JSON that can stand inside a `<script>` element: no `<`, `>` or `&` is left in it.
+
+    Raises:
+        ValueError: a number in it is not finite.
+    """
+    text = json.dumps(figure, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     for sign in "<>&\u2028\u2029":
         text = text.replace(sign, f"\\u{ord(sign):04x}")
     return text
@@ -75,11 +84,11 @@ def trial_label(trial: Trial) -> str:
 
 def rounded(values: Iterable[float | None], digits: int = 4) -> list[float | None]:
     """Few digits are enough for a picture, and keep the page small; what is not finite is left out."""
-    return [None if value is None or not abs(value) < float("inf") else round(value, digits) for value in values]
+    return [None if value is None or not math.isfinite(value) else round(value, digits) for value in values]
 
 
-def layout(height: int) -> dict[str, Any]:
-    """Settings that all figures share: the page gives ground and ink."""
+def layout(height: int, **more: Any) -> dict[str, Any]:
+    """Settings that all figures share, and more of the figure's own."""
     return {
         "template": "none",
         "height": height,
@@ -89,4 +98,67 @@ def layout(height: int) -> dict[str, Any]:
         "font": {"family": "system-ui, -apple-system, Segoe UI, Roboto, sans-serif", "size": 13},
         "legend": {"orientation": "h", "yanchor": "bottom", "y": 1.06, "x": 0},
         "hovermode": "closest",
+        **more,
+    }
+
+
+def title(text: str) -> dict[str, str]:
+    """An axis' title."""
+    return {"text": text}
+
+
+def heading(text: str, x: float, y: float) -> dict[str, Any]:
+    """The title of a part of a figure, at a place of the whole, 0 .. 1."""
+    place = {"x": x, "y": y, "xref": "paper", "yref": "paper", "xanchor": "center", "yanchor": "bottom"}
+    return {"text": text, "showarrow": False, "font": {"size": 13}, **place}
+
+
+def level(y: float, colour: str = GREY, *, width: float = 1, dash: str = "dash", panel: str = "") -> dict[str, Any]:
+    """A horizontal line through a panel; `panel` is the number of its axes, none for the first."""
+    ends = {"xref": f"x{panel} domain", "x0": 0, "x1": 1, "yref": f"y{panel}", "y0": y, "y1": y}
+    return {"type": "line", "line": {"color": colour, "width": width, "dash": dash}, **ends}
+
+
+def upright(x: float, colour: str = GREY, *, width: float = 1, dash: str = "solid") -> dict[str, Any]:
+    """A vertical line through the figure."""
+    ends = {"yref": "y domain", "y0": 0, "y1": 1, "xref": "x", "x0": x, "x1": x}
+    return {"type": "line", "line": {"color": colour, "width": width, "dash": dash}, **ends}
+
+
+def ground(
+    colour: str, opacity: float, across: tuple[float, float], up: tuple[float, float] | None = None
+) -> dict[str, Any]:
+    """A coloured stretch behind the points; over the whole height without `up`."""
+    y0, y1 = up or (0, 1)
+    ends = {"x0": across[0], "x1": across[1], "y0": y0, "y1": y1, "yref": "y" if up else "y domain", "xref": "x"}
+    return {"type": "rect", "fillcolor": colour, "opacity": opacity, "line": {"width": 0}, "layer": "below", **ends}
+
+
+def markers(
+    points: Sequence[tuple[float | str, float | str, str]],
+    name: str,
+    marker: Mapping[str, Any],
+    hover: str,
+    **more: Any,
+) -> dict[str, Any]:
+    """A trace of points.
+
+    Args:
+        points: where they lie, and their hover label.
+        name: in the legend.
+        marker: as plotly takes it.
+        hover: what is shown, with `%{text}` for the label.
+        more: of the trace.
+    """
+    x, y, text = zip(*points, strict=True) if points else ((), (), ())
+    return {
+        "type": "scatter",
+        "mode": "markers",
+        "x": list(x),
+        "y": list(y),
+        "text": list(text),
+        "name": name,
+        "marker": dict(marker),
+        "hovertemplate": f"{hover}<extra></extra>",
+        **more,
     }

@@ -7,7 +7,7 @@ from typing import Final
 
 from reports import ablation, wording
 from reports.sections import images, matters, sure
-from reports.sections.answer import equals, marks, next_steps, retrainings, warnings
+from reports.sections.answer import Mark, equals, marks, next_steps, retrainings, warnings
 from reports.sections.collapses import audit_sentence, cause_rows, reason_rows
 from reports.wording import counted, duration, number, percent, shown
 from search.causes import SYMPTOMS
@@ -54,7 +54,7 @@ def _headline(results: Results, recommendation: Recommendation) -> str:
             f"**{number(promise.value)}** {wording.metric_name(results.study.identity.metric)} expected on new images, "
             f"95 % between {number(promise.low)} and {number(promise.high)}.",
             "",
-            *(f"- {number(mark.value)} {mark.name} ({mark.note})" for mark in others),
+            *(f"- {_value(mark)} {mark.name} ({mark.note})" for mark in others),
             "",
             *(f"{escaped(warning)}\n" for warning in warnings(results)),
             *([f"{retrainings(again).sentence} {equals(results)}".rstrip() + "\n"] if again else []),
@@ -63,6 +63,13 @@ def _headline(results: Results, recommendation: Recommendation) -> str:
             *(f"{purpose}:\n\n    {command}\n" for purpose, command in next_steps(results)),
         ]
     ).rstrip()
+
+
+def _value(mark: Mark) -> str:
+    if len(mark.dots) < 2:
+        return number(mark.value)
+    values = [value for _, value in mark.dots]
+    return f"{number(min(values))} to {number(max(values))}"
 
 
 def _finalists(results: Results) -> str:

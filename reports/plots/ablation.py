@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Final
-
-import plotly.graph_objects as go
+from collections.abc import Sequence
+from typing import Any, Final
 
 from reports.ablation import rows, signed
-from reports.drawing import BLUE, GREEN, GREY, VERMILLION, layout, safe
+from reports.drawing import BLUE, GREEN, GREY, VERMILLION, Figure, layout, safe, title, upright
 from reports.wording import metric_name, number
 from search.selection.results import Results
 
 _ROW: Final = 40  # pixels
 
 
-def stair(results: Results) -> go.Figure:
+def stair(results: Results) -> Figure:
     """A stair from the score of the user's configuration to that of the recommended one, a bar for each change.
 
     Raises:
@@ -31,46 +30,51 @@ def stair(results: Results) -> go.Figure:
     ends = [("yours", begin), ("recommended", way[-1].score)]
     places = {id(row): f"{place}. {_on_lines(safe(row.short))}" for place, row in enumerate(way, start=1)}
 
-    figure = go.Figure()
+    data = []
     for name, colour, chosen in (
         ("gain", GREEN, [row for row in way if row.clear and row.gain >= 0]),
         ("loss", VERMILLION, [row for row in way if row.clear and row.gain < 0]),
         ("within the noise", GREY, [row for row in way if not row.clear]),
     ):
         if chosen:
-            figure.add_bar(
-                orientation="h",
-                name=name,
-                y=[places[id(row)] for row in chosen],
-                base=[row.before for row in chosen],
-                x=[row.gain for row in chosen],
-                marker={"color": colour},
-                text=[signed(row.gain) for row in chosen],
-                textposition="outside",
-                cliponaxis=False,
-                customdata=[
-                    [safe(row.change), row.score, safe(row.collapsed or "all folds learned")] for row in chosen
-                ],
-                hovertemplate="%{customdata[0]}<br><b>%{customdata[1]:.3f}</b>, %{customdata[2]}<extra></extra>",
-            )
-    figure.add_bar(
-        orientation="h",
-        name="score",
-        y=[name for name, _ in ends],
-        base=[low, low],
-        x=[score - low for _, score in ends],
-        marker={"color": BLUE},
-        text=[number(score) for _, score in ends],
-        textposition="outside",
-        cliponaxis=False,
-        showlegend=False,
-        hoverinfo="skip",
-    )
-    figure.add_vline(x=results.chance, line={"color": GREY, "width": 1, "dash": "dash"})
-    figure.update_layout(layout(height=150 + _ROW * (len(way) + 2)), bargap=0.3, barmode="overlay")
-    figure.update_yaxes(categoryorder="array", categoryarray=["recommended", *reversed(places.values()), "yours"])
-    figure.update_xaxes(title=metric_name(results.study.identity.metric), range=[low, high + 2.5 * air])
-    return figure
+            bars = [(places[id(row)], row.before, row.gain, signed(row.gain)) for row in chosen]
+            said = [[safe(row.change), row.score, safe(row.collapsed or "all folds learned")] for row in chosen]
+            hover = "%{customdata[0]}<br><b>%{customdata[1]:.3f}</b>, %{customdata[2]}<extra></extra>"
+            data.append(_bars(name, colour, bars, customdata=said, hovertemplate=hover))
+    scores = [(name, low, score - low, number(score)) for name, score in ends]
+    data.append(_bars("score", BLUE, scores, showlegend=False, hoverinfo="skip"))
+    return {
+        "data": data,
+        "layout": layout(
+            150 + _ROW * (len(way) + 2),
+            bargap=0.3,
+            barmode="overlay",
+            shapes=[upright(results.chance, dash="dash")],
+            xaxis={
+                "title": title(metric_name(results.study.identity.metric)),
+                "range": [low, high + 2.5 * air],
+            },
+            yaxis={"categoryorder": "array", "categoryarray": ["recommended", *reversed(places.values()), "yours"]},
+        ),
+    }
+
+
+def _bars(name: str, colour: str, bars: Sequence[tuple[str, float, float, str]], **more: Any) -> dict[str, Any]:
+    """Bars that lie, from a base on, with their text behind them."""
+    y, base, x, text = zip(*bars, strict=True)
+    return {
+        "type": "bar",
+        "orientation": "h",
+        "name": name,
+        "y": list(y),
+        "base": list(base),
+        "x": list(x),
+        "marker": {"color": colour},
+        "text": list(text),
+        "textposition": "outside",
+        "cliponaxis": False,
+        **more,
+    }
 
 
 def _on_lines(change: str) -> str:

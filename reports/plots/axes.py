@@ -17,6 +17,7 @@ LOGARITHMIC: Final = frozenset({"learning_rate", "weight_decay", "batch_size", "
 """Hyperparameters whose steps are factors."""
 
 _CELLS: Final = 4  # that an axis of numbers is cut into
+_CROWDED: Final = 4  # choices whose names stand side by side
 _JITTER: Final = 0.28  # of a choice's breadth
 
 
@@ -97,14 +98,17 @@ class Axis:
     def settings(self) -> dict[str, Any]:
         """For plotly."""
         if self.choices:
-            names = [safe(_choice(choice)).replace("_", "<br>") for choice in self.choices]
-            return {"tickvals": list(range(len(names))), "ticktext": names, "range": [self.low, self.high]}
+            between = " " if len(self.choices) > _CROWDED else "<br>"
+            names = [safe(_choice(choice)).replace("_", between) for choice in self.choices]
+            crowded = {"tickangle": -40} if len(names) > _CROWDED else {}
+            return {"tickvals": list(range(len(names))), "ticktext": names, "range": [self.low, self.high], **crowded}
         if not self.logarithmic:
             return {"nticks": 6}
         if self.high / self.low >= 100 and self.low < 1:
-            return {"type": "log", "dtick": 1, "exponentformat": "power"}
-        powers = [2**k for k in range(13) if self.low <= 2**k <= self.high]
-        every = powers[:: 1 + len(powers) // 7]
+            powers = range(math.ceil(math.log10(self.low)), math.floor(math.log10(self.high)) + 1)
+            return {"type": "log", "tickvals": [10.0**k for k in powers], "ticktext": [_power(k) for k in powers]}
+        doubled = [2**k for k in range(13) if self.low <= 2**k <= self.high]
+        every = doubled[:: 1 + len(doubled) // 7]
         return (
             {"type": "log", "tickvals": every, "ticktext": [str(power) for power in every]}
             if every
@@ -127,6 +131,11 @@ def tried(configurations: Sequence[Configuration], name: str) -> list[Value]:
 
 def _choice(value: Value) -> str:
     return compact(value)
+
+
+def _power(exponent: int) -> str:
+    """`10⁻³`."""
+    return "10" + str(exponent).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
 
 
 def _rounded(value: Value) -> float:

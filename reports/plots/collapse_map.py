@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import plotly.graph_objects as go
-
-from reports.drawing import BLUE, VERMILLION, layout, trial_label
+from reports.drawing import BLUE, VERMILLION, Figure, ground, layout, markers, title, trial_label
 from reports.plots.axes import Axis, Cell, tried, value_of
 from search.records import Trial, TrialState
 from search.selection.results import Results
@@ -41,42 +39,38 @@ class CollapseMap:
         counts = tuple(tuple(_count(placed, column, row) for column in first.cells()) for row in second.cells())
         return cls(first, second, tuple(placed), counts)
 
-    def figure(self) -> go.Figure:
+    def figure(self) -> Figure:
         """Crosses collapsed, circles did not; the warmer a cell, the larger the share that did."""
-        figure = go.Figure()
-        for row, counts in zip(self.up.cells(), self.counts, strict=True):
-            for column, (collapsed, count) in zip(self.across.cells(), counts, strict=True):
-                if count:
-                    figure.add_shape(
-                        type="rect",
-                        x0=column.low,
-                        x1=column.high,
-                        y0=row.low,
-                        y1=row.high,
-                        fillcolor=VERMILLION,
-                        opacity=round(0.04 + 0.4 * collapsed / count, 3),
-                        line_width=0,
-                        layer="below",
-                    )
-        for name, chosen, marker in (
-            ("did not collapse", False, {"color": BLUE, "symbol": "circle-open", "size": 8}),
-            ("collapsed", True, {"color": VERMILLION, "symbol": "x", "size": 8}),
-        ):
-            points = [one for one in self.trials if (one[0].state is TrialState.COLLAPSED) is chosen]
-            if points:
-                figure.add_scatter(
-                    x=[self._spread(self.across, x, trial.number) for trial, x, _ in points],
-                    y=[self._spread(self.up, y, trial.number + 7) for trial, _, y in points],
-                    mode="markers",
-                    name=name,
-                    marker=marker,
-                    text=[trial_label(trial) for trial, _, _ in points],
-                    hovertemplate="%{text}<extra></extra>",
-                )
-        figure.update_layout(layout(height=430))
-        figure.update_xaxes(title=self.across.title, **self.across.settings())
-        figure.update_yaxes(title=self.up.title, **self.up.settings())
-        return figure
+        shapes = [
+            ground(VERMILLION, round(0.04 + 0.4 * collapsed / count, 3), (column.low, column.high), (row.low, row.high))
+            for row, counts in zip(self.up.cells(), self.counts, strict=True)
+            for column, (collapsed, count) in zip(self.across.cells(), counts, strict=True)
+            if count
+        ]
+        return {
+            "data": [
+                self._points("did not collapse", False, {"color": BLUE, "symbol": "circle-open", "size": 8}),
+                self._points("collapsed", True, {"color": VERMILLION, "symbol": "x", "size": 8}),
+            ],
+            "layout": layout(
+                430,
+                shapes=shapes,
+                xaxis={"title": title(self.across.title), **self.across.settings()},
+                yaxis={"title": title(self.up.title), **self.up.settings()},
+            ),
+        }
+
+    def _points(self, name: str, collapsed: bool, marker: dict[str, object]) -> dict[str, object]:
+        points = [
+            (
+                self._spread(self.across, x, trial.number),
+                self._spread(self.up, y, trial.number + 7),
+                trial_label(trial),
+            )
+            for trial, x, y in self.trials
+            if (trial.state is TrialState.COLLAPSED) is collapsed
+        ]
+        return markers(points, name, marker, "%{text}")
 
     @staticmethod
     def _spread(axis: Axis, place: float, number: int) -> float:

@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from itertools import compress
 from typing import Any, Final
 
-import plotly.graph_objects as go
-
-from reports.drawing import BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILLION, configuration_label, layout, safe
+from reports.drawing import (
+    BLUE,
+    GREEN,
+    GREY,
+    ORANGE,
+    PURPLE,
+    SKY,
+    VERMILLION,
+    Figure,
+    configuration_label,
+    ground,
+    layout,
+    markers,
+    safe,
+    title,
+    upright,
+)
 from reports.wording import metric_name, number
 from search.records import Fit, Verdict
 from search.selection.results import Finalist, Results
@@ -18,7 +32,7 @@ _SPLITS: Final = ((BLUE, "circle"), (ORANGE, "square"), (GREEN, "diamond"), (PUR
 """Colour and form of the fits of each fresh split."""
 
 
-def finalist_fits(results: Results) -> go.Figure:
+def finalist_fits(results: Results) -> Figure:
     """A row a finalist, best at the top; a point a fit, by split; mean and standard error below them.
 
     Raises:
@@ -26,95 +40,78 @@ def finalist_fits(results: Results) -> go.Figure:
     """
     if not results.finalists:
         raise ValueError("the study has no finalists")
-    figure = go.Figure()
-    repeats = sorted({fit.repeat for finalist in results.finalists for fit in finalist.fits})
+    fits = [fit for finalist in results.finalists for fit in finalist.fits]
+    repeats = sorted({fit.repeat for fit in fits})
+    data = []
     for place, repeat in enumerate(repeats):
-        _add_split(figure, results, repeat, place, len(repeats))
-    _add_collapsed(figure, results, repeats)
-    _add_means(figure, results)
+        colour, symbol = _SPLITS[place % len(_SPLITS)]
+        marker = {"color": colour, "symbol": symbol, "size": 7, "opacity": 0.85}
+        learned = [fit.repeat == repeat and fit.verdict is not Verdict.COLLAPSED for fit in fits]
+        data.append(_fits(results, repeats, f"split {place + 1}", marker, learned))
+    collapsed = {"color": VERMILLION, "symbol": "x", "size": 9}
+    data.append(_fits(results, repeats, "collapsed", collapsed, [fit.verdict is Verdict.COLLAPSED for fit in fits]))
+    data.append(_means(results))
     heights = [results.chance, *(score for finalist in results.finalists for score in finalist.scores)]
+    shapes = [upright(results.chance, VERMILLION, width=1.5, dash="dash")]
     if results.recommended:
         promise = results.recommended.promise
         heights += [promise.low, promise.high]
-        figure.add_vrect(x0=promise.low, x1=promise.high, fillcolor=BLUE, opacity=0.13, line_width=0, layer="below")
-        figure.add_vline(x=promise.value, line={"color": BLUE, "width": 2})
-    figure.add_vline(x=results.chance, line={"color": VERMILLION, "width": 1.5, "dash": "dash"})
+        shapes += [ground(BLUE, 0.13, (promise.low, promise.high)), upright(promise.value, BLUE, width=2)]
     if results.study.test:
         heights.append(results.study.test.score)
-        figure.add_vline(x=results.study.test.score, line={"color": GREEN, "width": 2, "dash": "dot"})
-    settings = layout(height=120 + _ROW * len(results.finalists))
-    figure.update_layout(
-        {**settings, "margin": {**settings["margin"], "l": 72}, "legend": {**settings["legend"], "y": 1.01}}
+        shapes.append(upright(results.study.test.score, GREEN, width=2, dash="dot"))
+    rows = range(len(results.finalists))
+    names = [f"trial {finalist.trial.number}" for finalist in results.finalists]
+    settings = layout(
+        120 + _ROW * len(results.finalists),
+        shapes=shapes,
+        xaxis={
+            "title": title(metric_name(results.study.identity.metric)),
+            "range": [min(heights) - 0.02, max(heights) + 0.02],
+        },
+        yaxis={"tickvals": list(rows), "ticktext": names, "range": [len(rows) - 0.4, -0.6]},
     )
-    figure.update_xaxes(
-        title=metric_name(results.study.identity.metric), range=[min(heights) - 0.02, max(heights) + 0.02]
-    )
-    figure.update_yaxes(
-        tickvals=list(range(len(results.finalists))),
-        ticktext=[f"trial {finalist.trial.number}" for finalist in results.finalists],
-        range=[len(results.finalists) - 0.4, -0.6],
-    )
-    return figure
+    settings["margin"]["l"], settings["legend"]["y"] = 72, 1.01
+    return {"data": [trace for trace in data if trace["x"]], "layout": settings}
 
 
-def _add_split(figure: go.Figure, results: Results, repeat: int, place: int, of: int) -> None:
-    colour, symbol = _SPLITS[place % len(_SPLITS)]
+def _fits(
+    results: Results, repeats: list[int], name: str, marker: dict[str, Any], chosen: list[bool]
+) -> dict[str, Any]:
+    """The fits that are chosen, `chosen` in the order of finalists and their fits."""
     points = [
-        (score, _height(row, place, of), _label(finalist, fit, score))
+        (round(score, 4), _height(row, repeats.index(fit.repeat), len(repeats)), _label(finalist, fit, score))
         for row, finalist in enumerate(results.finalists)
         for fit, score in zip(finalist.fits, finalist.scores, strict=True)
-        if fit.repeat == repeat and fit.verdict is not Verdict.COLLAPSED
     ]
-    _add_points(figure, points, f"split {place + 1}", {"color": colour, "symbol": symbol, "size": 7, "opacity": 0.85})
+    return markers(list(compress(points, chosen)), name, marker, "%{text}")
 
 
-def _add_collapsed(figure: go.Figure, results: Results, repeats: Sequence[int]) -> None:
-    points = [
-        (score, _height(row, repeats.index(fit.repeat), len(repeats)), _label(finalist, fit, score))
-        for row, finalist in enumerate(results.finalists)
-        for fit, score in zip(finalist.fits, finalist.scores, strict=True)
-        if fit.verdict is Verdict.COLLAPSED
-    ]
-    _add_points(figure, points, "collapsed", {"color": VERMILLION, "symbol": "x", "size": 9})
-
-
-def _add_points(
-    figure: go.Figure, points: Sequence[tuple[float, float, str]], name: str, marker: dict[str, Any]
-) -> None:
-    if points:
-        scores, heights, labels = zip(*points, strict=True)
-        figure.add_scatter(
-            x=[round(score, 4) for score in scores],
-            y=[round(height, 3) for height in heights],
-            mode="markers",
-            name=name,
-            marker=marker,
-            text=labels,
-            hovertemplate="%{text}<extra></extra>",
-        )
-
-
-def _add_means(figure: go.Figure, results: Results) -> None:
+def _means(results: Results) -> dict[str, Any]:
     known = [(row, finalist) for row, finalist in enumerate(results.finalists) if finalist.scores]
-    figure.add_scatter(
-        x=[round(finalist.mean, 4) for _, finalist in known],
-        y=[row + 0.36 for row, _ in known],
-        error_x={"type": "data", "array": [round(finalist.se, 4) for _, finalist in known], "thickness": 2, "width": 5},
-        mode="markers",
-        name="mean ± SE",
-        marker={"color": GREY, "symbol": "line-ns-open", "size": 13, "line": {"width": 3}},
-        text=[
+    points = [
+        (
+            round(finalist.mean, 4),
+            row + 0.36,
             f"trial {finalist.trial.number}: mean {number(finalist.mean)} ± {number(finalist.se)}<br>"
-            + configuration_label(finalist.trial.configuration)
-            for _, finalist in known
-        ],
-        hovertemplate="%{text}<extra></extra>",
-    )
+            + configuration_label(finalist.trial.configuration),
+        )
+        for row, finalist in known
+    ]
+    whisker = {
+        "type": "data",
+        "array": [round(finalist.se, 4) for _, finalist in known],
+        "thickness": 2,
+        "width": 5,
+        "color": GREY,
+    }
+    marker = {"color": GREY, "symbol": "line-ns-open", "size": 13, "line": {"width": 3}}
+    return markers(points, "mean ± SE", marker, "%{text}", error_x=whisker)
 
 
 def _height(row: int, place: int, of: int) -> float:
     """Where the fits of a split lie within the finalist's row."""
-    return row - 0.3 + _BREADTH * (place / (of - 1) if of > 1 else 0.5)
+    return round(row - 0.3 + _BREADTH * (place / (of - 1) if of > 1 else 0.5), 3)
 
 
 def _label(finalist: Finalist, fit: Fit, score: float) -> str:

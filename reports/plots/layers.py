@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-import plotly.graph_objects as go
 from plotly.colors import sample_colorscale
-from plotly.subplots import make_subplots
 
-from reports.drawing import layout, safe
+from reports.drawing import Figure, layout, title
 from reports.plots.curves import collapsed_examples
 from search.records import LAYER_SIGNALS, Fit, Verdict
 from search.selection.results import Results
@@ -21,46 +20,54 @@ _MOST: Final = 4  # trainings
 _FLOOR: Final = 1e-12  # what is exactly 0 is drawn here on a logarithmic axis
 
 
-def layer_curves(results: Results) -> go.Figure | None:
-    """A row a training, a column a signal, a line a layer, dark first layers to bright last ones; None without any."""
-    trainings = _chosen(results)
-    if not trainings:
-        return None
-    first, *others = SHOWN.values()
-    titles = [title for name, _, _ in trainings for title in (f"{name}: {first}", *others)]
-    figure = make_subplots(
-        rows=len(trainings), cols=len(SHOWN), subplot_titles=titles, vertical_spacing=0.34 / len(trainings) ** 1.4
+@dataclass(frozen=True, slots=True)
+class LayerCurves:
+    """One training: a small figure for every signal."""
+
+    name: str
+    panels: tuple[tuple[str, Figure], ...]  # signal in words, a line a layer
+
+
+def layer_curves(results: Results) -> list[LayerCurves]:
+    """One training of the best configuration and one of every reason of collapses, dark first layers to bright last."""
+    return [
+        LayerCurves(name, tuple((words, _panel(configuration, fit, signal)) for signal, words in SHOWN.items()))
+        for name, configuration, fit in _chosen(results)
+    ]
+
+
+def _panel(configuration: Configuration, fit: Fit, signal: str) -> Figure:
+    epochs, names = [0, *(check.epoch for check in fit.checks)], _names(configuration)
+    colours = sample_colorscale("Viridis", [0.9 * place / max(1, len(names) - 1) for place in range(len(names))])
+    values = fit.layers[:, :, LAYER_SIGNALS.index(signal)]
+    shares = signal == "dead_share"
+    data = [
+        {
+            "type": "scatter",
+            "mode": "lines",
+            "x": epochs,
+            "y": _drawn(values[:, place], logarithmic=not shares),
+            "name": layer,
+            "line": {"color": colours[place], "width": 1.8},
+            "hovertemplate": f"{layer}<br>epoch %{{x}}: %{{y:.3g}}<extra></extra>",
+        }
+        for place, layer in enumerate(names)
+        if not (shares and layer == "output")
+    ]
+    heights = {"range": [-0.03, 1.03]} if shares else _powers(values)
+    settings = layout(
+        210,
+        showlegend=False,
+        margin={"l": 48, "r": 8, "t": 6, "b": 36},
+        xaxis={"title": {**title("epoch"), "standoff": 4}},
+        yaxis=heights,
     )
-    for row, (_, configuration, fit) in enumerate(trainings, start=1):
-        epochs = [0, *(check.epoch for check in fit.checks)]
-        names = _names(configuration)
-        colours = sample_colorscale("Viridis", [0.9 * place / max(1, len(names) - 1) for place in range(len(names))])
-        for column, signal in enumerate(SHOWN, start=1):
-            values = fit.layers[:, :, LAYER_SIGNALS.index(signal)]
-            for place, layer in enumerate(names):
-                if signal == "dead_share" and layer == "output":
-                    continue
-                figure.add_scatter(
-                    x=epochs,
-                    y=_drawn(values[:, place], logarithmic=signal != "dead_share"),
-                    mode="lines",
-                    name=layer,
-                    showlegend=False,
-                    line={"color": colours[place], "width": 1.8},
-                    hovertemplate=f"{layer}<br>epoch %{{x}}: %{{y:.3g}}<extra></extra>",
-                    row=row,
-                    col=column,
-                )
-            if signal == "dead_share":
-                figure.update_yaxes(range=[-0.03, 1.03], row=row, col=column)
-            else:
-                figure.update_yaxes(
-                    type="log", exponentformat="power", dtick=1 if _decades(values) <= 5 else 3, row=row, col=column
-                )
-        figure.update_xaxes(title="epoch", row=len(trainings), col=1)
-    figure.update_layout({**layout(height=90 + 230 * len(trainings)), "font": {"size": 12}})
-    figure.update_annotations(font_size=12)
-    return figure
+    settings["font"]["size"] = 12
+    return {"data": data, "layout": settings}
+
+
+def _powers(values: np.ndarray) -> dict[str, object]:
+    return {"type": "log", "exponentformat": "power", "dtick": 1 if _decades(values) <= 5 else 3}
 
 
 def _chosen(results: Results) -> list[tuple[str, Configuration, Fit]]:
@@ -74,7 +81,7 @@ def _chosen(results: Results) -> list[tuple[str, Configuration, Fit]]:
                 break
     for code, fit in collapsed_examples(results).items():
         if fit.layers.size and fit.trial in configurations:
-            found.append((safe(f"trial {fit.trial}, {code}"), configurations[fit.trial], fit))
+            found.append((f"trial {fit.trial}, {code}", configurations[fit.trial], fit))
     return [one for one in found if len(_names(one[1])) == one[2].layers.shape[1]][:_MOST]
 
 

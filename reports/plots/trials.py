@@ -6,10 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-import plotly.graph_objects as go
-from plotly.subplots import make_subplots
-
-from reports.drawing import BLUE, GREEN, GREY, VERMILLION, layout, trial_label
+from reports.drawing import BLUE, GREEN, GREY, VERMILLION, Figure, heading, layout, level, markers, title, trial_label
 from reports.wording import duration, metric_name
 from search.records import Fit, Trial, TrialState
 from search.selection.results import Results
@@ -37,72 +34,61 @@ def shown_scores(results: Results) -> dict[int, float]:
     return scores
 
 
-def history(results: Results) -> go.Figure:
+def history(results: Results) -> Figure:
     """Score by trial number, collapsed ones on the line of chance, with the best so far; below it the time of each."""
-    scores = shown_scores(results)
-    figure = make_subplots(
-        rows=2,
-        cols=1,
-        shared_xaxes=True,
-        vertical_spacing=0.09,
-        row_heights=[0.7, 0.3],
-        subplot_titles=(metric_name(results.study.identity.metric), "time of the trial"),
-    )
+    scores, data = shown_scores(results), []
     for state, name, marker in KINDS:
         trials = [trial for trial in results.study.trials if trial.state is state and trial.number in scores]
         if trials:
-            _add_trials(figure, trials, scores, name, marker)
-    pooled = {ranked.trial.number: ranked.pooled for ranked in results.ranking}
-    if best := _best_so_far(pooled):
-        steps, values = zip(*best, strict=True)
-        figure.add_scatter(
-            x=steps,
-            y=values,
-            mode="lines",
-            name="best so far",
-            line={"color": GREEN, "width": 2, "shape": "hv"},
-            hovertemplate="best so far: %{y:.3f}<extra></extra>",
-            row=1,
-            col=1,
+            points = [(trial.number, round(scores[trial.number], 4), trial_label(trial)) for trial in trials]
+            data.append(markers(points, name, marker, "%{text}<br><b>%{y:.3f}</b>", legendgroup=name))
+            data.append(_times(trials, name, str(marker["color"])))
+    if best := _best_so_far({ranked.trial.number: ranked.pooled for ranked in results.ranking}):
+        numbers, values = zip(*best, strict=True)
+        data.append(
+            {
+                "type": "scatter",
+                "mode": "lines",
+                "x": list(numbers),
+                "y": [round(value, 4) for value in values],
+                "name": "best so far",
+                "line": {"color": GREEN, "width": 2, "shape": "hv"},
+                "hovertemplate": "best so far: %{y:.3f}<extra></extra>",
+            }
         )
-    figure.add_hline(y=results.chance, line={"color": GREY, "width": 1, "dash": "dash"}, row=1, col=1)
-    figure.update_layout(layout(height=560))
-    figure.update_xaxes(title="trial", row=2, col=1)
     heights = [results.chance, *scores.values()]
-    figure.update_yaxes(range=[min(heights) - 0.04, max(heights) + 0.04], row=1, col=1)
-    figure.update_yaxes(rangemode="tozero", ticksuffix=" s", row=2, col=1)
-    return figure
+    return {
+        "data": data,
+        "layout": layout(
+            560,
+            shapes=[level(results.chance)],
+            annotations=[
+                heading(metric_name(results.study.identity.metric), 0.5, 1.0),
+                heading("time of the trial", 0.5, 0.27),
+            ],
+            xaxis={"anchor": "y", "matches": "x2", "showticklabels": False},
+            yaxis={"domain": [0.38, 1.0], "range": [min(heights) - 0.04, max(heights) + 0.04]},
+            xaxis2={"anchor": "y2", "title": title("trial")},
+            yaxis2={"domain": [0.0, 0.26], "anchor": "x2", "rangemode": "tozero", "ticksuffix": " s"},
+        ),
+    }
 
 
-def _add_trials(
-    figure: go.Figure, trials: Sequence[Trial], scores: Mapping[int, float], name: str, marker: Mapping[str, Any]
-) -> None:
-    numbers = [trial.number for trial in trials]
-    figure.add_scatter(
-        x=numbers,
-        y=[round(scores[number], 4) for number in numbers],
-        mode="markers",
-        name=name,
-        legendgroup=name,
-        marker=dict(marker),
-        text=[trial_label(trial) for trial in trials],
-        hovertemplate="%{text}<br><b>%{y:.3f}</b><extra></extra>",
-        row=1,
-        col=1,
-    )
-    figure.add_bar(
-        x=numbers,
-        y=[round(trial.seconds, 1) for trial in trials],
-        name=name,
-        legendgroup=name,
-        showlegend=False,
-        marker={"color": marker["color"]},
-        text=[f"trial {trial.number}: {duration(trial.seconds)}" for trial in trials],
-        textposition="none",
-        hovertemplate="%{text}<extra></extra>",
-        row=2,
-        col=1,
-    )
+def _times(trials: Sequence[Trial], name: str, colour: str) -> dict[str, Any]:
+    return {
+        "type": "bar",
+        "x": [trial.number for trial in trials],
+        "y": [round(trial.seconds, 1) for trial in trials],
+        "text": [f"trial {trial.number}: {duration(trial.seconds)}" for trial in trials],
+        "textposition": "none",
+        "name": name,
+        "legendgroup": name,
+        "showlegend": False,
+        "marker": {"color": colour},
+        "hovertemplate": "%{text}<extra></extra>",
+        "xaxis": "x2",
+        "yaxis": "y2",
+    }
 
 
 def _running_mean(fits: Iterable[Fit]) -> float | None:

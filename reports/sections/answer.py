@@ -29,6 +29,7 @@ class Mark:
     note: str = ""
     low: float | None = None  # of its whisker
     high: float | None = None
+    dots: tuple[tuple[str, float], ...] = ()  # several of a kind with their names; `value` is then the largest
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,6 @@ class Answer:
     title: str
     warnings: tuple[str, ...]
     marks: tuple[Mark, ...]
-    others: tuple[tuple[str, float], ...]  # the other finalists' means, with their names
     scale: Scale
     method: str
     sentence: str = ""  # the configuration in words
@@ -59,15 +59,12 @@ class Answer:
 def answer(results: Results) -> Answer:
     """The first section."""
     shown = marks(results)
-    own = results.recommended.ranked.trial.number if results.recommended else None
-    others = tuple((f"trial {f.trial.number}", f.mean) for f in results.finalists if f.trial.number != own and f.scores)
     recommended = results.recommended
     return Answer(
         title=title(results),
         warnings=tuple(warnings(results)),
         marks=tuple(shown),
-        others=others,
-        scale=scale(results, shown, [value for _, value in others]),
+        scale=scale(results, shown),
         method=_method(recommended) if recommended else "",
         sentence=wording.sentence(recommended.ranked.trial.configuration) if recommended else "",
         yaml=best_config_text(results, recommended) if recommended else "",
@@ -103,6 +100,7 @@ def marks(results: Results) -> list[Mark]:
             ends = (finalist.mean - finalist.se, finalist.mean + finalist.se)
             note = f"mean ± SE of {counted(len(finalist.scores), 'training')} on fresh splits"
             found.append(Mark("fresh", "trained again", finalist.mean, note, *ends))
+        found += _others(results, recommended)
         found.append(Mark("optimistic", "search mean", recommended.ranked.pooled, "optimistic: the luckiest of many"))
     for name, value in results.study.baselines.items():
         if name in _BASELINES and math.isfinite(value):
@@ -111,10 +109,11 @@ def marks(results: Results) -> list[Mark]:
     return found
 
 
-def scale(results: Results, shown: Sequence[Mark], others: Sequence[float] = ()) -> Scale:
-    """A stretch that holds all marks, their whiskers and the other finalists."""
-    values = [v for mark in shown for v in (mark.value, mark.low, mark.high) if v is not None and math.isfinite(v)]
-    return Scale.around([*values, *(value for value in others if math.isfinite(value))] or [results.chance])
+def scale(results: Results, shown: Sequence[Mark]) -> Scale:
+    """A stretch that holds all marks with their whiskers and dots."""
+    values = [v for mark in shown for v in (mark.value, mark.low, mark.high) if v is not None]
+    values += [value for mark in shown for _, value in mark.dots]
+    return Scale.around([value for value in values if math.isfinite(value)] or [results.chance])
 
 
 def retrainings(finalist: Finalist) -> Retrainings:
@@ -166,6 +165,17 @@ def next_steps(results: Results) -> tuple[tuple[str, str], ...]:
         ("Train it on all images", f"python run_search.py train --config {config} --data {data} --model model.keras"),
         ("Use it on new ones", "python run_search.py predict --model model.keras --data NEW --csv out.csv"),
     )
+
+
+def _others(results: Results, recommended: Recommendation) -> list[Mark]:
+    """The other finalists in one row."""
+    own = recommended.ranked.trial.number
+    others = [finalist for finalist in results.finalists if finalist.trial.number != own and finalist.scores]
+    if not others:
+        return []
+    dots = tuple((f"trial {finalist.trial.number}", finalist.mean) for finalist in others)
+    note = f"means of {counted(len(others), 'finalist')} on fresh splits"
+    return [Mark("other", "other finalists", max(mean for _, mean in dots), note, dots=dots)]
 
 
 def _method(recommended: Recommendation) -> str:

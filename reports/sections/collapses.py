@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -65,7 +66,7 @@ class Collapses:
     map: CollapseMap | None
     map_figure: Drawing | None
     curves: Drawing | None
-    layers: Drawing | None
+    layers: tuple[tuple[str, tuple[tuple[str, str, Drawing], ...]], ...]  # training; id, signal and its figure
     audit: str
 
 
@@ -74,7 +75,6 @@ def collapses(results: Results) -> Collapses:
     found = _map(results)
     examples = collapsed_examples(results)
     has_curves = bool(examples) or any(fit.checks for ranked in results.ranking[:3] for fit in ranked.trial.fits)
-    layers = layer_curves(results)
     return Collapses(
         sentence=sentence(results),
         reasons=tuple(reason_rows(results)),
@@ -91,9 +91,7 @@ def collapses(results: Results) -> Collapses:
         )
         if has_curves
         else None,
-        layers=drawing(layers, "Scale of the outputs, gradient and share of dead units of every layer over the epochs")
-        if layers
-        else None,
+        layers=tuple(_layers(results)),
         audit=audit_sentence(results),
     )
 
@@ -169,6 +167,17 @@ def audit_sentence(results: Results) -> str:
         f"{counted(audit.checked, 'training')} that the watch would have stopped ran on as a check: "
         f"{audit.wrongly_stopped} of them learned after all{bound}."
     )
+
+
+def _layers(results: Results) -> Iterator[tuple[str, tuple[tuple[str, str, Drawing], ...]]]:
+    for row, training in enumerate(layer_curves(results), start=1):
+        yield (
+            training.name,
+            tuple(
+                (f"layers-{row}-{column}", words, drawing(figure, f"{training.name}: {words} of every layer by epoch"))
+                for column, (words, figure) in enumerate(training.panels, start=1)
+            ),
+        )
 
 
 def _map(results: Results) -> CollapseMap | None:

@@ -155,7 +155,7 @@ def corruptions_sentence(results: Results) -> str:
     name, lost = max(own, key=lambda one: one[1][1])
     if lost[1] <= 0.01:
         return "No corruption costs more than a hundredth of the score."
-    return f"Strong {name.replace('_', ' ')} costs most: {number(lost[1])} of the score; a mild one {number(lost[0])}."
+    return f"Strong {name.replace('_', ' ')} costs most: {number(lost[1])} of the score; a mild one {number(max(0.0, lost[0]))}."
 
 
 def _measured(results: Results) -> list[Finalist]:
