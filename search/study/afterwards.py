@@ -1,4 +1,4 @@
-"""What follows the search: the finalists, the way from the user's configuration, the surroundings, the test.
+"""What follows the search: finalists, the way from the user's configuration, surroundings, pictures, the test.
 
 Each part leaves its findings in the ledger; what stands there is not done again. Each ends in time for the next, and
 all of them at once when the user asks for the end.
@@ -10,6 +10,7 @@ from dataclasses import asdict
 from typing import Final
 
 from search import seeds
+from search.data.thumbnails import thumbnails
 from search.selection.copies import perturbed
 from search.selection.results import Results
 from search.selection.shortlist import shortlist
@@ -113,5 +114,25 @@ def with_test(results: Results, shop: Workshop) -> Results:
     return shop.results()
 
 
-AFTERWARDS: Final = (with_confirmation, with_ablation, with_surroundings, with_test)
-"""In this order: what follows explains and tests the confirmed recommendation."""
+def with_thumbnails(results: Results, shop: Workshop) -> Results:
+    """Keep small pictures of the images that the report shows, so that it can be made again without them."""
+    if results.on_images is None:
+        return results
+    rows = {mistake.row for mistake in results.on_images.mistakes}
+    rows |= {suspect.row for suspect in results.on_images.suspects}
+    if rows <= results.study.thumbnails.keys():
+        return results
+    images = shop.opened.images
+    found = thumbnails(
+        rows,
+        folder=shop.request.data,
+        files=images.files,
+        pixels=images.pixels(),
+        on_progress=shop.listener.progress,
+    )
+    shop.ledger.set_fact("thumbnails", found)
+    return shop.results()
+
+
+AFTERWARDS: Final = (with_confirmation, with_ablation, with_surroundings, with_thumbnails, with_test)
+"""In this order: what follows explains, shows and tests the confirmed recommendation."""

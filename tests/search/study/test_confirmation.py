@@ -119,6 +119,7 @@ def test_what_stands_in_the_ledger_is_not_trained_again(case: Case) -> None:
     assert case.jobs == []
 
 
+@pytest.mark.study
 @pytest.mark.parametrize("killed_after", [0, 1, 4, 9, 14, 29])
 def test_cut_off_at_any_fit_it_goes_on_as_if_nothing_had_been(case: Case, terms: Terms, killed_after: int) -> None:
     whole = Case(terms).run()

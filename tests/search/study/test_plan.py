@@ -44,8 +44,8 @@ def test_with_time_enough_nothing_is_cut() -> None:
     ("seconds", "epochs_cut", "folds", "notes"),
     [
         (200.0, True, 5, ["epochs a fit instead of 100"]),
-        (30.0, True, 5, ["epochs a fit"]),
-        (19.0, True, 4, ["epochs a fit", "4 folds instead of 5"]),
+        (42.0, True, 5, ["epochs a fit"]),
+        (31.0, True, 4, ["epochs a fit", "4 folds instead of 5"]),
         (9.0, True, 3, ["epochs a fit", "3 folds instead of 5", "fewer than two may be judged"]),
     ],
 )
@@ -56,6 +56,12 @@ def test_short_time_cuts_epochs_then_folds_and_says_so(
     assert (made.epochs < 100, made.folds) == (epochs_cut, folds)
     assert len(made.notes) == len(notes)
     assert all(part in note for part, note in zip(notes, made.notes, strict=True))
+
+
+def test_the_finalists_share_is_of_the_whole_budget_however_much_is_left() -> None:
+    assert plan(seconds=500.0, limit=1000.0).confirm_seconds == 300.0
+    used_up = plan(seconds=100.0, limit=1000.0)
+    assert (used_up.search_seconds, used_up.confirm_seconds) == (0.0, 300.0)
 
 
 def test_epochs_of_the_user_stay() -> None:
@@ -86,7 +92,8 @@ def test_shares_add_up_to_the_budget(
         epochs_fixed=fixed,
         test=test,
     )
-    assert made.search_seconds == pytest.approx(seconds - made.final_seconds)
+    assert made.confirm_seconds == pytest.approx(0.3 * seconds)
+    assert made.search_seconds == pytest.approx(seconds - made.final_seconds - made.confirm_seconds)
     assert 0 <= made.final_seconds <= seconds / 4
     assert min(folds, 3) <= made.folds <= folds
     assert min(epochs, MIN_EPOCHS) <= made.epochs <= epochs
