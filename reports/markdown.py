@@ -9,6 +9,7 @@ from reports import ablation, wording
 from reports.sections import images, matters, sure
 from reports.sections.answer import Mark, equals, marks, next_steps, retrainings, warnings
 from reports.sections.collapses import audit_sentence, cause_rows, reason_rows
+from reports.sections.neighbours import neighbours_sentence
 from reports.wording import counted, duration, number, percent, shown
 from search.causes import SYMPTOMS
 from search.selection.results import Recommendation, Results
@@ -102,7 +103,7 @@ def _matters(results: Results) -> str:
     head = ("hyperparameter", "explains", "recommended", "safe range")
     parts = ["## What matters", matters.sentence(results), _table(head, rows) if rows else ""]
     if results.neighbourhood:
-        parts.append(matters.neighbours_sentence(results))
+        parts.append(neighbours_sentence(results))
     return "\n\n".join(part for part in [*parts, escaped(results.depth_sentence)] if part)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from reports import wording
 from reports.drawing import Drawing, drawing
 from reports.plots.corruptions import corruption_figure
-from reports.wording import counted, number
+from reports.wording import counted, number, plain_name
 from search.selection.results import Finalist, Results
 
 NOT_LOOKED: Final = "Without a recommended configuration there are no predictions to look at."
@@ -45,7 +45,7 @@ class Picture:
     given: str
     other: str  # predicted, or likely
     bars: tuple[tuple[str, float], ...]  # likeliest classes with their probability
-    thumbnail: str | None  # PNG, base64
+    thumbnail: str | None  # JPEG, base64
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +155,8 @@ def corruptions_sentence(results: Results) -> str:
     name, lost = max(own, key=lambda one: one[1][1])
     if lost[1] <= 0.01:
         return "No corruption costs more than a hundredth of the score."
-    return f"Strong {name.replace('_', ' ')} costs most: {number(lost[1])} of the score; a mild one {number(max(0.0, lost[0]))}."
+    mild = number(max(0.0, lost[0]))
+    return f"Strong {plain_name(name)} costs most: {number(lost[1])} of the score; a mild one {mild}."
 
 
 def _measured(results: Results) -> list[Finalist]:

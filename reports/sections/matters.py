@@ -1,8 +1,7 @@
-"""What matters: importances, safe ranges, slices, the neighbourhood, depth, the way from the user's configuration."""
+"""What matters: importances, safe ranges, slices, and with them neighbours, depth, and the way from the user's own."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -11,8 +10,10 @@ from reports.drawing import Drawing, drawing
 from reports.plots.ablation import stair
 from reports.plots.axes import value_of
 from reports.plots.slices import slice_of
-from reports.wording import compact, counted, listed, metric_name, number, percent, plain_name
-from search.selection.results import MapCell, Neighbour, Results, SafeRange
+from reports.sections.depth import MapView, map_view
+from reports.sections.neighbours import Neighbours, neighbours, neighbours_sentence
+from reports.wording import compact, counted, listed, metric_name, percent, plain_name
+from search.selection.results import Results, SafeRange
 
 _USUAL: Final = ("learning_rate", "dropout", "batch_size", "depth", "dense_ratio", "initializer")
 SLICES: Final = 6
@@ -40,37 +41,6 @@ class Slice:
 
 
 @dataclass(frozen=True, slots=True)
-class NeighbourRow:
-    """A slightly changed copy."""
-
-    changes: str
-    score: str
-    difference: str
-    start: float  # percent from the left, of its bar
-    width: float
-    worse: bool
-    cliff: str  # "" or what makes it one
-
-
-@dataclass(frozen=True, slots=True)
-class CellView:
-    """One cell of the depth x dense-ratio map."""
-
-    trials: int
-    collapsed: int
-    score: float | None
-    strength: float  # 0 .. 1 between chance and the best cell
-
-
-@dataclass(frozen=True, slots=True)
-class MapView:
-    """The depth x dense-ratio map as a table."""
-
-    columns: tuple[str, ...]  # dense ratios
-    rows: tuple[tuple[str, tuple[CellView | None, ...]], ...]  # depth, cells
-
-
-@dataclass(frozen=True, slots=True)
 class Matters:
     """Everything of the fourth section."""
 
@@ -78,10 +48,8 @@ class Matters:
     rows: tuple[Row, ...]
     rows_note: str
     slices: tuple[Slice, ...]
-    neighbours: tuple[NeighbourRow, ...]
+    neighbours: Neighbours | None
     neighbours_sentence: str
-    zero: float  # percent from the left where the neighbours' bars begin
-    noise: tuple[float, float]  # percent, from and to, of two standard errors around it
     map: MapView
     way: tuple[ablation.Row, ...]
     way_sentence: str
@@ -93,16 +61,13 @@ class Matters:
 def matters(results: Results) -> Matters:
     """The fourth section."""
     made, way = results.study.ablation, ablation.rows(results)
-    zero, noise, neighbours = _neighbours(results)
     return Matters(
         sentence=sentence(results),
         rows=tuple(rows(results)),
         rows_note=_rows_note(results),
         slices=tuple(_slices(results)),
-        neighbours=tuple(neighbours),
+        neighbours=neighbours(results.neighbourhood),
         neighbours_sentence=neighbours_sentence(results),
-        zero=zero,
-        noise=noise,
         map=map_view(results),
         way=tuple(way),
         way_sentence=ablation.sentence(results),
@@ -162,44 +127,6 @@ def safe_text(held: SafeRange) -> str:
     return low if low == high else f"{low} to {high}"
 
 
-def neighbours_sentence(results: Results) -> str:
-    """What small changes do."""
-    around = results.neighbourhood
-    if around is None:
-        return (
-            "What small changes do to the recommended configuration was not tried."
-            if results.recommended
-            else "Without a recommended configuration there is nothing to change a little."
-        )
-    cliffs = sum(one.cliff for one in around.neighbours)
-    metric = metric_name(results.study.identity.metric)
-    middle = f"in the median they lose {number(max(0.0, around.drop))} of {number(around.centre)} {metric}"
-    tried = counted(len(around.neighbours), "slightly changed copy", "slightly changed copies")
-    if around.cliff or cliffs:
-        return f"Near a cliff: of {tried}, {cliffs} fell off; {middle}."
-    return f"On firm ground: of {tried} none fell off; {middle}."
-
-
-def map_view(results: Results) -> MapView:
-    """The cells as a table: depth down, dense ratio across."""
-    cells = {(cell.depth, cell.dense_ratio): cell for cell in results.depth_map}
-    depths = sorted({depth for depth, _ in cells})
-    ratios = sorted({ratio for _, ratio in cells})
-    best = max((cell.score for cell in cells.values() if cell.score is not None), default=results.chance)
-
-    def view(cell: MapCell | None) -> CellView | None:
-        if cell is None or not cell.trials:
-            return None
-        above = 0.0 if cell.score is None else max(0.0, cell.score - results.chance)
-        strength = above / (best - results.chance) if best > results.chance else 0.0
-        return CellView(cell.trials, cell.collapsed, cell.score, round(strength, 3))
-
-    return MapView(
-        columns=tuple(_span(ratio, percent) for ratio in ratios),
-        rows=tuple((_span(depth, str), tuple(view(cells.get((depth, ratio))) for ratio in ratios)) for depth in depths),
-    )
-
-
 def _slices(results: Results) -> list[Slice]:
     shares = results.importances.score if results.importances else {}
     names = [*sorted(shares, key=lambda name: -shares[name]), *_USUAL, *results.safe_ranges]
@@ -213,36 +140,6 @@ def _slices(results: Results) -> list[Slice]:
         if len(found) == SLICES:
             break
     return found
-
-
-def _neighbours(results: Results) -> tuple[float, tuple[float, float], list[NeighbourRow]]:
-    """Where the bars begin, the band of noise, the rows: worst first."""
-    around = results.neighbourhood
-    if around is None or not around.neighbours:
-        return 50.0, (50.0, 50.0), []
-    ends = [0.0, 2 * around.se, -2 * around.se, *(one.difference for one in around.neighbours)]
-    low, high = min(ends), max(ends)
-
-    def place(value: float) -> float:
-        return round(100 * (value - low) / ((high - low) or 1.0), 2)
-
-    made = [
-        NeighbourRow(
-            changes=_changes(one),
-            score=number(one.score),
-            difference=ablation.signed(one.difference),
-            start=place(min(0.0, one.difference)),
-            width=round(abs(place(one.difference) - place(0.0)), 2),
-            worse=one.difference < 0,
-            cliff=("collapsed" if one.collapsed else "cliff") if one.cliff else "",
-        )
-        for one in around.neighbours
-    ]
-    return place(0.0), (place(-2 * around.se), place(2 * around.se)), made
-
-
-def _changes(one: Neighbour) -> str:
-    return ", ".join(f"{plain_name(name)} {compact(a)} → {compact(b)}" for name, (a, b) in one.changes.items())
 
 
 def _rows_note(results: Results) -> str:
@@ -269,8 +166,3 @@ def _way_note(results: Results) -> str:
         f"{counted(made.folds, 'fold')} of the search; the scores are their means, so the last one differs a little "
         f"from the score over all folds. {ablation.noise(results)} {ablation.cost(made)}"
     )
-
-
-def _span(ends: tuple[float, float] | tuple[int, int], word: Callable[[float], str]) -> str:
-    low, high = word(ends[0]), word(ends[1])
-    return low if low == high else f"{low.removesuffix(' %')}–{high}"

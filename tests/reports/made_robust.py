@@ -153,13 +153,13 @@ def looked_at(
 
 
 def thumbnail(seed: int, side: int = 64) -> str:
-    """A small picture of something, PNG as base64."""
+    """A small picture of something, JPEG as base64."""
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[0:side, 0:side] / side - rng.uniform(0.3, 0.7, 2)[:, None, None]
     blob = np.exp(-(x**2 + y**2 * rng.uniform(0.5, 2)) * 18)[..., None] * rng.uniform(60, 200, 3)
     pixels = np.clip(rng.uniform(120, 220, 3) - blob + rng.normal(0, 4, (side, side, 3)), 0, 255).astype(np.uint8)
     stream = BytesIO()
-    Image.fromarray(pixels).save(stream, "PNG")
+    Image.fromarray(pixels).save(stream, "JPEG")
     return base64.b64encode(stream.getvalue()).decode()
 
 

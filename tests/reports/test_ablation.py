@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
+import plotly.graph_objects as go
 import pytest
 
 from reports.ablation import Row, change, cost, noise, rows, sentence, signed
@@ -141,7 +142,7 @@ def test_a_way_that_was_cut_short_says_so() -> None:
 
 
 def test_the_stair_leads_from_one_end_to_the_other() -> None:
-    figure = stair(WAY)
+    figure = go.Figure(stair(WAY))
     bars = {trace.name: trace for trace in figure.data}
     assert set(bars) == {"gain", "loss", "score"}
     assert list(bars["gain"].base) == [0.5, 0.5, 0.75]

@@ -135,7 +135,7 @@ def test_every_page_loads_nothing(case: tuple[Results, Reader]) -> None:
     for tag, attrs in reader.tags:
         assert tag not in {"link", "iframe", "object", "base"}
         assert not {"srcset", "data", "poster"} & set(attrs)
-        assert (attrs.get("src") or "data:image/png;base64,").startswith("data:image/png;base64,")
+        assert (attrs.get("src") or "data:image/jpeg;base64,").startswith("data:image/jpeg;base64,")
         assert "src" not in attrs or tag == "img"
         assert (attrs.get("href") or "#").startswith("#")
     for style in reader.styles:

@@ -1,0 +1,144 @@
+"""What holds for every figure of the report, and what each of them shows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import plotly.graph_objects as go
+import pytest
+
+from reports.drawing import Figure, figure_json
+from reports.plots.collapse_map import CollapseMap
+from reports.plots.corruptions import corruption_figure
+from reports.plots.curves import collapsed_examples, curves
+from reports.plots.finalists import finalist_fits
+from reports.plots.layers import layer_curves
+from reports.plots.slices import slice_of
+from reports.plots.trials import history, shown_scores
+from search.selection.results import Results
+from tests.reports import made
+from tests.reports import made_robust as robust
+
+EVIL = "</script><script>alert(1)</script>"
+
+
+def collapse_map(results: Results) -> Figure | None:
+    found = CollapseMap.over(results, "initializer", "learning_rate")
+    return found.figure() if found else None
+
+
+FIGURES: dict[str, Callable[[Results], Figure | None]] = {
+    "history": history,
+    "finalists": finalist_fits,
+    "curves": curves,
+    "layers": lambda results: layer_curves(results)[1].panels[1][1],
+    "numbers": lambda results: slice_of(results, "learning_rate"),
+    "whole numbers": lambda results: slice_of(results, "batch_size"),
+    "choices": lambda results: slice_of(results, "initializer"),
+    "switches": lambda results: slice_of(results, "horizontal_flip"),
+    "convolutions": lambda results: slice_of(results, "n_conv"),
+    "collapse map": collapse_map,
+    "corruptions": lambda results: corruption_figure(results, list(robust.CORRUPTIONS)),
+}
+
+
+def study() -> Results:
+    results = robust.everything(40)
+    evil = [made.trial(40, [], "non-finite"), replace(made.trial(41, [], EVIL), reason=EVIL)]
+    return replace(results, study=replace(results.study, trials=(*results.study.trials, *evil)))
+
+
+FULL = study()
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_plotly_knows_every_word_of_a_figure(name: str) -> None:
+    figure = FIGURES[name](FULL)
+    assert figure is not None
+    assert go.Figure(figure).data  # raises for what plotly does not know
+    assert figure["layout"]["height"] >= 200
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_figures_are_strict_json_without_markup(name: str) -> None:
+    text = figure_json(FIGURES[name](FULL) or {})
+    assert not set("<>&") & set(text)
+    parsed = json.loads(text, parse_constant=lambda word: pytest.fail(f"{word} is not JSON"))
+    assert EVIL not in json.dumps(parsed)
+
+
+@pytest.mark.parametrize("name", [name for name in FIGURES if name not in {"layers", "curves"}])
+def test_every_point_tells_what_it_is(name: str) -> None:
+    figure = FIGURES[name](FULL)
+    assert figure is not None
+    points = [trace for trace in figure["data"] if trace.get("mode") == "markers"]
+    assert points
+    for trace in points:
+        assert len(trace["text"]) == len(trace["x"]) == len(trace["y"]) > 0
+        assert all(label.startswith("trial ") and "<br>" in label for label in trace["text"])
+
+
+def trace(figure: Figure, name: str) -> dict[str, Any]:
+    [found] = [one for one in figure["data"] if one["name"].startswith(name) and one["type"] == "scatter"]
+    return found
+
+
+def test_collapsed_trials_lie_on_the_line_of_chance() -> None:
+    results = made.results([made.trial(0, [0.9] * 5), made.trial(1, [0.8], "dead-layer")])
+    collapsed = trace(history(results), "collapsed")
+    assert (collapsed["x"], collapsed["y"]) == ([1], [results.chance])
+
+
+def test_the_best_so_far_never_falls() -> None:
+    results = made.results([made.trial(n, [score] * 5) for n, score in enumerate([0.7, 0.6, 0.8, 0.75])])
+    assert trace(history(results), "best so far")["y"] == pytest.approx([0.7, 0.7, 0.8, 0.8])
+
+
+def test_one_example_a_reason_the_longest_and_frequent_ones_first() -> None:
+    trials = [made.trial(n, [], "no-gradient" if n == 4 else "dead-layer") for n in range(8)]
+    examples = collapsed_examples(made.results(trials))
+    assert list(examples) == ["dead-layer", "no-gradient"]
+    assert len(examples["dead-layer"].checks) == max(len(t.fits[0].checks) for t in trials if t.reason == "dead-layer")
+
+
+def test_every_fresh_training_is_a_point_at_its_score() -> None:
+    figure = finalist_fits(FULL)
+    points = [one for one in figure["data"] if one["name"].startswith(("split", "collapsed"))]
+    shown = sorted(x for one in points for x in one["x"])
+    assert shown == sorted(round(score, 4) for finalist in FULL.finalists for score in finalist.scores)
+    assert sum(len(one["x"]) for one in points if one["name"] == "collapsed") == 4
+
+
+def test_the_band_is_the_promise() -> None:
+    assert FULL.recommended is not None
+    promise = FULL.recommended.promise
+    [band] = [shape for shape in finalist_fits(FULL)["layout"]["shapes"] if shape["type"] == "rect"]
+    assert (band["x0"], band["x1"]) == (promise.low, promise.high)
+
+
+def test_without_finalists_there_is_nothing_to_draw() -> None:
+    with pytest.raises(ValueError, match="no finalists"):
+        finalist_fits(made.results())
+
+
+@pytest.mark.parametrize(("name", "spans"), [("learning_rate", 1), ("initializer", 2), ("normalization", 0)])
+def test_slices_shade_the_safe_range(name: str, spans: int) -> None:
+    figure = slice_of(FULL, name)
+    assert figure is not None
+    assert sum(shape["type"] == "rect" for shape in figure["layout"]["shapes"]) == spans
+
+
+def test_a_slice_of_one_value_is_not_drawn() -> None:
+    trials = [replace(made.trial(n, [0.8] * 5), configuration=made.configuration(0)) for n in range(3)]
+    assert slice_of(made.results(trials), "learning_rate") is None
+    assert slice_of(FULL, "no such hyperparameter") is None
+
+
+def test_inactive_hyperparameters_have_no_points() -> None:
+    figure = slice_of(FULL, "weight_decay")
+    active = {t.number for t in FULL.study.trials if t.configuration.optimizer != "adam"}
+    shown = sum(len(one["x"]) for one in figure["data"]) if figure else 0
+    assert shown in (0, len(active & shown_scores(FULL).keys()))

@@ -1,0 +1,26 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from reports.sections.depth import map_view
+from tests.reports import made
+
+
+def test_the_map_is_a_table_with_gaps() -> None:
+    view = map_view(made.results([made.trial(0, [0.9] * 5), made.trial(1, [], "dead-layer")]))
+    assert view.columns[0] == "0–20 %"
+    assert [depth for depth, _ in view.rows] == ["1–2", "3–4", "5–8"]
+    cells = [cell for _, row in view.rows for cell in row if cell]
+    assert sum(cell.trials for cell in cells) == 2
+    assert max(cell.strength for cell in cells) == 1.0
+    assert any(cell is None for _, row in view.rows for cell in row)
+
+
+@pytest.mark.parametrize("chance", [0.0, 0.5, 0.99])
+def test_a_map_at_chance_has_no_strength(chance: float) -> None:
+    results = replace(made.results([made.trial(0, [], "dead-layer")]), chance=chance)
+    cells = [replace(cell, score=chance if cell.trials else None) for cell in results.depth_map]
+    view = map_view(replace(results, depth_map=tuple(cells)))
+    assert {cell.strength for _, row in view.rows for cell in row if cell} == {0.0}

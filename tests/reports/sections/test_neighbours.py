@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+import pytest
+
+from reports.sections.neighbours import neighbours, neighbours_sentence
+from tests.reports import made
+from tests.reports import made_robust as robust
+
+FULL = robust.everything(40)
+
+
+def test_neighbours_bars_begin_at_zero_and_stay_inside() -> None:
+    found = neighbours(FULL.neighbourhood)
+    assert found is not None
+    assert found.noise[0] < found.zero < found.noise[1]
+    for row in found.rows:
+        assert -0.01 <= row.start
+        assert row.start + row.width <= 100.01
+        edge = row.start + row.width if row.worse else row.start
+        assert edge == pytest.approx(found.zero, abs=0.02)
+    assert found.rows[0].cliff == "collapsed"
+
+
+def test_the_neighbourhood_in_a_sentence() -> None:
+    assert neighbours_sentence(FULL).startswith("Near a cliff: of 8 slightly changed copies, 1 fell off;")
+    assert neighbours_sentence(robust.surrounded(made.results(made.trials(12)), cliff=False)).startswith(
+        "On firm ground"
+    )
+    assert "was not tried" in neighbours_sentence(made.results(made.trials(12)))
+    assert "nothing to change" in neighbours_sentence(made.results())
+
+
+def test_without_copies_there_are_no_rows() -> None:
+    assert neighbours(None) is None
