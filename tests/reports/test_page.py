@@ -177,6 +177,13 @@ def test_the_promise_stands_beside_the_optimistic_score_chance_and_test() -> Non
     assert "optimistic" in reader.text
 
 
+def test_five_hundred_trials_and_twenty_classes_stay_below_eight_megabytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()  # with plotly.js itself
+    results = robust.everything(500, classes={f"class {place:02d}": 20 + place for place in range(20)}, finalists=8)
+    text = page(results)
+    assert 4_000_000 < len(text.encode()) < 8_000_000
+
+
 def test_strange_names_stay_text() -> None:
     trials = [
         *made.trials(20),
