@@ -43,9 +43,10 @@ def with_confirmation(results: Results, shop: Workshop) -> Results:
     if plan is None or clock.phase_over():
         return results
     if known is not None and known.finalists == _sent_on(results)[: len(known.finalists)]:
-        if known.repeats == known.planned:
+        if plan.planned <= known.planned and len(plan.finalists) <= len(known.finalists):
+            plan = known
+        if plan is known and known.repeats == known.planned:
             return results
-        plan = known
     groups = shop.opened.images.groups
     confirm(plan, results.ranking, groups, shop.terms, shop.ledger, shop.pool, shop.listener, lambda: clock.phase_left)
     shop.note_time()
