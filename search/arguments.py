@@ -196,7 +196,10 @@ def train_parser() -> argparse.ArgumentParser:
         "--ensemble", action="store_true", help="one training a fold of the search; the model averages them"
     )
     parser.add_argument(
-        "--groups", type=_path, metavar="FILE.csv", help="with --ensemble: the search's groups, kept together"
+        "--groups",
+        type=_path,
+        metavar="FILE.csv",
+        help="the search's groups: kept together in the folds of an --ensemble, and in telling unlike images",
     )
     parser.add_argument("--quiet", action="store_true", help="print the result only")
     return parser

@@ -24,7 +24,7 @@ LIKENESS: Final = "steadynet/likeness.npz"
 """Names in the archive."""
 
 _KERAS: Final = "config.json"  # what makes an archive a Keras model
-_MOST_BYTES: Final = {CARD: 1_000_000, LIKENESS: 50_000_000}
+_MOST_BYTES: Final = {CARD: 1_000_000, LIKENESS: 1_000_000}
 _LARGEST_SIDE: Final = 1024
 _USED: Final = ("schema", "classes", "input", "decision_offset")
 
@@ -111,11 +111,12 @@ def is_keras(path: Path) -> bool:
         return False
 
 
-def put_in(archive: Path, card: Card, likeness: bytes) -> None:
-    """Add the card, and what tells unlike images, to a `.keras` archive."""
+def put_in(archive: Path, card: Card, likeness: bytes | None) -> None:
+    """Add the card, and what tells unlike images if there is anything, to a `.keras` archive."""
     with zipfile.ZipFile(archive, "a", zipfile.ZIP_DEFLATED) as opened:
         opened.writestr(CARD, card.text())
-        opened.writestr(LIKENESS, likeness)
+        if likeness is not None:
+            opened.writestr(LIKENESS, likeness)
 
 
 def read(model: Path) -> tuple[Card, bytes | None]:

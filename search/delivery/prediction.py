@@ -65,7 +65,7 @@ def predict(request: Request, listener: Listener, make_pool: MakePool = Pool) ->
             f"{request.model} reads images by recipe {card.recipe}, this version by {RECIPE}. Use the version of "
             "Steadynet that trained it, or train it again."
         )
-    likeness = None if stored is None else Likeness.of_bytes(stored)
+    likeness = None if stored is None else Likeness.of_bytes(stored, card.channels, card.image_size)
     _check_table(request.csv)
     folder, files = find(request.data)
     with tempfile.TemporaryDirectory(prefix="steadynet-") as name:

@@ -48,7 +48,7 @@ class Request:
     model: Path  # .keras file to write
     seed: int | None = None  # root of the training's randomness; None takes the search's
     ensemble: bool = False  # one training for each fold of the search, as one model
-    groups: Path | None = None  # for the folds of an ensemble
+    groups: Path | None = None  # CSV: kept together in the folds of an ensemble, and in telling unlike images
 
 
 def train(request: Request, listener: Listener, make_pool: MakePool = Pool) -> Trained:
@@ -104,7 +104,7 @@ def _images(request: Request, config: BestConfig, listener: Listener) -> ImageSe
         request.data,
         image_size=config.image_size,
         folds=config.folds if request.ensemble else 1,
-        groups=request.groups if request.ensemble else None,
+        groups=request.groups,
         size_cap=config.image_size,
         channels=config.channels,
         listener=listener,
@@ -215,7 +215,7 @@ def _deliver(
     request: Request, config: BestConfig, images: ImageSet, kept: Sequence[tuple[Fit, Path]], worker: Worker
 ) -> Trained:
     fits = [fit for fit, _ in kept]
-    likeness = learn(images.pixels())
+    likeness = learn(images.pixels(), images.groups)
     held_out = _held_out(config, images, fits) if request.ensemble else None
     card = Card(
         classes=config.classes,
@@ -227,7 +227,7 @@ def _deliver(
     )
     with draft(request.model) as part:
         weights = worker.do(Unite(tuple(path for _, path in kept), config.offset, part))
-        cards.put_in(part, card, likeness.to_bytes())
+        cards.put_in(part, card, None if likeness is None else likeness.to_bytes())
     with draft(cards.beside(request.model)) as part:
         part.write_text(card.text(), encoding="utf-8")
     return Trained(
@@ -282,8 +282,6 @@ def _notes(request: Request, config: BestConfig, images: ImageSet, fits: Sequenc
         )
     if config.edited:
         notes.append("The configuration was changed since the search, so that its promise says nothing about it.")
-    if request.groups and not request.ensemble:
-        notes.append("--groups is for the folds of an --ensemble and had no effect.")
     if request.ensemble and config.grouped and request.groups is None:
         notes.append("The search kept groups together; these folds did not. Pass its --groups for the same folds.")
     notes += [
