@@ -236,6 +236,9 @@ class DataSummary:
     size_reason: str  # why this size
     channels: int
     groups: int | None  # number of groups, None without
+    sizes: Mapping[str, int] = field(default_factory=dict)  # "width x height" of the files -> images; few, then "other"
+    grey: int | None = None  # images without colour; None where nobody looked
+    duplicates: int | None = None  # images whose file is byte by byte that of another; None where nobody looked
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -52,10 +52,17 @@ def sentence(results: Results) -> str:
 def _facts(results: Results) -> list[tuple[str, str]]:
     found = results.study.data
     colour = "colour" if found.channels == 3 else "grey"
-    facts = [(f"{found.image_size} x {found.image_size}", f"pixels, {colour}: {found.size_reason}")]
+    facts = [
+        (f"{found.image_size} x {found.image_size}", f"pixels, {colour}, is what the networks see: {found.size_reason}")
+    ]
+    if found.sizes:
+        (size, count), *more = found.sizes.items()
+        rest = ", ".join(f"{name} ({n:,})" for name, n in more)
+        facts.append((size, f"pixels have {count:,} of the files{f'; others: {rest}' if rest else ''}"))
+    if found.grey is not None:
+        facts.append((whole(found.images - found.grey), f"images in colour, {found.grey:,} without any"))
+    if found.duplicates is not None:
+        facts.append((whole(found.duplicates), "images are byte by byte the same as another"))
     if found.groups is not None:
         facts.append((whole(found.groups), "groups; images of a group were never on both sides of a split"))
-    facts.append(
-        (whole(len(found.quarantined)), "files could not be used" if found.quarantined else "files were unreadable")
-    )
     return facts

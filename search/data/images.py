@@ -14,10 +14,11 @@ import numpy as np
 import numpy.typing as npt
 
 from search.data import cache
+from search.data.decode import Probe
 from search.data.folds import check_count
 from search.data.groups import number_groups, read_groups
 from search.data.scan import ImageFolder, scan
-from search.data.sizes import choose_channels, choose_size, common_size
+from search.data.sizes import choose_channels, choose_size, common_size, frequent_sizes
 from search.errors import DataError
 from search.events import Listener
 from search.records import DataSummary, IntArray
@@ -81,7 +82,7 @@ def load_images(
     listener.stage(f"Scanning {folder}")
     found = scan(folder, classes=classes, on_progress=listener.progress)
     by_file = read_groups(groups, folder=folder, files=(*found.files, *found.unopened)) if groups else None
-    side, reason, depth = _format(found, image_size, size_cap, common_cap, channels, listener)
+    side, reason, depth, probes = _format(found, image_size, size_cap, common_cap, channels, listener)
     listener.stage(f"Reading {len(found.files)} images at {side} x {side} pixels")
     decoded = cache.decoded(found, size=side, channels=depth, on_progress=listener.progress)
 
@@ -111,6 +112,9 @@ def load_images(
             size_reason=reason,
             channels=depth,
             groups=None if numbers is None else len(np.unique(numbers)),
+            sizes=frequent_sizes(probes),
+            grey=sum(probe.grey for probe in probes) if probes else None,
+            duplicates=len(rows) - len({found.digests[row] for row in rows}),
         ),
     )
 
@@ -122,16 +126,16 @@ def _format(
     common_cap: int | None,
     channels: int | None,
     listener: Listener,
-) -> tuple[int, str, int]:
-    """Side, why, and channels. Measures the images only if something is left to choose."""
+) -> tuple[int, str, int, list[Probe]]:
+    """Side, why, channels, and the images as measured, which they only are if something is left to choose."""
     given = "set by --image-size."
     if image_size is not None and channels is not None:
-        return image_size, given, channels
+        return image_size, given, channels, []
     listener.stage(f"Measuring {len(found.files)} images")
     probes = [probe for probe in cache.probes(found, on_progress=listener.progress) if probe is not None]
     common = None if common_cap is None else common_size(probes, cap=common_cap)
     side, reason = (image_size, given) if image_size is not None else common or choose_size(probes, cap=cap)
-    return side, reason, channels if channels is not None else choose_channels(probes)
+    return side, reason, channels if channels is not None else choose_channels(probes), probes
 
 
 def _check_counts(folder: Path, counts: dict[str, int], quarantined: dict[str, str], least: int) -> None:

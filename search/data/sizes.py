@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import statistics
+from collections import Counter
 from collections.abc import Sequence
 from typing import Final
 
 from search.data.decode import Probe
 
+_SHOWN: Final = 4  # sizes that are named
 LADDER: Final = (16, 24, 32, 48, 64, 96, 128, 160, 192, 224)
 
 
@@ -48,3 +50,11 @@ def common_size(probes: Sequence[Probe], *, cap: int) -> tuple[int, str] | None:
 def choose_channels(probes: Sequence[Probe]) -> int:
     """1 if every image is grey, else 3."""
     return 1 if all(probe.grey for probe in probes) else 3
+
+
+def frequent_sizes(probes: Sequence[Probe]) -> dict[str, int]:
+    """Images by `width x height`, the most frequent sizes first, all further ones together as `other`."""
+    counts = Counter(f"{probe.width} x {probe.height}" for probe in probes)
+    order = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    rest = sum(count for _, count in order[_SHOWN:])
+    return dict(order[:_SHOWN]) | ({"other": rest} if rest else {})

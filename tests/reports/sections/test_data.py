@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from reports.sections.data import data
@@ -15,6 +17,19 @@ from tests.reports import made
 )
 def test_the_sentence_says_how_even_the_classes_are(classes: dict[str, int], words: str) -> None:
     assert data(made.results(classes=classes)).sentence == words
+
+
+def test_sizes_colours_and_duplicates_are_told_where_they_are_known() -> None:
+    results = made.results()
+    facts = data(results).facts
+    assert ("640 x 480", "pixels have 100 of the files; others: 600 x 450 (14), other (6)") in facts
+    assert ("117", "images in colour, 3 without any") in facts
+    assert ("2", "images are byte by byte the same as another") in facts
+    unknown = replace(results.study.data, sizes={}, grey=None, duplicates=None, groups=40)
+    assert [value for value, _ in data(replace(results, study=replace(results.study, data=unknown))).facts] == [
+        "64 x 64",
+        "40",
+    ]
 
 
 def test_classes_keep_their_order() -> None:

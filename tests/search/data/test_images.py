@@ -59,6 +59,16 @@ def test_what_a_folder_becomes(make_folder) -> None:
     assert notes.ends == [("hashing", 7), ("measuring", 7), ("decoding", 7)]
 
 
+def test_the_summary_tells_sizes_colours_and_files_that_are_there_twice(make_folder) -> None:
+    folder = make_folder(cat=4, dog=3, side=20)
+    shutil.copy(next((folder / "cat").iterdir()), folder / "dog" / "again.png")
+    summary = load(folder).summary
+    assert summary.sizes == {"20 x 20": 8}
+    assert (summary.grey, summary.duplicates) == (8, 1)
+    unmeasured = load(folder, image_size=16, channels=1).summary
+    assert (unmeasured.sizes, unmeasured.grey, unmeasured.duplicates) == ({}, None, 1)
+
+
 def test_it_can_be_sent_to_a_worker(make_folder) -> None:
     images = load(make_folder(a=2, b=2))
     copy = pickle.loads(pickle.dumps(images))

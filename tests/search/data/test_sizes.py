@@ -3,7 +3,7 @@ import re
 import pytest
 
 from search.data.decode import Probe
-from search.data.sizes import choose_channels, choose_size, common_size
+from search.data.sizes import choose_channels, choose_size, common_size, frequent_sizes
 
 
 @pytest.mark.parametrize(
@@ -45,3 +45,16 @@ def test_images_of_one_size_keep_it(sizes: list[tuple[int, int]], kept: tuple[in
 @pytest.mark.parametrize(("grey", "channels"), [([True, True], 1), ([True, False], 3), ([False], 3)])
 def test_one_coloured_image_makes_all_coloured(grey: list[bool], channels: int) -> None:
     assert choose_channels([Probe(9, 9, each) for each in grey]) == channels
+
+
+@pytest.mark.parametrize(
+    ("sizes", "counts"),
+    [
+        ([], {}),
+        ([(9, 8), (9, 8), (8, 9)], {"9 x 8": 2, "8 x 9": 1}),
+        ([(n, n) for n in (5, 5, 6, 7, 8, 9, 4)], {"5 x 5": 2, "4 x 4": 1, "6 x 6": 1, "7 x 7": 1, "other": 2}),
+    ],
+)
+def test_frequent_sizes_come_first_and_the_rest_together(sizes: list[tuple[int, int]], counts: dict[str, int]) -> None:
+    found = frequent_sizes([Probe(width, height, False) for width, height in sizes])
+    assert list(found.items()) == list(counts.items())
