@@ -142,8 +142,8 @@ def warnings(results: Results) -> list[str]:
             else "More images, or images with more detail, would tell."
         )
         found.append(
-            "The interval reaches down to the best simple baseline: these images do not show that the network is "
-            f"worth more. {more}"
+            "Inconclusive: the interval reaches down to the best simple baseline. These images do not show that the "
+            f"network is worth more. {more}"
         )
     if not (recommended.finalist.healthy if recommended.finalist else recommended.ranked.healthy):
         found.append("This configuration is not healthy: less its standard error it is not above chance.")

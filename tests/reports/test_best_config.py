@@ -9,10 +9,11 @@ import yaml
 
 from reports.best_config import best_config_text
 from search.selection.results import Results
-from spaces.best_config import image_recipe
+from spaces.best_config import image_recipe, load_best_config
 from spaces.config import Configuration
 from spaces.yaml_io import load_configurations
 from tests.reports import made
+from tests.reports import made_robust as robust
 
 
 def load(results: Results) -> Any:
@@ -51,6 +52,33 @@ def test_everything_needed_to_train_and_use_it_is_there() -> None:
     assert content["seed"] == 7
     assert content["command"].startswith("python run_search.py")
     assert {"metric", "chance", "versions", "device", "images"} <= set(content)
+
+
+def test_confirmed_scores_and_the_promise_s_stages_stand_there() -> None:
+    results = robust.confirmed(made.results(made.trials(12)))
+    best = results.recommended
+    assert best is not None
+    assert best.finalist is not None
+    content = load(results)
+    assert content["promise"]["stages"] == 2
+    assert content["confirmed"]["scores"] == pytest.approx(list(best.finalist.scores))
+    assert content["confirmed"]["mean"] == pytest.approx(best.finalist.mean)
+    assert content["confirmed"]["collapsed"] == 0
+    assert content["se"] == pytest.approx(best.finalist.se)
+    assert load(made.results(made.trials(12)))["confirmed"] is None
+
+
+@pytest.mark.parametrize("confirmed", [False, True])
+def test_it_can_be_trained_from(tmp_path: Path, confirmed: bool) -> None:
+    results = made.results(made.trials(12), test=True)
+    results = robust.confirmed(results) if confirmed else results
+    assert results.recommended is not None
+    path = tmp_path / "best_config.yaml"
+    path.write_text(best_config_text(results, results.recommended))
+    found = load_best_config(path)
+    assert found.configuration == results.recommended.ranked.trial.configuration
+    assert not found.edited
+    assert found.folds == made.FOLDS
 
 
 def test_class_names_that_look_like_something_else_stay_names() -> None:
