@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from search import seeds
 from search.records import Fit, Trial, TrialState, Verdict
+from search.selection import importances as module
 from search.selection.importances import MIN_OF_EACH, MIN_TRIALS, explained, importances
 from search.selection.results import Importances
 from spaces.config import Configuration
@@ -21,6 +22,15 @@ from spaces.space import Space
 from tests.factories import configuration, drawn
 
 Score = Callable[[Configuration], float]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def fewer_trees() -> Iterator[None]:
+    """Quicker, and good enough for what is clear."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "_TREES", 50)
+        patch.setattr(module, "_DEALS", 5)
+        yield
 
 
 def rate(one: Configuration) -> float:
@@ -86,6 +96,13 @@ def test_pure_noise_explains_almost_nothing() -> None:
 def test_one_choice_that_is_bad_is_found_among_twenty_hyperparameters(count: int) -> None:
     known = found(made(lambda one: 0.8 - 0.2 * (one.head == "max") - 0.1 * (one.activation == "tanh"), count, DEFAULT))
     assert next(iter(known.score)) == "head"
+
+
+def test_an_effect_twice_as_large_explains_four_times_the_variance() -> None:
+    trials = made(lambda one: 0.5 + 0.2 * one.vertical_flip + 0.1 * one.horizontal_flip, 300, DEFAULT, noise=0.0)
+    known = found(trials).score
+    assert known["vertical_flip"] == pytest.approx(0.8, abs=0.06)
+    assert known["horizontal_flip"] == pytest.approx(0.2, abs=0.06)
 
 
 def test_a_hyperparameter_that_means_nothing_in_most_trials_is_judged_by_the_others() -> None:
