@@ -98,7 +98,7 @@ def learn(pixels: Pixels, groups: IntArray | None = None) -> Likeness | None:
         own[held] = np.linalg.norm((found[held] - centre) @ whitener, axis=1)
     place = min(len(own), math.ceil((len(own) + 1) * (1 - FALSE_ALARMS)))  # of the distances, by size
     centre, whitener = _fitted(found)
-    threshold = float(np.sort(own)[place - 1])
+    threshold = max(1.0, float(np.sort(own)[place - 1]))
     return Likeness(centre.astype(np.float32), (whitener / threshold).astype(np.float32))
 
 
@@ -118,10 +118,15 @@ def _parts(count: int, groups: IntArray | None) -> Iterator[IntArray]:
 
 
 def _fitted(found: FloatArray) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Centre, and the matrix that makes the features' covariance the identity."""
+    """Centre, and the matrix that makes the features' covariance the identity.
+
+    A feature that hardly varies counts as varying by `_FAINT`: less is a matter of rounding.
+    """
     centre = found.mean(axis=0, dtype=np.float64)
-    scale = np.maximum(found.std(axis=0, dtype=np.float64), _FAINT)
+    deviation = found.std(axis=0, dtype=np.float64)
+    scale = np.maximum(deviation, _FAINT)
     covariance, _ = ledoit_wolf((found - centre) / scale)
+    covariance += np.diag(1 - (deviation / scale) ** 2)
     return centre, np.linalg.cholesky(np.linalg.inv(covariance)) / scale[:, None]
 
 

@@ -117,8 +117,10 @@ def find(data: Path) -> tuple[Path, list[str]]:
 def _check_table(path: Path) -> None:
     if path.suffix.lower() != ".csv":
         raise UserError(f"--csv {path}: a name that ends in .csv is expected.")
-    if path.is_dir() or not path.parent.is_dir():
-        raise UserError(f"--csv {path}: there is no such folder, or it is one. Make it, or pass another name.")
+    if not path.parent.is_dir():
+        raise UserError(f"--csv {path}: there is no folder {path.parent}. Make it, or pass another name.")
+    if path.is_dir():
+        raise UserError(f"--csv {path} is a folder. Pass the name of a file.")
     if not os.access(path.parent, os.W_OK | os.X_OK):
         raise UserError(f"--csv {path}: the folder {path.parent} can't be written. Pass another one.")
 
@@ -128,7 +130,7 @@ def _load(worker: Worker, model: Path, card: Card) -> None:
     try:
         image, answer = worker.do(Shapes(model))
     except WorkerFault as error:
-        raise UserError(f"{model} can't be loaded: {str(error).strip().splitlines()[-1]}") from None
+        raise UserError(f"{model} can't be loaded by Keras: {str(error).strip().splitlines()[-1]}") from None
     wanted = (card.image_size, card.image_size, card.channels), (len(card.classes),)
     if (image, answer) != wanted:
         raise MismatchError(f"{model} takes {image} and gives {answer}, but its card says {wanted[0]} and {wanted[1]}.")

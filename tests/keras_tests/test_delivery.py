@@ -65,7 +65,7 @@ def engine_says(engine: Engine, labels: np.ndarray) -> FloatArray:
     return metrics.softmax(engine.logits(np.arange(len(labels))))
 
 
-@pytest.mark.parametrize(("name", "offset"), zip(CHANGES, (NONE, OFFSET, OFFSET, NONE, OFFSET), strict=True))
+@pytest.mark.parametrize(("name", "offset"), [*zip(CHANGES, (NONE, OFFSET, OFFSET, NONE, OFFSET), strict=True)])
 def test_the_model_says_what_the_engine_says(make_engine, images, labels, tmp_path, name, offset) -> None:
     engine = train(make_engine(**CHANGES[name]), labels)
     expected = engine_says(engine, labels)

@@ -1,0 +1,200 @@
+"""From a configuration and images to the order of trainings, the files, and what is said."""
+
+import json
+import logging
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from search import seeds
+from search.data.folds import make_folds
+from search.delivery import card as cards
+from search.delivery.errands import Keep, Unite
+from search.delivery.likeness import Likeness
+from search.delivery.training import Request, train
+from search.errors import UserError
+from search.events import Silent
+from search.study.pool import WorkerDied, WorkerFault
+from tests.factories import configuration, make_images
+from tests.search.delivery.stand_in import StandIn, collapsing, write_config, write_keras
+from tests.search.study.made import outcome
+
+
+@pytest.fixture
+def request_(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("STEADYNET_CACHE", str(tmp_path / "cache"))
+    make_images(tmp_path / "images", 12)
+
+    def make(config=None, **changes) -> Request:
+        values = {
+            "config": write_config(tmp_path / "best_config.yaml", **(config or {})),
+            "data": tmp_path / "images",
+            "model": tmp_path / "model.keras",
+        }
+        return Request(**{**values, **changes})
+
+    return make
+
+
+def test_all_images_are_trained_on_by_the_protocol_of_the_search(request_) -> None:
+    pool = StandIn()
+    trained = train(request_(), Silent(), pool)
+    (job,) = pool.jobs
+    np.testing.assert_array_equal(job.train, np.arange(24))
+    assert len(job.val) == 0
+    assert (job.protocol.epochs, job.protocol.image_size, job.protocol.channels) == (5, 8, 1)
+    assert job.limit_seconds is None
+    assert not job.audited
+    keep, unite = pool.errands
+    assert unite.members == (keep.path,)
+    assert unite.offset == (0.5, -0.5)
+    assert pool.closed
+    assert (trained.images, trained.members, trained.weights, trained.held_out) == (24, 1, 1234, None)
+
+
+def test_the_seed_is_that_of_the_searchs_final_training_unless_another_is_given(request_) -> None:
+    given = []
+    for seed in (None, 7, 8):
+        pool = StandIn()
+        train(request_(seed=seed), Silent(), pool)
+        given.append(pool.jobs[0].seed)
+    hashed = configuration(batch_size=4).hash
+    assert given[0] == given[1] == seeds.child(7, "fit", hashed, "final", 0, 0, 0) != given[2]
+
+
+def test_model_and_card_are_written_and_nothing_else(request_, tmp_path) -> None:
+    before = set(tmp_path.iterdir()) | {tmp_path / "cache", tmp_path / "best_config.yaml"}
+    trained = train(request_(), Silent(), StandIn())
+    assert set(tmp_path.iterdir()) - before == {trained.model, trained.card}
+    card, likeness = cards.read(trained.model)
+    assert card.text() == trained.card.read_text() == cards.Card.of(card.text(), "").text()
+    assert card.classes == ("bolt", "nut")
+    assert (card.image_size, card.channels, card.offset) == (8, 1, (0.5, -0.5))
+    assert Likeness.of_bytes(likeness, 1, 8).distances(np.zeros((1, 8, 8, 1), np.uint8)) > 1
+    facts = json.loads(trained.card.read_text())
+    assert facts["trained"]["images"] == {"bolt": 12, "nut": 12}
+    assert facts["images"]["steps"][1] == {"convert": "L"}
+    assert facts["promise"] == {"value": 0.8}
+    assert facts["configuration"]["batch_size"] == 4
+
+
+def test_an_ensemble_is_the_searchs_own_fits(request_) -> None:
+    pool = StandIn()
+    trained = train(request_(ensemble=True, seed=None), Silent(), pool)
+    labels = np.repeat([0, 1], 12)
+    folds = make_folds(labels, folds=3, seed=7)
+    hashed = configuration(batch_size=4).hash
+    for number, (job, fold) in enumerate(zip(pool.jobs, folds, strict=True)):
+        np.testing.assert_array_equal(job.train, fold.train)
+        np.testing.assert_array_equal(job.val, fold.val)
+        assert job.seed == seeds.child(7, "fit", hashed, "search", 0, number, 0)
+    kept = [errand.path for errand in pool.errands if isinstance(errand, Keep)]
+    (united,) = (errand for errand in pool.errands if isinstance(errand, Unite))
+    assert united.members == tuple(kept)
+    assert len(set(kept)) == trained.members == 3
+    assert 0 <= trained.held_out <= 1
+
+
+def test_a_collapse_is_told_and_tried_with_a_new_seed(request_, caplog) -> None:
+    pool = StandIn(collapsing(2))
+    with caplog.at_level(logging.WARNING, "search"):
+        trained = train(request_(), Silent(), pool)
+    assert len({job.seed for job in pool.jobs}) == 3
+    assert [record.getMessage() for record in caplog.records] == [
+        "The final training collapsed (constant-output): it is tried with a new seed (2 left).",
+        "The final training collapsed (constant-output): it is tried with a new seed (1 left).",
+    ]
+    assert any("needed 3 seeds" in note for note in trained.notes)
+
+
+def test_without_a_training_that_learns_there_is_no_model(request_, tmp_path) -> None:
+    pool = StandIn(collapsing(3))
+    with pytest.raises(UserError, match=r"collapsed with each of 3 seeds, last because of constant-output.*--seed"):
+        train(request_(), Silent(), pool)
+    assert len(pool.jobs) == 3
+    assert pool.closed
+    assert not list(tmp_path.glob("*.keras"))
+    assert not (tmp_path / "model.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("config", "changes", "message"),
+    [
+        ({"classes": ["bolt", "screw"]}, {}, r"has the classes bolt, nut, but .* is about bolt, screw\. Pass images"),
+        ({"training__engine": 2}, {}, r"training\.engine: got 2, this version trains by 1 .* search again"),
+        ({"metric": "f1"}, {}, r"metric: one of balanced_accuracy, .* is expected, got 'f1'"),
+        ({"folds": 20}, {"ensemble": True}, r"class 'bolt' has 12 readable image\(s\).*20 folds"),
+        ({}, {"model": Path("model.h5")}, r"--model model\.h5: a name that ends in \.keras is expected"),
+        ({}, {"data": Path("nowhere")}, r"there is no folder nowhere"),
+    ],
+)
+def test_what_can_not_be_done_is_refused_before_any_training(request_, config, changes, message) -> None:
+    pool = StandIn()
+    with pytest.raises(UserError, match=message):
+        train(request_(config, **changes), Silent(), pool)
+    assert pool.jobs == []
+
+
+def test_a_batch_larger_than_the_images_is_refused(request_, tmp_path) -> None:
+    large = configuration(batch_size=32)
+    section = {"sampled": large.as_dict(), "canonical": large.canonical(), "hash": large.hash}
+    with pytest.raises(UserError, match=r"batch_size is 32, but a training has 24 images of .*images\. Add images"):
+        train(request_({"configuration": section}), Silent(), StandIn())
+
+
+@pytest.mark.parametrize(
+    ("config", "changes", "note"),
+    [
+        ({}, {}, "not the images of the search"),
+        ({"configuration__hash": "0" * 12}, {}, "was changed since the search"),
+        ({"data__groups": 4}, {"ensemble": True}, "Pass its --groups"),
+    ],
+)
+def test_what_the_user_should_know_is_said(request_, config, changes, note) -> None:
+    assert any(note in one for one in train(request_(config, **changes), Silent(), StandIn()).notes)
+
+
+def test_the_searchs_own_images_need_no_note(request_) -> None:
+    first = train(request_(), Silent(), StandIn())
+    own = json.loads(first.card.read_text())["trained"]["fingerprint"]
+    assert train(request_({"data__fingerprint": own}), Silent(), StandIn()).notes == ()
+
+
+def test_a_model_takes_the_place_of_an_earlier_one_only_when_all_is_done(request_, tmp_path) -> None:
+    model = write_keras(tmp_path / "model.keras")
+    old = model.read_bytes()
+    with pytest.raises(UserError, match="there is no model"):
+        train(request_(), Silent(), StandIn(collapsing(9)))
+    assert model.read_bytes() == old
+    train(request_(), Silent(), StandIn())
+    with zipfile.ZipFile(model) as archive:
+        assert cards.CARD in archive.namelist()
+
+
+def test_a_worker_that_dies_is_tried_again(request_) -> None:
+    seen = []
+
+    def dies_once(job):
+        seen.append(job)
+        if len(seen) == 1:
+            raise WorkerFault("worker died")
+        return outcome(job)
+
+    assert train(request_(), Silent(), StandIn(dies_once)).weights == 1234
+    assert seen[0] is seen[1]
+
+
+def test_a_worker_that_always_dies_ends_in_one_line(request_) -> None:
+    def dies(job):
+        raise WorkerDied("worker died (exit code -9)")
+
+    with pytest.raises(UserError, match="the training failed with each of 3 seeds, last because of worker-died"):
+        train(request_(), Silent(), StandIn(dies))
+
+
+def test_with_few_images_nothing_is_said_of_unlike_ones(request_, tmp_path) -> None:
+    few = make_images(tmp_path / "few", 4)
+    trained = train(request_(data=few), Silent(), StandIn())
+    assert cards.read(trained.model)[1] is None
