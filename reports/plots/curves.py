@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 from reports.drawing import (
@@ -32,18 +33,34 @@ _COLLAPSED_COLOURS: Final = (VERMILLION, ORANGE, PURPLE, SKY)
 _DASHES: Final = ("dash", "dot", "dashdot", "longdash")
 
 
-def curves(results: Results) -> Figure:
-    """Validation skill and loss over the epochs: folds of the best trials, and one collapsed fit of every reason."""
-    data: list[dict[str, Any]] = []
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """A training that is drawn."""
+
+    name: str  # of its group in the legend
+    fit: Fit
+    line: Mapping[str, Any]
+    first: bool  # of its group
+    collapsed: bool
+
+
+def drawn(results: Results) -> list[Drawn]:
+    """Every fold of the best trials, and one collapsed fit of every reason."""
+    found = []
     for ranked, line in zip(results.ranking[:BEST_SHOWN], _BEST_LINES, strict=False):
         name = f"trial {ranked.trial.number} ({number(ranked.pooled)})"
         fits = [fit for fit in ranked.trial.fits if fit.checks and fit.verdict is not Verdict.FAILED]
-        for place, fit in enumerate(fits):
-            data += _fit(fit, name, line, legend=place == 0)
+        found += [Drawn(name, fit, line, first=place == 0, collapsed=False) for place, fit in enumerate(fits)]
     for place, (code, fit) in enumerate(collapsed_examples(results).items()):
         colour = _COLLAPSED_COLOURS[place % len(_COLLAPSED_COLOURS)]
         line = {"color": colour, "width": 2.2, "dash": _DASHES[place % len(_DASHES)]}
-        data += _fit(fit, safe(f"{code} (trial {fit.trial})"), line, legend=True, end=True)
+        found.append(Drawn(f"{code} (trial {fit.trial})", fit, line, first=True, collapsed=True))
+    return found
+
+
+def curves(results: Results) -> Figure:
+    """Validation skill and loss over the epochs: folds of the best trials, and one collapsed fit of every reason."""
+    data = [trace for one in drawn(results) for trace in _traces(one)]
     entropy = prior_entropy(results.study.data.classes)
     losses = [c.val_loss for ranked in results.ranking[:BEST_SHOWN] for fit in ranked.trial.fits for c in fit.checks]
     top = 1.15 * max([entropy, *(loss for loss in losses if math.isfinite(loss) and loss < 4 * entropy)])
@@ -84,21 +101,21 @@ def prior_entropy(classes: Mapping[str, int]) -> float:
     return -sum(n / total * math.log(n / total) for n in classes.values() if n) if total else 0.0
 
 
-def _fit(fit: Fit, name: str, line: Mapping[str, Any], *, legend: bool, end: bool = False) -> list[dict[str, Any]]:
-    epochs = [check.epoch for check in fit.checks]
-    panels = (("", [check.val_skill for check in fit.checks]), ("2", [check.val_loss for check in fit.checks]))
+def _traces(one: Drawn) -> list[dict[str, Any]]:
+    checks, name = one.fit.checks, safe(one.name)
+    panels = (("", [check.val_skill for check in checks]), ("2", [check.val_loss for check in checks]))
     return [
         {
             "type": "scatter",
-            "mode": "lines+markers" if end or len(epochs) == 1 else "lines",
-            "x": epochs,
+            "mode": "lines+markers" if one.collapsed or len(checks) == 1 else "lines",
+            "x": [check.epoch for check in checks],
             "y": rounded(values),
             "name": name,
             "legendgroup": name,
-            "showlegend": legend and not panel,
-            "line": dict(line),
-            "marker": {"symbol": "x", "size": [0] * (len(epochs) - 1) + [9]} if end else {},
-            "hovertemplate": f"{name}, fold {fit.fold + 1}<br>epoch %{{x}}: %{{y:.3f}}<extra></extra>",
+            "showlegend": one.first and not panel,
+            "line": dict(one.line),
+            "marker": {"symbol": "x", "size": [0] * (len(checks) - 1) + [9]} if one.collapsed else {},
+            "hovertemplate": f"{name}, fold {one.fit.fold + 1}<br>epoch %{{x}}: %{{y:.3f}}<extra></extra>",
             "xaxis": f"x{panel}",
             "yaxis": f"y{panel}",
         }

@@ -9,7 +9,7 @@ from typing import Final
 from reports import wording
 from reports.drawing import Drawing, drawing
 from reports.plots.collapse_map import CollapseMap
-from reports.plots.curves import collapsed_examples, curves
+from reports.plots.curves import curves, drawn
 from reports.plots.layers import layer_curves
 from reports.wording import counted, evidence_text, percent, plain_name, reason
 from search.causes import CAUSES, SYMPTOMS
@@ -54,6 +54,17 @@ class Weight:
 
 
 @dataclass(frozen=True, slots=True)
+class End:
+    """How a training of the curves ended."""
+
+    name: str
+    fold: int  # from 1
+    epochs: int
+    skill: float
+    loss: float
+
+
+@dataclass(frozen=True, slots=True)
 class Collapses:
     """Everything of the third section."""
 
@@ -66,6 +77,7 @@ class Collapses:
     map: CollapseMap | None
     map_figure: Drawing | None
     curves: Drawing | None
+    ends: tuple[End, ...]  # the curves as a table
     layers: tuple[tuple[str, tuple[tuple[str, str, Drawing], ...]], ...]  # training; id, signal and its figure
     audit: str
 
@@ -73,8 +85,7 @@ class Collapses:
 def collapses(results: Results) -> Collapses:
     """The third section."""
     found = _map(results)
-    examples = collapsed_examples(results)
-    has_curves = bool(examples) or any(fit.checks for ranked in results.ranking[:3] for fit in ranked.trial.fits)
+    trainings = drawn(results)
     return Collapses(
         sentence=sentence(results),
         reasons=tuple(reason_rows(results)),
@@ -89,8 +100,12 @@ def collapses(results: Results) -> Collapses:
             "Validation skill and loss over the epochs, for the folds of the best "
             "configurations and one collapsed training of every reason",
         )
-        if has_curves
+        if trainings
         else None,
+        ends=tuple(
+            End(one.name, one.fit.fold + 1, one.fit.epochs, one.fit.checks[-1].val_skill, one.fit.checks[-1].val_loss)
+            for one in trainings
+        ),
         layers=tuple(_layers(results)),
         audit=audit_sentence(results),
     )

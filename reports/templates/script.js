@@ -56,13 +56,17 @@
   dark.addEventListener("change", function () { redraw(false); });
   let opened = [];
   window.addEventListener("beforeprint", function () {
-    opened = Array.from(document.querySelectorAll("details:not([open]):not(.astable)"));  // paper can't be clicked
+    opened = Array.from(document.querySelectorAll("details:not([open]):not(.screen)"));  // paper can't be clicked
     opened.forEach(function (details) { details.open = true; });
     new Map(waiting).forEach(function (source, element) { drawn.set(element, source); });
     redraw(true);
+    document.querySelectorAll(".figure .main-svg").forEach(function (svg) {  // so that it shrinks to the paper's width
+      svg.setAttribute("viewBox", "0 0 " + svg.getAttribute("width") + " " + svg.getAttribute("height"));
+    });
   });
   window.addEventListener("afterprint", function () {
     opened.forEach(function (details) { details.open = false; });
+    document.querySelectorAll(".figure .main-svg").forEach(function (svg) { svg.removeAttribute("viewBox"); });
     redraw(false);
   });
 

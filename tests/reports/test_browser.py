@@ -93,7 +93,7 @@ def test_on_paper_everything_is_open_drawn_and_on_white(browser: Browser, report
         found.page.emulate_media(media="print")
         found.page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
         found.page.wait_for_timeout(500)
-        closed = found.page.locator("details:not([open]):not(.astable)").count()
+        closed = found.page.locator("details:not([open]):not(.screen)").count()
         undrawn = found.page.evaluate(
             "Array.from(document.querySelectorAll('.figure')).filter(f => !f.querySelector('.main-svg')).length"
         )
