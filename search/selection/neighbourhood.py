@@ -43,13 +43,12 @@ def neighbourhood(surroundings: Surroundings, fits: Iterable[Fit], best: Ranked,
         return None
     by_fold = _fits_by_fold(fits)
     common = range(min(surroundings.folds, len(best.folds)))
-    centre = float(np.mean(best.folds[: len(common)])) if len(common) else float("nan")
-    deviation = difference_deviation(by_fold, best, chance)
-    se = standard_error(deviation, max(len(common), 1), max(len(best.folds), 2))
+    centre = float(np.mean([best.folds[fold] for fold in common]))
+    se = standard_error(difference_deviation(by_fold, best, chance), len(common), max(len(best.folds), 2))
     neighbours = []
     for copy in surroundings.copies:
         own = by_fold.get(copy.configuration.hash, {})
-        if len(common) and all(fold in own for fold in common):
+        if all(fold in own for fold in common):
             neighbours.append(_neighbour(copy, [own[fold] for fold in common], centre, se, chance))
     if not neighbours:
         return None
