@@ -126,7 +126,7 @@ def _best_config(content: Any) -> BestConfig:
     if training["classes"] != len(classes):
         raise _wrong(
             "training.classes",
-            f"{len(classes)} is expected, as many as classes: names; got {_got(training['classes'])}",
+            f"{len(classes)} is expected, as many as classes has names; got {_got(training['classes'])}",
         )
     if training["precision"] not in _PRECISIONS:
         raise _wrong(

@@ -73,9 +73,12 @@ def test_any_size_and_both_kinds_of_channels(side, channels) -> None:
 def test_the_distance_is_mahalanobis_with_a_shrunk_covariance() -> None:
     pixels, new = blobs(60, 0), blobs(20, 1)
     found, others = features(pixels), features(new)
-    scale = np.maximum(found.std(0, dtype=np.float64), 0.01)
-    oracle = LedoitWolf().fit(found / scale)
-    expected = np.sqrt(oracle.mahalanobis(others / scale))
+    deviation = found.std(0, dtype=np.float64)
+    scale = np.maximum(deviation, 0.01)
+    covariance = LedoitWolf().fit(found / scale).covariance_
+    precision = np.linalg.inv(covariance + np.diag(1 - (deviation / scale) ** 2))
+    apart = (others - found.mean(0)) / scale
+    expected = np.sqrt(np.einsum("ij,jk,ik->i", apart, precision, apart))
     given = learn(pixels).distances(new)
     ratio = given / expected
     np.testing.assert_allclose(ratio, ratio[0], rtol=1e-3)

@@ -1,0 +1,142 @@
+"""A `best_config.yaml` is understood, or refused in one line that names the key, what came and what to do."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from spaces.best_config import load_best_config
+from spaces.yaml_io import ConfigurationFileError
+from tests.factories import configuration
+from tests.search.delivery.stand_in import write_config
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "best_config.yaml"
+
+
+def test_all_that_training_needs_comes_back(path) -> None:
+    found = load_best_config(write_config(path))
+    assert found.configuration == configuration(batch_size=4)
+    assert not found.edited
+    assert (found.epochs, found.image_size, found.channels, found.precision, found.engine) == (5, 8, 1, "float32", 1)
+    assert (found.classes, found.offset) == (("bolt", "nut"), (0.5, -0.5))
+    assert (found.metric, found.folds, found.seed) == ("balanced_accuracy", 3, 7)
+    assert (found.fingerprint, found.grouped) == ("0" * 16, False)
+    assert found.content["promise"] == {"value": 0.8}
+
+
+BAD: list[tuple[dict[str, Any], str]] = [
+    ({"schema": 2}, "schema: got 2, this version reads 1. Use the version of Steadynet that wrote the file"),
+    ({"schema": True}, "schema: got True, this version reads 1."),
+    ({"epoch": 3}, "unknown key 'epoch'; known are schema, configuration"),
+    ({"training__epoch": 3}, "training: unknown key 'epoch' (did you mean 'epochs'?); known are"),
+    (
+        {"training__epochs": 0},
+        "training.epochs: a whole number from 1 to 100,000 is expected, got a number: 0. Mend it",
+    ),
+    ({"training__epochs": 2.5}, "training.epochs: a whole number from 1 to 100,000 is expected, got a number: 2.5."),
+    (
+        {"training__epochs": True},
+        "training.epochs: a whole number from 1 to 100,000 is expected, got true/false: True.",
+    ),
+    ({"training__image_size": 4096}, "training.image_size: a whole number from 8 to 1,024 is expected, got a number"),
+    ({"training__channels": 2}, "training.channels: 1 (grey) or 3 (colour) is expected, got 2."),
+    ({"training__precision": "float16"}, "training.precision: one of float32, mixed_bfloat16 is expected, got text"),
+    ({"training__precision": ["a"]}, "training.precision: one of float32, mixed_bfloat16 is expected, got a list"),
+    ({"training__classes": 3}, "training.classes: 2 is expected, as many as classes has names; got a number: 3."),
+    ({"training": [1]}, "training: a mapping is expected, got a list: [1]."),
+    ({"classes": ["bolt"]}, "classes: a list of at least two names is expected, got a list: ['bolt']."),
+    ({"classes": ["bolt", 1]}, "classes: names are text, got a number: 1. Put it in quotes."),
+    ({"classes": ["bolt", "bolt"]}, "classes: 'bolt' is there twice. Leave one out."),
+    ({"decision_offset": [0.0]}, "decision_offset: a list of 2 numbers, one a class, is expected, got a list: [0.0]."),
+    ({"decision_offset": [0.0, "x"]}, "decision_offset: numbers between -50 and 50 are expected, got text: 'x'."),
+    (
+        {"decision_offset": [0.0, float("nan")]},
+        "decision_offset: numbers between -50 and 50 are expected, got a number",
+    ),
+    ({"decision_offset": [0.0, 1e9]}, "decision_offset: numbers between -50 and 50 are expected, got a number"),
+    ({"metric": 3}, "metric: text is expected, got a number: 3."),
+    ({"folds": 1}, "folds: a whole number from 2 on is expected, got a number: 1."),
+    ({"seed": -1}, "seed: a whole number from 0 on is expected, got a number: -1."),
+    ({"data": None}, "data: a mapping is expected, got nothing."),
+    ({"configuration__sampled__dropout": 2}, "configuration.sampled: dropout: lies between 0 and 0.9; got 2."),
+    ({"configuration__sampled__drop": 0.1}, "configuration.sampled: unknown key 'drop' (did you mean 'dropout'?)"),
+    ({"configuration__more": 1}, "configuration: unknown key 'more'; known are canonical, sampled, hash."),
+    (
+        {"configuration__canonical__learning_rate": 0.1},
+        "configuration.canonical.learning_rate: a number: 0.1 here, but configuration.sampled amounts to a number: "
+        "0.001. Change both, or leave out configuration.canonical.",
+    ),
+]
+
+
+@pytest.mark.parametrize(("changes", "message"), BAD)
+def test_a_bad_value_is_refused_in_one_line(path, changes, message) -> None:
+    write_config(path, **changes)
+    with pytest.raises(ConfigurationFileError) as caught:
+        load_best_config(path)
+    assert str(caught.value).startswith(f"{path}: {message}")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("key", ["schema", "configuration", "training", "classes", "decision_offset", "folds", "data"])
+def test_what_is_missing_is_named(path, key) -> None:
+    content = yaml.safe_load(write_config(path).read_text())
+    del content[key]
+    path.write_text(yaml.safe_dump(content))
+    with pytest.raises(ConfigurationFileError, match=rf"best_config\.yaml: {key}: missing"):
+        load_best_config(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "the mapping that a search writes as best_config.yaml is expected, got nothing."),
+        ("depth: 3", "schema: missing, so this is no best_config.yaml. Pass the one of a search."),
+        ("- 1", "the mapping that a search writes as best_config.yaml is expected, got a list: [1]."),
+        ("a: &x [1]\nb: *x", "line 2 uses an alias (*x). Write the value out instead."),
+        ("a: !!python/object/apply:os.system [ls]", "could not determine a constructor"),
+        ("a: 1\na: 2", "a: given twice, again in line 2. Leave one out."),
+        ("[" * 1000, "is not YAML"),
+        ("a: " + "x" * 2_000_000, "has 2,000,003 bytes; at most 1,000,000 are read."),
+    ],
+)
+def test_other_files_are_refused(path, text, message) -> None:
+    path.write_text(text)
+    with pytest.raises(ConfigurationFileError) as caught:
+        load_best_config(path)
+    assert str(caught.value).startswith(f"{path}: {message}")
+
+
+def test_aliases_that_would_fill_the_memory_are_refused_at_once(path) -> None:
+    lines = ["a0: &a0 [x, x]", *(f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]" for n in range(1, 60))]
+    path.write_text("\n".join(lines))
+    with pytest.raises(ConfigurationFileError, match=r"line 2 uses an alias \(\*a0\)"):
+        load_best_config(path)
+
+
+def test_no_file_and_no_text_are_told(path, tmp_path) -> None:
+    with pytest.raises(ConfigurationFileError, match=r"best_config\.yaml: no such file"):
+        load_best_config(path)
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ConfigurationFileError, match="is not a text file in UTF-8"):
+        load_best_config(path)
+    with pytest.raises(ConfigurationFileError, match="can't be read: Is a directory"):
+        load_best_config(tmp_path)
+
+
+def test_a_change_in_both_places_is_taken_and_seen(path) -> None:
+    changed = configuration(batch_size=4, learning_rate=0.5)
+    both = {"configuration__sampled": changed.as_dict(), "configuration__canonical": changed.canonical()}
+    found = load_best_config(write_config(path, **both))
+    assert found.configuration == changed
+    assert found.edited
+
+
+def test_what_only_tells_of_the_search_may_be_anything(path) -> None:
+    found = load_best_config(write_config(path, promise="great", baselines=[1], versions=None, data__groups=4))
+    assert found.grouped
+    assert found.content["promise"] == "great"
