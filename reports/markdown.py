@@ -7,7 +7,7 @@ from typing import Final
 
 from reports import ablation, wording
 from reports.sections import images, matters, sure
-from reports.sections.answer import Mark, equals, marks, next_steps, retrainings, warnings
+from reports.sections.answer import Mark, equals, marks, next_steps, not_confirmed, nothing, retrainings, warnings
 from reports.sections.collapses import audit_sentence, cause_rows, reason_rows
 from reports.sections.neighbours import neighbours_sentence
 from reports.wording import counted, duration, number, percent, shown
@@ -58,7 +58,8 @@ def _headline(results: Results, recommendation: Recommendation) -> str:
             *(f"- {_value(mark)} {mark.name} ({mark.note})" for mark in others),
             "",
             *(f"{escaped(warning)}\n" for warning in warnings(results)),
-            *([f"{retrainings(again).sentence} {equals(results)}".rstrip() + "\n"] if again else []),
+            f"{retrainings(again).sentence} {equals(results)}".rstrip() if again else not_confirmed(results),
+            "",
             f"{wording.sentence(recommendation.ranked.trial.configuration)} Everything stands in `best_config.yaml`.",
             "",
             *(f"{purpose}:\n\n    {command}\n" for purpose, command in next_steps(results)),
@@ -121,12 +122,7 @@ def _images(results: Results) -> str:
 
 
 def _nothing(results: Results) -> str:
-    reason = results.reason or "no recommendation"
-    text = (
-        "No configuration stays above chance, so none is recommended."
-        if results.study.trials
-        else "The search ended before one configuration was tried. The same command goes on where it stopped."
-    )
+    reason, text = results.reason or "no recommendation", nothing(results)
     if results.control is not None:
         text += f"\n\n{escaped(wording.control_sentence(results.control, results.study.identity.metric))}"
     return f"## {escaped(wording.headed(reason))}\n\n{text}"

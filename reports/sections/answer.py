@@ -52,6 +52,8 @@ class Answer:
     sentence: str = ""  # the configuration in words
     yaml: str = ""
     retrainings: Retrainings | None = None
+    not_confirmed: str = ""
+    nothing: str = ""
     equals: str = ""
     next_steps: tuple[tuple[str, str], ...] = ()  # what for, command
 
@@ -69,6 +71,8 @@ def answer(results: Results) -> Answer:
         sentence=wording.sentence(recommended.ranked.trial.configuration) if recommended else "",
         yaml=best_config_text(results, recommended) if recommended else "",
         retrainings=retrainings(recommended.finalist) if recommended and recommended.finalist else None,
+        not_confirmed=not_confirmed(results),
+        nothing="" if recommended else nothing(results),
         equals=equals(results),
         next_steps=next_steps(results),
     )
@@ -127,6 +131,40 @@ def retrainings(finalist: Finalist) -> Retrainings:
     )
 
 
+def not_confirmed(results: Results) -> str:
+    """What is known of the recommendation where no finalist stands behind it; empty without a recommendation."""
+    if results.recommended is None or results.recommended.finalist:
+        return ""
+    why = (
+        "The trainings on fresh splits were not finished, so they don't count."
+        if results.finalists
+        else "It was not trained again on fresh splits."
+    )
+    ranked = results.recommended.ranked
+    collapsed = percent(ranked.collapse_rate) if ranked.collapse_rate else "none"
+    return f"{why} In the search {collapsed} of its {counted(len(ranked.trial.fits), 'training')} collapsed."
+
+
+def nothing(results: Results) -> str:
+    """Why no configuration is recommended."""
+    if not results.study.trials:
+        return (
+            "The search ended before one configuration was tried. The same command goes on where it stopped; what is "
+            "done is kept."
+        )
+    if any(finalist.complete for finalist in results.finalists):
+        return (
+            f"None of the {counted(len(results.finalists), 'finalist')} held when trained again: they collapsed too "
+            "often, or did not stay above chance by more than their standard error. So none is recommended."
+        )
+    if results.ranking:
+        return (
+            f"None of the {counted(len(results.ranking), 'configuration')} judged on all folds stays above chance by "
+            "more than its standard error, so none is recommended."
+        )
+    return "No configuration was judged on all folds, so none is recommended."
+
+
 def warnings(results: Results) -> list[str]:
     """What keeps the answer from being a plain one."""
     recommended = results.recommended
@@ -180,7 +218,7 @@ def _others(results: Results, recommended: Recommendation) -> list[Mark]:
 
 def _method(recommended: Recommendation) -> str:
     if recommended.promise.stages == 1:
-        how = "estimated from the search alone: the configuration was not trained again on fresh splits."
+        how = "estimated from the search alone, without trainings on fresh splits."
     else:
         how = "with fresh trainings on fresh splits, the whole choice repeated on drawn images."
     return f"The promise is what the choice is worth without the luck of being the best of many, {how}"

@@ -78,6 +78,7 @@ CASES: dict[str, Callable[[], Results]] = {
     "no mistakes": lambda: robust.looked_at(BARE, mistakes=0, suspects=0),
     "no neighbours": lambda: robust.looked_at(robust.weighed(robust.confirmed(BARE))),
     "no confirmed fits": lambda: replace(FULL, finalists=FULL.finalists[:1], study=replace(FULL.study, further=())),
+    "confirmed in part": lambda: replace(FULL, recommended=replace(FULL.recommended, finalist=None)),  # type: ignore
     "thirty classes": lambda: robust.everything(20, classes=MANY),
     "inconclusive": lambda: made.results(made.trials(12), inconclusive=True),
     "collapsed": lambda: made.results(

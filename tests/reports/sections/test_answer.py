@@ -1,12 +1,22 @@
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reports.sections.answer import answer, equals, marks, next_steps, retrainings, warnings
+from reports.sections.answer import (
+    answer,
+    equals,
+    marks,
+    next_steps,
+    not_confirmed,
+    nothing,
+    retrainings,
+    warnings,
+)
 from search.selection.results import Results
 from tests.reports import made
 from tests.reports import made_robust as robust
@@ -106,3 +116,25 @@ def test_equals_are_named() -> None:
     first, second = (finalist.trial.number for finalist in FULL.finalists if finalist.equal)
     assert equals(FULL) == f"Trial {first} and trial {second} can't be told apart from it and are as good choices."
     assert equals(BARE) == ""
+
+
+@pytest.mark.parametrize(
+    ("results", "words"),
+    [
+        (made.results(), "ended before one configuration was tried"),
+        (made.results([made.trial(0, [], "dead-layer")]), "No configuration was judged on all folds"),
+        (made.results(made.trials(12), healthy=False), r"None of the \d+ configurations judged on all folds stays"),
+        (replace(FULL, recommended=None), "None of the 6 finalists held when trained again"),
+    ],
+)
+def test_why_there_is_no_answer(results: Results, words: str) -> None:
+    assert re.search(words, nothing(results))
+    assert answer(results).nothing == nothing(results)
+
+
+def test_what_was_not_confirmed_says_so() -> None:
+    assert "It was not trained again on fresh splits. In the search none of its 5 trainings" in not_confirmed(BARE)
+    assert FULL.recommended is not None
+    cut = replace(FULL, recommended=replace(FULL.recommended, finalist=None))
+    assert not_confirmed(cut).startswith("The trainings on fresh splits were not finished")
+    assert not_confirmed(FULL) == ""
