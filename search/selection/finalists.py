@@ -113,10 +113,10 @@ def _ranked(
 
 
 def _compared(ours: Sequence[Confirmed], folds: int) -> tuple[Confirmed, ...]:
-    """With those marked that can't be told apart from the first."""
+    """With those marked that can't be told apart from the first; whoever was dropped is told apart."""
     equal = equal_to_best([one.finalist.scores for one in ours], 0, folds)
     return tuple(
-        replace(one, finalist=replace(one.finalist, equal=same and not one.finalist.veto))
+        replace(one, finalist=replace(one.finalist, equal=same and one.finalist.healthy))
         for one, same in zip(ours, equal, strict=True)
     )
 

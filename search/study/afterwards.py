@@ -11,7 +11,7 @@ from typing import Final
 
 from search import seeds
 from search.data.thumbnails import thumbnails
-from search.selection.copies import perturbed
+from search.selection.copies import COUNT, perturbed
 from search.selection.results import Results
 from search.selection.shortlist import shortlist
 from search.selection.tally import unique_fits
@@ -21,10 +21,11 @@ from search.study.confirmation import confirm, plan_confirmation
 from search.study.final import test_recommendation
 from search.study.fitting import Fitter
 from search.study.request import bound
-from search.study.surroundings import explore
+from search.study.surroundings import explore, seconds_needed
 from search.study.workshop import Workshop
 
-COPIES: Final = 10
+FOLDS: Final = 3
+"""On which each copy is fitted where the time allows it; else one."""
 
 
 def with_confirmation(results: Results, shop: Workshop) -> Results:
@@ -88,12 +89,14 @@ def with_surroundings(results: Results, shop: Workshop) -> Results:
     trial, terms = best.ranked.trial, shop.terms
     clock.reserve = lambda: shop.reserves.final(trial)
     space = bound(shop.request, min(len(fold.train) for fold in terms.folds), terms.protocol.epochs)
-    copies = perturbed(trial.configuration, space, COPIES, seeds.generator(terms.seed, "copies"))
+    copies = perturbed(trial.configuration, space, COUNT, seeds.generator(terms.seed, "copies"))
     is_known = known is not None and known.centre == trial.configuration.hash and len(known.copies) == len(copies)
     if is_known or clock.phase_over():
         return results
+    left = clock.phase_left
+    folds = FOLDS if left is not None and seconds_needed(trial, len(copies), len(shop.pool), FOLDS) <= left else 1
     trials = results.study.trials
-    found = explore(trial, copies, terms, shop.ledger, shop.pool, shop.listener, trials, clock.phase_left)
+    found = explore(trial, copies, terms, shop.ledger, shop.pool, shop.listener, trials, left, folds)
     shop.ledger.set_fact("surroundings", asdict(found))
     return shop.results()
 
