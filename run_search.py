@@ -286,6 +286,7 @@ def _log_to(out: Path | None, console: Any, *, quiet: bool) -> Any:
 
     screen = RichHandler(console=console, show_path=False, show_time=False, markup=False, highlighter=None)
     screen.setLevel(logging.ERROR if quiet else logging.WARNING)
+    screen.setFormatter(_Printable("%(message)s"))
     logger = logging.getLogger("search")
     logger.setLevel(logging.INFO)
     handlers: list[logging.Handler] = [screen]
@@ -299,6 +300,15 @@ def _log_to(out: Path | None, console: Any, *, quiet: bool) -> Any:
         stack.callback(logger.removeHandler, handler)
         stack.callback(handler.close)
     return stack
+
+
+class _Printable(logging.Formatter):
+    """Messages whose file names and texts come from strangers, without what would steer the terminal."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        from reports.wording import shown
+
+        return "\n".join(shown(line) for line in super().format(record).split("\n"))
 
 
 _COMMANDS: Final[dict[str, tuple[Callable[[], argparse.ArgumentParser], Callable[[argparse.Namespace], int]]]] = {

@@ -1,0 +1,75 @@
+"""`train` and `predict` as a user starts them, with real trainings in a process of their own."""
+
+import csv
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.factories import configuration
+from tests.keras_tests.runs import ROOT, write_images
+from tests.search.delivery.stand_in import write_config
+
+_LAUNCH = """
+import sys, run_search
+code = run_search.main(sys.argv[1:])
+print("loaded:", *sorted({"tensorflow", "keras"} & set(sys.modules)))
+sys.exit(code)
+"""
+CHOSEN = configuration(batch_size=8, width=8, input_scaling="standardized", normalization="batch", learning_rate=0.01)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("delivery")
+    write_images(folder / "images")
+    write_images(folder / "new", count=8, seed=1)
+    write_config(
+        folder / "best_config.yaml",
+        configuration={"sampled": CHOSEN.as_dict()},
+        training={
+            "epochs": 12,
+            "image_size": 12,
+            "channels": 3,
+            "classes": 3,
+            "precision": "float32",
+            "engine": 1,
+        },
+        classes=["class 0", "class 1", "class 2"],
+        decision_offset=[0.2, -0.1, -0.1],
+    )
+    return folder
+
+
+def run(folder: Path, *arguments: str) -> str:
+    """What it says; that it did well and never loaded TensorFlow itself is checked."""
+    environment = {**os.environ, "STEADYNET_CACHE": str(folder / "cache"), "PYTHONPATH": str(ROOT)}
+    told = subprocess.run(
+        [sys.executable, "-c", _LAUNCH, *arguments],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=400,
+    )
+    assert told.returncode == 0, told.stderr
+    assert told.stdout.splitlines()[-1].strip() == "loaded:"
+    return told.stdout
+
+
+@pytest.mark.parametrize("more", [(), ("--ensemble",)], ids=["single", "ensemble"])
+def test_a_model_is_trained_and_asked(folder, more) -> None:
+    common = ("--config", "best_config.yaml", "--data", "images", "--model", "model.keras", "--quiet")
+    said = run(folder, "train", *common, *more)
+    assert f"Model: model.keras  ({'3 trainings averaged' if more else 'one training'} on 60 images" in said
+    said = run(folder, "predict", "--model", "model.keras", "--data", "new", "--csv", "out.csv", "--quiet")
+    assert "Table: out.csv  (24 images)" in said
+    with (folder / "out.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    right = sum(row["class"] == row["file"].partition("/")[0] for row in rows)
+    assert right >= 16, "bands of the classes are learned: guessing gives 8"
+    assert f"In the folder of their class: {right} of 24" in said
+    assert all(sum(float(row[f"p_class {k}"]) for k in range(3)) == pytest.approx(1, abs=1e-4) for row in rows)
+    assert sum(row["unlike"] == "1" for row in rows) <= 3
