@@ -27,6 +27,9 @@ from search.study.corruption_scores import corrupted_scores
 from search.study.machine import Gpu
 from spaces.config import Configuration
 
+TRACED: Final = 8
+"""Networks that a worker keeps traced: all fits of a trial come in a row, those of the finalists come round again."""
+
 _WARM_EPOCHS: Final = 2  # timed, after one that is traced
 
 
@@ -147,7 +150,7 @@ def main(pipe: Connection, lifeline: Connection, setup: Setup) -> None:
 
 
 class _Bench:
-    """Holds what is reused from fit to fit: the pixels on the device and the last traced network."""
+    """Holds what is reused from fit to fit: the pixels on the device and the networks traced last."""
 
     def __init__(self, pipe: Connection, setup: Setup) -> None:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -162,14 +165,14 @@ class _Bench:
         room = setup.gpu.bytes if setup.gpu and self.on_gpu else None
         self._images = None if setup.pixels is None else device.load_pixels(setup.pixels, room)
         self._labels = device.tensor(setup.labels.astype(np.int32))
-        self._engines: dict[tuple[str, Protocol, int], Any] = {}
+        self._engines: dict[tuple[str, Protocol, int], Any] = {}  # the one used last comes last
 
     def answer(self, message: Job | Pricing | Errand) -> Done | Priced | Told | Halted | Broken:
         from search.training.fit import Interrupted
 
         try:
             if isinstance(message, Errand):
-                return Told(message.run(next(iter(self._engines.values()), None)))
+                return Told(message.run(next(reversed(self._engines.values()), None)))
             return self._price(message) if isinstance(message, Pricing) else self._fit(message)
         except Interrupted:
             return Halted()
@@ -236,10 +239,13 @@ class _Bench:
         from search.training.engine import Engine
 
         key = (configuration.hash, protocol, updates)
-        if key not in self._engines:
-            self._engines.clear()  # one network at a time: all fits of a trial come in a row
-            self._engines[key] = Engine(configuration, protocol, self._images, self._labels, updates)
-        return self._engines[key]
+        engine = self._engines.pop(key, None)
+        if engine is None:
+            while len(self._engines) >= TRACED:
+                del self._engines[next(iter(self._engines))]
+            engine = Engine(configuration, protocol, self._images, self._labels, updates)
+        self._engines[key] = engine  # the last one used comes last
+        return engine
 
     def _heed(self, epoch: int) -> None:
         from search.training.fit import Interrupted
