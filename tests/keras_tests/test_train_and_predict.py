@@ -2,10 +2,13 @@
 
 import csv
 import os
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.factories import configuration
@@ -43,6 +46,12 @@ def folder(tmp_path_factory) -> Path:
     return folder
 
 
+def readme_code() -> str:
+    """What the README tells people without our packages to do."""
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.DOTALL)
+    return code + "\nnp.save('said.npy', probabilities)\n"
+
+
 def run(folder: Path, *arguments: str) -> str:
     """What it says; that it did well and never loaded TensorFlow itself is checked."""
     environment = {**os.environ, "STEADYNET_CACHE": str(folder / "cache"), "PYTHONPATH": str(ROOT)}
@@ -73,3 +82,11 @@ def test_a_model_is_trained_and_asked(folder, more) -> None:
     assert f"In the folder of their class: {right} of 24" in said
     assert all(sum(float(row[f"p_class {k}"]) for k in range(3)) == pytest.approx(1, abs=1e-4) for row in rows)
     assert sum(row["unlike"] == "1" for row in rows) <= 3
+
+    shutil.copy(folder / "new" / rows[0]["file"], folder / "photo.jpg")
+    told = subprocess.run(
+        [sys.executable, "-I", "-c", readme_code()], cwd=folder, capture_output=True, text=True, timeout=240
+    )
+    assert told.returncode == 0, told.stderr
+    expected = [float(rows[0][f"p_class {k}"]) for k in range(3)]
+    np.testing.assert_allclose(np.load(folder / "said.npy"), expected, atol=1e-5)
