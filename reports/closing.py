@@ -32,6 +32,8 @@ def closing_lines(results: Results) -> list[str]:
         lines.append(f"Test score, trained once on all images: {number(test.score)} (n = {test.n})")
     if said := sentence(results):
         lines.append(said)
+    if promise.inconclusive:
+        lines.append("Inconclusive.")
     lines += warnings(results)
     lines += [f"{purpose}: {command}" for purpose, command in next_steps(results)]
     return lines

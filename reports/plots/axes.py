@@ -104,16 +104,20 @@ class Axis:
             return {"tickvals": list(range(len(names))), "ticktext": names, "range": [self.low, self.high], **crowded}
         if not self.logarithmic:
             return {"nticks": 6}
-        if self.high / self.low >= 100 and self.low < 1:
-            powers = range(math.ceil(math.log10(self.low)), math.floor(math.log10(self.high)) + 1)
-            return {"type": "log", "tickvals": [10.0**k for k in powers], "ticktext": [_power(k) for k in powers]}
-        doubled = [2**k for k in range(13) if self.low <= 2**k <= self.high]
-        every = doubled[:: 1 + len(doubled) // 7]
-        return (
-            {"type": "log", "tickvals": every, "ticktext": [str(power) for power in every]}
-            if every
-            else {"type": "log"}
-        )
+        ticks = self._ticks()
+        return {"type": "log", "tickvals": list(ticks), "ticktext": list(ticks.values())} if ticks else {"type": "log"}
+
+    def _ticks(self) -> dict[float, str]:
+        """Powers of ten where there are two of them, else 1, 2 and 5; powers of two for whole numbers."""
+        if self.low >= 1:
+            doubled = [2**k for k in range(13) if self.low <= 2**k <= self.high]
+            return {float(tick): str(tick) for tick in doubled[:: 1 + len(doubled) // 7]}
+        decades = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)) + 1)
+        powers = {10.0**k: _power(k) for k in decades if self.low <= 10.0**k <= self.high}
+        if self.high / self.low >= 100:
+            return powers
+        steps = [float(f"{step * 10.0**k:.3g}") for k in decades for step in (1, 2, 5)]
+        return {step: compact(step) for step in steps if self.low <= step <= self.high}
 
 
 def value_of(configuration: Configuration, name: str) -> Value | None:

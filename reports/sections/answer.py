@@ -180,8 +180,14 @@ def warnings(results: Results) -> list[str]:
             else "More images, or images with more detail, would tell."
         )
         found.append(
-            "Inconclusive: the interval reaches down to the best simple baseline. These images do not show that the "
-            f"network is worth more. {more}"
+            "The interval reaches down to the best simple baseline: these images do not show that the network is "
+            f"worth more. {more}"
+        )
+    test = results.study.test
+    if test and test.score < promise.low:
+        found.append(
+            f"The test score lies below the interval: by the luck of {counted(test.n, 'image')}, or because they "
+            "differ from the others."
         )
     if not (recommended.finalist.healthy if recommended.finalist else recommended.ranked.healthy):
         found.append("This configuration is not healthy: less its standard error it is not above chance.")
@@ -212,8 +218,10 @@ def _others(results: Results, recommended: Recommendation) -> list[Mark]:
     if not others:
         return []
     dots = tuple((f"trial {finalist.trial.number}", finalist.mean) for finalist in others)
-    note = f"means of {counted(len(others), 'finalist')} on fresh splits"
-    return [Mark("other", "other finalists", max(mean for _, mean in dots), note, dots=dots)]
+    alone = len(others) == 1
+    name = "other finalist" if alone else "other finalists"
+    note = "mean on fresh splits" if alone else f"means of {len(others)} on fresh splits"
+    return [Mark("other", name, max(mean for _, mean in dots), note, dots=dots)]
 
 
 def _method(recommended: Recommendation) -> str:
@@ -226,8 +234,9 @@ def _method(recommended: Recommendation) -> str:
 
 def equals(results: Results) -> str:
     """Which of the others are as good, as far as can be told."""
-    equal = [finalist for finalist in results.finalists if finalist.equal]
-    if not results.finalists or not equal:
+    own = results.recommended.ranked.trial.number if results.recommended else None
+    equal = [finalist for finalist in results.finalists if finalist.equal and finalist.trial.number != own]
+    if not equal:
         return ""
     names = wording.listed([f"trial {finalist.trial.number}" for finalist in equal])
     as_good = "is as good a choice" if len(equal) == 1 else "are as good choices"

@@ -17,6 +17,7 @@ from search.selection.results import Results, SafeRange
 
 _USUAL: Final = ("learning_rate", "dropout", "batch_size", "depth", "dense_ratio", "initializer")
 SLICES: Final = 6
+_LITTLE: Final = 0.01  # share that is not worth a row
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,7 @@ class Matters:
 
     sentence: str
     rows: tuple[Row, ...]
+    weighed: bool  # whether the rows have shares
     rows_note: str
     slices: tuple[Slice, ...]
     neighbours: Neighbours | None
@@ -64,6 +66,7 @@ def matters(results: Results) -> Matters:
     return Matters(
         sentence=sentence(results),
         rows=tuple(rows(results)),
+        weighed=bool(results.importances and results.importances.score),
         rows_note=_rows_note(results),
         slices=tuple(_slices(results)),
         neighbours=neighbours(results.neighbourhood),
@@ -95,10 +98,10 @@ def sentence(results: Results) -> str:
 
 
 def rows(results: Results) -> list[Row]:
-    """A row a hyperparameter, the most important first."""
+    """A row for every hyperparameter that explains something or has room, the most important first."""
     shares = dict(results.importances.score) if results.importances else {}
     configuration = results.recommended.ranked.trial.configuration if results.recommended else None
-    names = sorted({*shares, *results.safe_ranges}, key=lambda name: (-shares.get(name, 0.0), name))
+    names = sorted(_telling(results), key=lambda name: (-shares.get(name, 0.0), name))
     most = max(shares.values(), default=0.0) or 1.0
     found = []
     for name in names:
@@ -115,6 +118,12 @@ def rows(results: Results) -> list[Row]:
             )
         )
     return found
+
+
+def _telling(results: Results) -> set[str]:
+    shares = results.importances.score if results.importances else {}
+    wide = {name for name, held in results.safe_ranges.items() if len(held.choices) > 1 or held.low != held.high}
+    return wide | {name for name, share in shares.items() if share >= _LITTLE}
 
 
 def safe_text(held: SafeRange) -> str:
@@ -147,13 +156,15 @@ def _rows_note(results: Results) -> str:
     if results.importances and results.importances.score:
         parts.append(
             f"Share of the differences in score that each explains, among the {results.importances.trials:,} trials "
-            "that did not collapse."
+            f"that did not collapse; what explains less than {percent(_LITTLE)} is left out."
         )
     if results.safe_ranges:
         parts.append(
             "A range holds where neighbours without a cliff and configurations as good as the best lie; outside it "
             "nothing is known to be as good."
         )
+    if alone := sorted(plain_name(name) for name in results.safe_ranges.keys() - _telling(results)):
+        parts.append(f"Only the recommended value was seen to hold of {listed(alone)}.")
     return " ".join(parts)
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from reports.ablation import signed
 from reports.wording import compact, counted, metric_name, number, plain_name
 from search.selection.results import Neighbour, Neighbourhood, Results
+
+_SEEN: Final = 0.0005  # of the metric: less is shown as 0.000
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +45,8 @@ def neighbours_sentence(results: Results) -> str:
         )
     cliffs = sum(one.cliff for one in around.neighbours)
     metric = metric_name(results.study.identity.metric)
-    middle = f"in the median they lose {number(max(0.0, around.drop))} of {number(around.centre)} {metric}"
+    lost = number(around.drop) if around.drop >= _SEEN else "nothing"
+    middle = f"in the median they lose {lost} of {number(around.centre)} {metric}"
     tried = counted(len(around.neighbours), "slightly changed copy", "slightly changed copies")
     if around.cliff or cliffs:
         return f"Near a cliff: of {tried}, {cliffs} fell off; {middle}."

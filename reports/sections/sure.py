@@ -87,7 +87,8 @@ def sentence(results: Results) -> str:
         f"{counted(len(results.finalists), 'finalist')} trained again on fresh splits with fresh seeds{how}: "
         f"{counted(fits, 'training')}."
     )
-    equal = sum(finalist.equal for finalist in results.finalists)
+    own = results.recommended.ranked.trial.number if results.recommended else None
+    equal = sum(finalist.equal and finalist.trial.number != own for finalist in results.finalists)
     return f"{said} {equal} of the others can't be told apart from the recommended one." if equal else said
 
 

@@ -202,7 +202,7 @@ def _finalist(ranked: Any, place: int, results: Results, collapsed: int) -> Fina
         veto=failed > len(fits) / 10,
         healthy=failed <= len(fits) / 10,
         parameters=12_345 * (place + 1),
-        equal=place in (1, 2),
+        equal=place in (0, 1, 2),
         dropped=dropped,
         corruptions={name: (float(rng.uniform(-0.01, 0.05)), float(rng.uniform(0.02, 0.3))) for name in CORRUPTIONS}
         if place < 3

@@ -43,6 +43,7 @@ def test_choices_keep_their_own_order_and_only_what_was_tried() -> None:
     ("name", "values", "ticks"),
     [
         ("learning_rate", [1e-5, 3e-2], ["10⁻⁵", "10⁻⁴", "10⁻³", "10⁻²"]),
+        ("learning_rate", [3e-4, 2e-2], ["0.0005", "0.001", "0.002", "0.005", "0.01", "0.02"]),
         ("batch_size", [4, 128], ["4", "8", "16", "32", "64", "128"]),
     ],
 )

@@ -91,6 +91,13 @@ def test_an_inconclusive_answer_says_how_many_images_would_settle_it() -> None:
     assert warnings(BARE) == []
 
 
+def test_a_test_score_below_the_interval_is_not_passed_over() -> None:
+    assert FULL.study.test is not None
+    low = replace(FULL, study=replace(FULL.study, test=replace(FULL.study.test, score=0.4)))
+    assert any("by the luck of 60 images" in warning for warning in warnings(low))
+    assert not any("luck" in warning for warning in warnings(FULL))
+
+
 def test_a_cliff_is_a_warning() -> None:
     assert any("cliff" in warning for warning in warnings(FULL))
     firm = robust.surrounded(BARE, cliff=False)
@@ -113,7 +120,7 @@ def test_a_run_without_out_lies_under_runs() -> None:
 
 
 def test_equals_are_named() -> None:
-    first, second = (finalist.trial.number for finalist in FULL.finalists if finalist.equal)
+    _, first, second = (finalist.trial.number for finalist in FULL.finalists if finalist.equal)
     assert equals(FULL) == f"Trial {first} and trial {second} can't be told apart from it and are as good choices."
     assert equals(BARE) == ""
 

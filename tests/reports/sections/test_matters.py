@@ -23,9 +23,16 @@ def test_rows_hold_importance_recommended_value_and_safe_range() -> None:
     assert [row.name for row in rows(FULL)][:2] == ["learning_rate", "initializer"]
     assert found["learning_rate"].bar == 100.0
     assert found["learning_rate"].recommended == f"{FULL.recommended.ranked.trial.configuration.learning_rate:.3g}"
-    assert found["horizontal_flip"].safe == "yes"
-    assert found["horizontal_flip"].score is None
-    assert found["normalization"].safe == "–"
+    assert (
+        found["batch_size"].safe == f"{found['batch_size'].recommended} to {2 * int(found['batch_size'].recommended)}"
+    )
+    assert found["batch_size"].seen == 5
+    assert (found["normalization"].safe, found["normalization"].seen) == ("–", None)
+
+
+def test_what_explains_nothing_and_has_no_room_is_a_word_in_the_note() -> None:
+    assert {"depth", "horizontal_flip", "weight_decay"}.isdisjoint(row.name for row in rows(FULL))
+    assert matters(FULL).rows_note.endswith("Only the recommended value was seen to hold of depth and horizontal flip.")
 
 
 @pytest.mark.parametrize(
