@@ -203,7 +203,8 @@ def _explain(options: argparse.Namespace) -> int:
 
 def _train(options: argparse.Namespace) -> int:
     from reports.delivery import trained_lines
-    from search.delivery.training import Request, train
+    from search.delivery.order import Request
+    from search.delivery.training import train
 
     request = Request(
         config=options.config,

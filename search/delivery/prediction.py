@@ -6,7 +6,7 @@ import csv
 import logging
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -18,6 +18,7 @@ from search.data.passes import each
 from search.data.scan import EXTENSIONS
 from search.delivery import card as cards
 from search.delivery.card import Card
+from search.delivery.desk import MakePool, desk, last_line
 from search.delivery.errands import Ask, Shapes
 from search.delivery.likeness import Likeness
 from search.delivery.package import draft
@@ -28,8 +29,6 @@ from search.records import FloatArray
 from search.study import machine
 from search.study.pool import Pool, Worker, WorkerFault
 from search.study.worker import Setup
-
-MakePool = Callable[[list[Setup], Callable[[], bool]], Pool]
 
 _BATCH: Final = 64  # images that are in the memory at once
 _log = logging.getLogger(__name__)
@@ -69,25 +68,19 @@ def predict(request: Request, listener: Listener, make_pool: MakePool = Pool) ->
     _check_table(request.csv)
     folder, files = find(request.data)
     with tempfile.TemporaryDirectory(prefix="steadynet-") as name:
+        gpus = machine.gpus()
         setup = Setup(
             pixels=None,
             labels=np.zeros(0, np.int64),
             metric="accuracy",
             threads=None,
-            gpu=next(iter(machine.gpus()), None),
+            gpu=next(iter(gpus), None),
             log=Path(name) / "worker.log",
         )
-        pool = make_pool([setup], lambda: False)
-        try:
-            with pool.worker() as worker, draft(request.csv) as part:
-                listener.stage("Starting TensorFlow in its own process")
-                _load(worker, request.model, card)
-                listener.stage(f"Predicting {len(files):,} images")
-                return _table(request, card, likeness, folder, files, worker, part, listener)
-        except WorkerFault as error:
-            raise RuntimeError(str(error)) from None
-        finally:
-            pool.close()
+        with desk(setup, gpus, make_pool, listener) as worker, draft(request.csv) as part:
+            _check_model(worker, request.model, card)
+            listener.stage(f"Predicting {len(files):,} images")
+            return _table(request, card, likeness, folder, files, worker, part, listener)
 
 
 def find(data: Path) -> tuple[Path, list[str]]:
@@ -125,12 +118,11 @@ def _check_table(path: Path) -> None:
         raise UserError(f"--csv {path}: the folder {path.parent} can't be written. Pass another one.")
 
 
-def _load(worker: Worker, model: Path, card: Card) -> None:
-    worker.start()
+def _check_model(worker: Worker, model: Path, card: Card) -> None:
     try:
         image, answer = worker.do(Shapes(model))
     except WorkerFault as error:
-        raise UserError(f"{model} can't be loaded by Keras: {str(error).strip().splitlines()[-1]}") from None
+        raise UserError(f"{model} can't be loaded by Keras: {last_line(str(error))}") from None
     wanted = (card.image_size, card.image_size, card.channels), (len(card.classes),)
     if (image, answer) != wanted:
         raise MismatchError(f"{model} takes {image} and gives {answer}, but its card says {wanted[0]} and {wanted[1]}.")

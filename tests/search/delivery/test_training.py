@@ -13,7 +13,8 @@ from search.data.folds import make_folds
 from search.delivery import card as cards
 from search.delivery.errands import Keep, Unite
 from search.delivery.likeness import Likeness
-from search.delivery.training import Request, train
+from search.delivery.order import Request
+from search.delivery.training import train
 from search.errors import UserError
 from search.events import Silent
 from search.study.pool import WorkerDied, WorkerFault

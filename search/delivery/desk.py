@@ -1,0 +1,62 @@
+"""One worker for as long as training or predicting takes."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from search.errors import UserError
+from search.events import Listener
+from search.study.machine import Gpu
+from search.study.pool import Pool, Worker, WorkerFault
+from search.study.worker import Setup
+
+MakePool = Callable[[list[Setup], Callable[[], bool]], Pool]
+
+_log = logging.getLogger(__name__)
+
+
+@contextmanager
+def desk(setup: Setup, gpus: tuple[Gpu, ...], make_pool: MakePool, listener: Listener) -> Iterator[Worker]:
+    """A worker that is up; its process ends with the block, however that ends.
+
+    Args:
+        setup: what the worker is told.
+        gpus: that the driver lists.
+        make_pool: makes the worker.
+        listener: told that it starts.
+
+    Raises:
+        UserError: TensorFlow does not start.
+    """
+    pool = make_pool([setup], lambda: False)
+    try:
+        with pool.worker() as worker:
+            listener.stage("Starting TensorFlow in its own process")
+            try:
+                worker.start()
+            except WorkerFault as error:
+                said = " ".join([last_line(str(error)), *_last_words(setup.log)])
+                raise UserError(f"TensorFlow does not start: {said}") from None
+            if gpus and worker.ready is not None and not worker.ready.on_gpu:
+                _log.warning(
+                    "This machine has an NVIDIA GPU (%s) that TensorFlow does not see: the CPU does the work. "
+                    "To use it: pip install 'steadynet[gpu]' (from a checkout: pip install -e '.[gpu]').",
+                    gpus[0].name,
+                )
+            yield worker
+    except WorkerFault as error:
+        raise RuntimeError(str(error)) from None  # our bug, with the worker's own traceback
+    finally:
+        pool.close()
+
+
+def last_line(text: str) -> str:
+    """Of a traceback: what was raised."""
+    return text.strip().splitlines()[-1]
+
+
+def _last_words(log: Path) -> list[str]:
+    return log.read_text(errors="replace").strip().splitlines()[-1:] if log.exists() else []

@@ -1,0 +1,168 @@
+"""What is to be trained: a `best_config.yaml` and a folder of images, checked before any training."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from search.data.folds import Fold, make_folds
+from search.data.images import ImageSet, load_images
+from search.delivery.package import check_target
+from search.errors import MismatchError, UserError
+from search.events import Listener
+from search.records import FINAL, SEARCH
+from search.selection import metrics
+from search.settings import ENGINE, METRICS, Plan, Protocol
+from search.study.fitting import Spec, Terms
+from spaces.best_config import BestConfig, load_best_config
+from spaces.config import ConfigurationError
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Request:
+    """What the user asks for."""
+
+    config: Path  # best_config.yaml
+    data: Path  # one sub-folder of images a class
+    model: Path  # .keras file to write
+    seed: int | None = None  # root of the training's randomness; None takes the search's
+    ensemble: bool = False  # one training for each fold of the search, as one model
+    groups: Path | None = None  # CSV: kept together in the folds of an ensemble, and in telling unlike images
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Order:
+    """A request that can be done."""
+
+    request: Request
+    config: BestConfig
+    images: ImageSet
+    terms: Terms
+    specs: tuple[Spec, ...]  # one a training
+    notes: tuple[str, ...]  # what the user should know, in sentences
+
+
+def accept(request: Request, listener: Listener) -> Order:
+    """Read configuration and images.
+
+    Args:
+        request: what is asked for.
+        listener: told how far it is.
+
+    Raises:
+        UserError: they can't be used, or not together.
+    """
+    config = _config(request.config)
+    check_target(request.model)
+    images = _images(request, config, listener)
+    terms = _terms(request, config, images)
+    return Order(
+        request=request,
+        config=config,
+        images=images,
+        terms=terms,
+        specs=tuple(_specs(request, config, terms)),
+        notes=tuple(_notes(request, config, images)),
+    )
+
+
+def _config(path: Path) -> BestConfig:
+    try:
+        config = load_best_config(path)
+    except ConfigurationError as error:
+        raise UserError(str(error)) from None
+    if config.engine != ENGINE:
+        raise UserError(
+            f"{path}: training.engine: got {config.engine}, this version trains by {ENGINE} and the result would be "
+            "another. Use the version of Steadynet that wrote the file, or search again."
+        )
+    if config.metric not in METRICS:
+        raise UserError(f"{path}: metric: one of {', '.join(METRICS)} is expected, got {config.metric!r}.")
+    return config
+
+
+def _images(request: Request, config: BestConfig, listener: Listener) -> ImageSet:
+    images = load_images(
+        request.data,
+        image_size=config.image_size,
+        folds=config.folds if request.ensemble else 1,
+        groups=request.groups,
+        size_cap=config.image_size,
+        channels=config.channels,
+        listener=listener,
+    )
+    listener.data(images.summary)
+    found = tuple(images.summary.classes)
+    if found != config.classes:
+        raise MismatchError(
+            f"--data {request.data} has the classes {', '.join(found)}, but {request.config} is about "
+            f"{', '.join(config.classes)}. Pass images of these classes, in sub-folders with these names."
+        )
+    return images
+
+
+def _terms(request: Request, config: BestConfig, images: ImageSet) -> Terms:
+    """The search's protocol, without its time limits; folds for an ensemble only."""
+    folds: tuple[Fold, ...] = ()
+    if request.ensemble:
+        folds = make_folds(
+            images.labels,
+            folds=config.folds,
+            seed=config.seed,
+            groups=images.groups,
+            class_names=config.classes,
+        )
+    return Terms(
+        labels=images.labels,
+        folds=folds,
+        fingerprint=images.summary.fingerprint,
+        protocol=Protocol(
+            epochs=config.epochs,
+            image_size=config.image_size,
+            channels=config.channels,
+            classes=len(config.classes),
+            precision=config.precision,
+            engine=config.engine,
+        ),
+        plan=Plan(epochs=config.epochs, folds=config.folds, search_seconds=None, final_seconds=0.0, fit_seconds=None),
+        metric=config.metric,
+        chance=metrics.chance(config.metric, images.labels),
+        seed=config.seed if request.seed is None else request.seed,
+    )
+
+
+def _specs(request: Request, config: BestConfig, terms: Terms) -> list[Spec]:
+    """One training on all images, or the search's own fits of this configuration.
+
+    Raises:
+        UserError: there are fewer images than the batch has.
+    """
+    rows = np.arange(len(terms.labels))
+    parts = [(fold.train, fold.val) for fold in terms.folds] or [(rows, rows[:0])]
+    least, batch = min(len(part) for part, _ in parts), config.configuration.batch_size
+    if batch > least:
+        raise UserError(
+            f"{request.config}: batch_size is {batch}, but a training has {least} images of {request.data}. "
+            "Add images, or search again on these."
+        )
+    stage = SEARCH if request.ensemble else FINAL
+    return [
+        Spec(trial=0, stage=stage, configuration=config.configuration, train=train, val=val, fold=fold)
+        for fold, (train, val) in enumerate(parts)
+    ]
+
+
+def _notes(request: Request, config: BestConfig, images: ImageSet) -> list[str]:
+    notes = []
+    if images.summary.fingerprint != config.fingerprint:
+        notes.append(
+            "These are not the images of the search (or not all, or more): its promise is about those, and holds as "
+            "far as these are of the same kind."
+        )
+    if config.edited:
+        notes.append("The configuration was changed since the search, so that its promise says nothing about it.")
+    if request.ensemble and config.grouped and request.groups is None:
+        notes.append("The search kept groups together; these folds did not. Pass its --groups for the same folds.")
+    return notes
