@@ -6,7 +6,9 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from reports.live import Board, LiveDisplay, PlainLines
+from reports.live import LiveDisplay
+from reports.live_board import Board
+from reports.live_lines import PlainLines
 from search.events import Listener
 from search.records import Trial, TrialState
 from tests.reports import made

@@ -1,0 +1,188 @@
+"""A run as a panel on a terminal.
+
+Checks come often and from several threads, so they only note what they say; the panel is drawn from these notes a few
+times a second by rich's own thread.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from rich.console import Group, RenderableType
+from rich.panel import Panel
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from reports.live_lines import budget_line, data_line
+from reports.wording import STATE_WORDS, duration, number, reason, short, shown
+from search.records import Check, DataSummary, Fit, Trial, TrialState, Verdict
+from search.settings import Plan
+from spaces.config import Configuration
+
+_RUNNING_SHOWN: Final = 4  # trials in the panel
+
+
+@dataclass(slots=True)
+class _Running:
+    """A trial that is being fitted."""
+
+    configuration: Configuration
+    folds: int
+    folds_done: int = 0
+    fold: int = 0
+    epoch: int = 0
+    epochs: int = 0
+    skill: float | None = None
+
+
+class Board:
+    """What is known of the run, and its picture. Every method may be called from any thread."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._start = clock()
+        self._stage = "Starting"
+        self._progress: tuple[str, int, int] | None = None
+        self._data = ""
+        self._budget: tuple[str, ...] = ()  # what ends the run and how to change it, then the plan's notes
+        self._trials: int | None = None
+        self._deadline: float | None = None
+        self._done = 0
+        self._running: dict[int, _Running] = {}
+        self._best: float | None = None
+        self._best_trial: int | None = None
+        self._best_configuration: Configuration | None = None
+        self._states: Counter[TrialState] = Counter()
+        self._collapses: Counter[str] = Counter()
+
+    def stage(self, text: str) -> None:
+        """Note the new part of the run."""
+        with self._lock:
+            self._stage, self._progress = text, None
+
+    def progress(self, what: str, done: int, total: int) -> None:
+        """Note how far a part of known length is."""
+        with self._lock:
+            self._progress = (what, done, total) if done < total else None
+
+    def data(self, summary: DataSummary) -> None:
+        """Note what the images are."""
+        with self._lock:
+            self._data = data_line(summary)
+
+    def planned(self, plan: Plan, trials: int | None, seconds: float | None, trials_done: int) -> None:
+        """Note the budget."""
+        with self._lock:
+            self._trials, self._done = trials, trials_done
+            self._budget = (budget_line(plan, trials, seconds, trials_done), *plan.notes)
+            self._deadline = None if seconds is None else self._clock() + seconds
+
+    def trial_started(self, number: int, configuration: Configuration, folds: int) -> None:
+        """Note a running trial."""
+        with self._lock:
+            self._running[number] = _Running(configuration, folds)
+
+    def check(self, number: int, fold: int, check: Check, epochs: int) -> None:
+        """Note how far a fit is."""
+        with self._lock:
+            running = self._running.get(number)
+            if running is not None:
+                running.fold, running.epoch, running.epochs = fold, check.epoch, epochs
+                running.skill = check.val_skill
+
+    def fit_finished(self, fit: Fit) -> None:
+        """Note a verdict."""
+        with self._lock:
+            if fit.verdict is Verdict.COLLAPSED:
+                self._collapses[fit.reason or "unknown"] += 1
+            running = self._running.get(fit.trial)
+            if running is not None:
+                running.folds_done = max(running.folds_done, fit.fold + 1)
+                running.epoch = 0
+
+    def trial_finished(self, trial: Trial, pooled: float | None, best: float | None) -> None:
+        """Note a trial's end."""
+        with self._lock:
+            self._running.pop(trial.number, None)
+            self._states[trial.state] += 1
+            self._done += trial.state is not TrialState.INTERRUPTED
+            if best is not None:
+                self._best = best
+                if pooled is not None and pooled >= best:
+                    self._best_trial, self._best_configuration = trial.number, trial.configuration
+
+    def render(self) -> RenderableType:
+        """The panel as it stands now."""
+        with self._lock:
+            rows: list[RenderableType] = [Text(shown(self._data), style="dim", overflow="ellipsis", no_wrap=True)]
+            rows += [Text(shown(line), style="dim") for line in self._budget]
+            if self._progress:
+                what, done, total = self._progress
+                rows.append(_bar_row(shown(what), done, total, f"{done:,}/{total:,}"))
+            if self._running or self._done or self._trials is not None:
+                total_trials = f"{self._done}/{self._trials}" if self._trials else str(self._done)
+                rows.append(_bar_row("trials", self._done, self._trials or 0, total_trials))
+            for place, (trial, running) in enumerate(list(self._running.items())):
+                if place == _RUNNING_SHOWN:
+                    rows.append(Text(f"and {len(self._running) - place} more", style="dim"))
+                    break
+                rows.extend(_running_rows(trial, running))
+            rows.extend(self._tally())
+            left = "" if self._deadline is None else f", {duration(self._deadline - self._clock())} left at most"
+            clock = f"{duration(self._clock() - self._start)}{left}"
+            title = Text(f" {shown(self._stage)} ", style="bold")
+            visible = [row for row in rows if not (isinstance(row, Text) and not row.plain)]
+            return Panel(Group(*visible), title=title, title_align="left", subtitle=clock, subtitle_align="right")
+
+    def _tally(self) -> list[RenderableType]:
+        rows: list[RenderableType] = []
+        if self._best is not None:
+            best = Text.assemble(("best     ", "dim"), (number(self._best), "bold green"))
+            if self._best_configuration is not None:
+                best.append(f"  trial {self._best_trial}: {short(self._best_configuration)}", style="dim")
+            rows.append(_one_line(best))
+        ended = ", ".join(f"{count} {STATE_WORDS[state]}" for state, count in sorted(self._states.items()))
+        if ended:
+            rows.append(_one_line(Text.assemble(("ended    ", "dim"), ended)))
+        for code, count in self._collapses.most_common(3):
+            rows.append(
+                _one_line(Text.assemble(("collapse ", "dim"), (f"{count:>3} ", "bold"), shown(code), _why(code)))
+            )
+        return rows
+
+
+def _why(code: str) -> tuple[str, str]:
+    text = reason(code)
+    return ("" if text == code else f"  {shown(text)}", "dim")
+
+
+def _one_line(text: Text) -> Text:
+    text.no_wrap, text.overflow = True, "ellipsis"
+    return text
+
+
+def _running_rows(trial: int, running: _Running) -> list[RenderableType]:
+    head = _one_line(Text.assemble((f"trial {trial}  ", "bold"), short(running.configuration)))
+    fold = min(running.fold + 1, running.folds)
+    share = running.epoch / running.epochs if running.epochs else 0.0
+    skill = "" if running.skill is None else f"  skill {number(running.skill, 2)}"
+    text = f"fold {fold}/{running.folds}  epoch {running.epoch}/{running.epochs or '–'}{skill}"
+    done = max(running.folds_done, running.fold) + share if running.folds_done < running.folds else running.folds
+    return [head, _bar_row("", done, running.folds, text)]
+
+
+def _bar_row(label: str, done: float, total: float, text: str) -> Table:
+    grid = Table.grid(padding=(0, 1), expand=True)
+    grid.add_column(width=8, no_wrap=True)
+    grid.add_column(ratio=1)
+    grid.add_column(min_width=24, no_wrap=True)
+    bar: RenderableType = ProgressBar(total=total, completed=min(done, total)) if total else Text("")
+    grid.add_row(Text(label, style="dim"), bar, Text(text))
+    return grid
