@@ -87,7 +87,7 @@ def _images(request: Request, config: BestConfig, listener: Listener) -> ImageSe
     images = load_images(
         request.data,
         image_size=config.image_size,
-        folds=config.folds if request.ensemble else 1,
+        folds=1,
         groups=request.groups,
         size_cap=config.image_size,
         channels=config.channels,
@@ -99,6 +99,12 @@ def _images(request: Request, config: BestConfig, listener: Listener) -> ImageSe
         raise MismatchError(
             f"--data {request.data} has the classes {', '.join(found)}, but {request.config} is about "
             f"{', '.join(config.classes)}. Pass images of these classes, in sub-folders with these names."
+        )
+    rare, count = min(images.summary.classes.items(), key=lambda item: item[1])
+    if request.ensemble and count < config.folds:
+        raise UserError(
+            f"--ensemble: class {rare!r} has {count} readable image(s) in {request.data}, but the search's "
+            f"{config.folds} folds need at least {config.folds}. Add images, or leave out --ensemble."
         )
     return images
 
