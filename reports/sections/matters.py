@@ -156,7 +156,7 @@ def _rows_note(results: Results) -> str:
     if results.importances and results.importances.score:
         parts.append(
             f"Share of the differences in score that each explains, among the {results.importances.trials:,} trials "
-            f"that did not collapse; what explains less than {percent(_LITTLE)} is left out."
+            f"that did not collapse; what explains less than a hundredth is left out."
         )
     if results.safe_ranges:
         parts.append(
