@@ -239,5 +239,4 @@ def equals(results: Results) -> str:
     if not equal:
         return ""
     names = wording.listed([f"trial {finalist.trial.number}" for finalist in equal])
-    as_good = "is as good a choice" if len(equal) == 1 else "are as good choices"
-    return f"{wording.headed(names)} can't be told apart from it and {as_good}."
+    return f"{wording.headed(names)} can't be told apart from it and may be as good."

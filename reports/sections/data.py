@@ -44,6 +44,8 @@ def sentence(results: Results) -> str:
     classes = results.study.data.classes
     said = f"{counted(results.study.data.images, 'image')} in {counted(len(classes), 'class', 'classes')}"
     fewest, most = min(classes.values(), default=0), max(classes.values(), default=0)
+    if fewest == most:
+        return f"{said}, {most:,} of each."
     if not fewest or most < 1.5 * fewest:
         return f"{said}, about as many of each."
     return f"{said}; the largest has {most / fewest:.1f} times as many as the smallest."
@@ -58,9 +60,9 @@ def _facts(results: Results) -> list[tuple[str, str]]:
     if found.sizes:
         (size, count), *more = found.sizes.items()
         rest = ", ".join(f"{name} ({n:,})" for name, n in more)
-        facts.append((size, f"pixels have {count:,} of the files{f'; others: {rest}' if rest else ''}"))
+        facts.append((size, f"pixels: {count:,} of the files; others: {rest}" if rest else "pixels: all files"))
     if found.grey is not None:
-        facts.append((whole(found.images - found.grey), f"images in colour, {found.grey:,} without any"))
+        facts.append((whole(found.images - found.grey), f"images in colour, {found.grey:,} grey"))
     if found.duplicates is not None:
         facts.append((whole(found.duplicates), "images are byte by byte the same as another"))
     if found.groups is not None:

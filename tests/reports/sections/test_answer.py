@@ -121,7 +121,7 @@ def test_a_run_without_out_lies_under_runs() -> None:
 
 def test_equals_are_named() -> None:
     _, first, second = (finalist.trial.number for finalist in FULL.finalists if finalist.equal)
-    assert equals(FULL) == f"Trial {first} and trial {second} can't be told apart from it and are as good choices."
+    assert equals(FULL) == f"Trial {first} and trial {second} can't be told apart from it and may be as good."
     assert equals(BARE) == ""
 
 

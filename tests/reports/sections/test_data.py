@@ -12,6 +12,7 @@ from tests.reports import made
     ("classes", "words"),
     [
         ({"a": 30, "b": 31}, "61 images in 2 classes, about as many of each."),
+        ({"a": 40, "b": 40}, "80 images in 2 classes, 40 of each."),
         ({"a": 10, "b": 25}, "35 images in 2 classes; the largest has 2.5 times as many as the smallest."),
     ],
 )
@@ -22,8 +23,8 @@ def test_the_sentence_says_how_even_the_classes_are(classes: dict[str, int], wor
 def test_sizes_colours_and_duplicates_are_told_where_they_are_known() -> None:
     results = made.results()
     facts = data(results).facts
-    assert ("640 x 480", "pixels have 100 of the files; others: 600 x 450 (14), other (6)") in facts
-    assert ("117", "images in colour, 3 without any") in facts
+    assert ("640 x 480", "pixels: 100 of the files; others: 600 x 450 (14), other (6)") in facts
+    assert ("117", "images in colour, 3 grey") in facts
     assert ("2", "images are byte by byte the same as another") in facts
     unknown = replace(results.study.data, sizes={}, grey=None, duplicates=None, groups=40)
     assert [value for value, _ in data(replace(results, study=replace(results.study, data=unknown))).facts] == [
