@@ -32,8 +32,9 @@ FALSE_ALARMS: Final = 0.01
 FEWEST: Final = 10
 """Images from which anything can be told."""
 
-_PARTS: Final = 5  # held back in turn
+_PARTS: Final = 20  # held back in turn: with five, the threshold hangs on how they are drawn
 _LEVELS: Final = (0.02, 0.25, 0.5, 0.75, 0.98)  # quantiles of a channel's values
+_FARTHEST: Final = 4.0
 _FAINT: Final = 0.01  # of full scale: detail and colour below it count as none
 _AT_ONCE: Final = 256  # images
 
@@ -96,10 +97,8 @@ def learn(pixels: Pixels, groups: IntArray | None = None) -> Likeness | None:
         rest = np.setdiff1d(np.arange(len(found)), held)
         centre, whitener = _fitted(found[rest])
         own[held] = np.linalg.norm((found[held] - centre) @ whitener, axis=1)
-    place = min(len(own), math.ceil((len(own) + 1) * (1 - FALSE_ALARMS)))  # of the distances, by size
     centre, whitener = _fitted(found)
-    threshold = max(1.0, float(np.sort(own)[place - 1]))
-    return Likeness(centre.astype(np.float32), (whitener / threshold).astype(np.float32))
+    return Likeness(centre.astype(np.float32), (whitener / _threshold(own)).astype(np.float32))
 
 
 def features(pixels: Pixels) -> FloatArray:
@@ -109,12 +108,24 @@ def features(pixels: Pixels) -> FloatArray:
 
 
 def _parts(count: int, groups: IntArray | None) -> Iterator[IntArray]:
-    """Rows to hold back in turn: about a fifth each, whole groups."""
+    """Rows to hold back in turn: about a twentieth each, whole groups."""
     owners = np.arange(count) if groups is None else np.unique(groups, return_inverse=True)[1]
     names = owners.max() + 1
     place = seeds.generator(0, "likeness").permutation(names) % min(_PARTS, names)
     for part in range(min(_PARTS, names)):
         yield np.flatnonzero(place[owners] == part)
+
+
+def _threshold(own: npt.NDArray[np.float64]) -> float:
+    """The distance that only `FALSE_ALARMS` of usual images exceed, from those of held-back ones.
+
+    With few images that is the largest, and one blank scan among them would hide every other: so it is at most
+    `_FARTHEST` robust deviations above the median, on a log scale, where usual images lie within three and a half.
+    """
+    place = min(len(own), math.ceil((len(own) + 1) * (1 - FALSE_ALARMS)))  # of the distances, by size
+    logs = np.log(np.maximum(own, 1.0))
+    deviation = 1.4826 * np.median(np.abs(logs - np.median(logs)))  # 1.4826: of a normal distribution
+    return float(min(np.sort(own)[place - 1].clip(1.0), np.exp(np.median(logs) + _FARTHEST * deviation)))
 
 
 def _fitted(found: FloatArray) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:

@@ -115,6 +115,13 @@ def test_images_of_one_group_are_held_back_together() -> None:
     assert flagged(learn(pixels, groups), new) < flagged(learn(pixels), new)
 
 
+def test_a_few_odd_training_images_hide_no_others() -> None:
+    odd = np.concatenate([blobs(98, 0), np.zeros((1, 24, 24, 3), np.uint8), np.full((1, 24, 24, 3), 255, np.uint8)])
+    found = learn(odd)
+    assert flagged(found, 255 - blobs(60, 5)) > 0.9
+    assert flagged(found, blobs(60, 5)) < 0.1
+
+
 def test_too_few_images_tell_nothing() -> None:
     assert learn(blobs(FEWEST - 1, 0)) is None
     assert learn(blobs(FEWEST, 0)) is not None
