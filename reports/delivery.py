@@ -15,7 +15,8 @@ def trained_lines(trained: Trained) -> list[str]:
     if trained.held_out is not None:
         lines.append(
             f"Held out: {metric_name(trained.metric)} {number(trained.held_out)}, each image judged by the one "
-            "training that did not see it. What to expect of the model is the promise in best_config.yaml."
+            "training that did not see it. By scores like this it was chosen, so this is optimistic: what to expect is "
+            "the promise in best_config.yaml."
         )
     lines.append(f"Card: {trained.card}  (class names, how a file becomes an image, how it was trained)")
     return [shown(line) for line in (*lines, *(f"Note: {note}" for note in trained.notes))]

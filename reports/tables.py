@@ -10,7 +10,7 @@ from typing import Final
 import pandas as pd
 
 from search.records import Fit, Trial, Verdict
-from search.selection.results import Ranked, Results
+from search.selection.results import Finalist, Ranked, Results
 from spaces.config import Configuration
 
 FLOAT_FORMAT: Final = "%.6g"
@@ -57,9 +57,23 @@ TRIAL_COLUMNS: Final = (
     "configuration",
     "n_conv",
     "n_dense",
+    "finalist",
+    "R",
+    "confirmed_mean",
+    "confirmed_se",
+    "confirmed_worst",
+    "confirmed_fits",
+    "confirmed_collapsed",
+    "veto",
 )
 
-_WHOLE: Final = ("rank", "audit_epoch")  # whole numbers that may be missing
+_WHOLE: Final = (
+    "rank",
+    "audit_epoch",
+    "finalist",
+    "confirmed_fits",
+    "confirmed_collapsed",
+)  # whole numbers that may be missing
 
 
 def fits_table(results: Results) -> pd.DataFrame:
@@ -73,8 +87,12 @@ def fits_table(results: Results) -> pd.DataFrame:
 def trials_table(results: Results) -> pd.DataFrame:
     """One row a trial, by number; scores only where all folds were judged."""
     places = {ranked.trial.number: (place, ranked) for place, ranked in enumerate(results.ranking, start=1)}
+    confirmed = {one.trial.number: _confirmed(place, one) for place, one in enumerate(results.finalists, start=1)}
     trials = sorted(results.study.trials, key=lambda trial: trial.number)
-    return _table([_trial_row(trial, *places.get(trial.number, (None, None))) for trial in trials], TRIAL_COLUMNS)
+    rows = [
+        _trial_row(trial, *places.get(trial.number, (None, None))) | confirmed.get(trial.number, {}) for trial in trials
+    ]
+    return _table(rows, TRIAL_COLUMNS)
 
 
 def csv_text(table: pd.DataFrame) -> str:
@@ -137,4 +155,18 @@ def _trial_row(trial: Trial, rank: int | None, ranked: Ranked | None) -> dict[st
         "configuration": trial.configuration.hash,
         "n_conv": trial.configuration.n_conv,
         "n_dense": trial.configuration.n_dense,
+    }
+
+
+def _confirmed(place: int, finalist: Finalist) -> dict[str, object]:
+    """What the trainings on fresh splits gave; its fits stand in `fits.csv` under the stage `confirm`."""
+    return {
+        "finalist": place,
+        "R": finalist.robust,
+        "confirmed_mean": finalist.mean,
+        "confirmed_se": finalist.se,
+        "confirmed_worst": finalist.worst,
+        "confirmed_fits": len(finalist.fits),
+        "confirmed_collapsed": finalist.collapsed,
+        "veto": finalist.veto,
     }

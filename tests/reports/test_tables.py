@@ -4,11 +4,13 @@ import io
 from dataclasses import replace
 
 import pandas as pd
+import pytest
 
 from reports.tables import HYPERPARAMETERS, csv_text, fits_table, trials_table
 from search.selection.results import Results
 from spaces.config import Configuration
 from tests.reports import made
+from tests.reports import made_robust as robust
 
 
 def read(text: str) -> pd.DataFrame:
@@ -65,6 +67,19 @@ def test_trials_csv_gives_scores_to_judged_trials_only() -> None:
     assert table.loc[1, "state"] == "collapsed"
     assert table.loc[1, "reason"] == "dead-layer"
     assert table.loc[1, "folds"] == 2
+
+
+def test_finalists_have_their_confirmed_figures_and_fits() -> None:
+    results = robust.confirmed(made.results(made.trials(30)))
+    table = read(csv_text(trials_table(results))).set_index("trial")
+    for place, finalist in enumerate(results.finalists, start=1):
+        row = table.loc[finalist.trial.number]
+        assert (row["finalist"], row["confirmed_fits"]) == (place, len(finalist.fits))
+        assert row["R"] == pytest.approx(finalist.robust, rel=1e-5)
+        assert row["veto"] == finalist.veto
+    assert table["finalist"].count() == len(results.finalists)
+    fits = read(csv_text(fits_table(results)))
+    assert (fits["stage"] == "confirm").sum() == sum(len(finalist.fits) for finalist in results.finalists)
 
 
 def test_the_word_none_stays_a_choice() -> None:
