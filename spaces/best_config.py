@@ -50,6 +50,7 @@ _TRAINING: Final = ("epochs", "image_size", "channels", "classes", "precision", 
 _PRECISIONS: Final = ("float32", "mixed_bfloat16")
 _LARGEST_OFFSET: Final = 50.0  # of a logit: more would decide alone
 _MOST: Final = 2**31 - 1
+_WRITE_AGAIN: Final = "Take the file as the search wrote it; 'run_search.py report --out RUN' writes it again"
 _ADVICE: Final = "Mend it, or take the file as the search wrote it"
 
 
@@ -208,7 +209,7 @@ def _check_keys(where: str, section: Mapping[Any, Any], known: tuple[str, ...], 
             raise _wrong(where, unknown_key(key, known).rstrip("."), "Leave it out")
     for key in needed:
         if key not in section:
-            raise _wrong(f"{where}.{key}".lstrip("."), "missing")
+            raise _wrong(f"{where}.{key}".lstrip("."), "missing", _WRITE_AGAIN)
 
 
 def _mapping(content: Mapping[str, Any], key: str) -> Mapping[str, Any]:
