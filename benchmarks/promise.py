@@ -3,11 +3,16 @@
 Each run samples a training set of 100 to 300 images out of a folder's images, groups kept whole; the rest, at least 200
 images, is the test set. A search with a short budget makes its promise. Its target is the mean test score of five
 retrainings of the recommended configuration with fresh seeds; the naive winner (best mean of the search) is retrained
-as often. For the comparison the interval is widened by the test set's own standard error. Runs are kept one by one in a
-file of JSON lines, so that the benchmark can be stopped and gone on with at any time.
+as often. For the comparison the interval is widened by the test set's own standard error. The naive mean, and what a
+peer reports of its own choice, come without an interval: they get that of a plain binomial on the training images.
+Claims are kept one by one in a file of JSON lines, so that the benchmark can be stopped and gone on with at any time.
 
-    python -m benchmarks.promise run --data DIR[:groups.csv] ... --seeds 8 --seconds 120 --kept runs.jsonl
-    python -m benchmarks.promise table --kept runs.jsonl
+    python -m benchmarks.promise run --data DIR[:groups.csv] ... --seeds 8 --seconds 120 --kept claims.jsonl
+    python -m benchmarks.promise run --data DIR ... --peer optuna=PYTHON:SCRIPT --kept claims.jsonl
+    python -m benchmarks.promise table --kept claims.jsonl
+
+A peer's SCRIPT is called as `PYTHON SCRIPT TRAIN TEST SIDE SECONDS SEED OUT.json` and writes what it promises and the
+balanced accuracies of its retrainings: `{"promise": 0.8, "tests": [{"bal_acc": 0.7, "distinct_predictions": 2}, ...]}`.
 """
 
 from __future__ import annotations
@@ -21,7 +26,9 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any, cast
@@ -49,42 +56,46 @@ from search.study.reading import open_study
 
 LEAST_TEST, MOST_TEST = 200, 800
 RETRAININGS = 5
+OURS, NAIVE = "promise", "naive mean"
 _HERE = Path(__file__).parents[1]
+_NORMAL_95 = 1.96
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Run:
-    """One search and what became of its promise."""
+class Claim:
+    """What somebody said of a configuration, and what became of it."""
 
+    arm: str
     data: str
     seed: int
     images: int
     tested: int
-    classes: int
-    groups: bool
-    seconds: float
-    trials: int
-    finalists: int
-    stages: int
-    promise: float
+    value: float
     low: float
     high: float
-    offset: bool
-    same: bool  # the recommended one is the naive winner
-    naive: float  # the best mean of the search
-    naive_se: float
-    scores: tuple[float, ...]  # of the recommended one, retrained
-    naive_scores: tuple[float, ...]
-    lost: int  # retrainings of the recommended one that collapsed or predicted one class
-    naive_lost: int
-    test_se: float
+    scores: tuple[float, ...]  # of the retrainings, on the test images
+    lost: int  # retrainings that collapsed or predicted one class
+    test_se: float  # of their mean, for want of test images
+    more: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def target(self) -> float:
+        """Mean test score."""
+        return float(np.mean(self.scores))
+
+    @property
+    def kept(self) -> bool:
+        """Whether the target lies in the interval with the test set's own error added to either half."""
+        below = math.hypot(self.value - self.low, _NORMAL_95 * self.test_se)
+        above = math.hypot(self.high - self.value, _NORMAL_95 * self.test_se)
+        return self.value - below <= self.target <= self.value + above
 
 
 class NoPromise(Exception):
     """The search found nothing to promise."""
 
 
-def sample(data: Path, table: Path | None, seed: int, into: Path) -> tuple[Path, Path, Path | None, int]:
+def sample(data: Path, table: Path | None, seed: int, into: Path) -> tuple[Path, Path, Path | None]:
     """Links to a training set and a test set; also the groups of the training set."""
     found = scan(data, classes=None, on_progress=lambda *told: None)
     files, labels = np.array(found.files), found.labels
@@ -110,15 +121,27 @@ def sample(data: Path, table: Path | None, seed: int, into: Path) -> tuple[Path,
         rows_csv = into / "groups.csv"
         lines = [f"train/{files[row]},{groups[row]}" for row in np.flatnonzero(in_train)]
         rows_csv.write_text("\n".join(["file,group", *lines]) + "\n")
-    return into / "train", into / "test", rows_csv, int(in_train.sum())
+    return into / "train", into / "test", rows_csv
 
 
-def one_run(data: Path, table: Path | None, seed: int, seconds: float, side: int) -> Run:
-    """Sample, search, retrain, compare."""
+@contextmanager
+def sampled(data: Path, table: Path | None, seed: int) -> Iterator[tuple[Path, Path, Path | None]]:
+    """The sample's folders for as long as the block lasts; the same seed gives the same."""
     folder = Path(tempfile.mkdtemp(prefix="promise-"))
     try:
-        train, test, groups, _ = sample(data, table, seed, folder)
-        out = folder / "out"
+        yield sample(data, table, seed, folder)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def ours(data: Path, table: Path | None, seed: int, seconds: float, side: int) -> list[Claim]:
+    """The promise and the naive mean of one search.
+
+    Raises:
+        NoPromise: nothing healthy was found in time.
+    """
+    with sampled(data, table, seed) as (train, test, groups):
+        out = train.parent / "out"
         command = [sys.executable, str(_HERE / "run_search.py"), "--data", str(train), "--out", str(out), "--quiet"]
         command += ["--image-size", str(side), "--timeout", f"{seconds:g}s", "--seed", str(seed)]
         command += ["--groups", str(groups)] if groups else []
@@ -127,9 +150,40 @@ def one_run(data: Path, table: Path | None, seed: int, seconds: float, side: int
             raise RuntimeError(done.stderr[-2000:])
         results = analyse(open_study(out))
         images = _images(train, groups, side, None)
-        return _compared(data.parent.name, seed, results, images, _images(test, None, side, images), seconds)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        return _compared(data.parent.name, seed, results, images, _images(test, None, side, images))
+
+
+def peer(name: str, call: str, data: Path, table: Path | None, seed: int, seconds: float, side: int) -> Claim:
+    """What a peer says of its own choice, and what its retrainings give on the same sample."""
+    python, _, script = call.partition(":")
+    with sampled(data, table, seed) as (train, test, _):
+        out = train.parent / "peer.json"
+        command = [python, script, str(train), str(test), str(side), f"{seconds:g}", str(seed), str(out)]
+        subprocess.run(command, cwd=Path(script).parent, capture_output=True, check=True)
+        told = json.loads(out.read_text())
+        images, labels = _images(train, None, side, None), _images(test, None, side, None).labels
+    scores = tuple(float(one["bal_acc"]) for one in told["tests"])
+    value = float(told["promise"])
+    half = _binomial(value, len(images.labels))
+    counts = np.bincount(labels)
+    return Claim(
+        arm=name,
+        data=data.parent.name,
+        seed=seed,
+        images=len(images.labels),
+        tested=len(labels),
+        value=value,
+        low=value - half,
+        high=value + half,
+        scores=scores,
+        lost=sum(one["distinct_predictions"] == 1 for one in told["tests"]),
+        test_se=math.sqrt(sum(np.mean(scores) * (1 - np.mean(scores)) / n for n in counts)) / len(counts),
+    )
+
+
+def _binomial(share: float, n: int) -> float:
+    """Half-width of the plain 95 % interval."""
+    return _NORMAL_95 * math.sqrt(max(share * (1 - share), 0.0) / n)
 
 
 def _images(folder: Path, groups: Path | None, side: int, like: ImageSet | None) -> ImageSet:
@@ -145,43 +199,48 @@ def _images(folder: Path, groups: Path | None, side: int, like: ImageSet | None)
     )
 
 
-def _compared(data: str, seed: int, results: Results, images: ImageSet, test: ImageSet, seconds: float) -> Run:
+def _compared(data: str, seed: int, results: Results, images: ImageSet, test: ImageSet) -> list[Claim]:
     best, naive = results.recommended, max(results.ranking, key=lambda one: one.pooled, default=None)
     if best is None or naive is None:
         raise NoPromise(results.reason)
-    same = naive.trial.configuration.hash == best.ranked.trial.configuration.hash
+    half = _binomial(naive.pooled, len(images.labels))
+    plain = (0.0,) * len(best.offset)
+    said = (
+        (OURS, best.ranked, best.offset, best.promise.value, best.promise.low, best.promise.high),
+        (NAIVE, naive, plain, naive.pooled, naive.pooled - half, naive.pooled + half),
+    )
+    more = {
+        "trials": len(results.study.trials),
+        "finalists": len(results.finalists),
+        "stages": best.promise.stages,
+        "offset": any(best.offset),
+        "same": naive.trial.configuration.hash == best.ranked.trial.configuration.hash,
+    }
+    found = []
     with tempfile.TemporaryDirectory() as place:
         pool = Pool(setups(images, cast(Metric, "balanced_accuracy"), Path(place), 1, ()), lambda: False)
         try:
-            scores, lost, probabilities = retrained(results, best.ranked, best.offset, images, test, pool)
-            plain = (0.0,) * len(best.offset)
-            naive_scores, naive_lost, _ = retrained(results, naive, plain, images, test, pool)
+            for arm, ranked, offset, value, low, high in said:
+                scores, lost, probabilities = retrained(results, ranked, offset, images, test, pool)
+                found.append(
+                    Claim(
+                        arm=arm,
+                        data=data,
+                        seed=seed,
+                        images=len(images.labels),
+                        tested=len(test.labels),
+                        value=value,
+                        low=low,
+                        high=high,
+                        scores=tuple(scores),
+                        lost=lost,
+                        test_se=_test_error(test.labels, probabilities),
+                        more=more,
+                    )
+                )
         finally:
             pool.close()
-    return Run(
-        data=data,
-        seed=seed,
-        images=len(images.labels),
-        tested=len(test.labels),
-        classes=len(images.summary.classes),
-        groups=images.groups is not None,
-        seconds=seconds,
-        trials=len(results.study.trials),
-        finalists=len(results.finalists),
-        stages=best.promise.stages,
-        promise=best.promise.value,
-        low=best.promise.low,
-        high=best.promise.high,
-        offset=any(best.offset),
-        same=same,
-        naive=naive.pooled,
-        naive_se=naive.se,
-        scores=tuple(scores),
-        naive_scores=tuple(naive_scores),
-        lost=lost,
-        naive_lost=naive_lost,
-        test_se=_test_error(test.labels, probabilities),
-    )
+    return found
 
 
 def retrained(
@@ -234,54 +293,35 @@ def _test_error(labels: np.ndarray[Any, Any], told: list[np.ndarray[Any, Any]]) 
     return math.sqrt(sum(right[labels == k].var(ddof=1) / (labels == k).sum() for k in classes)) / len(classes)
 
 
-def table(runs: list[Run]) -> list[str]:
-    """The figures, a line each for all runs and for each data set."""
-    lines = [
-        f"{'':22} runs  promise - target (SE)   covered  half-width (x binomial)  lost | "
-        "naive - target (SE)  covered  lost | target  naive's target"
-    ]
-    for name in ["all", *sorted({run.data for run in runs})]:
-        ours = [run for run in runs if name in ("all", run.data)]
-        lines.append(f"{name:22} {len(ours):4}  {_line(ours)}")
+def table(claims: list[Claim]) -> list[str]:
+    """The figures, a line each for all runs and for each data set, arm by arm."""
+    lines = [f"{'':34} runs   said - target (SE)   kept   half-width (x binomial)   lost   target"]
+    for arm in dict.fromkeys(claim.arm for claim in claims):
+        for name in ["all", *sorted({claim.data for claim in claims})]:
+            chosen = [claim for claim in claims if claim.arm == arm and name in ("all", claim.data)]
+            if chosen:
+                lines.append(f"{arm:11} {name:22} {len(chosen):4}   {_line(chosen)}")
     return lines
 
 
-def _line(runs: list[Run]) -> str:
-    target = np.array([np.mean(run.scores) for run in runs])
-    naive_target = np.array([np.mean(run.naive_scores) for run in runs])
-    error = np.array([run.promise for run in runs]) - target
-    naive = np.array([run.naive for run in runs]) - naive_target
-    widened = [
-        _widened(run.promise, run.low, run.high, run.test_se, float(at)) for run, at in zip(runs, target, strict=True)
-    ]
-    covered = [abs(gap) <= 1.96 * math.hypot(run.naive_se, run.test_se) for run, gap in zip(runs, naive, strict=True)]
-    half = np.mean([(run.high - run.low) / 2 for run in runs])
-    binomial = np.mean(
-        [1.96 * math.sqrt(max(at * (1 - at), 1e-9) / run.images) for run, at in zip(runs, target, strict=True)]
-    )
-    se = [one.std(ddof=1) / math.sqrt(len(one)) if len(one) > 1 else float("nan") for one in (error, naive)]
+def _line(claims: list[Claim]) -> str:
+    error = np.array([claim.value - claim.target for claim in claims])
+    half = np.mean([(claim.high - claim.low) / 2 for claim in claims])
+    binomial = np.mean([_binomial(claim.target, claim.images) for claim in claims])
+    se = error.std(ddof=1) / math.sqrt(len(error)) if len(error) > 1 else float("nan")
     return (
-        f"{error.mean():+.3f} ({se[0]:.3f})          {np.mean(widened):.2f}     {half:.3f} ({half / binomial:.2f})"
-        f"            {sum(run.lost for run in runs):3} | {naive.mean():+.3f} ({se[1]:.3f})      {np.mean(covered):.2f}"
-        f"   {sum(run.naive_lost for run in runs):3} | {target.mean():.3f}   {naive_target.mean():.3f}"
+        f"{error.mean():+.3f} ({se:.3f})       {np.mean([claim.kept for claim in claims]):.2f}   {half:.3f} "
+        f"({half / binomial:.2f})            {sum(claim.lost for claim in claims):3} of "
+        f"{sum(len(claim.scores) for claim in claims)}  {np.mean([claim.target for claim in claims]):.3f}"
     )
 
 
-def _widened(value: float, low: float, high: float, test_se: float, target: float) -> bool:
-    """Whether the target lies in the interval with the test set's own error added to either half."""
-    below, above = math.hypot(value - low, 1.96 * test_se), math.hypot(high - value, 1.96 * test_se)
-    return value - below <= target <= value + above
-
-
-def read(kept: Path) -> list[Run]:
-    """The runs that are done."""
+def read(kept: Path) -> list[Claim]:
+    """The claims that were followed up."""
     if not kept.exists():
         return []
-    found = []
-    for line in kept.read_text().splitlines():
-        values = json.loads(line)
-        found.append(Run(**{**values, **{name: tuple(values[name]) for name in ("scores", "naive_scores")}}))
-    return found
+    rows = [json.loads(line) for line in kept.read_text().splitlines()]
+    return [Claim(**{**row, "scores": tuple(row["scores"])}) for row in rows]
 
 
 def main() -> None:
@@ -289,41 +329,46 @@ def main() -> None:
     commands = parser.add_subparsers(dest="command", required=True)
     running, showing = commands.add_parser("run"), commands.add_parser("table")
     running.add_argument("--data", action="append", required=True, metavar="DIR[:groups.csv]")
+    running.add_argument("--peer", metavar="NAME=PYTHON:SCRIPT", help="instead of our own search")
     running.add_argument("--seeds", type=int, default=8)
     running.add_argument("--seconds", type=float, default=120.0)
     running.add_argument("--side", type=int, default=32)
     for one in (running, showing):
         one.add_argument("--kept", type=Path, required=True)
     options = parser.parse_args()
+    versions = ", ".join(f"{name} {metadata.version(name)}" for name in ("tensorflow", "keras", "optuna", "numpy"))
+    print(f"{platform.platform()}, {os.cpu_count()} cores; {versions}")
     if options.command == "run":
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         _run_all(options)
-    versions = ", ".join(f"{name} {metadata.version(name)}" for name in ("tensorflow", "keras", "optuna", "numpy"))
-    print(f"{platform.platform()}, {os.cpu_count()} cores; {versions}")
-    runs = read(options.kept)
-    print(*(table(runs) if runs else ["no runs yet"]), sep="\n")
+    claims = read(options.kept)
+    print(*(table(claims) if claims else ["nothing yet"]), sep="\n")
 
 
 def _run_all(options: argparse.Namespace) -> None:
+    name, _, call = (options.peer or f"{OURS}=").partition("=")
     for seed in range(options.seeds):
         for text in options.data:
             folder, _, groups = text.partition(":")
-            data = Path(folder).resolve()
-            if any((run.data, run.seed) == (data.parent.name, seed) for run in read(options.kept)):
+            data, table = Path(folder).resolve(), Path(groups).resolve() if groups else None
+            if any((one.arm, one.data, one.seed) == (name, data.parent.name, seed) for one in read(options.kept)):
                 continue
             try:
-                run = one_run(data, Path(groups).resolve() if groups else None, seed, options.seconds, options.side)
+                if call:
+                    claims = [peer(name, call, data, table, seed, options.seconds, options.side)]
+                else:
+                    claims = ours(data, table, seed, options.seconds, options.side)
             except NoPromise as reason:
                 print(f"{data.parent.name} {seed}: no promise ({reason})", flush=True)
                 continue
             with options.kept.open("a") as file:
-                file.write(json.dumps(asdict(run)) + "\n")
-            print(
-                f"{run.data} {seed}: {run.images} images, promise {run.promise:.3f} [{run.low:.3f}, {run.high:.3f}], "
-                f"test {np.mean(run.scores):.3f} +- {run.test_se:.3f}; naive {run.naive:.3f}, "
-                f"test {np.mean(run.naive_scores):.3f}",
-                flush=True,
-            )
+                file.writelines(json.dumps(asdict(one)) + "\n" for one in claims)
+            for one in claims:
+                print(
+                    f"{one.data} {seed}: {one.arm} of {one.images} images {one.value:.3f} [{one.low:.3f}, "
+                    f"{one.high:.3f}], on {one.tested} others {one.target:.3f} +- {one.test_se:.3f} {one.more}",
+                    flush=True,
+                )
 
 
 if __name__ == "__main__":
