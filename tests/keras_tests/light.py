@@ -5,7 +5,7 @@ import time
 from multiprocessing.connection import Connection
 from typing import Any
 
-from search.study.worker import QUIT, STOP, Broken, Done, Ready
+from search.study.worker import QUIT, STOP, Broken, Done, Errand, Ready
 
 READY = Ready("CPU", False, {}, 0.0)
 
@@ -28,3 +28,17 @@ def deaf(pipe: Connection, lifeline: Connection, setup: Any) -> None:
 def broken(pipe: Connection, lifeline: Connection, setup: Any) -> None:
     """Can't even start."""
     pipe.send(Broken("ImportError: no such library"))
+
+
+class Look(Errand):
+    """Tells where it is done, and whether a fit left its network there."""
+
+    def run(self, engine: Any) -> tuple[int, bool]:
+        return os.getpid(), engine is not None
+
+
+class Stumble(Errand):
+    """Raises."""
+
+    def run(self, engine: Any) -> None:
+        raise ValueError("no such layer")

@@ -116,6 +116,15 @@ def test_an_epoch_has_a_price(real, make_job) -> None:
     assert priced.trace > 0
 
 
+def test_an_errand_is_done_in_the_worker_with_the_last_fits_network_at_hand(real, make_job) -> None:
+    real.run(make_job(4))
+    assert real.do(light.Look()) == (real._process.pid, True)
+    with pytest.raises(WorkerFault, match="ValueError: no such layer"):
+        real.do(light.Stumble())
+    assert real.do(light.Look()) == (real._process.pid, False)
+    assert real.run(make_job(4)).outcome.verdict is Verdict.LEARNED
+
+
 def test_a_fit_that_raises_is_a_fault_with_its_traceback_and_the_next_one_runs(real, make_job, labels) -> None:
     with pytest.raises(WorkerFault, match="Traceback"):
         real.run(make_job(4, train=np.array([10_000] * 8)))
