@@ -16,6 +16,7 @@ from reports.drawing import (
     SKY,
     VERMILLION,
     Figure,
+    configuration_label,
     heading,
     layout,
     level,
@@ -39,6 +40,7 @@ class Drawn:
 
     name: str  # of its group in the legend
     fit: Fit
+    configuration: str  # in a hover label; empty where it is not known
     line: Mapping[str, Any]
     first: bool  # of its group
     collapsed: bool
@@ -46,15 +48,21 @@ class Drawn:
 
 def drawn(results: Results) -> list[Drawn]:
     """Every fold of the best trials, and one collapsed fit of every reason."""
+    labels = {trial.number: configuration_label(trial.configuration) for trial in results.study.trials}
     found = []
     for ranked, line in zip(results.ranking[:BEST_SHOWN], _BEST_LINES, strict=False):
         name = f"trial {ranked.trial.number} ({number(ranked.pooled)})"
         fits = [fit for fit in ranked.trial.fits if fit.checks and fit.verdict is not Verdict.FAILED]
-        found += [Drawn(name, fit, line, first=place == 0, collapsed=False) for place, fit in enumerate(fits)]
+        found += [
+            Drawn(name, fit, labels.get(fit.trial, ""), line, first=place == 0, collapsed=False)
+            for place, fit in enumerate(fits)
+        ]
     for place, (code, fit) in enumerate(collapsed_examples(results).items()):
         colour = _COLLAPSED_COLOURS[place % len(_COLLAPSED_COLOURS)]
         line = {"color": colour, "width": 2.2, "dash": _DASHES[place % len(_DASHES)]}
-        found.append(Drawn(f"{code} (trial {fit.trial})", fit, line, first=True, collapsed=True))
+        found.append(
+            Drawn(f"{code} (trial {fit.trial})", fit, labels.get(fit.trial, ""), line, first=True, collapsed=True)
+        )
     return found
 
 
@@ -103,6 +111,7 @@ def prior_entropy(classes: Mapping[str, int]) -> float:
 
 def _traces(one: Drawn) -> list[dict[str, Any]]:
     checks, name = one.fit.checks, safe(one.name)
+    label = f"{name}, fold {one.fit.fold + 1}" + (f"<br>{one.configuration}" if one.configuration else "")
     panels = (("", [check.val_skill for check in checks]), ("2", [check.val_loss for check in checks]))
     return [
         {
@@ -115,7 +124,7 @@ def _traces(one: Drawn) -> list[dict[str, Any]]:
             "showlegend": one.first and not panel,
             "line": dict(one.line),
             "marker": {"symbol": "x", "size": [0] * (len(checks) - 1) + [9]} if one.collapsed else {},
-            "hovertemplate": f"{name}, fold {one.fit.fold + 1}<br>epoch %{{x}}: %{{y:.3f}}<extra></extra>",
+            "hovertemplate": f"{label}<br>epoch %{{x}}: %{{y:.3f}}<extra></extra>",
             "xaxis": f"x{panel}",
             "yaxis": f"y{panel}",
         }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -79,6 +80,11 @@ def test_every_point_tells_what_it_is(name: str) -> None:
     for trace in points:
         assert len(trace["text"]) == len(trace["x"]) == len(trace["y"]) > 0
         assert all(label.startswith("trial ") and "<br>" in label for label in trace["text"])
+
+
+def test_every_curve_tells_its_trial_fold_and_configuration() -> None:
+    for one in curves(FULL)["data"]:
+        assert re.match(r".*trial \d+.*, fold \d<br>.*batch \d+", one["hovertemplate"])
 
 
 def trace(figure: Figure, name: str) -> dict[str, Any]:
