@@ -84,7 +84,7 @@ def test_every_point_tells_what_it_is(name: str) -> None:
 
 def test_every_curve_tells_its_trial_fold_and_configuration() -> None:
     for one in curves(FULL)["data"]:
-        assert re.match(r".*trial \d+.*, fold \d<br>.*batch \d+", one["hovertemplate"])
+        assert re.match(r".*trial \d+.*, fold \d<br>.*batch(?: |<br>)\d+", one["hovertemplate"])
 
 
 def trace(figure: Figure, name: str) -> dict[str, Any]:
