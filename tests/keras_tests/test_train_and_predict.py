@@ -68,21 +68,25 @@ def run(folder: Path, *arguments: str) -> str:
     return told.stdout
 
 
-@pytest.mark.parametrize("more", [(), ("--ensemble",)], ids=["single", "ensemble"])
-def test_a_model_is_trained_and_asked(folder, more) -> None:
-    common = ("--config", "best_config.yaml", "--data", "images", "--model", "model.keras", "--quiet")
-    said = run(folder, "train", *common, *more)
-    assert f"Model: model.keras  ({'3 trainings averaged' if more else 'one training'} on 60 images" in said
-    said = run(folder, "predict", "--model", "model.keras", "--data", "new", "--csv", "out.csv", "--quiet")
-    assert "Table: out.csv  (24 images)" in said
-    with (folder / "out.csv").open(newline="") as stream:
+def train_and_ask(folder: Path, name: str, *more: str) -> tuple[str, list[dict[str, str]]]:
+    """What `train` says, and the table that `predict` writes for the new images."""
+    model, table = f"{name}.keras", f"{name}.csv"
+    common = ("--config", "best_config.yaml", "--data", "images", "--model", model, "--quiet")
+    trained = run(folder, "train", *common, *more)
+    said = run(folder, "predict", "--model", model, "--data", "new", "--csv", table, "--quiet")
+    with (folder / table).open(newline="") as stream:
         rows = list(csv.DictReader(stream))
     right = sum(row["class"] == row["file"].partition("/")[0] for row in rows)
-    assert right >= 16, "bands of the classes are learned: guessing gives 8"
     assert f"In the folder of their class: {right} of 24" in said
+    assert right >= 16, "bands of the classes are learned: guessing gives 8"
     assert all(sum(float(row[f"p_class {k}"]) for k in range(3)) == pytest.approx(1, abs=1e-4) for row in rows)
     assert sum(row["unlike"] == "1" for row in rows) <= 3
+    return trained, rows
 
+
+def test_plain_keras_does_as_predict_by_the_readmes_code(folder) -> None:
+    said, rows = train_and_ask(folder, "model")
+    assert "Model: model.keras  (one training on 60 images" in said
     shutil.copy(folder / "new" / rows[0]["file"], folder / "photo.jpg")
     told = subprocess.run(
         [sys.executable, "-I", "-c", readme_code()], cwd=folder, capture_output=True, text=True, timeout=240
@@ -90,3 +94,9 @@ def test_a_model_is_trained_and_asked(folder, more) -> None:
     assert told.returncode == 0, told.stderr
     expected = [float(rows[0][f"p_class {k}"]) for k in range(3)]
     np.testing.assert_allclose(np.load(folder / "said.npy"), expected, atol=1e-5)
+
+
+def test_an_ensemble_is_trained_and_asked_like_a_single_model(folder) -> None:
+    said, _ = train_and_ask(folder, "ensemble", "--ensemble")
+    assert "Model: ensemble.keras  (3 trainings averaged on 60 images" in said
+    assert "Held out: balanced accuracy" in said
