@@ -16,7 +16,7 @@ from search.causes import CAUSES, SYMPTOMS
 from search.records import TrialState, Verdict
 from search.selection.results import Results
 
-TOO_FEW: Final = "Which hyperparameters are behind the collapses can't be told from so few trials."
+TOO_FEW: Final = "Which hyperparameters are behind the collapses can't be told from so few trials or collapses."
 _MOST: Final = 8  # hyperparameters named
 
 

@@ -138,7 +138,8 @@ def safe_text(held: SafeRange) -> str:
 
 def _slices(results: Results) -> list[Slice]:
     shares = results.importances.score if results.importances else {}
-    names = [*sorted(shares, key=lambda name: -shares[name]), *_USUAL, *results.safe_ranges]
+    telling = [name for name in shares if shares[name] >= _LITTLE]
+    names = [*sorted(telling, key=lambda name: -shares[name]), *_USUAL, *results.safe_ranges]
     metric = metric_name(results.study.identity.metric)
     found: list[Slice] = []
     for name in dict.fromkeys(names):
