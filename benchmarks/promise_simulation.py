@@ -81,13 +81,15 @@ def study(seed: int, images: int, networks: int, repeats: int, grouped: bool) ->
         fresh = tuple(tuple(fitted(int(network), folds) for folds in splits) for network in best)
         table = np.array([[_fold(labels, one, f) for one in row for f in range(FOLDS)] for row in fresh])
         chosen = int(robust.winner(table, FOLDS, np.arange(len(best)), np.ones(len(best), np.bool_)))
-        winner = int(best[chosen])
+        first = [chosen, *(place for place in range(len(best)) if place != chosen)]  # the winner comes first
+        best, fresh, winner = best[first], tuple(fresh[place] for place in first), int(best[chosen])
         second = SecondStage(
             places=tuple(int(n) for n in best),
             repeats=fresh,
+            healthy=(True,) * len(best),
             folds=FOLDS,
             order=tuple(range(len(best))),
-            winner=chosen,
+            entitled=tuple(range(networks)),
             shortlist=len(best),
         )
     told, _ = promise(

@@ -194,6 +194,13 @@ class Trial:
     seconds: float = 0.0
 
 
+BEHIND: Final = "clearly behind"
+COLLAPSES: Final = "collapsed too often"
+NOT_JUDGED: Final = "could not be fitted"
+NO_TIME: Final = "no time"
+"""Why a finalist was not fitted to the end."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Confirmation:
     """Which configurations were to be fitted again, and how. The fits themselves have the stage `CONFIRM`."""
@@ -277,6 +284,7 @@ class TestScore:
     configuration: str  # canonical hash
     seed: int
     fingerprint: str  # of the test images
+    offset: tuple[float, ...] = ()  # (K,) decision offset that it was scored with
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

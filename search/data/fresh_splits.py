@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -59,6 +60,21 @@ def fresh_folds(labels: IntArray, groups: IntArray | None, *, folds: int, seed: 
                 for fold in range(folds)
             )
     return make_folds(labels, folds=folds, seed=seeds.child(seed, "fresh", repeat), groups=groups)
+
+
+def smallest_part(labels: IntArray, groups: IntArray | None, folds: Sequence[Fold], *, seed: int, repeats: int) -> int:
+    """Training images of the smallest part that any fit gets: of the search's folds and the fresh splits.
+
+    Args:
+        labels: `(n,)` 0..K-1.
+        groups: `(n,)` group of each image, or None.
+        folds: of the search.
+        seed: root seed of the run.
+        repeats: fresh splits.
+    """
+    k = fresh_count(labels, groups, len(folds))
+    fresh = [fresh_folds(labels, groups, folds=k, seed=seed, repeat=repeat) for repeat in range(repeats)]
+    return min(len(fold.train) for split in (folds, *fresh) for fold in split)
 
 
 def _deal(labels: IntArray, unit: IntArray, stratum: IntArray, folds: int, rng: np.random.Generator) -> IntArray:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from search import seeds
-from search.records import StudyRecord, TrialState
+from search.records import COLLAPSES, StudyRecord, TrialState
 from search.selection import tally
 from search.selection.control import label_control
 from search.selection.depth_map import depth_map
@@ -19,29 +19,27 @@ from search.selection.promise import SecondStage, promise
 from search.selection.ranking import Candidate, by_size_then_speed, candidates
 from search.selection.results import Control, Neighbourhood, OnImages, Recommendation, Results, SafeRange
 from search.selection.safe_ranges import safe_ranges
+from search.selection.shortlist import shortlist
 
 NONE_JUDGED = "no configuration judged"
 NONE_HEALTHY = "no healthy configuration"
 
 
-def analyse(study: StudyRecord) -> Results:
+def analyse(study: StudyRecord, bootstraps: int | None = None) -> Results:
     """Rank the study's configurations, recommend one if any is healthy, and count what happened.
 
     Works on what an interrupted study left, down to no trial at all.
+
+    Args:
+        study: what there is.
+        bootstraps: draws of the promise; None takes as many as it needs.
     """
     metric, folds = study.identity.metric, study.plan.folds
     at_chance = chance(metric, study.labels)
     found = candidates(study.trials, study.labels, metric, at_chance, study.protocol, folds)
     finalists = confirmed(study, found, at_chance)
-    recommended = _recommendation(study, found, finalists, at_chance)
-    if recommended is None or (study.test and study.test.configuration != recommended.ranked.trial.configuration.hash):
-        study = replace(study, test=None)  # the score of a configuration that is no longer recommended
-    if recommended is None or (study.ablation and study.ablation.goal != recommended.ranked.trial.configuration.hash):
-        study = replace(study, ablation=None)
-    if recommended is None or (
-        study.surroundings and study.surroundings.centre != recommended.ranked.trial.configuration.hash
-    ):
-        study = replace(study, surroundings=None)
+    recommended = _recommendation(study, found, finalists, at_chance, bootstraps)
+    study = _without_stale(study, recommended)
     fits = tally.unique_fits(study.trials)
     around = _neighbourhood(study, recommended, at_chance)
     cells, sentence = depth_map(study.trials, at_chance)
@@ -69,16 +67,16 @@ def analyse(study: StudyRecord) -> Results:
 
 
 def _recommendation(
-    study: StudyRecord, found: Sequence[Candidate], finalists: Sequence[Confirmed], at_chance: float
+    study: StudyRecord,
+    found: Sequence[Candidate],
+    finalists: Sequence[Confirmed],
+    at_chance: float,
+    bootstraps: int | None,
 ) -> Recommendation | None:
     """The confirmed winner; without complete finalists the search's best. None where neither is healthy."""
     complete = [one for one in finalists if one.finalist.complete]
-    if complete:
-        second = _second_stage(study, complete, found)
-        winner = complete[0].place if second is not None else None
-    else:
-        second = None
-        winner = next((place for place, one in enumerate(found) if one.ranked.healthy), None)
+    second = _second_stage(study, complete, found) if complete else None
+    winner = _winner(study, complete, found)
     if winner is None:
         return None
     expected, offset = promise(
@@ -90,6 +88,7 @@ def _recommendation(
         names=tuple(study.data.classes),
         baseline=max([at_chance, *study.baselines.values()]),
         rng=seeds.generator(study.identity.seed, "promise"),
+        bootstraps=bootstraps,
         second=second,
     )
     best = found[winner]
@@ -102,18 +101,48 @@ def _recommendation(
     )
 
 
-def _second_stage(study: StudyRecord, complete: Sequence[Confirmed], found: Sequence[Candidate]) -> SecondStage | None:
-    """Those that may win, the winner first; None where none is healthy."""
-    plan, healthy = study.confirmation, [one for one in complete if one.finalist.healthy]
-    if plan is None or not healthy:
+def _winner(study: StudyRecord, complete: Sequence[Confirmed], found: Sequence[Candidate]) -> int | None:
+    """Place among the candidates; None where nothing is healthy, or all that was confirmed collapsed too often."""
+    if complete:
+        return complete[0].place if complete[0].finalist.healthy else None
+    plan = study.confirmation
+    fallen = {name for name, why in plan.dropped.items() if why == COLLAPSES} if plan is not None else set()
+    if plan is not None and fallen >= set(plan.finalists):
         return None
+    return next(
+        (n for n, one in enumerate(found) if one.ranked.healthy and one.ranked.trial.configuration.hash not in fallen),
+        None,
+    )
+
+
+def _second_stage(study: StudyRecord, complete: Sequence[Confirmed], found: Sequence[Candidate]) -> SecondStage | None:
+    """The complete finalists, the winner first; None where none is healthy."""
+    plan = study.confirmation
+    if plan is None or not complete[0].finalist.healthy:
+        return None
+    sent = {one.trial.configuration.hash for one in shortlist([one.ranked for one in found], len(found))}
     return SecondStage(
-        places=tuple(one.place for one in healthy),
-        repeats=tuple(one.repeats for one in healthy),
+        places=tuple(one.place for one in complete),
+        repeats=tuple(one.repeats for one in complete),
+        healthy=tuple(one.finalist.healthy for one in complete),
         folds=plan.folds,
-        order=tuple(by_size_then_speed([found[one.place] for one in healthy])),
-        winner=0,
+        order=tuple(by_size_then_speed([found[one.place] for one in complete])),
+        entitled=tuple(n for n, one in enumerate(found) if one.ranked.trial.configuration.hash in sent),
         shortlist=len(plan.finalists),
+    )
+
+
+def _without_stale(study: StudyRecord, best: Recommendation | None) -> StudyRecord:
+    """Without what was found out about a configuration, or with an offset, that is no longer recommended."""
+    name = None if best is None else best.ranked.trial.configuration.hash
+    test, ablation, around = study.test, study.ablation, study.surroundings
+    if test is not None and (best is None or (test.configuration, test.offset) != (name, best.offset)):
+        test = None
+    return replace(
+        study,
+        test=test,
+        ablation=ablation if ablation is not None and ablation.goal == name else None,
+        surroundings=around if around is not None and around.centre == name else None,
     )
 
 

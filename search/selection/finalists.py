@@ -58,7 +58,8 @@ def _gathered(
 ) -> Confirmed:
     """One finalist by itself; its standard error is set when all are known."""
     trial, scores = candidate.ranked.trial, tuple(fit_score(fit, chance) for fit in fits)
-    complete = len(fits) == plan.repeats * plan.folds
+    dropped = plan.dropped.get(trial.configuration.hash)
+    complete = len(fits) == plan.repeats * plan.folds and dropped is None
     collapsed = sum(fit.verdict is Verdict.COLLAPSED for fit in fits)
     finalist = Finalist(
         trial=trial,
@@ -74,7 +75,7 @@ def _gathered(
         veto=robust.vetoed(collapsed, len(fits)),
         healthy=False,
         parameters=candidate.weights,
-        dropped=plan.dropped.get(trial.configuration.hash),
+        dropped=dropped,
         corruptions=corruption_losses(fits),
     )
     repeats = tuple(_predictions(trial, fits, r, study, plan) for r in range(plan.repeats)) if complete else ()
@@ -96,8 +97,7 @@ def _ranked(
         return ()
     complete = [one for one in ours if one.finalist.complete]
     partial = [one for one in ours if not one.finalist.complete]
-    whole = score_table(complete)
-    errors = list(robust.errors(whole, plan.folds)) if complete else []
+    errors = list(robust.errors(score_table(complete), plan.folds)) if complete else []
     typical = float(np.sqrt(np.mean([np.var(one.finalist.scores) for one in ours])))
     factor = [np.sqrt(1 / len(one.finalist.scores) + 1 / (plan.folds - 1)) for one in partial]
     judged = [_judged(one, float(error), chance) for one, error in zip(complete, errors, strict=True)]
@@ -107,7 +107,7 @@ def _ranked(
     healthy = np.array([one.finalist.healthy for one in judged], np.bool_)
     if healthy.any():
         order = by_size_then_speed([found[one.place] for one in judged])
-        best = int(robust.winner(score_table(judged), plan.folds, order, healthy))
+        best = int(robust.winner(score_table(judged), plan.folds, order, healthy))  # errors shrunk over all of them
         judged.insert(0, judged.pop(best))
     return _compared((*judged, *rest), plan.folds)
 
@@ -123,7 +123,7 @@ def _compared(ours: Sequence[Confirmed], folds: int) -> tuple[Confirmed, ...]:
 
 def score_table(ours: Sequence[Confirmed]) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
     """Scores `(m, J)` of complete finalists in their fits."""
-    return np.array([one.finalist.scores for one in ours], np.float64).reshape(len(ours), -1)
+    return np.array([one.finalist.scores for one in ours], np.float64)
 
 
 def _judged(one: Confirmed, error: float, chance: float) -> Confirmed:

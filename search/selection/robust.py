@@ -80,15 +80,20 @@ def winner(scores: Array, folds: int, order: npt.ArrayLike, allowed: npt.NDArray
     return chosen
 
 
-def clearly_behind(scores: Array, folds: int) -> npt.NDArray[np.bool_]:
-    """Which finalists `(m,)` have no hope left after these fits `(m, J)`: further ones are saved.
+def leader(scores: Array, folds: int) -> int:
+    """The finalist `(m, J)` with the highest R, whatever its size."""
+    return int((scores.mean(axis=-1) - errors(scores, folds)).argmax())
+
+
+def clearly_behind(scores: Array, folds: int, best: int) -> npt.NDArray[np.bool_]:
+    """Which finalists `(m,)` have no hope left after these fits: further ones are saved.
 
     Args:
-        scores: S of the fits so far.
+        scores: S `(m, J)` of the fits so far.
         folds: k of the splits.
+        best: index of the one to compare with.
     """
-    best = np.asarray((scores.mean(axis=-1) - errors(scores, folds)).argmax(axis=-1))
-    behind, own = differences(scores, best, folds)
+    behind, own = differences(scores, np.asarray(best), folds)
     both = np.sqrt(2.0) * errors(scores, folds)  # of two finalists without pairing
     few = scores.shape[-1] - 1
     error = np.sqrt((few * own**2 + _PRIOR_FREEDOM * both**2) / (few + _PRIOR_FREEDOM))

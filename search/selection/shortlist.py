@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -63,20 +62,21 @@ class Size:
     repeats: int
 
 
-def affordable(costs: Sequence[float], budget: float | None) -> Size:
+def affordable(count: int, cost: Callable[[int, int], float], budget: float | None) -> Size:
     """How many finalists, and how often, for what may be spent.
 
     Five repeats of as many as possible, at least four; where that is too much, three repeats of at least three, two of
     at least two; else the best alone, at least once.
 
     Args:
-        costs: of one repeat of each finalist, best first: seconds, or fits.
+        count: finalists that there are.
+        cost: of so many finalists, the best ones, and repeats: seconds, or fits.
         budget: in the same unit; None without a limit.
     """
-    if not costs or budget is None:
-        return Size(len(costs), REPEATS if costs else 0)
+    if not count or budget is None:
+        return Size(count, REPEATS if count else 0)
     for repeats, least in _SCHEMES:
-        count = sum(repeats * sum(costs[: n + 1]) <= budget for n in range(len(costs)))
-        if count >= min(least, len(costs)):
-            return Size(count, repeats)
-    return Size(1, max(1, min(REPEATS, math.floor(budget / costs[0]))) if costs[0] > 0 else REPEATS)
+        most = next((n for n in range(count, 0, -1) if cost(n, repeats) <= budget), 0)
+        if most >= min(least, count):
+            return Size(most, repeats)
+    return Size(1, next((repeats for repeats in range(REPEATS, 1, -1) if cost(1, repeats) <= budget), 1))

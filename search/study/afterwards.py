@@ -6,7 +6,7 @@ all of them at once when the user asks for the end.
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Final
 
 from search import seeds
@@ -17,29 +17,33 @@ from search.selection.shortlist import shortlist
 from search.selection.tally import unique_fits
 from search.study.ablation import ablate
 from search.study.clock import LAST_SECONDS
-from search.study.confirmation import confirm, plan_confirmation
+from search.study.confirmation import confirm, confirmed_fits, plan_confirmation
 from search.study.final import test_recommendation
 from search.study.fitting import Fitter
-from search.study.request import bound
 from search.study.surroundings import explore, seconds_needed
 from search.study.workshop import Workshop
 
 FOLDS: Final = 3
 """On which each copy is fitted where the time allows it; else one."""
 
+SHARE_OF_FITS: Final = 0.1
+"""Without a time limit: fits of the surroundings, of those that the search has done, that are worth three folds."""
+
 
 def with_confirmation(results: Results, shop: Workshop) -> Results:
     """Fit the finalists again, unless that is done."""
-    best, clock = next((one.trial for one in results.ranking), None), shop.clock
+    best, clock, groups = next((one.trial for one in results.ranking), None), shop.clock, shop.opened.images.groups
     clock.reserve = lambda: shop.reserves.after_confirmation(best)
     known = results.study.confirmation
     plan = plan_confirmation(
         results.ranking,
         shop.terms.labels,
-        shop.opened.images.groups,
+        groups,
         len(shop.terms.folds),
         seconds=clock.phase_left,
         searched=len(unique_fits(results.study.trials)),
+        done=confirmed_fits(shop.ledger),
+        workers=len(shop.pool),
     )
     if plan is None or clock.phase_over():
         return results
@@ -48,10 +52,8 @@ def with_confirmation(results: Results, shop: Workshop) -> Results:
             plan = known
         if plan is known and known.repeats == known.planned:
             return results
-    groups = shop.opened.images.groups
     confirm(plan, results.ranking, groups, shop.terms, shop.ledger, shop.pool, shop.listener, lambda: clock.phase_left)
-    shop.note_time()
-    return shop.results()
+    return shop.results(draft=True)
 
 
 def _sent_on(results: Results) -> tuple[str, ...]:
@@ -78,7 +80,7 @@ def with_ablation(results: Results, shop: Workshop) -> Results:
         clock.phase_left,
     )
     shop.ledger.set_fact("ablation", asdict(found))
-    return shop.results()
+    return shop.results(draft=True)
 
 
 def with_surroundings(results: Results, shop: Workshop) -> Results:
@@ -88,17 +90,19 @@ def with_surroundings(results: Results, shop: Workshop) -> Results:
         return results
     trial, terms = best.ranked.trial, shop.terms
     clock.reserve = lambda: shop.reserves.final(trial)
-    space = bound(shop.request, min(len(fold.train) for fold in terms.folds), terms.protocol.epochs)
-    copies = perturbed(trial.configuration, space, COUNT, seeds.generator(terms.seed, "copies"))
-    is_known = known is not None and known.centre == trial.configuration.hash and len(known.copies) == len(copies)
-    if is_known or clock.phase_over():
+    copies = perturbed(trial.configuration, shop.space, COUNT, seeds.generator(terms.seed, "copies"))
+    ours = known if known is not None and known.centre == trial.configuration.hash else None
+    if clock.phase_over() or (ours is not None and len(ours.copies) == len(copies)):
         return results
-    left = clock.phase_left
-    folds = FOLDS if left is not None and seconds_needed(trial, len(copies), len(shop.pool), FOLDS) <= left else 1
-    trials = results.study.trials
+    left, trials = clock.phase_left, results.study.trials
+    if left is None:
+        is_time = FOLDS * len(copies) <= SHARE_OF_FITS * len(unique_fits(trials))
+    else:
+        is_time = seconds_needed(trial, len(copies), len(shop.pool), FOLDS) <= left
+    folds = max(ours.folds if ours is not None else 1, FOLDS if is_time else 1)
     found = explore(trial, copies, terms, shop.ledger, shop.pool, shop.listener, trials, left, folds)
     shop.ledger.set_fact("surroundings", asdict(found))
-    return shop.results()
+    return shop.results(draft=True)
 
 
 def with_test(results: Results, shop: Workshop) -> Results:
@@ -115,7 +119,7 @@ def with_test(results: Results, shop: Workshop) -> Results:
         shop.listener.stage("Training the recommendation on all images")
         test = test_recommendation(best, images, Fitter(shop.terms, shop.ledger), shop.pool)
     shop.ledger.set_fact("test", None if test is None else asdict(test))
-    return shop.results()
+    return replace(results, study=replace(results.study, test=test))
 
 
 def with_thumbnails(results: Results, shop: Workshop) -> Results:
@@ -135,8 +139,14 @@ def with_thumbnails(results: Results, shop: Workshop) -> Results:
         on_progress=shop.listener.progress,
     )
     shop.ledger.set_fact("thumbnails", found)
-    return shop.results()
+    return shop.results(draft=True)
 
 
-AFTERWARDS: Final = (with_confirmation, with_ablation, with_surroundings, with_thumbnails, with_test)
-"""In this order: what follows explains, shows and tests the confirmed recommendation."""
+def complete(results: Results, shop: Workshop) -> Results:
+    """All that follows the search, in order: what comes later explains, shows and tests the confirmed recommendation.
+
+    The promise is worked out once, at the end: with many images it takes its seconds.
+    """
+    for part in (with_confirmation, with_ablation, with_surroundings, with_thumbnails):
+        results = part(results, shop)
+    return with_test(shop.results(), shop)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -14,7 +15,18 @@ from search.collapse.protection import Protection
 from search.data.folds import Fold
 from search.data.fresh_splits import fresh_count, fresh_folds
 from search.events import Listener
-from search.records import CONFIRM, Confirmation, Fit, IntArray, Verdict
+from search.records import (
+    BEHIND,
+    COLLAPSES,
+    CONFIRM,
+    NO_TIME,
+    NOT_JUDGED,
+    Confirmation,
+    Fit,
+    FloatArray,
+    IntArray,
+    Verdict,
+)
 from search.selection import robust
 from search.selection.results import Ranked
 from search.selection.scores import JUDGED, fit_score
@@ -26,12 +38,54 @@ from search.study.pool import Pool, Stopped
 SHARE_OF_FITS: Final = 0.43
 """Without a time limit: fits of the finalists, of those that the search has done; 30 % of all."""
 
-BEHIND: Final = "clearly behind"
-COLLAPSES: Final = "collapsed too often"
-NOT_JUDGED: Final = "could not be fitted"
-NO_TIME: Final = "no time"
+_CORRUPTED: Final = 1.15  # times as long take fits that are also tried on corrupted images: those of the first repeat
 
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Prices:
+    """What is still to be paid for finalists: what stands in the ledger is free.
+
+    Attributes:
+        ranking: of the search, best first.
+        folds: k of the fresh splits.
+        done: (configuration, repeat, fold) of the confirmed fits that stand in the ledger.
+        workers: that fit at the same time.
+        in_fits: count fits instead of seconds.
+    """
+
+    ranking: Sequence[Ranked]
+    folds: int
+    done: frozenset[tuple[str, int, int]]
+    workers: int = 1
+    in_fits: bool = False
+
+    def of(self, finalists: Iterable[Ranked], repeats: Iterable[int]) -> float:
+        """Seconds, or fits, of these repeats of these finalists; a finalist's fits run one after the other."""
+        each = [sum(self._repeat(one, repeat) for repeat in repeats) for one in finalists]
+        if self.in_fits or not each:
+            return sum(each)
+        return max(sum(each) / min(self.workers, len(each)), max(each))
+
+    def _repeat(self, one: Ranked, repeat: int) -> float:
+        name = one.trial.configuration.hash
+        missing = sum((name, repeat, fold) not in self.done for fold in range(self.folds))
+        if self.in_fits or not missing:
+            return float(missing)
+        seconds = [fit.seconds for fit in one.trial.fits if fit.verdict is Verdict.LEARNED]
+        typical = float(np.median(seconds)) if seconds else 0.0
+        trace = max(0.0, seconds[0] - typical) if seconds and repeat == 0 else 0.0  # the first fit also builds
+        return missing * typical * (_CORRUPTED if repeat == 0 else 1.0) + trace
+
+
+def confirmed_fits(ledger: Ledger) -> frozenset[tuple[str, int, int]]:
+    """(configuration, repeat, fold) of what was confirmed so far."""
+    return frozenset(
+        (fit.configuration, fit.repeat, fit.fold)
+        for fit in ledger.fits()
+        if fit.stage == CONFIRM and fit.verdict in JUDGED
+    )
 
 
 def plan_confirmation(
@@ -42,6 +96,8 @@ def plan_confirmation(
     *,
     seconds: float | None,
     searched: int,
+    done: frozenset[tuple[str, int, int]] = frozenset(),
+    workers: int = 1,
 ) -> Confirmation | None:
     """Who is to be fitted again, and how often; None where the search found nothing healthy.
 
@@ -52,15 +108,16 @@ def plan_confirmation(
         folds: of the search.
         seconds: that it may take, None without a limit.
         searched: fits of the search, which bound those of the finalists where there is no limit of time.
+        done: confirmed fits that stand in the ledger.
+        workers: that fit at the same time.
     """
     best = shortlist(ranking)
     if not best:
         return None
     k = fresh_count(labels, groups, folds)
-    if seconds is None:
-        size = affordable([float(k)] * len(best), SHARE_OF_FITS * searched)
-    else:
-        size = affordable([_repeat_seconds(one, k) for one in best], seconds)
+    prices = Prices(ranking, k, done, workers, in_fits=seconds is None)
+    budget = SHARE_OF_FITS * searched - len(done) if seconds is None else seconds  # of all fits: some are done
+    size = affordable(len(best), lambda count, repeats: prices.of(best[:count], range(repeats)), budget)
     notes = []
     if size != Size(len(best), REPEATS):
         what = "Time is short" if seconds is not None else "The trials asked for are few"
@@ -87,7 +144,10 @@ def confirm(
     listener: Listener,
     left: Callable[[], float | None],
 ) -> Confirmation:
-    """Fit the finalists, repeat after repeat, until all is done or the time is over; kept in the ledger all the while.
+    """Fit the finalists, repeat after repeat, until all is done or the time is over.
+
+    Whole repeats count: when the time is over in the middle of one, those before it do, and of the first one those
+    finalists that have all its folds. What counts is kept in the ledger after each repeat.
 
     Args:
         plan: from `plan_confirmation`, or one that was cut off.
@@ -103,7 +163,7 @@ def confirm(
 
 
 class _Race:
-    """The finalists that are still in, and their fits."""
+    """The finalists and their fits. Who is in is judged anew after each repeat, from all fits."""
 
     def __init__(
         self,
@@ -121,35 +181,45 @@ class _Race:
         self._groups, self._terms, self._ledger, self._pool, self._listener = groups, terms, ledger, pool, listener
         self._fitter = Fitter(terms, ledger)
         self._protection = Protection.of(fit for one in ranking for fit in one.trial.fits)
+        self._prices = Prices(ranking, plan.folds, confirmed_fits(ledger), len(pool))
         self._fits: dict[str, list[Fit]] = {name: [] for name in plan.finalists}
+        self._repeats = dict.fromkeys(plan.finalists, 0)  # whole ones
         self._dropped: dict[str, str] = {}
-        self._done = 0
+        self._lock = threading.Lock()
 
     def run(self, left: Callable[[], float | None]) -> Confirmation:
         self._announce()
-        for repeat in range(self.plan.planned):
-            needed = sum(_repeat_seconds(self._finalists[name], self.plan.folds) for name in self._in())
+        while names := self._next():
+            repeat = self._repeats[names[0]]
+            needed = self._prices.of([self._finalists[name] for name in names], [repeat])
             seconds = left()
-            if repeat and seconds is not None and needed > seconds * len(self._pool):
-                return self._cut_short(repeat)
+            if repeat and needed and seconds is not None and needed > seconds:
+                return self._cut_short()
             splits = fresh_folds(
                 self._terms.labels, self._groups, folds=self.plan.folds, seed=self._terms.seed, repeat=repeat
             )
             try:
                 with ThreadPoolExecutor(len(self._pool)) as threads:
-                    list(threads.map(lambda name: self._repeat(name, repeat, splits), self._in()))  # noqa: B023
+                    list(threads.map(lambda name: self._repeat(name, repeat, splits), names))  # noqa: B023
             except Stopped:
-                return self._cut_short(repeat)
-            if repeat + 1 < self.plan.planned:
-                self._drop()
-            self._keep(repeat + 1)
+                return self._cut_short()
+            self._judge()
+            if all(self._repeats[name] > repeat for name in self._in()):
+                self._keep(repeat + 1)
+        self._keep(self.plan.planned if self._in() else max(self._repeats.values()))
         return self.plan
 
     def _in(self) -> list[str]:
         return [name for name in self.plan.finalists if name not in self._dropped]
 
+    def _next(self) -> list[str]:
+        """Those that are in and have the fewest repeats: one that came back makes up for what it has missed."""
+        open_ones = [name for name in self._in() if self._repeats[name] < self.plan.planned]
+        fewest = min((self._repeats[name] for name in open_ones), default=0)
+        return [name for name in open_ones if self._repeats[name] == fewest]
+
     def _repeat(self, name: str, repeat: int, splits: Sequence[Fold]) -> None:
-        """One finalist on all folds of one fresh split: they come in a row, so that its network is traced once."""
+        """One finalist on all folds of one fresh split."""
         one = self._finalists[name]
         shortest = min(len(split.train) for split in splits)
         with self._pool.worker() as worker:
@@ -169,33 +239,49 @@ class _Race:
                 if fit.verdict not in JUDGED:
                     self._dropped[name] = NOT_JUDGED
                     return
-                self._fits[name].append(fit)
-                self._progress()
+                self._add(name, fit)
+        self._repeats[name] += 1
 
-    def _drop(self) -> None:
-        """Leave out who has no hope left."""
+    def _judge(self) -> None:
+        """Who collapses too often, and who is clearly behind the best of the others; both may change with more fits."""
+        planned = max(robust.VETO_FITS, self.plan.planned * self.plan.folds)
+        lost = {name: why for name, why in self._dropped.items() if why == NOT_JUDGED}
+        for name in self.plan.finalists:
+            if sum(fit.verdict is Verdict.COLLAPSED for fit in self._fits[name]) > robust.VETO_RATE * planned:
+                lost.setdefault(name, COLLAPSES)
+        sound = [name for name in self.plan.finalists if name not in lost and self._repeats[name]]
+        most = max((self._repeats[name] for name in sound), default=0)
+        if most:
+            ahead = [name for name in sound if self._repeats[name] == most]
+            best = ahead[robust.leader(self._scores(ahead, most), self.plan.folds)]
+            for name in sound:
+                if self._repeats[name] == self.plan.planned:
+                    continue  # there is nothing left to save
+                both = self._scores([best, name], self._repeats[name])
+                if robust.clearly_behind(both, self.plan.folds, best=0)[1]:
+                    lost[name] = BEHIND
+            _log.info("after %d fresh splits %s leads; out: %s", most, best, lost)
+        self._dropped = lost
+
+    def _scores(self, names: Sequence[str], repeats: int) -> FloatArray:
+        """Of the fits of so many repeats `(m, J)`."""
+        fits = repeats * self.plan.folds
+        return np.array([[fit_score(fit, self._terms.chance) for fit in self._fits[n][:fits]] for n in names])
+
+    def _cut_short(self) -> Confirmation:
+        """The time is over: what all have done counts, of the first repeat what there is.
+
+        One that came back late and has not caught up is left out rather than the others' repeats.
+        """
         still = self._in()
-        allowed = robust.VETO_RATE * max(robust.VETO_FITS, self.plan.planned * self.plan.folds)
+        never_out = [name for name in still if name not in self.plan.dropped]
+        whole = max(1, min((self._repeats[name] for name in never_out or still), default=0))
         for name in still:
-            if sum(fit.verdict is Verdict.COLLAPSED for fit in self._fits[name]) > allowed:
-                self._dropped[name] = COLLAPSES
-        still = self._in()
-        if len(still) < 2:
-            return
-        scores = np.array([[fit_score(fit, self._terms.chance) for fit in self._fits[name]] for name in still])
-        for name in np.array(still)[robust.clearly_behind(scores, self.plan.folds)]:
-            self._dropped[str(name)] = BEHIND
-        _log.info("after %d fresh fits: %s", scores.shape[1], dict(zip(still, scores.mean(axis=1), strict=True)))
-
-    def _cut_short(self, repeat: int) -> Confirmation:
-        """The time is over in the middle of a repeat: what all have done counts, of the first one what there is."""
-        if repeat == 0:
-            for name in self._in():
-                if len(self._fits[name]) < self.plan.folds:
-                    self._dropped[name] = NO_TIME
-        whole = max(1, repeat)
-        self._keep(whole if any(name not in self._dropped for name in self.plan.finalists) else 0)
-        _log.warning("The time for the finalists was over after %d of %d repeats.", repeat, self.plan.planned)
+            if self._repeats[name] < whole:
+                self._dropped[name] = NO_TIME
+        if any(self._repeats.values()):
+            self._keep(whole)
+        _log.warning("The time for the finalists was over after %d of %d repeats.", whole, self.plan.planned)
         return self.plan
 
     def _keep(self, repeats: int) -> None:
@@ -203,22 +289,13 @@ class _Race:
         self._ledger.set_fact("confirmation", asdict(self.plan))
 
     def _announce(self) -> None:
-        self._ledger.set_fact("confirmation", asdict(self.plan))
         count, fits = len(self.plan.finalists), self.plan.planned * self.plan.folds
         noun = "finalist" if count == 1 else "finalists"
         self._listener.stage(f"Confirming {count} {noun}: up to {fits} fits each, on fresh splits with fresh seeds")
 
-    def _progress(self) -> None:
-        self._done += 1
-        self._listener.progress("fits", self._done, self._expected())
-
-    def _expected(self) -> int:
-        """Fits in all, if nobody else is left out."""
+    def _add(self, name: str, fit: Fit) -> None:
         whole = self.plan.planned * self.plan.folds
-        return sum(len(self._fits[name]) if name in self._dropped else whole for name in self.plan.finalists)
-
-
-def _repeat_seconds(one: Ranked, folds: int) -> float:
-    """What one fresh split takes: the first fit of a network is also traced."""
-    seconds = [fit.seconds for fit in one.trial.fits if fit.verdict is Verdict.LEARNED]
-    return folds * float(np.median(seconds)) + max(0.0, seconds[0] - float(np.median(seconds))) if seconds else 0.0
+        with self._lock:
+            self._fits[name].append(fit)
+            expected = sum(len(self._fits[n]) if n in self._dropped else whole for n in self.plan.finalists)
+            self._listener.progress("fits", sum(map(len, self._fits.values())), expected)

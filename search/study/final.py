@@ -50,6 +50,7 @@ def test_recommendation(best: Recommendation, test: ImageSet, fitter: Fitter, po
         configuration=trial.configuration.hash,
         seed=fit.seed,
         fingerprint=test.summary.fingerprint,
+        offset=best.offset,
     )
 
 

@@ -85,13 +85,11 @@ class Fitter:
     Args:
         terms: what all fits share.
         ledger: where fits are kept.
-        on_recorded: called after each fit that was written.
     """
 
-    def __init__(self, terms: Terms, ledger: Ledger, on_recorded: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, terms: Terms, ledger: Ledger) -> None:
         self.terms = terms
         self._ledger = ledger
-        self._on_recorded = on_recorded
 
     def fit(
         self,
@@ -121,7 +119,6 @@ class Fitter:
         """Train whatever the ledger says, write, and predict the images of `predict` `(m, K)` if it learned."""
         fit, predicted = self._run(worker, spec, protection, on_check, predict)
         self._ledger.write(fit)
-        self._on_recorded()
         return fit, predicted
 
     def _blank(self, spec: Spec) -> Fit:

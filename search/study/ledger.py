@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, astuple, fields
 from typing import Any, Final
 
@@ -76,6 +76,7 @@ class Ledger:
     def __init__(self, engine: sa.Engine, study: str) -> None:
         self._engine = engine
         self._study = study
+        self.on_write: Callable[[], None] = lambda: None  # called after each fit that was recorded
         _METADATA.create_all(engine)
 
     def write(self, fit: Fit) -> None:
@@ -85,6 +86,7 @@ class Ledger:
             connection.execute(sa.delete(_FITS).where(ours & (_FITS.c.verdict == Verdict.FAILED.value)))
             if connection.execute(sa.select(_FITS.c.key).where(ours)).first() is None:
                 connection.execute(sa.insert(_FITS).values(study=self._study, **_to_row(fit)))
+        self.on_write()
 
     def fit(self, key: str) -> Fit | None:
         """The fit with this key, None if it is not there."""

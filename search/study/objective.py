@@ -47,7 +47,6 @@ class Objective:
         queue: gives each trial its place.
         history: finished trials.
         listener: told of everything.
-        on_recorded: called after each fit that was written.
         max_failures: trials that may fail in a row.
     """
 
@@ -60,11 +59,10 @@ class Objective:
         queue: Queue,
         history: History,
         listener: Listener,
-        on_recorded: Callable[[], None] = lambda: None,
         max_failures: int = 5,
     ) -> None:
         self._terms, self._space, self._pool = terms, space, pool
-        self._fitter = Fitter(terms, ledger, on_recorded)
+        self._fitter = Fitter(terms, ledger)
         self._queue, self._history, self._listener = queue, history, listener
         self._failures_left = self._max_failures = max_failures
 

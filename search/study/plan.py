@@ -33,7 +33,7 @@ def make_plan(
     epochs_fixed: bool,
     folds: int,
     seconds: float | None,
-    limit: float | None = None,
+    confirm: float | None = None,
     epoch_seconds: float,
     trace_seconds: float,
     test: bool,
@@ -48,7 +48,7 @@ def make_plan(
         epochs_fixed: whether the user gave a number.
         folds: asked for.
         seconds: of the whole budget that are left, None without a limit.
-        limit: the whole budget, of which the finalists get their share; None: what is left.
+        confirm: of them, for finalists and their surroundings; None takes `CONFIRM_SHARE`.
         epoch_seconds: a warm epoch of the reference configuration on one training fold, with its check.
         trace_seconds: to build and trace a network.
         test: whether a final training and a test follow.
@@ -56,7 +56,7 @@ def make_plan(
     if seconds is None:
         return Plan(epochs=epochs, folds=folds, search_seconds=None, final_seconds=0.0, fit_seconds=None)
 
-    confirm = CONFIRM_SHARE * (limit or seconds)
+    confirm = min(seconds, CONFIRM_SHARE * seconds if confirm is None else confirm)
 
     def trial_seconds(epochs: int, folds: int) -> float:
         return trace_seconds + folds * epochs * epoch_seconds

@@ -13,12 +13,13 @@ import numpy as np
 from search.data.folds import fold_warnings, make_folds
 from search.data.images import ImageSet, load_images
 from search.events import Listener
+from search.records import CONFIRM, NEIGHBOUR
 from search.selection import metrics
 from search.selection.baselines import baselines
 from search.settings import Plan, Protocol
 from search.study.fitting import Terms
 from search.study.ledger import Ledger
-from search.study.plan import auto_epochs, make_plan
+from search.study.plan import CONFIRM_SHARE, auto_epochs, make_plan
 from search.study.pool import Pool
 from search.study.request import Request, bound, starts
 from search.study.worker import Priced, Pricing
@@ -111,7 +112,9 @@ def make_terms(
     if seconds is not None and not used_up:
         listener.stage("Timing the first epochs")
         priced = _price(request, images, asked, pool)
-    plan = _timed_plan(request, kept_plan(ledger), asked, seconds, priced, test=test)
+    plan = _timed_plan(
+        request, kept_plan(ledger), asked, seconds, priced, confirm=_to_confirm(request, ledger), test=test
+    )
     names = tuple(images.summary.classes)
     folds = make_folds(images.labels, folds=plan.folds, seed=request.seed, groups=images.groups, class_names=names)
     sentences = fold_warnings(images.labels, folds, names)
@@ -192,8 +195,23 @@ def _price(request: Request, images: ImageSet, asked: Protocol, pool: Pool) -> P
         return worker.price(Pricing(configuration=first[0], protocol=asked, train=train, val=val))
 
 
+def _to_confirm(request: Request, ledger: Ledger) -> float | None:
+    """Seconds of the finalists' share of the whole limit that they have not had yet; None without a limit."""
+    if request.budget.seconds is None:
+        return None
+    had = sum(fit.seconds for fit in ledger.fits() if fit.stage in (CONFIRM, NEIGHBOUR)) / (request.workers or 1)
+    return max(0.0, CONFIRM_SHARE * request.budget.seconds - had)
+
+
 def _timed_plan(
-    request: Request, kept: Plan | None, asked: Protocol, seconds: float | None, priced: Priced, *, test: bool
+    request: Request,
+    kept: Plan | None,
+    asked: Protocol,
+    seconds: float | None,
+    priced: Priced,
+    *,
+    confirm: float | None,
+    test: bool,
 ) -> Plan:
     """The plan for the time that is left.
 
@@ -205,7 +223,7 @@ def _timed_plan(
         epochs_fixed=request.epochs is not None or kept is not None,
         folds=request.folds if kept is None else kept.folds,
         seconds=seconds,
-        limit=request.budget.seconds,
+        confirm=confirm,
         epoch_seconds=priced.epoch,
         trace_seconds=priced.trace,
         test=test,

@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from search.data.folds import make_folds
+from search.data.fresh_splits import smallest_part
 from search.data.groups import groups_hash
 from search.data.images import ImageSet
 from search.errors import UserError
+from search.selection.shortlist import REPEATS
 from search.settings import Budget, Identity, Metric
 from search.study.plan import auto_epochs
 from spaces.config import Configuration
@@ -69,7 +71,7 @@ def check_request(request: Request, images: ImageSet) -> None:
         groups=images.groups,
         class_names=tuple(images.summary.classes),
     )
-    smallest = min(len(fold.train) for fold in folds)
+    smallest = smallest_part(images.labels, images.groups, folds, seed=request.seed, repeats=REPEATS)
     starts(request, bound(request, smallest, request.epochs or auto_epochs(images.summary.images)))
 
 

@@ -10,7 +10,7 @@ from search.events import Listener
 from search.selection.analyse import analyse
 from search.selection.results import Results
 from search.study import machine, preparation
-from search.study.afterwards import AFTERWARDS
+from search.study.afterwards import complete
 from search.study.clock import Clock
 from search.study.objective import TooManyFailures
 from search.study.opening import Ended, Opened, open_session
@@ -57,6 +57,7 @@ def search(request: Request, listener: Listener, clock: Clock, make_pool: MakePo
     with locked(request.out, request.storage):
         gpus = machine.gpus()
         opened = open_session(request, listener, clock, on_gpu=bool(gpus))
+        opened.ledger.on_write = lambda: opened.ledger.set_fact("seconds", clock.seconds)
         staff = Staff(request, opened.images, gpus, make_pool, clock.phase_over)
         try:
             return _run(request, opened, staff, listener, clock)
@@ -81,10 +82,10 @@ def _run(request: Request, opened: Opened, staff: Staff, listener: Listener, clo
             broken = error
             _log.error("%s", error)
         listener.stage("Ranking")
-        results = analyse(read_study(opened.ledger, opened.study))
         if shop is not None and broken is None:
-            for part in AFTERWARDS:
-                results = part(results, shop)
+            results = complete(shop.results(draft=True), shop)
+        else:
+            results = analyse(read_study(opened.ledger, opened.study))
     finally:
         opened.ledger.set_fact("seconds", clock.seconds)
     results = replace(results, study=replace(results.study, seconds=clock.seconds))

@@ -14,7 +14,7 @@ from search.study.history import History
 from search.study.objective import Interrupted, Objective, TrialFailed
 from search.study.progress import no_more_progress
 from search.study.reading import read_trials
-from search.study.request import Request, bound, starts
+from search.study.request import Request, starts
 from search.study.workshop import Workshop
 
 _log = logging.getLogger(__name__)
@@ -28,7 +28,7 @@ def run_trials(shop: Workshop) -> None:
     """
     request, terms, study, clock = shop.request, shop.terms, shop.opened.study, shop.clock
     budget = request.budget
-    space = bound(request, min(len(fold.train) for fold in terms.folds), terms.protocol.epochs)
+    space = shop.space
     order = queue.Queue(study, shop.opened.storage, space, starts(request, space))
     again = order.resume()
     if again:
@@ -58,9 +58,7 @@ def run_trials(shop: Workshop) -> None:
             study.stop()
 
     shop.listener.stage("Searching")
-    objective = Objective(
-        terms, space, shop.ledger, shop.pool, order, history, shop.listener, on_recorded=shop.note_time
-    )
+    objective = Objective(terms, space, shop.ledger, shop.pool, order, history, shop.listener)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Fixed parameter", category=UserWarning)
         study.optimize(

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
+from search.data.fresh_splits import smallest_part
 from search.events import Listener
 from search.selection.analyse import analyse
 from search.selection.results import Results
+from search.selection.shortlist import REPEATS
 from search.study.clock import Clock
 from search.study.fitting import Terms
 from search.study.ledger import Ledger
 from search.study.opening import Opened
 from search.study.pool import Pool
 from search.study.reading import read_study
-from search.study.request import Request
+from search.study.request import Request, bound
 from search.study.reserves import Reserves
+from spaces.space import Space
+
+_DRAFT: Final = 4  # draws of a promise that nobody reads
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,10 +40,13 @@ class Workshop:
         """Of the study."""
         return self.opened.ledger
 
-    def note_time(self) -> None:
-        """Keep the seconds spent so far."""
-        self.ledger.set_fact("seconds", self.clock.seconds)
+    @property
+    def space(self) -> Space:
+        """The request's, bound to the smallest training part that any fit gets."""
+        terms, groups = self.terms, self.opened.images.groups
+        smallest = smallest_part(terms.labels, groups, terms.folds, seed=terms.seed, repeats=REPEATS)
+        return bound(self.request, smallest, terms.protocol.epochs)
 
-    def results(self) -> Results:
-        """What the study amounts to now."""
-        return analyse(read_study(self.ledger, self.opened.study))
+    def results(self, *, draft: bool = False) -> Results:
+        """What the study amounts to now; a draft is quick, and its promise and offset are worth nothing."""
+        return analyse(read_study(self.ledger, self.opened.study), bootstraps=_DRAFT if draft else None)

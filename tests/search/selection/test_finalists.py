@@ -5,8 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from search import records
 from search.data.fresh_splits import fresh_folds
-from search.records import CONFIRM, Confirmation, Verdict
+from search.records import COLLAPSES, CONFIRM, NO_TIME, NOT_JUDGED, Confirmation, Verdict
 from search.selection.analyse import analyse
 from search.selection.metrics import score
 
@@ -122,3 +123,40 @@ def test_nothing_confirmed_is_a_promise_of_one_stage(make_trial, make_study, wid
     begun = replace(study, confirmation=replace(study.confirmation, repeats=0))
     results = analyse(begun)
     assert (results.finalists, results.recommended.promise.stages, results.recommended.finalist) == ((), 1, None)
+
+
+def test_where_all_that_was_confirmed_collapsed_the_search_is_not_believed(make_trial, make_study, wide):
+    broken = {str(number): {"repeats": 1, "collapsed": ((0, 0), (0, 1), (0, 2))} for number in (0, 1)}
+    study = confirmed_study(make_trial, make_study, wide, [3.0, 3.0], dropped={0: COLLAPSES, 1: COLLAPSES}, **broken)
+    results = analyse(study)
+    assert (results.recommended, results.reason) == (None, "no healthy configuration")
+    assert [one.collapsed for one in results.finalists] == [3, 3]
+
+
+def test_where_time_ended_the_first_split_the_search_is_believed_but_for_whom_it_exposed(make_trial, make_study, wide):
+    study = confirmed_study(
+        make_trial,
+        make_study,
+        wide,
+        [3.0, 3.0],
+        dropped={0: COLLAPSES, 1: NO_TIME},
+        **{"0": {"repeats": 1, "collapsed": ((0, 0), (0, 1), (0, 2))}, "1": {"repeats": 0}},
+    )
+    results = analyse(study)
+    assert results.recommended.ranked.trial.number == 1
+    assert results.recommended.promise.stages == 1
+
+
+def test_one_that_could_not_be_fitted_in_a_later_repeat_does_not_win_by_an_earlier_one(make_trial, make_study, wide):
+    study = confirmed_study(make_trial, make_study, wide, [2.0, 6.0], dropped={1: NOT_JUDGED})
+    assert analyse(study).recommended.ranked.trial.number == 0
+
+
+def test_a_test_score_with_another_offset_is_forgotten(make_trial, make_study, wide):
+    study = confirmed_study(make_trial, make_study, wide, [3.0, 2.0])
+    best = analyse(study).recommended
+    score_ = records.TestScore(
+        score=0.7, n=50, configuration=best.ranked.trial.configuration.hash, seed=1, fingerprint="t", offset=best.offset
+    )
+    assert analyse(replace(study, test=score_)).study.test == score_
+    assert analyse(replace(study, test=replace(score_, offset=(0.5, -0.5, 0.0)))).study.test is None

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from search.selection.robust import clearly_behind, differences, errors, vetoed, winner
+from search.selection.robust import clearly_behind, differences, errors, leader, vetoed, winner
 
 EVERYBODY = np.ones(3, np.bool_)
 
@@ -23,12 +23,15 @@ def test_a_deviation_is_shrunk_towards_that_of_all():
 
 
 def test_the_highest_mean_less_its_error_wins():
-    steady = [0.79, 0.81, 0.79, 0.81, 0.80]
-    restless = [0.50, 0.99, 0.60, 0.99, 0.99]  # mean 0.814
-    scores = table(restless, steady, [0.5, 0.5, 0.5, 0.5, 0.5])
+    steady = np.tile([0.79, 0.81], 13)[:25]
+    restless = np.tile([0.65, 0.99], 13)[:25]  # mean 0.813, and not behind by half an error of the difference
+    worse = steady - 0.1
+    scores = table(restless, steady, worse)
     assert scores[0].mean() > scores[1].mean()
+    assert leader(scores, 5) == 1
     assert winner(scores, 5, [0, 1, 2], EVERYBODY) == 0  # they tie: the smaller network
     assert winner(scores, 5, [1, 0, 2], EVERYBODY) == 1
+    assert leader(table(restless, worse, worse), 5) == 0
 
 
 @pytest.mark.parametrize(("gap", "first"), [(0.0, 1), (0.002, 1), (0.1, 0)])
@@ -62,11 +65,13 @@ def test_who_is_clearly_behind_is_known_after_one_repeat_and_who_is_close_is_not
     best = [0.80, 0.84, 0.82, 0.78, 0.81]
     close = [0.79, 0.80, 0.83, 0.77, 0.79]
     far = [0.60, 0.63, 0.61, 0.59, 0.60]
-    assert clearly_behind(table(best, close, far), 5).tolist() == [False, False, True]
+    scores = table(close, best, far)
+    assert leader(scores, 5) == 1
+    assert clearly_behind(scores, 5, best=1).tolist() == [False, False, True]
 
 
 def test_one_fit_alone_drops_nobody_that_is_near():
-    assert not clearly_behind(table([0.7], [0.7]), 2).any()
+    assert not clearly_behind(table([0.7], [0.7]), 2, best=0).any()
 
 
 @pytest.mark.parametrize(

@@ -46,19 +46,26 @@ def test_the_best_healthy_ones_without_their_doubles(make_trial, labels):
 
 
 @pytest.mark.parametrize(
-    ("costs", "budget", "size"),
+    ("count", "budget", "size"),
     [
-        ([], 100.0, Size(0, 0)),
-        ([10.0] * 8, None, Size(8, 5)),
-        ([10.0] * 8, 400.0, Size(8, 5)),
-        ([10.0] * 8, 250.0, Size(5, 5)),
-        ([10.0] * 8, 199.0, Size(6, 3)),
-        ([10.0] * 8, 89.0, Size(4, 2)),
-        ([10.0] * 8, 39.0, Size(1, 3)),
-        ([10.0] * 8, 1.0, Size(1, 1)),
-        ([10.0, 1.0], 55.0, Size(2, 5)),
-        ([0.0], 5.0, Size(1, 5)),
+        (0, 100.0, Size(0, 0)),
+        (8, None, Size(8, 5)),
+        (8, 400.0, Size(8, 5)),
+        (8, 250.0, Size(5, 5)),
+        (8, 199.0, Size(6, 3)),
+        (8, 89.0, Size(4, 2)),
+        (8, 39.0, Size(1, 3)),
+        (8, 1.0, Size(1, 1)),
+        (2, 100.0, Size(2, 5)),
+        (2, 99.0, Size(2, 3)),
     ],
 )
-def test_more_repeats_first_then_more_finalists(costs, budget, size):
-    assert affordable(costs, budget) == size
+def test_more_repeats_first_then_more_finalists(count, budget, size):
+    """A repeat of a finalist costs ten."""
+    assert affordable(count, lambda finalists, repeats: 10.0 * finalists * repeats, budget) == size
+
+
+def test_what_is_paid_for_already_is_free():
+    """All but the last of eight finalists have their five repeats."""
+    assert affordable(8, lambda finalists, repeats: 10.0 * repeats * (finalists == 8), 50.0) == Size(8, 5)
+    assert affordable(8, lambda finalists, repeats: 10.0 * repeats * (finalists == 8), 49.0) == Size(7, 5)

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from search.events import Silent
-from search.records import CONFIRM, Confirmation, Verdict
+from search.records import BEHIND, COLLAPSES, CONFIRM, NO_TIME, NOT_JUDGED, Confirmation, Verdict
 from search.selection.results import Ranked
-from search.study.confirmation import BEHIND, COLLAPSES, NO_TIME, NOT_JUDGED, confirm, plan_confirmation
+from search.study.confirmation import confirm, confirmed_fits, plan_confirmation
 from search.study.fitting import Terms
 from search.study.ledger import Ledger
 from search.study.pool import WorkerFault
@@ -132,7 +132,7 @@ def test_cut_off_at_any_fit_it_goes_on_as_if_nothing_had_been(case: Case, terms:
 
 @pytest.mark.parametrize(
     ("most", "repeats", "dropped"),
-    [(0, 0, (0, 1, 2)), (2, 0, (0, 1, 2)), (3, 1, (1, 2)), (8, 1, (2,)), (10, 1, (2,)), (20, 2, (2,))],
+    [(0, 0, ()), (2, 0, ()), (3, 1, (1, 2)), (8, 1, (2,)), (10, 1, (2,)), (20, 2, (2,))],
 )
 def test_when_the_time_is_over_whole_repeats_count(
     case: Case, most: int, repeats: int, dropped: tuple[int, ...]
@@ -203,3 +203,46 @@ def test_few_groups_take_fewer_folds_and_say_so(case: Case) -> None:
     assert plan is not None
     assert plan.folds == 2
     assert plan.notes == ("Groups are few: the fresh splits have 2 folds instead of 3, so that they can differ.",)
+
+
+def test_a_leader_that_falls_gives_back_whom_it_drove_out(terms: Terms) -> None:
+    """It is far ahead for two splits, then collapses again and again: the others make up for what they have missed."""
+
+    def falls(job: Job) -> Outcome:
+        nth = ordinal[job.configuration.learning_rate] = ordinal.get(job.configuration.learning_rate, 0) + 1
+        if job.configuration.learning_rate == RATES[0]:
+            if nth > 6:
+                return outcome(job, Verdict.COLLAPSED, "constant-output", score=0.5)
+            return outcome(job, score=0.99)
+        return by_rate(job)
+
+    ordinal: dict[float, int] = {}
+    case = Case(terms, falls)
+    found = case.run()
+    assert found.dropped == {case.names[0]: COLLAPSES, case.names[2]: BEHIND}
+    assert found.repeats == 5
+    assert ordinal[RATES[1]] == 15
+    again = case.run()
+    assert (again, case.jobs) == (found, [])
+
+
+def test_where_all_collapse_the_race_ends_and_says_so(terms: Terms) -> None:
+    case = Case(terms, lambda job: outcome(job, Verdict.COLLAPSED, "constant-output", score=0.5))
+    found = case.run()
+    assert set(found.dropped.values()) == {COLLAPSES}
+    assert (len(found.dropped), len(case.jobs), found.repeats) == (3, 9, 1)
+
+
+def test_repeats_that_stand_in_the_ledger_are_free_and_never_taken_back(case: Case) -> None:
+    cut = case.run(most=16)  # two whole splits of the two that are in
+    assert cut.repeats == 2
+    later = case.run(cut, left=0.001)
+    assert (later.repeats, case.jobs) == (2, [])
+    planned = case.plan(seconds=13.0, done=confirmed_fits(case.ledger))
+    assert (len(planned.finalists), planned.planned) == (3, 2)  # for the third one's second split: 6 s
+
+
+def test_several_workers_share_the_time_of_several_finalists(case: Case) -> None:
+    assert case.plan(seconds=40.0, workers=1).planned == 2
+    assert (len(case.plan(seconds=40.0, workers=3).finalists), case.plan(seconds=40.0, workers=3).planned) == (3, 5)
+    assert case.plan(seconds=15.0, workers=3).planned == case.plan(seconds=15.0, workers=9).planned

@@ -58,10 +58,10 @@ def test_short_time_cuts_epochs_then_folds_and_says_so(
     assert all(part in note for part, note in zip(notes, made.notes, strict=True))
 
 
-def test_the_finalists_share_is_of_the_whole_budget_however_much_is_left() -> None:
-    assert plan(seconds=500.0, limit=1000.0).confirm_seconds == 300.0
-    used_up = plan(seconds=100.0, limit=1000.0)
-    assert (used_up.search_seconds, used_up.confirm_seconds) == (0.0, 300.0)
+def test_the_finalists_get_what_they_are_owed_of_what_is_left() -> None:
+    assert plan(seconds=500.0, confirm=120.0).confirm_seconds == 120.0
+    used_up = plan(seconds=100.0, confirm=300.0)
+    assert (used_up.search_seconds, used_up.confirm_seconds) == (0.0, 100.0)
 
 
 def test_epochs_of_the_user_stay() -> None:

@@ -1,0 +1,106 @@
+"""How far from the promise the truth may lie."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from scipy.stats import t as student  # type: ignore[import-untyped]
+
+from search.data.strata import strata
+from search.records import IntArray
+from search.selection.weighted import Array
+
+_OF_POOLED: Final = 4  # repeats that the variance between repeats of all finalists weighs as much as
+_MOST_NEEDED: Final = 100  # times as many images: beyond that nobody can say
+_SQUARED: Final = {"mcc": 4.0, "skill": 0.0}
+"""Variance of a metric beside that of balanced accuracy on the same images: MCC is about twice it less one. Skill has
+no upper end that networks reach, so that its draws always differ."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What the images can say at best, by class.
+
+    Attributes:
+        units: `(K,)` groups, or images, that hold a class.
+        least: `(K,)` least variance of its recall.
+    """
+
+    units: IntArray
+    least: Array
+
+    def half(self, drawn: float, between: float, metric: str) -> float:
+        """Half-width of the 95 % interval of the metric.
+
+        A bootstrap of g units sees (g - 1) / g of the variance, and none where there is no mistake; Student's t allows
+        for few units.
+
+        Args:
+            drawn: variance over the draws.
+            between: variance between repeats.
+            metric: the study's.
+        """
+        least = _SQUARED.get(metric, 1.0) * float(self.least.sum()) / len(self.least) ** 2
+        grown = drawn * float(np.mean(_grown(self.units)))
+        return _quantile(int((self.units - 1).sum())) * math.sqrt(max(grown, least) + between)
+
+    def half_of_recall(self, k: int, drawn: float, between: float) -> float:
+        """The same for one class's recall."""
+        grown = drawn * float(_grown(self.units)[k])
+        return _quantile(int(self.units[k] - 1)) * math.sqrt(max(grown, float(self.least[k])) + between)
+
+
+def evidence(labels: IntArray, groups: IntArray | None, right: Array) -> Evidence:
+    """What the images can say at best.
+
+    The least variance of a class's recall is that of its units' means with a hit and a miss added (after Agresti and
+    Coull 1998), divided by their number.
+
+    Args:
+        labels: `(n,)` 0..K-1.
+        groups: `(n,)` group of each image, or None.
+        right: `(n,)` share of the repeats in which each image was decided rightly.
+    """
+    unit, _ = strata(labels, groups)
+    units, least = [], []
+    for k in range(int(labels.max()) + 1):
+        ours = labels == k
+        _, own = np.unique(unit[ours], return_inverse=True)
+        means = np.bincount(own, weights=right[ours]) / np.maximum(np.bincount(own), 1)
+        units.append(max(1, len(means)))
+        least.append(np.var(np.r_[means, 0.0, 1.0]) / max(1, len(means)))
+    return Evidence(np.array(units, np.int64), np.array(least))
+
+
+def between_repeats(scores: Array) -> float:
+    """Variance of the first finalist's score between repeats, shrunk towards that of all, which weighs four more.
+
+    Args:
+        scores: `(m, R)`, R at least 2.
+    """
+    own = scores.var(axis=1, ddof=1)
+    freedom = scores.shape[1] - 1
+    return float((freedom * own[0] + _OF_POOLED * own.mean()) / (freedom + _OF_POOLED))
+
+
+def images_needed(images: int, value: float, low: float, baseline: float) -> int | None:
+    """Images in all with which the interval would likely end at the baseline; None where it does, or nobody can say.
+
+    The interval's width goes with 1 / sqrt(n).
+    """
+    above, half = value - baseline, value - low
+    if low > baseline or above <= 0 or half / above > math.sqrt(_MOST_NEEDED):
+        return None
+    return math.ceil(images * (half / above) ** 2 - 1e-6)
+
+
+def _grown(units: IntArray) -> Array:
+    grown: Array = units / np.maximum(units - 1, 1)
+    return grown
+
+
+def _quantile(freedom: int) -> float:
+    return float(student.ppf(0.975, max(1, freedom)))
