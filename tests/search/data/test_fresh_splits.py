@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from search.data.folds import make_folds
-from search.data.fresh_splits import fresh_count, fresh_folds
+from search.data.fresh_splits import fresh_count, fresh_folds, smallest_part
 from search.data.strata import strata
 from search.errors import DataError
 
@@ -99,3 +99,13 @@ def test_groups_of_mixed_labels_count_for_the_class_of_most_of_their_images():
     unit, stratum = strata(labels, np.array([7, 7, 7, 3, 3, 3, 5, 5]))
     assert unit.tolist() == [2, 2, 2, 0, 0, 0, 1, 1]
     assert stratum.tolist() == [1, 0, 0]  # a draw goes to the rarer class; here both have four: the first
+
+
+def test_the_smallest_part_is_of_a_fresh_split_where_groups_are_few():
+    """Three groups a class: the search's folds train on two of three groups, fresh halves on one or two."""
+    labels, groups = tiles(3, classes=2, images=10)
+    folds = make_folds(labels, folds=3, seed=0, groups=groups)
+    assert min(len(fold.train) for fold in folds) == 40
+    assert smallest_part(labels, groups, folds, seed=0, repeats=5) == 20
+    plain = make_folds(labels, folds=3, seed=0)
+    assert smallest_part(labels, None, plain, seed=0, repeats=5) == 40

@@ -172,6 +172,21 @@ def test_everything_has_its_share_of_the_time(images: Path, tmp_path: Path, seco
     assert results.recommended.promise.stages == 2
 
 
+def test_a_little_more_time_is_used(images: Path, tmp_path: Path) -> None:
+    """The finalists have had their share: what is added goes to the search, but for three tenths."""
+    case = Case(images, tmp_path, budget=Budget(trials=None, seconds=120.0, until_no_progress=False))
+    first = case.run(Clock(120.0, now=case.hands))
+    spent = case.hands.now
+    more = Case(images, tmp_path, budget=Budget(trials=None, seconds=160.0, until_no_progress=False))
+    second = more.run(Clock(160.0, now=more.hands))
+    assert spent > 90
+    assert len(second.study.trials) > len(first.study.trials)
+    assert spent + more.hands.now <= 160
+    assert second.study.confirmation is not None
+    assert first.study.confirmation is not None
+    assert second.study.confirmation.repeats >= first.study.confirmation.repeats
+
+
 def test_a_study_that_goes_on_confirms_its_new_best_as_well(images: Path, tmp_path: Path) -> None:
     first = Case(images, tmp_path).run()
     more = Case(images, tmp_path, budget=Budget(trials=24, seconds=None, until_no_progress=False))
