@@ -13,6 +13,9 @@ MIN_EPOCHS: Final = 12
 MAX_EPOCHS: Final = 200
 _MIN_FOLDS: Final = 3
 _JUDGED_AT_LEAST: Final = 2  # configurations that must be judged on all folds
+_CONFIRMED_AT_LEAST: Final = (
+    5  # two finalists on two fresh splits, and their surroundings; for them, at most to a third
+)
 _TRIED_AT_LEAST: Final = 40  # more that should be tried on one fold; for them, epochs are at most halved
 CONFIRM_SHARE: Final = 0.3
 """Of a time limit: for the finalists' fits and their surroundings."""
@@ -41,7 +44,8 @@ def make_plan(
     """Fit the study into its time.
 
     With too little time for two configurations on all folds and forty on one, epochs are cut to a half; with too
-    little for two, down to 12, then folds to 3. Epochs that the user fixed stay. Each cut is said in `notes`.
+    little for two finalists on two fresh splits, to a third; for two configurations, down to 12, then folds to 3.
+    Epochs that the user fixed stay. Each cut is said in `notes`.
 
     Args:
         epochs: asked for, or `auto_epochs`.
@@ -72,10 +76,14 @@ def make_plan(
         wanted = _JUDGED_AT_LEAST * trial_seconds(epochs, folds) + more * trial_seconds(epochs, 1)
         return wanted <= search_seconds(epochs, folds)
 
+    def confirms(epochs: int, folds: int) -> bool:
+        return _CONFIRMED_AT_LEAST * trial_seconds(epochs, folds) <= confirm
+
     notes: list[str] = []
     asked = epochs
     while not epochs_fixed and epochs > MIN_EPOCHS:
-        if fits(epochs, folds, more=_TRIED_AT_LEAST if epochs > asked / 2 else 0):
+        enough = fits(epochs, folds, more=_TRIED_AT_LEAST if epochs > asked / 2 else 0)
+        if enough and (confirms(epochs, folds) or epochs <= asked / 3):
             break
         epochs = max(MIN_EPOCHS, int(0.9 * epochs))
     if epochs < asked:

@@ -82,7 +82,7 @@ def read_study(ledger: Ledger, study: optuna.Study) -> StudyRecord:
         thumbnails={int(row): image for row, image in (ledger.fact("thumbnails") or {}).items()},
         confirmation=_confirmation(ledger.fact("confirmation")),
         surroundings=_surroundings(ledger.fact("surroundings")),
-        test=None if test is None else TestScore(**{**test, "offset": tuple(test["offset"])}),
+        test=None if test is None else TestScore(**{**test, "offset": tuple(test.get("offset", ()))}),
         ablation=None if ablation is None else restored(ablation),
     )
 

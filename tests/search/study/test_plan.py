@@ -64,6 +64,13 @@ def test_the_finalists_get_what_they_are_owed_of_what_is_left() -> None:
     assert (used_up.search_seconds, used_up.confirm_seconds) == (0.0, 100.0)
 
 
+@pytest.mark.parametrize(("seconds", "epochs"), [(1600.0, 90), (800.0, 45), (400.0, 32)])
+def test_epochs_are_cut_to_a_third_so_that_two_finalists_can_be_confirmed(seconds: float, epochs: int) -> None:
+    made = plan(seconds=seconds, epoch_seconds=0.2)
+    assert made.epochs == epochs
+    assert made.folds == 5
+
+
 def test_epochs_of_the_user_stay() -> None:
     made = plan(seconds=30.0, epochs_fixed=True)
     assert (made.epochs, made.folds) == (100, 3)
