@@ -20,6 +20,7 @@ from search.study.clock import LAST_SECONDS
 from search.study.confirmation import confirm, confirmed_fits, plan_confirmation
 from search.study.final import test_recommendation
 from search.study.fitting import Fitter
+from search.study.reading import read_study
 from search.study.surroundings import explore, seconds_needed
 from search.study.workshop import Workshop
 
@@ -119,7 +120,8 @@ def with_test(results: Results, shop: Workshop) -> Results:
         shop.listener.stage("Training the recommendation on all images")
         test = test_recommendation(best, images, Fitter(shop.terms, shop.ledger), shop.pool)
     shop.ledger.set_fact("test", None if test is None else asdict(test))
-    return replace(results, study=replace(results.study, test=test))
+    fits = read_study(shop.ledger, shop.opened.study).further
+    return replace(results, study=replace(results.study, test=test, further=fits))
 
 
 def with_thumbnails(results: Results, shop: Workshop) -> Results:

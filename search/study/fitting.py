@@ -18,7 +18,7 @@ from search.collapse.protection import Protection
 from search.collapse.rules import Context
 from search.collapse.symptoms import symptom
 from search.data.folds import Fold
-from search.records import ABLATION, HARD_REASONS, NEIGHBOUR, SEARCH, Check, Fit, FitKey, FloatArray, IntArray, Verdict
+from search.records import HARD_REASONS, ON_SEARCH_FOLDS, Check, Fit, FitKey, FloatArray, IntArray, Verdict
 from search.study.ledger import Ledger
 from search.study.pool import WorkerDied, WorkerFault
 from search.study.worker import Done, Job
@@ -28,9 +28,6 @@ from spaces.config import Configuration
 
 WORKER_DIED: Final = "worker-died"
 """Reason of a fit whose process died twice: likely out of memory, so the configuration has its part in it."""
-
-TRIED: Final = (SEARCH, ABLATION, NEIGHBOUR)
-"""Stages whose fits may be too slow to be worth while; those of the others have proved what they take."""
 
 _TRIES: Final = 2  # of a fit that fails by our or the machine's fault
 _log = logging.getLogger(__name__)
@@ -224,7 +221,7 @@ class Fitter:
             ),
             updates=terms.protocol.epochs * (images // configuration.batch_size),
             audited=len(spec.val) > 0 and is_audited(terms.seed, configuration.hash, spec.repeat, spec.fold),
-            limit_seconds=terms.plan.fit_seconds if spec.stage in TRIED else None,
+            limit_seconds=terms.plan.fit_seconds if spec.stage in ON_SEARCH_FOLDS else None,
             predict=predict,
             corrupt=spec.corrupt,
         )
