@@ -9,7 +9,7 @@ check:
 	ruff check .
 	mypy
 	lint-imports
-	pytest -q --ignore=tests/keras_tests -m "not study and not browser" -n auto --maxprocesses=4 --dist=worksteal
+	pytest -q --ignore=tests/keras_tests -m "not (study or slow or browser)" -n auto --maxprocesses=4 --dist=worksteal
 
 test:
 	ruff format --check .

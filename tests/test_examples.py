@@ -12,6 +12,8 @@ from PIL import Image
 
 from examples.four_questions import make_images
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(make_images.__file__).parent
 STORIES = ("one_against_all", "stuck_at_0_6931", "frozen_backbone", "rows_and_columns")
 

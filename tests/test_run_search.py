@@ -30,7 +30,7 @@ HEAVY = ("tensorflow", "keras", "sklearn", "pandas", "optuna", "plotly", "sqlalc
 
 Refused = Callable[..., str]
 
-pytestmark = pytest.mark.usefixtures("known_migrations")
+pytestmark = [pytest.mark.usefixtures("known_migrations"), pytest.mark.slow]
 
 
 @pytest.fixture(autouse=True)

@@ -18,6 +18,8 @@ from search.delivery import prediction, training
 from tests.factories import make_images
 from tests.search.delivery.stand_in import StandIn, collapsing, write_config
 
+pytestmark = pytest.mark.slow
+
 Refused = Callable[..., str]
 TRAIN = ("train", "--config", "best_config.yaml", "--data", "images", "--model", "model.keras")
 PREDICT = ("predict", "--model", "model.keras", "--data", "images", "--csv", "out.csv")

@@ -13,6 +13,8 @@ from search.diagnosis.records import Diagnosis, State
 from tests.reports import made_diagnosis as made
 from tests.reports.test_page import Reader
 
+pytestmark = pytest.mark.slow
+
 CASES = {
     "collapsed": made.diagnosis(),
     "healthy": made.diagnosis(State.HEALTHY),

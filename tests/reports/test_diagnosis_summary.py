@@ -12,6 +12,8 @@ from search.causes import CAUSES
 from search.diagnosis.records import Diagnosis, State
 from tests.reports import made_diagnosis as made
 
+pytestmark = pytest.mark.slow
+
 PAGE = Path("runs/net-diagnosis/diagnosis.html")
 
 

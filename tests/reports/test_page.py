@@ -17,6 +17,8 @@ from search.selection.results import Results
 from tests.reports import made
 from tests.reports import made_robust as robust
 
+pytestmark = pytest.mark.slow
+
 EVIL = "</script><script>alert(1)</script>"
 
 

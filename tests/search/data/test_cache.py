@@ -13,6 +13,8 @@ from search.data.decode import Probe, decode
 from search.data.scan import ImageFolder, scan
 from search.errors import DataError
 
+pytestmark = pytest.mark.slow
+
 
 def quiet(what: str, done: int, total: int) -> None: ...
 

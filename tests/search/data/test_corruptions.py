@@ -8,6 +8,8 @@ from PIL import Image
 
 from search.data.corruptions import CORRUPTIONS, FORMS, corrupt
 
+pytestmark = pytest.mark.slow
+
 
 @cache  # nobody writes to them: the first test looks
 def scenes(side: int, channels: int, count: int = 6) -> np.ndarray:

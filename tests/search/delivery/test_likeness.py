@@ -12,6 +12,8 @@ from search.delivery import likeness
 from search.delivery.likeness import FEWEST, Likeness, features, learn
 from search.errors import DamagedError
 
+pytestmark = pytest.mark.slow
+
 Pixels = np.ndarray
 
 

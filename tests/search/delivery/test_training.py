@@ -22,6 +22,8 @@ from tests.factories import configuration, make_images
 from tests.search.delivery.stand_in import StandIn, collapsing, write_config, write_keras
 from tests.search.study.made import outcome
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def request_(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -19,6 +19,8 @@ from search.diagnosis.process import run
 from search.errors import UserCodeError
 from tests.search.diagnosis.children import obedient, wait_until_gone
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[3]
 
 MakeOrder = Callable[..., Order]

@@ -21,6 +21,8 @@ from spaces.config import FIELDS, Configuration
 from tests.factories import configuration
 from tests.search.selection.conftest import trial
 
+pytestmark = pytest.mark.slow
+
 START = configuration()
 GOAL = configuration(dropout=0.5, batch_size=32, learning_rate=0.1, initializer="orthogonal")
 NAMES = ("initializer", "dropout", "batch_size", "learning_rate")

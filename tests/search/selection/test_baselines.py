@@ -6,6 +6,8 @@ from search.selection.baselines import baselines, shrink
 from search.selection.metrics import chance
 from search.settings import METRICS
 
+pytestmark = pytest.mark.slow
+
 
 def _images(n: int = 120, classes: int = 3, side: int = 24, channels: int = 1) -> tuple[np.ndarray, np.ndarray]:
     """A bright stripe, in another place in each class."""

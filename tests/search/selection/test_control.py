@@ -7,6 +7,8 @@ from sklearn.metrics import roc_auc_score
 from search.selection.control import EQUIVALENT, _areas, _ranks, label_control
 from search.selection.scores import OutOfFold
 
+pytestmark = pytest.mark.slow
+
 SIMPLE = {"constant": 0.5, "knn": 0.52, "logistic": 0.5}
 
 

@@ -21,6 +21,8 @@ from spaces.presets import CORE, DEFAULT
 from spaces.space import Space
 from tests.factories import configuration, drawn
 
+pytestmark = pytest.mark.slow
+
 Score = Callable[[Configuration], float]
 
 

@@ -9,6 +9,8 @@ from search.selection.offset import offset_probabilities
 from search.selection.on_images import AGREEING, MOST, _sure_enough, on_images
 from search.selection.scores import OutOfFold
 
+pytestmark = pytest.mark.slow
+
 NO_OFFSET = (0.0, 0.0, 0.0)
 
 

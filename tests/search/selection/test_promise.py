@@ -12,6 +12,8 @@ from search.selection.promise import SecondStage, promise
 from search.selection.scores import OutOfFold
 from search.settings import METRICS
 
+pytestmark = pytest.mark.slow
+
 
 @given(seed=st.integers(0, 10_000), grouped=st.booleans())
 @settings(max_examples=40)

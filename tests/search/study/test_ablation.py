@@ -20,6 +20,8 @@ from spaces.config import FIELDS, Configuration
 from tests.factories import configuration
 from tests.search.study.made import FakePool, memory, outcome
 
+pytestmark = pytest.mark.slow
+
 START = configuration(learning_rate=0.1, dropout=0.5, initializer="random_normal")
 GOAL = configuration()
 RATE = 1e-3

@@ -22,6 +22,8 @@ from tests.factories import configuration
 from tests.search.study.made import FakePool, memory, outcome
 from tests.search.study.test_ablation import fitted
 
+pytestmark = pytest.mark.slow
+
 RATES = (1e-3, 2e-3, 4e-3)
 STEADY = {1e-3: 0.80, 2e-3: 0.79, 4e-3: 0.60}
 

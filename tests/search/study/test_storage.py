@@ -17,7 +17,7 @@ from search.study.ledger import Ledger
 from search.study.reading import open_study
 from search.study.storage import hide_credentials, holds_study, locked, open_storage
 
-pytestmark = pytest.mark.usefixtures("known_migrations")
+pytestmark = [pytest.mark.usefixtures("known_migrations"), pytest.mark.slow]
 
 HOLD = """
 import sys, time

@@ -31,6 +31,8 @@ from spaces.presets import CORE
 from tests.factories import configuration
 from tests.search.study.made import FakePool, memory, outcome
 
+pytestmark = pytest.mark.slow
+
 CENTRE = configuration()
 COPIES = perturbed(CENTRE, CORE, 6, np.random.default_rng(0))
 
