@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from search.errors import UserError
 from search.events import Listener
 from search.study.machine import Gpu
-from search.study.pool import Pool, Worker, WorkerFault
+from search.study.pool import MakePool, Worker, WorkerFault
 from search.study.worker import Setup
-
-MakePool = Callable[[list[Setup], Callable[[], bool]], Pool]
 
 _log = logging.getLogger(__name__)
 

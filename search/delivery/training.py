@@ -15,7 +15,7 @@ from search.data.decode import RECIPE
 from search.data.images import ImageSet
 from search.delivery import card as cards
 from search.delivery.card import Card
-from search.delivery.desk import MakePool, desk
+from search.delivery.desk import desk
 from search.delivery.errands import Keep, Unite
 from search.delivery.likeness import learn
 from search.delivery.order import Order, Request, accept
@@ -31,7 +31,7 @@ from search.study import machine
 from search.study.final import TRIES, train_until_learned
 from search.study.fitting import Fitter, Spec
 from search.study.ledger import Ledger
-from search.study.pool import Pool, Worker, setups
+from search.study.pool import MakePool, Pool, Worker, setups
 from spaces.best_config import BestConfig, image_recipe
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import cast
@@ -23,13 +22,10 @@ from search.study.ablation import ablate
 from search.study.clock import Clock
 from search.study.fitting import Terms
 from search.study.ledger import Ledger
-from search.study.pool import Pool, setups
+from search.study.pool import MakePool, Pool, setups
 from search.study.reading import open_study, read_study
 from search.study.storage import locked, open_storage
-from search.study.worker import Setup
 from spaces.config import Configuration
-
-MakePool = Callable[[list[Setup], Callable[[], bool]], Pool]
 
 
 def explain(

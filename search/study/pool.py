@@ -218,3 +218,7 @@ class Pool:
         """End all processes."""
         for worker in self._workers:
             worker.close()
+
+
+MakePool = Callable[[list[Setup], Callable[[], bool]], Pool]
+"""Makes the workers, from what each is told and from who says that a fit must stop."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from dataclasses import replace
 
 from search.events import Listener
@@ -14,21 +13,18 @@ from search.study.afterwards import complete
 from search.study.clock import Clock
 from search.study.objective import TooManyFailures
 from search.study.opening import Ended, Opened, open_session
-from search.study.pool import Pool, Stopped
+from search.study.pool import MakePool, Pool, Stopped
 from search.study.reading import read_study
 from search.study.request import Request, refuse_tangled
 from search.study.reserves import Reserves, ablation_seconds
 from search.study.staff import Staff
 from search.study.storage import locked
 from search.study.trials import is_used_up, run_trials
-from search.study.worker import Setup
 from search.study.workshop import Workshop
 
 __all__ = ["Broken", "Ended", "Request", "search"]
 
 _log = logging.getLogger(__name__)
-
-MakePool = Callable[[list[Setup], Callable[[], bool]], Pool]
 
 
 class Broken(Exception):

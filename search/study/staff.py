@@ -9,11 +9,8 @@ from search.data.images import ImageSet
 from search.errors import UserError
 from search.study.ledger import Ledger
 from search.study.machine import Gpu
-from search.study.pool import Pool, WorkerFault, setups
+from search.study.pool import MakePool, Pool, WorkerFault, setups
 from search.study.request import Request
-from search.study.worker import Setup
-
-MakePool = Callable[[list[Setup], Callable[[], bool]], Pool]
 
 _log = logging.getLogger(__name__)
 

@@ -11,6 +11,7 @@ import numpy as np
 import sqlalchemy as sa
 
 from search import seeds
+from search.events import Silent
 from search.records import Verdict
 from search.study.pool import Stopped, WorkerFault
 from search.study.worker import Done, Job, Priced, Pricing, Ready
@@ -84,6 +85,20 @@ class FakePool:
         yield self.one
 
     def close(self) -> None: ...
+
+
+class Told(Silent):
+    """Keeps what a run tells of its stages and its progress."""
+
+    def __init__(self) -> None:
+        self.stages: list[str] = []
+        self.done: list[tuple[int, int]] = []
+
+    def stage(self, text: str) -> None:
+        self.stages.append(text)
+
+    def progress(self, what: str, done: int, total: int) -> None:
+        self.done.append((done, total))
 
 
 def memory() -> sa.Engine:

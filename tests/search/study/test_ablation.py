@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from search.events import Silent
 from search.records import ABLATION, SEARCH, Ablation, Trial, TrialState, Verdict
 from search.study.ablation import CUT_SHORT, FOLDS, NO_TIME, SAME, ablate, affordable_folds, seconds_needed
 from search.study.fitting import Fitter, Spec, Terms
@@ -18,7 +17,7 @@ from search.study.worker import Job
 from search.training.outcome import Outcome
 from spaces.config import FIELDS, Configuration
 from tests.factories import configuration
-from tests.search.study.made import FakePool, memory, outcome
+from tests.search.study.made import FakePool, Told, memory, outcome
 
 pytestmark = pytest.mark.slow
 
@@ -46,18 +45,6 @@ def fitted(terms: Terms, ledger: Ledger, one: Configuration, answer: Callable[[J
         with pool.worker() as worker:
             fits.append(Fitter(terms, ledger).fit(worker, spec, Protection(calibrating=False)))
     return Trial(number=7, state=TrialState.COMPLETE, configuration=one, fits=tuple(fits))
-
-
-class Told(Silent):
-    def __init__(self) -> None:
-        self.stages: list[str] = []
-        self.done: list[tuple[int, int]] = []
-
-    def stage(self, text: str) -> None:
-        self.stages.append(text)
-
-    def progress(self, what: str, done: int, total: int) -> None:
-        self.done.append((done, total))
 
 
 class Case:

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from search.events import Silent
 from search.records import BEHIND, COLLAPSES, CONFIRM, NO_TIME, NOT_JUDGED, Confirmation, Verdict
 from search.selection.results import Ranked
 from search.study.confirmation import confirm, confirmed_fits, plan_confirmation
@@ -19,7 +18,7 @@ from search.study.pool import WorkerFault
 from search.study.worker import Job
 from search.training.outcome import Outcome
 from tests.factories import configuration
-from tests.search.study.made import FakePool, memory, outcome
+from tests.search.study.made import FakePool, Told, memory, outcome
 from tests.search.study.test_ablation import fitted
 
 pytestmark = pytest.mark.slow
@@ -32,18 +31,6 @@ def by_rate(job: Job) -> Outcome:
     """The learning rate decides the score, give or take what the seed does."""
     luck = np.random.default_rng(job.seed).normal(0, 0.01)
     return outcome(job, score=STEADY[job.configuration.learning_rate] + luck, seconds=2.0)
-
-
-class Told(Silent):
-    def __init__(self) -> None:
-        self.stages: list[str] = []
-        self.done: list[tuple[int, int]] = []
-
-    def stage(self, text: str) -> None:
-        self.stages.append(text)
-
-    def progress(self, what: str, done: int, total: int) -> None:
-        self.done.append((done, total))
 
 
 class Case:

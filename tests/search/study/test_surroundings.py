@@ -15,7 +15,6 @@ import pytest
 import sqlalchemy as sa
 
 from search.collapse.protection import Protection
-from search.events import Silent
 from search.records import ABLATION, NEIGHBOUR, SEARCH, Copy, Fit, Surroundings, Trial, TrialState, Verdict
 from search.selection.copies import perturbed
 from search.study import surroundings as module
@@ -29,7 +28,7 @@ from search.study.worker import Done, Job
 from search.training.outcome import Outcome
 from spaces.presets import CORE
 from tests.factories import configuration
-from tests.search.study.made import FakePool, memory, outcome
+from tests.search.study.made import FakePool, Told, memory, outcome
 
 pytestmark = pytest.mark.slow
 
@@ -51,18 +50,6 @@ def fitted(terms: Terms, ledger: Ledger, one: Any, number: int, folds: int, stag
         )
         fits.append(Fitter(terms, ledger).fit(FakePool(well).one, spec, Protection(calibrating=False)))
     return Trial(number=number, state=TrialState.COMPLETE, configuration=one, fits=tuple(fits))
-
-
-class Told(Silent):
-    def __init__(self) -> None:
-        self.stages: list[str] = []
-        self.done: list[tuple[int, int]] = []
-
-    def stage(self, text: str) -> None:
-        self.stages.append(text)
-
-    def progress(self, what: str, done: int, total: int) -> None:
-        self.done.append((done, total))
 
 
 class Case:
