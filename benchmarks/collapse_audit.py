@@ -1,6 +1,7 @@
 """Random configurations trained to their end, so that collapse rules can be judged by what they would have stopped.
 
-    python -m benchmarks.collapse_audit run --data FOLDER[:GROUPS.csv] [--data ...] --parts DIR [--fits 200]
+    python -m benchmarks.collapse_audit run --data FOLDER[:GROUPS.csv] [--data ...] --parts DIR
+                                          [--fits 200] [--half tune|report]
     python -m benchmarks.collapse_audit pack --parts DIR [--out benchmarks/collapse_audit.npz]
     python -m benchmarks.collapse_audit table [--signals benchmarks/collapse_audit.npz] [--half tune|report]
 
@@ -43,6 +44,7 @@ _SHOWN: Final = SHOWN_IMAGES // 2  # the fewest that a plan short of time gives 
 _LEAST_EPOCHS: Final = 24
 CHECK_FIELDS: Final = tuple(field.name for field in fields(Check))
 _ARRAYS: Final = ("checks", "fair", "layers", "shares")
+_HALVES: Final = {"tune": (0, 2), "report": (1, 2), "both": (0, 1)}  # first number and step of its fits
 _SUSPICIOUS: Final = 0.05  # validation skill below which BatchNorm's fair statistics are measured as well
 _KEPT_BITS: Final = 0xFFFFE000  # of a float32: three significant digits compress to half the bytes
 
@@ -98,7 +100,9 @@ def configuration_of(data: str, number: int, images: int, epochs: int) -> Config
     return DEFAULT.bound_to(images, epochs).sample(study.ask())
 
 
-def run_part(sets: list[tuple[str, Path, Path | None]], parts: Path, fits: int, side: int, part: int, of: int) -> None:
+def run_part(
+    sets: list[tuple[str, Path, Path | None]], parts: Path, numbers: range, side: int, part: int, of: int
+) -> None:
     """Every `of`-th fit, from `part` on, the sets in turn; what is packed already is not trained again."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     from search.training import device
@@ -106,7 +110,7 @@ def run_part(sets: list[tuple[str, Path, Path | None]], parts: Path, fits: int, 
     device.set_up(1, None)
     loaded: dict[str, Any] = {}
     packed = {(known["data"], known["number"]) for known, _ in _unpacked(SIGNALS)}
-    places = [(number, one) for number in range(fits) for one in sets if (one[0], number) not in packed]
+    places = [(number, one) for number in numbers for one in sets if (one[0], number) not in packed]
     for number, (name, folder, groups) in places[part::of]:
         target = parts / f"{name}-{number:04d}.npz"
         if target.exists():
@@ -302,7 +306,7 @@ def _check(row: npt.NDArray[np.float32]) -> Check:
     return Check(**values | {"epoch": int(row[0]), "updates": int(row[1]), "finite": bool(values["finite"])})
 
 
-def run(data: list[str], parts: Path, fits: int, side: int, workers: int) -> None:
+def run(data: list[str], parts: Path, numbers: range, side: int, workers: int) -> None:
     parts.mkdir(parents=True, exist_ok=True)
     sets = []
     for text in data:
@@ -311,7 +315,7 @@ def run(data: list[str], parts: Path, fits: int, side: int, workers: int) -> Non
     for _, folder, groups in sets:  # decoded once, not by each process
         load_images(folder, image_size=side, folds=FOLDS, groups=groups, size_cap=64, listener=Silent())
     spawn = multiprocessing.get_context("spawn")
-    arguments = [(sets, parts, fits, side, part, workers) for part in range(workers)]
+    arguments = [(sets, parts, numbers, side, part, workers) for part in range(workers)]
     processes = [spawn.Process(target=run_part, args=each) for each in arguments]
     for process in processes:
         process.start()
@@ -325,7 +329,8 @@ def main() -> None:
     runner = commands.add_parser("run", help="train, keep the signals")
     runner.add_argument("--data", action="append", required=True)
     runner.add_argument("--parts", type=Path, required=True)
-    runner.add_argument("--fits", type=int, default=200, help="a set")
+    runner.add_argument("--fits", type=int, default=200, help="a set; their numbers go from 0 to one less")
+    runner.add_argument("--half", choices=tuple(_HALVES), default="both")
     runner.add_argument("--image-size", type=int, default=32)
     runner.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     packer = commands.add_parser("pack", help="join into one file")
@@ -333,12 +338,13 @@ def main() -> None:
     packer.add_argument("--out", type=Path, default=SIGNALS)
     tabler = commands.add_parser("table", help="replay rules over the signals")
     tabler.add_argument("--signals", type=Path, default=SIGNALS)
-    tabler.add_argument("--half", choices=("tune", "report", "both"), default="report")
+    tabler.add_argument("--half", choices=tuple(_HALVES), default="report")
     options = parser.parse_args()
     print(f"# {platform.machine()}, {os.cpu_count()} cores", flush=True)
     match options.command:
         case "run":
-            run(options.data, options.parts, options.fits, options.image_size, options.workers)
+            first, step = _HALVES[options.half]
+            run(options.data, options.parts, range(first, options.fits, step), options.image_size, options.workers)
         case "pack":
             print(f"{pack(options.parts, options.out)} fits, {options.out.stat().st_size:,} bytes in {options.out}")
         case "table":
