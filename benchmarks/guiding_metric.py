@@ -13,6 +13,7 @@ import argparse
 import os
 import platform
 import time
+from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Final, cast
@@ -21,20 +22,21 @@ import numpy as np
 import optuna
 import sqlalchemy as sa
 
-from search import seeds
+from search import host, seeds
 from search.collapse.protection import Protection
 from search.data.folds import make_folds
 from search.data.images import ImageSet, load_images
 from search.data.strata import strata
 from search.events import Silent
-from search.records import SEARCH, Trial, TrialState
+from search.records import SEARCH, Fit, Trial, TrialState
 from search.selection.metrics import chance
 from search.selection.scores import JUDGED, OutOfFold, out_of_fold, score_matrix
 from search.settings import Metric, Plan, Protocol
 from search.study.fitting import Fitter, Spec, Terms
 from search.study.ledger import Ledger
 from search.study.plan import auto_epochs
-from search.study.pool import Pool, setups
+from search.study.pool import Pool, seats
+from search.study.worker import Material
 from spaces.config import Configuration
 from spaces.presets import DEFAULT
 
@@ -66,7 +68,8 @@ def predictions(
         chance=chance("balanced_accuracy", images.labels),
         seed=0,
     )
-    pool = Pool(setups(images, cast(Metric, "balanced_accuracy"), kept, 1, ()), lambda: False)
+    pool = Pool(seats(kept, host.cores(), ()), lambda: False)
+    pool.supply(Material.of(images, cast(Metric, "balanced_accuracy")))
     smallest = min(len(fold.train) for fold in folds)
     found: list[OutOfFold] = []
     number = -1
@@ -95,14 +98,18 @@ def _configuration(number: int, images: int, epochs: int) -> Configuration:
 
 def _judged(configuration: Configuration, terms: Terms, pool: Pool) -> OutOfFold | None:
     """None where a fold collapses or takes too long: such a configuration is never chosen, whatever guides."""
-    fitter, fits = Fitter(terms, Ledger(sa.create_engine("sqlite://"), "guide")), []
-    with pool.worker() as worker:
-        for number, fold in enumerate(terms.folds):
-            spec = Spec(trial=0, stage=SEARCH, configuration=configuration, train=fold.train, val=fold.val, fold=number)
-            fit = fitter.fit(worker, spec, Protection(calibrating=False))
-            if fit.verdict not in JUDGED or fit.verdict.value == "collapsed":
-                return None
-            fits.append(fit)
+
+    def fitted(number: int) -> Fit:
+        fold = terms.folds[number]
+        spec = Spec(trial=0, stage=SEARCH, configuration=configuration, train=fold.train, val=fold.val, fold=number)
+        fitter = Fitter(terms, Ledger(sa.create_engine("sqlite://"), "guide"))
+        with pool.worker() as worker:
+            return fitter.fit(worker, spec, Protection(calibrating=False))
+
+    with ThreadPoolExecutor(len(pool)) as threads:
+        fits = list(threads.map(fitted, range(len(terms.folds))))
+    if any(fit.verdict not in JUDGED or fit.verdict.value == "collapsed" for fit in fits):
+        return None
     trial = Trial(number=0, state=TrialState.COMPLETE, configuration=configuration, fits=tuple(fits))
     return out_of_fold(trial, terms.labels, terms.metric, len(terms.folds))
 

@@ -27,6 +27,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from importlib import metadata
@@ -36,7 +37,7 @@ from typing import Any, cast
 import numpy as np
 import sqlalchemy as sa
 
-from search import seeds
+from search import host, seeds
 from search.collapse.protection import Protection
 from search.data.groups import number_groups, read_groups
 from search.data.images import ImageSet, load_images
@@ -51,8 +52,9 @@ from search.selection.results import Ranked, Results
 from search.settings import Metric
 from search.study.fitting import Fitter, Spec, Terms
 from search.study.ledger import Ledger
-from search.study.pool import Pool, setups
+from search.study.pool import Pool, seats
 from search.study.reading import open_study
+from search.study.worker import Material
 
 LEAST_TEST, MOST_TEST = 200, 800
 RETRAININGS = 5
@@ -218,7 +220,8 @@ def _compared(data: str, seed: int, results: Results, images: ImageSet, test: Im
     }
     found = []
     with tempfile.TemporaryDirectory() as place:
-        pool = Pool(setups(images, cast(Metric, "balanced_accuracy"), Path(place), 1, ()), lambda: False)
+        pool = Pool(seats(Path(place), host.cores(), ()), lambda: False)
+        pool.supply(Material.of(images, cast(Metric, "balanced_accuracy")))
         try:
             for arm, ranked, offset, value, low, high in said:
                 scores, lost, probabilities = retrained(results, ranked, offset, images, test, pool)
@@ -264,16 +267,22 @@ def retrained(
         chance=results.chance,
         seed=seeds.child(study.identity.seed, "retrained"),
     )
-    engine = sa.create_engine("sqlite://")
-    fitter, rows = Fitter(terms, Ledger(engine, "retrained")), np.arange(len(images.labels))
-    scores, lost, told = [], 0, []
-    for number in range(count):
+    rows = np.arange(len(images.labels))
+
+    def trained(number: int) -> np.ndarray[Any, Any] | None:
         spec = Spec(
             trial=0, stage=FINAL, configuration=ranked.trial.configuration, train=rows, val=rows[:0], attempt=number
         )
+        fitter = Fitter(terms, Ledger(sa.create_engine("sqlite://"), "retrained"))
         with pool.worker() as worker:
             fit, predicted = fitter.train(worker, spec, Protection(calibrating=False), predict=test.path)
-        if predicted is None or fit.verdict is not Verdict.LEARNED:
+        return predicted if fit.verdict is Verdict.LEARNED else None
+
+    with ThreadPoolExecutor(len(pool)) as threads:
+        all_predicted = list(threads.map(trained, range(count)))
+    scores, lost, told = [], 0, []
+    for predicted in all_predicted:
+        if predicted is None:
             scores.append(results.chance)
             lost += 1
             continue

@@ -133,7 +133,11 @@ def search_parser() -> argparse.ArgumentParser:
     budget.add_argument("--timeout", type=_duration, metavar="TIME", help="30s, 10m, 8h, 1d, or 1h30m; kept to 30 s")
     machine = parser.add_argument_group("machine")
     machine.add_argument(
-        "--workers", type=_workers, metavar="auto|N", help="processes that train (default: one a GPU, else one)"
+        "--workers",
+        type=_workers,
+        metavar="auto|N",
+        help="processes that train (default: auto: one a GPU; without a GPU one or as many as there are cores, "
+        "whichever is found to train more epochs a second)",
     )
     machine.add_argument("--quiet", action="store_true", help="print the result only")
     return parser

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import beta  # type: ignore[import-untyped]
+from scipy.special import betaincinv  # type: ignore[import-untyped]
 
 from search.collapse.limits import DEFAULT_LIMITS, Limits
 from search.records import Check, Fit, Verdict
@@ -63,7 +63,7 @@ def _is_distrusted(fits: Sequence[Fit], limits: Limits) -> bool:
     wrong = sum((fit.skill or 0.0) >= limits.hard_skill for fit in checked)
     if not wrong:
         return False
-    lower = float(beta.ppf(0.05, wrong, len(checked) - wrong + 1))  # Clopper and Pearson 1934, one-sided 95 %
+    lower = float(betaincinv(wrong, len(checked) - wrong + 1, 0.05))  # Clopper and Pearson 1934, one-sided 95 %
     return lower > limits.wrong_share
 
 

@@ -30,11 +30,6 @@ from search.errors import DataError
 
 _log = logging.getLogger(__name__)
 
-MEMORY_SHARE: Final = 0.5
-"""Of the machine's memory that the pixels may take: the workers need the rest."""
-
-CONTAINER_LIMIT: Final = Path("/sys/fs/cgroup/memory.max")
-
 SPARE_DISK: Final = 100_000_000
 """Bytes that stay free."""
 
@@ -59,23 +54,20 @@ def cache_folder() -> Path:
     return Path.home() / ".cache" / "steadynet"
 
 
-def decoded(
-    images: ImageFolder, *, size: int, channels: int, on_progress: OnProgress, memory: int | None = None
-) -> Decoded:
+def decoded(images: ImageFolder, *, size: int, channels: int, on_progress: OnProgress) -> Decoded:
     """Pixels of all readable images, from the cache or decoded now. A damaged entry is built again.
 
-    `memory` is the machine's, in bytes; None asks the machine.
+    They are mapped, never read as a whole, and may be more than the memory holds.
 
     Raises:
-        DataError: the pixels don't fit into the memory or on the disk, or the cache folder can't be written.
+        DataError: the pixels don't fit on the disk, or the cache folder can't be written.
     """
     key = _hash([RECIPE, size, channels, images.labels.tolist(), images.digests])
     pixels, facts = _entry(f"{key}.npy"), _entry(f"{key}.json")
     shape = (len(images.files), size, size, channels)
-    _check_room(shape, memory or _machine_memory(), MEMORY_SHARE, "of this machine's memory")
     known = _read(facts, lambda value: _checked(value, pixels, shape))
     if known is None:
-        _check_room(shape, shutil.disk_usage(pixels.parent).free - SPARE_DISK, 1.0, f"free in {pixels.parent}")
+        _check_room(shape, pixels.parent)
         unreadable = _build(images, pixels, shape, on_progress)
         known = {"unreadable": unreadable, "bytes": _digest(pixels)}
         _write_json(facts, known)
@@ -146,9 +138,9 @@ def _checked(known: Any, pixels: Path, shape: tuple[int, ...]) -> dict[str, Any]
     return dict(known)
 
 
-def _check_room(shape: tuple[int, int, int, int], available: int, share: float, of_what: str) -> None:
+def _check_room(shape: tuple[int, int, int, int], folder: Path) -> None:
     count, side, _, channels = shape
-    needed, room = count * side * side * channels, max(0, int(available * share))
+    needed, room = count * side * side * channels, max(0, shutil.disk_usage(folder).free - SPARE_DISK)
     if needed <= room:
         return
     fitting = max((step for step in LADDER if step < side and count * step * step * channels <= room), default=None)
@@ -157,21 +149,13 @@ def _check_room(shape: tuple[int, int, int, int], available: int, share: float, 
     )
     raise DataError(
         f"{count} images of {side} x {side} pixels in {channels} channel(s) take {_mega(needed)}, "
-        f"but they may take {_mega(room)} {of_what}. Use {advice}."
+        f"but {_mega(room)} may be used of what is free in {folder}. Use {advice}, make room, or set STEADYNET_CACHE "
+        "to a folder on another disk."
     )
 
 
 def _mega(size: int) -> str:
     return f"{size / 1e6:,.1f} MB"
-
-
-def _machine_memory() -> int:
-    """Bytes of this machine, or of the container if that may use less."""
-    machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    try:
-        return min(machine, int(CONTAINER_LIMIT.read_text()))
-    except (OSError, ValueError):  # no container, or "max"
-        return machine
 
 
 def _entry(name: str) -> Path:

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from search import seeds
 from search.errors import DataError
@@ -44,6 +43,8 @@ def make_folds(
     Raises:
         DataError: too few images or groups, or a training part would lack a class.
     """
+    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold  # half a second that workers need not
+
     if folds < 2:
         raise DataError(f"cross-validation needs at least 2 folds, got {folds}. Pass --folds 2 or more.")
     present = [int(label) for label in np.unique(labels)]

@@ -11,17 +11,17 @@ from search.errors import UserError
 from search.events import Listener
 from search.study.machine import Gpu
 from search.study.pool import MakePool, Worker, WorkerFault
-from search.study.worker import Setup
+from search.study.worker import Seat
 
 _log = logging.getLogger(__name__)
 
 
 @contextmanager
-def desk(setup: Setup, gpus: tuple[Gpu, ...], make_pool: MakePool, listener: Listener) -> Iterator[Worker]:
+def desk(seat: Seat, gpus: tuple[Gpu, ...], make_pool: MakePool, listener: Listener) -> Iterator[Worker]:
     """A worker that is up; its process ends with the block, however that ends.
 
     Args:
-        setup: what the worker is told.
+        seat: where the worker works.
         gpus: that the driver lists.
         make_pool: makes the worker.
         listener: told that it starts.
@@ -29,14 +29,14 @@ def desk(setup: Setup, gpus: tuple[Gpu, ...], make_pool: MakePool, listener: Lis
     Raises:
         UserError: TensorFlow does not start.
     """
-    pool = make_pool([setup], lambda: False)
+    pool = make_pool([seat], lambda: False)
     try:
         with pool.worker() as worker:
             listener.stage("Starting TensorFlow in its own process")
             try:
                 worker.start()
             except WorkerFault as error:
-                said = " ".join([last_line(str(error)), *_last_words(setup.log)])
+                said = " ".join([last_line(str(error)), *_last_words(seat.log)])
                 raise UserError(f"TensorFlow does not start: {said}") from None
             if gpus and worker.ready is not None and not worker.ready.on_gpu:
                 _log.warning(

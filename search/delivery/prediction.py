@@ -28,7 +28,7 @@ from search.events import Listener
 from search.records import FloatArray
 from search.study import machine
 from search.study.pool import MakePool, Pool, Worker, WorkerFault
-from search.study.worker import Setup
+from search.study.worker import Seat
 
 _BATCH: Final = 64  # images that are in the memory at once
 _log = logging.getLogger(__name__)
@@ -69,15 +69,8 @@ def predict(request: Request, listener: Listener, make_pool: MakePool = Pool) ->
     folder, files = find(request.data)
     with tempfile.TemporaryDirectory(prefix="steadynet-") as name:
         gpus = machine.gpus()
-        setup = Setup(
-            pixels=None,
-            labels=np.zeros(0, np.int64),
-            metric="accuracy",
-            threads=None,
-            gpu=next(iter(gpus), None),
-            log=Path(name) / "worker.log",
-        )
-        with desk(setup, gpus, make_pool, listener) as worker, draft(request.csv) as part:
+        seat = Seat(threads=None, gpu=next(iter(gpus), None), log=Path(name) / "worker.log")
+        with desk(seat, gpus, make_pool, listener) as worker, draft(request.csv) as part:
             _check_model(worker, request.model, card)
             listener.stage(f"Predicting {len(files):,} images")
             return _table(request, card, likeness, folder, files, worker, part, listener)

@@ -31,7 +31,8 @@ from search.study import machine
 from search.study.final import TRIES, train_until_learned
 from search.study.fitting import Fitter, Spec
 from search.study.ledger import Ledger
-from search.study.pool import MakePool, Pool, Worker, setups
+from search.study.pool import MakePool, Pool, Worker, seats
+from search.study.worker import Material
 from spaces.best_config import BestConfig, image_recipe
 
 
@@ -50,8 +51,9 @@ def train(request: Request, listener: Listener, make_pool: MakePool = Pool) -> T
     images, gpus = order.images, machine.gpus()
     with tempfile.TemporaryDirectory(prefix="steadynet-") as name:
         folder = Path(name)
-        (setup,) = setups(images, cast(Metric, order.config.metric), folder, 1, gpus)
-        with desk(setup, gpus, make_pool, listener) as worker:
+        (seat,) = seats(folder, 1, gpus)
+        with desk(seat, gpus, make_pool, listener) as worker:
+            worker.supply(Material.of(images, cast(Metric, order.config.metric)))
             fitter = Fitter(order.terms, Ledger(_nowhere(), "train"))
             kept = [_kept(worker, spec, fitter, folder, len(order.specs), listener) for spec in order.specs]
             listener.stage(f"Writing {request.model}")

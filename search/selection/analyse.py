@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Final
 
 from search import seeds
 from search.records import COLLAPSES, StudyRecord, TrialState
@@ -21,24 +22,27 @@ from search.selection.results import Control, Neighbourhood, OnImages, Recommend
 from search.selection.safe_ranges import safe_ranges
 from search.selection.shortlist import shortlist
 
+_DRAFT: Final = 4  # draws of a promise that nobody reads
+
 NONE_JUDGED = "no configuration judged"
 NONE_HEALTHY = "no healthy configuration"
 
 
-def analyse(study: StudyRecord, bootstraps: int | None = None) -> Results:
+def analyse(study: StudyRecord, *, draft: bool = False) -> Results:
     """Rank the study's configurations, recommend one if any is healthy, and count what happened.
 
     Works on what an interrupted study left, down to no trial at all.
 
     Args:
         study: what there is.
-        bootstraps: draws of the promise; None takes as many as it needs.
+        draft: quick, for those who ask only which configurations are the best: promise and offset are worth nothing;
+            importances, label doubts and the label control are left out.
     """
     metric, folds = study.identity.metric, study.plan.folds
     at_chance = chance(metric, study.labels)
     found = candidates(study.trials, study.labels, metric, at_chance, study.protocol, folds)
     finalists = confirmed(study, found, at_chance)
-    recommended = _recommendation(study, found, finalists, at_chance, bootstraps)
+    recommended = _recommendation(study, found, finalists, at_chance, _DRAFT if draft else None)
     study = _without_stale(study, recommended)
     fits = tally.unique_fits(study.trials)
     around = _neighbourhood(study, recommended, at_chance)
@@ -53,7 +57,7 @@ def analyse(study: StudyRecord, bootstraps: int | None = None) -> Results:
         collapse_reasons=tally.collapse_reasons(fits),
         causes=tally.causes(fits),
         symptoms=tally.symptoms(fits),
-        control=None if recommended else _control(study, found, at_chance),
+        control=None if recommended or draft else _control(study, found, at_chance),
         audit=tally.audit(fits, at_chance),
         epochs=tally.epochs(study.trials, folds, study.plan.epochs),
         depth_map=cells,
@@ -61,8 +65,10 @@ def analyse(study: StudyRecord, bootstraps: int | None = None) -> Results:
         finalists=tuple(one.finalist for one in finalists),
         neighbourhood=around,
         safe_ranges=_safe_ranges(recommended, around, finalists),
-        importances=importances(study.trials, at_chance, seeds.child(study.identity.seed, "importances")),
-        on_images=_on_images(study, recommended, found, finalists),
+        importances=None
+        if draft
+        else importances(study.trials, at_chance, seeds.child(study.identity.seed, "importances")),
+        on_images=None if draft else _on_images(study, recommended, found, finalists),
     )
 
 

@@ -8,10 +8,6 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.decomposition import PCA
-from sklearn.linear_model import LogisticRegression
-from sklearn.neighbors import KNeighborsClassifier
-from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
 from search import seeds
@@ -49,6 +45,8 @@ def baselines(
     Returns:
         `constant`, `knn` and `logistic`: the metric's value.
     """
+    from sklearn.preprocessing import StandardScaler  # here and below: a second while TensorFlow starts
+
     classes = int(labels.max()) + 1
     kept = np.ones(len(labels), np.bool_)
     if len(labels) > MAX_IMAGES:
@@ -109,12 +107,17 @@ def _neighbour_name(count: int) -> str:
 
 def _nearest(seen: Features, labels: IntArray, unseen: Features, shares: Any) -> Mapping[str, Any]:
     """Class shares among the nearest images, and one vote by the prior: it breaks ties, and no class is ruled out."""
+    from sklearn.neighbors import KNeighborsClassifier
+
     model = KNeighborsClassifier(n_neighbors=min(max(NEIGHBOURS), len(seen)), algorithm="brute").fit(seen, labels)
     votes = np.eye(len(shares))[labels[model.kneighbors(unseen, return_distance=False)]]
     return {_neighbour_name(k): (votes[:, :k].sum(axis=1) + shares) / (min(k, votes.shape[1]) + 1) for k in NEIGHBOURS}
 
 
 def _logistic(seen: Features, labels: IntArray, unseen: Features, classes: int, rebalanced: bool) -> Any:
+    from sklearn.decomposition import PCA
+    from sklearn.linear_model import LogisticRegression
+
     weights = "balanced" if rebalanced else None
     components = PCA(min(COMPONENTS, *seen.shape), svd_solver="covariance_eigh").fit(seen)
     model = LogisticRegression(C=STRENGTH, class_weight=weights, solver="newton-cholesky")

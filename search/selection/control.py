@@ -14,7 +14,6 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import rankdata  # type: ignore[import-untyped]
 
 from search.records import IntArray
 from search.selection.results import Control
@@ -74,6 +73,8 @@ def _suspect(p_value: float, upper: float, simple_learns: bool) -> str:
 
 def _ranks(one: OutOfFold) -> npt.NDArray[np.float64]:
     """Mid-ranks of each class's probability within its fold: (n, K)."""
+    from scipy.stats import rankdata  # type: ignore[import-untyped]  # a second that few runs need
+
     ranks = np.zeros(one.probabilities.shape)
     for fold in np.unique(one.folds):
         rows = one.folds == fold

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.stats import t as student  # type: ignore[import-untyped]
+from scipy.special import stdtr  # type: ignore[import-untyped]
 
 
 def equal_to_best(
@@ -47,7 +47,7 @@ def p_value(one: Sequence[float], other: Sequence[float], folds: int) -> float |
     if spread <= 1e-12:  # the same difference in every fit
         return 1.0 if abs(mean) <= 1e-12 else 0.0
     t = mean / (spread * math.sqrt(1 / fits + 1 / (folds - 1)))
-    return float(2 * student.sf(abs(t), fits - 1))
+    return float(2 * stdtr(fits - 1, -abs(t)))
 
 
 def _rejected(p_values: dict[int, float], alpha: float) -> set[int]:

@@ -13,7 +13,6 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.ensemble import RandomForestRegressor
 
 from search import seeds
 from search.records import Trial, TrialState
@@ -91,6 +90,8 @@ def explained(configurations: Sequence[Configuration], values: Sequence[float], 
         values: of the configurations, finite.
         seed: of the forest and of the deals.
     """
+    from sklearn.ensemble import RandomForestRegressor  # a second that no search waits for
+
     target = np.asarray(values, dtype=float)
     variance = float(target.var())
     columns = _columns(configurations)

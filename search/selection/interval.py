@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from scipy.stats import t as student  # type: ignore[import-untyped]
+from scipy.special import stdtrit  # type: ignore[import-untyped]
 
 from search.data.strata import strata
 from search.records import IntArray
@@ -103,4 +103,4 @@ def _grown(units: IntArray) -> Array:
 
 
 def _quantile(freedom: int) -> float:
-    return float(student.ppf(0.975, max(1, freedom)))
+    return float(stdtrit(max(1, freedom), 0.975))

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
-from cleanlab.filter import find_label_issues
 
 from search.records import FloatArray, IntArray
 from search.selection.metrics import prior
@@ -84,6 +83,8 @@ def _suspects(rows: IntArray, given: IntArray, plain: FloatArray) -> tuple[Label
 
     The most suspicious ones first: by how far the likely class is ahead of the given one.
     """
+    from cleanlab.filter import find_label_issues  # a second that no search waits for
+
     occurring = np.unique(given)
     if len(occurring) < 2:
         return ()

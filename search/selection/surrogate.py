@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
-from sklearn.ensemble import RandomForestRegressor
 
 from search.records import Trial, TrialState
 from search.selection.scores import fold_scores
@@ -38,6 +37,8 @@ class Surrogate:
 
     def predict(self, configurations: Sequence[Configuration]) -> list[float]:
         """Expected scores, in order."""
+        from sklearn.ensemble import RandomForestRegressor  # a second that no search waits for
+
         if self._forest is None:
             rows = np.array([encoded(configuration) for configuration, _ in self._known])
             self._forest = RandomForestRegressor(_TREES, random_state=self._seed)

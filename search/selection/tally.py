@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Final
 
-from scipy.stats import beta  # type: ignore[import-untyped]
+from scipy.special import betaincinv  # type: ignore[import-untyped]
 
 from search.causes import Cause
 from search.records import Fit, Trial, TrialState, Verdict
@@ -105,4 +105,4 @@ def upper_bound(count: int, n: int) -> float | None:
     """One-sided 95 % bound of a rate (Clopper and Pearson 1934); None for n = 0."""
     if n == 0:
         return None
-    return 1.0 if count == n else float(beta.ppf(0.95, count + 1, n - count))
+    return 1.0 if count == n else float(betaincinv(count + 1, n - count, 0.95))

@@ -141,7 +141,8 @@ def with_thumbnails(results: Results, shop: Workshop) -> Results:
         on_progress=shop.listener.progress,
     )
     shop.ledger.set_fact("thumbnails", found)
-    return shop.results(draft=True)
+    kept = read_study(shop.ledger, shop.opened.study).thumbnails
+    return replace(results, study=replace(results.study, thumbnails=kept))
 
 
 def complete(results: Results, shop: Workshop) -> Results:
@@ -149,6 +150,6 @@ def complete(results: Results, shop: Workshop) -> Results:
 
     The promise is worked out once, at the end: with many images it takes its seconds.
     """
-    for part in (with_confirmation, with_ablation, with_surroundings, with_thumbnails):
+    for part in (with_confirmation, with_ablation, with_surroundings):
         results = part(results, shop)
-    return with_test(shop.results(), shop)
+    return with_test(with_thumbnails(shop.results(), shop), shop)

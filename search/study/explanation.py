@@ -17,14 +17,15 @@ from search.records import StudyRecord
 from search.selection.analyse import analyse
 from search.selection.results import Results
 from search.settings import Metric
-from search.study import machine
+from search.study import arrangement, machine
 from search.study.ablation import ablate
 from search.study.clock import Clock
 from search.study.fitting import Terms
 from search.study.ledger import Ledger
-from search.study.pool import MakePool, Pool, setups
+from search.study.pool import MakePool, Pool, seats
 from search.study.reading import open_study, read_study
 from search.study.storage import locked, open_storage
+from search.study.worker import Material
 from spaces.config import Configuration
 
 
@@ -74,7 +75,10 @@ def explain(
         opened = open_storage(out, storage, create=False)
         ledger = Ledger(opened.engine, study)
         metric = cast(Metric, results.study.identity.metric)
-        pool = make_pool(setups(images, metric, out, workers, machine.gpus()), clock.phase_over)
+        gpus, known = machine.gpus(), arrangement.kept(ledger)
+        count = known.chosen if workers is None and known is not None and not gpus else workers
+        pool = make_pool(seats(out, count, gpus), clock.phase_over)
+        pool.supply(Material.of(images, metric))
         try:
             found = ablate(
                 start, results.recommended.ranked.trial, results.study.trials, terms, ledger, pool, listener, clock.left

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 from dataclasses import dataclass
 from typing import Final
+
+from search import host
 
 _QUERY: Final = ("--query-gpu=index,name,memory.total,compute_cap", "--format=csv,noheader,nounits")
 _BFLOAT16_FROM: Final = 8.0  # compute capability with fast bfloat16, which needs no loss scaling
@@ -56,20 +57,15 @@ def precision(gpu: Gpu | None) -> str:
     return "mixed_bfloat16" if gpu is not None and gpu.capability >= _BFLOAT16_FROM else "float32"
 
 
-def cores() -> int:
-    """CPU cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def shares(workers: int | None, found: tuple[Gpu, ...]) -> list[tuple[Gpu | None, int | None]]:
     """GPU and CPU threads of each worker.
 
-    One a GPU; on the CPU one with all threads, unless the user asks for more, which then share the threads.
+    Several on the CPU share its threads; one has them all.
 
     Args:
-        workers: asked for, None for auto.
+        workers: how many, None for one a GPU, else one.
         found: GPUs that TensorFlow sees.
     """
     count = workers or max(1, len(found))
-    threads = None if count == 1 else max(1, cores() // count)
+    threads = None if count == 1 else max(1, host.cores() // count)
     return [(found[place % len(found)] if found else None, threads) for place in range(count)]

@@ -11,12 +11,13 @@ from search.data.images import ImageSet
 from search.errors import DamagedError
 from search.events import Listener, Silent
 from search.settings import Identity
-from search.study import preparation
+from search.study import preparation, queue
 from search.study.clock import Clock
 from search.study.identity import refuse_other
 from search.study.ledger import Ledger
 from search.study.request import Request, check_request, identity
 from search.study.sampler import SteadySampler
+from search.study.staff import Staff
 from search.study.storage import holds_study, open_storage
 
 SCHEMA: Final = 1
@@ -36,9 +37,10 @@ class Opened:
     storage: optuna.storages.RDBStorage
     study: optuna.Study
     ledger: Ledger
+    used_up: bool  # the trials asked for are done, so that nothing is left to search
 
 
-def open_session(request: Request, listener: Listener, clock: Clock, *, on_gpu: bool) -> Opened:
+def open_session(request: Request, listener: Listener, clock: Clock, staff: Staff) -> Opened:
     """Read the images, open the study that they belong to or make one, and count its seconds so far.
 
     What is wrong with a study that is there is said before images are read.
@@ -47,7 +49,7 @@ def open_session(request: Request, listener: Listener, clock: Clock, *, on_gpu: 
         request: what to search.
         listener: told how far it is.
         clock: takes over the seconds of earlier sessions.
-        on_gpu: whether there is a GPU, which allows larger images.
+        staff: hired before images are read, unless no trial is left to do.
 
     Raises:
         UserError: the user can mend it; nothing was written.
@@ -56,7 +58,10 @@ def open_session(request: Request, listener: Listener, clock: Clock, *, on_gpu: 
     storage, study, ledger = _open(request) if holds_study(request.out, request.storage) else (None, None, None)
     stored = ledger.fact("identity") if ledger is not None else None
     size = request.image_size or (stored["image_size"] if stored else None)
-    images, test = preparation.load(request, size, on_gpu, _Attentive(listener, clock))
+    planned = ledger is not None and preparation.kept_plan(ledger) is not None
+    used_up = planned and study is not None and queue.used_up(study, request.budget.trials)
+    staff.hire(ledger, busy=not used_up)
+    images, test = preparation.load(request, size, bool(staff.gpus), _Attentive(listener, clock))
     listener.data(images.summary)
     check_request(request, images)
     if storage is None or study is None or ledger is None:
@@ -72,7 +77,7 @@ def open_session(request: Request, listener: Listener, clock: Clock, *, on_gpu: 
     ledger.set_fact("identity", asdict(asked))
     preparation.describe(ledger, request, images)
     clock.resume(ledger.fact("seconds") or 0.0)
-    return Opened(images, test, storage, study, ledger)
+    return Opened(images, test, storage, study, ledger, used_up)
 
 
 def _open(request: Request) -> tuple[optuna.storages.RDBStorage, optuna.Study, Ledger]:

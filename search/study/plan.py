@@ -37,6 +37,7 @@ def make_plan(
     folds: int,
     seconds: float | None,
     confirm: float | None = None,
+    workers: int = 1,
     epoch_seconds: float,
     trace_seconds: float,
     test: bool,
@@ -53,6 +54,7 @@ def make_plan(
         folds: asked for.
         seconds: of the whole budget that are left, None without a limit.
         confirm: of them, for finalists and their surroundings; None takes `CONFIRM_SHARE`.
+        workers: that train at the same time.
         epoch_seconds: a warm epoch of the reference configuration on one training fold, with its check.
         trace_seconds: to build and trace a network.
         test: whether a final training and a test follow.
@@ -74,10 +76,11 @@ def make_plan(
 
     def fits(epochs: int, folds: int, more: int = 0) -> bool:
         wanted = _JUDGED_AT_LEAST * trial_seconds(epochs, folds) + more * trial_seconds(epochs, 1)
-        return wanted <= search_seconds(epochs, folds)
+        room = search_seconds(epochs, folds)
+        return wanted <= workers * room and trial_seconds(epochs, folds) <= room
 
     def confirms(epochs: int, folds: int) -> bool:
-        return _CONFIRMED_AT_LEAST * trial_seconds(epochs, folds) <= confirm
+        return _CONFIRMED_AT_LEAST * trial_seconds(epochs, folds) <= workers * confirm
 
     notes: list[str] = []
     asked = epochs

@@ -6,17 +6,30 @@ import contextlib
 import multiprocessing as mp
 import queue
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from search.data.images import ImageSet
 from search.lifeline import signals_blocked
 from search.records import Check
-from search.settings import Metric
 from search.study.machine import Gpu, shares
-from search.study.worker import QUIT, STOP, Broken, Done, Errand, Halted, Job, Priced, Pricing, Ready, Setup, Told, main
+from search.study.worker import (
+    QUIT,
+    STOP,
+    Broken,
+    Done,
+    Errand,
+    Halted,
+    Job,
+    Material,
+    Priced,
+    Pricing,
+    Ready,
+    Seat,
+    Told,
+    main,
+)
 
 _POLL_SECONDS: Final = 0.2
 _START_SECONDS: Final = 300.0  # importing TensorFlow from a cold network disk takes minutes
@@ -41,18 +54,26 @@ class Worker:
     """One process. Not for two threads at once.
 
     Args:
-        setup: what it is told at its start.
+        seat: where it works.
         should_stop: asked some five times a second while a fit runs; True ends it.
     """
 
-    def __init__(self, setup: Setup, should_stop: Callable[[], bool]) -> None:
-        self._setup = setup
+    def __init__(self, seat: Seat, should_stop: Callable[[], bool]) -> None:
+        self._seat = seat
         self._should_stop = should_stop
+        self._material: Material | None = None
         self._process: Any = None
         self._pipe: Any = None
         self._lifeline: Any = None
         self._jobs = 0
+        self._is_up = False  # it has said that it is ready
         self.ready: Ready | None = None
+
+    def supply(self, material: Material) -> None:
+        """What all its fits train on, from now on."""
+        self._material = material
+        if self._is_up:
+            self._hand_over()
 
     def run(self, job: Job, on_check: Callable[[Check], None] = lambda check: None) -> Done:
         """Run one fit.
@@ -82,34 +103,51 @@ class Worker:
 
     def close(self) -> None:
         """End the process, kindly if it listens."""
-        if self._process is None:
-            return
-        with contextlib.suppress(OSError, ValueError):
-            self._pipe.send(QUIT)
-        self._process.join(1.0)
+        self.dismiss()
+        if self._is_up:
+            self._process.join(1.0)
         self._kill()
 
-    def start(self) -> None:
-        """Have the process up. Raises WorkerFault, Stopped."""
-        if self._process is not None and self._jobs >= _RECYCLE_AFTER:
-            self.close()
+    def dismiss(self) -> None:
+        """Tell the process to end, without waiting for it."""
+        if self._is_up:
+            with contextlib.suppress(OSError, ValueError):
+                self._pipe.send(QUIT)
+
+    def begin(self) -> None:
+        """Have the process load TensorFlow, without waiting for it."""
         if self._process is not None and self._process.is_alive():
             return
         self._kill()
         context = mp.get_context("spawn")  # a fork after TensorFlow's or CUDA's start hangs
         self._pipe, theirs = context.Pipe()
         lifeline, self._lifeline = context.Pipe(duplex=False)
-        self._process = context.Process(target=main, args=(theirs, lifeline, self._setup), daemon=True)
+        self._process = context.Process(target=main, args=(theirs, lifeline, self._seat), daemon=True)
         with signals_blocked():
             self._process.start()
         theirs.close()
         lifeline.close()
         self._jobs = 0
+
+    def start(self) -> None:
+        """Have the process up. Raises WorkerFault, Stopped."""
+        if self._process is not None and self._jobs >= _RECYCLE_AFTER:
+            self.close()
+        self.begin()
+        if self._is_up:
+            return
         answer = self._wait(lambda check: None, _START_SECONDS)
         if not isinstance(answer, Ready):
             self._kill()
             raise WorkerFault(f"worker did not start: {answer}")
         self.ready = answer
+        self._is_up = True
+        if self._material is not None:
+            self._hand_over()
+
+    def _hand_over(self) -> None:
+        with contextlib.suppress(OSError):  # a process that died is noticed at its next job
+            self._pipe.send(self._material)
 
     def _ask(self, job: Job | Pricing | Errand, on_check: Callable[[Check], None]) -> Any:
         self.start()
@@ -163,42 +201,41 @@ class Worker:
             self._pipe.close()
             self._lifeline.close()
             self._process = None
+            self._is_up = False
 
 
-def setups(images: ImageSet, metric: Metric, out: Path, workers: int | None, gpus: tuple[Gpu, ...]) -> list[Setup]:
-    """What each worker is told.
+def seats(out: Path, workers: int | None, gpus: tuple[Gpu, ...]) -> list[Seat]:
+    """One for each worker.
 
     Args:
-        images: to train on.
-        metric: the study's.
         out: run folder, for TensorFlow's own messages.
-        workers: asked for, None for auto.
+        workers: how many, None for one a GPU, else one.
         gpus: that TensorFlow sees.
     """
-    return [
-        Setup(
-            pixels=images.path,
-            labels=images.labels,
-            metric=metric,
-            threads=threads,
-            gpu=gpu,
-            log=out / "worker.log",
-        )
-        for gpu, threads in shares(workers, gpus)
-    ]
+    return [Seat(threads=threads, gpu=gpu, log=out / "worker.log") for gpu, threads in shares(workers, gpus)]
 
 
 class Pool:
     """A few workers, handed out one at a time."""
 
-    def __init__(self, setups: list[Setup], should_stop: Callable[[], bool]) -> None:
-        self._workers = [Worker(setup, should_stop) for setup in setups]
+    def __init__(self, seats: Sequence[Seat], should_stop: Callable[[], bool]) -> None:
+        self._workers = [Worker(seat, should_stop) for seat in seats]
         self._free: queue.SimpleQueue[Worker] = queue.SimpleQueue()
         for worker in self._workers:
             self._free.put(worker)
 
     def __len__(self) -> int:
         return len(self._workers)
+
+    def begin(self) -> None:
+        """Have all processes load TensorFlow, without waiting for them."""
+        for worker in self._workers:
+            worker.begin()
+
+    def supply(self, material: Material) -> None:
+        """What all fits train on, from now on."""
+        for worker in self._workers:
+            worker.supply(material)
 
     @contextmanager
     def worker(self) -> Iterator[Worker]:
@@ -217,8 +254,10 @@ class Pool:
     def close(self) -> None:
         """End all processes."""
         for worker in self._workers:
+            worker.dismiss()
+        for worker in self._workers:
             worker.close()
 
 
-MakePool = Callable[[list[Setup], Callable[[], bool]], Pool]
-"""Makes the workers, from what each is told and from who says that a fit must stop."""
+MakePool = Callable[[Sequence[Seat], Callable[[], bool]], Pool]
+"""Makes the workers, from where each works and from who says that a fit must stop."""

@@ -9,6 +9,7 @@ from importlib import metadata
 from typing import Final
 
 import numpy as np
+import optuna
 
 from search.data.folds import fold_warnings, make_folds
 from search.data.images import ImageSet, load_images
@@ -20,12 +21,14 @@ from search.settings import Plan, Protocol
 from search.study.fitting import Terms
 from search.study.ledger import Ledger
 from search.study.plan import CONFIRM_SHARE, auto_epochs, make_plan
-from search.study.pool import Pool
 from search.study.request import Request, bound, starts
 from search.study.worker import Priced, Pricing
+from spaces.config import Configuration
+from spaces.space import Space
 
 SIZE_CAP_CPU: Final = 64  # pixels that --image-size auto takes at most
 SIZE_CAP_GPU: Final = 128
+_PRICED_STEPS: Final = 30  # that an epoch has at most where it is timed
 _PACKAGES: Final = ("optuna", "numpy", "scikit-learn", "pillow")
 
 _log = logging.getLogger(__name__)
@@ -83,13 +86,13 @@ def make_terms(
     request: Request,
     images: ImageSet,
     ledger: Ledger,
-    pool: Pool,
     listener: Listener,
     *,
-    precision: str,
+    asked: Protocol,
+    workers: int,
+    priced: Priced | None,
     seconds: float | None,
     test: bool,
-    used_up: bool,
 ) -> Terms:
     """What all fits of the study share: protocol, plan, folds; kept in the ledger with the baselines' scores.
 
@@ -97,24 +100,14 @@ def make_terms(
         request: what was asked for.
         images: to train on.
         ledger: of the study; what stands there stays.
-        pool: times the first epochs.
         listener: told how far it is.
-        precision: that this device would take.
+        asked: from `protocol`.
+        workers: that train at the same time.
+        priced: what the reference configuration costs; None if it was not timed.
         seconds: left of the budget, None without a limit.
         test: whether a final training and a test follow.
-        used_up: no trial follows, so that nothing needs to be timed.
-
-    Raises:
-        Stopped: the time is over, or the user asked for the end.
     """
-    asked = _protocol(request, images, ledger, precision)
-    priced = Priced(0.0, 0.0)
-    if seconds is not None and not used_up:
-        listener.stage("Timing the first epochs")
-        priced = _price(request, images, asked, pool)
-    plan = _timed_plan(
-        request, kept_plan(ledger), asked, seconds, priced, confirm=_to_confirm(request, ledger), test=test
-    )
+    plan = _timed_plan(request, ledger, asked, seconds, priced or Priced(0.0, 0.0), workers=workers, test=test)
     names = tuple(images.summary.classes)
     folds = make_folds(images.labels, folds=plan.folds, seed=request.seed, groups=images.groups, class_names=names)
     sentences = fold_warnings(images.labels, folds, names)
@@ -140,7 +133,7 @@ def make_terms(
 
 def without_time(request: Request, images: ImageSet, ledger: Ledger) -> None:
     """Keep a plan for the report of a study whose time was over before it could be made."""
-    asked = _protocol(request, images, ledger, "float32")
+    asked = protocol(request, images, ledger, "float32")
     note = "The time was over before the first epochs were timed: give it more --timeout."
     plan = Plan(
         epochs=asked.epochs,
@@ -165,8 +158,15 @@ def kept_plan(ledger: Ledger) -> Plan | None:
     return None if stored is None else Plan(**{**stored, "notes": tuple(stored["notes"])})
 
 
-def _protocol(request: Request, images: ImageSet, ledger: Ledger, precision: str) -> Protocol:
-    """The one that the study's fits were trained by; a new study's own, before the plan has its say on the epochs."""
+def protocol(request: Request, images: ImageSet, ledger: Ledger, precision: str) -> Protocol:
+    """The one that the study's fits were trained by; a new study's own, before the plan has its say on the epochs.
+
+    Args:
+        request: what was asked for.
+        images: to train on.
+        ledger: of the study.
+        precision: that this device would take.
+    """
     stored = ledger.fact("protocol")
     if stored is not None:
         kept = Protocol(**stored)
@@ -183,34 +183,44 @@ def _protocol(request: Request, images: ImageSet, ledger: Ledger, precision: str
     )
 
 
-def _price(request: Request, images: ImageSet, asked: Protocol, pool: Pool) -> Priced:
-    """What an epoch of the first configuration takes, on rows as many as a fold has."""
+def reference(request: Request, images: ImageSet, asked: Protocol) -> tuple[Pricing, float]:
+    """What is timed: the first configuration on so many rows as a fold has, on fewer of many images.
+
+    Returns:
+        The configuration and rows, and how much longer an epoch of a whole fold is.
+    """
     rows = np.arange(len(images.labels))
     val = rows[:: request.folds]
     train = np.setdiff1d(rows, val)
-    first = starts(request, bound(request, len(train), asked.epochs))[:1]
-    if not first:
-        return Priced(0.0, 0.0)
-    with pool.worker() as worker:
-        return worker.price(Pricing(configuration=first[0], protocol=asked, train=train, val=val))
+    space = bound(request, len(train), asked.epochs)
+    first = next(iter(starts(request, space)), None) or _drawn(space, request.seed)
+    share = min(1.0, _PRICED_STEPS * first.batch_size / len(train))
+    few = [part[: round(share * len(part))] for part in (train, val)]
+    return Pricing(configuration=first, protocol=asked, train=few[0], val=few[1], seconds=None), len(train) / len(
+        few[0]
+    )
 
 
-def _to_confirm(request: Request, ledger: Ledger) -> float | None:
+def _drawn(space: Space, seed: int) -> Configuration:
+    return space.sample(optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed)).ask())
+
+
+def _to_confirm(request: Request, ledger: Ledger, workers: int) -> float | None:
     """Seconds of the finalists' share of the whole limit that they have not had yet; None without a limit."""
     if request.budget.seconds is None:
         return None
-    had = sum(fit.seconds for fit in ledger.fits() if fit.stage in (CONFIRM, NEIGHBOUR)) / (request.workers or 1)
+    had = sum(fit.seconds for fit in ledger.fits() if fit.stage in (CONFIRM, NEIGHBOUR)) / workers
     return max(0.0, CONFIRM_SHARE * request.budget.seconds - had)
 
 
 def _timed_plan(
     request: Request,
-    kept: Plan | None,
+    ledger: Ledger,
     asked: Protocol,
     seconds: float | None,
     priced: Priced,
     *,
-    confirm: float | None,
+    workers: int,
     test: bool,
 ) -> Plan:
     """The plan for the time that is left.
@@ -218,12 +228,14 @@ def _timed_plan(
     Epochs and folds of a plan that was kept stay, since fits were done by them; what a fit may take and what is kept
     back are worked out anew, as the budget may have been raised.
     """
+    kept = kept_plan(ledger)
     plan = make_plan(
         epochs=asked.epochs if kept is None else kept.epochs,
         epochs_fixed=request.epochs is not None or kept is not None,
         folds=request.folds if kept is None else kept.folds,
         seconds=seconds,
-        confirm=confirm,
+        confirm=_to_confirm(request, ledger, workers),
+        workers=workers,
         epoch_seconds=priced.epoch,
         trace_seconds=priced.trace,
         test=test,

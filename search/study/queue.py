@@ -111,5 +111,10 @@ def finished(study: optuna.Study) -> int:
     return sum(map(is_done, study.get_trials(deepcopy=False)))
 
 
+def used_up(study: optuna.Study, trials: int | None) -> bool:
+    """Whether the trials asked for are done; never without a number."""
+    return trials is not None and finished(study) >= trials
+
+
 def _next_place(trials: Sequence[FrozenTrial]) -> int:
     return max((t.user_attrs[PLACE] for t in trials if PLACE in t.user_attrs), default=-1) + 1

@@ -19,7 +19,8 @@ from search.study.request import Request, refuse_tangled
 from search.study.reserves import Reserves, ablation_seconds
 from search.study.staff import Staff
 from search.study.storage import locked
-from search.study.trials import is_used_up, run_trials
+from search.study.trials import run_trials
+from search.study.worker import Material
 from search.study.workshop import Workshop
 
 __all__ = ["Broken", "Ended", "Request", "search"]
@@ -52,10 +53,10 @@ def search(request: Request, listener: Listener, clock: Clock, make_pool: MakePo
     refuse_tangled(request)
     with locked(request.out, request.storage):
         gpus = machine.gpus()
-        opened = open_session(request, listener, clock, on_gpu=bool(gpus))
-        opened.ledger.on_write = lambda: opened.ledger.set_fact("seconds", clock.seconds)
-        staff = Staff(request, opened.images, gpus, make_pool, clock.phase_over)
+        staff = Staff(request, gpus, make_pool, clock.phase_over)
         try:
+            opened = open_session(request, listener, clock, staff)
+            opened.ledger.on_write = lambda: opened.ledger.set_fact("seconds", clock.seconds)
             return _run(request, opened, staff, listener, clock)
         finally:
             staff.close()
@@ -92,20 +93,28 @@ def _run(request: Request, opened: Opened, staff: Staff, listener: Listener, clo
 
 def _prepare(request: Request, opened: Opened, staff: Staff, listener: Listener, clock: Clock) -> Workshop:
     """Workers and what all fits share."""
-    used_up = preparation.kept_plan(opened.ledger) is not None and is_used_up(request, opened.study)
-    if not used_up:  # TensorFlow takes its seconds to start
+    images, ledger, timed = opened.images, opened.ledger, request.budget.seconds is not None
+    if not opened.used_up:  # TensorFlow takes its seconds to start
         listener.stage("Starting TensorFlow in its own process")
-        staff.start(opened.ledger)
+        staff.start(ledger)
+    asked = preparation.protocol(request, images, ledger, machine.precision(staff.gpus[0] if staff.gpus else None))
+    staff.supply(Material.of(images, request.metric))
+    priced = None
+    if not opened.used_up and (timed or staff.undecided):
+        listener.stage("Timing the first epochs")
+        pricing, longer = preparation.reference(request, images, asked)
+        priced = staff.measure(ledger, pricing)
+        priced = replace(priced, epoch=priced.epoch * longer)
     terms = preparation.make_terms(
         request,
-        opened.images,
-        opened.ledger,
-        staff.pool,
+        images,
+        ledger,
         listener,
-        precision=machine.precision(staff.gpus[0] if staff.gpus else None),
+        asked=asked,
+        workers=len(staff.pool),
+        priced=priced,
         seconds=None if clock.left is None else clock.left - ablation_seconds(request, None),
         test=opened.test is not None,
-        used_up=used_up,
     )
     reserves = Reserves(
         request, terms.plan, test=opened.test is not None, restart_seconds=lambda: staff.restart_seconds

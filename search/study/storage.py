@@ -19,7 +19,7 @@ from search.errors import BusyError, DamagedError, UserError
 
 DATABASE: Final = "study.db"
 _LOCK: Final = ".lock"
-_BEFORE_A_STUDY: Final = {_LOCK, "run.log"}  # what a start writes before it is known to be good
+_BEFORE_A_STUDY: Final = {_LOCK, "run.log", "worker.log"}  # what a start writes before it is known to be good
 _PLAIN_FILE: Final = re.compile(r"sqlite:///([^?]+)")
 _BUSY_SECONDS: Final = 60.0  # how long a writer waits for another (optuna-dashboard, say) before giving up
 

@@ -14,7 +14,7 @@ from search.study.history import History
 from search.study.objective import Interrupted, Objective, TrialFailed
 from search.study.progress import no_more_progress
 from search.study.reading import read_trials
-from search.study.request import Request, starts
+from search.study.request import starts
 from search.study.workshop import Workshop
 
 _log = logging.getLogger(__name__)
@@ -44,7 +44,7 @@ def run_trials(shop: Workshop) -> None:
     def is_enough() -> bool:
         return budget.until_no_progress and _no_progress(history)
 
-    if is_used_up(shop.request, study) or is_enough() or clock.phase_over():
+    if queue.used_up(study, budget.trials) or is_enough() or clock.phase_over():
         return
     order.refill(len(shop.pool))
 
@@ -68,12 +68,6 @@ def run_trials(shop: Workshop) -> None:
             catch=(Interrupted, TrialFailed),
             callbacks=[after_trial],
         )
-
-
-def is_used_up(request: Request, study: optuna.Study) -> bool:
-    """Whether the trials asked for are done."""
-    trials = request.budget.trials
-    return trials is not None and queue.finished(study) >= trials
 
 
 def _no_progress(history: History) -> bool:

@@ -19,6 +19,7 @@ import numpy as np
 
 from search.collapse.rules import Context
 from search.collapse.watch import Watch
+from search.data.images import ImageSet
 from search.lifeline import die_with_coordinator, redirect_messages
 from search.records import FloatArray, IntArray, Verdict
 from search.selection import metrics
@@ -30,19 +31,30 @@ from spaces.config import Configuration
 TRACED: Final = 8
 """Networks that a worker keeps traced: all fits of a trial come in a row, those of the finalists come round again."""
 
-_WARM_EPOCHS: Final = 2  # timed, after one that is traced
+_WARM_EPOCHS: Final = 2  # timed at least, after one that is traced
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Setup:
-    """What a worker is told once."""
+class Seat:
+    """Where a worker works: all that it needs to load TensorFlow."""
 
-    pixels: Path | None  # (n, side, side, channels) uint8 .npy; None where nothing is to be trained
-    labels: IntArray
-    metric: Metric
     threads: int | None  # of the CPU; None leaves it to TensorFlow
     gpu: Gpu | None
     log: Path  # where TensorFlow's own messages go
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Material:
+    """What a worker trains on; follows when it is there."""
+
+    pixels: Path  # (n, side, side, channels) uint8 .npy
+    labels: IntArray
+    metric: Metric
+
+    @classmethod
+    def of(cls, images: ImageSet, metric: Metric) -> Material:
+        """These images, without what no fit needs of them."""
+        return cls(pixels=images.path, labels=images.labels, metric=metric)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,6 +84,7 @@ class Pricing:
     protocol: Protocol
     train: IntArray
     val: IntArray
+    seconds: float | None  # of warm epochs at least; None: none, the network is only made ready
 
 
 class Errand(ABC):
@@ -103,7 +116,7 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class Priced:
-    """Seconds: to build and trace a network, and for a warm epoch."""
+    """Seconds: to build and trace a network, and for a warm epoch; 0 for what was not asked for."""
 
     trace: float
     epoch: float
@@ -132,16 +145,18 @@ STOP: Final = "stop"
 QUIT: Final = "quit"
 
 
-def main(pipe: Connection, lifeline: Connection, setup: Setup) -> None:
+def main(pipe: Connection, lifeline: Connection, seat: Seat) -> None:
     """Entry point of the process."""
     die_with_coordinator(lifeline)
     started = time.monotonic()
-    redirect_messages(setup.log, 2)
+    redirect_messages(seat.log, 2)
     try:
-        bench = _Bench(pipe, setup)
+        bench = _Bench(pipe, seat)
         pipe.send(Ready(bench.device, bench.on_gpu, bench.versions, time.monotonic() - started))
         while (message := pipe.recv()) != QUIT:
-            if message != STOP:  # a STOP that came too late for its fit
+            if isinstance(message, Material):
+                bench.supply(message)
+            elif message != STOP:  # a STOP that came too late for its fit
                 pipe.send(bench.answer(message))
     except (EOFError, BrokenPipeError, ConnectionResetError):
         pass
@@ -152,20 +167,27 @@ def main(pipe: Connection, lifeline: Connection, setup: Setup) -> None:
 class _Bench:
     """Holds what is reused from fit to fit: the pixels on the device and the networks traced last."""
 
-    def __init__(self, pipe: Connection, setup: Setup) -> None:
+    def __init__(self, pipe: Connection, seat: Seat) -> None:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         from search.training import device
 
         self._device = device
         self._pipe = pipe
-        self._setup = setup
-        name = device.set_up(setup.threads, setup.gpu.index if setup.gpu else None)
+        name = device.set_up(seat.threads, seat.gpu.index if seat.gpu else None)
         self.device, self.on_gpu = name or "CPU", name is not None
         self.versions = device.versions()
-        room = setup.gpu.bytes if setup.gpu and self.on_gpu else None
-        self._images = None if setup.pixels is None else device.load_pixels(setup.pixels, room)
-        self._labels = device.tensor(setup.labels.astype(np.int32))
+        self._room = seat.gpu.bytes if seat.gpu and self.on_gpu else None
         self._engines: dict[tuple[str, Protocol, int], Any] = {}  # the one used last comes last
+        self._material: Material
+        self._images: Any
+        self._labels: Any
+
+    def supply(self, material: Material) -> None:
+        """Take over what is trained on."""
+        self._engines.clear()
+        self._material = material
+        self._images = self._device.load_pixels(material.pixels, self._room)
+        self._labels = self._device.tensor(material.labels.astype(np.int32))
 
     def answer(self, message: Job | Pricing | Errand) -> Done | Priced | Told | Halted | Broken:
         from search.training.fit import Interrupted
@@ -186,7 +208,7 @@ class _Bench:
 
         engine = self._engine(job.configuration, job.protocol, job.updates or _updates(job))
         task = Task(
-            labels=self._setup.labels,
+            labels=self._material.labels,
             classes=job.protocol.classes,
             train=job.train,
             val=job.val,
@@ -195,7 +217,7 @@ class _Bench:
             limit_seconds=job.limit_seconds,
         )
         watch = Watch(job.context, audited=job.audited)
-        scorer = metrics.Scorer(self._setup.metric)
+        scorer = metrics.Scorer(self._material.metric)
         outcome = run_fit(engine, task, watch, scorer, self._pipe.send, self._heed)
         if outcome.verdict is not Verdict.LEARNED:
             return Done(outcome, None)
@@ -204,11 +226,11 @@ class _Bench:
             return metrics.softmax(engine.logits_of(images, np.arange(images.shape[0])))
 
         corrupted = {}
-        if job.corrupt and self._setup.pixels is not None:
+        if job.corrupt:
             corrupted = corrupted_scores(
-                np.load(self._setup.pixels, mmap_mode="r"),
+                np.load(self._material.pixels, mmap_mode="r"),
                 job.val,
-                self._setup.labels[job.val],
+                self._material.labels[job.val],
                 outcome.probabilities,
                 lambda images: predicted(self._device.tensor(images)),
                 scorer.score,
@@ -227,13 +249,19 @@ class _Bench:
         rows = job.train[: steps * batch].reshape(steps, batch).astype(np.int32)
         rates = Schedule.planned(_WARM_EPOCHS, steps).rates(0)
         engine.begin(0, job.train, np.ones(classes), np.full(classes, 1 / classes))
-        for epoch in range(1 + _WARM_EPOCHS):
-            if epoch == 1:
-                traced = time.monotonic()
-            engine.train_epoch(rows, rates, epoch)
+
+        def run_epoch() -> float:
+            engine.train_epoch(rows, rates, 1)
             engine.logits(job.val)
-        ended = time.monotonic()
-        return Priced(traced - started, (ended - traced) / _WARM_EPOCHS)
+            self._heed(1)
+            return time.monotonic()
+
+        traced = ended = run_epoch()
+        epochs = 0
+        while job.seconds is not None and (epochs < _WARM_EPOCHS or ended - traced < job.seconds):
+            ended = run_epoch()
+            epochs += 1
+        return Priced(traced - started, (ended - traced) / max(1, epochs))
 
     def _engine(self, configuration: Configuration, protocol: Protocol, updates: int) -> Any:
         from search.training.engine import Engine

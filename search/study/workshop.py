@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
 
 from search.data.fresh_splits import smallest_part
 from search.events import Listener
@@ -19,8 +18,6 @@ from search.study.reading import read_study
 from search.study.request import Request, bound
 from search.study.reserves import Reserves
 from spaces.space import Space
-
-_DRAFT: Final = 4  # draws of a promise that nobody reads
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,4 +46,4 @@ class Workshop:
 
     def results(self, *, draft: bool = False) -> Results:
         """What the study amounts to now; a draft is quick, and its promise and offset are worth nothing."""
-        return analyse(read_study(self.ledger, self.opened.study), bootstraps=_DRAFT if draft else None)
+        return analyse(read_study(self.ledger, self.opened.study), draft=draft)

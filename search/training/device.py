@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+_HOST: Final = "/CPU:0"
 _PIXEL_SHARE: Final = 0.4  # of the device's memory: above it pixels stay on the host
 
 
@@ -37,14 +38,23 @@ def set_up(threads: int | None, gpu: int | None) -> str | None:
 def pixel_device(pixel_bytes: int, device_bytes: int | None) -> str:
     """Where the pixels lie: on the GPU unless they would take more than 40 % of its memory (None: there is none)."""
     if device_bytes is None or pixel_bytes > _PIXEL_SHARE * device_bytes:
-        return "/CPU:0"
+        return _HOST
     return "/GPU:0"
 
 
 def load_pixels(path: Path, device_bytes: int | None) -> Any:
-    """All images of a `.npy` file as one uint8 tensor, where `pixel_device` says."""
-    with tf.device(pixel_device(path.stat().st_size, device_bytes)):
-        return tf.constant(np.load(path, mmap_mode="r", allow_pickle=False))
+    """All images of a `.npy` file as one uint8 tensor, where `pixel_device` says.
+
+    On the host the tensor is the mapped file itself: nothing is copied, workers share the pages, and the system drops
+    those that find no room.
+    """
+    place = pixel_device(path.stat().st_size, device_bytes)
+    if place != _HOST:
+        with tf.device(place):
+            return tf.constant(np.load(path, mmap_mode="r", allow_pickle=False))
+    mapped = np.load(path, mmap_mode="c", allow_pickle=False)  # DLPack hands on nothing that is marked read-only
+    with tf.device(_HOST):
+        return tf.experimental.dlpack.from_dlpack(mapped.__dlpack__())
 
 
 def tensor(values: np.ndarray[Any, Any]) -> Any:

@@ -10,7 +10,7 @@ from search.study.worker import QUIT, STOP, Broken, Done, Errand, Ready
 READY = Ready("CPU", False, {}, 0.0)
 
 
-def obedient(pipe: Connection, lifeline: Connection, setup: Any) -> None:
+def obedient(pipe: Connection, lifeline: Connection, seat: Any) -> None:
     """Answers every job with its process id."""
     pipe.send(READY)
     while (message := pipe.recv()) != QUIT:
@@ -18,14 +18,14 @@ def obedient(pipe: Connection, lifeline: Connection, setup: Any) -> None:
             pipe.send(Done(os.getpid(), None))
 
 
-def deaf(pipe: Connection, lifeline: Connection, setup: Any) -> None:
+def deaf(pipe: Connection, lifeline: Connection, seat: Any) -> None:
     """Never says a word about its first job."""
     pipe.send(READY)
     pipe.recv()
     time.sleep(600)
 
 
-def broken(pipe: Connection, lifeline: Connection, setup: Any) -> None:
+def broken(pipe: Connection, lifeline: Connection, seat: Any) -> None:
     """Can't even start."""
     pipe.send(Broken("ImportError: no such library"))
 

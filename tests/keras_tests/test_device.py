@@ -1,5 +1,7 @@
 """Where pixels lie, and what a worker says of its device. No test machine has a GPU for certain."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -26,6 +28,24 @@ def test_pixels_are_loaded_as_bytes(tmp_path, images) -> None:
     assert loaded.dtype == tf.uint8
     assert "CPU" in loaded.device
     np.testing.assert_array_equal(loaded, images)
+
+
+def test_pixels_on_the_host_are_the_mapped_file_itself(tmp_path, images) -> None:
+    """Nothing is copied, and the file stays as it is."""
+    np.save(tmp_path / "pixels.npy", images)
+    loaded = device.load_pixels(tmp_path / "pixels.npy", None)
+    address = np.asarray(memoryview(loaded)).__array_interface__["data"][0]
+    mappings = [
+        line.split()
+        for line in Path("/proc/self/maps").read_text().splitlines()
+        if line.endswith(f"{tmp_path}/pixels.npy")
+    ]
+    assert any(int(first, 16) <= address < int(last, 16) for first, last in (line[0].split("-") for line in mappings))
+
+
+def test_no_images_are_loaded_too(tmp_path) -> None:
+    np.save(tmp_path / "none.npy", np.zeros((0, 8, 8, 3), np.uint8))
+    assert device.load_pixels(tmp_path / "none.npy", None).shape == (0, 8, 8, 3)
 
 
 def test_asked_for_a_gpu_that_is_not_there_it_says_none(monkeypatch) -> None:

@@ -4,6 +4,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,22 +16,19 @@ from search.selection import metrics
 from search.settings import Protocol
 from search.study import pool
 from search.study.pool import Pool, Stopped, Worker, WorkerFault
-from search.study.worker import Job, Pricing, Setup
+from search.study.worker import Job, Material, Pricing, Seat
 from tests.keras_tests import light
 
 
 @pytest.fixture(scope="module")
-def setup(tmp_path_factory, images, labels) -> Setup:
-    folder = tmp_path_factory.mktemp("worker")
-    np.save(folder / "pixels.npy", images)
-    return Setup(
-        pixels=folder / "pixels.npy",
-        labels=labels,
-        metric="balanced_accuracy",
-        threads=1,
-        gpu=None,
-        log=folder / "worker.log",
-    )
+def seat(tmp_path_factory) -> Seat:
+    return Seat(threads=1, gpu=None, log=tmp_path_factory.mktemp("worker") / "worker.log")
+
+
+@pytest.fixture(scope="module")
+def material(seat, images, labels) -> Material:
+    np.save(seat.log.parent / "pixels.npy", images)
+    return Material(pixels=seat.log.parent / "pixels.npy", labels=labels, metric="balanced_accuracy")
 
 
 @pytest.fixture(scope="module")
@@ -58,9 +56,11 @@ def stop() -> threading.Event:
 
 
 @pytest.fixture(scope="module")
-def real(setup, stop):
+def real(seat, material, stop):
     """A worker with TensorFlow in it, for this whole module."""
-    worker = Worker(setup, stop.is_set)
+    worker = Worker(seat, stop.is_set)
+    worker.begin()
+    worker.supply(material)  # before it is up
     yield worker
     worker.close()
 
@@ -111,9 +111,14 @@ def test_corrupted_copies_are_scored_after_a_fit_and_change_nothing_in_it(
 
 def test_an_epoch_has_a_price(real, make_job) -> None:
     job = make_job(4)
-    priced = real.price(Pricing(configuration=job.configuration, protocol=job.protocol, train=job.train, val=job.val))
-    assert priced.epoch > 0
-    assert priced.trace > 0
+    pricing = Pricing(
+        configuration=job.configuration, protocol=job.protocol, train=job.train, val=job.val, seconds=None
+    )
+    ready = real.price(pricing)
+    assert ready.trace > 0
+    assert ready.epoch == 0, "nothing but ready was asked for"
+    priced = real.price(replace(pricing, seconds=0.2))
+    assert 0 < priced.epoch < 0.2
 
 
 def test_an_errand_is_done_in_the_worker_with_the_last_fits_network_at_hand(real, make_job) -> None:
@@ -159,10 +164,10 @@ def test_a_worker_that_is_killed_is_a_fault_and_the_next_fit_runs_in_a_new_one(r
     assert repr(again.checks) == repr(first.checks)  # not a number is not equal to itself
 
 
-def test_a_worker_is_replaced_after_many_jobs(setup, monkeypatch) -> None:
+def test_a_worker_is_replaced_after_many_jobs(seat, monkeypatch) -> None:
     monkeypatch.setattr(pool, "main", light.obedient)
     monkeypatch.setattr(pool, "_RECYCLE_AFTER", 2)
-    workers = Pool([setup], lambda: False)
+    workers = Pool([seat], lambda: False)
     with workers.worker() as worker:
         first, second, third = (worker.run("job").outcome for _ in range(3))
     assert first == second != third
@@ -173,12 +178,12 @@ def test_a_worker_is_replaced_after_many_jobs(setup, monkeypatch) -> None:
     workers.close()
 
 
-def test_a_worker_that_does_not_listen_is_killed(setup, monkeypatch) -> None:
+def test_a_worker_that_does_not_listen_is_killed(seat, monkeypatch) -> None:
     monkeypatch.setattr(pool, "main", light.deaf)
     monkeypatch.setattr(pool, "_STALL_SECONDS", 0.5)
     monkeypatch.setattr(pool, "_STOP_SECONDS", 0.3)
     stop = threading.Event()
-    worker = Worker(setup, stop.is_set)
+    worker = Worker(seat, stop.is_set)
     worker.start()
     pid = worker._process.pid
     with pytest.raises(WorkerFault, match="worker stalled: no word for 0 s"):
@@ -192,9 +197,9 @@ def test_a_worker_that_does_not_listen_is_killed(setup, monkeypatch) -> None:
     assert not is_alive(pid)
 
 
-def test_a_worker_that_can_not_start_says_why(setup, monkeypatch) -> None:
+def test_a_worker_that_can_not_start_says_why(seat, monkeypatch) -> None:
     monkeypatch.setattr(pool, "main", light.broken)
-    worker = Worker(setup, lambda: False)
+    worker = Worker(seat, lambda: False)
     with pytest.raises(WorkerFault, match=r"worker did not start: .*no such library"):
         worker.start()
     worker.close()

@@ -6,7 +6,7 @@ import pytest
 from search.collapse.rules import Context
 from search.settings import Protocol
 from search.study import worker
-from search.study.worker import Done, Job, Setup
+from search.study.worker import Done, Job, Material, Seat
 
 
 class Pipe:
@@ -20,15 +20,9 @@ class Pipe:
 def bench(tmp_path_factory, images, labels):
     folder = tmp_path_factory.mktemp("bench")
     np.save(folder / "pixels.npy", images)
-    told = Setup(
-        pixels=folder / "pixels.npy",
-        labels=labels,
-        metric="balanced_accuracy",
-        threads=None,
-        gpu=None,
-        log=folder / "worker.log",
-    )
-    return worker._Bench(Pipe(), told)
+    bench = worker._Bench(Pipe(), Seat(threads=None, gpu=None, log=folder / "worker.log"))
+    bench.supply(Material(pixels=folder / "pixels.npy", labels=labels, metric="balanced_accuracy"))
+    return bench
 
 
 @pytest.fixture

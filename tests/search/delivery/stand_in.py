@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -83,11 +83,11 @@ class StandIn:
         self.jobs: list[Job] = []
         self.errands: list[Any] = []
         self.closed = False
-        self.setups: list[Any] = []
 
-    def __call__(self, setups: list[Any], should_stop: Callable[[], bool]) -> StandIn:
-        self.setups = setups
+    def __call__(self, seats: Sequence[Any], should_stop: Callable[[], bool]) -> StandIn:
         return self
+
+    def supply(self, material: object) -> None: ...
 
     @contextmanager
     def worker(self) -> Iterator[StandIn]:

@@ -80,6 +80,10 @@ class FakePool:
     def __len__(self) -> int:
         return 1
 
+    def begin(self) -> None: ...
+
+    def supply(self, material: object) -> None: ...
+
     @contextmanager
     def worker(self) -> Iterator[FakeWorker]:
         yield self.one

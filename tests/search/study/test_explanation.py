@@ -54,14 +54,14 @@ def well(job: Job) -> Outcome:
 
 
 def searched(asked: session.Request, clock: Clock | None = None, answer: Callable[[Job], Outcome] = well) -> Results:
-    def pool(setups: object, must_stop: Any) -> Any:
+    def pool(seats: object, must_stop: Any) -> Any:
         return FakePool(answer, must_stop=must_stop)
 
     return session.search(asked, Silent(), clock or Clock(), pool)
 
 
 def explained(out: Path, start: Configuration, jobs: list[Job] | None = None, **changes: Any) -> Results:
-    def pool(setups: object, must_stop: Any) -> Any:
+    def pool(seats: object, must_stop: Any) -> Any:
         fake = FakePool(well, must_stop=must_stop)
         fake.one.jobs = [] if jobs is None else jobs
         return fake

@@ -50,5 +50,5 @@ def test_workers_share_gpus_and_cores(
     expected: list[tuple[Gpu | None, int | None]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(machine, "cores", lambda: 8)
+    monkeypatch.setattr(machine.host, "cores", lambda: 8)
     assert shares(workers, found) == expected

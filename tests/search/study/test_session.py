@@ -98,7 +98,7 @@ def told(study: StudyRecord) -> list[tuple[Any, ...]]:
 
 
 def run(asked: session.Request, clock: Clock | None = None) -> StudyRecord:
-    def pool(setups: object, must_stop: Any) -> Any:
+    def pool(seats: object, must_stop: Any) -> Any:
         return FakePool(must_stop=must_stop)
 
     return session.search(asked, Silent(), clock or Clock(), pool).study

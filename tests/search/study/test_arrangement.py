@@ -1,0 +1,211 @@
+"""Which number of workers is chosen, and that an earlier choice is kept."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from search import host
+from search.settings import Budget, Protocol
+from search.study import arrangement
+from search.study.arrangement import Arrangement, arrange, candidates, keep, kept
+from search.study.ledger import Ledger
+from search.study.machine import Gpu
+from search.study.request import Request
+from search.study.staff import Staff
+from search.study.worker import Priced, Pricing, Ready, Seat
+from spaces.presets import CORE
+from tests.factories import configuration
+from tests.search.study.made import memory
+
+GB = 1_000_000_000
+PRICING = Pricing(
+    configuration=configuration(),
+    protocol=Protocol(epochs=2, image_size=8, channels=1, classes=2),
+    train=np.arange(8),
+    val=np.arange(2),
+    seconds=None,
+)
+
+
+@pytest.mark.parametrize(
+    ("cores", "bytes_", "expected"),
+    [
+        (1, 64 * GB, (1,)),
+        (2, 64 * GB, (1, 2)),
+        (8, 64 * GB, (1, 8)),
+        (8, 5 * GB, (1, 3)),  # a worker may need 1.5 GB
+        (8, 1 * GB, (1,)),
+        (64, 512 * GB, (1, 16)),
+    ],
+)
+def test_candidates_are_one_and_as_many_as_cores_and_memory_bear(
+    cores: int, bytes_: int, expected: tuple[int, ...]
+) -> None:
+    assert candidates(cores, bytes_) == expected
+
+
+class Crew:
+    """Stands for a pool whose workers must all be at it at once; an epoch takes so long."""
+
+    def __init__(self, seats: Sequence[Seat], epoch: float) -> None:
+        self.seats, self.epoch = seats, epoch
+        self.meeting = threading.Barrier(len(seats), timeout=10)
+        self.asked: list[float | None] = []
+        self.begun = self.closed = False
+        self.ready = Ready("CPU", False, {"tensorflow": "none"}, 0.0)
+
+    def __len__(self) -> int:
+        return len(self.seats)
+
+    def begin(self) -> None:
+        self.begun = True
+
+    def supply(self, material: object) -> None: ...
+
+    def start(self) -> None: ...
+
+    def close(self) -> None:
+        self.closed = True
+
+    @contextmanager
+    def worker(self) -> Iterator[Crew]:
+        yield self
+
+    def price(self, pricing: Pricing) -> Priced:
+        self.meeting.wait()
+        self.asked.append(pricing.seconds)
+        return Priced(2.0, 0.0) if pricing.seconds is None else Priced(0.1, self.epoch)
+
+
+def crew(count: int, epoch: float) -> Any:
+    return Crew([Seat(threads=1, gpu=None, log=Path("worker.log"))] * count, epoch)
+
+
+def test_a_pool_is_timed_with_all_its_workers_at_once_after_they_have_traced() -> None:
+    pool = crew(3, 0.5)
+    _, prices = arrange([pool], PRICING, 1.0)
+    assert prices == [Priced(2.0, 0.5)]
+    assert pool.asked == [None] * 3 + [1.0] * 3
+
+
+@pytest.mark.parametrize(
+    ("one", "four", "chosen"),
+    [(1.0, 3.9, 4), (1.0, 4.1, 1), (0.2, 0.2, 4)],  # seconds an epoch takes each of them
+)
+def test_most_epochs_a_second_win(one: float, four: float, chosen: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(host, "cores", lambda: 4)
+    found, prices = arrange([crew(1, one), crew(4, four)], PRICING, 1.0)
+    assert (found.cores, found.chosen) == (4, chosen)
+    assert found.rates == {"1": 1 / one, "4": 4 / four}
+    assert [priced.epoch for priced in prices] == [one, four]
+
+
+def test_what_was_found_is_said() -> None:
+    sentence = Arrangement(4, 1, {"1": 123.4, "4": 87.65}).sentence
+    assert sentence == "Epochs a second: 123 with 1 worker, 87.7 with 4 workers; 1 chosen."
+
+
+def test_a_choice_is_kept_for_machines_with_as_many_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    ledger = Ledger(memory(), "study")
+    monkeypatch.setattr(host, "cores", lambda: 4)
+    assert kept(ledger) is None
+    found = Arrangement(4, 4, {"1": 1.0, "4": 2.0})
+    keep(ledger, found)
+    assert kept(ledger) == found
+    monkeypatch.setattr(host, "cores", lambda: 8)
+    assert kept(ledger) is None
+
+
+class Office:
+    """Makes crews, and remembers them."""
+
+    def __init__(self, *, on_gpu: bool = False) -> None:
+        self.made: list[Any] = []
+        self.on_gpu = on_gpu
+
+    def __call__(self, seats: Sequence[Seat], must_stop: object) -> Any:
+        pool: Any = crew(len(seats), 0.3)
+        pool.seats = seats
+        pool.ready = Ready("GPU" if self.on_gpu else "CPU", self.on_gpu, {}, 0.0)
+        self.made.append(pool)
+        return pool
+
+
+GPU = Gpu(0, "NVIDIA A100", 40960 * 2**20, 8.0)
+
+
+@pytest.fixture
+def ledger(monkeypatch: pytest.MonkeyPatch) -> Ledger:
+    monkeypatch.setattr(host, "cores", lambda: 4)
+    monkeypatch.setattr(host, "memory", lambda: 64 * GB)
+    ledger = Ledger(memory(), "study")
+    ledger.set_fact("versions", {})
+    return ledger
+
+
+def staff(office: Office, workers: int | None = None, gpus: tuple[Gpu, ...] = ()) -> Staff:
+    budget = Budget(trials=1, seconds=None, until_no_progress=False)
+    request = Request(data=Path("images"), out=Path("out"), space=CORE, budget=budget, workers=workers)
+    return Staff(request, gpus, office, lambda: False)
+
+
+def test_one_and_many_load_tensorflow_while_images_are_read_and_the_slower_ones_go(ledger: Ledger) -> None:
+    office = Office()
+    hired = staff(office)
+    hired.hire(None, busy=True)
+    assert [(len(pool), pool.begun) for pool in office.made] == [(1, True), (4, True)]
+    assert [seat.threads for seat in office.made[0].seats] == [None]
+    assert [seat.threads for seat in office.made[1].seats] == [1] * 4
+    hired.start(ledger)
+    assert hired.undecided
+    assert hired.measure(ledger, PRICING).epoch == 0.3
+    assert not hired.undecided
+    assert hired.pool is office.made[1]
+    assert [pool.closed for pool in office.made] == [True, False]
+
+    again = Office()
+    later = staff(again)
+    later.hire(ledger, busy=True)
+    assert [len(pool) for pool in again.made] == [4]
+
+
+@pytest.mark.parametrize(
+    ("workers", "gpus", "busy", "expected"),
+    [
+        (3, (), True, [3]),
+        (1, (), True, [1]),
+        (None, (GPU, GPU), True, [2]),
+        (None, (), False, [1]),  # nothing to train: nothing to measure
+    ],
+)
+def test_nothing_is_left_to_measure(
+    workers: int | None, gpus: tuple[Gpu, ...], busy: bool, expected: list[int], ledger: Ledger
+) -> None:
+    office = Office(on_gpu=True)
+    hired = staff(office, workers, gpus)
+    hired.hire(ledger, busy=busy)
+    assert [len(pool) for pool in office.made] == expected
+    assert [pool.begun for pool in office.made] == [busy]
+    assert not hired.undecided
+
+
+def test_without_the_gpu_that_the_driver_lists_the_cpu_is_measured(
+    ledger: Ledger, caplog: pytest.LogCaptureFixture
+) -> None:
+    office = Office()
+    hired = staff(office, gpus=(GPU,))
+    hired.hire(ledger, busy=True)
+    hired.start(ledger)
+    assert hired.gpus == ()
+    assert [(len(pool), pool.closed) for pool in office.made] == [(1, True), (1, False), (4, False)]
+    assert "does not see" in caplog.text
+    assert arrangement.kept(ledger) is None
+    hired.measure(ledger, PRICING)
+    assert arrangement.kept(ledger) is not None
