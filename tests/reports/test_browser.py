@@ -39,8 +39,9 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-@pytest.mark.parametrize("width", [1280, 390], ids=["desk", "phone"])
+@pytest.mark.parametrize(
+    ("width", "dark"), [(1280, False), (390, True)], ids=["desk in the light", "phone in the dark"]
+)
 def test_the_page_is_whole_and_quiet(browser: Browser, report: Path, tmp_path: Path, width: int, dark: bool) -> None:
     with opened(browser, report, width=width, dark=dark) as found:
         draw_all(found.page)

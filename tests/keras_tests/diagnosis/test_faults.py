@@ -52,10 +52,7 @@ def diagnosed(network: Network, images: np.ndarray = IMAGES, labels: np.ndarray 
     return found
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["one-unit softmax", "number labels for a one-hot loss", "kernels of zeros", "scaled twice"],
-)
+@pytest.mark.parametrize("name", ["number labels for a one-hot loss", "kernels of zeros"])
 def test_the_fault_is_confirmed_and_mended(name: str) -> None:
     found = diagnosed(FAULTS[name])
     assert not found.healthy
