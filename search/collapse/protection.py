@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_right, insort
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -27,20 +27,11 @@ class Protection:
 
     @classmethod
     def of(cls, fits: Iterable[Fit], limits: Limits = DEFAULT_LIMITS) -> Protection:
-        """From the finished fits of earlier trials. Failed fits and fits without validation images don't count.
-
-        A fit that was stopped early stays at its last skill: it would not have become better.
-        """
-        known = [fit for fit in fits if fit.verdict is not Verdict.FAILED]
-        curves = [curve for fit in known if (curve := _curve(fit.checks))]
-        epochs = sorted({epoch for curve in curves for epoch, _ in curve})
-        level = [_quantile([_at(curve, epoch) for curve in curves], limits.protected_quantile) for epoch in epochs]
-        return cls(
-            calibrating=len({fit.trial for fit in known}) < limits.calibration_trials,
-            distrusted=_is_distrusted(known, limits),
-            epochs=tuple(epochs),
-            levels=tuple(level),
-        )
+        """From the finished fits of earlier trials."""
+        achieved = Achievements(limits)
+        for fit in fits:
+            achieved.add(fit)
+        return achieved.protection()
 
     def protects(self, checks: Sequence[Check], limits: Limits = DEFAULT_LIMITS) -> bool:
         """Whether the fit was at some check among the best quarter at that epoch, or too little is known to tell.
@@ -57,27 +48,70 @@ class Protection:
         return place >= 0 and ranks and check.val_skill >= max(limits.val_skill, self.levels[place])
 
 
-def _is_distrusted(fits: Sequence[Fit], limits: Limits) -> bool:
-    """Whether of the soft stops that the audit let pass more than a few per cent would surely have been wrong."""
-    checked = [fit for fit in fits if fit.audit is not None and not fit.audit.hard]
-    wrong = sum((fit.skill or 0.0) >= limits.hard_skill for fit in checked)
-    if not wrong:
-        return False
-    lower = float(betaincinv(wrong, len(checked) - wrong + 1, 0.05))  # Clopper and Pearson 1934, one-sided 95 %
-    return lower > limits.wrong_share
+class Achievements:
+    """What finished fits reached, taken in one by one: a study has thousands of them.
+
+    Failed fits and fits without validation images don't count. A fit that was stopped early stays at its last skill: it
+    would not have become better.
+    """
+
+    def __init__(self, limits: Limits = DEFAULT_LIMITS) -> None:
+        self._limits = limits
+        self._trials: set[int] = set()
+        self._curves: list[_Curve] = []
+        self._reached: dict[int, list[float]] = {}  # by epoch: skill of all curves, ascending
+        self._let_pass = self._wrong = 0  # soft stops that the audit let pass; of them, those of fits that learned
+
+    def add(self, fit: Fit) -> None:
+        """Take in a finished fit."""
+        if fit.verdict is Verdict.FAILED:
+            return
+        self._trials.add(fit.trial)
+        if fit.audit is not None and not fit.audit.hard:
+            self._let_pass += 1
+            self._wrong += (fit.skill or 0.0) >= self._limits.hard_skill
+        curve = _Curve.of(fit.checks)
+        if not curve.epochs:
+            return
+        for epoch in curve.epochs:
+            if epoch not in self._reached:
+                self._reached[epoch] = sorted(known.at(epoch) for known in self._curves)
+        self._curves.append(curve)
+        for epoch, reached in self._reached.items():
+            insort(reached, curve.at(epoch))
+
+    def protection(self) -> Protection:
+        """What the next fit is measured by."""
+        share, epochs = self._limits.protected_quantile, sorted(self._reached)
+        place = int(share * (len(self._curves) - 1))  # the lower neighbour: one of the values, infinite ones included
+        return Protection(
+            calibrating=len(self._trials) < self._limits.calibration_trials,
+            distrusted=self._is_distrusted(),
+            epochs=tuple(epochs),
+            levels=tuple(self._reached[epoch][place] for epoch in epochs),
+        )
+
+    def _is_distrusted(self) -> bool:
+        """Whether of the soft stops that the audit let pass more than a few per cent would surely have been wrong."""
+        if not self._wrong:
+            return False
+        # Clopper and Pearson 1934, one-sided 95 %
+        lower = float(betaincinv(self._wrong, self._let_pass - self._wrong + 1, 0.05))
+        return lower > self._limits.wrong_share
 
 
-def _curve(checks: Sequence[Check]) -> list[tuple[int, float]]:
-    """(epoch, validation skill); a fit that became non-finite has fallen to the bottom."""
-    known = ((check.epoch, check.val_skill if check.finite else -np.inf) for check in checks)
-    return [(epoch, skill) for epoch, skill in known if not np.isnan(skill)]
+@dataclass(frozen=True, slots=True)
+class _Curve:
+    epochs: tuple[int, ...]  # ascending
+    skills: tuple[float, ...]
 
+    @classmethod
+    def of(cls, checks: Sequence[Check]) -> _Curve:
+        """Validation skills; a fit that became non-finite has fallen to the bottom."""
+        known = [(check.epoch, check.val_skill if check.finite else -np.inf) for check in checks]
+        known = [(epoch, skill) for epoch, skill in known if not np.isnan(skill)]
+        return cls(tuple(epoch for epoch, _ in known), tuple(skill for _, skill in known))
 
-def _at(curve: Sequence[tuple[int, float]], epoch: int) -> float:
-    """The skill at the nearest earlier check; before the first check, the first."""
-    return curve[max(0, bisect_right([at for at, _ in curve], epoch) - 1)][1]
-
-
-def _quantile(values: Sequence[float], share: float) -> float:
-    """The lower neighbour: always one of the values, infinite ones included."""
-    return sorted(values)[int(share * (len(values) - 1))]
+    def at(self, epoch: int) -> float:
+        """The skill at the nearest earlier check; before the first check, the first."""
+        return self.skills[max(0, bisect_right(self.epochs, epoch) - 1)]

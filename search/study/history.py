@@ -1,4 +1,4 @@
-"""The trials that are finished, in memory: what racing, protection and the end of the search look at."""
+"""What racing, protection and the end of the search need of the finished trials: numbers, not their fits."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from search.collapse.protection import Protection
+from search.collapse.protection import Achievements, Protection
 from search.records import Trial, TrialState
 from search.selection import racing, scores
 from search.study.fitting import Terms
@@ -19,7 +19,8 @@ class History:
     def __init__(self, terms: Terms, trials: Iterable[Trial] = ()) -> None:
         self._terms = terms
         self._lock = threading.Lock()
-        self._trials: list[Trial] = []
+        self._achieved = Achievements()
+        self._best: Trial | None = None
         self._complete: dict[str, list[float]] = {}  # configuration -> fold scores
         self.pooled: dict[int, float] = {}  # trial -> pooled score
         self.best_so_far: list[float] = []
@@ -33,11 +34,14 @@ class History:
         if trial.state is TrialState.COMPLETE:
             pooled = scores.pooled_score(trial, terms.labels, terms.metric, len(terms.folds))
         with self._lock:
-            self._trials.append(trial)
+            for fit in trial.fits:
+                self._achieved.add(fit)
             if pooled is not None:
                 by_fold = scores.fold_scores(trial, terms.chance)
                 self._complete[trial.configuration.hash] = [by_fold[fold] for fold in range(len(terms.folds))]
                 self.pooled[trial.number] = pooled
+                if self._best is None or self._rank(trial) > self._rank(self._best):
+                    self._best = trial
             if self.pooled:
                 self.best_so_far.append(max(self.pooled.values()))
         return pooled
@@ -51,13 +55,12 @@ class History:
     def best_trial(self) -> Trial | None:
         """The trial with the highest pooled score, the first of equals."""
         with self._lock:
-            ranked = [t for t in self._trials if t.number in self.pooled]
-            return max(ranked, key=lambda t: (self.pooled[t.number], -t.number), default=None)
+            return self._best
 
     def protection(self) -> Protection:
         """From all fits of the finished trials."""
         with self._lock:
-            return Protection.of(fit for trial in self._trials for fit in trial.fits)
+            return self._achieved.protection()
 
     def behind(self, done: Sequence[float]) -> str | None:
         """Why a trial with these fold scores is not worth going on, or None."""
@@ -73,3 +76,6 @@ class History:
         """Fold scores of each complete configuration."""
         with self._lock:
             return list(self._complete.values())
+
+    def _rank(self, trial: Trial) -> tuple[float, int]:
+        return self.pooled[trial.number], -trial.number
