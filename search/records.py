@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+import operator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, astuple, dataclass, field, fields
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any, Final, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -78,6 +79,55 @@ class Check:
     finite: bool  # losses, logits and gradients
     warmth: float  # 1 - share of BatchNorm's moving statistics that is still their initial value; 1 without BatchNorm
     stale_skill: float = float("nan")  # val_skill before BatchNorm's statistics were re-estimated; NaN if they were not
+
+
+_KINDS: Final = {"int": np.int64, "float": np.float64, "bool": np.bool_}
+CHECK_DTYPE: Final = np.dtype([(f.name, _KINDS[str(f.type)]) for f in fields(Check)])
+"""A check as a row of a table."""
+
+
+class Checks(Sequence[Check]):
+    """The checks of a fit as a table `(checks,)` of `CHECK_DTYPE`; each is made when it is asked for.
+
+    A study has hundreds of thousands, and hardly any is ever looked at.
+    """
+
+    def __init__(self, table: np.ndarray[Any, Any]) -> None:
+        self.table = table
+
+    @classmethod
+    def of(cls, checks: Iterable[Check]) -> Checks:
+        """From checks as they are."""
+        if isinstance(checks, Checks):
+            return checks
+        return cls(np.array([astuple(check) for check in checks], dtype=CHECK_DTYPE))
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    @overload
+    def __getitem__(self, place: int) -> Check: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> Checks: ...
+
+    def __getitem__(self, place: int | slice) -> Check | Checks:
+        found = self.table[place]
+        return Checks(found) if isinstance(place, slice) else self._check(found.tolist())
+
+    def __iter__(self) -> Iterator[Check]:
+        return map(self._check, self.table.tolist())
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and len(self) == len(other) and all(map(operator.eq, self, other))
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return repr(tuple(self))
+
+    def _check(self, row: tuple[Any, ...]) -> Check:
+        return Check(**dict(zip(self.table.dtype.names or (), row, strict=True)))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -170,7 +220,7 @@ class Fit:
     audit: Collapse | None = None  # the stop that the audit let pass, if the watch fired and the fit ran on
     causes: tuple[Cause, ...] = ()  # of a collapse, or of an end at chance: hypotheses, likeliest first
     symptom: str | None = None  # what an end that is not simply good looks like: `search.collapse.symptoms`
-    checks: tuple[Check, ...] = ()
+    checks: Sequence[Check] = ()
     start: Mapping[str, float] = field(default_factory=dict)  # before the first step: loss, logit_spread, top_share
     layers: FloatArray = field(default_factory=lambda: np.zeros((0, 0, len(LAYER_SIGNALS)), np.float32))
     # (1 + checks, weight layers, signals), the first row before the first step; NaN where not measured

@@ -10,14 +10,14 @@ import io
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, astuple, fields
+from dataclasses import asdict, fields
 from typing import Any, Final
 
 import numpy as np
 import sqlalchemy as sa
 
 from search.causes import Cause
-from search.records import Check, Collapse, Fit, Verdict
+from search.records import Checks, Collapse, Fit, Verdict
 
 _METADATA: Final = sa.MetaData()
 _FITS: Final = sa.Table(
@@ -59,10 +59,7 @@ _FACTS: Final = sa.Table(
     sa.Column("name", sa.String(64), primary_key=True),
     sa.Column("value", sa.Text, nullable=False),  # JSON
 )
-_KINDS: Final = {"int": np.int64, "float": np.float64, "bool": np.bool_}
 _ARRAYS: Final = ("layers", "shares", "rows", "probabilities")
-_NAMES: Final = tuple(f.name for f in fields(Check))
-_CHECK: Final = np.dtype([(f.name, _KINDS[str(f.type)]) for f in fields(Check)])
 
 
 class Ledger:
@@ -129,7 +126,7 @@ def _to_row(fit: Fit) -> dict[str, Any]:
     row["evidence"] = json.dumps(dict(fit.evidence))
     row["audit"] = None if fit.audit is None else json.dumps(asdict(fit.audit))
     row["causes"] = json.dumps([asdict(cause) for cause in fit.causes])
-    row["checks"] = _pack(np.array([astuple(check) for check in fit.checks], dtype=_CHECK))
+    row["checks"] = _pack(Checks.of(fit.checks).table)
     row["start"] = json.dumps(dict(fit.start))
     row["corrupted"] = json.dumps(dict(fit.corrupted))
     for name in _ARRAYS:
@@ -146,9 +143,7 @@ def _from_row(row: Mapping[Any, Any]) -> Fit:
     values["evidence"] = json.loads(row["evidence"])
     values["audit"] = None if row["audit"] is None else Collapse(**json.loads(row["audit"]))
     values["causes"] = tuple(Cause(**cause) for cause in json.loads(row["causes"]))
-    values["checks"] = tuple(
-        Check(**dict(zip(_CHECK.names or (), c, strict=True))) for c in _unpack(row["checks"]).tolist()
-    )
+    values["checks"] = Checks(_unpack(row["checks"]))
     values["start"] = json.loads(row["start"])
     values["corrupted"] = json.loads(row["corrupted"])
     values |= {name: _unpack(row[name]) for name in _ARRAYS}

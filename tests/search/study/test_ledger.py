@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from search.records import Check, Collapse, Fit, Verdict
+from search.records import Check, Checks, Collapse, Fit, Verdict
 from search.study.ledger import Ledger
 from tests.search.study.made import memory
 
@@ -156,3 +156,17 @@ def test_no_pickle_is_written_or_read(engine: sa.Engine) -> None:
         ledger.fit("k")
     with pytest.raises(ValueError, match="allow_pickle=False"):
         ledger.write(fit("other", rows=np.array([Path()], dtype=object)))
+
+
+def test_checks_are_a_sequence_that_makes_each_when_asked() -> None:
+    plain = (check(epoch=2), check(epoch=4, val_loss=0.5), check(epoch=6, finite=True))
+    table = Checks.of(plain)
+    assert len(table) == 3
+    assert table[-1].epoch == 6
+    assert isinstance(table[0].finite, bool)
+    assert [one.epoch for one in table[1:]] == [4, 6]
+    assert [one.epoch for one in table] == [2, 4, 6]
+    assert table == Checks.of(table)
+    assert table != plain[:2]
+    assert repr(table) == repr(tuple(table))
+    assert not Checks.of(())
