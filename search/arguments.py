@@ -136,7 +136,7 @@ def search_parser() -> argparse.ArgumentParser:
         "--workers",
         type=_workers,
         metavar="auto|N",
-        help="processes that train (default: auto: one a GPU; without a GPU one or as many as there are cores, "
+        help="processes that train (default: auto: one a GPU; without a GPU one, or as many as cores and memory bear, "
         "whichever is found to train more epochs a second)",
     )
     machine.add_argument("--quiet", action="store_true", help="print the result only")

@@ -10,7 +10,7 @@ from pathlib import Path
 from search.errors import UserError
 from search.events import Listener
 from search.study.machine import Gpu
-from search.study.pool import MakePool, Worker, WorkerFault
+from search.study.pool import MakePool, Worker, WorkerFault, last_line
 from search.study.worker import Seat
 
 _log = logging.getLogger(__name__)
@@ -49,11 +49,6 @@ def desk(seat: Seat, gpus: tuple[Gpu, ...], make_pool: MakePool, listener: Liste
         raise RuntimeError(str(error)) from None  # our bug, with the worker's own traceback
     finally:
         pool.close()
-
-
-def last_line(text: str) -> str:
-    """Of a traceback: what was raised."""
-    return text.strip().splitlines()[-1]
 
 
 def _last_words(log: Path) -> list[str]:

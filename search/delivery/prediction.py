@@ -18,7 +18,7 @@ from search.data.passes import each
 from search.data.scan import EXTENSIONS
 from search.delivery import card as cards
 from search.delivery.card import Card
-from search.delivery.desk import desk, last_line
+from search.delivery.desk import desk
 from search.delivery.errands import Ask, Shapes
 from search.delivery.likeness import Likeness
 from search.delivery.package import draft
@@ -27,7 +27,7 @@ from search.errors import DataError, MismatchError, UserError
 from search.events import Listener
 from search.records import FloatArray
 from search.study import machine
-from search.study.pool import MakePool, Pool, Worker, WorkerFault
+from search.study.pool import MakePool, Pool, Worker, WorkerFault, last_line
 from search.study.worker import Seat
 
 _BATCH: Final = 64  # images that are in the memory at once

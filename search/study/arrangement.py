@@ -5,6 +5,7 @@ Small networks leave most of a second thread idle, and a network is traced by on
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -12,7 +13,7 @@ from typing import Any, Final
 
 from search import host
 from search.study.ledger import Ledger
-from search.study.pool import Pool
+from search.study.pool import Pool, WorkerFault, last_line
 from search.study.worker import Priced, Pricing
 
 MOST: Final = 16
@@ -22,6 +23,7 @@ WORKER_BYTES: Final = 1_500_000_000
 """Memory that a worker may come to need: TensorFlow, eight networks, the images of a batch."""
 
 _FACT: Final = "workers"
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,20 +45,24 @@ class Arrangement:
         return f"Epochs a second: {', '.join(told)}; {self.chosen} chosen."
 
 
-def candidates(cores: int, memory: int) -> tuple[int, ...]:
-    """Numbers of workers worth measuring on a CPU.
+def candidates(cores: int, memory: int, trials: int | None = None) -> tuple[int, ...]:
+    """Numbers of workers worth measuring on a CPU: one, and as many as cores, memory and trials to do bear.
 
     >>> candidates(cores=8, memory=64_000_000_000), candidates(cores=1, memory=64_000_000_000)
     ((1, 8), (1,))
     """
-    most = max(1, min(cores, memory // WORKER_BYTES, MOST))
+    in_memory = memory // WORKER_BYTES - 1  # while they are compared there is one more
+    most = max(1, min(cores, in_memory, MOST, cores if trials is None else trials))
     return (1,) if most == 1 else (1, most)
 
 
 def kept(ledger: Ledger) -> Arrangement | None:
-    """What an earlier session of the study found on a machine with as many cores; None if there was none."""
+    """What an earlier session of the study found on such a machine: as many cores, memory enough. None: nothing."""
     stored: dict[str, Any] | None = ledger.fact(_FACT)
-    return Arrangement(**stored) if stored is not None and stored["cores"] == host.cores() else None
+    if stored is None or stored["cores"] != host.cores():
+        return None
+    found = Arrangement(**stored)
+    return found if found.chosen <= max(candidates(host.cores(), host.memory())) else None
 
 
 def keep(ledger: Ledger, arrangement: Arrangement) -> None:
@@ -64,27 +70,36 @@ def keep(ledger: Ledger, arrangement: Arrangement) -> None:
     ledger.set_fact(_FACT, {"cores": arrangement.cores, "chosen": arrangement.chosen, "rates": dict(arrangement.rates)})
 
 
-def arrange(pools: Sequence[Pool], pricing: Pricing, seconds: float) -> tuple[Arrangement, list[Priced]]:
-    """Time all pools: they make their networks ready together, then each in turn trains with all its workers at once.
+def arrange(pools: Sequence[Pool], pricing: Pricing, seconds: float) -> list[tuple[Pool, Priced]]:
+    """Time the pools one after the other, each with all its workers at once.
 
     Args:
         pools: one for each number of workers.
         pricing: the configuration to time.
-        seconds: for which each pool trains.
+        seconds: for which each pool trains, at least one epoch.
 
     Returns:
-        What was found, and what the configuration costs in each of the pools.
+        Pools and what the configuration costs in them, the one that trains most epochs a second first. A pool whose
+        workers fault is missing: its number of workers is too much for this machine, or the configuration is.
 
     Raises:
-        WorkerFault, Stopped: as fits do.
+        Stopped: the user asked for the end.
     """
-    with ThreadPoolExecutor(len(pools)) as threads:
-        traces = list(threads.map(lambda pool: _mean([one.trace for one in _all_at(pool, pricing)]), pools))
-    epochs = [_mean([one.epoch for one in _all_at(pool, replace(pricing, seconds=seconds))]) for pool in pools]
-    rates = {len(pool): len(pool) / epoch for pool, epoch in zip(pools, epochs, strict=True)}
-    chosen = max(rates, key=lambda count: rates[count])
-    found = Arrangement(host.cores(), chosen, {str(count): rate for count, rate in rates.items()})
-    return found, [Priced(trace, epoch) for trace, epoch in zip(traces, epochs, strict=True)]
+    found = []
+    for pool in pools:
+        try:
+            trace = _mean([one.trace for one in _all_at(pool, pricing)])
+            epoch = _mean([one.epoch for one in _all_at(pool, replace(pricing, seconds=seconds))])
+        except WorkerFault as error:
+            _log.warning("With %d at once, workers could not be timed: %s", len(pool), last_line(str(error)))
+            continue
+        found.append((pool, Priced(trace, epoch)))
+    return sorted(found, key=lambda pair: -rate(*pair))
+
+
+def rate(pool: Pool, priced: Priced) -> float:
+    """Epochs a second of all its workers together."""
+    return len(pool) / priced.epoch
 
 
 def _all_at(pool: Pool, pricing: Pricing) -> list[Priced]:

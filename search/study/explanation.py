@@ -63,7 +63,8 @@ def explain(
     results = analyse(open_study(out, storage, study))
     if results.recommended is None:
         return results
-    with locked(out, storage):
+    with locked(out, storage) as hold:
+        hold.keep()
         images = _images(results.study, out, data, listener)
         terms = _terms(results, images)
         smallest = min(len(fold.train) for fold in terms.folds)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from search import host
@@ -24,7 +25,7 @@ class Gpu:
 
 
 def gpus() -> tuple[Gpu, ...]:
-    """The NVIDIA GPUs of this machine; none if there is no driver."""
+    """The NVIDIA GPUs that this process may use; none if there is no driver."""
     command = shutil.which("nvidia-smi")
     if command is None:
         return ()
@@ -32,7 +33,26 @@ def gpus() -> tuple[Gpu, ...]:
         answer = subprocess.run([command, *_QUERY], capture_output=True, text=True, timeout=20, check=True).stdout
     except (OSError, subprocess.SubprocessError):
         return ()
-    return parse_gpus(answer)
+    return visible(parse_gpus(answer), os.environ.get("CUDA_VISIBLE_DEVICES"))
+
+
+def visible(found: tuple[Gpu, ...], named: str | None) -> tuple[Gpu, ...]:
+    """Those that CUDA_VISIBLE_DEVICES names (None: it is not set), numbered as TensorFlow then does.
+
+    >>> [gpu.name for gpu in visible((Gpu(0, "a", 1, 8.0), Gpu(1, "b", 1, 8.0)), "1")]
+    ['b']
+    """
+    if named is None:
+        return found
+    entries = [entry.strip() for entry in named.split(",")] if named.strip() else []
+    by_index = {str(gpu.index): gpu for gpu in found}
+    if all(entry in by_index for entry in entries):
+        chosen = [by_index[entry] for entry in entries]
+    else:  # as CUDA does, nothing from the first wrong number on; others than numbers: in the driver's order
+        numbers = [entry.lstrip("-").isdigit() for entry in entries]
+        valid = next((n for n, entry in enumerate(entries) if numbers[n] and entry not in by_index), len(entries))
+        chosen = [by_index.get(entry, found[n % len(found)]) for n, entry in enumerate(entries[:valid]) if found]
+    return tuple(replace(gpu, index=place) for place, gpu in enumerate(chosen))
 
 
 def parse_gpus(answer: str) -> tuple[Gpu, ...]:
@@ -60,12 +80,18 @@ def precision(gpu: Gpu | None) -> str:
 def shares(workers: int | None, found: tuple[Gpu, ...]) -> list[tuple[Gpu | None, int | None]]:
     """GPU and CPU threads of each worker.
 
-    Several on the CPU share its threads; one has them all.
+    Several on the CPU share its threads, and several on a GPU its memory; one has all.
 
     Args:
         workers: how many, None for one a GPU, else one.
         found: GPUs that TensorFlow sees.
     """
     count = workers or max(1, len(found))
-    threads = None if count == 1 else max(1, host.cores() // count)
-    return [(found[place % len(found)] if found else None, threads) for place in range(count)]
+    cores = host.cores()
+    threads = max(1, cores // count)
+    if count == 1 and cores == os.cpu_count():
+        return [(found[0] if found else None, None)]
+    if not found:
+        return [(None, threads)] * count
+    told = [found[place % len(found)] for place in range(count)]
+    return [(replace(gpu, bytes=gpu.bytes // told.count(gpu)), threads) for gpu in told]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import threading
 import time
 from collections.abc import Callable
 
@@ -65,15 +66,30 @@ class Objective:
         self._fitter = Fitter(terms, ledger)
         self._queue, self._history, self._listener = queue, history, listener
         self._failures_left = self._max_failures = max_failures
+        self._lock = threading.Lock()
+        self.error: BaseException | None = None
 
     def __call__(self, trial: optuna.Trial) -> float:
-        """Run the trial's fits.
+        """Run the trial's fits; of what nobody expected, the first stays in `error`.
+
+        With several workers Optuna does not pass on every exception, and would start further trials after one.
 
         Raises:
             optuna.TrialPruned: it collapsed or is not worth going on; the reason stands in the user attributes.
             Interrupted: the search ends; the fits that are done stand in the ledger.
             TrialFailed: a fit failed twice.
         """
+        try:
+            return self._run(trial)
+        except (optuna.TrialPruned, Interrupted, TrialFailed):
+            raise
+        except BaseException as error:
+            with self._lock:
+                self.error = self.error or error
+            trial.study.stop()
+            raise
+
+    def _run(self, trial: optuna.Trial) -> float:
         configuration = self._space.sample(trial)
         trial.set_user_attr(CONFIGURATION, configuration.as_dict())  # before the place: who has one, has both
         number = self._queue.place(trial)
@@ -106,13 +122,16 @@ class Objective:
         _log.info("trial %d %s, pooled %s, reason %s, %s", number, state, pooled, reason, configuration.canonical())
         self._listener.trial_finished(record, pooled, self._history.best)
         if state is TrialState.FAILED:
-            self._failures_left -= 1
-            if self._failures_left == 0:
+            with self._lock:
+                self._failures_left -= 1
+                too_many = self._failures_left <= 0
+            if too_many:
                 raise TooManyFailures(f"{self._max_failures} trials failed in a row, the last with: {reason}")
             if reason == WORKER_DIED:  # the sampler must learn to keep away; it does not see what is told as FAIL
                 raise optuna.TrialPruned(reason)
             raise TrialFailed(reason)
-        self._failures_left = self._max_failures
+        with self._lock:
+            self._failures_left = self._max_failures
         if pooled is None:
             raise optuna.TrialPruned(reason)
         return pooled if math.isfinite(pooled) else self._terms.chance

@@ -49,7 +49,7 @@ def open_session(request: Request, listener: Listener, clock: Clock, staff: Staf
         request: what to search.
         listener: told how far it is.
         clock: takes over the seconds of earlier sessions.
-        staff: hired before images are read, unless no trial is left to do.
+        staff: hired before images are read; at work at once unless no trial is left to do.
 
     Raises:
         UserError: the user can mend it; nothing was written.
@@ -60,7 +60,8 @@ def open_session(request: Request, listener: Listener, clock: Clock, staff: Staf
     size = request.image_size or (stored["image_size"] if stored else None)
     planned = ledger is not None and preparation.kept_plan(ledger) is not None
     used_up = planned and study is not None and queue.used_up(study, request.budget.trials)
-    staff.hire(ledger, busy=not used_up)
+    untried = study is None or not study.get_trials(deepcopy=False)
+    staff.hire(None if untried else ledger, busy=not used_up)
     images, test = preparation.load(request, size, bool(staff.gpus), _Attentive(listener, clock))
     listener.data(images.summary)
     check_request(request, images)

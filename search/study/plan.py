@@ -16,6 +16,7 @@ _JUDGED_AT_LEAST: Final = 2  # configurations that must be judged on all folds
 _CONFIRMED_AT_LEAST: Final = (
     5  # two finalists on two fresh splits, and their surroundings; for them, at most to a third
 )
+_SPLITS_AT_LEAST: Final = 2  # on which finalists are confirmed
 _TRIED_AT_LEAST: Final = 40  # more that should be tried on one fold; for them, epochs are at most halved
 CONFIRM_SHARE: Final = 0.3
 """Of a time limit: for the finalists' fits and their surroundings."""
@@ -80,7 +81,8 @@ def make_plan(
         return wanted <= workers * room and trial_seconds(epochs, folds) <= room
 
     def confirms(epochs: int, folds: int) -> bool:
-        return _CONFIRMED_AT_LEAST * trial_seconds(epochs, folds) <= workers * confirm
+        one = trial_seconds(epochs, folds)  # a finalist's own splits follow each other
+        return _CONFIRMED_AT_LEAST * one <= workers * confirm and _SPLITS_AT_LEAST * one <= confirm
 
     notes: list[str] = []
     asked = epochs

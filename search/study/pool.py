@@ -35,11 +35,17 @@ _POLL_SECONDS: Final = 0.2
 _START_SECONDS: Final = 300.0  # importing TensorFlow from a cold network disk takes minutes
 _STALL_SECONDS: Final = 1800.0  # without a word from a fit (checks come about thirty times a fit)
 _STOP_SECONDS: Final = 8.0  # from STOP to the kill
+_FAREWELL_SECONDS: Final = 1.0  # from QUIT to the kill
 _RECYCLE_AFTER: Final = 400  # fits: TensorFlow's memory grows a little with each network
 
 
 class WorkerFault(Exception):
     """The worker died, stalled or raised: our or the machine's fault, worth another try."""
+
+
+def last_line(text: str) -> str:
+    """Of a traceback: what was raised."""
+    return text.strip().splitlines()[-1]
 
 
 class WorkerDied(WorkerFault):
@@ -103,10 +109,11 @@ class Worker:
 
     def close(self) -> None:
         """End the process, kindly if it listens."""
-        self.dismiss()
-        if self._is_up:
-            self._process.join(1.0)
-        self._kill()
+        try:
+            self.dismiss()
+            self.wait(_FAREWELL_SECONDS)
+        finally:
+            self.kill()
 
     def dismiss(self) -> None:
         """Tell the process to end, without waiting for it."""
@@ -114,19 +121,31 @@ class Worker:
             with contextlib.suppress(OSError, ValueError):
                 self._pipe.send(QUIT)
 
+    def wait(self, seconds: float) -> None:
+        """Give a process that was dismissed so long to end."""
+        if self._is_up:
+            self._process.join(seconds)
+
     def begin(self) -> None:
-        """Have the process load TensorFlow, without waiting for it."""
+        """Have the process load TensorFlow, without waiting for it. Raises WorkerFault."""
         if self._process is not None and self._process.is_alive():
             return
-        self._kill()
+        self.kill()
         context = mp.get_context("spawn")  # a fork after TensorFlow's or CUDA's start hangs
         self._pipe, theirs = context.Pipe()
         lifeline, self._lifeline = context.Pipe(duplex=False)
-        self._process = context.Process(target=main, args=(theirs, lifeline, self._seat), daemon=True)
-        with signals_blocked():
-            self._process.start()
-        theirs.close()
-        lifeline.close()
+        process = context.Process(target=main, args=(theirs, lifeline, self._seat), daemon=True)
+        try:
+            with signals_blocked():
+                process.start()
+        except OSError as error:
+            self._pipe.close()
+            self._lifeline.close()
+            raise WorkerFault(f"no further process can be started: {error}") from None
+        finally:
+            theirs.close()
+            lifeline.close()
+        self._process = process
         self._jobs = 0
 
     def start(self) -> None:
@@ -138,7 +157,7 @@ class Worker:
             return
         answer = self._wait(lambda check: None, _START_SECONDS)
         if not isinstance(answer, Ready):
-            self._kill()
+            self.kill()
             raise WorkerFault(f"worker did not start: {answer}")
         self.ready = answer
         self._is_up = True
@@ -155,7 +174,7 @@ class Worker:
         try:
             self._pipe.send(job)
         except OSError as error:
-            self._kill()
+            self.kill()
             raise WorkerFault(f"worker lost: {error}") from None
         answer = self._wait(on_check, _STALL_SECONDS)
         if isinstance(answer, Halted):
@@ -177,7 +196,7 @@ class Worker:
             except (EOFError, OSError):
                 self._process.join(1.0)
                 code = self._process.exitcode
-                self._kill()
+                self.kill()
                 if self._should_stop():
                     raise Stopped from None
                 raise WorkerDied(f"worker died (exit code {code})") from None
@@ -187,13 +206,14 @@ class Worker:
                 with contextlib.suppress(OSError):
                     self._pipe.send(STOP)
             if told is not None and now - told > _STOP_SECONDS:
-                self._kill()
+                self.kill()
                 raise Stopped
             if now - heard > patience:
-                self._kill()
+                self.kill()
                 raise WorkerFault(f"worker stalled: no word for {patience:.0f} s")
 
-    def _kill(self) -> None:
+    def kill(self) -> None:
+        """End the process at once."""
         if self._process is not None:
             self._process.kill()
             self._process.join()
@@ -210,7 +230,7 @@ def seats(out: Path, workers: int | None, gpus: tuple[Gpu, ...]) -> list[Seat]:
     Args:
         out: run folder, for TensorFlow's own messages.
         workers: how many, None for one a GPU, else one.
-        gpus: that TensorFlow sees.
+        gpus: to work on.
     """
     return [Seat(threads=threads, gpu=gpu, log=out / "worker.log") for gpu, threads in shares(workers, gpus)]
 
@@ -228,7 +248,7 @@ class Pool:
         return len(self._workers)
 
     def begin(self) -> None:
-        """Have all processes load TensorFlow, without waiting for them."""
+        """Have all processes load TensorFlow, without waiting for them. Raises WorkerFault."""
         for worker in self._workers:
             worker.begin()
 
@@ -251,12 +271,22 @@ class Pool:
         """What a worker told of its device and versions; None before the first is up."""
         return next((worker.ready for worker in self._workers if worker.ready is not None), None)
 
+    def start(self) -> None:
+        """Have all processes up. Raises WorkerFault, Stopped."""
+        for worker in self._workers:
+            worker.start()
+
     def close(self) -> None:
-        """End all processes."""
-        for worker in self._workers:
-            worker.dismiss()
-        for worker in self._workers:
-            worker.close()
+        """End all processes: they have a second together."""
+        try:
+            for worker in self._workers:
+                worker.dismiss()
+            end = time.monotonic() + _FAREWELL_SECONDS
+            for worker in self._workers:
+                worker.wait(max(0.0, end - time.monotonic()))
+        finally:
+            for worker in self._workers:
+                worker.kill()
 
 
 MakePool = Callable[[Sequence[Seat], Callable[[], bool]], Pool]

@@ -28,7 +28,7 @@ from spaces.space import Space
 
 SIZE_CAP_CPU: Final = 64  # pixels that --image-size auto takes at most
 SIZE_CAP_GPU: Final = 128
-_PRICED_STEPS: Final = 30  # that an epoch has at most where it is timed
+_PRICED_STEPS: Final = 16  # that an epoch has at most where it is timed
 _PACKAGES: Final = ("optuna", "numpy", "scikit-learn", "pillow")
 
 _log = logging.getLogger(__name__)
@@ -91,6 +91,7 @@ def make_terms(
     asked: Protocol,
     workers: int,
     priced: Priced | None,
+    told: tuple[str, ...] = (),
     seconds: float | None,
     test: bool,
 ) -> Terms:
@@ -104,6 +105,7 @@ def make_terms(
         asked: from `protocol`.
         workers: that train at the same time.
         priced: what the reference configuration costs; None if it was not timed.
+        told: what else the plan of a new study notes.
         seconds: left of the budget, None without a limit.
         test: whether a final training and a test follow.
     """
@@ -118,7 +120,7 @@ def make_terms(
         folds=folds,
         fingerprint=images.summary.fingerprint,
         protocol=replace(asked, epochs=plan.epochs),
-        plan=replace(plan, notes=tuple(dict.fromkeys((*plan.notes, *sentences)))),
+        plan=replace(plan, notes=tuple(dict.fromkeys((*told, *plan.notes, *sentences)))),
         metric=request.metric,
         chance=metrics.chance(request.metric, images.labels),
         seed=request.seed,

@@ -43,7 +43,7 @@ def search(request: Request, listener: Listener, clock: Clock, make_pool: MakePo
         request: what to search.
         listener: told how it goes.
         clock: says when each part has to end.
-        make_pool: makes the workers, from what each is told and from who says that a fit must stop.
+        make_pool: makes the workers, from where each works and from who says that a fit must stop.
 
     Raises:
         UserError: the user can mend it; nothing that was there is lost.
@@ -51,11 +51,12 @@ def search(request: Request, listener: Listener, clock: Clock, make_pool: MakePo
         Broken: trials failed one after the other; carries the results.
     """
     refuse_tangled(request)
-    with locked(request.out, request.storage):
+    with locked(request.out, request.storage) as hold:
         gpus = machine.gpus()
         staff = Staff(request, gpus, make_pool, clock.phase_over)
         try:
             opened = open_session(request, listener, clock, staff)
+            hold.keep()
             opened.ledger.on_write = lambda: opened.ledger.set_fact("seconds", clock.seconds)
             return _run(request, opened, staff, listener, clock)
         finally:
@@ -104,7 +105,7 @@ def _prepare(request: Request, opened: Opened, staff: Staff, listener: Listener,
         listener.stage("Timing the first epochs")
         pricing, longer = preparation.reference(request, images, asked)
         priced = staff.measure(ledger, pricing)
-        priced = replace(priced, epoch=priced.epoch * longer)
+        priced = priced and replace(priced, epoch=priced.epoch * longer)
     terms = preparation.make_terms(
         request,
         images,
@@ -113,6 +114,7 @@ def _prepare(request: Request, opened: Opened, staff: Staff, listener: Listener,
         asked=asked,
         workers=len(staff.pool),
         priced=priced,
+        told=() if staff.found is None else (staff.found.sentence,),
         seconds=None if clock.left is None else clock.left - ablation_seconds(request, None),
         test=opened.test is not None,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Callable
 from typing import Final
@@ -11,12 +12,15 @@ from search.errors import UserError
 from search.study import arrangement
 from search.study.ledger import Ledger
 from search.study.machine import Gpu
-from search.study.pool import MakePool, Pool, WorkerFault, seats
+from search.study.pool import MakePool, Pool, WorkerFault, last_line, seats
 from search.study.request import Request
 from search.study.worker import Material, Priced, Pricing
 
 MEASURED_SECONDS: Final = 1.0
-"""For which each arrangement of workers trains before one is chosen."""
+"""For which each number of workers trains before one is chosen; more where an epoch takes longer."""
+
+MEASURED_FROM: Final = 60.0
+"""Seconds of a time limit: with less, finding out how many workers train most costs more than it brings."""
 
 _log = logging.getLogger(__name__)
 
@@ -26,7 +30,7 @@ class Staff:
 
     Args:
         request: names run folder and number of workers.
-        gpus: that the driver lists.
+        gpus: that the driver lists, and that may be used.
         make_pool: makes the workers, from where each works and from who says that a fit must stop.
         must_stop: says that a fit must stop.
     """
@@ -36,6 +40,7 @@ class Staff:
     ) -> None:
         self._request, self._make_pool, self._must_stop = request, make_pool, must_stop
         self.gpus = gpus
+        self.found: arrangement.Arrangement | None = None  # what was measured, if anything
         self._pools: list[Pool] = []
 
     @property
@@ -52,8 +57,9 @@ class Staff:
         """
         self._hire(self._counts(ledger, busy))
         if busy:
-            for pool in self._pools:
-                pool.begin()
+            with contextlib.suppress(WorkerFault):  # comes again when they are started, and is told then
+                for pool in self._pools:
+                    pool.begin()
 
     def start(self, ledger: Ledger) -> None:
         """Have the first worker up, and keep what it tells of device and versions.
@@ -74,6 +80,7 @@ class Staff:
             self.close()
             self._hire(self._counts(ledger, busy=True))
             self._start()
+        self._start_others()
         if (ready := self.pool.ready) is not None:
             ledger.set_fact("device", ready.device)
             ledger.set_fact("versions", {**ledger.fact("versions"), **ready.versions})
@@ -88,27 +95,32 @@ class Staff:
         """Whether it is open how many workers train most."""
         return len(self._pools) > 1
 
-    def measure(self, ledger: Ledger, pricing: Pricing) -> Priced:
-        """What the configuration costs, with all workers at it; of several arrangements the quickest stays.
+    def measure(self, ledger: Ledger, pricing: Pricing) -> Priced | None:
+        """What the configuration costs, with all workers at it; of several numbers of workers the quickest stays.
 
         Args:
             ledger: of the study, for what was found.
             pricing: the configuration to time.
 
+        Returns:
+            None where it can't be timed; that is logged.
+
         Raises:
-            WorkerFault, Stopped: as fits do.
+            Stopped: the user asked for the end.
         """
-        found, prices = arrangement.arrange(self._pools, pricing, MEASURED_SECONDS)
-        if len(self._pools) == 1:
-            return prices[0]
-        _log.info("%s", found.sentence)
-        arrangement.keep(ledger, found)
-        best = next(place for place, pool in enumerate(self._pools) if len(pool) == found.chosen)
-        for place, pool in enumerate(self._pools):
-            if place != best:
+        undecided = self.undecided
+        found = arrangement.arrange(self._pools, pricing, MEASURED_SECONDS)
+        chosen, priced = found[0] if found else (self.pool, None)
+        for pool in self._pools:
+            if pool is not chosen:
                 pool.close()
-        self._pools = [self._pools[best]]
-        return prices[best]
+        self._pools = [chosen]
+        if undecided and found:
+            rates = {str(len(pool)): arrangement.rate(pool, cost) for pool, cost in found}
+            self.found = arrangement.Arrangement(host.cores(), len(chosen), rates)
+            arrangement.keep(ledger, self.found)
+            _log.info("%s", self.found.sentence)
+        return priced
 
     @property
     def restart_seconds(self) -> float:
@@ -126,7 +138,10 @@ class Staff:
         known = None if ledger is None else arrangement.kept(ledger)
         if known is not None:
             return (known.chosen,)
-        return arrangement.candidates(host.cores(), host.memory()) if busy else (None,)
+        seconds, trials = self._request.budget.seconds, self._request.budget.trials
+        if not busy or (seconds is not None and seconds < MEASURED_FROM):
+            return (None,)
+        return arrangement.candidates(host.cores(), host.memory(), trials)
 
     def _hire(self, counts: tuple[int | None, ...]) -> None:
         told = [seats(self._request.out, count, self.gpus) for count in counts]
@@ -138,4 +153,14 @@ class Staff:
                 worker.start()
         except WorkerFault as error:
             log = self._request.out / "worker.log"
-            raise UserError(f"TensorFlow does not start: {str(error).strip().splitlines()[-1]}. See {log}.") from None
+            raise UserError(f"TensorFlow does not start: {last_line(str(error))}. See {log}.") from None
+
+    def _start_others(self) -> None:
+        """While it is open how many stay, all are up before any is timed; those that can't start are not needed."""
+        for pool in self._pools[1:]:
+            try:
+                pool.start()
+            except WorkerFault as error:
+                _log.warning("%d workers at once could not be started: %s", len(pool), last_line(str(error)))
+                pool.close()
+                self._pools.remove(pool)

@@ -24,17 +24,31 @@ _PLAIN_FILE: Final = re.compile(r"sqlite:///([^?]+)")
 _BUSY_SECONDS: Final = 60.0  # how long a writer waits for another (optuna-dashboard, say) before giving up
 
 
+class Hold:
+    """A run folder that is held alone."""
+
+    def __init__(self) -> None:
+        self.kept = False
+
+    def keep(self) -> None:
+        """There is a study now, here or in the database that the folder's runs use: what is in the folder stays."""
+        self.kept = True
+
+
 @contextmanager
-def locked(folder: Path, url: str | None = None) -> Iterator[None]:
+def locked(folder: Path, url: str | None = None) -> Iterator[Hold]:
     """Make the run folder and hold it, and a database file elsewhere, alone. The lock ends with the process.
 
-    A folder that was made here and got no study is taken away again: a start that is refused leaves nothing behind.
+    Unless `Hold.keep` was called, what a start writes before it is known to be good is taken away again, with folders
+    that were made here: a start that is refused leaves nothing behind.
 
     Raises:
         UserError: the folder can't be made or written.
         BusyError: another process holds it.
     """
     made = [path for path in (folder, *folder.parents) if not path.exists()]
+    foreign = {name for name in _BEFORE_A_STUDY if (folder / name).exists()}
+    hold = Hold()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if not os.access(folder, os.W_OK | os.X_OK):
@@ -52,12 +66,12 @@ def locked(folder: Path, url: str | None = None) -> Iterator[None]:
         ) from None
     try:
         with _file_locked(_file(folder, url) if url else None):
-            yield
+            yield hold
     finally:
-        if made and {path.name for path in folder.iterdir()} <= _BEFORE_A_STUDY:
-            for name in _BEFORE_A_STUDY:
+        if not hold.kept and not (folder / DATABASE).exists():
+            for name in _BEFORE_A_STUDY - foreign:
                 (folder / name).unlink(missing_ok=True)
-            with contextlib.suppress(OSError):  # another start may be looking in
+            with contextlib.suppress(OSError):  # something is in there, or another start is looking in
                 for path in made:
                     path.rmdir()
         lock.release()

@@ -68,6 +68,8 @@ def run_trials(shop: Workshop) -> None:
             catch=(Interrupted, TrialFailed),
             callbacks=[after_trial],
         )
+    if objective.error is not None:
+        raise objective.error
 
 
 def _no_progress(history: History) -> bool:

@@ -31,8 +31,6 @@ from spaces.config import Configuration
 TRACED: Final = 8
 """Networks that a worker keeps traced: all fits of a trial come in a row, those of the finalists come round again."""
 
-_WARM_EPOCHS: Final = 2  # timed at least, after one that is traced
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Seat:
@@ -84,7 +82,7 @@ class Pricing:
     protocol: Protocol
     train: IntArray
     val: IntArray
-    seconds: float | None  # of warm epochs at least; None: none, the network is only made ready
+    seconds: float | None  # of warm epochs, at least one; None: none, the network is only made ready
 
 
 class Errand(ABC):
@@ -243,11 +241,12 @@ class _Bench:
         from search.training.schedule import Schedule
 
         started = time.monotonic()
+        is_traced = self._key(job.configuration, job.protocol, _updates(job)) in self._engines
         engine = self._engine(job.configuration, job.protocol, _updates(job))
         classes, batch = job.protocol.classes, job.configuration.batch_size
         steps = len(job.train) // batch
         rows = job.train[: steps * batch].reshape(steps, batch).astype(np.int32)
-        rates = Schedule.planned(_WARM_EPOCHS, steps).rates(0)
+        rates = Schedule.planned(2, steps).rates(0)
         engine.begin(0, job.train, np.ones(classes), np.full(classes, 1 / classes))
 
         def run_epoch() -> float:
@@ -256,9 +255,9 @@ class _Bench:
             self._heed(1)
             return time.monotonic()
 
-        traced = ended = run_epoch()
+        traced = ended = started if is_traced else run_epoch()
         epochs = 0
-        while job.seconds is not None and (epochs < _WARM_EPOCHS or ended - traced < job.seconds):
+        while job.seconds is not None and (not epochs or ended - traced < job.seconds):
             ended = run_epoch()
             epochs += 1
         return Priced(traced - started, (ended - traced) / max(1, epochs))
@@ -266,7 +265,7 @@ class _Bench:
     def _engine(self, configuration: Configuration, protocol: Protocol, updates: int) -> Any:
         from search.training.engine import Engine
 
-        key = (configuration.hash, protocol, updates)
+        key = self._key(configuration, protocol, updates)
         engine = self._engines.pop(key, None)
         if engine is None:
             while len(self._engines) >= TRACED:
@@ -274,6 +273,10 @@ class _Bench:
             engine = Engine(configuration, protocol, self._images, self._labels, updates)
         self._engines[key] = engine  # the last one used comes last
         return engine
+
+    @staticmethod
+    def _key(configuration: Configuration, protocol: Protocol, updates: int) -> tuple[str, Protocol, int]:
+        return configuration.hash, protocol, updates
 
     def _heed(self, epoch: int) -> None:
         from search.training.fit import Interrupted

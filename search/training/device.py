@@ -52,9 +52,23 @@ def load_pixels(path: Path, device_bytes: int | None) -> Any:
     if place != _HOST:
         with tf.device(place):
             return tf.constant(np.load(path, mmap_mode="r", allow_pickle=False))
-    mapped = np.load(path, mmap_mode="c", allow_pickle=False)  # DLPack hands on nothing that is marked read-only
+    mapped = np.asarray(_Unmarked(np.load(path, mmap_mode="r", allow_pickle=False)))
     with tf.device(_HOST):
         return tf.experimental.dlpack.from_dlpack(mapped.__dlpack__())
+
+
+class _Unmarked:
+    """A read-only array that is not marked so, since DLPack hands on no other; nobody writes to it.
+
+    A writable mapping would be none of the file but of memory yet to be paid for, and refused beyond the machine's.
+    """
+
+    def __init__(self, array: np.ndarray[Any, Any]) -> None:
+        self._array = array  # stays mapped as long as this lives
+        self.__array_interface__ = {
+            **array.__array_interface__,
+            "data": (array.__array_interface__["data"][0], False),
+        }
 
 
 def tensor(values: np.ndarray[Any, Any]) -> Any:

@@ -51,7 +51,7 @@ class Story:
 
 def _start(desk: Desk, out: str, *more: str, trials: int = TRIALS) -> Run:
     common = ("--data", "images", "--epochs", "12", "--folds", "3", "--image-size", "16", "--trials", str(trials))
-    return desk.start(out, *common, "--space", "space.yaml", *more)
+    return desk.start(out, *common, "--space", "space.yaml", "--workers", "1", *more)
 
 
 def undisturbed(desk: Desk) -> Story:
@@ -101,10 +101,10 @@ def disturbed(desk: Desk) -> Story:
 
 
 def hopeless(desk: Desk) -> Story:
-    """Sgd with a rate of ten."""
+    """Sgd with a rate of ten, by two workers."""
     run = desk.start(
-        *("hopeless", "--data", "images", "--epochs", "12", "--folds", "2", "--image-size", "16", "--trials", "1"),
-        *("--space", "hopeless.yaml", "--quiet"),
+        *("hopeless", "--data", "images", "--epochs", "12", "--folds", "2", "--image-size", "16", "--trials", "2"),
+        *("--space", "hopeless.yaml", "--workers", "2", "--quiet"),
     )
     return Story(run.out, [run], [run.wait()])
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from search import host
 from search.training import device
 
 
@@ -41,6 +42,20 @@ def test_pixels_on_the_host_are_the_mapped_file_itself(tmp_path, images) -> None
         if line.endswith(f"{tmp_path}/pixels.npy")
     ]
     assert any(int(first, 16) <= address < int(last, 16) for first, last in (line[0].split("-") for line in mappings))
+
+
+def test_more_pixels_than_there_is_memory(tmp_path) -> None:
+    """A file with holes takes no room on the disk, and its tensor none in memory."""
+    side, path = 4096, tmp_path / "pixels.npy"
+    count = 2 * host.memory() // side**2
+    with path.open("wb") as stream:
+        np.lib.format.write_array_header_1_0(
+            stream, {"descr": "|u1", "fortran_order": False, "shape": (count, side, side, 1)}
+        )
+        stream.truncate(stream.tell() + count * side**2)
+    loaded = device.load_pixels(path, None)
+    assert loaded.shape == (count, side, side, 1)
+    assert int(tf.reduce_sum(tf.cast(tf.gather(loaded, [0, count - 1]), tf.int32))) == 0
 
 
 def test_no_images_are_loaded_too(tmp_path) -> None:

@@ -109,8 +109,8 @@ def test_corrupted_copies_are_scored_after_a_fit_and_change_nothing_in_it(
     assert done.corrupted["noise/2"] == metrics.score("balanced_accuracy", labels[val], others)
 
 
-def test_an_epoch_has_a_price(real, make_job) -> None:
-    job = make_job(4)
+def test_an_epoch_has_a_price(real, make_job, make_configuration) -> None:
+    job = make_job(4, configuration=make_configuration(dense_ratio=1.0, dense_units=7))  # not traced before
     pricing = Pricing(
         configuration=job.configuration, protocol=job.protocol, train=job.train, val=job.val, seconds=None
     )

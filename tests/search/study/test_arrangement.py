@@ -17,6 +17,7 @@ from search.study import arrangement
 from search.study.arrangement import Arrangement, arrange, candidates, keep, kept
 from search.study.ledger import Ledger
 from search.study.machine import Gpu
+from search.study.pool import WorkerFault
 from search.study.request import Request
 from search.study.staff import Staff
 from search.study.worker import Priced, Pricing, Ready, Seat
@@ -40,7 +41,7 @@ PRICING = Pricing(
         (1, 64 * GB, (1,)),
         (2, 64 * GB, (1, 2)),
         (8, 64 * GB, (1, 8)),
-        (8, 5 * GB, (1, 3)),  # a worker may need 1.5 GB
+        (8, 5 * GB, (1, 2)),  # a worker may need 1.5 GB, and while they are compared there is one more
         (8, 1 * GB, (1,)),
         (64, 512 * GB, (1, 16)),
     ],
@@ -49,6 +50,11 @@ def test_candidates_are_one_and_as_many_as_cores_and_memory_bear(
     cores: int, bytes_: int, expected: tuple[int, ...]
 ) -> None:
     assert candidates(cores, bytes_) == expected
+
+
+def test_no_more_workers_than_trials() -> None:
+    assert candidates(8, 64 * GB, trials=3) == (1, 3)
+    assert candidates(8, 64 * GB, trials=1) == (1,)
 
 
 class Crew:
@@ -90,8 +96,7 @@ def crew(count: int, epoch: float) -> Any:
 
 def test_a_pool_is_timed_with_all_its_workers_at_once_after_they_have_traced() -> None:
     pool = crew(3, 0.5)
-    _, prices = arrange([pool], PRICING, 1.0)
-    assert prices == [Priced(2.0, 0.5)]
+    assert arrange([pool], PRICING, 1.0) == [(pool, Priced(2.0, 0.5))]
     assert pool.asked == [None] * 3 + [1.0] * 3
 
 
@@ -99,12 +104,22 @@ def test_a_pool_is_timed_with_all_its_workers_at_once_after_they_have_traced() -
     ("one", "four", "chosen"),
     [(1.0, 3.9, 4), (1.0, 4.1, 1), (0.2, 0.2, 4)],  # seconds an epoch takes each of them
 )
-def test_most_epochs_a_second_win(one: float, four: float, chosen: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(host, "cores", lambda: 4)
-    found, prices = arrange([crew(1, one), crew(4, four)], PRICING, 1.0)
-    assert (found.cores, found.chosen) == (4, chosen)
-    assert found.rates == {"1": 1 / one, "4": 4 / four}
-    assert [priced.epoch for priced in prices] == [one, four]
+def test_most_epochs_a_second_win(one: float, four: float, chosen: int) -> None:
+    pools = [crew(1, one), crew(4, four)]
+    (first, priced), (second, _) = arrange(pools, PRICING, 1.0)
+    assert (len(first), len(second)) == (chosen, 5 - chosen)
+    assert arrangement.rate(first, priced) == chosen / (one if chosen == 1 else four)
+
+
+def test_a_pool_that_faults_is_left_out(caplog: pytest.LogCaptureFixture) -> None:
+    def fault(pricing: object) -> Priced:
+        raise WorkerFault("Traceback ...\nMemoryError: no more")
+
+    many = crew(4, 0.1)
+    many.price = fault
+    one = crew(1, 1.0)
+    assert [pool for pool, _ in arrange([one, many], PRICING, 1.0)] == [one]
+    assert "With 4 at once, workers could not be timed: MemoryError: no more" in caplog.text
 
 
 def test_what_was_found_is_said() -> None:
@@ -115,10 +130,14 @@ def test_what_was_found_is_said() -> None:
 def test_a_choice_is_kept_for_machines_with_as_many_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     ledger = Ledger(memory(), "study")
     monkeypatch.setattr(host, "cores", lambda: 4)
+    monkeypatch.setattr(host, "memory", lambda: 64 * GB)
     assert kept(ledger) is None
     found = Arrangement(4, 4, {"1": 1.0, "4": 2.0})
     keep(ledger, found)
     assert kept(ledger) == found
+    monkeypatch.setattr(host, "memory", lambda: 4 * GB)
+    assert kept(ledger) is None, "there is not memory enough for four"
+    monkeypatch.setattr(host, "memory", lambda: 64 * GB)
     monkeypatch.setattr(host, "cores", lambda: 8)
     assert kept(ledger) is None
 
@@ -145,13 +164,16 @@ GPU = Gpu(0, "NVIDIA A100", 40960 * 2**20, 8.0)
 def ledger(monkeypatch: pytest.MonkeyPatch) -> Ledger:
     monkeypatch.setattr(host, "cores", lambda: 4)
     monkeypatch.setattr(host, "memory", lambda: 64 * GB)
+    monkeypatch.setattr("os.cpu_count", lambda: 4)
     ledger = Ledger(memory(), "study")
     ledger.set_fact("versions", {})
     return ledger
 
 
-def staff(office: Office, workers: int | None = None, gpus: tuple[Gpu, ...] = ()) -> Staff:
-    budget = Budget(trials=1, seconds=None, until_no_progress=False)
+def staff(
+    office: Office, workers: int | None = None, gpus: tuple[Gpu, ...] = (), seconds: float | None = None
+) -> Staff:
+    budget = Budget(trials=50, seconds=seconds, until_no_progress=False)
     request = Request(data=Path("images"), out=Path("out"), space=CORE, budget=budget, workers=workers)
     return Staff(request, gpus, office, lambda: False)
 
@@ -165,7 +187,8 @@ def test_one_and_many_load_tensorflow_while_images_are_read_and_the_slower_ones_
     assert [seat.threads for seat in office.made[1].seats] == [1] * 4
     hired.start(ledger)
     assert hired.undecided
-    assert hired.measure(ledger, PRICING).epoch == 0.3
+    assert hired.measure(ledger, PRICING) == Priced(2.0, 0.3)
+    assert hired.found == Arrangement(4, 4, {"1": 1 / 0.3, "4": 4 / 0.3})
     assert not hired.undecided
     assert hired.pool is office.made[1]
     assert [pool.closed for pool in office.made] == [True, False]
@@ -194,6 +217,45 @@ def test_nothing_is_left_to_measure(
     assert [len(pool) for pool in office.made] == expected
     assert [pool.begun for pool in office.made] == [busy]
     assert not hired.undecided
+
+
+def test_with_little_time_nothing_is_measured(ledger: Ledger) -> None:
+    office = Office()
+    staff(office, seconds=30.0).hire(None, busy=True)
+    assert [len(pool) for pool in office.made] == [1]
+
+
+def test_what_can_not_be_timed_is_searched_all_the_same(ledger: Ledger) -> None:
+    office = Office()
+    hired = staff(office)
+    hired.hire(None, busy=True)
+    hired.start(ledger)
+
+    def fault(pricing: object) -> Priced:
+        raise WorkerFault("Traceback ...\nValueError: this network is impossible")
+
+    for pool in office.made:
+        pool.price = fault
+    assert hired.measure(ledger, PRICING) is None
+    assert (len(hired.pool), hired.found) == (1, None)
+    assert [pool.closed for pool in office.made] == [False, True]
+
+
+def test_workers_that_can_not_be_started_beside_the_first_are_done_without(
+    ledger: Ledger, caplog: pytest.LogCaptureFixture
+) -> None:
+    office = Office()
+    hired = staff(office)
+    hired.hire(None, busy=True)
+
+    def fault() -> None:
+        raise WorkerFault("no further process can be started: [Errno 11] Resource temporarily unavailable")
+
+    office.made[1].start = fault
+    hired.start(ledger)
+    assert not hired.undecided
+    assert "4 workers at once could not be started" in caplog.text
+    assert [pool.closed for pool in office.made] == [False, True]
 
 
 def test_without_the_gpu_that_the_driver_lists_the_cpu_is_measured(

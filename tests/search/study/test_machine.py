@@ -3,8 +3,9 @@ from __future__ import annotations
 import pytest
 
 from search.study import machine
-from search.study.machine import Gpu, parse_gpus, precision, shares
+from search.study.machine import Gpu, parse_gpus, precision, shares, visible
 
+HALF = Gpu(0, "Tesla T4", 7680 * 2**20, 7.5)
 OLD, NEW = Gpu(0, "Tesla T4", 15360 * 2**20, 7.5), Gpu(1, "NVIDIA A100", 40960 * 2**20, 8.0)
 
 
@@ -20,6 +21,25 @@ OLD, NEW = Gpu(0, "Tesla T4", 15360 * 2**20, 7.5), Gpu(1, "NVIDIA A100", 40960 *
 )
 def test_what_the_driver_lists(answer: str, found: tuple[Gpu, ...]) -> None:
     assert parse_gpus(answer) == found
+
+
+@pytest.mark.parametrize(
+    ("named", "expected"),
+    [
+        (None, ["Tesla T4", "NVIDIA A100"]),
+        ("0,1", ["Tesla T4", "NVIDIA A100"]),
+        ("1", ["NVIDIA A100"]),
+        ("1,0", ["NVIDIA A100", "Tesla T4"]),
+        ("", []),
+        ("-1", []),
+        ("0,7,1", ["Tesla T4"]),  # as CUDA does: nothing from the first wrong number on
+        ("GPU-8932f937-d72c", ["Tesla T4"]),  # by another name: there is one, and which is not known
+    ],
+)
+def test_gpus_that_are_hidden_are_not_used(named: str | None, expected: list[str]) -> None:
+    found = visible((OLD, NEW), named)
+    assert [gpu.name for gpu in found] == expected
+    assert [gpu.index for gpu in found] == list(range(len(expected)))  # as TensorFlow numbers them
 
 
 def test_a_machine_without_a_driver_has_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -40,7 +60,7 @@ def test_mixed_precision_only_where_it_pays(gpu: Gpu | None, expected: str) -> N
         (2, (), [(None, 4), (None, 4)]),
         (None, (OLD, NEW), [(OLD, 4), (NEW, 4)]),
         (1, (OLD, NEW), [(OLD, None)]),
-        (3, (OLD, NEW), [(OLD, 2), (NEW, 2), (OLD, 2)]),
+        (3, (OLD, NEW), [(HALF, 2), (NEW, 2), (HALF, 2)]),  # two share a GPU's memory
         (9, (), [(None, 1)] * 9),
     ],
 )
@@ -51,4 +71,11 @@ def test_workers_share_gpus_and_cores(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(machine.host, "cores", lambda: 8)
+    monkeypatch.setattr(machine.os, "cpu_count", lambda: 8)
     assert shares(workers, found) == expected
+
+
+def test_one_worker_keeps_to_the_cores_that_a_container_allows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine.host, "cores", lambda: 2)
+    monkeypatch.setattr(machine.os, "cpu_count", lambda: 64)
+    assert shares(1, ()) == [(None, 2)]

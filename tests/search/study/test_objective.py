@@ -211,6 +211,14 @@ def test_five_failures_in_a_row_end_the_run(make: MakeStudy) -> None:
     ]
 
 
+def test_what_nobody_expected_is_kept_and_ends_the_run_with_several_threads_too(make: MakeStudy) -> None:
+    """Optuna drops what its threads raise when no further trial waits for them."""
+    study = make(*10 * [OSError("no space left on device")])
+    study.study.optimize(study.objective, 2, n_jobs=2, catch=(Interrupted, TrialFailed))
+    assert isinstance(study.objective.error, OSError)
+    assert len(study.study.trials) <= 2
+
+
 @pytest.mark.parametrize("end", [Stopped(), KeyboardInterrupt()])
 def test_an_interrupted_trial_goes_on_where_it_was(end: BaseException, make: MakeStudy) -> None:
     study = make(LEARNED, SOFT, end)

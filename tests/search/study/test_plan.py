@@ -71,6 +71,13 @@ def test_epochs_are_cut_to_a_third_so_that_two_finalists_can_be_confirmed(second
     assert made.folds == 5
 
 
+def test_workers_share_the_time_but_the_fits_of_one_configuration_follow_each_other() -> None:
+    alone, crowd = (plan(seconds=800.0, epoch_seconds=0.2, workers=workers) for workers in (1, 2))
+    assert alone.epochs < crowd.epochs <= 100
+    many = plan(seconds=3600.0, confirm=1080.0, epochs=200, epoch_seconds=0.9, trace_seconds=5.0, workers=16)
+    assert 2 * (5.0 + 5 * many.epochs * 0.9) <= 1080.0  # two splits of a finalist
+
+
 def test_epochs_of_the_user_stay() -> None:
     made = plan(seconds=30.0, epochs_fixed=True)
     assert (made.epochs, made.folds) == (100, 3)

@@ -61,6 +61,20 @@ def test_a_start_without_a_study_takes_its_folders_away_again(tmp_path: Path) ->
     assert list(tmp_path.iterdir()) == []
 
 
+def test_what_a_refused_start_wrote_goes_but_not_what_was_there(tmp_path: Path) -> None:
+    (tmp_path / "run.log").write_text("mine")
+    with locked(tmp_path):
+        (tmp_path / "worker.log").touch()
+    assert [path.name for path in tmp_path.iterdir()] == ["run.log"]
+
+
+def test_a_study_in_a_database_elsewhere_keeps_the_folder(tmp_path: Path) -> None:
+    with locked(tmp_path / "run", f"sqlite:///{tmp_path / 'x.db'}") as hold:
+        (tmp_path / "run" / "worker.log").write_text("no such device")
+        hold.keep()
+    assert (tmp_path / "run" / "worker.log").read_text() == "no such device"
+
+
 def test_what_was_there_before_stays(tmp_path: Path) -> None:
     (tmp_path / "run.log").write_text("mine")
     with locked(tmp_path), locked(tmp_path / "new"):
