@@ -6,10 +6,11 @@ import contextlib
 import os
 import re
 import sqlite3
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import optuna
 import sqlalchemy as sa
@@ -126,7 +127,7 @@ def open_storage(folder: Path, url: str | None = None, *, create: bool = True) -
         with contextlib.closing(connect()) as connection:
             connection.execute("PRAGMA journal_mode=WAL")  # a property of the file: readers never block the writer
         # By a function, not by a URL: "?", "%" and "{" in a folder's name mean nothing then.
-        return optuna.storages.RDBStorage("sqlite://", {"creator": connect, "poolclass": sa.pool.QueuePool})
+        return _OneFile("sqlite://", {"creator": connect, "poolclass": sa.pool.QueuePool})
     except (sqlite3.OperationalError, sa.exc.OperationalError) as error:
         detail = _first_line(error)
         raise UserError(f"can't open {path} ({detail}). Pass an --out or a --storage that can be written.") from None
@@ -134,6 +135,25 @@ def open_storage(folder: Path, url: str | None = None, *, create: bool = True) -
         raise _damaged(path, _first_line(error)) from None
     except RuntimeError as error:  # Optuna's word for tables of another version
         raise _damaged(path, _first_line(error)) from None
+
+
+class _OneFile(optuna.storages.RDBStorage):
+    """Optuna's storage in an SQLite file that one process holds.
+
+    Optuna takes a waiting trial by reading its state for update and then writing it. SQLite knows no reading for update:
+    two threads could take the same one.
+    """
+
+    def __init__(self, url: str, engine_kwargs: dict[str, Any]) -> None:
+        self._taking = threading.Lock()
+        super().__init__(url, engine_kwargs)
+
+    def set_trial_state_values(
+        self, trial_id: int, state: optuna.trial.TrialState, values: Sequence[float] | None = None
+    ) -> bool:
+        """As Optuna's, one thread at a time."""
+        with self._taking:
+            return super().set_trial_state_values(trial_id, state, values)
 
 
 def holds_study(folder: Path, url: str | None = None) -> bool:

@@ -115,7 +115,7 @@ def test_what_cannot_be_split(labels, groups, folds: int, message: str) -> None:
 
 def test_a_training_part_without_a_class_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     parts = [(array(0, 1), array(2, 3)), (array(2, 3), array(0, 1))]
-    monkeypatch.setattr("search.data.folds.StratifiedGroupKFold.split", lambda *_: iter(parts))
+    monkeypatch.setattr("sklearn.model_selection.StratifiedGroupKFold.split", lambda *_: iter(parts))
     with pytest.raises(DataError, match="training part of fold 1 of 2 has no image of class 'dog'"):
         make_folds(array(0, 0, 1, 1), folds=2, seed=0, groups=array(0, 1, 2, 3), class_names=["cat", "dog"])
 

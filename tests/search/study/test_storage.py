@@ -7,10 +7,15 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
+from optuna.storages._rdb.models import TrialModel
 
 from search.errors import BusyError, DamagedError, UserError
 from search.study.ledger import Ledger
@@ -88,6 +93,32 @@ def test_a_folder_that_can_not_be_made_is_told_of(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"can't write to the run folder .* \(Not a directory\)\. Pass an --out"):
         with locked(tmp_path / "file" / "run"):
             pass
+
+
+def test_threads_never_take_the_same_waiting_trial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read = TrialModel.find_or_raise_by_id
+
+    def read_slowly(*arguments: Any, **options: Any) -> TrialModel:
+        found = read(*arguments, **options)
+        time.sleep(0.005)  # between reading and writing: time for another thread to read
+        return found
+
+    monkeypatch.setattr(TrialModel, "find_or_raise_by_id", read_slowly)
+    study = optuna.create_study(storage=open_storage(tmp_path))
+    for number in range(24):
+        study.enqueue_trial({"x": number})
+    meeting = threading.Barrier(4)
+
+    def take(_: int) -> list[int]:
+        taken = []
+        for _ in range(6):
+            meeting.wait(30)
+            taken.append(study.ask().number)
+        return taken
+
+    with ThreadPoolExecutor(4) as threads:
+        taken = [number for one in threads.map(take, range(4)) for number in one]
+    assert sorted(taken) == list(range(24))
 
 
 @pytest.mark.parametrize("name", ["plain", "a b", "Größe 100%", "what?x=1", "{braces}", "#1"])
