@@ -140,8 +140,8 @@ def open_storage(folder: Path, url: str | None = None, *, create: bool = True) -
 class _OneFile(optuna.storages.RDBStorage):
     """Optuna's storage in an SQLite file that one process holds.
 
-    Optuna takes a waiting trial by reading its state for update and then writing it. SQLite knows no reading for update:
-    two threads could take the same one.
+    Optuna takes a waiting trial by reading its state for update and then writing it. SQLite knows no reading for
+    update: two threads could take the same one.
     """
 
     def __init__(self, url: str, engine_kwargs: dict[str, Any]) -> None:
