@@ -1,10 +1,11 @@
-"""What a trial costs: five folds x ten epochs in the engine, watch included, against `compile` + `fit` per fold.
+"""What a trial costs in the engine, watch included: against `compile` + `fit` per fold, and against its arithmetic.
 
-    python benchmarks/trial_cost.py [--rounds 3] [--only 160x32]
+    python benchmarks/trial_cost.py [--rounds 3] [--only 160x32] [--engine-only]
 
-Both train the same network (three convolutions, a dense layer) on the same random images, in turn, in one process.
-What users write today is a fresh model with `fit(validation_data=...)` and `predict` for each fold. Ratios are what
-counts; a bare loop over warm steps of the engine shows what of its time is arithmetic.
+Both train the same network (three convolutions, a dense layer) on the same random images, in turn, in one process, five
+folds. What users write today is a fresh model with `fit(validation_data=...)` and `predict` for each fold: ten epochs.
+A bare loop over as many warm steps of the engine shows what of its time is arithmetic: thirty epochs, as short searches
+have, tracing included. Ratios are what counts.
 """
 
 from __future__ import annotations
@@ -35,9 +36,9 @@ from search.training.outcome import Task
 from search.training.schedule import Schedule
 from spaces.config import Configuration
 
-EPOCHS = 10
+EPOCHS = {"fit": 10, "bare": 30}
 FOLDS = 5
-CASES = {"160x32": (160, 32), "400x64": (400, 64)}
+CASES = {"160x32": (160, 32), "400x64": (400, 64), "160x128": (160, 128), "80x224": (80, 224)}
 CONFIGURATION = Configuration(
     depth=4,
     dense_ratio=0.25,
@@ -51,18 +52,18 @@ CONFIGURATION = Configuration(
 )
 
 
-def with_engine(pixels, labels, folds) -> None:
-    protocol = Protocol(epochs=EPOCHS, image_size=pixels.shape[1], channels=3, classes=2)
+def with_engine(pixels, labels, folds, epochs) -> None:
+    protocol = Protocol(epochs=epochs, image_size=pixels.shape[1], channels=3, classes=2)
     steps = len(folds[0].train) // CONFIGURATION.batch_size
-    engine = Engine(CONFIGURATION, protocol, tf.constant(pixels), tf.constant(labels, tf.int32), EPOCHS * steps)
-    context = Context(epochs=EPOCHS, updates_per_epoch=steps, imbalance=1.0, batchnorm=False, prior_entropy=np.log(2))
+    engine = Engine(CONFIGURATION, protocol, tf.constant(pixels), tf.constant(labels, tf.int32), epochs * steps)
+    context = Context(epochs=epochs, updates_per_epoch=steps, imbalance=1.0, batchnorm=False, prior_entropy=np.log(2))
     for number, fold in enumerate(folds):
-        task = Task(labels=labels, classes=2, train=fold.train, val=fold.val, seed=number, epochs=EPOCHS)
+        task = Task(labels=labels, classes=2, train=fold.train, val=fold.val, seed=number, epochs=epochs)
         outcome = run_fit(engine, task, Watch(context), metrics.Scorer())
-        assert outcome.epochs == EPOCHS, "a fit ended early: the comparison would not be fair"
+        assert outcome.epochs == epochs, "a fit ended early: the comparison would not be fair"
 
 
-def with_fit(pixels, labels, folds) -> None:
+def with_fit(pixels, labels, folds, epochs) -> None:
     for number, fold in enumerate(folds):
         keras.backend.clear_session()
         gc.collect()
@@ -76,25 +77,25 @@ def with_fit(pixels, labels, folds) -> None:
             pixels[fold.train],
             labels[fold.train],
             batch_size=CONFIGURATION.batch_size,
-            epochs=EPOCHS,
+            epochs=epochs,
             validation_data=held_out,
             verbose=0,
         )
         model.predict(held_out[0], verbose=0)
 
 
-def bare_steps(pixels, labels, folds) -> float:
+def bare_steps(pixels, labels, folds, epochs) -> float:
     """Seconds of the same number of warm training epochs and nothing else."""
-    protocol = Protocol(epochs=EPOCHS, image_size=pixels.shape[1], channels=3, classes=2)
+    protocol = Protocol(epochs=epochs, image_size=pixels.shape[1], channels=3, classes=2)
     train, batch = folds[0].train, CONFIGURATION.batch_size
     steps = len(train) // batch
-    engine = Engine(CONFIGURATION, protocol, tf.constant(pixels), tf.constant(labels, tf.int32), EPOCHS * steps)
+    engine = Engine(CONFIGURATION, protocol, tf.constant(pixels), tf.constant(labels, tf.int32), epochs * steps)
     engine.begin(0, train, np.ones(2), np.array([0.5, 0.5]))
     rows = train[: steps * batch].reshape(steps, batch).astype(np.int32)
-    rates = Schedule.planned(EPOCHS, steps).rates(0)
+    rates = Schedule.planned(epochs, steps).rates(0)
     engine.train_epoch(rows, rates, 0)
     started = time.perf_counter()
-    for epoch in range(EPOCHS * FOLDS):
+    for epoch in range(epochs * FOLDS):
         engine.train_epoch(rows, rates, epoch)
     return time.perf_counter() - started
 
@@ -109,30 +110,39 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", choices=CASES)
+    parser.add_argument("--engine-only", action="store_true", help="without `fit`")
     options = parser.parse_args()
     name = device.set_up(None, None) or "CPU"
     print(
         f"{platform.machine()}, {os.cpu_count()} cores, {name}; TensorFlow {tf.__version__}, Keras {keras.__version__}"
     )
-    print(f"{FOLDS} folds x {EPOCHS} epochs, {options.rounds} rounds, in turn; seconds: median (all)")
+    print(f"{FOLDS} folds, {options.rounds} rounds, in turn; seconds: median (all)")
     for case, (images, side) in CASES.items():
         if options.only not in (None, case):
             continue
         rng = np.random.default_rng(0)
         labels = np.arange(images) % 2
         pixels = rng.integers(0, 256, (images, side, side, 3), dtype=np.uint8)  # noise: nothing ends a fit early
-        folds = make_folds(labels, folds=FOLDS, seed=0)
-        ours, theirs, bare = [], [], []
-        for _ in range(options.rounds):
-            ours.append(seconds(with_engine, pixels, labels, folds))
-            theirs.append(seconds(with_fit, pixels, labels, folds))
-            bare.append(bare_steps(pixels, labels, folds))
-        ratios = [b / a for a, b in zip(ours, theirs, strict=True)]
-        for label, values in (("engine", ours), ("compile + fit", theirs), ("bare warm steps", bare)):
-            print(f"{case:>8} {label:<16} {statistics.median(values):7.2f}  ({', '.join(f'{v:.2f}' for v in values)})")
-        overhead = statistics.median(a / b for a, b in zip(ours, bare, strict=True))
-        print(f"{case:>8} fit / engine     {statistics.median(ratios):7.2f}  ({', '.join(f'{r:.2f}' for r in ratios)})")
-        print(f"{case:>8} engine / bare    {overhead:7.2f}")
+        given = pixels, labels, make_folds(labels, folds=FOLDS, seed=0)
+        if not options.engine_only:
+            compare(case, "compile + fit", options.rounds, given, EPOCHS["fit"], lambda *all_: seconds(with_fit, *all_))
+        compare(case, "bare warm steps", options.rounds, given, EPOCHS["bare"], bare_steps)
+
+
+def compare(case, name, rounds, given, epochs, other) -> None:
+    ours, theirs = [], []
+    for _ in range(rounds):
+        ours.append(seconds(with_engine, *given, epochs))
+        theirs.append(other(*given, epochs))
+    ratios = [b / a for a, b in zip(ours, theirs, strict=True)]
+    for label, values in ((f"engine, {epochs} epochs", ours), (name, theirs)):
+        print(f"{case:>8} {label:<18} {statistics.median(values):7.2f}  ({', '.join(f'{v:.2f}' for v in values)})")
+    if name == "compile + fit":
+        print(
+            f"{case:>8} fit / engine       {statistics.median(ratios):7.2f}  ({', '.join(f'{r:.2f}' for r in ratios)})"
+        )
+    else:
+        print(f"{case:>8} engine / bare      {1 / statistics.median(ratios):7.2f}", flush=True)
 
 
 if __name__ == "__main__":

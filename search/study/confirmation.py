@@ -33,7 +33,7 @@ from search.selection.scores import JUDGED, fit_score
 from search.selection.shortlist import REPEATS, Size, affordable, shortlist
 from search.study.fitting import Fitter, Spec, Terms
 from search.study.ledger import Ledger
-from search.study.pool import Pool, Stopped
+from search.study.pool import Pool, Stopped, Worker
 
 SHARE_OF_FITS: Final = 0.43
 """Without a time limit: fits of the finalists, of those that the search has done; 30 % of all."""
@@ -62,11 +62,12 @@ class Prices:
     in_fits: bool = False
 
     def of(self, finalists: Iterable[Ranked], repeats: Iterable[int]) -> float:
-        """Seconds, or fits, of these repeats of these finalists; a finalist's fits run one after the other."""
+        """Seconds, or fits, of these repeats of these finalists, each fitted by as many workers as there are for it."""
         each = [sum(self._repeat(one, repeat) for repeat in repeats) for one in finalists]
         if self.in_fits or not each:
             return sum(each)
-        return max(sum(each) / min(self.workers, len(each)), max(each))
+        rounds = -(-self.folds // workers_each(self.workers, len(each), self.folds))  # of fits in a row, of a repeat
+        return max(sum(each) / self.workers, max(each) * rounds / self.folds)
 
     def _repeat(self, one: Ranked, repeat: int) -> float:
         name = one.trial.configuration.hash
@@ -77,6 +78,15 @@ class Prices:
         typical = float(np.median(seconds)) if seconds else 0.0
         trace = max(0.0, seconds[0] - typical) if seconds and repeat == 0 else 0.0  # the first fit also builds
         return missing * typical * (_CORRUPTED if repeat == 0 else 1.0) + trace
+
+
+def workers_each(workers: int, finalists: int, folds: int) -> int:
+    """How many workers share the folds of one finalist: more than one only where there are more than finalists.
+
+    >>> workers_each(2, 1, 5), workers_each(2, 3, 5), workers_each(16, 1, 5)
+    (2, 1, 5)
+    """
+    return max(1, min(folds, workers // finalists))
 
 
 def confirmed_fits(ledger: Ledger) -> frozenset[tuple[str, int, int]]:
@@ -199,8 +209,7 @@ class _Race:
                 self._terms.labels, self._groups, folds=self.plan.folds, seed=self._terms.seed, repeat=repeat
             )
             try:
-                with ThreadPoolExecutor(len(self._pool)) as threads:
-                    list(threads.map(lambda name: self._repeat(name, repeat, splits), names))  # noqa: B023
+                self._repeat(names, repeat, splits)
             except Stopped:
                 return self._cut_short()
             self._judge()
@@ -218,29 +227,46 @@ class _Race:
         fewest = min((self._repeats[name] for name in open_ones), default=0)
         return [name for name in open_ones if self._repeats[name] == fewest]
 
-    def _repeat(self, name: str, repeat: int, splits: Sequence[Fold]) -> None:
-        """One finalist on all folds of one fresh split."""
-        one = self._finalists[name]
+    def _repeat(self, names: Sequence[str], repeat: int, splits: Sequence[Fold]) -> None:
+        """These finalists on all folds of one fresh split."""
+        share = workers_each(len(self._pool), len(names), len(splits))
+        parts = [(name, range(first, len(splits), share)) for name in names for first in range(share)]
         shortest = min(len(split.train) for split in splits)
-        with self._pool.worker() as worker:
-            for fold, split in enumerate(splits):
-                spec = Spec(
-                    trial=one.trial.number,
-                    stage=CONFIRM,
-                    configuration=one.trial.configuration,
-                    train=split.train,
-                    val=split.val,
-                    repeat=repeat,
-                    fold=fold,
-                    shortest=shortest,
-                    corrupt=repeat == 0,
-                )
-                fit = self._fitter.fit(worker, spec, self._protection)
-                if fit.verdict not in JUDGED:
-                    self._dropped[name] = NOT_JUDGED
-                    return
-                self._add(name, fit)
-        self._repeats[name] += 1
+
+        def fit(part: tuple[str, range]) -> None:
+            name, folds = part
+            with self._pool.worker() as worker:
+                for fold in folds:
+                    if name not in self._dropped:
+                        self._fit(worker, name, repeat, fold, splits[fold], shortest)
+
+        try:
+            with ThreadPoolExecutor(len(self._pool)) as threads:
+                list(threads.map(fit, parts))
+        finally:  # where the time is over some may be whole
+            for name in names:
+                fits = self._fits[name]
+                fits.sort(key=lambda fit: (fit.repeat, fit.fold))
+                self._repeats[name] += sum(fit.repeat == repeat for fit in fits) == len(splits)
+
+    def _fit(self, worker: Worker, name: str, repeat: int, fold: int, split: Fold, shortest: int) -> None:
+        one = self._finalists[name]
+        spec = Spec(
+            trial=one.trial.number,
+            stage=CONFIRM,
+            configuration=one.trial.configuration,
+            train=split.train,
+            val=split.val,
+            repeat=repeat,
+            fold=fold,
+            shortest=shortest,
+            corrupt=repeat == 0,
+        )
+        fit = self._fitter.fit(worker, spec, self._protection)
+        if fit.verdict in JUDGED:
+            self._add(name, fit)
+        else:
+            self._dropped[name] = NOT_JUDGED
 
     def _judge(self) -> None:
         """Who collapses too often, and who is clearly behind the best of the others; both may change with more fits."""

@@ -104,8 +104,7 @@ def _prepare(request: Request, opened: Opened, staff: Staff, listener: Listener,
     if not opened.used_up and (timed or staff.undecided):
         listener.stage("Timing the first epochs")
         pricing, longer = preparation.reference(request, images, asked)
-        priced = staff.measure(ledger, pricing)
-        priced = priced and replace(priced, epoch=priced.epoch * longer)
+        priced = staff.measure(ledger, pricing, longer)
     terms = preparation.make_terms(
         request,
         images,

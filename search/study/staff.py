@@ -95,28 +95,31 @@ class Staff:
         """Whether it is open how many workers train most."""
         return len(self._pools) > 1
 
-    def measure(self, ledger: Ledger, pricing: Pricing) -> Priced | None:
+    def measure(self, ledger: Ledger, pricing: Pricing, longer: float = 1.0) -> Priced | None:
         """What the configuration costs, with all workers at it; of several numbers of workers the quickest stays.
 
         Args:
             ledger: of the study, for what was found.
             pricing: the configuration to time.
+            longer: how much longer a whole epoch is than the one that is timed.
 
         Returns:
-            None where it can't be timed; that is logged.
+            Of a whole epoch; None where it can't be timed; that is logged.
 
         Raises:
             Stopped: the user asked for the end.
         """
         undecided = self.undecided
-        found = arrangement.arrange(self._pools, pricing, MEASURED_SECONDS)
+        timed = arrangement.arrange(self._pools, pricing, MEASURED_SECONDS)
+        found = [(pool, Priced(priced.trace, longer * priced.epoch)) for pool, priced in timed]
         chosen, priced = found[0] if found else (self.pool, None)
         for pool in self._pools:
             if pool is not chosen:
                 pool.close()
         self._pools = [chosen]
         if undecided and found:
-            rates = {str(len(pool)): arrangement.rate(pool, cost) for pool, cost in found}
+            by_count = sorted(found, key=lambda pair: len(pair[0]))
+            rates = {str(len(pool)): arrangement.rate(pool, cost) for pool, cost in by_count}
             self.found = arrangement.Arrangement(host.cores(), len(chosen), rates)
             arrangement.keep(ledger, self.found)
             _log.info("%s", self.found.sentence)

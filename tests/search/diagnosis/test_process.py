@@ -137,12 +137,16 @@ def test_nothing_outlives_the_coordinator(tmp_path: Path, number: signal.Signals
         stdout=subprocess.PIPE,
         text=True,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background job ignores it
     )
     with coordinator:
         assert coordinator.stdout is not None
-        assert coordinator.stdout.readline() == "Loading TensorFlow\n"
-        pids = [int(pid) for pid in coordinator.stdout.readline().split()[1:]]
-        coordinator.send_signal(number)
-        assert coordinator.wait(20) == code
+        try:
+            assert coordinator.stdout.readline() == "Loading TensorFlow\n"
+            pids = [int(pid) for pid in coordinator.stdout.readline().split()[1:]]
+            coordinator.send_signal(number)
+            assert coordinator.wait(20) == code
+        finally:
+            coordinator.kill()  # or the test would wait for it for ever
     assert len(pids) == 2
     assert all(wait_until_gone(pid) for pid in pids)

@@ -70,15 +70,18 @@ class FakeWorker:
 
 
 class FakePool:
-    """Stands for `search.study.pool.Pool`, with one worker."""
+    """Stands for `search.study.pool.Pool`; the one worker does for all of them."""
 
     ready = Ready("CPU", False, {"tensorflow": "none"}, 0.0)
 
-    def __init__(self, answer: Answer = by_seed, must_stop: Callable[[], bool] = lambda: False) -> None:
+    def __init__(
+        self, answer: Answer = by_seed, must_stop: Callable[[], bool] = lambda: False, workers: int = 1
+    ) -> None:
         self.one = FakeWorker(answer, must_stop)
+        self._workers = workers
 
     def __len__(self) -> int:
-        return 1
+        return self._workers
 
     def begin(self) -> None: ...
 

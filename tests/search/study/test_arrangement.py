@@ -187,8 +187,8 @@ def test_one_and_many_load_tensorflow_while_images_are_read_and_the_slower_ones_
     assert [seat.threads for seat in office.made[1].seats] == [1] * 4
     hired.start(ledger)
     assert hired.undecided
-    assert hired.measure(ledger, PRICING) == Priced(2.0, 0.3)
-    assert hired.found == Arrangement(4, 4, {"1": 1 / 0.3, "4": 4 / 0.3})
+    assert hired.measure(ledger, PRICING, longer=3.0) == Priced(2.0, 3 * 0.3)
+    assert hired.found == Arrangement(4, 4, {"1": 1 / (3 * 0.3), "4": 4 / (3 * 0.3)})
     assert not hired.undecided
     assert hired.pool is office.made[1]
     assert [pool.closed for pool in office.made] == [True, False]

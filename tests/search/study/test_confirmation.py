@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import sqlalchemy as sa
 
 from search.records import BEHIND, COLLAPSES, CONFIRM, NO_TIME, NOT_JUDGED, Confirmation, Verdict
 from search.selection.results import Ranked
@@ -36,9 +38,11 @@ def by_rate(job: Job) -> Outcome:
 class Case:
     """Three finalists of a search on three folds."""
 
-    def __init__(self, terms: Terms, answer: Callable[[Job], Outcome] = by_rate) -> None:
+    def __init__(
+        self, terms: Terms, answer: Callable[[Job], Outcome] = by_rate, engine: sa.Engine | None = None
+    ) -> None:
         self.terms, self.answer, self.told = terms, answer, Told()
-        self.ledger = Ledger(memory(), "s")
+        self.ledger = Ledger(engine or memory(), "s")
         self.ranking = []
         for rate in RATES:
             trial = fitted(terms, self.ledger, configuration(learning_rate=rate), by_rate)
@@ -65,8 +69,10 @@ class Case:
         assert made is not None
         return made
 
-    def run(self, plan: Confirmation | None = None, most: int = 10_000, left: float | None = None) -> Confirmation:
-        pool: Any = FakePool(self.answer, must_stop=lambda: len(pool.one.jobs) >= most)
+    def run(
+        self, plan: Confirmation | None = None, most: int = 10_000, left: float | None = None, workers: int = 1
+    ) -> Confirmation:
+        pool: Any = FakePool(self.answer, must_stop=lambda: len(pool.one.jobs) >= most, workers=workers)
         found = confirm(plan or self.plan(), self.ranking, None, self.terms, self.ledger, pool, self.told, lambda: left)
         self.jobs = pool.one.jobs
         return found
@@ -231,7 +237,23 @@ def test_repeats_that_stand_in_the_ledger_are_free_and_never_taken_back(case: Ca
     assert (len(planned.finalists), planned.planned) == (3, 2)  # for the third one's second split: 6 s
 
 
+@pytest.mark.parametrize("workers", [2, 4, 7, 16])
+def test_more_workers_than_finalists_share_their_folds_and_find_the_same(
+    terms: Terms, workers: int, tmp_path: Path
+) -> None:
+    engine = sa.create_engine(f"sqlite:///{tmp_path / 'ledger.db'}")  # one for several threads
+    alone, crowd = Case(terms), Case(terms, engine=engine)
+    assert crowd.run(workers=workers) == alone.run()
+    told = [
+        [(fit.configuration, fit.repeat, fit.fold, fit.seed, fit.score) for fit in one.ledger.fits()]
+        for one in (alone, crowd)
+    ]
+    assert told[0] == told[1]
+    engine.dispose()
+
+
 def test_several_workers_share_the_time_of_several_finalists(case: Case) -> None:
     assert case.plan(seconds=40.0, workers=1).planned == 2
     assert (len(case.plan(seconds=40.0, workers=3).finalists), case.plan(seconds=40.0, workers=3).planned) == (3, 5)
-    assert case.plan(seconds=15.0, workers=3).planned == case.plan(seconds=15.0, workers=9).planned
+    assert case.plan(seconds=15.0, workers=3).planned == 2
+    assert case.plan(seconds=15.0, workers=9).planned == 5  # and then also those of one finalist's folds
