@@ -18,6 +18,7 @@ import multiprocessing
 import os
 import platform
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import Any, Final
@@ -291,8 +292,8 @@ def load(path: Path) -> list[Audited]:
                 ),
                 classes=one["classes"],
                 start=one["start"],
-                checks=tuple(_check(row) for row in taken["checks"]),
-                fair=tuple(None if np.isnan(row[0]) else _check(row) for row in taken["fair"]),
+                checks=tuple(check_of(row) for row in taken["checks"]),
+                fair=tuple(None if np.isnan(row[0]) else check_of(row) for row in taken["fair"]),
                 layers=taken["layers"],
                 shares=taken["shares"],
                 seconds=one["seconds"],
@@ -301,7 +302,8 @@ def load(path: Path) -> list[Audited]:
     return fits
 
 
-def _check(row: npt.NDArray[np.float32]) -> Check:
+def check_of(row: npt.NDArray[np.float32]) -> Check:
+    """A check from its row of a kept table; columns that the table does not have yet are left out."""
     values: dict[str, Any] = {name: float(value) for name, value in zip(CHECK_FIELDS, row, strict=False)}
     return Check(**values | {"epoch": int(row[0]), "updates": int(row[1]), "finite": bool(values["finite"])})
 
@@ -314,9 +316,13 @@ def run(data: list[str], parts: Path, numbers: range, side: int, workers: int) -
         sets.append((Path(folder).parent.name, Path(folder), Path(groups) if groups else None))
     for _, folder, groups in sets:  # decoded once, not by each process
         load_images(folder, image_size=side, folds=FOLDS, groups=groups, size_cap=64, listener=Silent())
+    side_by_side(run_part, [(sets, parts, numbers, side, part, workers) for part in range(workers)])
+
+
+def side_by_side(work: Callable[..., None], arguments: Sequence[tuple[Any, ...]]) -> None:
+    """Do the work in fresh processes at once, one for each tuple of arguments."""
     spawn = multiprocessing.get_context("spawn")
-    arguments = [(sets, parts, numbers, side, part, workers) for part in range(workers)]
-    processes = [spawn.Process(target=run_part, args=each) for each in arguments]
+    processes = [spawn.Process(target=work, args=each) for each in arguments]
     for process in processes:
         process.start()
     for process in processes:

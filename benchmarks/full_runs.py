@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
 import os
 import platform
 import tempfile
@@ -31,7 +30,7 @@ import numpy.typing as npt
 import optuna
 import sqlalchemy as sa
 
-from benchmarks.collapse_audit import CHECK_FIELDS
+from benchmarks.collapse_audit import CHECK_FIELDS, check_of, side_by_side
 from search import host, seeds
 from search.collapse.protection import Protection
 from search.data.folds import make_folds
@@ -282,18 +281,13 @@ def load(path: Path = PACKED) -> list[Run]:
             **{name: one[name] for name in plain},
             configuration=Configuration(**one["configuration"]),
             caught=None if one["caught"] is None else tuple(one["caught"]),
-            checks=tuple(_check(row) for row in found["checks"]),
+            checks=tuple(check_of(row) for row in found["checks"]),
             probabilities=found["probabilities"].astype(np.float32),
             **{name: found[name].astype(np.int64) for name in ("rows", "labels", "groups")},
             shortened=read(one["shortened"], "early_") if "shortened" in one else None,
         )
 
     return [read(one, "") for one in known]
-
-
-def _check(row: npt.NDArray[np.float32]) -> Check:
-    values: dict[str, Any] = dict(zip(CHECK_FIELDS, map(float, row), strict=True))
-    return Check(**values | {"epoch": int(row[0]), "updates": int(row[1]), "finite": bool(values["finite"])})
 
 
 def image_sets(data: Sequence[str], side: int, *, digits: bool) -> list[tuple[str, ImageSet]]:
@@ -318,14 +312,7 @@ def _loaded(folder: Path, groups: Path | None, side: int) -> ImageSet:
 def run(sets: Sequence[tuple[str, ImageSet]], parts: Path, random: int, folds: int) -> None:
     parts.mkdir(parents=True, exist_ok=True)
     workers = host.cores()
-    spawn = multiprocessing.get_context("spawn")
-    processes = [
-        spawn.Process(target=run_part, args=(sets, parts, random, folds, part, workers)) for part in range(workers)
-    ]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join()
+    side_by_side(run_part, [(sets, parts, random, folds, part, workers) for part in range(workers)])
 
 
 def main() -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
 from search import host
@@ -67,7 +67,7 @@ def kept(ledger: Ledger) -> Arrangement | None:
 
 def keep(ledger: Ledger, arrangement: Arrangement) -> None:
     """For later sessions of the study: fits of one worker repeat only with as many threads."""
-    ledger.set_fact(_FACT, {"cores": arrangement.cores, "chosen": arrangement.chosen, "rates": dict(arrangement.rates)})
+    ledger.set_fact(_FACT, asdict(arrangement))
 
 
 def arrange(pools: Sequence[Pool], pricing: Pricing, seconds: float) -> list[tuple[Pool, Priced]]:

@@ -68,7 +68,6 @@ def open_session(request: Request, listener: Listener, clock: Clock, staff: Staf
     if storage is None or study is None or ledger is None:
         storage, study, ledger = _open(request)
     asked = identity(request, images)
-    untried = not study.get_trials(deepcopy=False)
     if untried and request.storage is None:  # nothing can be mixed up
         ledger.forget_facts()
     stored = ledger.fact("identity")
