@@ -151,8 +151,8 @@ def ours(data: Path, table: Path | None, seed: int, seconds: float, side: int) -
         if done.returncode not in (0, 3):
             raise RuntimeError(done.stderr[-2000:])
         results = analyse(open_study(out))
-        images = _images(train, groups, side, None)
-        return _compared(data.parent.name, seed, results, images, _images(test, None, side, images))
+        images = loaded(train, groups, side, None)
+        return _compared(data.parent.name, seed, results, images, loaded(test, None, side, images))
 
 
 def peer(name: str, call: str, data: Path, table: Path | None, seed: int, seconds: float, side: int) -> Claim:
@@ -163,7 +163,7 @@ def peer(name: str, call: str, data: Path, table: Path | None, seed: int, second
         command = [python, script, str(train), str(test), str(side), f"{seconds:g}", str(seed), str(out)]
         subprocess.run(command, cwd=Path(script).parent, capture_output=True, check=True)
         told = json.loads(out.read_text())
-        images, labels = _images(train, None, side, None), _images(test, None, side, None).labels
+        images, labels = loaded(train, None, side, None), loaded(test, None, side, None).labels
     scores = tuple(float(one["bal_acc"]) for one in told["tests"])
     value = float(told["promise"])
     half = _binomial(value, len(images.labels))
@@ -188,7 +188,7 @@ def _binomial(share: float, n: int) -> float:
     return _NORMAL_95 * math.sqrt(max(share * (1 - share), 0.0) / n)
 
 
-def _images(folder: Path, groups: Path | None, side: int, like: ImageSet | None) -> ImageSet:
+def loaded(folder: Path, groups: Path | None, side: int, like: ImageSet | None) -> ImageSet:
     return load_images(
         folder,
         image_size=side,

@@ -148,6 +148,7 @@ REASONS: Final[Mapping[str, str]] = {
     "prior-predictor": "The network gives every image the most frequent class and is no better than knowing how "
     "frequent the classes are.",
     "no-progress": "Well into its epochs the training still guessed, and at its pace would have to the end.",
+    "behind": "Part of its epochs into its first fold the configuration was behind most others at that epoch.",
     "too-slow": "A fit would have taken longer than the plan allows.",
     "worker-died": "The training process died twice, most likely for want of memory.",
     "raced": "On the folds that were run the configuration was too far behind the best.",
@@ -170,6 +171,9 @@ NEIGHBOUR: Final = "neighbour"
 
 ON_SEARCH_FOLDS: Final = (SEARCH, ABLATION, NEIGHBOUR)
 """Stages on the search's own folds and seeds: a trial of the same configuration has the same fits."""
+
+BEHIND_OTHERS: Final = "behind"
+"""Reason of a first fit that a rung stopped: it may be done again where a whole one is wanted."""
 
 FINAL: Final = "final"
 """Stage of a training on all images."""

@@ -18,7 +18,8 @@ from search.collapse.protection import Protection
 from search.collapse.rules import Context
 from search.collapse.symptoms import symptom
 from search.data.folds import Fold
-from search.records import HARD_REASONS, ON_SEARCH_FOLDS, Check, Fit, FitKey, FloatArray, IntArray, Verdict
+from search.records import BEHIND_OTHERS, HARD_REASONS, ON_SEARCH_FOLDS, Check, Fit, FitKey, FloatArray, IntArray, Verdict
+from search.selection.rungs import Bars
 from search.study.ledger import Ledger
 from search.study.pool import WorkerDied, WorkerFault
 from search.study.worker import Done, Job
@@ -68,12 +69,18 @@ class Spec:
     attempt: int = 0
     split: str | None = None  # name of the partition in key and seed; None takes the stage's
     corrupt: bool = False  # also score corrupted copies of the validation images; not part of the key
+    bars: Bars = ()  # by epoch, the least skill with which the fit goes on; not part of the key
     shortest: int | None = None  # training images of the partition's smallest fold; None: of the search's
 
 
 def deserves_second_chance(fit: Fit) -> bool:
     """Whether a second seed is to have a say on the fold: a collapse without structural evidence may be bad luck."""
     return fit.verdict is Verdict.COLLAPSED and fit.reason not in HARD_REASONS
+
+
+def is_cut(fit: Fit) -> bool:
+    """Whether a rung ended the fit: enough to race a configuration, not to know it."""
+    return fit.verdict is Verdict.STOPPED and fit.reason == BEHIND_OTHERS
 
 
 class Fitter:
@@ -101,7 +108,7 @@ class Fitter:
             Stopped: the search is to end; nothing is written.
         """
         known = self._ledger.fit(self._blank(spec).key)
-        if known is not None and known.verdict is not Verdict.FAILED:
+        if known is not None and known.verdict is not Verdict.FAILED and (spec.bars or not is_cut(known)):
             return known
         return self.train(worker, spec, protection, on_check)[0]
 
@@ -224,4 +231,5 @@ class Fitter:
             limit_seconds=terms.plan.fit_seconds if spec.stage in ON_SEARCH_FOLDS else None,
             predict=predict,
             corrupt=spec.corrupt,
+            bars=spec.bars,
         )

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from search.collapse.protection import Achievements, Protection
-from search.records import Trial, TrialState
-from search.selection import racing, scores
+from search.records import Trial, TrialState, Verdict
+from search.selection import racing, rungs, scores
 from search.study.fitting import Terms
 
 
@@ -21,6 +21,7 @@ class History:
         self._lock = threading.Lock()
         self._achieved = Achievements()
         self._best: Trial | None = None
+        self._first_curves: list[rungs.Curve] = []
         self._complete: dict[str, list[float]] = {}  # configuration -> fold scores
         self.pooled: dict[int, float] = {}  # trial -> pooled score
         self.best_so_far: list[float] = []
@@ -36,6 +37,7 @@ class History:
         with self._lock:
             for fit in trial.fits:
                 self._achieved.add(fit)
+            self._first_curves += [rungs.curve_of(fit) for fit in trial.fits[:1] if fit.verdict is not Verdict.FAILED]
             if pooled is not None:
                 by_fold = scores.fold_scores(trial, terms.chance)
                 self._complete[trial.configuration.hash] = [by_fold[fold] for fold in range(len(terms.folds))]
@@ -61,6 +63,11 @@ class History:
         """From all fits of the finished trials."""
         with self._lock:
             return self._achieved.protection()
+
+    def bars(self) -> rungs.Bars:
+        """What the next trial's first fit has to reach."""
+        with self._lock:
+            return rungs.bars(self._first_curves, self._terms.protocol.epochs)
 
     def behind(self, done: Sequence[float]) -> str | None:
         """Why a trial with these fold scores is not worth going on, or None."""

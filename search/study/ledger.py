@@ -17,7 +17,7 @@ import numpy as np
 import sqlalchemy as sa
 
 from search.causes import Cause
-from search.records import Checks, Collapse, Fit, Verdict
+from search.records import BEHIND_OTHERS, Checks, Collapse, Fit, Verdict
 
 _METADATA: Final = sa.MetaData()
 _FITS: Final = sa.Table(
@@ -77,10 +77,10 @@ class Ledger:
         _METADATA.create_all(engine)
 
     def write(self, fit: Fit) -> None:
-        """Record a fit. One with the same key is left as it is, unless that one failed."""
+        """Record a fit. One with the same key is left as it is, unless that one failed or was cut by a rung."""
         ours = (_FITS.c.study == self._study) & (_FITS.c.key == fit.key)
         with self._engine.begin() as connection:
-            connection.execute(sa.delete(_FITS).where(ours & (_FITS.c.verdict == Verdict.FAILED.value)))
+            connection.execute(sa.delete(_FITS).where(ours & ((_FITS.c.verdict == Verdict.FAILED.value) | (_FITS.c.reason == BEHIND_OTHERS))))
             if connection.execute(sa.select(_FITS.c.key).where(ours)).first() is None:
                 connection.execute(sa.insert(_FITS).values(study=self._study, **_to_row(fit)))
         self.on_write()

@@ -18,7 +18,7 @@ from search.study.fitting import WORKER_DIED, Fitter, Spec, Terms, deserves_seco
 from search.study.history import History
 from search.study.ledger import Ledger
 from search.study.pool import Pool, Stopped, Worker
-from search.study.queue import CONFIGURATION, INTERRUPTED, REASON, Queue
+from search.study.queue import CONFIGURATION, INTERRUPTED, REASON, START, Queue
 from spaces.config import Configuration
 from spaces.space import Space
 
@@ -144,6 +144,7 @@ class _Run:
         self._objective, self._terms = objective, objective._terms
         self._trial, self._number, self._configuration = trial, number, configuration
         self._protection = objective._history.protection()
+        self._is_start = START in trial.user_attrs  # known-good ones and the user's own are trained to their end
         self.fits: list[Fit] = []
 
     def judge(self, worker: Worker) -> tuple[TrialState, str | None]:
@@ -186,6 +187,7 @@ class _Run:
             val=split.val,
             fold=fold,
             attempt=attempt,
+            bars=self._objective._history.bars() if fold == 0 and not self._is_start else (),
         )
         fit = self._objective._fitter.fit(worker, spec, self._protection, self._tell(fold))
         self.fits.append(fit)

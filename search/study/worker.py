@@ -72,6 +72,7 @@ class Job:
     limit_seconds: float | None = None
     predict: Path | None = None  # images to predict after the fit: (m, side, side, channels) uint8 .npy
     corrupt: bool = False  # score corrupted copies of the validation images after a fit that learned
+    bars: tuple[tuple[int, float], ...] = ()  # by epoch, the least skill with which the fit goes on
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -213,6 +214,7 @@ class _Bench:
             seed=job.seed,
             epochs=job.protocol.epochs,
             limit_seconds=job.limit_seconds,
+            bars=job.bars,
         )
         watch = Watch(job.context, audited=job.audited)
         scorer = metrics.Scorer(self._material.metric)

@@ -6,8 +6,9 @@ not load TensorFlow, so that the coordinator can read an outcome.
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -15,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from search import seeds
-from search.records import LAYER_SIGNALS, Check, Collapse, FloatArray, IntArray, Verdict
+from search.records import BEHIND_OTHERS, LAYER_SIGNALS, Check, Collapse, FloatArray, IntArray, Verdict
 from search.training.outcome import EpochSums, LayerProbe, Outcome, Task
 from search.training.sampling import Balance, balance, cross_entropy, epoch_rows
 from search.training.schedule import Schedule, check_epochs, nothing_left
@@ -167,6 +168,8 @@ class _Fit:
                 continue
             if (collapse := self._check(epoch, last=last)) is not None:
                 return self._outcome(Verdict.COLLAPSED, epoch, collapse.reason, collapse.evidence)
+            if not last and (missed := missed_bar(self.checks, task.bars)) is not None:
+                return self._outcome(Verdict.STOPPED, epoch, BEHIND_OTHERS, missed)
             if nothing_left([check.train_skill for check in self.checks]):
                 self.schedule = self.schedule.cooled(epoch)
         final = self.watch.final(self.checks[-1], self.probabilities)
@@ -288,6 +291,19 @@ class _Fit:
             shares=np.array(self.shares, np.float32).reshape(-1, self.task.classes),
             probabilities=self.probabilities,
         )
+
+
+def missed_bar(checks: Sequence[Check], bars: Sequence[tuple[int, float]]) -> dict[str, float] | None:
+    """The numbers of the bar that the last check shows the fit below; None if it is below none.
+
+    A bar is looked at once, at the first check at or after its epoch: the best skill so far counts.
+    """
+    before = checks[-2].epoch if len(checks) > 1 else 0
+    best = max((check.val_skill for check in checks if math.isfinite(check.val_skill)), default=-math.inf)
+    due = [bar for epoch, bar in bars if before < epoch <= checks[-1].epoch]
+    if not due or best >= max(due):
+        return None
+    return {"best_skill": best, "bar": max(due)}
 
 
 def _skill(loss: float, reference: float) -> float:

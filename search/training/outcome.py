@@ -41,6 +41,7 @@ class Task:
     seed: int
     epochs: int
     limit_seconds: float | None = None  # a fit that will take longer is stopped as too slow
+    bars: tuple[tuple[int, float], ...] = ()  # by epoch, the least skill that a fit must have had to go on
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

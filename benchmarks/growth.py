@@ -1,0 +1,179 @@
+"""What thousands of trials cost the coordinator: proposals, resuming, the report, memory. Trainings answer at once.
+
+    python -m benchmarks.growth [--trials 5000] [--every 500] [--workers 1]
+
+One study of five fits a trial in the embedded database, by the product's own session; workers are stand-ins, so that
+nothing but the coordinator's own work is timed. `ask + tell` is from the end of a trial to the beginning of the next.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import resource
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from reports.write import write_all
+from search import seeds
+from search.data.images import load_images
+from search.events import Silent
+from search.records import LAYER_SIGNALS, Check, Trial, Verdict
+from search.selection.analyse import analyse
+from search.settings import Budget
+from search.study.clock import Clock
+from search.study.reading import open_study
+from search.study.request import Request
+from search.study.session import search
+from search.study.worker import Done, Job, Priced, Pricing, Ready
+from search.training.outcome import Outcome
+from spaces.config import Configuration
+from spaces.presets import DEFAULT
+
+IMAGES = 200
+CHECKS = 30
+
+
+class Answers:
+    """Stands for a pool and its workers: fits whose quality follows from their configuration, of real size."""
+
+    ready = Ready("CPU", False, {"tensorflow": "none", "keras": "none"}, 0.0)
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+
+    def __len__(self) -> int:
+        return self._count
+
+    def begin(self) -> None: ...
+
+    def start(self) -> None: ...
+
+    def supply(self, material: Any) -> None:
+        self._labels = material.labels
+
+    @contextmanager
+    def worker(self) -> Iterator[Answers]:
+        yield self
+
+    def price(self, job: Pricing) -> Priced:
+        return Priced(0.01, 0.001)
+
+    def run(self, job: Job, on_check: Callable[[Check], None] = lambda check: None) -> Done:
+        rng = np.random.default_rng(job.seed)
+        quality = 0.55 + 0.4 * seeds.share(0, "quality", job.configuration.hash)
+        labels = self._labels[job.val]
+        right = rng.random(len(labels)) < quality
+        sure = np.where(right == (labels == 1), 0.9, 0.1)
+        checks = tuple(_check(epoch, quality) for epoch in np.linspace(1, job.protocol.epochs, CHECKS, dtype=int))
+        collapsed = seeds.share(0, "collapse", job.configuration.hash) < 0.2
+        outcome = Outcome(
+            verdict=Verdict.COLLAPSED if collapsed else Verdict.LEARNED,
+            reason="dead-layer" if collapsed else None,
+            epochs=job.protocol.epochs,
+            seconds=1.0,
+            score=float(np.mean([right[labels == k].mean() for k in (0, 1)])),
+            loss=0.5,
+            skill=quality - 0.5,
+            checks=checks,
+            start={"finite": 1.0, "loss": 0.7},
+            layers=np.ones((CHECKS + 1, job.configuration.depth + 1, len(LAYER_SIGNALS)), np.float32),
+            shares=np.full((CHECKS, 2), 0.5, np.float32),
+            probabilities=np.stack([1 - sure, sure], axis=1).astype(np.float32),
+        )
+        return Done(outcome, None)
+
+    def close(self) -> None: ...
+
+
+def _check(epoch: int, quality: float) -> Check:
+    skill = (quality - 0.5) * epoch / 100
+    return Check(
+        epoch=int(epoch), updates=10 * int(epoch), train_loss=0.5, train_skill=skill, val_loss=0.6, val_skill=skill,
+        score=quality, auc=quality, top_share=0.6, logit_spread=1.0, dead_share=0.0, first_gradient=1.0,
+        last_gradient=1.0, update_ratio=1e-3, finite=True, warmth=1.0,
+    )  # fmt: skip
+
+
+class Stopwatch(Silent):
+    """Times what lies between trials."""
+
+    def __init__(self, every: int) -> None:
+        self._every, self._ended = every, time.perf_counter()
+        self._between: list[float] = []
+        self._whole: list[float] = []
+        self.first: float | None = None
+        self.done = 0
+
+    def trial_started(self, number: int, configuration: Configuration, folds: int) -> None:
+        now = time.perf_counter()
+        self.first = self.first or now
+        self._between.append(now - self._ended)
+
+    def trial_finished(self, trial: Trial, pooled: float | None, best: float | None) -> None:
+        now = time.perf_counter()
+        self._whole.append(now - self._ended)
+        self._ended = now
+        self.done += 1
+        if self.done % self._every == 0:
+            between, whole = (1000 * statistics.median(each[-100:]) for each in (self._between, self._whole))
+            print(f"{self.done:6} trials: ask + tell {between:6.1f} ms, with five fits' records {whole:6.1f} ms, {_memory()}", flush=True)
+
+
+def _memory() -> str:
+    return f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB at most"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--trials", type=int, default=5000)
+    parser.add_argument("--every", type=int, default=500)
+    parser.add_argument("--out", type=Path, help="kept; without, a folder that is removed")
+    options = parser.parse_args()
+    versions = ", ".join(f"{name} {metadata.version(name)}" for name in ("optuna", "numpy", "sqlalchemy"))
+    print(f"{platform.platform()}, {os.cpu_count()} cores; {versions}")
+    with tempfile.TemporaryDirectory() as place:
+        images = Path(place) / "images"
+        rng = np.random.default_rng(0)
+        for name in ("bolt", "nut"):
+            (images / name).mkdir(parents=True)
+            for number in range(IMAGES // 2):
+                Image.fromarray(rng.integers(0, 256, (8, 8), np.uint8)).save(images / name / f"{number}.png")
+        out = options.out or Path(place) / "out"
+
+        def run(trials: int, watch: Stopwatch) -> None:
+            request = Request(
+                data=images,
+                out=out,
+                space=DEFAULT,
+                budget=Budget(trials=trials, seconds=None, until_no_progress=False),
+                epochs=100,
+                image_size=8,
+                workers=1,
+            )
+            search(request, watch, Clock(), lambda seats, must_stop: Answers(len(seats)))  # type: ignore[arg-type, return-value]
+
+        run(options.trials, Stopwatch(options.every))
+        print(f"whole study: {_memory()}; study.db {(out / 'study.db').stat().st_size / 1e6:.0f} MB")
+        began, watch = time.perf_counter(), Stopwatch(1)
+        run(options.trials + 1, watch)
+        print(f"resumed after {(watch.first or began) - began:.1f} s")
+        began = time.perf_counter()
+        results = analyse(open_study(out))
+        read = time.perf_counter() - began
+        write_all(results, out)
+        print(f"report: {time.perf_counter() - began:.1f} s ({read:.1f} s of them reading and ranking); {_memory()}")
+
+
+if __name__ == "__main__":
+    main()

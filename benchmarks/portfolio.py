@@ -1,0 +1,134 @@
+"""Which configurations are the best first ones? Chosen greedily from whole trainings on many sets, never on the set at hand.
+
+A portfolio's loss on a set is how far its best member stays behind the set's best configuration, as a share of what the
+best gains over chance. Members are added one by one, each the one that lowers the mean loss over the sets most. For each
+set a portfolio is also chosen without it: what that gains is what a user's new images may expect.
+
+    python -m benchmarks.portfolio table [--runs benchmarks/full_runs.npz]     figures, leave-one-out
+    python -m benchmarks.portfolio choose [--runs ...] [--without SET]         the portfolio, as YAML
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import yaml
+
+from benchmarks.full_runs import PACKED, Run, load
+from spaces.config import Configuration
+from spaces.presets import KNOWN_GOOD
+
+MOST: Final = 8
+CLOSE: Final = 0.02  # to the final best, in balanced accuracy
+ORDERS: Final = 500
+
+Table = Mapping[str, Mapping[int, tuple[float, float]]]
+"""By set and number of the configuration: mean score over the folds, and the seconds of all its fits."""
+
+
+def measured(runs: Sequence[Run]) -> tuple[Table, dict[int, Configuration], dict[str, float]]:
+    """Scores and seconds, the configurations, and each set's chance. Collapsed and too slow ones score chance."""
+    found: dict[str, dict[int, list[Run]]] = {}
+    for run in runs:
+        found.setdefault(run.data, {}).setdefault(run.number, []).append(run)
+    chances = {
+        name: 1 / max(run.probabilities.shape[1] for fits in own.values() for run in fits)
+        for name, own in found.items()
+    }
+    table = {}
+    for name, own in found.items():
+        whole = max(len(fits) for fits in own.values())
+        table[name] = {
+            number: (
+                float(np.mean([run.score if run.verdict == "learned" else chances[name] for run in fits])),
+                float(sum(run.seconds for run in fits)),
+            )
+            for number, fits in own.items()
+            if len(fits) == whole
+        }
+    return table, {run.number: run.configuration for run in runs}, chances
+
+
+def losses(table: Table, chances: Mapping[str, float]) -> tuple[list[str], list[int], np.ndarray]:
+    """Sets, configurations that ran on all of them, and each one's loss on each: `(sets, configurations)`, 0..1."""
+    names = sorted(table)
+    numbers = sorted(set.intersection(*(set(table[name]) for name in names)))
+    rows = []
+    for name in names:
+        scores = np.array([table[name][number][0] for number in numbers])
+        rows.append((scores.max() - scores) / max(1e-9, scores.max() - chances[name]))
+    return names, numbers, np.array(rows)
+
+
+def greedy(loss: np.ndarray, most: int = MOST) -> list[int]:
+    """Columns that together lose least, the most useful first; it ends where another one gains nothing."""
+    chosen: list[int] = []
+    best = np.ones(len(loss))
+    while len(chosen) < most:
+        gains = np.array([np.minimum(best, loss[:, column]).mean() for column in range(loss.shape[1])])
+        column = int(gains.argmin())
+        if chosen and best.mean() - gains[column] < 1e-4:
+            break
+        chosen.append(column)
+        best = np.minimum(best, loss[:, column])
+    return chosen
+
+
+def figures(table: Table, chances: Mapping[str, float]) -> Iterator[str]:
+    """For each set: a portfolio chosen without it, the hand-made first ones, and random orders."""
+    names, numbers, loss = losses(table, chances)
+    hand = [column for column, number in enumerate(numbers) if number < len(KNOWN_GOOD)]
+    yield f"{len(numbers)} configurations on {len(names)} sets"
+    yield f"{'':24} loss of {'portfolio':>12}{'by hand':>9}{'random':>8}   share of time to within {CLOSE} of the best, of random orders"
+    rng = np.random.default_rng(0)
+    for row, name in enumerate(names):
+        others = np.delete(loss, row, axis=0)
+        chosen = greedy(others)
+        score, seconds = (np.array([table[name][number][part] for number in numbers]) for part in (0, 1))
+        orders = [rng.permutation(len(numbers)) for _ in range(ORDERS)]
+        plain = np.mean([_time_to(order, score, seconds) for order in orders])
+        ahead = [
+            np.mean([_time_to(_first(first, order), score, seconds) for order in orders]) for first in (chosen, hand)
+        ]
+        random = np.mean([loss[row, order[: len(chosen)]].min() for order in orders])
+        yield (
+            f"{name:24}         {loss[row, chosen].min():12.3f}{loss[row, hand].min():9.3f}{random:8.3f}   "
+            f"portfolio {ahead[0] / plain:.2f}, by hand {ahead[1] / plain:.2f}   ({[numbers[column] for column in chosen]})"
+        )
+    yield f"chosen on all: {[numbers[column] for column in greedy(loss)]}"
+
+
+def _first(chosen: Sequence[int], order: Sequence[int]) -> list[int]:
+    return [*chosen, *(column for column in order if column not in chosen)]
+
+
+def _time_to(order: Sequence[int], score: np.ndarray, seconds: np.ndarray) -> float:
+    """Seconds until one of them is close to the best of all."""
+    close = np.flatnonzero(score[list(order)] >= score.max() - CLOSE)[0]
+    return float(seconds[list(order)][: close + 1].sum())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    tabling, choosing = commands.add_parser("table"), commands.add_parser("choose")
+    for one in (tabling, choosing):
+        one.add_argument("--runs", type=Path, default=PACKED)
+    choosing.add_argument("--without", help="a set")
+    options = parser.parse_args()
+    table, known, chances = measured(load(options.runs))
+    if options.command == "table":
+        print(*figures(table, chances), sep="\n")
+        return
+    names, numbers, loss = losses(table, chances)
+    kept = [row for row, name in enumerate(names) if name != options.without]
+    chosen = [known[numbers[column]].as_dict() for column in greedy(loss[kept])]
+    print(yaml.safe_dump({"portfolio": chosen}, sort_keys=False))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,119 @@
+"""How many epochs does a search need for the same choice? Studies replayed on whole trainings, in random orders.
+
+Against a study that runs everything: collapse rules, fits ended early by their training loss, racing over folds, and
+rungs on the first fold, one added to the other. Regret is what the choice is worse than the best, both by their whole
+trainings on all folds, in the metric.
+
+    python -m benchmarks.racing_replay [--runs benchmarks/full_runs.npz] [--orders 200] [--data NAME ...]
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from benchmarks.full_runs import FOLDS, PACKED, Run, load
+from search.records import HARD_REASONS
+from search.selection import racing, rungs
+from search.training.fit import missed_bar
+
+ARMS: Final = ("everything", "+ collapse rules", "+ early end", "+ fold racing", "+ rungs")
+CONFIGURATIONS: Final = 40  # of a study
+
+
+@dataclass(frozen=True, slots=True)
+class Played:
+    """A study of some arm."""
+
+    epochs: int
+    chosen: int | None  # the configuration's number
+
+
+def play(order: Sequence[int], runs: Mapping[int, Sequence[Run]], arm: int, chance: float) -> Played:
+    """One study: configurations in this order, each with its fits by fold; the first `arm` savings are on."""
+    epochs = 0
+    complete: dict[int, list[float]] = {}
+    curves: list[rungs.Curve] = []
+    for number in order:
+        done: list[float] = []
+        lost = False
+        for run in runs[number]:
+            fit = run.shortened if arm >= 2 and run.shortened is not None else run
+            if arm >= 1 and run.caught is not None and run.caught[1] <= fit.epochs:
+                reason, epoch = run.caught
+                tries = 1 if reason in HARD_REASONS else 2  # a soft collapse gets a second seed
+                epochs += tries * epoch
+                lost = True
+                if run.fold == 0:
+                    curves.append(())
+                break
+            if arm >= 4 and run.fold == 0:
+                curve = tuple((check.epoch, check.val_skill) for check in fit.checks)
+                fallen = _fallen(fit, rungs.bars(curves, run.planned))
+                if fallen is None:
+                    curves.append((*curve, (run.planned, curve[-1][1])) if curve else ())
+                else:
+                    curves.append(tuple(point for point in curve if point[0] <= fallen))
+                if fallen is not None:
+                    epochs += fallen
+                    lost = True
+                    break
+            epochs += fit.epochs
+            done.append(fit.score if fit.verdict == "learned" else chance)
+            best = max(complete.values(), key=np.mean, default=[])
+            spread = racing.residual_spread(np.array(list(complete.values()))) if len(complete) > 1 else None
+            if arm >= 3 and racing.should_stop(done, best, spread) is not None:
+                lost = True
+                break
+        if not lost:
+            complete[number] = done
+    return Played(epochs, max(complete, key=lambda number: np.mean(complete[number]), default=None))
+
+
+def _fallen(run: Run, bars: rungs.Bars) -> int | None:
+    """The epoch at which a bar ends the fit; None if none does."""
+    for count in range(1, len(run.checks)):  # at the last check there is nothing to save
+        if missed_bar(run.checks[:count], bars) is not None:
+            return run.checks[count - 1].epoch
+    return None
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=Path, default=PACKED)
+    parser.add_argument("--orders", type=int, default=200)
+    parser.add_argument("--data", action="append", help="all without")
+    options = parser.parse_args()
+    runs = load(options.runs)
+    print(f"{'':24}{'arm':20} epochs   regret (worst)   same choice")
+    for name in options.data or sorted({run.data for run in runs}):
+        own: dict[int, list[Run]] = {}
+        for run in runs:
+            if run.data == name:
+                own.setdefault(run.number, []).append(run)
+        own = {number: sorted(fits, key=lambda run: run.fold) for number, fits in own.items() if len(fits) == FOLDS}
+        if len(own) < 3:
+            continue
+        chance = 1 / next(iter(own.values()))[0].probabilities.shape[1]
+        truth = {number: float(np.mean([run.score for run in fits])) for number, fits in own.items()}
+        rng = np.random.default_rng(0)
+        orders = [rng.permutation(list(own))[:CONFIGURATIONS].tolist() for _ in range(options.orders)]
+        whole = [play(order, own, 0, chance) for order in orders]
+        for arm, what in enumerate(ARMS):
+            played = [play(order, own, arm, chance) for order in orders]
+            share = np.mean([one.epochs / all_.epochs for one, all_ in zip(played, whole, strict=True)])
+            regret = [
+                max(truth[number] for number in order) - (chance if one.chosen is None else truth[one.chosen])
+                for order, one in zip(orders, played, strict=True)
+            ]
+            same = np.mean([one.chosen == all_.chosen for one, all_ in zip(played, whole, strict=True)])
+            print(f"{name:24}{what:20} {share:6.1%}   {np.mean(regret):.4f} ({np.max(regret):.3f})   {same:.0%}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,295 @@
+"""Ours and the peers on the same images with the same seconds, one after the other, set by set and seed by seed.
+
+    python -m venv peers && peers/bin/pip install -r benchmarks/peers/requirements.txt
+    python -m benchmarks.versus_peers run --data TRAIN:TEST[:GROUPS.csv] ... [--digits] --peers-python peers/bin/python
+        --seeds 3 --seconds 300 --kept results.jsonl
+    python -m benchmarks.versus_peers table --kept results.jsonl
+
+Every arm gets the training folder and the seconds, and delivers a configuration; it is retrained three times with fresh
+seeds (AutoKeras' best model is taken as it is) and scored by balanced accuracy on images that nobody saw. Which arm
+begins changes from run to run. Ours starts from the first configurations chosen without the set at hand. It can be
+stopped and gone on with at any time: results are kept one by one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Final, cast
+
+import numpy as np
+import optuna
+
+from benchmarks.promise import loaded, retrained
+from search import host
+from search.data.demo import write_digits
+from search.selection.analyse import analyse
+from search.selection.results import Results
+from search.settings import Metric
+from search.study.pool import Pool, seats
+from search.study.reading import open_study
+from search.study.storage import open_storage
+from search.study.worker import Material
+
+OURS: Final = "ours"
+PEERS: Final = {"optuna": "optuna_keras.py", "kerastuner": "kerastuner.py", "autokeras": "auto_keras.py"}
+RETRAININGS: Final = 3
+AT_CHANCE: Final = 0.05  # a score no further above chance says nothing of the images
+_HERE: Final = Path(__file__).parents[1]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Folders:
+    """A data set."""
+
+    name: str
+    train: Path
+    test: Path
+    groups: Path | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Result:
+    """One arm on one set with one seed."""
+
+    arm: str
+    data: str
+    seed: int
+    classes: int
+    seconds: float  # of the search, from the command to its end
+    limit: float
+    promise: float | None  # what it says of its own choice
+    tests: tuple[float, ...]  # balanced accuracy of each retraining
+    constant: int  # retrainings that predict one class
+    curve: tuple[tuple[float, float], ...] = ()  # ours: seconds from the command, best cross-validated score so far
+    versions: dict[str, str]
+
+    @property
+    def mean(self) -> float:
+        return float(np.mean(self.tests))
+
+    @property
+    def at_chance(self) -> int:
+        """Retrainings that are no better than guessing."""
+        return sum(score <= 1 / self.classes + AT_CHANCE for score in self.tests)
+
+
+def ours(data: Folders, seed: int, seconds: float, side: int) -> Result:
+    """A search as a user starts it, then retrainings of what it recommends."""
+    with tempfile.TemporaryDirectory() as place:
+        out = Path(place) / "out"
+        command = [sys.executable, "-m", "benchmarks.leave_one_out", data.name]
+        command += ["--data", str(data.train), "--out", str(out), "--quiet"]
+        command += ["--image-size", str(side), "--timeout", f"{seconds:g}s", "--seed", str(seed)]
+        command += ["--groups", str(data.groups)] if data.groups else []
+        started, clock = time.time(), time.monotonic()
+        done = subprocess.run(command, cwd=_HERE, capture_output=True, text=True, check=False)
+        spent = time.monotonic() - clock
+        if done.returncode not in (0, 3):
+            raise RuntimeError(done.stderr[-2000:])
+        results = analyse(open_study(out))
+        classes = len(results.study.data.classes)
+        scores, constant, promise = [1 / classes] * RETRAININGS, RETRAININGS, None
+        if results.recommended is not None:
+            scores, constant = _retrained(results, data, side)
+            promise = results.recommended.promise.value
+        return Result(
+            arm=OURS,
+            data=data.name,
+            seed=seed,
+            classes=classes,
+            seconds=spent,
+            limit=seconds,
+            promise=promise,
+            tests=tuple(scores),
+            constant=constant,
+            curve=_curve(out, started, results),
+            versions={name: metadata.version(name) for name in ("tensorflow", "keras", "optuna")},
+        )
+
+
+def _retrained(results: Results, data: Folders, side: int) -> tuple[list[float], int]:
+    best = results.recommended
+    assert best is not None
+    images = loaded(data.train, data.groups, side, None)
+    test = loaded(data.test, None, side, images)
+    with tempfile.TemporaryDirectory() as place:
+        pool = Pool(seats(Path(place), host.cores(), ()), lambda: False)
+        pool.supply(Material.of(images, cast(Metric, "balanced_accuracy")))
+        try:
+            scores, lost, _ = retrained(results, best.ranked, best.offset, images, test, pool, RETRAININGS)
+        finally:
+            pool.close()
+    return scores, lost
+
+
+def _curve(out: Path, started: float, results: Results) -> tuple[tuple[float, float], ...]:
+    """Best pooled cross-validation score after each trial that has one."""
+    study = optuna.load_study(study_name="steadynet", storage=open_storage(out, create=False))
+    ended = {trial.number: trial.datetime_complete for trial in study.get_trials(deepcopy=False)}
+    pooled = {one.trial.number: one.pooled for one in results.ranking}
+    points, best = [], 0.0
+    for number, moment in sorted(ended.items(), key=lambda pair: str(pair[1])):
+        if moment is not None and pooled.get(number, 0.0) > best:
+            best = pooled[number]
+            points.append((moment.timestamp() - started, best))
+    return tuple(points)
+
+
+def peer(name: str, python: str, data: Folders, seed: int, seconds: float, side: int) -> Result:
+    """A peer's runner, in its own virtual environment."""
+    with tempfile.TemporaryDirectory() as place:
+        out = Path(place) / "out.json"
+        script = _HERE / "benchmarks" / "peers" / PEERS[name]
+        command = [python, str(script), str(data.train), str(data.test), str(side), f"{seconds:g}", str(seed), str(out)]
+        done = subprocess.run(command, cwd=place, capture_output=True, text=True, check=False)
+        if done.returncode or not out.exists():
+            raise RuntimeError(f"{name}: {done.stderr[-2000:]}")
+        told = json.loads(out.read_text())
+    return Result(
+        arm=name,
+        data=data.name,
+        seed=seed,
+        classes=sum(path.is_dir() for path in data.train.iterdir()),
+        seconds=told["seconds"],
+        limit=seconds,
+        promise=told["promise"],
+        tests=tuple(one["bal_acc"] for one in told["tests"]),
+        constant=sum(one["distinct_predictions"] == 1 for one in told["tests"]),
+        versions=told["versions"],
+    )
+
+
+@contextmanager
+def folders(data: Sequence[str], *, digits: bool) -> Iterator[list[Folders]]:
+    """Those of the command line; and a quarter of scikit-learn's digits to train on, half of them to test."""
+    found = []
+    for text in data:
+        train, test, *groups = (Path(part).resolve() for part in text.split(":"))
+        found.append(Folders(name=train.parent.name, train=train, test=test, groups=groups[0] if groups else None))
+    with tempfile.TemporaryDirectory() as place:
+        if digits:
+            train, test = Path(place) / "digits" / "train", Path(place) / "digits" / "test"
+            write_digits(train)
+            for folder in sorted(train.iterdir()):
+                (test / folder.name).mkdir(parents=True)
+                for path in sorted(folder.iterdir())[::2]:
+                    shutil.move(path, test / folder.name / path.name)
+            found.append(Folders(name="digits", train=train, test=test, groups=None))
+        yield found
+
+
+def read(kept: Path) -> list[Result]:
+    """What is done."""
+    if not kept.exists():
+        return []
+    rows = [json.loads(line) for line in kept.read_text().splitlines()]
+    return [Result(**{**row, "tests": tuple(row["tests"]), "curve": tuple(map(tuple, row["curve"]))}) for row in rows]
+
+
+def _keep(kept: Path, result: Result) -> None:
+    values = {name: getattr(result, name) for name in Result.__slots__}
+    with kept.open("a") as stream:
+        stream.write(json.dumps(values) + "\n")
+
+
+def run(options: argparse.Namespace) -> None:
+    arms = [OURS, *PEERS] if not options.arm else options.arm
+    with folders(options.data, digits=options.digits) as sets:
+        turn = 0
+        for seed in range(options.seeds):
+            for data in sets:
+                turn += 1
+                for arm in [*arms[turn % len(arms) :], *arms[: turn % len(arms)]]:
+                    done = {(one.arm, one.data, one.seed) for one in read(options.kept)}
+                    if (arm, data.name, seed) in done:
+                        continue
+                    if arm == OURS:
+                        result = ours(data, seed, options.seconds, options.side)
+                    else:
+                        result = peer(arm, options.peers_python, data, seed, options.seconds, options.side)
+                    _keep(options.kept, result)
+                    print(
+                        f"{data.name} {seed} {arm}: {result.mean:.3f} (worst {min(result.tests):.3f}), says "
+                        f"{result.promise}, {result.seconds:.0f} s",
+                        flush=True,
+                    )
+
+
+def table(results: Sequence[Result]) -> Iterator[str]:
+    """Arm by arm, and ours against each peer where both have run."""
+    mine = {(one.data, one.seed): one for one in results if one.arm == OURS}
+    yield "arm          runs   mean  worst   at chance   |said - test|   seconds past the limit"
+    for arm in dict.fromkeys(one.arm for one in results):
+        own = [one for one in results if one.arm == arm]
+        gaps = [abs(one.promise - one.mean) for one in own if one.promise is not None]
+        said = f"{np.mean(gaps):.3f}" if gaps else "    -"
+        late = np.mean([max(0.0, one.seconds - one.limit) for one in own])
+        yield (
+            f"{arm:12} {len(own):4}  {np.mean([one.mean for one in own]):.3f}  "
+            f"{np.mean([min(one.tests) for one in own]):.3f}   {sum(one.at_chance for one in own):3} of "
+            f"{sum(len(one.tests) for one in own):3}      {said}           {late:5.0f}"
+        )
+    yield ""
+    yield "ours against  pairs  better  by      our seconds to its own score / its seconds"
+    for arm in PEERS:
+        pairs = [(mine[one.data, one.seed], one) for one in results if one.arm == arm and (one.data, one.seed) in mine]
+        if not pairs:
+            continue
+        gains = [ahead.mean - behind.mean for ahead, behind in pairs]
+        shares = [share for pair in pairs if (share := time_share(*pair)) is not None]
+        reached = f"{np.median(shares):.2f} (median of {len(shares)} reached)" if shares else "-"
+        yield f"{arm:12}  {len(pairs):5}  {np.mean(np.array(gains) > 0):5.0%}  {np.mean(gains):+.3f}  {reached}"
+    yield ""
+    for name in dict.fromkeys(one.data for one in results):
+        for arm in dict.fromkeys(one.arm for one in results):
+            own = [one for one in results if (one.arm, one.data) == (arm, name)]
+            if own:
+                yield f"{name:22} {arm:12} " + "  ".join(f"{one.mean:.3f} ({min(one.tests):.3f})" for one in own)
+
+
+def time_share(ours_: Result, theirs: Result) -> float | None:
+    """When ours first had the peer's own final score, over the peer's seconds; None if never, or it says none."""
+    if theirs.promise is None:
+        return None
+    moment = next((moment for moment, score in ours_.curve if score >= theirs.promise), None)
+    return None if moment is None else moment / theirs.seconds
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    running, showing = commands.add_parser("run"), commands.add_parser("table")
+    running.add_argument("--data", action="append", default=[], metavar="TRAIN:TEST[:GROUPS.csv]")
+    running.add_argument("--digits", action="store_true", help="scikit-learn's too")
+    running.add_argument("--peers-python", metavar="PYTHON", help="of the peers' virtual environment")
+    running.add_argument("--arm", action="append", choices=[OURS, *PEERS], help="all without")
+    running.add_argument("--seeds", type=int, default=3)
+    running.add_argument("--seconds", type=float, default=300.0)
+    running.add_argument("--side", type=int, default=32)
+    for one in (running, showing):
+        one.add_argument("--kept", type=Path, required=True)
+    options = parser.parse_args()
+    print(f"{platform.platform()}, {os.cpu_count()} cores", flush=True)
+    if options.command == "run":
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+        run(options)
+    results: Any = read(options.kept)
+    print({arm: next(one.versions for one in results if one.arm == arm) for arm in {one.arm for one in results}})
+    print(*table(results), sep="\n")
+
+
+if __name__ == "__main__":
+    main()
