@@ -78,6 +78,14 @@ def greedy(loss: np.ndarray, most: int = MOST) -> list[int]:
     return chosen
 
 
+def chosen(runs: Sequence[Run], without: str | None = None) -> list[Configuration]:
+    """The portfolio, chosen on all sets but one."""
+    table, known, chances = measured(runs)
+    names, numbers, loss = losses(table, chances)
+    kept = [row for row, name in enumerate(names) if name != without]
+    return [known[numbers[column]] for column in greedy(loss[kept])]
+
+
 def figures(table: Table, chances: Mapping[str, float]) -> Iterator[str]:
     """For each set: a portfolio chosen without it, the hand-made first ones, and random orders."""
     names, numbers, loss = losses(table, chances)
@@ -87,17 +95,17 @@ def figures(table: Table, chances: Mapping[str, float]) -> Iterator[str]:
     rng = np.random.default_rng(0)
     for row, name in enumerate(names):
         others = np.delete(loss, row, axis=0)
-        chosen = greedy(others)
+        first = greedy(others)
         score, seconds = (np.array([table[name][number][part] for number in numbers]) for part in (0, 1))
         orders = [rng.permutation(len(numbers)) for _ in range(ORDERS)]
         plain = np.mean([_time_to(order, score, seconds) for order in orders])
         ahead = [
             np.mean([_time_to(_first(first, order), score, seconds) for order in orders]) for first in (chosen, hand)
         ]
-        random = np.mean([loss[row, order[: len(chosen)]].min() for order in orders])
+        random = np.mean([loss[row, order[: len(first)]].min() for order in orders])
         yield (
-            f"{name:24}         {loss[row, chosen].min():12.3f}{loss[row, hand].min():9.3f}{random:8.3f}   "
-            f"portfolio {ahead[0] / plain:.2f}, by hand {ahead[1] / plain:.2f}   ({[numbers[column] for column in chosen]})"
+            f"{name:24}         {loss[row, first].min():12.3f}{loss[row, hand].min():9.3f}{random:8.3f}   "
+            f"portfolio {ahead[0] / plain:.2f}, by hand {ahead[1] / plain:.2f}   ({[numbers[column] for column in first]})"
         )
     yield f"chosen on all: {[numbers[column] for column in greedy(loss)]}"
 
@@ -120,14 +128,13 @@ def main() -> None:
         one.add_argument("--runs", type=Path, default=PACKED)
     choosing.add_argument("--without", help="a set")
     options = parser.parse_args()
-    table, known, chances = measured(load(options.runs))
+    runs = load(options.runs)
     if options.command == "table":
+        table, _, chances = measured(runs)
         print(*figures(table, chances), sep="\n")
-        return
-    names, numbers, loss = losses(table, chances)
-    kept = [row for row, name in enumerate(names) if name != options.without]
-    chosen = [known[numbers[column]].as_dict() for column in greedy(loss[kept])]
-    print(yaml.safe_dump({"portfolio": chosen}, sort_keys=False))
+    else:
+        found = [configuration.as_dict() for configuration in chosen(runs, options.without)]
+        print(yaml.safe_dump({"portfolio": found}, sort_keys=False))
 
 
 if __name__ == "__main__":
