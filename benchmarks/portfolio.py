@@ -100,7 +100,7 @@ def figures(table: Table, chances: Mapping[str, float]) -> Iterator[str]:
         orders = [rng.permutation(len(numbers)) for _ in range(ORDERS)]
         plain = np.mean([_time_to(order, score, seconds) for order in orders])
         ahead = [
-            np.mean([_time_to(_first(first, order), score, seconds) for order in orders]) for first in (chosen, hand)
+            np.mean([_time_to(_first(ones, order), score, seconds) for order in orders]) for ones in (first, hand)
         ]
         random = np.mean([loss[row, order[: len(first)]].min() for order in orders])
         yield (
