@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from search.collapse.limits import DEFAULT_LIMITS, Limits
 from search.collapse.rules import Context, judge, judge_end
 from search.records import Check, Collapse, FloatArray
@@ -25,6 +27,10 @@ class Watch:
     def checks(self) -> tuple[Check, ...]:
         """What was reported so far, one check an epoch."""
         return tuple(self._checks)
+
+    def resume(self, checks: Sequence[Check], passed: Collapse | None) -> None:
+        """Go on with a fit that was interrupted after these checks."""
+        self._checks, self.passed = list(checks), passed
 
     def on_check(self, check: Check) -> Collapse | None:
         """The verdict after this check; None: go on.

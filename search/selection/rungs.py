@@ -1,9 +1,9 @@
 """When a first fit is too far behind at part of its epochs to be worth the rest.
 
 All fits have the same epochs and the same schedule of the learning rate, so what they have reached at the same epoch
-can be compared, though none is finished: successive halving's idea (Jamieson and Talwalkar 2016; asynchronous: Li et al.
-2020), without its changes of the training's length. A fit is measured by the best validation skill it has had so far,
-which forgives a dip.
+can be compared, though none is finished: successive halving's idea (Jamieson and Talwalkar 2016; asynchronous: Li et
+al. 2020), without its changes of the training's length. A fit is measured by the best validation skill it has had so
+far, which forgives a dip.
 """
 
 from __future__ import annotations

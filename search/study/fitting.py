@@ -18,7 +18,17 @@ from search.collapse.protection import Protection
 from search.collapse.rules import Context
 from search.collapse.symptoms import symptom
 from search.data.folds import Fold
-from search.records import BEHIND_OTHERS, HARD_REASONS, ON_SEARCH_FOLDS, Check, Fit, FitKey, FloatArray, IntArray, Verdict
+from search.records import (
+    BEHIND_OTHERS,
+    HARD_REASONS,
+    ON_SEARCH_FOLDS,
+    Check,
+    Fit,
+    FitKey,
+    FloatArray,
+    IntArray,
+    Verdict,
+)
 from search.selection.rungs import Bars
 from search.study.ledger import Ledger
 from search.study.pool import WorkerDied, WorkerFault
@@ -53,6 +63,7 @@ class Terms:
     metric: str
     chance: float
     seed: int
+    snapshots: Path | None = None  # folder for fits that are cut off; None: they begin anew
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -160,7 +171,7 @@ class Fitter:
         predict: Path | None,
     ) -> tuple[Fit, FloatArray | None]:
         blank, reason = self._blank(spec), ""
-        job = self._job(spec, blank.seed, protection, predict)
+        job = self._job(spec, blank, protection, predict)
         for _ in range(_TRIES):
             try:
                 done = worker.run(job, on_check)
@@ -206,7 +217,7 @@ class Fitter:
         )
         return causes, shown
 
-    def _job(self, spec: Spec, seed: int, protection: Protection, predict: Path | None) -> Job:
+    def _job(self, spec: Spec, blank: Fit, protection: Protection, predict: Path | None) -> Job:
         terms, configuration = self.terms, spec.configuration
         counts = np.bincount(terms.labels[spec.train], minlength=terms.protocol.classes)
         images = spec.shortest or (min(len(fold.train) for fold in terms.folds) if len(spec.val) else len(spec.train))
@@ -216,7 +227,7 @@ class Fitter:
             protocol=terms.protocol,
             train=spec.train,
             val=spec.val,
-            seed=seed,
+            seed=blank.seed,
             context=Context(
                 epochs=terms.protocol.epochs,
                 updates_per_epoch=len(spec.train) // configuration.batch_size,
@@ -232,4 +243,5 @@ class Fitter:
             predict=predict,
             corrupt=spec.corrupt,
             bars=spec.bars,
+            snapshot=None if terms.snapshots is None else terms.snapshots / f"{blank.key}.npz",
         )

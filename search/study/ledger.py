@@ -80,7 +80,11 @@ class Ledger:
         """Record a fit. One with the same key is left as it is, unless that one failed or was cut by a rung."""
         ours = (_FITS.c.study == self._study) & (_FITS.c.key == fit.key)
         with self._engine.begin() as connection:
-            connection.execute(sa.delete(_FITS).where(ours & ((_FITS.c.verdict == Verdict.FAILED.value) | (_FITS.c.reason == BEHIND_OTHERS))))
+            connection.execute(
+                sa.delete(_FITS).where(
+                    ours & ((_FITS.c.verdict == Verdict.FAILED.value) | (_FITS.c.reason == BEHIND_OTHERS))
+                )
+            )
             if connection.execute(sa.select(_FITS.c.key).where(ours)).first() is None:
                 connection.execute(sa.insert(_FITS).values(study=self._study, **_to_row(fit)))
         self.on_write()

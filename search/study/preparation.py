@@ -28,6 +28,7 @@ from spaces.space import Space
 
 SIZE_CAP_CPU: Final = 64  # pixels that --image-size auto takes at most
 SIZE_CAP_GPU: Final = 128
+SNAPSHOTS: Final = "paused"  # folder in the run folder: fits that were cut off between two epochs
 _PRICED_STEPS: Final = 16  # that an epoch has at most where it is timed
 _PACKAGES: Final = ("optuna", "numpy", "scikit-learn", "pillow")
 
@@ -124,6 +125,7 @@ def make_terms(
         metric=request.metric,
         chance=metrics.chance(request.metric, images.labels),
         seed=request.seed,
+        snapshots=request.out / SNAPSHOTS,
     )
     if ledger.fact("baselines") is None:
         listener.stage("Scoring the baselines")

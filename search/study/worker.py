@@ -73,6 +73,7 @@ class Job:
     predict: Path | None = None  # images to predict after the fit: (m, side, side, channels) uint8 .npy
     corrupt: bool = False  # score corrupted copies of the validation images after a fit that learned
     bars: tuple[tuple[int, float], ...] = ()  # by epoch, the least skill with which the fit goes on
+    snapshot: Path | None = None  # where to leave what a fit that is cut off needs to be gone on with
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -204,6 +205,7 @@ class _Bench:
     def _fit(self, job: Job) -> Done:
         from search.training.fit import run_fit
         from search.training.outcome import Task
+        from search.training.snapshot import Drawer
 
         engine = self._engine(job.configuration, job.protocol, job.updates or _updates(job))
         task = Task(
@@ -218,7 +220,15 @@ class _Bench:
         )
         watch = Watch(job.context, audited=job.audited)
         scorer = metrics.Scorer(self._material.metric)
-        outcome = run_fit(engine, task, watch, scorer, self._pipe.send, self._heed)
+        drawer = None if job.snapshot is None else Drawer(job.snapshot)
+        outcome = run_fit(engine, task, watch, scorer, self._pipe.send, self._heed, drawer)
+        done = self._follow_up(job, engine, scorer, outcome)
+        if drawer is not None:
+            drawer.clear()
+        return done
+
+    def _follow_up(self, job: Job, engine: Any, scorer: metrics.Scorer, outcome: Any) -> Done:
+        """What else was asked for of a fit that learned."""
         if outcome.verdict is not Verdict.LEARNED:
             return Done(outcome, None)
 

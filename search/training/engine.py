@@ -6,6 +6,7 @@ statistics, seeds), so that a trial is traced once. Pixels stay on the device as
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -82,6 +83,26 @@ class Engine:
         offset, factor = self._scale(tf.constant(rows, tf.int32))
         self._offset.assign(offset)
         self._factor.assign(factor)
+
+    def state(self) -> tuple[npt.NDArray[Any], ...]:
+        """All that an epoch changes: weights, BatchNorm's statistics, dropout's counters, the optimizer's memory."""
+        return tuple(variable.numpy() for variable in self._changing)
+
+    def restore(self, state: Sequence[npt.NDArray[Any]]) -> None:
+        """After `begin`, stand where `state` was taken.
+
+        Raises:
+            ValueError: it is of another network.
+        """
+        ours = [(tuple(variable.shape), str(variable.dtype)) for variable in self._changing]
+        if [(values.shape, str(values.dtype)) for values in state] != ours:
+            raise ValueError("other shapes")
+        for variable, values in zip(self._changing, state, strict=True):
+            variable.assign(values)
+
+    @property
+    def _changing(self) -> list[Any]:
+        return [*(variable for layer in self._layers for variable in layer.variables), *self._optimizer.variables]
 
     def _scale(self, rows: Any) -> tuple[Any, Any]:
         if self.configuration.input_scaling != "standardized":

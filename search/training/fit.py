@@ -6,6 +6,7 @@ not load TensorFlow, so that the coordinator can read an outcome.
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -20,11 +21,14 @@ from search.records import BEHIND_OTHERS, LAYER_SIGNALS, Check, Collapse, FloatA
 from search.training.outcome import EpochSums, LayerProbe, Outcome, Task
 from search.training.sampling import Balance, balance, cross_entropy, epoch_rows
 from search.training.schedule import Schedule, check_epochs, nothing_left
+from search.training.snapshot import Snapshot
 from spaces.config import Configuration
 
 _PROBE_IMAGES = 32
 _PRICED_EPOCHS = 3  # after which a fit's time is foreseen; the first one also traces the network
 _CHECK_FACTOR = 1.15  # what the checks add to the epochs
+
+_log = logging.getLogger(__name__)
 
 
 class Trainer(Protocol):
@@ -61,11 +65,20 @@ class Trainer(Protocol):
     def reestimate_batchnorm(self, rows: npt.NDArray[np.int32]) -> float:
         """Returns the loss with batch statistics, NaN without batch normalization."""
 
+    def state(self) -> tuple[np.ndarray[Any, Any], ...]:
+        """Everything that epochs change."""
+
+    def restore(self, state: Sequence[np.ndarray[Any, Any]]) -> None:
+        """After `begin`: stand where `state` was taken. Raises ValueError if it is another network's."""
+
 
 class Watch(Protocol):
     """Says when a fit has collapsed; `search.collapse.watch.Watch` is the real one."""
 
     passed: Collapse | None  # the stop that an audit let pass
+
+    def resume(self, checks: Sequence[Check], passed: Collapse | None) -> None:
+        """Stand where a fit with these checks stood."""
 
     def on_check(self, check: Check) -> Collapse | None:
         """None: go on. A second call for the same epoch replaces the first."""
@@ -84,8 +97,22 @@ class Scorer(Protocol):
         """Mean one-vs-rest area under the curve."""
 
 
+class Drawer(Protocol):
+    """Keeps what a fit needs to be gone on with; `search.training.snapshot.Drawer` is the real one."""
+
+    @property
+    def is_due(self) -> bool:
+        """Whether it is time for another one."""
+
+    def take(self) -> Snapshot | None:
+        """What was put there."""
+
+    def put(self, snapshot: Snapshot) -> None:
+        """In place of the last one."""
+
+
 class Interrupted(Exception):
-    """The fit was told to end; nothing of it counts."""
+    """The fit was told to end; it can be gone on with if there is a drawer, else nothing of it counts."""
 
 
 def run_fit(
@@ -95,12 +122,14 @@ def run_fit(
     scorer: Scorer,
     on_check: Callable[[Check], None] = lambda check: None,
     on_epoch: Callable[[int], None] = lambda epoch: None,
+    drawer: Drawer | None = None,
 ) -> Outcome:
-    """Train one configuration on one split with one seed.
+    """Train one configuration on one split with one seed, or go on with what lies in the drawer.
 
-    `on_check` is called after each check, `on_epoch` after each epoch; both may raise `Interrupted`.
+    `on_check` is called after each check, `on_epoch` after each epoch; both may raise `Interrupted`. What `on_epoch`
+    interrupts is put into the drawer, and what takes long from time to time.
     """
-    return _Fit(trainer, task, watch, scorer, on_check, on_epoch).run()
+    return _Fit(trainer, task, watch, scorer, on_check, on_epoch, drawer).run()
 
 
 class _Fit:
@@ -112,10 +141,11 @@ class _Fit:
         scorer: Scorer,
         on_check: Callable[[Check], None],
         on_epoch: Callable[[int], None],
+        drawer: Drawer | None,
     ) -> None:
         configuration = trainer.configuration
         self.trainer, self.task, self.watch, self.scorer = trainer, task, watch, scorer
-        self.on_check, self.on_epoch = on_check, on_epoch
+        self.on_check, self.on_epoch, self.drawer = on_check, on_epoch, drawer
         self.batch = configuration.batch_size
         self.steps = len(task.train) // self.batch
         self.train_labels = task.labels[task.train]
@@ -136,13 +166,12 @@ class _Fit:
         self.epoch_seconds: list[float] = []
         self.last_rows = np.zeros((0, 0), np.int32)
         self.probabilities = np.zeros((0, task.classes), np.float32)
+        self.is_gone_on_with = False
         self.started = time.monotonic()
 
     def run(self) -> Outcome:
         task, configuration = self.task, self.trainer.configuration
-        self.trainer.begin(task.seed, task.train, self.balance.weights, self.balance.prior)
-        self._look_at_start()
-        epoch = 0
+        epoch = self._begin()
         while epoch < self.schedule.last:
             generator = seeds.generator(task.seed, "epoch", epoch)
             self.last_rows = epoch_rows(task.train, self.train_labels, self.balance.drawn, self.batch, generator)
@@ -155,27 +184,85 @@ class _Fit:
                     self.last_rows, rates, augment, self.probe if due else None, gradients=due or epoch == 0
                 )
             )
-            self.epoch_seconds.append(time.monotonic() - began)
+            self.epoch_seconds.append(self._warm(time.monotonic() - began))
             epoch += 1
             if epoch == 1:
                 self._add_first_gradients()
-            self.on_epoch(epoch)
             if self._too_slow(epoch):
                 evidence = {"epoch_seconds": min(self.epoch_seconds), "limit_seconds": float(task.limit_seconds or 0)}
                 return self._outcome(Verdict.STOPPED, epoch, "too-slow", evidence)
             last = epoch == self.schedule.last
-            if epoch % self.every and not last and self.since[-1].finite:
-                continue
-            if (collapse := self._check(epoch, last=last)) is not None:
-                return self._outcome(Verdict.COLLAPSED, epoch, collapse.reason, collapse.evidence)
-            if not last and (missed := missed_bar(self.checks, task.bars)) is not None:
-                return self._outcome(Verdict.STOPPED, epoch, BEHIND_OTHERS, missed)
-            if nothing_left([check.train_skill for check in self.checks]):
-                self.schedule = self.schedule.cooled(epoch)
+            if epoch % self.every == 0 or last or not self.since[-1].finite:
+                if (collapse := self._check(epoch, last=last)) is not None:
+                    return self._outcome(Verdict.COLLAPSED, epoch, collapse.reason, collapse.evidence)
+                if not last and (missed := missed_bar(self.checks, task.bars)) is not None:
+                    return self._outcome(Verdict.STOPPED, epoch, BEHIND_OTHERS, missed)
+                if nothing_left([check.train_skill for check in self.checks]):
+                    self.schedule = self.schedule.cooled(epoch)
+            self._pause(epoch)
         final = self.watch.final(self.checks[-1], self.probabilities)
         if final is not None:
             return self._outcome(Verdict.COLLAPSED, epoch, final.reason, final.evidence)
         return self._outcome(Verdict.LEARNED, epoch)
+
+    def _begin(self) -> int:
+        """Start anew, or where the drawer's snapshot was taken. Returns the finished epochs."""
+        task = self.task
+        found = None if self.drawer is None else self.drawer.take()
+        self.trainer.begin(task.seed, task.train, self.balance.weights, self.balance.prior)
+        if found is not None:
+            try:
+                self.trainer.restore(found.trainer)
+            except ValueError as error:
+                _log.warning("A snapshot is of another network (%s): its fit begins anew.", error)
+                self.trainer.begin(task.seed, task.train, self.balance.weights, self.balance.prior)
+                found = None
+        if found is None:
+            self._look_at_start()
+            return 0
+        self.schedule = replace(self.schedule, last=found.last, cool_from=found.cool_from)
+        self.is_gone_on_with = True
+        self.started -= found.seconds
+        self.epoch_seconds = list(found.epoch_seconds)
+        self.checks = list(found.checks)
+        self.start = found.start
+        self.since = list(found.since)
+        self.layers = list(found.layers)
+        self.shares = list(found.shares)
+        self.probabilities = found.probabilities
+        self.watch.resume(self.checks, found.passed)
+        return found.epoch
+
+    def _pause(self, epoch: int) -> None:
+        """Between two epochs: others may have something to say."""
+        try:
+            self.on_epoch(epoch)
+        except Interrupted:
+            if self.drawer is not None:
+                self.drawer.put(self._snapshot(epoch))
+            raise
+        if self.drawer is not None and self.drawer.is_due:
+            self.drawer.put(self._snapshot(epoch))
+
+    def _snapshot(self, epoch: int) -> Snapshot:
+        return Snapshot(
+            epoch=epoch,
+            last=self.schedule.last,
+            cool_from=self.schedule.cool_from,
+            seconds=time.monotonic() - self.started,
+            epoch_seconds=tuple(self.epoch_seconds),
+            checks=tuple(self.checks),
+            passed=self.watch.passed,
+            start=self.start,
+            since=tuple(self.since),
+            layers=np.stack(self.layers),
+            shares=self._shares(),
+            probabilities=self.probabilities,
+            trainer=self.trainer.state(),
+        )
+
+    def _shares(self) -> FloatArray:
+        return np.array(self.shares, np.float32).reshape(-1, self.task.classes)
 
     def _look_at_start(self) -> None:
         """The untrained network: a loss far from the prior's, a silent layer, or one answer for all show here."""
@@ -262,6 +349,11 @@ class _Fit:
             **_answers(logits),
         }
 
+    def _warm(self, seconds: float) -> float:
+        """Of an epoch; the first one of a fit that is gone on with traces its network once more."""
+        is_again, self.is_gone_on_with = self.is_gone_on_with, False
+        return min(seconds, *self.epoch_seconds) if is_again and self.epoch_seconds else seconds
+
     def _too_slow(self, epoch: int) -> bool:
         """Foreseen once the epochs are warm; seen at any epoch."""
         limit = self.task.limit_seconds
@@ -288,7 +380,7 @@ class _Fit:
             checks=tuple(self.checks),
             start=self.start,
             layers=np.stack(self.layers),
-            shares=np.array(self.shares, np.float32).reshape(-1, self.task.classes),
+            shares=self._shares(),
             probabilities=self.probabilities,
         )
 

@@ -59,7 +59,7 @@ class FakeTrainer:
         epoch = len(self.shown)
         loss = float(losses.mean()) if finite else float("nan")
         seen = None if probe is None and not gradients else self._seen(np.zeros(0, int) if probe is None else probe)
-        return EpochSums(loss, epoch, 2.0 * epoch, 0.1 * epoch, finite, seen)
+        return EpochSums(loss, float(epoch), 2.0 * epoch, 0.1 * epoch, finite, seen)
 
     def look(self, probe: np.ndarray) -> LayerProbe:
         self.calls.append("look")
@@ -74,6 +74,15 @@ class FakeTrainer:
         self.calls.append("reestimate")
         np.testing.assert_array_equal(rows, self.shown[-1])
         return self.steady_loss
+
+    def state(self) -> tuple[np.ndarray, ...]:
+        """The epochs shown."""
+        return (np.array(len(self.shown)),)
+
+    def restore(self, state: Sequence[np.ndarray]) -> None:
+        if len(state) != 1:
+            raise ValueError("not mine")
+        self.shown = [np.zeros(0, int)] * int(state[0])
 
     def _seen(self, probe: np.ndarray) -> LayerProbe:
         """Two layers; every signal is the number of epochs run, but for dead shares of a quarter."""
@@ -104,6 +113,9 @@ class FakeWatch:
     def on_check(self, check: Check) -> Collapse | None:
         self.heard.append(check)
         return self.verdicts[len(self.heard) - 1] if len(self.heard) <= len(self.verdicts) else None
+
+    def resume(self, checks: Sequence[Check], passed: Collapse | None) -> None:
+        self.heard, self.passed = list(checks), passed
 
     def final(self, check: Check, probabilities: np.ndarray) -> Collapse | None:
         self.last, self.last_probabilities = check, probabilities

@@ -1,0 +1,131 @@
+"""A fit between two epochs, as a file: what it takes to go on as if nothing had happened.
+
+Nothing random is in it, since every epoch draws from a seed of its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import time
+import zipfile
+from collections.abc import Sequence
+from dataclasses import asdict, astuple, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from search.records import Check, Checks, Collapse, FloatArray
+from search.training.outcome import EpochSums
+
+_EVERY_SECONDS: Final = 5.0
+_SHARE: Final = 0.02  # of the time that writing may take
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Snapshot:
+    """Where a fit stands after some epochs."""
+
+    epoch: int  # finished
+    last: int  # epoch after which the fit will end
+    cool_from: int | None
+    seconds: float  # spent so far
+    epoch_seconds: tuple[float, ...]
+    checks: Sequence[Check]
+    passed: Collapse | None  # the stop that an audit let pass
+    start: dict[str, float]
+    since: tuple[EpochSums, ...]  # since the last check, without what was measured on the layers
+    layers: FloatArray  # (1 + checks, weight layers, signals)
+    shares: FloatArray  # (checks, K)
+    probabilities: FloatArray  # (m, K), m 0 or the validation images
+    trainer: tuple[np.ndarray[Any, Any], ...]  # weights, optimizer
+
+    def write(self, path: Path) -> None:
+        """Put it in place of an earlier one; whoever reads finds one or the other."""
+        plain = {name: getattr(self, name) for name in ("epoch", "last", "cool_from", "seconds", "start")}
+        plain["passed"] = None if self.passed is None else asdict(self.passed)
+        arrays = {
+            "plain": np.array(json.dumps(plain)),
+            "epoch_seconds": np.array(self.epoch_seconds),
+            "checks": Checks.of(self.checks).table,
+            "since": np.array([astuple(sums)[:-1] for sums in self.since], np.float64).reshape(-1, 5),
+            "layers": self.layers,
+            "shares": self.shares,
+            "probabilities": self.probabilities,
+            **{f"trainer_{place}": values for place, values in enumerate(self.trainer)},
+        }
+        path.parent.mkdir(exist_ok=True)
+        draft = path.with_suffix(".part")
+        with draft.open("wb") as stream:
+            np.savez(stream, allow_pickle=False, **arrays)
+        draft.replace(path)
+
+    @classmethod
+    def read(cls, path: Path) -> Snapshot | None:
+        """The one that stands there; None where there is none, or none that can be read."""
+        try:
+            with path.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
+                plain = json.loads(str(stored["plain"]))
+                passed = plain.pop("passed")
+                trainer = [name for name in stored.files if name.startswith("trainer_")]
+                return cls(
+                    **plain,
+                    passed=None if passed is None else Collapse(**passed),
+                    epoch_seconds=tuple(stored["epoch_seconds"].tolist()),
+                    checks=tuple(Checks(stored["checks"])),
+                    since=tuple(
+                        EpochSums(loss, first, last, ratio, bool(finite))
+                        for loss, first, last, ratio, finite in stored["since"].tolist()
+                    ),
+                    layers=stored["layers"],
+                    shares=stored["shares"],
+                    probabilities=stored["probabilities"],
+                    trainer=tuple(stored[f"trainer_{place}"] for place in range(len(trainer))),
+                )
+        except FileNotFoundError:
+            return None
+        except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+            _log.warning("The snapshot %s can't be used (%s): that fit begins anew.", path, error)
+            return None
+
+
+class Drawer:
+    """Where the snapshot of one fit lies.
+
+    Args:
+        path: of the file; its folder is made when it is needed.
+        now: the time in seconds, for tests.
+    """
+
+    def __init__(self, path: Path, now: Any = time.monotonic) -> None:
+        self._path, self._now = path, now
+        self._due = now() + _EVERY_SECONDS
+
+    @property
+    def is_due(self) -> bool:
+        """Whether so much was trained since the last one that it would be a pity to lose it."""
+        return bool(self._now() >= self._due)
+
+    def take(self) -> Snapshot | None:
+        """What was put there, if anything."""
+        return Snapshot.read(self._path)
+
+    def put(self, snapshot: Snapshot) -> None:
+        """Keep it. Where that is impossible, the fit goes on without."""
+        started = self._now()
+        try:
+            snapshot.write(self._path)
+        except OSError as error:
+            _log.warning("No snapshot can be kept in %s: %s", self._path.parent, error)
+        ended = self._now()
+        self._due = ended + max(_EVERY_SECONDS, (ended - started) / _SHARE)
+
+    def clear(self) -> None:
+        """The fit has ended."""
+        with contextlib.suppress(OSError):
+            self._path.unlink(missing_ok=True)
+            self._path.parent.rmdir()  # unless another fit's lies there
