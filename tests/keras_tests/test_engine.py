@@ -1,5 +1,6 @@
 """The engine against plain Keras, against NumPy and against itself."""
 
+import contextlib
 from typing import Any
 
 import keras
@@ -12,8 +13,9 @@ from search.collapse.watch import Watch
 from search.records import LAYER_SIGNALS
 from search.selection.metrics import Scorer
 from search.training import network
-from search.training.fit import run_fit
+from search.training.fit import Interrupted, run_fit
 from search.training.outcome import Outcome, Task
+from search.training.snapshot import Drawer
 
 PRIOR = np.array([0.5, 0.3, 0.2])
 EVEN = np.ones(3)
@@ -116,17 +118,38 @@ def plain(make_engine):
     return make_engine(initializer="random_uniform", width=8)
 
 
-def one_fit(engine, labels: np.ndarray, seed: int, train: np.ndarray) -> Outcome:
+def one_fit(engine, labels: np.ndarray, seed: int, train: np.ndarray, **more: Any) -> Outcome:
     val = np.setdiff1d(np.arange(len(labels)), train)
     context = Context(
         epochs=EPOCHS, updates_per_epoch=len(train) // BATCH, imbalance=3, batchnorm=True, prior_entropy=1.0
     )
     task = Task(labels=labels, classes=3, train=train, val=val, seed=seed, epochs=EPOCHS)
-    return run_fit(engine, task, Watch(context), Scorer())
+    return run_fit(engine, task, Watch(context), Scorer(), **more)
 
 
 def same(one: Outcome, other: Outcome) -> bool:
     return repr(one.checks) == repr(other.checks) and np.array_equal(one.probabilities, other.probabilities)
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+def test_a_fit_that_was_cut_off_ends_bit_by_bit_as_if_it_had_not_been(make_engine, labels, tmp_path, optimizer) -> None:
+    """Cut off twice, each time gone on with by a network that was built and traced anew."""
+    fold, drawer, cuts = np.arange(len(labels))[::2], Drawer(tmp_path / "paused" / "fit.npz"), [1, 3]
+
+    def heed(epoch: int) -> None:
+        if cuts and epoch == cuts[0]:
+            cuts.pop(0)
+            raise Interrupted
+
+    changes = {**EVERYTHING, "optimizer": optimizer}
+    outcome = None
+    while outcome is None:
+        with contextlib.suppress(Interrupted):
+            outcome = one_fit(make_engine(**changes), labels, 1, fold, on_epoch=heed, drawer=drawer)
+    undisturbed = one_fit(make_engine(**changes), labels, 1, fold)
+    assert not cuts
+    assert same(outcome, undisturbed)
+    np.testing.assert_array_equal(outcome.layers, undisturbed.layers)
 
 
 def test_nothing_leaks_from_fit_to_fit_and_one_trace_serves_all(everything_on, make_engine, labels) -> None:
