@@ -99,9 +99,7 @@ def figures(table: Table, chances: Mapping[str, float]) -> Iterator[str]:
         score, seconds = (np.array([table[name][number][part] for number in numbers]) for part in (0, 1))
         orders = [rng.permutation(len(numbers)) for _ in range(ORDERS)]
         plain = np.mean([_time_to(order, score, seconds) for order in orders])
-        ahead = [
-            np.mean([_time_to(_first(ones, order), score, seconds) for order in orders]) for ones in (first, hand)
-        ]
+        ahead = [np.mean([_time_to(_first(ones, order), score, seconds) for order in orders]) for ones in (first, hand)]
         random = np.mean([loss[row, order[: len(first)]].min() for order in orders])
         yield (
             f"{name:24}         {loss[row, first].min():12.3f}{loss[row, hand].min():9.3f}{random:8.3f}   "

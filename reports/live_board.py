@@ -20,7 +20,7 @@ from rich.table import Table
 from rich.text import Text
 
 from reports.live_lines import budget_line, data_line
-from reports.wording import STATE_WORDS, duration, number, reason, short, shown
+from reports.wording import STATE_WORDS, duration, moment, number, reason, short, shown
 from search.records import Check, DataSummary, Fit, Trial, TrialState, Verdict
 from search.settings import Plan
 from spaces.config import Configuration
@@ -44,12 +44,13 @@ class _Running:
 class Board:
     """What is known of the run, and its picture. Every method may be called from any thread."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
+    def __init__(self, clock: Callable[[], float] = time.monotonic, wall: Callable[[], float] = time.time) -> None:
+        self._clock, self._wall = clock, wall
         self._lock = threading.Lock()
         self._start = clock()
         self._stage = "Starting"
         self._progress: tuple[str, int, int] | None = None
+        self._waits_until: float | None = None
         self._data = ""
         self._budget: tuple[str, ...] = ()  # what ends the run and how to change it, then the plan's notes
         self._trials: int | None = None
@@ -65,12 +66,17 @@ class Board:
     def stage(self, text: str) -> None:
         """Note the new part of the run."""
         with self._lock:
-            self._stage, self._progress = text, None
+            self._stage, self._progress, self._waits_until = text, None, None
 
     def progress(self, what: str, done: int, total: int) -> None:
         """Note how far a part of known length is."""
         with self._lock:
             self._progress = (what, done, total) if done < total else None
+
+    def waiting(self, until: float) -> None:
+        """Note when it goes on."""
+        with self._lock:
+            self._stage, self._progress, self._waits_until = f"Waiting until {moment(until)}", None, until
 
     def data(self, summary: DataSummary) -> None:
         """Note what the images are."""
@@ -123,6 +129,8 @@ class Board:
         with self._lock:
             rows: list[RenderableType] = [Text(shown(self._data), style="dim", overflow="ellipsis", no_wrap=True)]
             rows += [Text(shown(line), style="dim") for line in self._budget]
+            if self._waits_until is not None:
+                rows.append(Text(f"in {duration(max(0.0, self._waits_until - self._wall()))}; Ctrl-C ends it"))
             if self._progress:
                 what, done, total = self._progress
                 rows.append(_bar_row(shown(what), done, total, f"{done:,}/{total:,}"))

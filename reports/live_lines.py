@@ -6,7 +6,7 @@ import threading
 
 from rich.console import Console
 
-from reports.wording import STATE_WORDS, counted, duration, number, short, shown
+from reports.wording import STATE_WORDS, counted, duration, moment, number, short, shown
 from search.events import Silent
 from search.records import DataSummary, Fit, Trial, TrialState, Verdict
 from search.settings import Plan
@@ -30,6 +30,10 @@ class PlainLines(Silent):
         """One line when all is done."""
         if done >= total > 0:
             self._line(f"{what}: {total:,} done")
+
+    def waiting(self, until: float) -> None:
+        """One line: when it goes on."""
+        self._line(f"Waiting until {moment(until)}")
 
     def data(self, summary: DataSummary) -> None:
         """One line: images, classes, size."""

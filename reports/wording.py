@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from pathlib import PurePath
 from typing import Final
 
@@ -104,6 +105,11 @@ def duration(seconds: float | None) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60:02d} s"
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def moment(seconds: float) -> str:
+    """A moment (seconds since 1970) by the local clock: `Mon 23 Nov 22:00`."""
+    return datetime.fromtimestamp(seconds).strftime("%a %d %b %H:%M")
 
 
 def counted(count: int, noun: str, plural: str | None = None) -> str:

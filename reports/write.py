@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
 from reports.best_config import best_config_text
 from reports.diagnosis_json import diagnosis_json
 from reports.diagnosis_page import diagnosis_page
+from reports.files import replace_text
 from reports.markdown import markdown
 from reports.page import page
 from reports.summary import summary_text
@@ -45,20 +45,6 @@ def write_diagnosis(diagnosis: Diagnosis, out: Path) -> Path:
     out.mkdir(parents=True, exist_ok=True)
     replace_text(out / "diagnosis.json", diagnosis_json(diagnosis))
     return replace_text(out / "diagnosis.html", diagnosis_page(diagnosis))
-
-
-def replace_text(path: Path, text: str) -> Path:
-    """Put `text` (UTF-8) in the place of `path` in one step; file names that aren't Unicode are written as escapes."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with draft.open("wb") as stream:
-            stream.write(text.encode("utf-8", "backslashreplace"))
-            stream.flush()
-            os.fsync(stream.fileno())
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
-    return path
 
 
 def _set_aside(path: Path) -> None:

@@ -18,6 +18,9 @@ class Listener(Protocol):
     def progress(self, what: str, done: int, total: int) -> None:
         """`done` of `total` pieces of a part with known length (hashing, decoding) are finished."""
 
+    def waiting(self, until: float) -> None:
+        """Nothing is done before that moment (seconds since 1970), when the next hours of work begin."""
+
     def data(self, summary: DataSummary) -> None:
         """The images are read."""
 
@@ -44,6 +47,8 @@ class Silent:
 
     def progress(self, what: str, done: int, total: int) -> None: ...  # noqa: D102
 
+    def waiting(self, until: float) -> None: ...  # noqa: D102
+
     def data(self, summary: DataSummary) -> None: ...  # noqa: D102
 
     def planned(self, plan: Plan, trials: int | None, seconds: float | None, trials_done: int) -> None: ...  # noqa: D102
@@ -55,3 +60,46 @@ class Silent:
     def fit_finished(self, fit: Fit) -> None: ...  # noqa: D102
 
     def trial_finished(self, trial: Trial, pooled: float | None, best: float | None) -> None: ...  # noqa: D102
+
+
+class Several:
+    """Passes everything on to several listeners."""
+
+    def __init__(self, *listeners: Listener) -> None:
+        self._listeners = listeners
+
+    def stage(self, text: str) -> None:  # noqa: D102
+        for listener in self._listeners:
+            listener.stage(text)
+
+    def progress(self, what: str, done: int, total: int) -> None:  # noqa: D102
+        for listener in self._listeners:
+            listener.progress(what, done, total)
+
+    def waiting(self, until: float) -> None:  # noqa: D102
+        for listener in self._listeners:
+            listener.waiting(until)
+
+    def data(self, summary: DataSummary) -> None:  # noqa: D102
+        for listener in self._listeners:
+            listener.data(summary)
+
+    def planned(self, plan: Plan, trials: int | None, seconds: float | None, trials_done: int) -> None:  # noqa: D102
+        for listener in self._listeners:
+            listener.planned(plan, trials, seconds, trials_done)
+
+    def trial_started(self, number: int, configuration: Configuration, folds: int) -> None:  # noqa: D102
+        for listener in self._listeners:
+            listener.trial_started(number, configuration, folds)
+
+    def check(self, number: int, fold: int, check: Check, epochs: int) -> None:  # noqa: D102
+        for listener in self._listeners:
+            listener.check(number, fold, check, epochs)
+
+    def fit_finished(self, fit: Fit) -> None:  # noqa: D102
+        for listener in self._listeners:
+            listener.fit_finished(fit)
+
+    def trial_finished(self, trial: Trial, pooled: float | None, best: float | None) -> None:  # noqa: D102
+        for listener in self._listeners:
+            listener.trial_finished(trial, pooled, best)

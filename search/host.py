@@ -28,3 +28,12 @@ def memory() -> int:
         return min(machine, int((LIMITS / "memory.max").read_text()))
     except (OSError, ValueError):
         return machine
+
+
+def memory_of(process: int) -> int | None:
+    """Bytes that a process holds for itself; pages of files, which processes share, are not counted. None: unknown."""
+    try:
+        lines = Path(f"/proc/{process}/status").read_text().splitlines()
+        return next(1024 * int(line.split()[1]) for line in lines if line.startswith("RssAnon:"))
+    except (OSError, StopIteration, ValueError, IndexError):  # no Linux, or no such process
+        return None

@@ -150,7 +150,9 @@ REASONS: Final[Mapping[str, str]] = {
     "no-progress": "Well into its epochs the training still guessed, and at its pace would have to the end.",
     "behind": "Part of its epochs into its first fold the configuration was behind most others at that epoch.",
     "too-slow": "A fit would have taken longer than the plan allows.",
+    "too-large": "Not even one image at a time found room in the device's memory.",
     "worker-died": "The training process died twice, most likely for want of memory.",
+    "stalled": "The training process twice said nothing for far longer than epochs take.",
     "raced": "On the folds that were run the configuration was too far behind the best.",
 }
 """What each short reason of a collapse or a stop means, in one sentence for people."""
@@ -174,6 +176,9 @@ ON_SEARCH_FOLDS: Final = (SEARCH, ABLATION, NEIGHBOUR)
 
 BEHIND_OTHERS: Final = "behind"
 """Reason of a first fit that a rung stopped: it may be done again where a whole one is wanted."""
+
+TOO_LARGE: Final = "too-large"
+"""Reason of a fit that the device has no room for."""
 
 FINAL: Final = "final"
 """Stage of a training on all images."""

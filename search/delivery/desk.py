@@ -10,7 +10,8 @@ from pathlib import Path
 from search.errors import UserError
 from search.events import Listener
 from search.study.machine import Gpu
-from search.study.pool import MakePool, Worker, WorkerFault, last_line
+from search.study.pool import MakePool
+from search.study.process import Worker, WorkerFault, last_line
 from search.study.worker import Seat
 
 _log = logging.getLogger(__name__)

@@ -27,7 +27,8 @@ from search.errors import DataError, MismatchError, UserError
 from search.events import Listener
 from search.records import FloatArray
 from search.study import machine
-from search.study.pool import MakePool, Pool, Worker, WorkerFault, last_line
+from search.study.pool import MakePool, Pool
+from search.study.process import Worker, WorkerFault, last_line
 from search.study.worker import Seat
 
 _BATCH: Final = 64  # images that are in the memory at once

@@ -22,7 +22,8 @@ from search.selection.scores import JUDGED, fit_score
 from search.selection.surrogate import MIN_TRIALS, Surrogate, known_scores
 from search.study.fitting import Fitter, Spec, Terms, Trains, deserves_second_chance
 from search.study.ledger import Ledger
-from search.study.pool import Pool, Stopped
+from search.study.pool import Pool
+from search.study.process import Stopped
 from spaces.config import Configuration
 
 FOLDS: Final = 3

@@ -13,7 +13,8 @@ from typing import Any, Final
 
 from search import host
 from search.study.ledger import Ledger
-from search.study.pool import Pool, WorkerFault, last_line
+from search.study.pool import Pool
+from search.study.process import WorkerFault, last_line
 from search.study.worker import Priced, Pricing
 
 MOST: Final = 16

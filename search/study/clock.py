@@ -1,4 +1,4 @@
-"""Budgets on the wall clock, over all restarts of a study."""
+"""Budgets and working hours, laid over the time as it passes."""
 
 from __future__ import annotations
 
@@ -10,22 +10,38 @@ from typing import Final
 LAST_SECONDS: Final = 4.0
 """Of the budget: the report is written in them."""
 
+_WORTH_SECONDS: Final = 60.0  # left of a budget, for which it is worth to begin another session
+
 
 class Clock:
     """When each part of a session has to end.
 
+    What is spent is counted by a clock that nobody sets and that stands still while a laptop sleeps; the end of the
+    working hours is a time of day, whatever happened to the clock on the wall before it.
+
     Args:
         limit: total of seconds over all sessions, None without one.
-        now: the time in seconds, for tests.
+        now: seconds that pass, for tests.
+        until: moment (seconds since 1970) at which the session has to end, whatever is left of the limit.
+        wall: the moment now, for tests.
+        asked: set when a person or the system asks to end.
     """
 
-    def __init__(self, limit: float | None = None, now: Callable[[], float] = time.monotonic) -> None:
-        self._now = now
+    def __init__(
+        self,
+        limit: float | None = None,
+        now: Callable[[], float] = time.monotonic,
+        *,
+        until: float | None = None,
+        wall: Callable[[], float] = time.time,
+        asked: threading.Event | None = None,
+    ) -> None:
+        self._now, self._wall = now, wall
         self._started = now()
         self._spent = 0.0
-        self._limit = limit
+        self._limit, self._until = limit, until
         self.reserve: Callable[[], float] = lambda: LAST_SECONDS  # seconds to keep back for what comes after
-        self.asked = threading.Event()  # a person or the system asked to end
+        self.asked = asked or threading.Event()
 
     def resume(self, spent: float) -> None:
         """Count the seconds of earlier sessions too."""
@@ -38,8 +54,19 @@ class Clock:
 
     @property
     def left(self) -> float | None:
-        """Of the whole budget; None without a limit."""
-        return None if self._limit is None else self._limit - self.seconds
+        """Of the whole budget, and of the working hours; None without a limit."""
+        bounds = [bound for bound in (self._limit_left, self._hours_left) if bound is not None]
+        return min(bounds, default=None)
+
+    @property
+    def total(self) -> float | None:
+        """Seconds that all sessions will have had when this one ends; None without a limit."""
+        return None if self.left is None else self.seconds + self.left
+
+    @property
+    def is_used_up(self) -> bool:
+        """Whether another session, in other hours, would find no time left."""
+        return self._limit_left is not None and self._limit_left < _WORTH_SECONDS
 
     @property
     def phase_left(self) -> float | None:
@@ -50,3 +77,11 @@ class Clock:
         """Whether no fit of the present part may go on."""
         left = self.phase_left
         return self.asked.is_set() or (left is not None and left <= 0)
+
+    @property
+    def _limit_left(self) -> float | None:
+        return None if self._limit is None else self._limit - self.seconds
+
+    @property
+    def _hours_left(self) -> float | None:
+        return None if self._until is None else self._until - self._wall()

@@ -33,7 +33,8 @@ from search.selection.scores import JUDGED, fit_score
 from search.selection.shortlist import REPEATS, Size, affordable, shortlist
 from search.study.fitting import Fitter, Spec, Terms
 from search.study.ledger import Ledger
-from search.study.pool import Pool, Stopped, Worker
+from search.study.pool import Pool
+from search.study.process import Stopped, Worker
 
 SHARE_OF_FITS: Final = 0.43
 """Without a time limit: fits of the finalists, of those that the search has done; 30 % of all."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Protocol
@@ -31,14 +31,15 @@ from search.records import (
 )
 from search.selection.rungs import Bars
 from search.study.ledger import Ledger
-from search.study.pool import WorkerDied, WorkerFault
+from search.study.process import WorkerDied, WorkerFault, WorkerStalled, last_line
 from search.study.worker import Done, Job
 from search.training.outcome import Outcome
 from search.training.sampling import balance
 from spaces.config import Configuration
 
-WORKER_DIED: Final = "worker-died"
-"""Reason of a fit whose process died twice: likely out of memory, so the configuration has its part in it."""
+FAULTS: Final[Mapping[type[WorkerFault], str]] = {WorkerDied: "worker-died", WorkerStalled: "stalled"}
+"""Reasons of fits whose process died twice, the second time with the machine to itself, or stalled twice: the
+configuration has its part in it."""
 
 _TRIES: Final = 2  # of a fit that fails by our or the machine's fault
 _log = logging.getLogger(__name__)
@@ -47,7 +48,7 @@ _log = logging.getLogger(__name__)
 class Trains(Protocol):
     """Runs a job; `search.study.pool.Worker` is the real one."""
 
-    def run(self, job: Job, on_check: Callable[[Check], None] = ...) -> Done:
+    def run(self, job: Job, on_check: Callable[[Check], None] = ..., *, alone: bool = ...) -> Done:
         """Raises Stopped, WorkerFault."""
 
 
@@ -170,15 +171,15 @@ class Fitter:
         on_check: Callable[[Check], None],
         predict: Path | None,
     ) -> tuple[Fit, FloatArray | None]:
-        blank, reason = self._blank(spec), ""
+        blank, reason, died = self._blank(spec), "", False
         job = self._job(spec, blank, protection, predict)
         for _ in range(_TRIES):
             try:
-                done = worker.run(job, on_check)
+                done = worker.run(job, on_check, alone=died)
             except WorkerFault as error:
                 _log.warning("A fit of trial %d failed: %s", spec.trial, error)
-                died = isinstance(error, WorkerDied)
-                reason = WORKER_DIED if died else str(error).strip().splitlines()[-1][:64]
+                died = isinstance(error, WorkerDied)  # perhaps for want of memory, which others took
+                reason = FAULTS.get(type(error)) or last_line(str(error))[:64]
                 continue
             outcome = done.outcome
             causes, shown = self._explained(job, outcome)

@@ -14,10 +14,11 @@ import optuna
 from search.events import Listener
 from search.records import SEARCH, Check, Fit, Trial, TrialState, Verdict
 from search.selection import scores
-from search.study.fitting import WORKER_DIED, Fitter, Spec, Terms, deserves_second_chance
+from search.study.fitting import FAULTS, Fitter, Spec, Terms, deserves_second_chance
 from search.study.history import History
 from search.study.ledger import Ledger
-from search.study.pool import Pool, Stopped, Worker
+from search.study.pool import Pool
+from search.study.process import Stopped, Worker
 from search.study.queue import CONFIGURATION, INTERRUPTED, REASON, START, Queue
 from spaces.config import Configuration
 from spaces.space import Space
@@ -127,7 +128,7 @@ class Objective:
                 too_many = self._failures_left <= 0
             if too_many:
                 raise TooManyFailures(f"{self._max_failures} trials failed in a row, the last with: {reason}")
-            if reason == WORKER_DIED:  # the sampler must learn to keep away; it does not see what is told as FAIL
+            if reason in FAULTS.values():  # the sampler must learn to keep away; it does not see what is told as FAIL
                 raise optuna.TrialPruned(reason)
             raise TrialFailed(reason)
         with self._lock:

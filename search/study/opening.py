@@ -40,7 +40,9 @@ class Opened:
     used_up: bool  # the trials asked for are done, so that nothing is left to search
 
 
-def open_session(request: Request, listener: Listener, clock: Clock, staff: Staff) -> Opened:
+def open_session(
+    request: Request, listener: Listener, clock: Clock, staff: Staff, *, rehearsal: bool = False
+) -> Opened:
     """Read the images, open the study that they belong to or make one, and count its seconds so far.
 
     What is wrong with a study that is there is said before images are read.
@@ -50,6 +52,7 @@ def open_session(request: Request, listener: Listener, clock: Clock, staff: Staf
         listener: told how far it is.
         clock: takes over the seconds of earlier sessions.
         staff: hired before images are read; at work at once unless no trial is left to do.
+        rehearsal: nothing will be trained in this session.
 
     Raises:
         UserError: the user can mend it; nothing was written.
@@ -61,7 +64,7 @@ def open_session(request: Request, listener: Listener, clock: Clock, staff: Staf
     planned = ledger is not None and preparation.kept_plan(ledger) is not None
     used_up = planned and study is not None and queue.used_up(study, request.budget.trials)
     untried = study is None or not study.get_trials(deepcopy=False)
-    staff.hire(None if untried else ledger, busy=not used_up)
+    staff.hire(None if untried else ledger, busy=not (used_up or rehearsal))
     images, test = preparation.load(request, size, bool(staff.gpus), _Attentive(listener, clock))
     listener.data(images.summary)
     check_request(request, images)

@@ -3,29 +3,44 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
+import shutil
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+
+import optuna
+import sqlalchemy as sa
 
 from search.events import Listener
 from search.selection.analyse import analyse
 from search.selection.results import Results
+from search.selection.shortlist import REPEATS
 from search.study import machine, preparation
 from search.study.afterwards import complete
 from search.study.clock import Clock
 from search.study.objective import TooManyFailures
 from search.study.opening import Ended, Opened, open_session
-from search.study.pool import MakePool, Pool, Stopped
+from search.study.pool import MakePool, Pool
+from search.study.process import Stopped
 from search.study.reading import read_study
 from search.study.request import Request, refuse_tangled
 from search.study.reserves import Reserves, ablation_seconds
 from search.study.staff import Staff
-from search.study.storage import locked
+from search.study.storage import Hold, locked, unwritable
 from search.study.trials import run_trials
 from search.study.worker import Material
 from search.study.workshop import Workshop
 
-__all__ = ["Broken", "Ended", "Request", "search"]
+__all__ = ["Broken", "Ended", "Request", "Session", "rehearse", "search"]
 
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """What came of a session."""
+
+    results: Results  # of the study, all sessions
+    is_last: bool  # another one would find nothing to do: only the end of the working hours leaves something
 
 
 class Broken(Exception):
@@ -36,7 +51,9 @@ class Broken(Exception):
         self.results = results
 
 
-def search(request: Request, listener: Listener, clock: Clock, make_pool: MakePool = Pool) -> Results:
+def search(
+    request: Request, listener: Listener, clock: Clock, make_pool: MakePool = Pool, hold: Hold | None = None
+) -> Session:
     """Run or go on with the study in `request.out` until its budget is used up or the clock is told to end.
 
     Args:
@@ -44,6 +61,7 @@ def search(request: Request, listener: Listener, clock: Clock, make_pool: MakePo
         listener: told how it goes.
         clock: says when each part has to end.
         make_pool: makes the workers, from where each works and from who says that a fit must stop.
+        hold: of the run folder, if the caller holds it already.
 
     Raises:
         UserError: the user can mend it; nothing that was there is lost.
@@ -51,26 +69,45 @@ def search(request: Request, listener: Listener, clock: Clock, make_pool: MakePo
         Broken: trials failed one after the other; carries the results.
     """
     refuse_tangled(request)
-    with locked(request.out, request.storage) as hold:
+    with locked(request.out, request.storage) if hold is None else nullcontext(hold) as held:
         gpus = machine.gpus()
         staff = Staff(request, gpus, make_pool, clock.phase_over)
         try:
             opened = open_session(request, listener, clock, staff)
-            hold.keep()
+            held.keep()
             opened.ledger.on_write = lambda: opened.ledger.set_fact("seconds", clock.seconds)
+            request = replace(request, budget=replace(request.budget, seconds=clock.total))
             return _run(request, opened, staff, listener, clock)
+        except (sa.exc.OperationalError, optuna.exceptions.StorageInternalError) as error:
+            _log.exception("the study can't be written")
+            raise unwritable(error, request.out, request.storage) from None
         finally:
             staff.close()
 
 
-def _run(request: Request, opened: Opened, staff: Staff, listener: Listener, clock: Clock) -> Results:
+def rehearse(request: Request, listener: Listener, clock: Clock, hold: Hold) -> None:
+    """Do all that can be done before the hours of work: read the images, refuse what `search` would refuse.
+
+    Raises:
+        UserError: the user can mend it.
+        Ended: the user ended it.
+    """
+    refuse_tangled(request)
+    staff = Staff(request, machine.gpus(), Pool, clock.phase_over)
+    opened = open_session(request, listener, clock, staff, rehearsal=True)
+    opened.storage.engine.dispose()
+    hold.keep()
+
+
+def _run(request: Request, opened: Opened, staff: Staff, listener: Listener, clock: Clock) -> Session:
     """Prepare, search, confirm and explain; whatever ends it, the time spent is kept."""
     broken: TooManyFailures | None = None
     shop: Workshop | None = None
+    is_over = False
     try:
         try:
             shop = _prepare(request, opened, staff, listener, clock)
-            run_trials(shop)
+            is_over = run_trials(shop)
         except Stopped:  # before the first trial
             if preparation.kept_plan(opened.ledger) is None:
                 if clock.asked.is_set():
@@ -89,7 +126,16 @@ def _run(request: Request, opened: Opened, staff: Staff, listener: Listener, clo
     results = replace(results, study=replace(results.study, seconds=clock.seconds))
     if broken is not None:
         raise Broken(str(broken), results) from broken
-    return results
+    is_last = not clock.asked.is_set() and (clock.is_used_up or (is_over and _is_confirmed(results)))
+    if is_last:
+        shutil.rmtree(request.out / preparation.SNAPSHOTS, ignore_errors=True)
+    return Session(results, is_last)
+
+
+def _is_confirmed(results: Results) -> bool:
+    """Whether more time would bring nothing more for the finalists."""
+    known = results.study.confirmation
+    return results.recommended is None or (known is not None and known.repeats >= REPEATS)
 
 
 def _prepare(request: Request, opened: Opened, staff: Staff, listener: Listener, clock: Clock) -> Workshop:

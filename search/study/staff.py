@@ -12,7 +12,8 @@ from search.errors import UserError
 from search.study import arrangement
 from search.study.ledger import Ledger
 from search.study.machine import Gpu
-from search.study.pool import MakePool, Pool, WorkerFault, last_line, seats
+from search.study.pool import MakePool, Pool, seats
+from search.study.process import WorkerFault, last_line
 from search.study.request import Request
 from search.study.worker import Material, Priced, Pricing
 

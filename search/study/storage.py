@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import sqlite3
@@ -19,9 +20,11 @@ from filelock import FileLock, Timeout
 from search.errors import BusyError, DamagedError, UserError
 
 DATABASE: Final = "study.db"
+STATUS: Final = "status.json"  # says how a run is getting on
 _LOCK: Final = ".lock"
-_BEFORE_A_STUDY: Final = {_LOCK, "run.log", "worker.log"}  # what a start writes before it is known to be good
+_BEFORE_A_STUDY: Final = {_LOCK, STATUS, "run.log", "worker.log"}  # what a start writes before it is known to be good
 _PLAIN_FILE: Final = re.compile(r"sqlite:///([^?]+)")
+_LOOK_SECONDS: Final = 0.5  # who only looks whether the folder is held lets go of it sooner
 _BUSY_SECONDS: Final = 60.0  # how long a writer waits for another (optuna-dashboard, say) before giving up
 
 
@@ -54,11 +57,12 @@ def locked(folder: Path, url: str | None = None) -> Iterator[Hold]:
         folder.mkdir(parents=True, exist_ok=True)
         if not os.access(folder, os.W_OK | os.X_OK):
             raise PermissionError(13, "Permission denied")
-        lock = FileLock(folder / _LOCK, timeout=0)
+        lock = FileLock(folder / _LOCK, timeout=_LOOK_SECONDS)
         lock.acquire()
     except Timeout:
         raise BusyError(
-            f"another run is working in {folder}. Wait for it, stop it with Ctrl-C, or pass another --out."
+            f"another run is working in {folder}{_holder(folder)}. Wait for it, stop it with Ctrl-C, or pass another "
+            "--out."
         ) from None
     except OSError as error:
         reason = error.strerror or str(error)
@@ -76,6 +80,26 @@ def locked(folder: Path, url: str | None = None) -> Iterator[Hold]:
                 for path in made:
                     path.rmdir()
         lock.release()
+
+
+def _holder(folder: Path) -> str:
+    """Who says to be at work in the folder, if it is known."""
+    try:
+        known = json.loads((folder / STATUS).read_text(encoding="utf-8"))
+        return f" (process {int(known['pid'])} on {str(known['host'])[:64]!r})"
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+
+
+def is_held(folder: Path) -> bool:
+    """Whether a process works in the run folder, or waits there for its hours. Looked at for a moment only."""
+    try:
+        with FileLock(folder / _LOCK, timeout=0):
+            return False
+    except Timeout:
+        return True
+    except OSError as error:
+        raise UserError(f"can't look into {folder} ({error.strerror}).") from None
 
 
 @contextmanager
@@ -208,7 +232,17 @@ def _passwords(url: str) -> list[str]:
     return [str(parts.password or ""), *(str(value) for value in parts.query.values())]
 
 
-def _first_line(error: Exception) -> str:
+def unwritable(error: Exception, folder: Path, url: str | None) -> UserError:
+    """What to do when a study that was opened can't be written any more: a full disk, a folder that lost its rights."""
+    cause = error if isinstance(error, sa.exc.SQLAlchemyError) else error.__cause__ or error
+    where = folder / DATABASE if url is None else hide_credentials(url)
+    return UserError(
+        f"the study in {where} can't be written any more ({_first_line(cause)}). What was recorded is kept: make room "
+        "or make it writable, and the same command goes on."
+    )
+
+
+def _first_line(error: BaseException) -> str:
     return next(iter(str(getattr(error, "orig", None) or error).splitlines()), type(error).__name__)
 
 

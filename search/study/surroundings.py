@@ -20,7 +20,8 @@ from search.selection.scores import JUDGED
 from search.study.ablation import fit_seconds
 from search.study.fitting import Fitter, Spec, Terms, Trains, deserves_second_chance
 from search.study.ledger import Ledger
-from search.study.pool import Pool, Stopped
+from search.study.pool import Pool
+from search.study.process import Stopped
 from search.study.worker import Done, Job
 
 FOLDS: Final = 1
@@ -161,7 +162,7 @@ class _Timed:
     def __init__(self, worker: Trains, is_over: Callable[[], bool]) -> None:
         self._worker, self._is_over = worker, is_over
 
-    def run(self, job: Job, on_check: Callable[[Check], None] = lambda check: None) -> Done:
+    def run(self, job: Job, on_check: Callable[[Check], None] = lambda check: None, *, alone: bool = False) -> Done:
         if self._is_over():
             raise Stopped
-        return self._worker.run(job, on_check)
+        return self._worker.run(job, on_check, alone=alone)

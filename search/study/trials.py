@@ -20,8 +20,11 @@ from search.study.workshop import Workshop
 _log = logging.getLogger(__name__)
 
 
-def run_trials(shop: Workshop) -> None:
+def run_trials(shop: Workshop) -> bool:
     """Go on with the study. What was interrupted comes first.
+
+    Returns:
+        Whether more time would not bring more trials.
 
     Raises:
         TooManyFailures: trials failed one after the other.
@@ -44,8 +47,11 @@ def run_trials(shop: Workshop) -> None:
     def is_enough() -> bool:
         return budget.until_no_progress and _no_progress(history)
 
-    if queue.used_up(study, budget.trials) or is_enough() or clock.phase_over():
-        return
+    def is_over() -> bool:
+        return queue.used_up(study, budget.trials) or is_enough()
+
+    if is_over() or clock.phase_over():
+        return is_over()
     order.refill(len(shop.pool))
 
     def after_trial(study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
@@ -70,6 +76,7 @@ def run_trials(shop: Workshop) -> None:
         )
     if objective.error is not None:
         raise objective.error
+    return is_over()
 
 
 def _no_progress(history: History) -> bool:

@@ -10,7 +10,7 @@ import time
 import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Final
@@ -21,12 +21,14 @@ from search.collapse.rules import Context
 from search.collapse.watch import Watch
 from search.data.images import ImageSet
 from search.lifeline import die_with_coordinator, redirect_messages
-from search.records import FloatArray, IntArray, Verdict
+from search.records import TOO_LARGE, FloatArray, IntArray, Verdict
 from search.selection import metrics
 from search.settings import Metric, Protocol
 from search.study.corruption_scores import corrupted_scores
 from search.study.machine import Gpu
 from spaces.config import Configuration
+
+_BEAT_SECONDS: Final = 1.0
 
 TRACED: Final = 8
 """Networks that a worker keeps traced: all fits of a trial come in a row, those of the finalists come round again."""
@@ -39,6 +41,7 @@ class Seat:
     threads: int | None  # of the CPU; None leaves it to TensorFlow
     gpu: Gpu | None
     log: Path  # where TensorFlow's own messages go
+    memory: int | None = None  # bytes of its own that it may come to hold; None: as much as it likes
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -103,6 +106,11 @@ class Ready:
     on_gpu: bool
     versions: dict[str, str]
     seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """A fit goes on: another epoch is finished. Quick ones are not told of one by one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,11 +181,13 @@ class _Bench:
 
         self._device = device
         self._pipe = pipe
+        self._next_beat = 0.0
         name = device.set_up(seat.threads, seat.gpu.index if seat.gpu else None)
         self.device, self.on_gpu = name or "CPU", name is not None
         self.versions = device.versions()
         self._room = seat.gpu.bytes if seat.gpu and self.on_gpu else None
         self._engines: dict[tuple[str, Protocol, int], Any] = {}  # the one used last comes last
+        self._parts: dict[tuple[int, int], int] = {}  # by weights and batch: in how many parts a batch found room
         self._material: Material
         self._images: Any
         self._labels: Any
@@ -203,11 +213,28 @@ class _Bench:
             return Broken(traceback.format_exc())
 
     def _fit(self, job: Job) -> Done:
+        """The fit, with batches in parts where they don't find room whole."""
+        from search.training.outcome import Outcome
+
+        while True:
+            engine = self._engine(job.configuration, job.protocol, job.updates or _updates(job))
+            try:
+                return self._fit_by(engine, job)
+            except Exception as error:
+                if not self._device.is_out_of_memory(error):
+                    raise
+            size, batch, parts = engine.parameters, job.configuration.batch_size, engine.parts
+            del engine
+            self._engines.clear()
+            if parts == batch:
+                return Done(Outcome(verdict=Verdict.STOPPED, reason=TOO_LARGE, epochs=0, seconds=0.0), None)
+            self._parts[size, batch] = next(more for more in range(parts + 1, batch + 1) if batch % more == 0)
+
+    def _fit_by(self, engine: Any, job: Job) -> Done:
         from search.training.fit import run_fit
         from search.training.outcome import Task
         from search.training.snapshot import Drawer
 
-        engine = self._engine(job.configuration, job.protocol, job.updates or _updates(job))
         task = Task(
             labels=self._material.labels,
             classes=job.protocol.classes,
@@ -222,6 +249,8 @@ class _Bench:
         scorer = metrics.Scorer(self._material.metric)
         drawer = None if job.snapshot is None else Drawer(job.snapshot)
         outcome = run_fit(engine, task, watch, scorer, self._pipe.send, self._heed, drawer)
+        if engine.parts > 1:
+            outcome = replace(outcome, start={**outcome.start, "parts_of_a_batch": float(engine.parts)})
         done = self._follow_up(job, engine, scorer, outcome)
         if drawer is not None:
             drawer.clear()
@@ -282,7 +311,11 @@ class _Bench:
         if engine is None:
             while len(self._engines) >= TRACED:
                 del self._engines[next(iter(self._engines))]
-            engine = Engine(configuration, protocol, self._images, self._labels, updates)
+            material = configuration, protocol, self._images, self._labels, updates
+            engine = Engine(*material)
+            parts = self._parts.get((engine.parameters, configuration.batch_size), 1)
+            if parts > 1:
+                engine = Engine(*material, parts)
         self._engines[key] = engine  # the last one used comes last
         return engine
 
@@ -293,6 +326,9 @@ class _Bench:
     def _heed(self, epoch: int) -> None:
         from search.training.fit import Interrupted
 
+        if time.monotonic() >= self._next_beat:
+            self._pipe.send(Beat())
+            self._next_beat = time.monotonic() + _BEAT_SECONDS
         if self._pipe.poll() and self._pipe.recv() == STOP:
             raise Interrupted
 

@@ -71,6 +71,11 @@ class _Unmarked:
         }
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether the device had no room for what it was asked."""
+    return isinstance(error, tf.errors.ResourceExhaustedError)
+
+
 def tensor(values: np.ndarray[Any, Any]) -> Any:
     """The array as a tensor."""
     return tf.constant(values)

@@ -31,13 +31,16 @@ class Engine:
         images: (n, side, side, channels) uint8 tensor, all images.
         labels: (n,) int32 tensor.
         updates: optimizer steps of a whole fit (for BatchNorm's momentum).
+        parts: that each batch is passed through the network in, a divisor of its size: more where memory is short. The
+            gradients are those of the whole batch; BatchNorm's statistics are those of each part.
     """
 
     def __init__(
-        self, configuration: Configuration, protocol: Protocol, images: Any, labels: Any, updates: int
+        self, configuration: Configuration, protocol: Protocol, images: Any, labels: Any, updates: int, parts: int = 1
     ) -> None:
         self.configuration = configuration
         self.protocol = protocol
+        self.parts = parts
         self.network = network.build_network(
             configuration, protocol.image_size, protocol.channels, protocol.classes, updates, protocol.precision
         )
@@ -158,7 +161,7 @@ class Engine:
 
     def logits_of(self, images: Any, rows: IntArray) -> FloatArray:
         """Logits `(len(rows), K)` float32 in evaluation mode of rows of any uint8 image tensor of the same size."""
-        batches = np.array_split(rows, max(1, -(-len(rows) // _MOST_AT_ONCE)))
+        batches = np.array_split(rows, max(1, -(-len(rows) // max(1, _MOST_AT_ONCE // self.parts))))
         width = len(batches[0])
         padded = np.stack([np.pad(batch, (0, width - len(batch)), mode="edge") for batch in batches])
         values = self._evaluate(images, tf.constant(padded, tf.int32)).numpy()
@@ -201,28 +204,15 @@ class Engine:
     )
     def _train(self, rows: Any, rates: Any, seed: Any, probe: Any, looks: Any, measures: Any) -> Any:
         self.traces += 1
-        smoothing, classes = self.configuration.label_smoothing, self.protocol.classes
         before = [tf.identity(self._weights[place].value) for place in self._kernels]
         steps = tf.shape(rows)[0]
         loss_sum, first, last = tf.constant(0.0), tf.constant(0.0), tf.constant(0.0)
         slopes = tf.fill([len(self._kernels), 2], float("nan"))
         for i in tf.range(steps):
             batch = tf.ensure_shape(rows[i], [self.configuration.batch_size])
-            labels = tf.gather(self._labels, batch)
-            x = self._scaled(self._images, batch)
-            x = pixels.augment(x, self.configuration, tf.stack([seed, i]))
-            with tf.GradientTape() as tape:
-                logits = self._forward(x, training=True)
-                plain = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
-                if smoothing:
-                    targets = tf.one_hot(labels, classes) * (1.0 - smoothing) + smoothing / classes
-                    each = tf.nn.softmax_cross_entropy_with_logits(targets, logits)
-                else:
-                    each = plain
-                loss = tf.reduce_mean(each * tf.gather(self._class_weights, labels))
-            gradients = tape.gradient(loss, self._weights)
+            plain, gradients = self._gradients(batch, seed, i)
             optimizer.apply(self._optimizer, gradients, self._weights, rates[i])
-            loss_sum += tf.reduce_mean(plain)
+            loss_sum += plain
             kernels = [gradients[place] for place in self._kernels]
             first = tf.maximum(first, tf.norm(kernels[0]))
             last = tf.maximum(last, tf.norm(kernels[-1]))
@@ -238,9 +228,37 @@ class Engine:
             outputs, logits = self._look(probe)
         else:
             outputs = tf.fill([len(self._kernels), 3], float("nan"))
-            logits = tf.zeros([0, classes])
+            logits = tf.zeros([0, self.protocol.classes])
         layers = tf.ensure_shape(tf.concat([outputs, moved, slopes], 1), [len(self._kernels), len(LAYER_SIGNALS)])
         return tf.concat([sums, [tf.cast(finite, tf.float32)]], 0), layers, logits
+
+    def _gradients(self, batch: Any, seed: Any, step: Any) -> tuple[Any, Any]:
+        """Mean plain cross-entropy of a batch, and the gradients of its loss."""
+        if self.parts == 1:
+            return self._gradients_at_once(batch, tf.stack([seed, step]))
+        size = self.configuration.batch_size // self.parts
+        loss, sums = tf.constant(0.0), [tf.zeros_like(weight.value) for weight in self._weights]
+        for part in tf.range(self.parts):
+            some = tf.ensure_shape(batch[part * size : (part + 1) * size], [size])
+            plain, gradients = self._gradients_at_once(some, tf.stack([seed, step * self.parts + part]))
+            loss += plain / self.parts
+            sums = [total + gradient / self.parts for total, gradient in zip(sums, gradients, strict=True)]
+        return loss, sums
+
+    def _gradients_at_once(self, batch: Any, seed: Any) -> tuple[Any, Any]:
+        smoothing, classes = self.configuration.label_smoothing, self.protocol.classes
+        labels = tf.gather(self._labels, batch)
+        x = pixels.augment(self._scaled(self._images, batch), self.configuration, seed)
+        with tf.GradientTape() as tape:
+            logits = self._forward(x, training=True)
+            plain = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+            if smoothing:
+                targets = tf.one_hot(labels, classes) * (1.0 - smoothing) + smoothing / classes
+                each = tf.nn.softmax_cross_entropy_with_logits(targets, logits)
+            else:
+                each = plain
+            loss = tf.reduce_mean(each * tf.gather(self._class_weights, labels))
+        return tf.reduce_mean(plain), tape.gradient(loss, self._weights)
 
     def _look(self, rows: Any) -> tuple[Any, Any]:
         """What each weight layer gives (after normalization and activation) for some images, and the logits.

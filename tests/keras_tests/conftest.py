@@ -65,9 +65,9 @@ def make_engine(make_configuration: MakeConfiguration, images: np.ndarray, label
     """An engine on these images for a configuration with some changes."""
     pixels, classes = device.tensor(images), device.tensor(labels.astype(np.int32))
 
-    def make(epochs: int = 4, updates: int = 100, **changes: Any) -> Engine:
+    def make(epochs: int = 4, updates: int = 100, parts: int = 1, **changes: Any) -> Engine:
         protocol = Protocol(epochs=epochs, image_size=SIDE, channels=CHANNELS, classes=CLASSES)
-        return Engine(make_configuration(**changes), protocol, pixels, classes, updates)
+        return Engine(make_configuration(**changes), protocol, pixels, classes, updates, parts)
 
     return make
 

@@ -5,7 +5,7 @@ import time
 from multiprocessing.connection import Connection
 from typing import Any
 
-from search.study.worker import QUIT, STOP, Broken, Done, Errand, Ready
+from search.study.worker import QUIT, STOP, Beat, Broken, Done, Errand, Ready
 
 READY = Ready("CPU", False, {}, 0.0)
 
@@ -23,6 +23,26 @@ def deaf(pipe: Connection, lifeline: Connection, seat: Any) -> None:
     pipe.send(READY)
     pipe.recv()
     time.sleep(600)
+
+
+def tiring(pipe: Connection, lifeline: Connection, seat: Any) -> None:
+    """Falls silent after some epochs."""
+    pipe.send(READY)
+    pipe.recv()
+    for _ in range(3):
+        time.sleep(0.05)
+        pipe.send(Beat())
+    time.sleep(600)
+
+
+def slow(pipe: Connection, lifeline: Connection, seat: Any) -> None:
+    """Answers with when it began and ended, half a second later."""
+    pipe.send(READY)
+    while (message := pipe.recv()) != QUIT:
+        if message != STOP:
+            began = time.time()
+            time.sleep(0.5)
+            pipe.send(Done((began, time.time()), None))
 
 
 def broken(pipe: Connection, lifeline: Connection, seat: Any) -> None:

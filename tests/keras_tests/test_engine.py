@@ -131,6 +131,19 @@ def same(one: Outcome, other: Outcome) -> bool:
     return repr(one.checks) == repr(other.checks) and np.array_equal(one.probabilities, other.probabilities)
 
 
+@pytest.mark.parametrize("parts", [2, 8])
+def test_a_batch_in_parts_trains_as_the_whole_one(make_engine, labels, parts) -> None:
+    """Without BatchNorm, dropout and augmentation, which see each part by itself."""
+    changes = {"label_smoothing": 0.1, "class_weighting": "balanced", "normalization": "group"}
+    fold = np.arange(len(labels))[::2]
+    whole, split = make_engine(**changes), make_engine(parts=parts, **changes)
+    one, other = (one_fit(engine, labels, 1, fold) for engine in (whole, split))
+    np.testing.assert_allclose(other.probabilities, one.probabilities, atol=1e-5)
+    assert [check.train_loss for check in other.checks] == pytest.approx(
+        [check.train_loss for check in one.checks], rel=1e-5
+    )
+
+
 @pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
 def test_a_fit_that_was_cut_off_ends_bit_by_bit_as_if_it_had_not_been(make_engine, labels, tmp_path, optimizer) -> None:
     """Cut off twice, each time gone on with by a network that was built and traced anew."""

@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -14,8 +15,9 @@ from search.data.corruptions import FORMS, corrupt
 from search.records import Check, Verdict
 from search.selection import metrics
 from search.settings import Protocol
-from search.study import pool
-from search.study.pool import Pool, Stopped, Worker, WorkerFault
+from search.study import process
+from search.study.pool import Pool
+from search.study.process import Stopped, Worker, WorkerFault, WorkerStalled
 from search.study.worker import Job, Material, Pricing, Seat
 from tests.keras_tests import light
 
@@ -165,8 +167,8 @@ def test_a_worker_that_is_killed_is_a_fault_and_the_next_fit_runs_in_a_new_one(r
 
 
 def test_a_worker_is_replaced_after_many_jobs(seat, monkeypatch) -> None:
-    monkeypatch.setattr(pool, "main", light.obedient)
-    monkeypatch.setattr(pool, "_RECYCLE_AFTER", 2)
+    monkeypatch.setattr(process, "main", light.obedient)
+    monkeypatch.setattr(process, "_RECYCLE_AFTER", 2)
     workers = Pool([seat], lambda: False)
     with workers.worker() as worker:
         first, second, third = (worker.run("job").outcome for _ in range(3))
@@ -179,9 +181,9 @@ def test_a_worker_is_replaced_after_many_jobs(seat, monkeypatch) -> None:
 
 
 def test_a_worker_that_does_not_listen_is_killed(seat, monkeypatch) -> None:
-    monkeypatch.setattr(pool, "main", light.deaf)
-    monkeypatch.setattr(pool, "_STALL_SECONDS", 0.5)
-    monkeypatch.setattr(pool, "_STOP_SECONDS", 0.3)
+    monkeypatch.setattr(process, "main", light.deaf)
+    monkeypatch.setattr(process, "_BUILD_SECONDS", 0.5)
+    monkeypatch.setattr(process, "_STOP_SECONDS", 0.3)
     stop = threading.Event()
     worker = Worker(seat, stop.is_set)
     worker.start()
@@ -197,8 +199,51 @@ def test_a_worker_that_does_not_listen_is_killed(seat, monkeypatch) -> None:
     assert not is_alive(pid)
 
 
+def test_a_worker_that_stalls_after_some_epochs_is_killed_sooner(seat, monkeypatch) -> None:
+    """It was silent three times as long as before its first word."""
+    monkeypatch.setattr(process, "main", light.tiring)
+    monkeypatch.setattr(process, "_SILENCE_SECONDS", 0.2)
+    worker = Worker(seat, lambda: False)
+    with pytest.raises(WorkerStalled, match="worker stalled"):
+        worker.run("job")
+    worker.close()
+
+
+def test_a_worker_that_has_grown_is_replaced(seat, monkeypatch) -> None:
+    monkeypatch.setattr(process, "main", light.obedient)
+    worker = Worker(replace(seat, memory=1_000_000_000), lambda: False)
+    first = worker.run("job").outcome
+    assert worker.run("job").outcome == first
+    monkeypatch.setattr(worker, "_seat", replace(seat, memory=1_000_000))
+    assert worker.run("job").outcome != first
+    worker.close()
+
+
+def test_a_fit_of_which_the_worker_died_is_done_again_alone(seat, monkeypatch) -> None:
+    monkeypatch.setattr(process, "main", light.slow)
+    workers = Pool([seat, seat], lambda: False)
+    spans: dict[str, tuple[float, float]] = {}
+
+    def run(name: str, *, alone: bool) -> None:
+        with workers.worker() as worker:
+            worker.start()
+            done = worker.run(name, alone=alone).outcome
+            spans[name] = done
+
+    workers.start()
+    threads = [threading.Thread(target=run, args=(name,), kwargs={"alone": name == "b"}) for name in "abc"]
+    for thread in threads:
+        thread.start()
+        time.sleep(0.1)
+    for thread in threads:
+        thread.join()
+    workers.close()
+    (began, ended), *others = (spans[name] for name in "bac")
+    assert all(end <= began or ended <= begin for begin, end in others)
+
+
 def test_a_worker_that_can_not_start_says_why(seat, monkeypatch) -> None:
-    monkeypatch.setattr(pool, "main", light.broken)
+    monkeypatch.setattr(process, "main", light.broken)
     worker = Worker(seat, lambda: False)
     with pytest.raises(WorkerFault, match=r"worker did not start: .*no such library"):
         worker.start()

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 import run_search
+from commands.terminal import DONE, INTERRUPTED, NOTHING_HEALTHY
 from tests.keras_tests.runs import all_dead
 from tests.keras_tests.stories import FILES, TRIALS, Story
 
@@ -30,7 +31,7 @@ def hopeless(stories) -> Story:
 
 
 def test_a_search_leaves_its_files(undisturbed) -> None:
-    assert undisturbed.codes[0] == run_search.DONE, undisturbed.runs[0].stderr
+    assert undisturbed.codes[0] == DONE, undisturbed.runs[0].stderr
     assert undisturbed.seen["files"] == set(FILES)
     stdout = undisturbed.runs[0].stdout
     assert "Recommended:" in stdout
@@ -75,7 +76,7 @@ def test_no_worker_is_left_after_a_search(undisturbed) -> None:
 
 
 def test_the_same_command_again_trains_nothing_and_writes_the_report(undisturbed) -> None:
-    assert undisturbed.codes[1] == run_search.DONE, undisturbed.runs[1].stderr
+    assert undisturbed.codes[1] == DONE, undisturbed.runs[1].stderr
     assert (undisturbed.out / "report.html").exists()
     for name, content in undisturbed.seen["first"].items():
         assert (undisturbed.out / name).read_bytes() == content
@@ -85,7 +86,7 @@ def test_report_makes_the_same_files_without_training(undisturbed, capsys) -> No
     before = {name: (undisturbed.out / name).read_bytes() for name in FILES if name.endswith((".csv", ".yaml"))}
     for name in before:
         (undisturbed.out / name).unlink()
-    assert run_search.main(["report", "--out", str(undisturbed.out)]) == run_search.DONE
+    assert run_search.main(["report", "--out", str(undisturbed.out)]) == DONE
     assert "Recommended:" in capsys.readouterr().out
     for name, content in before.items():
         assert (undisturbed.out / name).read_bytes() == content, name
@@ -109,7 +110,7 @@ def test_a_killed_coordinator_leaves_no_worker(disturbed) -> None:
 
 
 def test_ctrl_c_keeps_everything_and_leaves_no_worker(disturbed) -> None:
-    assert disturbed.codes[1] == run_search.INTERRUPTED, disturbed.runs[1].stderr
+    assert disturbed.codes[1] == INTERRUPTED, disturbed.runs[1].stderr
     assert "Interrupted; everything is kept." in disturbed.runs[1].stdout
     assert {"fits.csv", "trials.csv", "summary.json", "report.html", "study.db"} <= disturbed.seen["files"]
     assert disturbed.seen["dead after Ctrl-C"] == (True, True)
@@ -119,7 +120,7 @@ def test_ctrl_c_keeps_everything_and_leaves_no_worker(disturbed) -> None:
 
 def test_a_resumed_search_ends_where_an_undisturbed_one_does(disturbed, undisturbed) -> None:
     """Killed, interrupted, its budget raised on the way: but for the times, the fits are the same."""
-    assert disturbed.codes[2] == run_search.DONE, disturbed.runs[2].stderr
+    assert disturbed.codes[2] == DONE, disturbed.runs[2].stderr
     ours, theirs = disturbed.fits(), undisturbed.fits()
     assert ours.key.is_unique
     searched = [
@@ -133,7 +134,7 @@ def test_a_resumed_search_ends_where_an_undisturbed_one_does(disturbed, undistur
 
 
 def test_when_everything_collapses_the_search_says_so(hopeless) -> None:
-    assert hopeless.codes == [run_search.NOTHING_HEALTHY], hopeless.runs[0].stderr
+    assert hopeless.codes == [NOTHING_HEALTHY], hopeless.runs[0].stderr
     summary = hopeless.summary()
     assert summary["recommended"] is None
     assert summary["reason"]

@@ -2,11 +2,14 @@
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from search.collapse.rules import Context
+from search.records import Verdict
 from search.settings import Protocol
 from search.study import worker
 from search.study.worker import Done, Job, Material, Seat
+from search.training.engine import Engine
 
 
 class Pipe:
@@ -26,25 +29,31 @@ def bench(tmp_path_factory, images, labels):
 
 
 @pytest.fixture
-def fit(bench, make_configuration, labels):
-    rows = np.arange(len(labels))
-
+def fit(bench, job):
     def fit(units: int, seed: int = 1) -> np.ndarray:
-        done = bench.answer(
-            Job(
-                configuration=make_configuration(dense_ratio=1.0, dense_units=units),
-                protocol=Protocol(epochs=2, image_size=8, channels=3, classes=3),
-                train=rows[rows % 5 > 0],
-                val=rows[::5],
-                seed=seed,
-                context=Context(epochs=2, updates_per_epoch=6, imbalance=3, batchnorm=False, prior_entropy=1.0),
-                audited=False,
-            )
-        )
+        done = bench.answer(job(units, seed))
         assert isinstance(done, Done), done
         return done.outcome.probabilities
 
     return fit
+
+
+@pytest.fixture
+def job(make_configuration, labels):
+    rows = np.arange(len(labels))
+
+    def job(units: int, seed: int = 1) -> Job:
+        return Job(
+            configuration=make_configuration(dense_ratio=1.0, dense_units=units),
+            protocol=Protocol(epochs=2, image_size=8, channels=3, classes=3),
+            train=rows[rows % 5 > 0],
+            val=rows[::5],
+            seed=seed,
+            context=Context(epochs=2, updates_per_epoch=6, imbalance=3, batchnorm=False, prior_entropy=1.0),
+            audited=False,
+        )
+
+    return job
 
 
 def test_networks_come_round_again_without_a_new_trace_and_say_the_same(bench, fit, monkeypatch) -> None:
@@ -63,3 +72,44 @@ def test_networks_come_round_again_without_a_new_trace_and_say_the_same(bench, f
 
 def test_another_seed_is_another_fit(fit) -> None:
     assert not np.array_equal(fit(8, seed=1), fit(8, seed=2))
+
+
+class Cramped:
+    """Has room for so many images of a batch at once."""
+
+    def __init__(self, monkeypatch, images: int) -> None:
+        self.tried: list[int] = []
+        train = Engine.train_epoch
+
+        def train_epoch(engine: Engine, *arguments, **options):
+            size = engine.configuration.batch_size // engine.parts
+            if not self.tried or self.tried[-1] != size:
+                self.tried.append(size)
+            if size > images:
+                raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
+            return train(engine, *arguments, **options)
+
+        monkeypatch.setattr(Engine, "train_epoch", train_epoch)
+
+
+def test_a_batch_that_finds_no_room_is_split_and_that_is_remembered(bench, job, monkeypatch) -> None:
+    whole = bench.answer(job(12)).outcome
+    bench._engines.clear()
+    cramped = Cramped(monkeypatch, images=2)
+    done = bench.answer(job(12)).outcome
+    assert cramped.tried == [8, 4, 2]
+    np.testing.assert_allclose(done.probabilities, whole.probabilities, atol=1e-5)
+    assert done.start["parts_of_a_batch"] == 4
+    bench._engines.clear()
+    bench.answer(job(12, seed=2))
+    assert cramped.tried == [8, 4, 2]
+    bench._parts.clear()
+
+
+def test_where_one_image_finds_no_room_the_fit_says_so(bench, job, fit, monkeypatch) -> None:
+    with monkeypatch.context() as patch:
+        Cramped(patch, images=0)
+        outcome = bench.answer(job(13)).outcome
+    assert (outcome.verdict, outcome.reason, outcome.epochs) == (Verdict.STOPPED, "too-large", 0)
+    bench._parts.clear()
+    assert len(fit(8)) == 12, "the worker goes on"

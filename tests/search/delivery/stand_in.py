@@ -95,7 +95,7 @@ class StandIn:
 
     def start(self) -> None: ...
 
-    def run(self, job: Job, on_check: object = None) -> Done:
+    def run(self, job: Job, on_check: object = None, *, alone: bool = False) -> Done:
         self.jobs.append(job)
         return Done(self.answer(job), None)
 

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from search import seeds
 from search.events import Silent
 from search.records import Verdict
-from search.study.pool import Stopped, WorkerFault
+from search.study.process import Stopped, WorkerFault
 from search.study.worker import Done, Job, Priced, Pricing, Ready
 from search.training.outcome import Outcome
 
@@ -59,7 +59,7 @@ class FakeWorker:
 
     def start(self) -> None: ...
 
-    def run(self, job: Job, on_check: object = None) -> Done:
+    def run(self, job: Job, on_check: object = None, *, alone: bool = False) -> Done:
         if self.must_stop():
             raise Stopped
         self.jobs.append(job)

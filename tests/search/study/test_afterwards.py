@@ -91,7 +91,7 @@ class Case:
 
             return FakePool(answer, must_stop=stop)
 
-        return session.search(self.request, Silent(), clock, make_pool)
+        return session.search(self.request, Silent(), clock, make_pool).results
 
 
 def fits(study: StudyRecord, stage: str) -> list[tuple[Any, ...]]:

@@ -17,7 +17,7 @@ from search.study import arrangement
 from search.study.arrangement import Arrangement, arrange, candidates, keep, kept
 from search.study.ledger import Ledger
 from search.study.machine import Gpu
-from search.study.pool import WorkerFault
+from search.study.process import WorkerFault
 from search.study.request import Request
 from search.study.staff import Staff
 from search.study.worker import Priced, Pricing, Ready, Seat

@@ -42,3 +42,24 @@ def test_without_a_limit_only_somebody_ends_it() -> None:
     assert (clock.left, clock.phase_left, clock.phase_over()) == (None, None, False)
     clock.asked.set()
     assert clock.phase_over()
+
+
+def test_hours_of_work_end_by_the_clock_on_the_wall_and_a_budget_by_what_was_spent() -> None:
+    time, wall = Time(), Time()
+    clock = Clock(60.0, time, until=130.0, wall=wall)
+    clock.resume(10.0)
+    assert (clock.left, clock.total) == (30.0, 40.0)
+    time.now += 5.0
+    wall.now += 5.0
+    assert (clock.left, clock.total) == (25.0, 40.0)
+    wall.now += 3600.0  # a laptop slept: nothing was spent, but the hours are over
+    assert clock.phase_over()
+    assert clock.seconds == 15.0
+    wall.now -= 7200.0  # somebody set the clock back: the budget still ends it
+    assert clock.left == 45.0
+
+
+def test_a_budget_is_used_up_when_another_night_would_find_nothing() -> None:
+    assert not Clock(3600.0, Time(), until=90.0, wall=Time()).is_used_up
+    assert Clock(30.0, Time(), until=1e9, wall=Time()).is_used_up
+    assert not Clock(None, Time(), until=90.0, wall=Time()).is_used_up

@@ -16,7 +16,7 @@ from search.selection.results import Ranked
 from search.study.confirmation import confirm, confirmed_fits, plan_confirmation
 from search.study.fitting import Terms
 from search.study.ledger import Ledger
-from search.study.pool import WorkerFault
+from search.study.process import WorkerFault
 from search.study.worker import Job
 from search.training.outcome import Outcome
 from tests.factories import configuration

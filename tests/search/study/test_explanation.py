@@ -57,7 +57,7 @@ def searched(asked: session.Request, clock: Clock | None = None, answer: Callabl
     def pool(seats: object, must_stop: Any) -> Any:
         return FakePool(answer, must_stop=must_stop)
 
-    return session.search(asked, Silent(), clock or Clock(), pool)
+    return session.search(asked, Silent(), clock or Clock(), pool).results
 
 
 def explained(out: Path, start: Configuration, jobs: list[Job] | None = None, **changes: Any) -> Results:

@@ -14,7 +14,7 @@ CALM = Protection(calibrating=False)
 class Corrupting(FakeWorker):
     """A worker that also scores copies, if asked to."""
 
-    def run(self, job: Job, on_check: object = None) -> Done:
+    def run(self, job: Job, on_check: object = None, *, alone: bool = False) -> Done:
         done = super().run(job)
         learned = done.outcome.verdict is Verdict.LEARNED
         return Done(done.outcome, None, {"noise/1": 0.5} if job.corrupt and learned else {})

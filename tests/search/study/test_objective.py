@@ -18,7 +18,7 @@ from search.study.fitting import Terms
 from search.study.history import History
 from search.study.ledger import Ledger
 from search.study.objective import Interrupted, Objective, TooManyFailures, TrialFailed
-from search.study.pool import Stopped, WorkerDied, WorkerFault
+from search.study.process import Stopped, WorkerDied, WorkerFault
 from search.study.queue import Queue, finished, is_interrupted
 from search.study.reading import read_trials
 from search.study.worker import Job

@@ -101,7 +101,7 @@ def run(asked: session.Request, clock: Clock | None = None) -> StudyRecord:
     def pool(seats: object, must_stop: Any) -> Any:
         return FakePool(must_stop=must_stop)
 
-    return session.search(asked, Silent(), clock or Clock(), pool).study
+    return session.search(asked, Silent(), clock or Clock(), pool).results.study
 
 
 @pytest.fixture(scope="module")

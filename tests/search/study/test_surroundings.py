@@ -177,7 +177,7 @@ class Pair:
         with self._free:
             yield self
 
-    def run(self, job: Job, on_check: object = None) -> Done:
+    def run(self, job: Job, on_check: object = None, *, alone: bool = False) -> Done:
         with self._lock:
             self._busy += 1
             self.most = max(self.most, self._busy)

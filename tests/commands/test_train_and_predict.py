@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 import run_search
-from search import arguments
+from commands import predict, train
+from commands.terminal import DONE, INTERRUPTED, USER_ERROR
 from search.delivery import prediction, training
 from tests.factories import make_images
 from tests.search.delivery.stand_in import StandIn, collapsing, write_config
@@ -50,7 +51,7 @@ def _signals() -> object:
 
 
 def test_train_then_predict(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run_search.main(TRAIN) == run_search.DONE
+    assert run_search.main(TRAIN) == DONE
     told = capsys.readouterr()
     assert told.out.splitlines()[:2] == [
         "Model: model.keras  (one training on 24 images, 1,234 weights)",
@@ -59,7 +60,7 @@ def test_train_then_predict(here: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert "Note: These are not the images of the search" in told.out
     assert "Training on all 24 images, 5 epochs" in told.err
 
-    assert run_search.main(PREDICT) == run_search.DONE
+    assert run_search.main(PREDICT) == DONE
     told = capsys.readouterr()
     assert told.out.splitlines()[0] == "Table: out.csv  (24 images)"
     assert "In the folder of their class: " in told.out
@@ -72,7 +73,7 @@ def test_train_then_predict(here: Path, capsys: pytest.CaptureFixture[str]) -> N
 
 def test_quiet_prints_the_result_only(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for command in (TRAIN, PREDICT):
-        assert run_search.main([*command, "--quiet"]) == run_search.DONE
+        assert run_search.main([*command, "--quiet"]) == DONE
         told = capsys.readouterr()
         assert told.err == ""
         assert len(told.out.splitlines()) >= 2
@@ -82,13 +83,13 @@ def test_a_collapse_and_an_unreadable_file_are_said_aloud(
     here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stand_in(monkeypatch, StandIn(collapsing(1)))
-    assert run_search.main([*TRAIN, "--ensemble"]) == run_search.DONE
+    assert run_search.main([*TRAIN, "--ensemble"]) == DONE
     told = capsys.readouterr()
     assert "The final training collapsed (constant-output): it is tried with a new seed" in " ".join(told.err.split())
     assert "(3 trainings averaged on 24 images" in told.out
     assert "Held out: balanced accuracy" in told.out
     (here / "images" / "bolt" / "bad\x1b.png").write_bytes(b"nothing")
-    assert run_search.main(PREDICT) == run_search.DONE
+    assert run_search.main(PREDICT) == DONE
     told = capsys.readouterr()
     assert "Left out: 1 file that can't be read: bolt/bad\\x1b.png (holds no image" in told.out
     assert "Left out bolt/bad" in told.err
@@ -114,7 +115,7 @@ def test_what_can_not_work_is_refused_in_one_line(
     here: Path, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], message: str
 ) -> None:
     before = sorted(here.rglob("*"))
-    assert run_search.main(arguments) == run_search.USER_ERROR
+    assert run_search.main(arguments) == USER_ERROR
     told = capsys.readouterr()
     assert told.out == ""
     *_, line = told.err.splitlines()
@@ -126,8 +127,8 @@ def test_what_can_not_work_is_refused_in_one_line(
 def test_ctrl_c_leaves_what_was_there(
     here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert run_search.main([*TRAIN, "--quiet"]) == run_search.DONE
-    assert run_search.main([*PREDICT, "--quiet"]) == run_search.DONE
+    assert run_search.main([*TRAIN, "--quiet"]) == DONE
+    assert run_search.main([*PREDICT, "--quiet"]) == DONE
     before = {path: path.read_bytes() for path in here.iterdir() if path.is_file()}
     capsys.readouterr()
 
@@ -139,7 +140,7 @@ def test_ctrl_c_leaves_what_was_there(
     for command in (TRAIN, PREDICT):
         pool = Interrupted()
         stand_in(monkeypatch, pool)
-        assert run_search.main([*command, "--quiet"]) == run_search.INTERRUPTED
+        assert run_search.main([*command, "--quiet"]) == INTERRUPTED
         assert capsys.readouterr().err == "Interrupted; nothing was written.\n"
         assert pool.closed
         assert {path: path.read_bytes() for path in here.iterdir() if path.is_file()} == before
@@ -152,7 +153,7 @@ def test_help_has_an_example_that_is_understood(name: str, capsys: pytest.Captur
     text = capsys.readouterr().out
     examples = [line.split()[2:] for line in text.splitlines() if line.strip().startswith(f"run_search.py {name} ")]
     assert len(examples) == 2
-    parser = {"train": arguments.train_parser, "predict": arguments.predict_parser}[name]()
+    parser = {"train": train, "predict": predict}[name].parser()
     for example in examples:
         parser.parse_args(example)
     assert max(map(len, text.splitlines())) <= 120

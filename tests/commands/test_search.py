@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -14,11 +15,12 @@ import pytest
 import yaml
 
 import run_search
-from search.arguments import search_parser
+from commands import explain as explain_command
+from commands import search
+from commands.terminal import listen_for_the_end
 from search.data.images import load_images
 from search.events import Silent
 from search.settings import Identity
-from search.study.clock import Clock
 from search.study.ledger import Ledger
 from search.study.storage import locked, open_storage
 from spaces.presets import DEFAULT
@@ -91,6 +93,14 @@ SEARCH = ("--data", "images", "--image-size", "8", "--quiet")
         ((*SEARCH, "--timeout", "8x"), "--timeout: a time such as 90s, 10m, 8h or 1h30m is expected, got '8x'"),
         ((*SEARCH, "--timeout", "0s"), "--timeout: a time above zero is expected, got '0s'"),
         ((*SEARCH, "--timeout", "8"), "--timeout: a time such as"),
+        ((*SEARCH, "--window", "22:00"), "--window '22:00': '22:00' is no window. Expected hours such as 22:00-07:00"),
+        ((*SEARCH, "--window", "Mon-Fri 22:00-25:00"), "25:00 is no time of day. Expected 00:00 to 24:00"),
+        ((*SEARCH, "--window", "Moon 22:00-07:00"), "is no window"),
+        (
+            (*SEARCH, "--deadline", "tonight"),
+            "--deadline: a moment such as 2026-12-01T06:00 is expected, got 'tonight'",
+        ),
+        ((*SEARCH, "--deadline", "2020-01-01T06:00"), "--deadline 2020-01-01T06:00 is over. Pass a later one"),
         ((*SEARCH, "--metric", "f1"), "--metric: invalid choice: 'f1' (choose from 'balanced_accuracy', 'macro_f1'"),
         ((*SEARCH, "--space", "cor"), "unknown space 'cor' (did you mean 'core'?); known are core, default"),
         ((*SEARCH, "--space", "none.yaml"), "none.yaml: no such file"),
@@ -115,6 +125,11 @@ SEARCH = ("--data", "images", "--image-size", "8", "--quiet")
         (("report", "--out", "none"), "no such run folder: none. Pass the --out of an earlier search"),
         (("report", "--out", "images"), "no study in images: study.db is not there"),
         (("report", "--ou", "images"), "--out"),
+        (("status",), "the following arguments are required: --out"),
+        (("status", "--out", "none"), "no such run folder: none. Pass the --out of an earlier search"),
+        (("status", "--out", "images"), "no search has worked in images"),
+        (("schedule", "--data", "images"), "schedule needs --window, such as --window 22:00-07:00"),
+        (("schedule", "--window", "22:00-07:00"), "no images: pass --data DIR"),
         (("explain",), "the following arguments are required: --out, --from"),
         (("explain", "--out", "none", "--from", "none.yaml"), "no such run folder: none. Pass the --out of an earlier"),
         (("explain", "--out", "images", "--from", "none.yaml"), "none.yaml: no such file"),
@@ -232,19 +247,28 @@ def test_a_password_is_not_told(here: Path, refused: Refused) -> None:
 @pytest.mark.parametrize("form", [("--storage", "{}"), ("--storage={}",)])
 @pytest.mark.parametrize("url", ["postgresql://me:geheim@host/x", "postgresql://me@host/x?password=geheim&a=b c"])
 def test_the_command_in_the_report_has_no_password(form: tuple[str, ...], url: str) -> None:
-    arguments = ["--data", "my images", *(part.format(url) for part in form), "--trials", "3"]
-    command = run_search._repeatable(arguments, url)
-    assert "geheim" not in command
-    assert command.startswith("python run_search.py --data 'my images' ")
-    assert "postgresql://***" in command
-    assert run_search._repeatable(["--storage", "sqlite:///x.db"], "sqlite:///x.db").endswith("sqlite:///x.db")
+    given = ["--data", "my images", *(part.format(url) for part in form), "--on-finish", "mail geheim"]
+    made = search._request(search.parser().parse_args(given), given)
+    assert "geheim" not in made.command + str(made.settings)
+    assert made.command.startswith("python run_search.py --data 'my images' ")
+    assert "postgresql://***" in made.command
+    given = ["--data", "images", "--storage", "sqlite:///x.db"]
+    assert search._request(search.parser().parse_args(given), given).command.endswith("sqlite:///x.db")
+
+
+def test_the_environment_names_the_database(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STEADYNET_STORAGE", "postgresql://me:geheim@host/x")
+    given = ["--data", "images"]
+    made = search._request(search.parser().parse_args(given), given)
+    assert made.storage == "postgresql://me:geheim@host/x"
+    assert "geheim" not in made.command + str(made.settings) + search.parser().format_help()
 
 
 @pytest.mark.parametrize(
     ("text", "seconds"), [("30s", 30), ("10m", 600), ("8h", 28800), ("1d", 86400), ("1h30m", 5400), ("0.5h", 1800)]
 )
 def test_times(text: str, seconds: float) -> None:
-    assert search_parser().parse_args(["--timeout", text]).timeout == seconds
+    assert search.parser().parse_args(["--timeout", text]).timeout == seconds
 
 
 @pytest.mark.parametrize(
@@ -260,13 +284,14 @@ def test_times(text: str, seconds: float) -> None:
 def test_a_limit_that_is_given_replaces_the_defaults(
     arguments: list[str], budget: tuple[int | None, float | None, bool]
 ) -> None:
-    made = run_search._budget(search_parser().parse_args(arguments))
+    made = search._budget(search.parser().parse_args(arguments))
     assert (made.trials, made.seconds, made.until_no_progress) == budget
 
 
 ASK_EACH = f"""
 import sys, run_search
-for arguments in (["--help"], ["report", "--help"], ["explain", "--help"], ["--folds", "1"]):
+asked = "--help|report --help|explain --help|status|schedule --help|--folds 1"
+for arguments in map(str.split, asked.split("|")):
     try:
         assert run_search.main(arguments) == 2, arguments
     except SystemExit as end:
@@ -278,10 +303,11 @@ for arguments in (["--help"], ["report", "--help"], ["explain", "--help"], ["--f
 def test_help_and_a_wrong_argument_load_nothing_heavy() -> None:
     told = subprocess.run([sys.executable, "-c", ASK_EACH], cwd=ROOT, capture_output=True, text=True, check=True)
     loaded = [line for line in told.stdout.splitlines() if line.startswith("loaded")]
-    assert loaded == [f"loaded {asked} set()" for asked in ("--help", "report --help", "explain --help", "--folds 1")]
+    asked = ("--help", "report --help", "explain --help", "status", "schedule --help", "--folds 1")
+    assert loaded == [f"loaded {each} set()" for each in asked]
 
 
-@pytest.mark.parametrize("command", ["report", "explain"])
+@pytest.mark.parametrize("command", ["report", "explain", "status"])
 def test_help_gives_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     for arguments in (["--help"], [command, "--help"]):
         with pytest.raises(SystemExit, match="0"):
@@ -289,17 +315,17 @@ def test_help_gives_an_example(command: str, capsys: pytest.CaptureFixture[str])
         assert f"run_search.py {command} --out runs/images" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_asks_for_the_end_and_a_second_ctrl_c_ends_at_once(
     number: signal.Signals, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    before = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
-    clock = Clock()
+    before = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    asked = threading.Event()
     try:
-        run_search._listen_for_the_end(clock)
-        assert not clock.phase_over()
+        listen_for_the_end(asked)
+        assert not asked.is_set()
         signal.raise_signal(number)
-        assert clock.phase_over()
+        assert asked.is_set()
         signal.raise_signal(signal.SIGTERM)  # a service manager may repeat itself
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
@@ -323,7 +349,7 @@ def test_explain_writes_the_reports_and_tells_how_it_went(
         return made.results(made.trials(12), healthy=healthy, reason=None if healthy else "no healthy configuration")
 
     monkeypatch.setattr(explanation, "explain", explain)
-    monkeypatch.setattr(run_search, "_listen_for_the_end", lambda clock: None)
+    monkeypatch.setattr(explain_command, "listen_for_the_end", lambda asked: None)
     (here / "run").mkdir()
     mine = str(ROOT / "examples" / "start.yaml")
     code = run_search.main(["explain", "--out", "run", "--from", mine, "--data", "images", "--quiet"])

@@ -1,0 +1,108 @@
+"""What all commands take their options with: checked as far as text can be. Nothing heavy is imported."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+from search.errors import UserError
+
+STORAGE: Final = "STEADYNET_STORAGE"
+"""Variable of the environment that names the database, with its password."""
+
+_UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+class Once(argparse.Action):
+    """An option that is refused when it is given twice: the first folder would be left out without a word."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
+        """As argparse's own action, once."""
+        if getattr(namespace, self.dest) is not None:
+            raise argparse.ArgumentError(self, f"given twice ({getattr(namespace, self.dest)}, {values}); give it once")
+        setattr(namespace, self.dest, values)
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose complaints are one line for the user.
+
+    Args:
+        command: name of the command, empty for the search.
+        description: for `--help`, as it is to be printed.
+    """
+
+    def __init__(self, command: str, description: str) -> None:
+        super().__init__(
+            prog=f"run_search.py {command}".strip(),
+            description=description,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+
+    def error(self, message: str) -> Any:
+        """Raises UserError."""
+        raise UserError(f"{message}. See {self.prog} --help.")
+
+
+def add_data(parser: argparse._ActionsContainer, help: str, *, required: bool = True) -> None:
+    """The option that names a folder of images."""
+    parser.add_argument("--data", action=Once, type=path, required=required, metavar="DIR", help=help)
+
+
+def add_run(parser: argparse.ArgumentParser) -> None:
+    """Options that name a study that is there."""
+    parser.add_argument("--out", type=path, required=True, metavar="DIR", help="run folder of a search")
+    add_storage(parser)
+
+
+def add_storage(parser: argparse._ActionsContainer) -> None:
+    """Options that say where the study lives. A list of processes shows everything but the environment."""
+    parser.add_argument(
+        "--storage",
+        default=os.environ.get(STORAGE) or None,
+        metavar="URL",
+        help=f"database of the study (default: ${STORAGE}, else study.db in the run folder)",
+    )
+    parser.add_argument("--study", default="steadynet", metavar="NAME", help="name of the study in its database")
+
+
+def add_quiet(parser: argparse._ActionsContainer) -> None:
+    """The option that leaves the progress out."""
+    parser.add_argument("--quiet", action="store_true", help="print the result only")
+
+
+def path(text: str) -> Path:
+    """Of a file or folder; an empty text is none."""
+    if not text.strip():  # --data "$UNSET" is not the folder we are in
+        raise argparse.ArgumentTypeError(f"a path is expected, got {text!r}")
+    return Path(text)
+
+
+def whole(least: int) -> Callable[[str], int]:
+    """Reads whole numbers from `least` on."""
+
+    def parse(text: str) -> int:
+        if not re.fullmatch(r"[+-]?\d+", text) or int(text) < least:
+            raise argparse.ArgumentTypeError(f"a whole number from {least} on is expected, got {text!r}")
+        return int(text)
+
+    return parse
+
+
+def auto_or(parse: Callable[[str], int]) -> Callable[[str], int | None]:
+    """Reads "auto" as None, anything else as `parse` does."""
+    return lambda text: None if text == "auto" else parse(text)
+
+
+def duration(text: str) -> float:
+    """Seconds of a time such as 1h30m."""
+    if not re.fullmatch(r"(\d+(\.\d+)?[smhd])+", text):
+        raise argparse.ArgumentTypeError(f"a time such as 90s, 10m, 8h or 1h30m is expected, got {text!r}")
+    seconds = sum(float(number) * _UNITS[unit] for number, _, unit in re.findall(r"(\d+(\.\d+)?)([smhd])", text))
+    if seconds <= 0:
+        raise argparse.ArgumentTypeError(f"a time above zero is expected, got {text!r}")
+    return seconds

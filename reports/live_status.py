@@ -1,0 +1,198 @@
+"""A run for another terminal: a small file in the run folder that says how it is getting on."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import platform
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final
+
+from reports.files import replace_text
+from reports.wording import counted, duration, moment, number, shown
+from search.errors import DamagedError
+from search.events import Silent
+from search.records import Check, Fit, Trial, TrialState, Verdict
+from search.settings import Plan
+from spaces.config import Configuration
+
+NAME: Final = "status.json"
+_EVERY_SECONDS: Final = 5.0
+_LATE_SECONDS: Final = 60.0  # without news: the process hangs, or its folder can't be written
+
+
+class StatusFile(Silent):
+    """Writes what it is told, every few seconds, as long as the context is open. Every method may be called from any
+    thread.
+
+    Args:
+        folder: the run folder.
+        ends: moment (seconds since 1970) at which these hours of work end, None without an end.
+        next_hours: when the next ones begin, None if there are none.
+        wall: the moment now, for tests.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        ends: float | None = None,
+        next_hours: float | None = None,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self._path, self._wall = folder / NAME, wall
+        self._lock, self._closed = threading.Lock(), threading.Event()
+        self._collapses: Counter[str] = Counter()
+        self._running: dict[int, dict[str, int]] = {}
+        self._known: dict[str, Any] = {
+            "schema": 1,
+            "pid": os.getpid(),
+            "host": platform.node(),
+            "started": wall(),
+            "state": "working",
+            "stage": "Starting",
+            "until": None,
+            "ends": ends,
+            "next_hours": next_hours,
+            "budget_ends": None,
+            "trials": 0,
+            "of": None,
+            "best": None,
+            "best_trial": None,
+        }
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> StatusFile:
+        self._write()
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._closed.set()
+        self._thread.join()
+        self._note(state="ended", stage="Ended" if kind is None else f"Ended by {kind.__name__}")
+        self._write()
+
+    def stage(self, text: str) -> None:
+        """Note it."""
+        self._note(stage=text, state="working", until=None)
+
+    def waiting(self, until: float) -> None:
+        """Note it."""
+        self._note(stage="Waiting", state="waiting", until=until)
+
+    def planned(self, plan: Plan, trials: int | None, seconds: float | None, trials_done: int) -> None:
+        """Note the budget."""
+        self._note(of=trials, trials=trials_done, budget_ends=None if seconds is None else self._wall() + seconds)
+
+    def trial_started(self, number: int, configuration: Configuration, folds: int) -> None:
+        """Note a running trial."""
+        with self._lock:
+            self._running[number] = {"trial": number, "fold": 1, "folds": folds, "epoch": 0, "epochs": 0}
+
+    def check(self, number: int, fold: int, check: Check, epochs: int) -> None:
+        """Note how far it is."""
+        with self._lock:
+            if number in self._running:
+                self._running[number].update(fold=fold + 1, epoch=check.epoch, epochs=epochs)
+
+    def fit_finished(self, fit: Fit) -> None:
+        """Note a collapse."""
+        with self._lock:
+            if fit.verdict is Verdict.COLLAPSED:
+                self._collapses[fit.reason or "unknown"] += 1
+
+    def trial_finished(self, trial: Trial, pooled: float | None, best: float | None) -> None:
+        """Note its end."""
+        with self._lock:
+            self._running.pop(trial.number, None)
+            self._known["trials"] += trial.state is not TrialState.INTERRUPTED
+            if best is not None:
+                self._known["best"] = best
+                if pooled is not None and pooled >= best:
+                    self._known["best_trial"] = trial.number
+
+    def _note(self, **known: Any) -> None:
+        with self._lock:
+            self._known.update(known)
+
+    def _run(self) -> None:
+        while not self._closed.wait(_EVERY_SECONDS):
+            self._write()
+
+    def _write(self) -> None:
+        with self._lock:
+            running = [dict(one) for one in self._running.values()]
+            text = json.dumps(
+                {**self._known, "updated": self._wall(), "collapses": dict(self._collapses), "running": running},
+                indent=1,
+            )
+        with contextlib.suppress(OSError):  # a full disk: the ledger says so
+            replace_text(self._path, text + "\n")
+
+
+def read_status(folder: Path) -> dict[str, Any] | None:
+    """What a run last wrote into its folder; None where none ever did."""
+    try:
+        found = json.loads((folder / NAME).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise DamagedError(f"{folder / NAME} can't be read ({error}). It is written anew by the next start.") from None
+    return found if isinstance(found, dict) else {}
+
+
+def status_lines(status: dict[str, Any], *, is_held: bool, now: float) -> list[str]:
+    """What the file says, for people.
+
+    Args:
+        status: from `read_status`.
+        is_held: whether a process holds the run folder.
+        now: the moment.
+
+    Raises:
+        DamagedError: it was not written by `StatusFile`.
+    """
+    try:
+        return _lines(status, is_held, now)
+    except (KeyError, TypeError, ValueError, OverflowError, OSError) as error:
+        raise DamagedError(
+            f"{NAME} does not say what it should ({error}). It is written anew by the next start."
+        ) from None
+
+
+def _lines(status: dict[str, Any], is_held: bool, now: float) -> list[str]:
+    who = f"process {int(status['pid'])} on {shown(status['host'])}"
+    if not is_held:
+        how = "ended" if status["state"] == "ended" else "died or was killed"
+        lines = [f"Not running: {who} {how}, last seen {moment(status['updated'])}."]
+    elif now - status["updated"] > _LATE_SECONDS:
+        late = duration(now - status["updated"])
+        lines = [f"Running, {who}, but no news for {late}: its machine was asleep, or its disk is full."]
+    elif status["state"] == "waiting":
+        lines = [f"Waiting until {moment(status['until'])} (in {duration(status['until'] - now)}), {who}"]
+    else:
+        lines = [f"Running for {duration(now - status['started'])}, {who}: {shown(status['stage'])}"]
+    of = f" of {status['of']}" if status["of"] else ""
+    trial = "" if status["best_trial"] is None else f" (trial {status['best_trial']})"
+    lines.append(f"{counted(status['trials'], 'trial')}{of}; best so far {number(status['best'])}{trial}")
+    if status["collapses"]:
+        told = ", ".join(f"{count} {shown(reason)}" for reason, count in sorted(status["collapses"].items()))
+        lines.append(f"Collapsed in this session: {told}")
+    if is_held and status["state"] == "working":
+        for one in status["running"]:
+            fold, epoch = f"fold {one['fold']} of {one['folds']}", f"epoch {one['epoch']} of {one['epochs']}"
+            lines.append(f"trial {one['trial']}: {fold}, {epoch}")
+        ends = [end for end in (status["ends"], status["budget_ends"]) if end is not None]
+        if ends:
+            lines.append(f"Ends by {moment(min(ends))}")
+    if status["next_hours"] is not None:
+        lines.append(f"Next hours of work: {moment(status['next_hours'])}")
+    return lines

@@ -1,0 +1,176 @@
+"""What starts a search without anybody: a line of a crontab, a service of systemd's for one user."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shlex
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from search.errors import UserError
+from search.study.windows import Window, Windows
+
+_MARK: Final = "# steadynet"
+_RESTART_SECONDS: Final = 60
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Command:
+    """What is to be started."""
+
+    folder: Path  # to work in: paths in the arguments may be relative
+    arguments: tuple[str, ...]  # interpreter, script, the search's options
+    out: Path  # run folder: one schedule each
+
+
+def cron_lines(command: Command, windows: Windows) -> list[str]:
+    """Lines that start it with the machine and at the beginning of each window; where it runs already, it leaves.
+
+    Raises:
+        UserError: a path can't be written into a crontab.
+    """
+    words = f"cd {shlex.quote(str(command.folder))} && {shlex.join(command.arguments)} --quiet"
+    if not words.isprintable():
+        raise UserError("a line break in a path can't be written into a crontab. Rename the folder.")
+    told = words.replace("%", "\\%")  # a bare one is cron's line break
+    times = ["@reboot", *(_cron_time(window) for window in windows.windows)]
+    return [f"{time} {told} >/dev/null 2>&1 {_mark(command.out)}" for time in dict.fromkeys(times)]
+
+
+def _cron_time(window: Window) -> str:
+    """
+    >>> _cron_time(Window(frozenset({5, 6}), 22 * 60 + 30, 420))
+    '30 22 * * 0,6'
+    """
+    days = ",".join(map(str, sorted((day + 1) % 7 for day in window.days))) if len(window.days) < 7 else "*"
+    return f"{window.start % 60} {window.start // 60} * * {days}"
+
+
+def install_cron(command: Command, windows: Windows) -> list[str]:
+    """Put the lines into this user's crontab, in place of earlier ones for the run folder. What was done, in lines."""
+    lines = cron_lines(command, windows)
+    kept = [other for other in _crontab() if not other.endswith(_mark(command.out))]
+    _write_crontab([*kept, *lines])
+    return ["Installed in this user's crontab:", *lines]
+
+
+def remove_cron(out: Path) -> list[str]:
+    """Take the lines away. What was done, in lines; empty if there was none."""
+    if shutil.which("crontab") is None:
+        return []
+    lines = _crontab()
+    kept = [line for line in lines if not line.endswith(_mark(out))]
+    if len(kept) == len(lines):
+        return []
+    _write_crontab(kept)
+    return [f"Removed from this user's crontab: the search in {out}."]
+
+
+def unit_name(out: Path) -> str:
+    """Name of the service for a run folder."""
+    return f"steadynet-{_digest(out)}.service"
+
+
+def unit(command: Command) -> str:
+    """The service: started with the machine, started again if it dies, left alone once its budget is used up."""
+    words = " ".join(_quoted(word) for word in (*command.arguments, "--quiet"))
+    return f"""\
+[Unit]
+Description=Steadynet: search in {_plain(str(command.out))}
+
+[Service]
+Type=exec
+WorkingDirectory={_plain(str(command.folder))}
+ExecStart={words}
+Restart=on-failure
+RestartSec={_RESTART_SECONDS}
+# 2 is for the user to mend, 3 has no healthy configuration: neither gets better by itself.
+RestartPreventExitStatus=2 3
+SuccessExitStatus=130
+# It writes its report when it is told to end.
+TimeoutStopSec=120
+KillMode=mixed
+Nice=10
+
+[Install]
+WantedBy=default.target
+"""
+
+
+def user_units() -> Path:
+    """Where systemd looks for this user's services."""
+    return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "systemd" / "user"
+
+
+def install_units(command: Command, units: Path) -> list[str]:
+    """Write the service and enable it, if systemd runs for this user. What was done and what is left, in lines."""
+    text, file = unit(command), units / unit_name(command.out)
+    try:
+        units.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"can't write {file} ({error.strerror}).") from None
+    told = [f"Written: {file}"]
+    enable = ("systemctl", "--user", "enable", "--now", file.name)
+    if units != user_units() or not _run("systemctl", "--user", "daemon-reload") or not _run(*enable):
+        told.append(f"systemd could not be told. When it runs: {shlex.join(enable)}")
+    else:
+        told.append(f"Started. How it is getting on: systemctl --user status {file.name}")
+    told.append("For it to run while nobody is logged in, once: loginctl enable-linger")
+    return told
+
+
+def remove_units(out: Path, units: Path) -> list[str]:
+    """Stop the service and take it away. What was done, in lines; empty if there was none."""
+    file = units / unit_name(out)
+    if not file.exists():
+        return []
+    if units == user_units():
+        _run("systemctl", "--user", "disable", "--now", file.name)
+    file.unlink()
+    return [f"Removed: {file}"]
+
+
+def _mark(out: Path) -> str:
+    return f"{_MARK} {_digest(out)}"
+
+
+def _digest(out: Path) -> str:
+    return hashlib.sha256(os.fsencode(out.resolve())).hexdigest()[:12]
+
+
+def _crontab() -> list[str]:
+    if shutil.which("crontab") is None:
+        raise UserError("this machine has no crontab. Install cron, or use --install systemd.")
+    found = subprocess.run(["crontab", "-l"], capture_output=True, text=True, check=False)
+    return found.stdout.splitlines() if found.returncode == 0 else []  # no crontab yet
+
+
+def _write_crontab(lines: list[str]) -> None:
+    text = "".join(f"{line}\n" for line in lines)
+    done = subprocess.run(["crontab", "-"], input=text, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise UserError(f"crontab refused the line ({' '.join(done.stderr.split())}).")
+
+
+def _quoted(word: str) -> str:
+    """A word of `ExecStart`, by systemd's rules: its own escapes, `%` and `$` doubled."""
+    escaped = _plain(word).replace("\\", "\\\\").replace('"', '\\"').replace("$", "$$")
+    return f'"{escaped}"'
+
+
+def _plain(text: str) -> str:
+    """A value of a unit file."""
+    if not text.isprintable():
+        raise UserError(f"{text!r} can't be written into a service: rename it.")
+    return text.replace("%", "%%")
+
+
+def _run(*command: str) -> bool:
+    if shutil.which(command[0]) is None:
+        return False
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0

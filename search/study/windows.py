@@ -1,0 +1,154 @@
+"""Hours in which the machine may be used: parsed from what people write, and laid over real time. Pure.
+
+Days and times are those of the local clock. What is compared are moments, seconds since 1970, so that a night in which
+the clocks change is an hour shorter or longer, and nothing else happens.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta, tzinfo
+from typing import Final
+
+from search.errors import UserError
+
+DAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_PART: Final = re.compile(
+    r"(?:(?P<first>[a-z]{3})[a-z]*(?:\s*-\s*(?P<last>[a-z]{3})[a-z]*)?\s+)?"
+    r"(?P<start>\d{1,2}:\d{2})\s*-\s*(?P<end>\d{1,2}:\d{2})",
+    re.IGNORECASE,
+)
+_WEEK: Final = 7
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Hours of some days; one that ends when or before it starts ends on the next day."""
+
+    days: frozenset[int]  # on which it starts, 0 is Monday
+    start: int  # minutes from midnight, 0..1439
+    end: int  # 0..1440
+
+    @property
+    def text(self) -> str:
+        """As people write it.
+
+        >>> Window(frozenset({5, 6}), 0, 1440).text
+        'Sat, Sun 00:00-24:00'
+        """
+        hours = f"{_clock(self.start)}-{_clock(self.end)}"
+        return hours if len(self.days) == _WEEK else f"{', '.join(DAYS[day] for day in sorted(self.days))} {hours}"
+
+
+@dataclass(frozen=True, slots=True)
+class Windows:
+    """Several windows; where they meet or overlap they are one."""
+
+    windows: tuple[Window, ...]
+    zone: tzinfo | None = None  # None is the machine's own
+
+    def current(self, now: float) -> tuple[float, float] | None:
+        """Start and end of the window that `now` lies in; None outside. One without end is `inf`."""
+        return next(((start, end) for start, end in self._spans(now) if start <= now < end), None)
+
+    def next(self, now: float) -> tuple[float, float]:
+        """Start and end of the first window that begins after `now`, or of the one that `now` lies in."""
+        return next((start, end) for start, end in self._spans(now) if end > now)
+
+    def _spans(self, now: float) -> list[tuple[float, float]]:
+        """All windows around `now`, from a day before to more than a week after it, those that meet joined."""
+        today = datetime.fromtimestamp(now, self.zone).date()
+        days = [today + timedelta(days=ahead) for ahead in range(-2, 2 * _WEEK + 1)]
+        spans = sorted(
+            (self._moment(day, window.start), self._moment(day, window.end + 1440 * (window.end <= window.start)))
+            for day in days
+            for window in self.windows
+            if day.weekday() in window.days
+        )
+        joined: list[tuple[float, float]] = []
+        for start, end in spans:
+            if joined and start <= joined[-1][1]:
+                joined[-1] = (joined[-1][0], max(end, joined[-1][1]))
+            else:
+                joined.append((start, end))
+        return joined
+
+    def _moment(self, day: date, minutes: int) -> float:
+        """Of a local time that the clocks skip, the moment after the gap; of one that comes twice, the first."""
+        days, minutes = divmod(minutes, 1440)
+        local = datetime.combine(day + timedelta(days=days), time(minutes // 60, minutes % 60))
+        return local.replace(tzinfo=self.zone).timestamp()
+
+
+@dataclass(frozen=True, slots=True)
+class Hours:
+    """When sessions may run."""
+
+    windows: Windows | None = None  # None: at any time
+    deadline: float | None = None  # moment after which there are no more
+
+    def next(self, now: float) -> tuple[float, float | None] | None:
+        """Start and end of the hours that `now` lies in, else of those that come next; None: there are no more.
+
+        >>> Hours(deadline=10.0).next(3.0), Hours(deadline=10.0).next(11.0), Hours().next(3.0)
+        ((3.0, 10.0), None, (3.0, None))
+        """
+        start, end = (now, math.inf) if self.windows is None else self.windows.next(now)
+        start, end = max(start, now), min(end, math.inf if self.deadline is None else self.deadline)
+        if start >= end:
+            return None
+        return start, None if math.isinf(end) else end
+
+
+def parse(texts: Sequence[str], zone: tzinfo | None = None) -> Windows:
+    """From "22:00-07:00" or "Mon-Fri 22:00-07:00, Sat-Sun 00:00-24:00"; several texts add up.
+
+    Raises:
+        UserError: says what is expected.
+    """
+    found = []
+    for text in texts:
+        for part in text.split(","):
+            found.append(_window(part.strip(), text))
+    return Windows(tuple(found), zone)
+
+
+def _window(part: str, text: str) -> Window:
+    match = _PART.fullmatch(part)
+    if match is None:
+        raise UserError(
+            f"--window {text!r}: {part!r} is no window. Expected hours such as 22:00-07:00, with days before "
+            "them if it is not every day: 'Mon-Fri 22:00-07:00, Sat-Sun 00:00-24:00'."
+        )
+    start, end = _minutes(match["start"], text), _minutes(match["end"], text)
+    if start == 1440:
+        raise UserError(f"--window {text!r}: a window starts at 23:59 at the latest. Write 00:00 of the next day.")
+    if start == end:
+        raise UserError(f"--window {text!r}: {part!r} starts when it ends. For whole days write 00:00-24:00.")
+    return Window(_days(match["first"], match["last"], text), start, end)
+
+
+def _minutes(clock: str, text: str) -> int:
+    hours, minutes = map(int, clock.split(":"))
+    if minutes > 59 or 60 * hours + minutes > 1440:
+        raise UserError(f"--window {text!r}: {clock} is no time of day. Expected 00:00 to 24:00.")
+    return 60 * hours + minutes
+
+
+def _days(first: str | None, last: str | None, text: str) -> frozenset[int]:
+    if first is None:
+        return frozenset(range(_WEEK))
+    ends = []
+    for name in (first, last or first):
+        if name.capitalize() not in DAYS:
+            raise UserError(f"--window {text!r}: {name!r} is no day. Expected one of {', '.join(DAYS)}.")
+        ends.append(DAYS.index(name.capitalize()))
+    count = (ends[1] - ends[0]) % _WEEK + 1
+    return frozenset((ends[0] + ahead) % _WEEK for ahead in range(count))
+
+
+def _clock(minutes: int) -> str:
+    return f"{minutes // 60:02}:{minutes % 60:02}"

@@ -1,0 +1,88 @@
+"""The file that says how a run is getting on, and what another terminal makes of it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reports.live_status import NAME, StatusFile, read_status, status_lines
+from search.errors import DamagedError
+from search.settings import Plan
+from tests.reports import made
+
+NOW = 1_700_000_000.0
+
+
+def told(folder: Path, **options: Any) -> StatusFile:
+    """A run that has judged one trial, lost one, and is in the middle of a third."""
+    status = StatusFile(folder, wall=lambda: NOW, **options)
+    status.stage("Searching")
+    status.planned(Plan(epochs=30, folds=5, search_seconds=100.0, final_seconds=10.0, fit_seconds=None), 20, 3600.0, 4)
+    for number, score, reason in ((4, 0.8, None), (5, None, "dead-layer")):
+        status.trial_started(number, made.configuration(number), 5)
+        status.fit_finished(made.fit(number, 0, score, reason))
+        status.trial_finished(made.trial(number, [score or 0.5], reason), score, 0.8)
+    status.trial_started(6, made.configuration(6), 5)
+    status.check(6, 2, made.check(12, 0.6, 0.1), 30)
+    return status
+
+
+def lines(folder: Path, **options: Any) -> list[str]:
+    found = read_status(folder)
+    assert found is not None
+    return status_lines(found, **{"is_held": True, "now": NOW + 30.0, **options})
+
+
+def test_a_run_at_work(tmp_path: Path) -> None:
+    with told(tmp_path, ends=NOW + 600.0, next_hours=NOW + 86400.0) as status:
+        status._write()
+        first, *rest = lines(tmp_path)
+    assert first.startswith("Running for 30 s, process ")
+    assert first.endswith(": Searching")
+    assert rest[:3] == [
+        "6 trials of 20; best so far 0.800 (trial 4)",
+        "Collapsed in this session: 1 dead-layer",
+        "trial 6: fold 3 of 5, epoch 12 of 30",
+    ]
+    assert rest[3].startswith("Ends by ")
+    assert rest[4].startswith("Next hours of work: ")
+
+
+def test_a_run_that_waits(tmp_path: Path) -> None:
+    with StatusFile(tmp_path, wall=lambda: NOW) as status:
+        status.waiting(NOW + 3630.0)
+        status._write()
+        assert "(in 1 h 00 min)" in lines(tmp_path)[0]
+
+
+def test_a_run_that_ended_one_that_died_and_one_that_says_nothing(tmp_path: Path) -> None:
+    with told(tmp_path) as status:
+        status._write()
+        assert "died or was killed, last seen" in lines(tmp_path, is_held=False)[0]
+        assert "but no news for 10 min 00 s" in lines(tmp_path, now=NOW + 600.0)[0]
+    first, *rest = lines(tmp_path, is_held=False)
+    assert first.startswith("Not running: process ")
+    assert " ended, last seen" in first
+    assert not any("fold" in line for line in rest)
+
+
+def test_nothing_is_there(tmp_path: Path) -> None:
+    assert read_status(tmp_path) is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "[", "[]", "{}", '{"state": "working"}', '{"pid": "x"}', json.dumps({"pid": 1, "host": 2, "updated": 1e300})],
+)
+def test_a_file_that_somebody_else_wrote_is_refused_in_one_line(tmp_path: Path, text: str) -> None:
+    (tmp_path / NAME).write_text(text)
+    with pytest.raises(DamagedError):
+        lines(tmp_path)
+
+
+def test_a_folder_that_can_not_be_written_stops_nothing(tmp_path: Path) -> None:
+    with StatusFile(tmp_path / "gone"):
+        pass
