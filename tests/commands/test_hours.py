@@ -1,0 +1,151 @@
+"""Sessions in the hours of work: when they begin, what ends them, what is told. Time and the search are stand-ins."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+import run_search
+from commands import search as command
+from commands.terminal import DONE, INTERRUPTED
+from search.errors import UserError
+from search.study import session
+from search.study.clock import Clock
+from search.study.session import Session
+from search.study.storage import is_held
+from tests.factories import make_images
+from tests.reports import made
+
+pytestmark = [pytest.mark.usefixtures("known_migrations"), pytest.mark.slow]
+
+NIGHTS = ("--data", "images", "--image-size", "8", "--quiet", "--out", "run", "--window", "22:00-07:00")
+
+
+def at(text: str) -> float:
+    return datetime.fromisoformat(text).timestamp()
+
+
+class Asked(threading.Event):
+    """Waiting lets ten minutes pass."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__()
+        self._world = world
+        self.ends = False
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self._world.now += 600.0
+        if self.ends:
+            self.set()
+        return self.is_set()
+
+
+class World:
+    """A clock on the wall that passes while somebody waits, and a search that uses up its hours."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, now: str, *, nights: int) -> None:
+        self.now, self.nights = at(now), nights
+        self.begun: list[str] = []
+        self.asked = Asked(self)
+        self.at_night: Callable[[], None] = lambda: None
+        monkeypatch.setattr(command, "time", SimpleNamespace(time=lambda: self.now))
+        monkeypatch.setattr(command, "listen_for_the_end", lambda asked: None)
+        monkeypatch.setattr(command, "threading", SimpleNamespace(Event=lambda: self.asked))
+        monkeypatch.setattr(session, "search", self._search)
+        monkeypatch.setattr(command, "write", lambda results, out, *, interrupted: INTERRUPTED if interrupted else DONE)
+
+    def _search(self, request: Any, listener: Any, clock: Clock, hold: Any) -> Session:
+        assert is_held(request.out)
+        self.begun.append(datetime.fromtimestamp(self.now).strftime("%a %H:%M"))
+        self.at_night()
+        self.now = clock._until if clock._until is not None else self.now + 60
+        return Session(made.results(made.trials(2)), is_last=len(self.begun) == self.nights)
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("STEADYNET_CACHE", str(tmp_path / "cache"))
+    make_images(tmp_path / "images", 12)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_it_waits_works_leaves_and_comes_back_until_the_budget_is_used_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(monkeypatch, "2026-11-23T12:00", nights=3)
+    assert run_search.main(NIGHTS) == DONE
+    assert world.begun == ["Mon 22:00", "Tue 22:00", "Wed 22:00"]
+
+
+def test_it_begins_at_once_in_the_middle_of_its_hours(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(monkeypatch, "2026-11-23T23:30", nights=2)
+    assert run_search.main(NIGHTS) == DONE
+    assert world.begun == ["Mon 23:30", "Tue 22:00"]
+
+
+def test_a_deadline_ends_the_last_night(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(monkeypatch, "2026-11-23T23:30", nights=9)
+    assert run_search.main([*NIGHTS, "--deadline", "2026-11-25T01:00"]) == DONE
+    assert world.begun == ["Mon 23:30", "Tue 22:00"]
+    assert world.now == at("2026-11-25T01:00")
+
+
+def test_what_is_wrong_is_said_before_the_night(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world = World(monkeypatch, "2026-11-23T12:00", nights=1)
+    assert run_search.main([*NIGHTS, "--folds", "13"]) == 2
+    assert "13 folds need at least 13" in capsys.readouterr().err
+    assert world.now == at("2026-11-23T12:00")
+
+
+def test_whoever_waits_can_be_ended(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    world = World(monkeypatch, "2026-11-23T12:00", nights=1)
+    world.asked.ends = True
+    assert run_search.main(NIGHTS) == INTERRUPTED
+    assert "Interrupted before there was anything to report." in capsys.readouterr().out
+    assert not world.begun
+
+
+def test_ctrl_c_at_night_ends_all_nights(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(monkeypatch, "2026-11-23T23:30", nights=9)
+    world.at_night = lambda: world.asked.set()
+    assert run_search.main(NIGHTS) == INTERRUPTED
+    assert world.begun == ["Mon 23:30"]
+
+
+@pytest.mark.parametrize(
+    ("options", "ends", "told"),
+    [
+        (("--window", "22:00-07:00"), "none", ["hours", "finished"]),
+        ((), "none", ["finished"]),
+        ((), "asked", ["interrupted"]),
+        ((), "broken", ["failed"]),
+    ],
+)
+def test_a_command_of_the_users_is_run_after_each_session(
+    options: tuple[str, ...], ends: str, told: list[str], monkeypatch: pytest.MonkeyPatch, here: Path
+) -> None:
+    world = World(monkeypatch, "2026-11-23T23:30", nights=2)
+
+    def end() -> None:
+        if ends == "asked":
+            world.asked.set()
+        elif ends == "broken":
+            raise UserError("no more")
+
+    world.at_night = end
+    note = 'echo "$STEADYNET_ENDED $STEADYNET_OUT" >> ended'
+    run_search.main([*NIGHTS[:-2], *options, "--on-finish", note])
+    assert (here / "ended").read_text().splitlines() == [f"{each} {here / 'run'}" for each in told]
+
+
+def test_a_command_that_fails_is_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    World(monkeypatch, "2026-11-23T23:30", nights=1)
+    assert run_search.main([*NIGHTS, "--on-finish", "exit 7"]) == DONE
+    assert "--on-finish: the command ended with 7: exit 7" in capsys.readouterr().err
