@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import numpy as np
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
 
 from search.causes import Cause
 from search.records import BEHIND_OTHERS, Checks, Collapse, Fit, Verdict
@@ -59,6 +60,8 @@ _FACTS: Final = sa.Table(
     sa.Column("name", sa.String(64), primary_key=True),
     sa.Column("value", sa.Text, nullable=False),  # JSON
 )
+_INSERTS: Final[Mapping[str, Callable[[sa.Table], Any]]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
+_KEY: Final = (_FACTS.c.study, _FACTS.c.name)
 _ARRAYS: Final = ("layers", "shares", "rows", "probabilities")
 
 
@@ -73,20 +76,17 @@ class Ledger:
     def __init__(self, engine: sa.Engine, study: str) -> None:
         self._engine = engine
         self._study = study
+        self._insert = _INSERTS[engine.dialect.name]
         self.on_write: Callable[[], None] = lambda: None  # called after each fit that was recorded
         _METADATA.create_all(engine)
 
     def write(self, fit: Fit) -> None:
         """Record a fit. One with the same key is left as it is, unless that one failed or was cut by a rung."""
         ours = (_FITS.c.study == self._study) & (_FITS.c.key == fit.key)
+        worthless = (_FITS.c.verdict == Verdict.FAILED.value) | (_FITS.c.reason == BEHIND_OTHERS)
         with self._engine.begin() as connection:
-            connection.execute(
-                sa.delete(_FITS).where(
-                    ours & ((_FITS.c.verdict == Verdict.FAILED.value) | (_FITS.c.reason == BEHIND_OTHERS))
-                )
-            )
-            if connection.execute(sa.select(_FITS.c.key).where(ours)).first() is None:
-                connection.execute(sa.insert(_FITS).values(study=self._study, **_to_row(fit)))
+            connection.execute(sa.delete(_FITS).where(ours & worthless))
+            connection.execute(self._insert(_FITS).values(study=self._study, **_to_row(fit)).on_conflict_do_nothing())
         self.on_write()
 
     def fit(self, key: str) -> Fit | None:
@@ -106,10 +106,16 @@ class Ledger:
 
     def set_fact(self, name: str, value: Any) -> None:
         """Keep a JSON value under a name, in place of an earlier one."""
-        ours = (_FACTS.c.study == self._study) & (_FACTS.c.name == name)
+        row = self._insert(_FACTS).values(study=self._study, name=name, value=json.dumps(value))
         with self._engine.begin() as connection:
-            connection.execute(sa.delete(_FACTS).where(ours))
-            connection.execute(sa.insert(_FACTS).values(study=self._study, name=name, value=json.dumps(value)))
+            connection.execute(row.on_conflict_do_update(_KEY, set_={"value": row.excluded.value}))
+
+    def settle_fact(self, name: str, value: Any) -> Any:
+        """Keep a JSON value under a name unless there is one; the one that is kept, whoever came first."""
+        row = self._insert(_FACTS).values(study=self._study, name=name, value=json.dumps(value))
+        with self._engine.begin() as connection:
+            connection.execute(row.on_conflict_do_nothing())
+        return self.fact(name)
 
     def forget_facts(self) -> None:
         """Start anew with a study that holds no trial yet."""
