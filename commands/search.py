@@ -22,8 +22,8 @@ from search.settings import DEFAULT_SECONDS, DEFAULT_TRIALS, METRICS, Budget
 
 if TYPE_CHECKING:
     from search.events import Listener
+    from search.study.folder import Hold
     from search.study.request import Request
-    from search.study.storage import Hold
     from search.study.windows import Hours
 
 _DEMO_SECONDS: Final = 165.0
@@ -146,9 +146,9 @@ class _Shifts:
 
     def run(self) -> int:
         """Until the study is finished, the last hours are over, or somebody asks for the end."""
+        from search.study.folder import locked
         from search.study.request import refuse_tangled
         from search.study.session import Ended
-        from search.study.storage import locked
 
         request, code, after = self._request, None, 0.0
         refuse_tangled(request)

@@ -21,10 +21,11 @@ from search.study import arrangement, machine
 from search.study.ablation import ablate
 from search.study.clock import Clock
 from search.study.fitting import Terms
+from search.study.folder import locked
 from search.study.ledger import Ledger
 from search.study.pool import MakePool, Pool, seats
 from search.study.reading import open_study, read_study
-from search.study.storage import locked, open_storage
+from search.study.storage import open_storage
 from search.study.worker import Material
 from spaces.config import Configuration
 

@@ -17,6 +17,7 @@ from search.selection.shortlist import REPEATS
 from search.study import machine, preparation
 from search.study.afterwards import complete
 from search.study.clock import Clock
+from search.study.folder import Hold, locked
 from search.study.objective import TooManyFailures
 from search.study.opening import Ended, Opened, open_session
 from search.study.pool import MakePool, Pool
@@ -25,7 +26,7 @@ from search.study.reading import read_study
 from search.study.request import Request, refuse_tangled
 from search.study.reserves import Reserves, ablation_seconds
 from search.study.staff import Staff
-from search.study.storage import Hold, locked, unwritable
+from search.study.storage import unwritable
 from search.study.trials import run_trials
 from search.study.worker import Material
 from search.study.workshop import Workshop

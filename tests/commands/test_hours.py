@@ -17,8 +17,8 @@ from commands.terminal import DONE, INTERRUPTED
 from search.errors import UserError
 from search.study import session
 from search.study.clock import Clock
+from search.study.folder import is_held
 from search.study.session import Session
-from search.study.storage import is_held
 from tests.factories import make_images
 from tests.reports import made
 
