@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from reports.files import replace_text
 from reports.wording import counted, duration, moment, number, shown
-from search.errors import DamagedError
+from search.errors import DamagedError, UserError
 from search.events import Silent
 from search.records import Check, Fit, Trial, TrialState, Verdict
 from search.settings import Plan
@@ -65,9 +65,12 @@ class StatusFile(Silent):
             "best": None,
             "best_trial": None,
         }
+        self._before: bytes | None = None
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def __enter__(self) -> StatusFile:
+        with contextlib.suppress(OSError):
+            self._before = self._path.read_bytes()
         self._write()
         self._thread.start()
         return self
@@ -77,8 +80,19 @@ class StatusFile(Silent):
     ) -> None:
         self._closed.set()
         self._thread.join()
+        if kind is not None and issubclass(kind, UserError):
+            self._put_back()
+            return
         self._note(state="ended", stage="Ended" if kind is None else f"Ended by {kind.__name__}")
         self._write()
+
+    def _put_back(self) -> None:
+        """A start that was refused is none: what an earlier one said stands."""
+        with contextlib.suppress(OSError):
+            if self._before is None:
+                self._path.unlink(missing_ok=True)
+            else:
+                self._path.write_bytes(self._before)
 
     def stage(self, text: str) -> None:
         """Note it."""

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from reports import wording
 from reports.drawing import Drawing, drawing
 from reports.plots.collapse_map import CollapseMap
 from reports.plots.curves import curves, drawn

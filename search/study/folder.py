@@ -66,8 +66,9 @@ def locked(folder: Path, url: str | None = None) -> Iterator[Hold]:
         with _file_locked(database_file(folder, url) if url else None):
             yield hold
     finally:
-        if not hold.kept and not (folder / DATABASE).exists():
-            for name in _BEFORE_A_STUDY - foreign:
+        if not hold.kept:
+            is_new = not (folder / DATABASE).exists()
+            for name in _BEFORE_A_STUDY - foreign - (set() if is_new else {_LOCK}):
                 (folder / name).unlink(missing_ok=True)
             with contextlib.suppress(OSError):  # something is in there, or another start is looking in
                 for path in made:

@@ -7,6 +7,7 @@ import math
 import threading
 import time
 from collections.abc import Callable
+from typing import Final
 
 import numpy as np
 import optuna
@@ -19,7 +20,7 @@ from search.study.history import History
 from search.study.ledger import Ledger
 from search.study.pool import Pool
 from search.study.process import Stopped, Worker
-from search.study.queue import CONFIGURATION, INTERRUPTED, REASON, START, Queue
+from search.study.queue import CONFIGURATION, JUDGED, REASON, START, Queue, Surplus
 from spaces.config import Configuration
 from spaces.space import Space
 
@@ -32,6 +33,10 @@ class Interrupted(Exception):
 
 class TrialFailed(Exception):
     """A fit failed twice: not the configuration's fault, so the trial is not ranked."""
+
+
+ENDS: Final = (Interrupted, TrialFailed, Surplus)
+"""How a trial may end without a value, and the search go on."""
 
 
 class TooManyFailures(Exception):
@@ -79,10 +84,11 @@ class Objective:
             optuna.TrialPruned: it collapsed or is not worth going on; the reason stands in the user attributes.
             Interrupted: the search ends; the fits that are done stand in the ledger.
             TrialFailed: a fit failed twice.
+            Surplus: another host's trial stands for this one, or there are enough.
         """
         try:
             return self._run(trial)
-        except (optuna.TrialPruned, Interrupted, TrialFailed):
+        except (optuna.TrialPruned, *ENDS):
             raise
         except BaseException as error:
             with self._lock:
@@ -101,7 +107,6 @@ class Objective:
             with self._pool.worker() as worker:
                 state, reason = run.judge(worker)
         except (Stopped, KeyboardInterrupt) as end:
-            trial.set_user_attr(REASON, INTERRUPTED)
             if isinstance(end, KeyboardInterrupt):  # a second Ctrl-C, which ends everything
                 raise
             trial.study.stop()
@@ -114,7 +119,7 @@ class Objective:
             reason=reason,
             seconds=time.monotonic() - started,
         )
-        trial.set_user_attr("state", state.value)
+        trial.set_user_attr(JUDGED, state.value)
         trial.set_user_attr("evidence", run.evidence())
         trial.set_user_attr("seconds", record.seconds)
         if reason is not None:

@@ -7,6 +7,7 @@ interrupted trials; places do not, so that a study that was killed five times re
 from __future__ import annotations
 
 import threading
+import warnings
 from collections.abc import Sequence
 from typing import Final
 
@@ -14,6 +15,7 @@ import optuna
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
+from search import records
 from spaces.config import Configuration
 from spaces.space import Space
 
@@ -21,7 +23,7 @@ PLACE: Final = "place"
 REASON: Final = "reason"
 START: Final = "start"  # hash of the start configuration
 CONFIGURATION: Final = "configuration"  # every field: Optuna's parameters lack those that the space fixes
-INTERRUPTED: Final = "interrupted"
+JUDGED: Final = "state"  # how it ended: our own word, richer than Optuna's
 
 
 class Queue:
@@ -61,12 +63,10 @@ class Queue:
             if again and trial.user_attrs.get(PLACE, -1) > min(again):  # would come before those that it stood behind
                 self._interrupt(trial)
         for place, trial in sorted(self._lost().items()):
-            attributes = {PLACE: place, **({START: trial.user_attrs[START]} if START in trial.user_attrs else {})}
-            self._study.enqueue_trial(trial.system_attrs.get("fixed_params", trial.params), user_attrs=attributes)
+            go_on_with(self._study, trial, place)
         return len(again)
 
     def _interrupt(self, trial: FrozenTrial) -> None:
-        self._storage.set_trial_user_attr(trial._trial_id, REASON, INTERRUPTED)
         self._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
 
     def _lost(self) -> dict[int, FrozenTrial]:
@@ -96,9 +96,99 @@ class Queue:
             return int(trial.user_attrs[PLACE])
 
 
+class SharedQueue(Queue):
+    """The order where several hosts work on one study.
+
+    A trial's place is Optuna's number, which the database gives out; one that is gone on with keeps that of its first
+    try. What several hosts may do at the same time, each of them does: of two trials for one place, or of one start
+    configuration, the first to be enqueued is run and the other is surplus. So is what goes beyond the trials asked
+    for.
+
+    Args:
+        study: the Optuna study.
+        storage: that holds it.
+        space: turns configurations into Optuna's parameters.
+        starts: configurations to try first, in order.
+        trials: asked for, of all hosts together; None without a limit.
+    """
+
+    def __init__(
+        self,
+        study: optuna.Study,
+        storage: BaseStorage,
+        space: Space,
+        starts: Sequence[Configuration],
+        trials: int | None,
+    ) -> None:
+        super().__init__(study, storage, space, starts)
+        self._trials = trials
+
+    def resume(self) -> int:
+        """Enqueue again what was lost with a host. What runs may run elsewhere.
+
+        Returns:
+            How many trials will be gone on with.
+        """
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            optuna.storages.fail_stale_trials(self._study)
+        lost = self._lost()
+        for place, trial in sorted(lost.items()):
+            go_on_with(self._study, trial, place)
+        return len(lost)
+
+    def refill(self, waiting: int = 1) -> None:
+        """Enqueue start configurations until `waiting` trials wait or none is left."""
+        with self._lock:
+            trials = self._study.get_trials(deepcopy=False)
+            queued = sum(t.state == TrialState.WAITING for t in trials)
+            begun = {t.user_attrs[START] for t in trials if START in t.user_attrs and not is_interrupted(t)}
+            left = [start for start in self._starts if start.hash not in begun]
+            for start in left[: max(0, waiting - queued)]:
+                self._study.enqueue_trial(self._space.parameters(start), user_attrs={START: start.hash})
+
+    def place(self, trial: optuna.Trial) -> int:
+        """As on one host. Raises Surplus: another trial stands for this one, or there are enough."""
+        place = int(trial.user_attrs.get(PLACE, trial.number))
+        others = [
+            other
+            for other in self._study.get_trials(deepcopy=False)
+            if other.number != trial.number and not is_interrupted(other)
+        ]
+        start = trial.user_attrs.get(START)
+        for other in others:
+            same = place_of(other) == place or (start is not None and other.user_attrs.get(START) == start)
+            if same and other.number < trial.number:
+                raise Surplus
+        before = {place_of(other) for other in others if place_of(other) < place}
+        if self._trials is not None and len(before) >= self._trials:
+            self._study.stop()
+            raise Surplus
+        trial.set_user_attr(PLACE, place)
+        return place
+
+
+class Surplus(Exception):
+    """The trial is one too many."""
+
+
+def place_of(trial: FrozenTrial) -> int:
+    """The trial's place where several hosts share a study."""
+    return int(trial.user_attrs.get(PLACE, trial.number))
+
+
+def go_on_with(study: optuna.Study, trial: FrozenTrial, place: int) -> None:
+    """Enqueue a trial that was cut off, for its place."""
+    attributes = {PLACE: place, **({START: trial.user_attrs[START]} if START in trial.user_attrs else {})}
+    study.enqueue_trial(trial.system_attrs.get("fixed_params", trial.params), user_attrs=attributes)
+
+
 def is_interrupted(trial: FrozenTrial) -> bool:
-    """Whether the trial was cut off by the end of a process: it does not count and is tried again."""
-    return trial.state == TrialState.FAIL and trial.user_attrs.get(REASON) == INTERRUPTED
+    """Whether the trial was cut off by the end of a process or a host: it does not count and is tried again.
+
+    One that failed by itself says so; the others' ends were told to Optuna with another state than this one.
+    """
+    return trial.state == TrialState.FAIL and trial.user_attrs.get(JUDGED) != records.TrialState.FAILED.value
 
 
 def is_done(trial: FrozenTrial) -> bool:

@@ -27,7 +27,7 @@ from search.records import (
 from search.selection.ablation import restored
 from search.settings import Identity, Plan, Protocol
 from search.study.ledger import Ledger
-from search.study.queue import CONFIGURATION, PLACE, REASON, is_done
+from search.study.queue import CONFIGURATION, JUDGED, PLACE, REASON, is_done
 from search.study.storage import open_storage
 from spaces.config import Configuration
 
@@ -123,7 +123,7 @@ def read_trials(ledger: Ledger, study: optuna.Study) -> list[Trial]:
 def _trial(frozen: FrozenTrial, fits: defaultdict[str, list[Fit]]) -> Trial:
     attributes = frozen.user_attrs
     configuration = Configuration(**attributes[CONFIGURATION])
-    state = TrialState(attributes.get("state", TrialState.FAILED.value))
+    state = TrialState(attributes.get(JUDGED, TrialState.FAILED.value))
     folds = len(frozen.intermediate_values) + (state is TrialState.FAILED)  # a later trial of the same may have more
     return Trial(
         number=int(attributes[PLACE]),

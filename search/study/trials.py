@@ -11,7 +11,7 @@ import optuna
 from search.selection.spread import pooled_deviation, standard_error
 from search.study import queue
 from search.study.history import History
-from search.study.objective import Interrupted, Objective, TrialFailed
+from search.study.objective import ENDS, Objective
 from search.study.progress import no_more_progress
 from search.study.reading import read_trials
 from search.study.request import starts
@@ -71,7 +71,7 @@ def run_trials(shop: Workshop) -> bool:
             objective,
             n_trials=None if budget.trials is None else budget.trials - done,
             n_jobs=len(shop.pool),
-            catch=(Interrupted, TrialFailed),
+            catch=ENDS,
             callbacks=[after_trial],
         )
     if objective.error is not None:

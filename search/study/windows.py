@@ -15,9 +15,9 @@ from typing import Final
 
 from search.errors import UserError
 
-DAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_DAYS: Final = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 _PART: Final = re.compile(
-    r"(?:(?P<first>[a-z]{3})[a-z]*(?:\s*-\s*(?P<last>[a-z]{3})[a-z]*)?\s+)?"
+    r"(?:(?P<first>[a-z]{3,})(?:\s*-\s*(?P<last>[a-z]{3,}))?\s+)?"
     r"(?P<start>\d{1,2}:\d{2})\s*-\s*(?P<end>\d{1,2}:\d{2})",
     re.IGNORECASE,
 )
@@ -40,7 +40,7 @@ class Window:
         'Sat, Sun 00:00-24:00'
         """
         hours = f"{_clock(self.start)}-{_clock(self.end)}"
-        return hours if len(self.days) == _WEEK else f"{', '.join(DAYS[day] for day in sorted(self.days))} {hours}"
+        return hours if len(self.days) == _WEEK else f"{', '.join(_DAYS[day][:3] for day in sorted(self.days))} {hours}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,13 +141,19 @@ def _minutes(clock: str, text: str) -> int:
 def _days(first: str | None, last: str | None, text: str) -> frozenset[int]:
     if first is None:
         return frozenset(range(_WEEK))
-    ends = []
-    for name in (first, last or first):
-        if name.capitalize() not in DAYS:
-            raise UserError(f"--window {text!r}: {name!r} is no day. Expected one of {', '.join(DAYS)}.")
-        ends.append(DAYS.index(name.capitalize()))
+    ends = [_day(name, text) for name in (first, last or first)]
     count = (ends[1] - ends[0]) % _WEEK + 1
     return frozenset((ends[0] + ahead) % _WEEK for ahead in range(count))
+
+
+def _day(name: str, text: str) -> int:
+    """Of a name or its beginning, from three letters on."""
+    found = [day for day, known in enumerate(_DAYS) if known.casefold().startswith(name.casefold())]
+    if not found:
+        raise UserError(
+            f"--window {text!r}: {name!r} is no day. Expected one of {', '.join(day[:3] for day in _DAYS)}."
+        )
+    return found[0]
 
 
 def _clock(minutes: int) -> str:

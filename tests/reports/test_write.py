@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from reports import write
-from reports.write import replace_text, write_all
+from reports import files
+from reports.files import replace_text
+from reports.write import write_all
 from tests.reports import made
 
 FILES = ["fits.csv", "trials.csv", "best_config.yaml", "report.md", "report.html", "summary.json"]
@@ -36,7 +37,7 @@ def test_an_outdated_configuration_is_set_aside_and_kept(tmp_path: Path) -> None
 def test_a_page_that_cannot_be_drawn_costs_no_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_all(made.results(made.trials(3)), tmp_path)
     old = (tmp_path / "report.html").read_bytes()
-    monkeypatch.setattr(write, "page", lambda results: 1 / 0)
+    monkeypatch.setattr(files, "page", lambda results: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         write_all(made.results(made.trials(8)), tmp_path)
     assert (tmp_path / "report.html").read_bytes() == old
@@ -50,7 +51,7 @@ def test_an_interrupted_write_leaves_the_old_file(tmp_path: Path, monkeypatch: p
     def full(descriptor: int) -> None:
         raise OSError("No space left on device")
 
-    monkeypatch.setattr(write.os, "fsync", full)
+    monkeypatch.setattr(files.os, "fsync", full)
     with pytest.raises(OSError, match="No space left"):
         replace_text(path, "new")
     assert path.read_text() == "old"

@@ -16,7 +16,7 @@ from search.study.fitting import Terms
 from search.study.history import History
 from search.study.ledger import Ledger
 from search.study.objective import Interrupted, Objective, TrialFailed
-from search.study.queue import CONFIGURATION, PLACE, Queue, finished, is_interrupted
+from search.study.queue import CONFIGURATION, JUDGED, PLACE, Queue, finished, is_interrupted
 from search.study.reading import read_trials
 from search.study.sampler import SteadySampler
 from spaces.config import Configuration
@@ -172,6 +172,7 @@ def test_a_broken_network_is_not_proposed_again_and_again(storage: Storage) -> N
     for _ in range(3):
         trial = study.ask()
         hashes.append(SPACE.sample(trial).hash)
+        trial.set_user_attr(JUDGED, "failed")
         study.tell(trial, state=TrialState.FAIL)
     assert len(set(hashes)) == 3
 
@@ -196,7 +197,6 @@ def test_proposals_depend_on_the_seed_and_the_finished_trials_only(values: tuple
             if disturbed and number % 3 == 0:  # an interrupted one between
                 lost = study.ask()
                 lost.suggest_float("x", 0, 1)
-                lost.set_user_attr("reason", "interrupted")
                 study.tell(lost, state=TrialState.FAIL)
                 study.sampler = SteadySampler(seed)
             trial = study.ask()

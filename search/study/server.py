@@ -1,0 +1,171 @@
+"""A study on a database server: many hosts at once, each of which may be lost, as the server may be for a while.
+
+The trials are Optuna's distributed ones, with its heartbeats: a host that is lost has its trials taken over by others,
+who find the fits that were done in the ledger.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from functools import wraps
+from typing import Any, Final, ParamSpec, TypeVar
+
+import optuna
+import sqlalchemy as sa
+from optuna.storages._rdb import models
+from optuna.trial import TrialState
+
+HEARTBEAT_SECONDS: Final = 30
+GRACE_SECONDS: Final = 120
+"""Without a heartbeat, after which a host is taken for lost."""
+
+_PATIENCE_SECONDS: Final = 3600.0  # with a server that can't be reached
+_PAUSE_SECONDS: Final = (0.5, 10.0)  # between two tries: the first, the longest
+_log = logging.getLogger(__name__)
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Patience:
+    """Tries again while the server can't be reached.
+
+    Args:
+        seconds: after which it gives up.
+        pause: waits, for tests.
+    """
+
+    def __init__(self, seconds: float = _PATIENCE_SECONDS, pause: Callable[[float], None] = time.sleep) -> None:
+        self._seconds, self._pause = seconds, pause
+        self._lock = threading.Lock()
+        self._is_away = False
+
+    def __call__(self, ask: Callable[[], T]) -> T:
+        """What `ask` gives, as soon as the server answers.
+
+        `ask` may have been heard before its answer was lost: it must be fit to be asked twice.
+        """
+        end, pause = time.monotonic() + self._seconds, _PAUSE_SECONDS[0]
+        while True:
+            try:
+                answer = ask()
+            except Exception as error:
+                if not is_away(error) or time.monotonic() > end:
+                    raise
+                self._note(True, error)
+                self._pause(pause * random.uniform(0.5, 1.0))  # not all hosts at once
+                pause = min(2 * pause, _PAUSE_SECONDS[1])
+                continue
+            self._note(False, None)
+            return answer
+
+    def _note(self, is_away: bool, error: Exception | None) -> None:
+        with self._lock:
+            if is_away == self._is_away:
+                return
+            self._is_away = is_away
+        if is_away:
+            cause = error.__cause__ or error if error is not None else ""
+            _log.warning("The database can't be reached (%s): waiting for it; trainings go on.", _first_line(cause))
+        else:
+            _log.warning("The database is there again.")
+
+
+def is_away(error: BaseException) -> bool:
+    """Whether the server, not what it was asked, is the reason."""
+    cause = error.__cause__ if isinstance(error, optuna.exceptions.StorageInternalError) else error
+    if isinstance(cause, sa.exc.DBAPIError) and cause.connection_invalidated:
+        return True
+    return isinstance(cause, sa.exc.OperationalError | sa.exc.InterfaceError | sa.exc.TimeoutError)
+
+
+def _patient(method: Callable[P, T]) -> Callable[P, T]:
+    @wraps(method)
+    def ask(*arguments: P.args, **options: P.kwargs) -> T:
+        storage: Any = arguments[0]
+        return storage.patience(lambda: method(*arguments, **options))  # type: ignore[no-any-return]
+
+    return ask
+
+
+class ServerStorage(optuna.storages.RDBStorage):
+    """Optuna's storage on a server, patient with it, and with heartbeats.
+
+    Args:
+        url: of the database.
+        on_lost: told of each trial whose host was lost, after it was told to have failed.
+        patience: with the server.
+        heartbeat: seconds from one to the next.
+        grace: seconds without one, after which a trial is lost.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        on_lost: Callable[[optuna.Study, optuna.trial.FrozenTrial], None],
+        patience: Patience | None = None,
+        heartbeat: int = HEARTBEAT_SECONDS,
+        grace: int = GRACE_SECONDS,
+    ) -> None:
+        self.patience = patience or Patience()
+        self._looking = threading.Lock()
+        self._silent_since: dict[int, float] = {}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            super().__init__(
+                url,
+                engine_kwargs={"pool_pre_ping": True, "pool_size": 20, "max_overflow": 20},
+                heartbeat_interval=heartbeat,
+                grace_period=grace,
+                heartbeat_stale_trial_callback=on_lost,
+            )
+
+    def set_trial_state_values(self, trial_id: int, state: TrialState, values: Sequence[float] | None = None) -> bool:
+        """As Optuna's; False where the trial has ended meanwhile: by this very call, whose answer was lost, or by
+        another host that took this one for lost."""
+        try:
+            return self.patience(lambda: super(ServerStorage, self).set_trial_state_values(trial_id, state, values))
+        except optuna.exceptions.UpdateFinishedTrialError:
+            if not state.is_finished():
+                raise
+            return False
+
+    def _get_stale_trial_ids(self, study_id: int) -> list[int]:
+        """As Optuna's, and those whose host was lost before their first heartbeat."""
+        stale = self.patience(lambda: super(ServerStorage, self)._get_stale_trial_ids(study_id))
+        return [*stale, *self.patience(lambda: self._never_beaten(study_id))]
+
+    def _never_beaten(self, study_id: int) -> list[int]:
+        """Trials that run without a heartbeat, and did so a while ago: hosts' clocks and time zones may differ."""
+        trial, beat = models.TrialModel, models.TrialHeartbeatModel
+        running: Any = (trial.study_id == study_id) & (trial.state == TrialState.RUNNING)
+        query = (
+            sa.select(trial.__table__.c.trial_id)
+            .outerjoin(beat, beat.trial_id == trial.trial_id)
+            .where(running & beat.trial_id.is_(None))
+        )
+        with self.engine.connect() as connection:
+            silent = set(connection.execute(query).scalars())
+        now = time.monotonic()
+        with self._looking:
+            self._silent_since = {number: self._silent_since.get(number, now) for number in silent}
+            return [number for number, since in self._silent_since.items() if now - since > (self.grace_period or 0)]
+
+
+for _name in (
+    *("get_study_id_from_name", "get_study_name_from_id", "get_study_directions", "get_study_user_attrs"),
+    *("get_study_system_attrs", "get_all_studies", "set_study_user_attr", "set_study_system_attr"),
+    *("create_new_trial", "get_trial", "get_all_trials", "get_trial_id_from_study_id_trial_number"),
+    *("set_trial_param", "set_trial_intermediate_value", "set_trial_user_attr", "set_trial_system_attr"),
+    *("get_best_trial", "get_n_trials", "record_heartbeat"),
+):
+    setattr(ServerStorage, _name, _patient(getattr(optuna.storages.RDBStorage, _name)))
+
+
+def _first_line(error: object) -> str:
+    return next(iter(str(getattr(error, "orig", None) or error).splitlines()), type(error).__name__)
