@@ -20,7 +20,7 @@ from search.selection.ablation import SPARE, Walk
 from search.selection.differences import way
 from search.selection.scores import JUDGED, fit_score
 from search.selection.surrogate import MIN_TRIALS, Surrogate, known_scores
-from search.study.fitting import Fitter, Spec, Terms, Trains, deserves_second_chance
+from search.study.fitting import Fitter, Spec, Terms, Trains
 from search.study.ledger import Ledger
 from search.study.pool import Pool
 from search.study.process import Stopped
@@ -167,12 +167,6 @@ class _Bench:
         return Waypoint(configuration=configuration.hash, scores=tuple(scores), reasons=tuple(reasons))
 
     def _fold(self, configuration: Configuration, fold: int) -> list[Fit]:
-        fits = [self._fit(configuration, fold, attempt=0)]
-        if deserves_second_chance(fits[0]):
-            fits.append(self._fit(configuration, fold, attempt=1))
-        return fits
-
-    def _fit(self, configuration: Configuration, fold: int, attempt: int) -> Fit:
         split = self._terms.folds[fold]
         spec = Spec(
             trial=self._trial,
@@ -182,9 +176,9 @@ class _Bench:
             train=split.train,
             val=split.val,
             fold=fold,
-            attempt=attempt,
         )
-        fit = self._fitter.fit(self._worker, spec, self._protection)
+        return self._fitter.fold(self._worker, spec, self._protection, on_fit=self._count)
+
+    def _count(self, fit: Fit) -> None:
         if fit.stage == ABLATION:
             self.trained[fit.key] = fit.seconds
-        return fit

@@ -124,6 +124,25 @@ class Fitter:
             return known
         return self.train(worker, spec, protection, on_check)[0]
 
+    def fold(
+        self,
+        worker: Trains,
+        spec: Spec,
+        protection: Protection,
+        on_check: Callable[[Check], None] = lambda check: None,
+        on_fit: Callable[[Fit], None] = lambda fit: None,
+    ) -> list[Fit]:
+        """The fits of a fold: one, and after a soft collapse, which may be bad luck, a second one with a new seed.
+
+        Raises:
+            Stopped: the search is to end; fits that are done stand in the ledger.
+        """
+        fits: list[Fit] = []
+        while not fits or (len(fits) == 1 and deserves_second_chance(fits[0])):
+            fits.append(self.fit(worker, replace(spec, attempt=len(fits)), protection, on_check))
+            on_fit(fits[-1])
+        return fits
+
     def train(
         self,
         worker: Trains,

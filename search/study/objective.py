@@ -15,7 +15,7 @@ import optuna
 from search.events import Listener
 from search.records import SEARCH, Check, Fit, Trial, TrialState, Verdict
 from search.selection import scores
-from search.study.fitting import FAULTS, Fitter, Spec, Terms, deserves_second_chance
+from search.study.fitting import FAULTS, Fitter, Spec, Terms
 from search.study.history import History
 from search.study.ledger import Ledger
 from search.study.pool import Pool
@@ -177,13 +177,6 @@ class _Run:
         return {"fold": last.fold, "epoch": last.epochs, **last.evidence} if last.reason else {}
 
     def _fold(self, worker: Worker, fold: int) -> Fit:
-        """The fold's fit; after a soft collapse a second one with a new seed."""
-        first = self._fit(worker, fold, attempt=0)
-        if deserves_second_chance(first):
-            return self._fit(worker, fold, attempt=1)
-        return first
-
-    def _fit(self, worker: Worker, fold: int, attempt: int) -> Fit:
         split = self._terms.folds[fold]
         spec = Spec(
             trial=self._number,
@@ -192,13 +185,13 @@ class _Run:
             train=split.train,
             val=split.val,
             fold=fold,
-            attempt=attempt,
             bars=self._objective._history.bars() if fold == 0 and not self._is_start else (),
         )
-        fit = self._objective._fitter.fit(worker, spec, self._protection, self._tell(fold))
+        return self._objective._fitter.fold(worker, spec, self._protection, self._tell(fold), self._note)[-1]
+
+    def _note(self, fit: Fit) -> None:
         self.fits.append(fit)
         self._objective._listener.fit_finished(fit)
-        return fit
 
     def _tell(self, fold: int) -> Callable[[Check], None]:
         epochs = self._terms.protocol.epochs

@@ -15,10 +15,10 @@ from typing import Final
 
 from search.collapse.protection import Protection
 from search.events import Listener
-from search.records import NEIGHBOUR, SEARCH, Check, Copy, Fit, Surroundings, Trial
+from search.records import NEIGHBOUR, SEARCH, Check, Copy, Surroundings, Trial
 from search.selection.scores import JUDGED
 from search.study.ablation import fit_seconds
-from search.study.fitting import Fitter, Spec, Terms, Trains, deserves_second_chance
+from search.study.fitting import Fitter, Spec, Terms, Trains
 from search.study.ledger import Ledger
 from search.study.pool import Pool
 from search.study.process import Stopped
@@ -129,7 +129,9 @@ class _Bench:
         """Whether all folds were judged."""
         timed = _Timed(worker, lambda: self._ended or self._is_over())
         try:
-            fits = [self._fold(timed, copy, fold) for fold in range(self.folds)]
+            fits = [
+                self._fitter.fold(timed, self._spec(copy, fold), self._protection)[-1] for fold in range(self.folds)
+            ]
         except Stopped:
             self._ended = True
             return False
@@ -137,13 +139,9 @@ class _Bench:
         _log.info("copy with %s: %s", dict(copy.changes), [(str(fit.verdict), fit.score) for fit in fits])
         return judged
 
-    def _fold(self, worker: Trains, copy: Copy, fold: int) -> Fit:
-        first = self._fit(worker, copy, fold, attempt=0)
-        return self._fit(worker, copy, fold, attempt=1) if deserves_second_chance(first) else first
-
-    def _fit(self, worker: Trains, copy: Copy, fold: int, attempt: int) -> Fit:
+    def _spec(self, copy: Copy, fold: int) -> Spec:
         split = self._terms.folds[fold]
-        spec = Spec(
+        return Spec(
             trial=self._trial,
             stage=NEIGHBOUR,
             split=SEARCH,
@@ -151,9 +149,7 @@ class _Bench:
             train=split.train,
             val=split.val,
             fold=fold,
-            attempt=attempt,
         )
-        return self._fitter.fit(worker, spec, self._protection)
 
 
 class _Timed:

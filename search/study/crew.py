@@ -1,0 +1,137 @@
+"""Fits that belong together, spread over all who can do them: the workers of this host, or of every host.
+
+On one host each part is one worker's. On several, a part is an enqueued trial of a study of its own, so that the
+heartbeats and takeovers of the search serve here too; what another host has done is found in the ledger.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final, Protocol, TypeVar
+
+import optuna
+from optuna.trial import TrialState
+
+from search.study.pool import Pool
+from search.study.process import Stopped, Worker
+
+_PART: Final = "part"
+_POLL_SECONDS: Final = 2.0
+_log = logging.getLogger(__name__)
+
+Part = TypeVar("Part")
+
+
+class Crew(Protocol):
+    """Does parts of a whole."""
+
+    def do(self, name: str, parts: Sequence[Part], work: Callable[[Worker, Part], None]) -> None:
+        """Have all parts done.
+
+        Args:
+            name: of the whole: the same for the same parts, another for others.
+            parts: independent of each other.
+            work: does a part with a worker; a part that is done already costs nothing.
+
+        Raises:
+            Stopped: the time is over; parts that were done are done.
+        """
+
+
+class HostCrew:
+    """The workers of this host, a part each.
+
+    Args:
+        pool: of workers.
+    """
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    def do(self, name: str, parts: Sequence[Part], work: Callable[[Worker, Part], None]) -> None:
+        """As `Crew.do`."""
+
+        def one(part: Part) -> None:
+            with self._pool.worker() as worker:
+                work(worker, part)
+
+        with ThreadPoolExecutor(len(self._pool)) as threads:
+            list(threads.map(one, parts))
+
+
+class HostsCrew:
+    """The workers of all hosts that come to the same whole.
+
+    Args:
+        pool: of this host's workers.
+        storage: that all hosts share.
+        study: name of the search; that of a whole begins with it.
+        should_stop: asked between parts.
+        pause: waits, for tests.
+    """
+
+    def __init__(
+        self,
+        pool: Pool,
+        storage: optuna.storages.BaseStorage,
+        study: str,
+        should_stop: Callable[[], bool],
+        pause: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._pool, self._storage, self._study = pool, storage, study
+        self._should_stop, self._pause = should_stop, pause
+
+    def do(self, name: str, parts: Sequence[Part], work: Callable[[Worker, Part], None]) -> None:
+        """As `Crew.do`: parts that other hosts did are gone through here too, and found done."""
+        whole = optuna.create_study(
+            storage=self._storage,
+            study_name=f"{self._study}/{hashlib.sha256(name.encode()).hexdigest()[:16]}",
+            load_if_exists=True,
+        )
+        mine: set[int] = set()
+
+        def objective(trial: optuna.Trial) -> float:
+            number = trial.user_attrs.get(_PART)
+            if number is None:  # somebody else was quicker, and nothing waited any more
+                raise optuna.TrialPruned
+            with self._pool.worker() as worker:
+                work(worker, parts[number])
+            mine.add(number)
+            return 1.0
+
+        def at_work(_: int) -> None:
+            while not self._should_stop() and self._waiting(whole):
+                whole.optimize(objective, n_trials=1, catch=())
+
+        while missing := self._missing(whole, len(parts)):
+            if self._should_stop():
+                raise Stopped
+            self._enqueue(whole, missing)
+            with ThreadPoolExecutor(len(self._pool)) as threads:
+                list(threads.map(at_work, range(len(self._pool))))
+            if self._missing(whole, len(parts)):
+                self._pause(_POLL_SECONDS)
+        HostCrew(self._pool).do(name, [part for number, part in enumerate(parts) if number not in mine], work)
+
+    def _waiting(self, whole: optuna.Study) -> bool:
+        return bool(whole.get_trials(deepcopy=False, states=(TrialState.WAITING,)))
+
+    def _missing(self, whole: optuna.Study, parts: int) -> set[int]:
+        """Parts that nobody has done."""
+        done = whole.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        return set(range(parts)) - {trial.user_attrs.get(_PART) for trial in done}
+
+    def _enqueue(self, whole: optuna.Study, missing: set[int]) -> None:
+        """Those that nobody does or will do. Two hosts may enqueue one at the same time: it then is done, and found
+        done."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            optuna.storages.fail_stale_trials(whole)
+        under_way = whole.get_trials(deepcopy=False, states=(TrialState.WAITING, TrialState.RUNNING))
+        for part in sorted(missing - {trial.user_attrs.get(_PART) for trial in under_way}):
+            whole.enqueue_trial({}, user_attrs={_PART: part})

@@ -1,0 +1,85 @@
+"""Parts of a whole, done by one host's workers or by several hosts, some of which are lost."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import optuna
+import pytest
+
+from search.study.crew import HostCrew, HostsCrew
+from search.study.process import Stopped
+from search.study.storage import open_storage
+from tests.search.study.made import FakePool
+
+
+@pytest.fixture
+def storage(tmp_path: Path) -> optuna.storages.RDBStorage:
+    return open_storage(tmp_path)  # which lets no two threads take one trial
+
+
+class Work:
+    """What stands for the ledger: a part that is done costs nothing more."""
+
+    def __init__(self) -> None:
+        self.done: Counter[str] = Counter()
+        self.seen: Counter[str] = Counter()
+        self.lock = threading.Lock()
+
+    def __call__(self, worker: object, part: str) -> None:
+        with self.lock:
+            self.seen[part] += 1
+            if not self.done[part]:
+                self.done[part] += 1
+
+
+def test_all_parts_are_done_by_one_host() -> None:
+    work = Work()
+    HostCrew(FakePool(workers=2)).do("whole", list("abcde"), work)
+    assert work.done == Counter("abcde")
+
+
+def crew(storage: optuna.storages.RDBStorage, stop: threading.Event | None = None) -> HostsCrew:
+    return HostsCrew(FakePool(), storage, "s", (stop or threading.Event()).is_set, pause=lambda seconds: None)
+
+
+@pytest.mark.study
+def test_hosts_share_the_parts_and_each_goes_through_all_of_them(storage: optuna.storages.RDBStorage) -> None:
+    work = Work()
+    parts = [f"part {n}" for n in range(12)]
+    with ThreadPoolExecutor(3) as hosts:
+        list(hosts.map(lambda _: crew(storage).do("whole", parts, work), range(3)))
+    assert set(work.done) == set(parts)
+    assert min(work.seen.values()) >= 3  # each host has gone through it: by itself, or found it done
+    assert set(work.done.values()) == {1}
+
+
+@pytest.mark.study
+def test_a_host_that_stops_leaves_the_rest_to_others(storage: optuna.storages.RDBStorage) -> None:
+    work, stop = Work(), threading.Event()
+    parts = [f"part {n}" for n in range(6)]
+
+    def until_the_third(worker: object, part: str) -> None:
+        if len(work.done) == 3:
+            stop.set()
+            raise Stopped
+        work(worker, part)
+
+    with pytest.raises(Stopped):
+        crew(storage, stop).do("whole", parts, until_the_third)
+    assert len(work.done) == 3
+    crew(storage).do("whole", parts, work)
+    assert set(work.done) == set(parts)
+
+
+@pytest.mark.study
+def test_what_is_done_is_gone_through_again_and_another_whole_is_another(storage: optuna.storages.RDBStorage) -> None:
+    work = Work()
+    for _ in range(2):
+        crew(storage).do("whole", ["a", "b"], work)
+    assert work.seen == Counter({"a": 2, "b": 2})
+    crew(storage).do("other", ["a"], work)
+    assert work.seen["a"] == 3
