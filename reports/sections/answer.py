@@ -174,7 +174,7 @@ def warnings(results: Results) -> list[str]:
     promise = recommended.promise
     if promise.inconclusive:
         more = (
-            f"About {counted(promise.images_needed, 'image')} in all would probably settle it; there are "
+            f"About {counted(_about(promise.images_needed), 'image')} in all would probably settle it; there are "
             f"{results.study.data.images:,}."
             if promise.images_needed
             else "More images, or images with more detail, would tell."
@@ -240,3 +240,12 @@ def equals(results: Results) -> str:
         return ""
     names = wording.listed([f"trial {finalist.trial.number}" for finalist in equal])
     return f"{wording.headed(names)} can't be told apart from it and may be as good."
+
+
+def _about(count: int) -> int:
+    """In two digits: an estimate knows no more.
+
+    >>> _about(29_041), _about(84)
+    (29000, 84)
+    """
+    return int(float(f"{count:.2g}"))

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from reports import wording
 from reports.drawing import Drawing, drawing
 from reports.plots.collapse_map import CollapseMap
 from reports.plots.curves import curves, drawn
@@ -124,7 +123,9 @@ def sentence(results: Results) -> str:
     shares = results.importances.collapse if results.importances else {}
     name = max(shares, key=lambda one: shares[one], default=None)
     if name is not None and shares[name] > 0.05:
-        said += f" {wording.headed(plain_name(name))} explains most of it ({percent(shares[name])})."
+        said += (
+            f" Of single hyperparameters {plain_name(name)} explains the largest share of it ({percent(shares[name])})."
+        )
     return said
 
 

@@ -85,7 +85,7 @@ def with_promise(results: Results, **changes: object) -> Results:
 
 def test_an_inconclusive_answer_says_how_many_images_would_settle_it() -> None:
     needed = with_promise(BARE, inconclusive=True, images_needed=1240)
-    assert "About 1,240 images in all would probably settle it; there are 120." in warnings(needed)[0]
+    assert "About 1,200 images in all would probably settle it; there are 120." in warnings(needed)[0]
     unknown = with_promise(BARE, inconclusive=True)
     assert "More images, or images with more detail, would tell." in warnings(unknown)[0]
     assert warnings(BARE) == []

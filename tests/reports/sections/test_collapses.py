@@ -22,7 +22,7 @@ def test_reasons_come_with_bars_and_the_median_epoch() -> None:
 
 
 def test_the_sentence_names_the_hyperparameter_that_explains_most() -> None:
-    assert "Initializer explains most of it (41 %)." in sentence(FULL)
+    assert "Of single hyperparameters initializer explains the largest share of it (41 %)." in sentence(FULL)
     assert "explains" not in sentence(replace(FULL, importances=None))
 
 
