@@ -53,7 +53,7 @@ def with_confirmation(results: Results, shop: Workshop) -> Results:
             plan = known
         if plan is known and known.repeats == known.planned:
             return results
-    confirm(plan, results.ranking, groups, shop.terms, shop.ledger, shop.pool, shop.listener, lambda: clock.phase_left)
+    confirm(plan, results.ranking, groups, shop.terms, shop.ledger, shop.crew, shop.listener, lambda: clock.phase_left)
     return shop.results(draft=True)
 
 
@@ -101,7 +101,7 @@ def with_surroundings(results: Results, shop: Workshop) -> Results:
     else:
         is_time = seconds_needed(trial, len(copies), len(shop.pool), FOLDS) <= left
     folds = max(ours.folds if ours is not None else 1, FOLDS if is_time else 1)
-    found = explore(trial, copies, terms, shop.ledger, shop.pool, shop.listener, trials, left, folds)
+    found = explore(trial, copies, terms, shop.ledger, shop.crew, shop.listener, trials, left, folds)
     shop.ledger.set_fact("surroundings", asdict(found))
     return shop.results(draft=True)
 

@@ -59,7 +59,7 @@ def candidates(cores: int, memory: int, trials: int | None = None) -> tuple[int,
 
 def kept(ledger: Ledger) -> Arrangement | None:
     """What an earlier session of the study found on such a machine: as many cores, memory enough. None: nothing."""
-    stored: dict[str, Any] | None = ledger.fact(_FACT)
+    stored: dict[str, Any] | None = ledger.own_fact(_FACT)
     if stored is None or stored["cores"] != host.cores():
         return None
     found = Arrangement(**stored)
@@ -68,7 +68,7 @@ def kept(ledger: Ledger) -> Arrangement | None:
 
 def keep(ledger: Ledger, arrangement: Arrangement) -> None:
     """For later sessions of the study: fits of one worker repeat only with as many threads."""
-    ledger.set_fact(_FACT, asdict(arrangement))
+    ledger.set_own_fact(_FACT, asdict(arrangement))
 
 
 def arrange(pools: Sequence[Pool], pricing: Pricing, seconds: float) -> list[tuple[Pool, Priced]]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from typing import Final
 
@@ -31,9 +30,9 @@ from search.selection import robust
 from search.selection.results import Ranked
 from search.selection.scores import JUDGED, fit_score
 from search.selection.shortlist import REPEATS, Size, affordable, shortlist
+from search.study.crew import Crew
 from search.study.fitting import Fitter, Spec, Terms
 from search.study.ledger import Ledger
-from search.study.pool import Pool
 from search.study.process import Stopped, Worker
 
 SHARE_OF_FITS: Final = 0.43
@@ -67,7 +66,8 @@ class Prices:
         each = [sum(self._repeat(one, repeat) for repeat in repeats) for one in finalists]
         if self.in_fits or not each:
             return sum(each)
-        rounds = -(-self.folds // workers_each(self.workers, len(each), self.folds))  # of fits in a row, of a repeat
+        side_by_side = max(1, min(self.folds, self.workers // len(each)))  # as `HostCrew.cut`
+        rounds = -(-self.folds // side_by_side)  # of fits in a row, of a repeat
         return max(sum(each) / self.workers, max(each) * rounds / self.folds)
 
     def _repeat(self, one: Ranked, repeat: int) -> float:
@@ -79,15 +79,6 @@ class Prices:
         typical = float(np.median(seconds)) if seconds else 0.0
         trace = max(0.0, seconds[0] - typical) if seconds and repeat == 0 else 0.0  # the first fit also builds
         return missing * typical * (_CORRUPTED if repeat == 0 else 1.0) + trace
-
-
-def workers_each(workers: int, finalists: int, folds: int) -> int:
-    """How many workers share the folds of one finalist: more than one only where there are more than finalists.
-
-    >>> workers_each(2, 1, 5), workers_each(2, 3, 5), workers_each(16, 1, 5)
-    (2, 1, 5)
-    """
-    return max(1, min(folds, workers // finalists))
 
 
 def confirmed_fits(ledger: Ledger) -> frozenset[tuple[str, int, int]]:
@@ -151,7 +142,7 @@ def confirm(
     groups: IntArray | None,
     terms: Terms,
     ledger: Ledger,
-    pool: Pool,
+    crew: Crew,
     listener: Listener,
     left: Callable[[], float | None],
 ) -> Confirmation:
@@ -166,11 +157,11 @@ def confirm(
         groups: `(n,)` group of each image, or None.
         terms: what all fits share.
         ledger: where fits are kept, and what became of the plan.
-        pool: who trains.
+        crew: who trains.
         listener: told how far it is.
         left: seconds that are left for it, None without a limit.
     """
-    return _Race(plan, ranking, groups, terms, ledger, pool, listener).run(left)
+    return _Race(plan, ranking, groups, terms, ledger, crew, listener).run(left)
 
 
 class _Race:
@@ -183,16 +174,16 @@ class _Race:
         groups: IntArray | None,
         terms: Terms,
         ledger: Ledger,
-        pool: Pool,
+        crew: Crew,
         listener: Listener,
     ) -> None:
         by_hash = {one.trial.configuration.hash: one for one in ranking}
         self.plan = plan
         self._finalists = {name: by_hash[name] for name in plan.finalists}
-        self._groups, self._terms, self._ledger, self._pool, self._listener = groups, terms, ledger, pool, listener
+        self._groups, self._terms, self._ledger, self._crew, self._listener = groups, terms, ledger, crew, listener
         self._fitter = Fitter(terms, ledger)
         self._protection = Protection.of(fit for one in ranking for fit in one.trial.fits)
-        self._prices = Prices(ranking, plan.folds, confirmed_fits(ledger), len(pool))
+        self._prices = Prices(ranking, plan.folds, confirmed_fits(ledger), crew.workers)
         self._fits: dict[str, list[Fit]] = {name: [] for name in plan.finalists}
         self._repeats = dict.fromkeys(plan.finalists, 0)  # whole ones
         self._dropped: dict[str, str] = {}
@@ -230,20 +221,18 @@ class _Race:
 
     def _repeat(self, names: Sequence[str], repeat: int, splits: Sequence[Fold]) -> None:
         """These finalists on all folds of one fresh split."""
-        share = workers_each(len(self._pool), len(names), len(splits))
+        share = self._crew.cut(len(names), len(splits))
         parts = [(name, range(first, len(splits), share)) for name in names for first in range(share)]
         shortest = min(len(split.train) for split in splits)
 
-        def fit(part: tuple[str, range]) -> None:
+        def fit(worker: Worker, part: tuple[str, range]) -> None:
             name, folds = part
-            with self._pool.worker() as worker:
-                for fold in folds:
-                    if name not in self._dropped:
-                        self._fit(worker, name, repeat, fold, splits[fold], shortest)
+            for fold in folds:
+                if name not in self._dropped:
+                    self._fit(worker, name, repeat, fold, splits[fold], shortest)
 
         try:
-            with ThreadPoolExecutor(len(self._pool)) as threads:
-                list(threads.map(fit, parts))
+            self._crew.do(f"confirm {repeat} of {self.plan.planned}: {' '.join(names)}", parts, fit)
         finally:  # where the time is over some may be whole
             for name in names:
                 fits = self._fits[name]

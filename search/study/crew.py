@@ -30,6 +30,16 @@ Part = TypeVar("Part")
 class Crew(Protocol):
     """Does parts of a whole."""
 
+    @property
+    def workers(self) -> int:
+        """Of this host."""
+
+    def cut(self, wholes: int, pieces: int) -> int:
+        """Into how many parts each of so many wholes of so many pieces is cut best.
+
+        Pieces of a part follow each other in one worker, which has traced their network.
+        """
+
     def do(self, name: str, parts: Sequence[Part], work: Callable[[Worker, Part], None]) -> None:
         """Have all parts done.
 
@@ -52,6 +62,19 @@ class HostCrew:
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
+
+    @property
+    def workers(self) -> int:
+        """Of this host."""
+        return len(self._pool)
+
+    def cut(self, wholes: int, pieces: int) -> int:
+        """More than one only where there are more workers than wholes.
+
+        >>> [HostCrew([None] * workers).cut(wholes, 5) for workers, wholes in ((2, 1), (2, 3), (16, 1))]
+        [2, 1, 5]
+        """
+        return max(1, min(pieces, self.workers // wholes))
 
     def do(self, name: str, parts: Sequence[Part], work: Callable[[Worker, Part], None]) -> None:
         """As `Crew.do`."""
@@ -85,6 +108,15 @@ class HostsCrew:
     ) -> None:
         self._pool, self._storage, self._study = pool, storage, study
         self._should_stop, self._pause = should_stop, pause
+
+    @property
+    def workers(self) -> int:
+        """Of this host."""
+        return len(self._pool)
+
+    def cut(self, wholes: int, pieces: int) -> int:
+        """Into pieces: other hosts, however many they are, must cut alike."""
+        return pieces
 
     def do(self, name: str, parts: Sequence[Part], work: Callable[[Worker, Part], None]) -> None:
         """As `Crew.do`: parts that other hosts did are gone through here too, and found done."""

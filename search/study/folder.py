@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +18,14 @@ from search.study.storage import DATABASE, database_file
 
 STATUS: Final = "status.json"  # says how a run is getting on
 _LOCK: Final = ".lock"
-_BEFORE_A_STUDY: Final = {_LOCK, STATUS, "run.log", "worker.log"}  # what a start writes before it is known to be good
+_HOST: Final = ".host"
+_BEFORE_A_STUDY: Final = {
+    _LOCK,
+    _HOST,
+    STATUS,
+    "run.log",
+    "worker.log",
+}  # what a start writes before it is known to be good
 _LOOK_SECONDS: Final = 0.5  # who only looks whether the folder is held lets go of it sooner
 
 
@@ -83,6 +91,17 @@ def _holder(folder: Path) -> str:
         return f" (process {int(known['pid'])} on {str(known['host'])[:64]!r})"
     except (OSError, ValueError, KeyError, TypeError):
         return ""
+
+
+def host_of(folder: Path) -> str:
+    """A name for whoever works in this run folder, the same at every start."""
+    file = folder / _HOST
+    try:
+        return file.read_text(encoding="ascii").strip()[:32]
+    except (OSError, UnicodeDecodeError):
+        name = uuid.uuid4().hex
+        file.write_text(name, encoding="ascii")
+        return name
 
 
 def is_held(folder: Path) -> bool:

@@ -25,6 +25,7 @@ class History:
         self._complete: dict[str, list[float]] = {}  # configuration -> fold scores
         self.pooled: dict[int, float] = {}  # trial -> pooled score
         self.best_so_far: list[float] = []
+        self.known: set[int] = set()  # places of the trials taken in
         for trial in trials:
             self.add(trial)
 
@@ -35,6 +36,9 @@ class History:
         if trial.state is TrialState.COMPLETE:
             pooled = scores.pooled_score(trial, terms.labels, terms.metric, len(terms.folds))
         with self._lock:
+            if trial.number in self.known:
+                return pooled
+            self.known.add(trial.number)
             for fit in trial.fits:
                 self._achieved.add(fit)
             self._first_curves += [rungs.curve_of(fit) for fit in trial.fits[:1] if fit.verdict is not Verdict.FAILED]

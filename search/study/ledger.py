@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, fields
 from typing import Any, Final
 
@@ -19,6 +19,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from search.causes import Cause
 from search.records import BEHIND_OTHERS, Checks, Collapse, Fit, Verdict
+from search.study.server import made_at_once
 
 _METADATA: Final = sa.MetaData()
 _FITS: Final = sa.Table(
@@ -61,8 +62,18 @@ _FACTS: Final = sa.Table(
     sa.Column("value", sa.Text, nullable=False),  # JSON
 )
 _INSERTS: Final[Mapping[str, Callable[[sa.Table], Any]]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
+_AT_ONCE: Final = 500  # fits in memory as the database gives them
 _KEY: Final = (_FACTS.c.study, _FACTS.c.name)
 _ARRAYS: Final = ("layers", "shares", "rows", "probabilities")
+
+
+Patient = Callable[[Callable[[], Any]], Any]
+"""Asks until the database answers: `search.study.server.Patience`."""
+
+
+def at_once(ask: Callable[[], Any]) -> Any:
+    """Asks once."""
+    return ask()
 
 
 class Ledger:
@@ -71,63 +82,102 @@ class Ledger:
     Args:
         engine: of the database; the tables are made if they are not there.
         study: name of the study, so that several can share a database.
+        patiently: how it is asked; whatever is asked may be asked twice.
+        host: name of this host's facts, where several work on the study.
     """
 
-    def __init__(self, engine: sa.Engine, study: str) -> None:
+    def __init__(self, engine: sa.Engine, study: str, patiently: Patient = at_once, host: str = "") -> None:
+        self._host = host
         self._engine = engine
         self._study = study
+        self._patiently = patiently
         self._insert = _INSERTS[engine.dialect.name]
         self.on_write: Callable[[], None] = lambda: None  # called after each fit that was recorded
-        _METADATA.create_all(engine)
+        self._patiently(lambda: made_at_once(lambda: _METADATA.create_all(engine)))
 
     def write(self, fit: Fit) -> None:
         """Record a fit. One with the same key is left as it is, unless that one failed or was cut by a rung."""
         ours = (_FITS.c.study == self._study) & (_FITS.c.key == fit.key)
         worthless = (_FITS.c.verdict == Verdict.FAILED.value) | (_FITS.c.reason == BEHIND_OTHERS)
-        with self._engine.begin() as connection:
-            connection.execute(sa.delete(_FITS).where(ours & worthless))
-            connection.execute(self._insert(_FITS).values(study=self._study, **_to_row(fit)).on_conflict_do_nothing())
+        row = self._insert(_FITS).values(study=self._study, **_to_row(fit)).on_conflict_do_nothing()
+        self._execute(sa.delete(_FITS).where(ours & worthless), row)
         self.on_write()
 
     def fit(self, key: str) -> Fit | None:
         """The fit with this key, None if it is not there."""
-        query = sa.select(_FITS).where((_FITS.c.study == self._study) & (_FITS.c.key == key))
-        with self._engine.connect() as connection:
-            row = connection.execute(query).mappings().first()
-        return None if row is None else _from_row(row)
+        return next(iter(self._some([key])), None)
 
-    def fits(self) -> Iterator[Fit]:
-        """All fits, by trial, repeat, fold and attempt."""
+    def fits(self, configurations: Collection[str] | None = None) -> Iterator[Fit]:
+        """All fits, or those of some configurations, by trial, repeat, fold and attempt; a few at a time in memory."""
         columns = (_FITS.c.trial, _FITS.c.stage, _FITS.c.repeat, _FITS.c.fold, _FITS.c.attempt, _FITS.c.key)
-        with self._engine.connect() as connection:
-            rows = connection.execute(sa.select(_FITS).where(_FITS.c.study == self._study).order_by(*columns))
-            for row in rows.mappings():
-                yield _from_row(row)
+        query = sa.select(_FITS.c.key).where(_FITS.c.study == self._study).order_by(*columns)
+        if configurations is not None:
+            query = query.where(_FITS.c.configuration.in_(sorted(configurations)))
+        keys = self._read(lambda connection: connection.execute(query).scalars().all())
+        for first in range(0, len(keys), _AT_ONCE):
+            yield from self._some(keys[first : first + _AT_ONCE])
 
     def set_fact(self, name: str, value: Any) -> None:
         """Keep a JSON value under a name, in place of an earlier one."""
         row = self._insert(_FACTS).values(study=self._study, name=name, value=json.dumps(value))
-        with self._engine.begin() as connection:
-            connection.execute(row.on_conflict_do_update(_KEY, set_={"value": row.excluded.value}))
+        self._execute(row.on_conflict_do_update(index_elements=_KEY, set_={"value": row.excluded.value}))
 
     def settle_fact(self, name: str, value: Any) -> Any:
         """Keep a JSON value under a name unless there is one; the one that is kept, whoever came first."""
         row = self._insert(_FACTS).values(study=self._study, name=name, value=json.dumps(value))
-        with self._engine.begin() as connection:
-            connection.execute(row.on_conflict_do_nothing())
+        self._execute(row.on_conflict_do_nothing())
         return self.fact(name)
+
+    def set_own_fact(self, name: str, value: Any) -> None:
+        """Keep a JSON value of this host's: its seconds, its workers."""
+        self.set_fact(self._own(name), value)
+
+    def own_fact(self, name: str) -> Any:
+        """This host's value under a name, None if there is none."""
+        return self.fact(self._own(name))
+
+    def hosts_facts(self, name: str) -> list[Any]:
+        """All hosts' values under a name."""
+        ours = (_FACTS.c.study == self._study) & ((_FACTS.c.name == name) | _FACTS.c.name.startswith(f"{name}@"))
+        query = sa.select(_FACTS.c.value).where(ours)
+        return [json.loads(value) for value in self._read(lambda connection: connection.execute(query).scalars().all())]
+
+    def _own(self, name: str) -> str:
+        return f"{name}@{self._host}" if self._host else name
 
     def forget_facts(self) -> None:
         """Start anew with a study that holds no trial yet."""
-        with self._engine.begin() as connection:
-            connection.execute(sa.delete(_FACTS).where(_FACTS.c.study == self._study))
+        self._execute(sa.delete(_FACTS).where(_FACTS.c.study == self._study))
 
     def fact(self, name: str) -> Any:
         """The value kept under a name, None if there is none."""
         query = sa.select(_FACTS.c.value).where((_FACTS.c.study == self._study) & (_FACTS.c.name == name))
-        with self._engine.connect() as connection:
-            value = connection.execute(query).scalar()
+        value = self._read(lambda connection: connection.execute(query).scalar())
         return None if value is None else json.loads(value)
+
+    def _some(self, keys: Sequence[str]) -> list[Fit]:
+        """The fits with these keys, in this order; those that are not there left out."""
+        query = sa.select(_FITS).where((_FITS.c.study == self._study) & _FITS.c.key.in_(keys))
+        rows = self._read(lambda connection: connection.execute(query).mappings().all())
+        found = {row["key"]: row for row in rows}
+        return [_from_row(found[key]) for key in keys if key in found]
+
+    def _execute(self, *statements: Any) -> None:
+        """In one transaction."""
+
+        def ask() -> None:
+            with self._engine.begin() as connection:
+                for statement in statements:
+                    connection.execute(statement)
+
+        self._patiently(ask)
+
+    def _read(self, query: Callable[[sa.Connection], Any]) -> Any:
+        def ask() -> Any:
+            with self._engine.connect() as connection:
+                return query(connection)
+
+        return self._patiently(ask)
 
 
 def _to_row(fit: Fit) -> dict[str, Any]:

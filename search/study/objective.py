@@ -55,6 +55,7 @@ class Objective:
         history: finished trials.
         listener: told of everything.
         max_failures: trials that may fail in a row.
+        catch_up: called before each trial: what other hosts have finished.
     """
 
     def __init__(
@@ -67,7 +68,9 @@ class Objective:
         history: History,
         listener: Listener,
         max_failures: int = 5,
+        catch_up: Callable[[], None] = lambda: None,
     ) -> None:
+        self._catch_up = catch_up
         self._terms, self._space, self._pool = terms, space, pool
         self._fitter = Fitter(terms, ledger)
         self._queue, self._history, self._listener = queue, history, listener
@@ -97,6 +100,7 @@ class Objective:
             raise
 
     def _run(self, trial: optuna.Trial) -> float:
+        self._catch_up()
         configuration = self._space.sample(trial)
         trial.set_user_attr(CONFIGURATION, configuration.as_dict())  # before the place: who has one, has both
         number = self._queue.place(trial)

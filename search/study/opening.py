@@ -13,12 +13,13 @@ from search.events import Listener, Silent
 from search.settings import Identity
 from search.study import preparation, queue
 from search.study.clock import Clock
+from search.study.folder import host_of
 from search.study.identity import refuse_other
 from search.study.ledger import Ledger
 from search.study.request import Request, check_request, identity
 from search.study.sampler import SteadySampler
 from search.study.staff import Staff
-from search.study.storage import holds_study, open_storage
+from search.study.storage import holds_study, is_server, open_storage, patience_of
 
 SCHEMA: Final = 1
 """Of the facts and the ledger; a study of another one is refused."""
@@ -38,6 +39,7 @@ class Opened:
     study: optuna.Study
     ledger: Ledger
     used_up: bool  # the trials asked for are done, so that nothing is left to search
+    is_shared: bool  # other hosts may be at work on the study
 
 
 def open_session(
@@ -73,18 +75,15 @@ def open_session(
     asked = identity(request, images)
     if untried and request.storage is None:  # nothing can be mixed up
         ledger.forget_facts()
-    stored = ledger.fact("identity")
-    if stored is not None:
-        refuse_other(Identity(**stored), asked, request.out)
+    refuse_other(Identity(**ledger.settle_fact("identity", asdict(asked))), asked, request.out)
     ledger.set_fact("schema", SCHEMA)
-    ledger.set_fact("identity", asdict(asked))
     preparation.describe(ledger, request, images)
-    clock.resume(ledger.fact("seconds") or 0.0)
-    return Opened(images, test, storage, study, ledger, used_up)
+    clock.resume(ledger.own_fact("seconds") or 0.0)
+    return Opened(images, test, storage, study, ledger, used_up, is_server(request.storage))
 
 
 def _open(request: Request) -> tuple[optuna.storages.RDBStorage, optuna.Study, Ledger]:
-    storage = open_storage(request.out, request.storage)
+    storage = open_storage(request.out, request.storage, on_lost=queue.lost)
     study = optuna.create_study(
         storage=storage,
         study_name=request.study,
@@ -93,7 +92,8 @@ def _open(request: Request) -> tuple[optuna.storages.RDBStorage, optuna.Study, L
         sampler=SteadySampler(request.seed),
         pruner=optuna.pruners.NopPruner(),
     )
-    ledger = Ledger(storage.engine, request.study)
+    host = host_of(request.out) if is_server(request.storage) else ""
+    ledger = Ledger(storage.engine, request.study, patience_of(storage), host)
     schema = ledger.fact("schema")
     if schema not in (None, SCHEMA):
         raise DamagedError(

@@ -111,6 +111,7 @@ def make_terms(
         test: whether a final training and a test follow.
     """
     plan = _timed_plan(request, ledger, asked, seconds, priced or Priced(0.0, 0.0), workers=workers, test=test)
+    asked, plan = _settled(ledger, asked, plan)
     names = tuple(images.summary.classes)
     folds = make_folds(images.labels, folds=plan.folds, seed=request.seed, groups=images.groups, class_names=names)
     sentences = fold_warnings(images.labels, folds, names)
@@ -148,6 +149,13 @@ def without_time(request: Request, images: ImageSet, ledger: Ledger) -> None:
         notes=(note,),
     )
     keep_plan(ledger, asked, plan)
+
+
+def _settled(ledger: Ledger, protocol: Protocol, plan: Plan) -> tuple[Protocol, Plan]:
+    """With the epochs and folds of the study's fits, whichever host was the first to have a plan."""
+    first = ledger.settle_fact("plan", asdict(plan))
+    plan = replace(plan, epochs=first["epochs"], folds=first["folds"])
+    return Protocol(**ledger.settle_fact("protocol", asdict(replace(protocol, epochs=plan.epochs)))), plan
 
 
 def keep_plan(ledger: Ledger, protocol: Protocol, plan: Plan) -> None:

@@ -88,6 +88,10 @@ class Queue:
                 attributes = {PLACE: place + offset, START: start.hash}
                 self._study.enqueue_trial(self._space.parameters(start), user_attrs=attributes)
 
+    def waits(self) -> bool:
+        """Whether a trial is waiting to be taken."""
+        return bool(self._study.get_trials(deepcopy=False, states=(TrialState.WAITING,)))
+
     def place(self, trial: optuna.Trial) -> int:
         """The trial's place in the study; to be called when all its parameters are chosen."""
         with self._lock:
@@ -166,6 +170,12 @@ class SharedQueue(Queue):
             raise Surplus
         trial.set_user_attr(PLACE, place)
         return place
+
+
+def lost(study: optuna.Study, trial: FrozenTrial) -> None:
+    """What a storage with heartbeats calls for a trial whose host was lost: another one is to go on with it."""
+    if PLACE in trial.user_attrs:
+        go_on_with(study, trial, place_of(trial))
 
 
 class Surplus(Exception):

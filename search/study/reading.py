@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +73,7 @@ def read_study(ledger: Ledger, study: optuna.Study) -> StudyRecord:
         protocol=Protocol(**fact("protocol")),
         settings={key: value for key, value in settings.items() if key != "command"},
         trials=tuple(read_trials(ledger, study)),
-        seconds=float(ledger.fact("seconds") or 0.0),
+        seconds=float(max(ledger.hosts_facts("seconds"), default=0.0)),
         device=fact("device"),
         versions=fact("versions"),
         command=settings["command"],
@@ -107,17 +108,27 @@ def _surroundings(stored: Any) -> Surroundings | None:
     return Surroundings(centre=stored["centre"], folds=stored["folds"], copies=copies)
 
 
-def read_trials(ledger: Ledger, study: optuna.Study) -> list[Trial]:
-    """The finished trials with their fits, by place; interrupted ones left out."""
+def read_trials(ledger: Ledger, study: optuna.Study, but: Collection[int] = ()) -> list[Trial]:
+    """The finished trials with their fits, by place; interrupted ones left out.
+
+    Args:
+        ledger: of the study.
+        study: Optuna's.
+        but: places of trials that are known.
+    """
+    wanted = [
+        frozen
+        for frozen in study.get_trials(deepcopy=False)
+        if is_done(frozen) and CONFIGURATION in frozen.user_attrs and frozen.user_attrs[PLACE] not in but
+    ]
+    if but and not wanted:
+        return []
+    hashes = {Configuration(**frozen.user_attrs[CONFIGURATION]).hash for frozen in wanted} if but else None
     by_configuration: defaultdict[str, list[Fit]] = defaultdict(list)
-    for fit in ledger.fits():
+    for fit in ledger.fits(hashes):
         if fit.stage in ON_SEARCH_FOLDS:
             by_configuration[fit.configuration].append(fit)
-    trials = []
-    for frozen in study.get_trials(deepcopy=False):
-        if is_done(frozen) and CONFIGURATION in frozen.user_attrs:
-            trials.append(_trial(frozen, by_configuration))
-    return sorted(trials, key=lambda trial: trial.number)
+    return sorted((_trial(frozen, by_configuration) for frozen in wanted), key=lambda trial: trial.number)
 
 
 def _trial(frozen: FrozenTrial, fits: defaultdict[str, list[Fit]]) -> Trial:

@@ -26,10 +26,34 @@ GRACE_SECONDS: Final = 120
 
 _PATIENCE_SECONDS: Final = 3600.0  # with a server that can't be reached
 _PAUSE_SECONDS: Final = (0.5, 10.0)  # between two tries: the first, the longest
+_TRIES: Final = 5  # to make tables
 _log = logging.getLogger(__name__)
+
+OnLost = Callable[[optuna.Study, optuna.trial.FrozenTrial], None]
+"""Told of a trial whose host was lost."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+
+def made_at_once(make: Callable[[], T]) -> T:
+    """What `make` gives. Other hosts may make the same tables at the same moment: then they are there the next time."""
+    for _ in range(_TRIES):
+        try:
+            return make()
+        except (sa.exc.IntegrityError, sa.exc.ProgrammingError):
+            time.sleep(random.uniform(0.1, 0.5))
+    return make()
+
+
+def with_driver(url: str) -> str:
+    """The URL with the driver that we bring, unless it names one.
+
+    >>> with_driver("postgresql://me@host/studies")
+    'postgresql+psycopg://me@host/studies'
+    """
+    kind, separator, rest = url.partition("://")
+    return f"postgresql+psycopg{separator}{rest}" if kind in ("postgresql", "postgres") else url
 
 
 class Patience:
@@ -50,13 +74,19 @@ class Patience:
 
         `ask` may have been heard before its answer was lost: it must be fit to be asked twice.
         """
-        end, pause = time.monotonic() + self._seconds, _PAUSE_SECONDS[0]
+        end, pause, was_away = time.monotonic() + self._seconds, _PAUSE_SECONDS[0], False
         while True:
             try:
                 answer = ask()
+            except sa.exc.IntegrityError:
+                if not was_away:
+                    raise
+                self._note(False, None)
+                return None  # type: ignore[return-value]  # it had been heard, and stands there
             except Exception as error:
                 if not is_away(error) or time.monotonic() > end:
                     raise
+                was_away = True
                 self._note(True, error)
                 self._pause(pause * random.uniform(0.5, 1.0))  # not all hosts at once
                 pause = min(2 * pause, _PAUSE_SECONDS[1])
@@ -107,7 +137,7 @@ class ServerStorage(optuna.storages.RDBStorage):
     def __init__(
         self,
         url: str,
-        on_lost: Callable[[optuna.Study, optuna.trial.FrozenTrial], None],
+        on_lost: OnLost,
         patience: Patience | None = None,
         heartbeat: int = HEARTBEAT_SECONDS,
         grace: int = GRACE_SECONDS,
@@ -160,9 +190,9 @@ class ServerStorage(optuna.storages.RDBStorage):
 for _name in (
     *("get_study_id_from_name", "get_study_name_from_id", "get_study_directions", "get_study_user_attrs"),
     *("get_study_system_attrs", "get_all_studies", "set_study_user_attr", "set_study_system_attr"),
-    *("create_new_trial", "get_trial", "get_all_trials", "get_trial_id_from_study_id_trial_number"),
-    *("set_trial_param", "set_trial_intermediate_value", "set_trial_user_attr", "set_trial_system_attr"),
-    *("get_best_trial", "get_n_trials", "record_heartbeat"),
+    *("create_new_study", "_create_new_trial", "get_trial", "_get_trials", "_get_best_trial_id"),
+    *("get_trial_id_from_study_id_trial_number", "_set_trial_param", "set_trial_intermediate_value"),
+    *("set_trial_user_attr", "set_trial_system_attr", "record_heartbeat"),
 ):
     setattr(ServerStorage, _name, _patient(getattr(optuna.storages.RDBStorage, _name)))
 

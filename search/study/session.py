@@ -73,10 +73,11 @@ def search(
     with locked(request.out, request.storage) if hold is None else nullcontext(hold) as held:
         gpus = machine.gpus()
         staff = Staff(request, gpus, make_pool, clock.phase_over)
+        opened: Opened | None = None
         try:
             opened = open_session(request, listener, clock, staff)
             held.keep()
-            opened.ledger.on_write = lambda: opened.ledger.set_fact("seconds", clock.seconds)
+            opened.ledger.on_write = lambda: opened.ledger.set_own_fact("seconds", clock.seconds)
             request = replace(request, budget=replace(request.budget, seconds=clock.total))
             return _run(request, opened, staff, listener, clock)
         except (sa.exc.OperationalError, optuna.exceptions.StorageInternalError) as error:
@@ -84,6 +85,8 @@ def search(
             raise unwritable(error, request.out, request.storage) from None
         finally:
             staff.close()
+            if opened is not None:
+                opened.storage.engine.dispose()
 
 
 def rehearse(request: Request, listener: Listener, clock: Clock, hold: Hold) -> None:
@@ -123,7 +126,7 @@ def _run(request: Request, opened: Opened, staff: Staff, listener: Listener, clo
         else:
             results = analyse(read_study(opened.ledger, opened.study))
     finally:
-        opened.ledger.set_fact("seconds", clock.seconds)
+        opened.ledger.set_own_fact("seconds", clock.seconds)
     results = replace(results, study=replace(results.study, seconds=clock.seconds))
     if broken is not None:
         raise Broken(str(broken), results) from broken

@@ -6,7 +6,7 @@ import contextlib
 import re
 import sqlite3
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,14 +14,23 @@ import optuna
 import sqlalchemy as sa
 
 from search.errors import DamagedError, UserError
+from search.study.server import OnLost, ServerStorage, made_at_once, with_driver
 
 DATABASE: Final = "study.db"
 _PLAIN_FILE: Final = re.compile(r"sqlite:///([^?]+)")
 _BUSY_SECONDS: Final = 60.0  # how long a writer waits for another (optuna-dashboard, say) before giving up
 
 
-def open_storage(folder: Path, url: str | None = None, *, create: bool = True) -> optuna.storages.RDBStorage:
+def open_storage(
+    folder: Path, url: str | None = None, *, create: bool = True, on_lost: OnLost = lambda study, trial: None
+) -> optuna.storages.RDBStorage:
     """Open the database of a run folder, or the one at `url`.
+
+    Args:
+        folder: the run folder.
+        url: of another database.
+        create: make it, if it is a file that is not there.
+        on_lost: told of each trial of a shared study whose host was lost.
 
     Raises:
         DamagedError: the file is there but is no database, or a broken one.
@@ -30,7 +39,7 @@ def open_storage(folder: Path, url: str | None = None, *, create: bool = True) -
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     path = database_file(folder, url)
     if path is None:
-        return _open_url(str(url))
+        return _open_url(str(url), on_lost)
     if path.exists():
         _check(path)
     elif not create:
@@ -100,9 +109,26 @@ def database_file(folder: Path, url: str | None) -> Path | None:
     return None if plain is None or plain[1] == ":memory:" else Path(plain[1])
 
 
-def _open_url(url: str) -> optuna.storages.RDBStorage:
+def patience_of(storage: optuna.storages.RDBStorage) -> Callable[[Callable[[], Any]], Any]:
+    """How what lies beside the study in its database is to be asked."""
+    return storage.patience if isinstance(storage, ServerStorage) else lambda ask: ask()
+
+
+def is_server(url: str | None) -> bool:
+    """Whether the URL names a database that several hosts may work with.
+
+    >>> is_server("postgresql://me@host/studies"), is_server("sqlite:///x.db"), is_server(None)
+    (True, False, False)
+    """
+    return url is not None and url.partition("://")[0].partition("+")[0] in ("postgresql", "postgres")
+
+
+def _open_url(url: str, on_lost: OnLost) -> optuna.storages.RDBStorage:
     try:
-        return optuna.storages.RDBStorage(url.replace("{", "{{").replace("}", "}}"))  # Optuna fills in templates
+        whole = url.replace("{", "{{").replace("}", "}}")  # Optuna fills in templates
+        if is_server(url):
+            return made_at_once(lambda: ServerStorage(with_driver(whole), on_lost))
+        return optuna.storages.RDBStorage(whole)
     except sa.exc.NoSuchModuleError:
         detail = "no such kind of database"
     except (sa.exc.ArgumentError, ValueError):

@@ -10,7 +10,6 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 from search.collapse.protection import Protection
@@ -18,9 +17,9 @@ from search.events import Listener
 from search.records import NEIGHBOUR, SEARCH, Check, Copy, Surroundings, Trial
 from search.selection.scores import JUDGED
 from search.study.ablation import fit_seconds
+from search.study.crew import Crew
 from search.study.fitting import Fitter, Spec, Terms, Trains
 from search.study.ledger import Ledger
-from search.study.pool import Pool
 from search.study.process import Stopped
 from search.study.worker import Done, Job
 
@@ -35,7 +34,7 @@ def explore(
     copies: Sequence[Copy],
     terms: Terms,
     ledger: Ledger,
-    pool: Pool,
+    crew: Crew,
     listener: Listener,
     trials: Sequence[Trial],
     left: float | None = None,
@@ -48,7 +47,7 @@ def explore(
         copies: of its configuration, the most telling first.
         terms: what all fits share.
         ledger: where fits are kept; what it has costs no time.
-        pool: who trains, each worker a copy at a time.
+        crew: who trains, each worker a copy at a time.
         listener: told the cost and how far it is.
         trials: of the study, whose fits protect those that begin well.
         left: seconds that it may take, None without a limit. No fit is begun that would likely not end in time.
@@ -73,21 +72,17 @@ def explore(
         cost = f"at most {len(copies)} x {bench.folds} fits, about {len(copies) * bench.folds * expected:.0f} s"
         listener.stage(f"Trying {len(copies)} slightly changed {noun} of the recommendation: {cost}")
 
-    def judge(copy: Copy) -> bool:
-        with pool.worker() as worker:
-            judged = bench.judge(worker, copy)
-        done.tell(judged)
-        return judged
+    judged: dict[int, bool] = {}
 
-    if len(pool) > 1:
-        with ThreadPoolExecutor(len(pool)) as threads:
-            judged = list(threads.map(judge, copies))
-    else:
-        judged = [judge(copy) for copy in copies]
+    def judge(worker: Trains, number: int) -> None:
+        judged[number] = bench.judge(worker, copies[number])
+        done.tell(judged[number])
+
+    crew.do(f"copies of {best_trial.configuration.hash} on {bench.folds}", range(len(copies)), judge)
     return Surroundings(
         centre=best_trial.configuration.hash,
         folds=bench.folds,
-        copies=tuple(copy for copy, known in zip(copies, judged, strict=True) if known),
+        copies=tuple(copy for number, copy in enumerate(copies) if judged.get(number)),
     )
 
 

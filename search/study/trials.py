@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import warnings
 from dataclasses import replace
+from typing import Final
 
 import optuna
 
@@ -16,6 +17,9 @@ from search.study.progress import no_more_progress
 from search.study.reading import read_trials
 from search.study.request import starts
 from search.study.workshop import Workshop
+from spaces.space import Space
+
+_POLL_SECONDS: Final = 2.0
 
 _log = logging.getLogger(__name__)
 
@@ -32,11 +36,17 @@ def run_trials(shop: Workshop) -> bool:
     request, terms, study, clock = shop.request, shop.terms, shop.opened.study, shop.clock
     budget = request.budget
     space = shop.space
-    order = queue.Queue(study, shop.opened.storage, space, starts(request, space))
+    order = _order(shop, space)
     again = order.resume()
     if again:
         _log.info("Going on with %d interrupted trial(s).", again)
     history = History(terms, read_trials(shop.ledger, study))
+
+    def catch_up() -> None:
+        if shop.opened.is_shared:
+            for trial in read_trials(shop.ledger, study, but=history.known):
+                history.add(trial)
+
     clock.reserve = lambda: shop.reserves.after_search(history.best_trial())
     done = queue.finished(study)
     shown = terms.plan
@@ -64,19 +74,35 @@ def run_trials(shop: Workshop) -> bool:
             study.stop()
 
     shop.listener.stage("Searching")
-    objective = Objective(terms, space, shop.ledger, shop.pool, order, history, shop.listener)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Fixed parameter", category=UserWarning)
+    objective = Objective(terms, space, shop.ledger, shop.pool, order, history, shop.listener, catch_up=catch_up)
+
+    def go_on() -> None:
         study.optimize(
             objective,
-            n_trials=None if budget.trials is None else budget.trials - done,
+            n_trials=None if budget.trials is None or shop.opened.is_shared else budget.trials - done,
             n_jobs=len(shop.pool),
             catch=ENDS,
             callbacks=[after_trial],
         )
-    if objective.error is not None:
-        raise objective.error
+        if objective.error is not None:
+            raise objective.error
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Fixed parameter", category=UserWarning)
+        go_on()
+        while shop.opened.is_shared and not (clock.phase_over() or is_over()):
+            clock.asked.wait(_POLL_SECONDS)  # others are at work on the last ones, and one of them may be lost
+            if order.resume() or order.waits():
+                go_on()
+            catch_up()
     return is_over()
+
+
+def _order(shop: Workshop, space: Space) -> queue.Queue:
+    study, storage, first = shop.opened.study, shop.opened.storage, starts(shop.request, space)
+    if shop.opened.is_shared:
+        return queue.SharedQueue(study, storage, space, first, shop.request.budget.trials)
+    return queue.Queue(study, storage, space, first)
 
 
 def _no_progress(history: History) -> bool:

@@ -10,6 +10,7 @@ from search.selection.analyse import analyse
 from search.selection.results import Results
 from search.selection.shortlist import REPEATS
 from search.study.clock import Clock
+from search.study.crew import Crew, HostCrew, HostsCrew
 from search.study.fitting import Terms
 from search.study.ledger import Ledger
 from search.study.opening import Opened
@@ -31,6 +32,13 @@ class Workshop:
     clock: Clock
     listener: Listener
     reserves: Reserves
+
+    @property
+    def crew(self) -> Crew:
+        """Who does fits that belong together."""
+        if not self.opened.is_shared:
+            return HostCrew(self.pool)
+        return HostsCrew(self.pool, self.opened.storage, self.opened.study.study_name, self.clock.phase_over)
 
     @property
     def ledger(self) -> Ledger:

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from search.records import BEHIND, COLLAPSES, CONFIRM, NO_TIME, NOT_JUDGED, Confirmation, Verdict
 from search.selection.results import Ranked
 from search.study.confirmation import confirm, confirmed_fits, plan_confirmation
+from search.study.crew import HostCrew
 from search.study.fitting import Terms
 from search.study.ledger import Ledger
 from search.study.process import WorkerFault
@@ -73,7 +74,9 @@ class Case:
         self, plan: Confirmation | None = None, most: int = 10_000, left: float | None = None, workers: int = 1
     ) -> Confirmation:
         pool: Any = FakePool(self.answer, must_stop=lambda: len(pool.one.jobs) >= most, workers=workers)
-        found = confirm(plan or self.plan(), self.ranking, None, self.terms, self.ledger, pool, self.told, lambda: left)
+        found = confirm(
+            plan or self.plan(), self.ranking, None, self.terms, self.ledger, HostCrew(pool), self.told, lambda: left
+        )
         self.jobs = pool.one.jobs
         return found
 

@@ -18,6 +18,7 @@ from search.collapse.protection import Protection
 from search.records import ABLATION, NEIGHBOUR, SEARCH, Copy, Fit, Surroundings, Trial, TrialState, Verdict
 from search.selection.copies import perturbed
 from search.study import surroundings as module
+from search.study.crew import HostCrew
 from search.study.fitting import Fitter, Spec, Terms
 from search.study.ledger import Ledger
 from search.study.queue import CONFIGURATION, PLACE
@@ -70,7 +71,7 @@ class Case:
     ) -> Surroundings:
         fake: Any = FakePool(answer, must_stop=lambda: len(fake.one.jobs) >= most)
         found = explore(
-            self.best, copies, self.terms, self.ledger, pool or fake, self.told, trials=[self.best], **changes
+            self.best, copies, self.terms, self.ledger, HostCrew(pool or fake), self.told, trials=[self.best], **changes
         )
         self.jobs = fake.one.jobs
         return found

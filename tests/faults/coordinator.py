@@ -1,0 +1,94 @@
+"""A whole search as a process of its own, with real workers that need no TensorFlow: what faults are tried on.
+
+python -m tests.faults.coordinator --data DIR --out DIR --trials N [--storage URL] [--workers N] [--seconds S]
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+from search.events import Silent
+from search.lifeline import die_with_coordinator
+from search.settings import Budget
+from search.study import arrangement, preparation, process
+from search.study.clock import Clock
+from search.study.request import Request
+from search.study.session import search
+from search.study.worker import QUIT, STOP, Beat, Broken, Done, Halted, Job, Material, Priced, Pricing, Ready, Seat
+from spaces.definitions import Choices, Fixed, Range
+from spaces.presets import CORE
+from tests.search.study.made import WorkerFault, by_seed
+
+SPACE = CORE.changed(
+    {
+        "depth": Range(2, 5),
+        "initializer": Fixed("he_normal"),
+        "dropout": Fixed(0.0),
+        "class_weighting": Fixed("none"),
+        "oversampling": Fixed("none"),
+        "batch_size": Choices((4, 8)),
+        "head": Choices(("flatten", "average")),
+    },
+    name="faults",
+)
+
+
+def worker(pipe: Connection, lifeline: Connection, seat: Seat) -> None:
+    """Entry point of a worker: a fit takes `STEADYNET_FIT_SECONDS` and is decided by its seed."""
+    die_with_coordinator(lifeline)
+    seconds = float(os.environ.get("STEADYNET_FIT_SECONDS", "0.02"))
+    pipe.send(Ready("CPU", False, {"tensorflow": "none"}, 0.0))
+    while (message := pipe.recv()) != QUIT:
+        if isinstance(message, Pricing):
+            pipe.send(Priced(0.0, 0.001))
+        elif isinstance(message, Job):
+            pipe.send(_fit(message, pipe, seconds))
+        else:
+            assert isinstance(message, Material) or message == STOP
+
+
+def _fit(job: Job, pipe: Connection, seconds: float) -> Done | Halted | Broken:
+    for _ in range(4):
+        time.sleep(seconds / 4)
+        pipe.send(Beat())
+        if pipe.poll() and pipe.recv() == STOP:
+            return Halted()
+    try:
+        return Done(by_seed(job), None)
+    except WorkerFault as error:
+        return Broken(f"Traceback\n{error}")
+
+
+def main(arguments: list[str]) -> None:
+    """Run or go on with a search."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--trials", type=int, required=True)
+    parser.add_argument("--storage")
+    parser.add_argument("--workers", type=int, default=1)
+    options = parser.parse_args(arguments)
+    process.main = worker
+    preparation.baselines = lambda *given: {"constant": 0.5}
+    arrangement.candidates = lambda *given: (1,)
+    request = Request(
+        data=options.data,
+        out=options.out,
+        space=SPACE,
+        budget=Budget(trials=options.trials, seconds=None, until_no_progress=False),
+        folds=3,
+        epochs=30,
+        image_size=8,
+        storage=options.storage,
+        workers=options.workers,
+    )
+    search(request, Silent(), Clock())
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

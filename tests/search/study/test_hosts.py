@@ -1,0 +1,144 @@
+"""Several hosts on one study in a real PostgreSQL, with trainings that answer at once."""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+
+from search.errors import MismatchError
+from search.events import Silent
+from search.records import SEARCH, StudyRecord, TrialState
+from search.settings import Budget
+from search.study import preparation, queue, session
+from search.study.clock import Clock
+from search.study.ledger import Ledger
+from search.study.reading import open_study
+from search.study.storage import open_storage
+from search.study.worker import Job
+from search.training.outcome import Outcome
+from tests.search.study.made import FakePool, by_seed, outcome
+from tests.search.study.test_session import SMALL
+from tests.servers import Server, programs, running
+
+pytestmark = [
+    pytest.mark.study,
+    pytest.mark.skipif(programs() is None, reason="PostgreSQL is not installed: shared studies were not tested"),
+]
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    with tempfile.TemporaryDirectory(prefix="steadynet-") as folder:
+        Path(folder).chmod(0o755)
+        with running(Path(folder) / "server") as server:
+            yield server
+
+
+@pytest.fixture(autouse=True, scope="module")
+def no_baselines() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(preparation, "baselines", lambda *arguments: {"constant": 0.5})
+        yield
+
+
+def request(images: Path, out: Path, server: Server, study: str, trials: int = 8, **changes: Any) -> session.Request:
+    values: dict[str, Any] = {
+        "data": images,
+        "out": out,
+        "space": SMALL,
+        "budget": Budget(trials=trials, seconds=None, until_no_progress=False),
+        "folds": 3,
+        "epochs": 30,
+        "image_size": 8,
+        "storage": server.url,
+        "study": study,
+    }
+    return session.Request(**{**values, **changes})
+
+
+def run(asked: session.Request, clock: Clock | None = None, answer: Callable[[Job], Outcome] = by_seed) -> StudyRecord:
+    def slowly(job: Job) -> Outcome:
+        time.sleep(0.05)  # so that hosts work side by side
+        return answer(job)
+
+    def pool(seats: object, must_stop: Any) -> Any:
+        return FakePool(slowly, must_stop=must_stop)
+
+    return session.search(asked, Silent(), clock or Clock(), pool).results.study
+
+
+def check(study: StudyRecord, trials: int) -> None:
+    """What must hold however many hosts there were, and whatever became of them."""
+    assert len(study.trials) == trials
+    assert len({trial.number for trial in study.trials}) == trials
+    keys = [fit.key for trial in study.trials for fit in trial.fits] + [fit.key for fit in study.further]
+    same = {trial.configuration.hash for trial in study.trials}
+    assert len(keys) == len(set(keys)) or len(same) < trials  # a configuration that was drawn twice has one set of fits
+    for trial in study.trials:
+        if trial.state is TrialState.COMPLETE:
+            assert {fit.fold for fit in trial.fits} == {0, 1, 2}
+            assert all(fit.stage == SEARCH for fit in trial.fits)
+
+
+def test_hosts_share_a_study_and_each_writes_the_whole_of_it(server: Server, images: Path, tmp_path: Path) -> None:
+    with ThreadPoolExecutor(3) as hosts:
+        asked = [request(images, tmp_path / str(host), server, "shared") for host in range(3)]
+        studies = list(hosts.map(lambda one: run(one, answer=outcome), asked))
+    for study in studies:
+        check(study, trials=8)
+        assert study.confirmation is not None
+        assert study.confirmation.repeats == studies[0].confirmation.repeats
+        assert [trial.configuration for trial in study.trials] == [t.configuration for t in studies[0].trials]
+    starts = [trial.user_attrs.get("start") for trial in _study(server, "shared").trials if queue.is_done(trial)]
+    begun = [start for start in starts if start is not None]
+    assert len(begun) == len(set(begun)), "no known-good configuration is tried twice"
+
+
+def _study(server: Server, name: str) -> optuna.Study:
+    return optuna.load_study(study_name=name, storage=open_storage(Path(), server.url))
+
+
+def test_a_host_with_other_images_is_refused(server: Server, images: Path, tmp_path: Path) -> None:
+    run(request(images, tmp_path / "one", server, "refused", trials=1))
+    with pytest.raises(MismatchError, match="another --seed"):
+        run(request(images, tmp_path / "two", server, "refused", trials=1, seed=5))
+
+
+def test_a_host_that_stops_leaves_its_trial_to_others(server: Server, images: Path, tmp_path: Path) -> None:
+    clock = Clock()
+    threading.Timer(0.8, clock.asked.set).start()
+    run(request(images, tmp_path / "one", server, "stopped", trials=12), clock)
+    check(run(request(images, tmp_path / "two", server, "stopped", trials=12)), trials=12)
+
+
+def test_the_report_of_a_shared_study_needs_no_host(server: Server, images: Path, tmp_path: Path) -> None:
+    run(request(images, tmp_path / "one", server, "read", trials=2))
+    check(open_study(tmp_path / "one", server.url, "read"), trials=2)
+
+
+def test_the_server_may_go_away_for_a_while(server: Server, images: Path, tmp_path: Path) -> None:
+    with ThreadPoolExecutor(1) as hosts:
+        running_search = hosts.submit(run, request(images, tmp_path / "one", server, "away", trials=10))
+        for _ in range(3):
+            time.sleep(0.7)
+            server.stop()
+            time.sleep(0.3)
+            server.start()
+        check(running_search.result(timeout=120), trials=10)
+
+
+def test_a_password_stands_nowhere(server: Server, images: Path, tmp_path: Path) -> None:
+    run(request(images, tmp_path / "one", server, "secret", trials=1))
+    for file in (tmp_path / "one").rglob("*"):
+        if file.is_file():
+            assert b"geheim" not in file.read_bytes()
+    ledger = Ledger(open_storage(tmp_path, server.url).engine, "secret")
+    assert "geheim" not in str(ledger.fact("settings"))
