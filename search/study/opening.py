@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from typing import Final
 
@@ -19,7 +20,7 @@ from search.study.ledger import Ledger
 from search.study.request import Request, check_request, identity
 from search.study.sampler import SteadySampler
 from search.study.staff import Staff
-from search.study.storage import holds_study, is_server, open_storage, patience_of
+from search.study.storage import close, holds_study, is_server, open_storage, patience_of
 
 SCHEMA: Final = 1
 """Of the facts and the ledger; a study of another one is refused."""
@@ -60,30 +61,36 @@ def open_session(
         UserError: the user can mend it; nothing was written.
         Ended: the user ended it while the images were being read.
     """
-    storage, study, ledger = _open(request) if holds_study(request.out, request.storage) else (None, None, None)
-    stored = ledger.fact("identity") if ledger is not None else None
-    size = request.image_size or (stored["image_size"] if stored else None)
-    planned = ledger is not None and preparation.kept_plan(ledger) is not None
-    used_up = planned and study is not None and queue.used_up(study, request.budget.trials)
-    untried = study is None or not study.get_trials(deepcopy=False)
-    staff.hire(None if untried else ledger, busy=not (used_up or rehearsal))
-    images, test = preparation.load(request, size, bool(staff.gpus), _Attentive(listener, clock))
-    listener.data(images.summary)
-    check_request(request, images)
-    if storage is None or study is None or ledger is None:
-        storage, study, ledger = _open(request)
-    asked = identity(request, images)
-    if untried and request.storage is None:  # nothing can be mixed up
-        ledger.forget_facts()
-    refuse_other(Identity(**ledger.settle_fact("identity", asdict(asked))), asked, request.out)
-    ledger.set_fact("schema", SCHEMA)
-    preparation.describe(ledger, request, images)
-    clock.resume(ledger.own_fact("seconds") or 0.0)
-    return Opened(images, test, storage, study, ledger, used_up, is_server(request.storage))
+    with ExitStack() as undone:
+        if holds_study(request.out, request.storage):
+            storage, study, ledger = _open(request, undone)
+        else:
+            storage, study, ledger = None, None, None
+        stored = ledger.fact("identity") if ledger is not None else None
+        size = request.image_size or (stored["image_size"] if stored else None)
+        planned = ledger is not None and preparation.kept_plan(ledger) is not None
+        used_up = planned and study is not None and queue.used_up(study, request.budget.trials)
+        untried = study is None or not study.get_trials(deepcopy=False)
+        staff.hire(None if untried else ledger, busy=not (used_up or rehearsal))
+        images, test = preparation.load(request, size, bool(staff.gpus), _Attentive(listener, clock))
+        listener.data(images.summary)
+        check_request(request, images)
+        if storage is None or study is None or ledger is None:
+            storage, study, ledger = _open(request, undone)
+        asked = identity(request, images)
+        if untried and request.storage is None:  # nothing can be mixed up
+            ledger.forget_facts()
+        refuse_other(Identity(**ledger.settle_fact("identity", asdict(asked))), asked, request.out)
+        ledger.set_fact("schema", SCHEMA)
+        preparation.describe(ledger, request, images)
+        clock.resume(ledger.own_fact("seconds") or 0.0)
+        undone.pop_all()
+        return Opened(images, test, storage, study, ledger, used_up, is_server(request.storage))
 
 
-def _open(request: Request) -> tuple[optuna.storages.RDBStorage, optuna.Study, Ledger]:
+def _open(request: Request, undone: ExitStack) -> tuple[optuna.storages.RDBStorage, optuna.Study, Ledger]:
     storage = open_storage(request.out, request.storage, on_lost=queue.lost)
+    undone.callback(close, storage)
     study = optuna.create_study(
         storage=storage,
         study_name=request.study,

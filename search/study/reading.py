@@ -29,7 +29,7 @@ from search.selection.ablation import restored
 from search.settings import Identity, Plan, Protocol
 from search.study.ledger import Ledger
 from search.study.queue import CONFIGURATION, JUDGED, PLACE, REASON, is_done
-from search.study.storage import open_storage
+from search.study.storage import closing, open_storage
 from spaces.config import Configuration
 
 
@@ -41,14 +41,16 @@ def open_study(folder: Path, url: str | None = None, name: str = "steadynet") ->
         DamagedError: it can't be read.
     """
     storage = open_storage(folder, url, create=False)
-    try:
-        study = optuna.load_study(study_name=name, storage=storage)
-    except KeyError:
-        raise UserError(f"no study {name!r} in {folder}. Pass the --out (and --study) of an earlier search.") from None
-    ledger = Ledger(storage.engine, name)
-    if ledger.fact("data") is None:
-        raise UserError(f"the search in {folder} ended before its images were read. Start it again.")
-    return read_study(ledger, study)
+    with closing(storage):
+        try:
+            study = optuna.load_study(study_name=name, storage=storage)
+        except KeyError:
+            wanted = "Pass the --out (and --study) of an earlier search."
+            raise UserError(f"no study {name!r} in {folder}. {wanted}") from None
+        ledger = Ledger(storage.engine, name)
+        if ledger.fact("data") is None:
+            raise UserError(f"the search in {folder} ended before its images were read. Start it again.")
+        return read_study(ledger, study)
 
 
 def read_study(ledger: Ledger, study: optuna.Study) -> StudyRecord:

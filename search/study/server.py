@@ -145,15 +145,21 @@ class ServerStorage(optuna.storages.RDBStorage):
         self.patience = patience or Patience()
         self._looking = threading.Lock()
         self._silent_since: dict[int, float] = {}
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            super().__init__(
-                url,
-                engine_kwargs={"pool_pre_ping": True, "pool_size": 20, "max_overflow": 20},
-                heartbeat_interval=heartbeat,
-                grace_period=grace,
-                heartbeat_stale_trial_callback=on_lost,
-            )
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+                super().__init__(
+                    url,
+                    engine_kwargs={"pool_pre_ping": True, "pool_size": 20, "max_overflow": 20},
+                    heartbeat_interval=heartbeat,
+                    grace_period=grace,
+                    heartbeat_stale_trial_callback=on_lost,
+                )
+        except BaseException:
+            if hasattr(self, "engine"):
+                self.scoped_session.remove()
+                self.engine.dispose()
+            raise
 
     def set_trial_state_values(self, trial_id: int, state: TrialState, values: Sequence[float] | None = None) -> bool:
         """As Optuna's; False where the trial has ended meanwhile: by this very call, whose answer was lost, or by

@@ -26,7 +26,7 @@ from search.study.reading import read_study
 from search.study.request import Request, refuse_tangled
 from search.study.reserves import Reserves, ablation_seconds
 from search.study.staff import Staff
-from search.study.storage import unwritable
+from search.study.storage import close, unwritable
 from search.study.trials import run_trials
 from search.study.worker import Material
 from search.study.workshop import Workshop
@@ -86,7 +86,7 @@ def search(
         finally:
             staff.close()
             if opened is not None:
-                opened.storage.engine.dispose()
+                close(opened.storage)
 
 
 def rehearse(request: Request, listener: Listener, clock: Clock, hold: Hold) -> None:
@@ -99,7 +99,7 @@ def rehearse(request: Request, listener: Listener, clock: Clock, hold: Hold) -> 
     refuse_tangled(request)
     staff = Staff(request, machine.gpus(), Pool, clock.phase_over)
     opened = open_session(request, listener, clock, staff, rehearsal=True)
-    opened.storage.engine.dispose()
+    close(opened.storage)
     hold.keep()
 
 

@@ -6,7 +6,8 @@ import contextlib
 import re
 import sqlite3
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -107,6 +108,21 @@ def database_file(folder: Path, url: str | None) -> Path | None:
         return folder / DATABASE
     plain = _PLAIN_FILE.fullmatch(url)
     return None if plain is None or plain[1] == ":memory:" else Path(plain[1])
+
+
+def close(storage: optuna.storages.RDBStorage) -> None:
+    """Give back its connections."""
+    storage.remove_session()
+    storage.engine.dispose()
+
+
+@contextmanager
+def closing(storage: optuna.storages.RDBStorage) -> Iterator[None]:
+    """Gives back its connections at the end of the block."""
+    try:
+        yield
+    finally:
+        close(storage)
 
 
 def patience_of(storage: optuna.storages.RDBStorage) -> Callable[[Callable[[], Any]], Any]:

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from search.study import preparation, queue, session
 from search.study.clock import Clock
 from search.study.ledger import Ledger
 from search.study.reading import open_study
-from search.study.storage import open_storage
+from search.study.storage import close, open_storage
 from search.study.worker import Job
 from search.training.outcome import Outcome
 from tests.search.study.made import FakePool, by_seed, outcome
@@ -97,13 +98,18 @@ def test_hosts_share_a_study_and_each_writes_the_whole_of_it(server: Server, ima
         assert study.confirmation is not None
         assert study.confirmation.repeats == studies[0].confirmation.repeats
         assert [trial.configuration for trial in study.trials] == [t.configuration for t in studies[0].trials]
-    starts = [trial.user_attrs.get("start") for trial in _study(server, "shared").trials if queue.is_done(trial)]
+    with opened(server) as storage:
+        trials = optuna.load_study(study_name="shared", storage=storage).trials
+    starts = [trial.user_attrs.get("start") for trial in trials if queue.is_done(trial)]
     begun = [start for start in starts if start is not None]
     assert len(begun) == len(set(begun)), "no known-good configuration is tried twice"
 
 
-def _study(server: Server, name: str) -> optuna.Study:
-    return optuna.load_study(study_name=name, storage=open_storage(Path(), server.url))
+@contextmanager
+def opened(server: Server) -> Iterator[optuna.storages.RDBStorage]:
+    storage = open_storage(Path(), server.url)
+    yield storage
+    close(storage)
 
 
 def test_a_host_with_other_images_is_refused(server: Server, images: Path, tmp_path: Path) -> None:
@@ -140,5 +146,5 @@ def test_a_password_stands_nowhere(server: Server, images: Path, tmp_path: Path)
     for file in (tmp_path / "one").rglob("*"):
         if file.is_file():
             assert b"geheim" not in file.read_bytes()
-    ledger = Ledger(open_storage(tmp_path, server.url).engine, "secret")
-    assert "geheim" not in str(ledger.fact("settings"))
+    with opened(server) as storage:
+        assert "geheim" not in str(Ledger(storage.engine, "secret").fact("settings"))
