@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from commands.options import Parser, add_data, duration, path, whole
+from commands.options import Parser, add_data, add_follow_links, duration, path, whole
 from commands.terminal import DONE, INTERRUPTED
 
 _HELP: Final = """\
@@ -39,6 +39,7 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument(
         "--budget", type=duration, default=120.0, metavar="TIME", help="for its trainings (default: 2m)"
     )
+    add_follow_links(options)
     return options
 
 
@@ -53,7 +54,14 @@ def run(options: argparse.Namespace, given: list[str]) -> int:
 
     name = Path(options.model.partition(":")[0]).stem
     out = options.out or Path("runs") / f"{name}-diagnosis"
-    request = Request(data=options.data, model=options.model, out=out, seed=options.seed, budget=options.budget)
+    request = Request(
+        data=options.data,
+        model=options.model,
+        out=out,
+        seed=options.seed,
+        budget=options.budget,
+        follow_links=options.follow_links,
+    )
     print(
         f"This runs your own code ({options.model}) in a process of its own; what it prints goes to {request.log}.",
         file=sys.stderr,

@@ -53,6 +53,13 @@ def add_data(parser: argparse._ActionsContainer, help: str, *, required: bool = 
     parser.add_argument("--data", action=Once, type=path, required=required, metavar="DIR", help=help)
 
 
+def add_follow_links(parser: argparse._ActionsContainer) -> None:
+    """The option that lets links lead out of the folder of images."""
+    parser.add_argument(
+        "--follow-links", action="store_true", help="read images that lie elsewhere and are in the folder by links"
+    )
+
+
 def add_run(parser: argparse.ArgumentParser) -> None:
     """Options that name a study that is there."""
     parser.add_argument("--out", type=path, required=True, metavar="DIR", help="run folder of a search")

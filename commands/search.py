@@ -15,7 +15,18 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from commands.options import Once, Parser, add_data, add_quiet, add_storage, auto_or, duration, path, whole
+from commands.options import (
+    Once,
+    Parser,
+    add_data,
+    add_follow_links,
+    add_quiet,
+    add_storage,
+    auto_or,
+    duration,
+    path,
+    whole,
+)
 from commands.terminal import INTERRUPTED, listen_for_the_end, log_to, write
 from search.errors import UserError
 from search.settings import DEFAULT_SECONDS, DEFAULT_TRIALS, METRICS, Budget
@@ -66,6 +77,7 @@ def parser(command: str = "", description: str = _HELP) -> argparse.ArgumentPars
     data.add_argument(
         "--groups", type=path, metavar="FILE.csv", help="columns file, group: groups are kept together in a fold"
     )
+    add_follow_links(data)
     data.add_argument(
         "--image-size", type=auto_or(whole(8)), metavar="auto|N", help="pixels a side (default: auto, says why)"
     )
@@ -276,6 +288,7 @@ def _request(options: argparse.Namespace, given: list[str]) -> Request:
         folds=options.folds,
         epochs=options.epochs,
         image_size=options.image_size,
+        follow_links=options.follow_links,
         seed=options.seed,
         metric=options.metric,
         workers=options.workers,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Final
 
-from commands.options import Parser, add_data, add_quiet, path, whole
+from commands.options import Parser, add_data, add_follow_links, add_quiet, path, whole
 from commands.terminal import say
 
 _HELP: Final = """\
@@ -40,6 +40,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="FILE.csv",
         help="the search's groups: kept together in the folds of an --ensemble, and in telling unlike images",
     )
+    add_follow_links(options)
     add_quiet(options)
     return options
 
@@ -57,5 +58,6 @@ def run(options: argparse.Namespace, given: list[str]) -> int:
         seed=options.seed,
         ensemble=options.ensemble,
         groups=options.groups,
+        follow_links=options.follow_links,
     )
     return say(trained_lines, lambda listener: train(request, listener), quiet=options.quiet)

@@ -55,6 +55,7 @@ def load_images(
     classes: Sequence[str] | None = None,
     least: int = SIDES[0],
     common_cap: int | None = None,
+    follow_links: bool = False,
     listener: Listener,
 ) -> ImageSet:
     """Scan a folder with one sub-folder a class, decode what is not in the cache, and say what was found.
@@ -72,6 +73,7 @@ def load_images(
         classes: of the training images, for a test folder: its labels then agree, and it may lack some of them.
         least: smallest `image_size` that is accepted.
         common_cap: images that all have one size keep it up to so many pixels a side; None never.
+        follow_links: read images that lie elsewhere too, by links.
         listener: told how far it is.
 
     Raises:
@@ -80,7 +82,7 @@ def load_images(
     if image_size is not None and not least <= image_size <= SIDES[1]:
         raise DataError(f"--image-size lies between {least} and {SIDES[1]} pixels; got {image_size}.")
     listener.stage(f"Scanning {folder}")
-    found = scan(folder, classes=classes, on_progress=listener.progress)
+    found = scan(folder, classes=classes, follow_links=follow_links, on_progress=listener.progress)
     by_file = read_groups(groups, folder=folder, files=(*found.files, *found.unopened)) if groups else None
     side, reason, depth, probes = _format(found, image_size, size_cap, common_cap, channels, listener)
     listener.stage(f"Reading {len(found.files)} images at {side} x {side} pixels")

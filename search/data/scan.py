@@ -17,6 +17,7 @@ from search.records import IntArray
 
 EXTENSIONS: Final = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
 EXPECTED: Final = "one sub-folder for each class, with its images in it"
+LEADS_OUT: Final = "a link that leads out of the folder (--follow-links follows it)"
 SPLIT_NAMES: Final = frozenset({"train", "training", "val", "valid", "validation", "test", "testing"})
 
 
@@ -32,10 +33,13 @@ class ImageFolder:
     unopened: Mapping[str, str]  # file that can't even be read from the disk -> reason
 
 
-def scan(folder: Path, *, classes: Sequence[str] | None = None, on_progress: OnProgress) -> ImageFolder:
+def scan(
+    folder: Path, *, classes: Sequence[str] | None = None, follow_links: bool = False, on_progress: OnProgress
+) -> ImageFolder:
     """Find the images of `folder/<class>/`, however deep below it, and hash their contents.
 
-    Hidden files and folders are skipped. Links to files are followed, links to folders only where they are a class.
+    Hidden files and folders are skipped. Links to files are followed, links to folders only where they are a class;
+    those that lead out of the folder only with `follow_links`: who packed the folder could name any file by them.
     With `classes` (a test folder) these are the classes: any part of them may be missing in the folder.
 
     Raises:
@@ -43,15 +47,19 @@ def scan(folder: Path, *, classes: Sequence[str] | None = None, on_progress: OnP
             are parts of a split; a class that is not among `classes`.
     """
     names = _class_names(folder, classes)
-    found = [(name, file) for name in names for file in _images(folder, name)]
+    every = [(name, file) for name in names for file in _images(folder, name)]
+    found = every if follow_links else [entry for entry in every if not _leads_out(folder, *entry)]
     for name in names if classes is None else ():
         if not any(name == owner for owner, _ in found):
-            raise DataError(
-                f"class {name!r} has no images: {folder / name} holds no file ending in {_endings()}. "
-                "Add images to it, or remove the folder."
-            )
+            if any(name == owner for owner, _ in every):
+                why = (
+                    f"{folder / name} has only links that lead out of {folder}. If you trust them, pass --follow-links."
+                )
+            else:
+                why = f"{folder / name} holds no file ending in {_endings()}. Add images to it, or remove the folder."
+            raise DataError(f"class {name!r} has no images: {why}")
     digests = each(lambda entry: _digest(folder / entry[1]), found, "hashing", on_progress)
-    rows, unopened = [], {}
+    rows, unopened = [], {file: LEADS_OUT for _, file in set(every) - set(found)}
     for (name, file), digest in zip(found, digests, strict=True):
         if isinstance(digest, OSError):
             unopened[file] = digest.strerror or type(digest).__name__
@@ -110,6 +118,16 @@ def _images(folder: Path, name: str) -> list[str]:
             if entry[0] != "." and path.suffix.lower() in EXTENSIONS and (path.is_file() or path.is_symlink()):
                 files.append(path.relative_to(folder).as_posix())
     return files
+
+
+def _leads_out(folder: Path, name: str, file: str) -> bool:
+    """Whether an image of the class `name` lies elsewhere, and is here by a link."""
+    path = folder / file
+    return ((folder / name).is_symlink() or path.is_symlink()) and not _is_inside(path, folder)
+
+
+def _is_inside(path: Path, folder: Path) -> bool:
+    return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))  # which bears loops
 
 
 def _digest(path: Path) -> str | OSError:

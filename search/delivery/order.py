@@ -30,6 +30,7 @@ class Request:
     seed: int | None = None  # root of the training's randomness; None takes the search's
     ensemble: bool = False  # one training for each fold of the search, as one model
     groups: Path | None = None  # CSV: kept together in the folds of an ensemble, and in telling unlike images
+    follow_links: bool = False  # read images that lie elsewhere too, by links
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -91,6 +92,7 @@ def _images(request: Request, config: BestConfig, listener: Listener) -> ImageSe
         groups=request.groups,
         size_cap=config.image_size,
         channels=config.channels,
+        follow_links=request.follow_links,
         listener=listener,
     )
     listener.data(images.summary)

@@ -32,6 +32,7 @@ from search.study.process import Worker, WorkerFault, last_line
 from search.study.worker import Seat
 
 _BATCH: Final = 64  # images that are in the memory at once
+_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 _log = logging.getLogger(__name__)
 
 
@@ -149,7 +150,9 @@ def _table(
             for row, name in enumerate(names):
                 place = int(probabilities[row].argmax())
                 flag = "" if flags is None else int(flags[row])
-                table.writerow([name, card.classes[place], *_numbers(probabilities[row]), flag, *_numbers(raw[row])])
+                table.writerow(
+                    [_cell(name), _cell(card.classes[place]), *_numbers(probabilities[row]), flag, *_numbers(raw[row])]
+                )
                 decided.append(place)
             seen += names
             unlike += 0 if flags is None else int(flags.sum())
@@ -204,6 +207,15 @@ def without_offset(probabilities: FloatArray, offset: np.ndarray) -> FloatArray:
     """Probabilities `(n, K)` as they are before the decision offset `(K,)` is added to their logarithms."""
     raw = probabilities * np.exp(-(offset - offset.min()))
     return np.asarray(raw / raw.sum(axis=1, keepdims=True), np.float32)
+
+
+def _cell(text: str) -> str:
+    """Text of strangers, with an apostrophe before what a spreadsheet would take for a formula and run (OWASP).
+
+    >>> _cell("=cmd|' /C calc'!A0.png"), _cell("a.png")
+    ("'=cmd|' /C calc'!A0.png", 'a.png')
+    """
+    return f"'{text}" if text[:1] in _FORMULA else text
 
 
 def _numbers(values: Iterable[float]) -> list[str]:

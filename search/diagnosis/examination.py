@@ -28,6 +28,7 @@ class Request:
     out: Path
     seed: int = 0
     budget: float = 120.0  # seconds of fits
+    follow_links: bool = False  # read images that lie elsewhere too, by links
 
     @property
     def log(self) -> Path:
@@ -52,6 +53,7 @@ def examine(request: Request, listener: Listener, run: Callable[..., Diagnosis] 
         channels=channels,
         least=1,
         common_cap=COMMON_CAP,
+        follow_links=request.follow_links,
         listener=listener,
     )
     listener.data(images.summary)

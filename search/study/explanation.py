@@ -105,6 +105,7 @@ def _images(study: StudyRecord, out: Path, data: Path | None, listener: Listener
         folds=study.identity.folds,
         groups=None if groups is None else Path(groups),
         size_cap=study.identity.image_size,
+        follow_links=study.settings.get("follow_links") == str(True),
         listener=listener,
     )
     same = images.summary.fingerprint == study.identity.fingerprint

@@ -53,6 +53,7 @@ def load(
         folds=request.folds,
         groups=request.groups,
         size_cap=cap,
+        follow_links=request.follow_links,
         listener=listener,
     )
     if request.test is None:
@@ -65,6 +66,7 @@ def load(
         size_cap=cap,
         channels=images.summary.channels,
         classes=tuple(images.summary.classes),
+        follow_links=request.follow_links,
         listener=listener,
     )
     return images, test

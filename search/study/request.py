@@ -32,6 +32,7 @@ class Request:
     starts: Sequence[Configuration] = ()
     test: Path | None = None
     groups: Path | None = None
+    follow_links: bool = False
     folds: int = 5
     epochs: int | None = None
     image_size: int | None = None

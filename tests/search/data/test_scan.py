@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from search.data.scan import scan
+from search.data.scan import LEADS_OUT, scan
 from search.errors import DataError
 
 
@@ -42,13 +42,28 @@ def test_rows_are_sorted_by_class_then_content_so_names_change_nothing(tmp_path:
 
 
 def test_links_to_files_are_followed_and_broken_ones_named(tmp_path: Path) -> None:
-    put(tmp_path, "data/a/1.png", "data/b/2.png", "elsewhere/3.png")
-    (tmp_path / "data/a/link.png").symlink_to(tmp_path / "elsewhere/3.png")
-    (tmp_path / "data/b/broken.png").symlink_to(tmp_path / "gone.png")
+    put(tmp_path, "data/a/1.png", "data/b/2.png", "data/.hidden/3.png")
+    (tmp_path / "data/a/link.png").symlink_to(tmp_path / "data/.hidden/3.png")
+    (tmp_path / "data/b/broken.png").symlink_to(tmp_path / "data" / "gone.png")
     (tmp_path / "data/b/loop").symlink_to(tmp_path / "data")
     found = scan(tmp_path / "data", on_progress=quiet)
     assert sorted(found.files) == ["a/1.png", "a/link.png", "b/2.png"]
     assert dict(found.unopened) == {"b/broken.png": "No such file or directory"}
+
+
+def test_links_that_lead_out_of_the_folder_are_followed_only_when_asked(tmp_path: Path) -> None:
+    put(tmp_path, "data/a/1.png", "data/b/2.png", "elsewhere/3.png", "data-2/4.png")
+    (tmp_path / "data/a/secret.png").symlink_to(tmp_path / "elsewhere/3.png")
+    (tmp_path / "data/a/beside.png").symlink_to(tmp_path / "data-2/4.png")
+    (tmp_path / "data/c").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(DataError, match=r"class 'c' has no images: .*only links that lead out of .*--follow-links"):
+        scan(tmp_path / "data", on_progress=quiet)
+    followed = scan(tmp_path / "data", follow_links=True, on_progress=quiet)
+    assert sorted(followed.files) == ["a/1.png", "a/beside.png", "a/secret.png", "b/2.png", "c/3.png"]
+    (tmp_path / "data/c").unlink()
+    found = scan(tmp_path / "data", on_progress=quiet)
+    assert sorted(found.files) == ["a/1.png", "b/2.png"]
+    assert dict(found.unopened) == {"a/secret.png": LEADS_OUT, "a/beside.png": LEADS_OUT}
 
 
 def test_progress_reaches_the_end(tmp_path: Path) -> None:

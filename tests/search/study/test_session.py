@@ -52,8 +52,8 @@ class Executioner:
         self.last: int | None = None
         monkeypatch.setattr(opening, "open_storage", self._open)
 
-    def _open(self, *arguments: Any) -> optuna.storages.RDBStorage:
-        storage = open_storage(*arguments)
+    def _open(self, *arguments: Any, **options: Any) -> optuna.storages.RDBStorage:
+        storage = open_storage(*arguments, **options)
         sa.event.listen(storage.engine, "commit", self._on_commit)
         return storage
 
