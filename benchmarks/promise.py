@@ -10,6 +10,7 @@ Claims are kept one by one in a file of JSON lines, so that the benchmark can be
     python -m benchmarks.promise run --data DIR[:groups.csv] ... --seeds 8 --seconds 120 --kept claims.jsonl
     python -m benchmarks.promise run --data DIR ... --peer optuna=PYTHON:SCRIPT --kept claims.jsonl
     python -m benchmarks.promise table --kept claims.jsonl
+    python -m benchmarks.promise again --out RUN --test DIR [--count 10]       of a search that is finished
 
 A peer's SCRIPT is called as `PYTHON SCRIPT TRAIN TEST SIDE SECONDS SEED OUT.json` and writes what it promises and the
 balanced accuracies of its retrainings: `{"promise": 0.8, "tests": [{"bal_acc": 0.7, "distinct_predictions": 2}, ...]}`.
@@ -201,7 +202,9 @@ def loaded(folder: Path, groups: Path | None, side: int, like: ImageSet | None) 
     )
 
 
-def _compared(data: str, seed: int, results: Results, images: ImageSet, test: ImageSet) -> list[Claim]:
+def _compared(
+    data: str, seed: int, results: Results, images: ImageSet, test: ImageSet, count: int = RETRAININGS
+) -> list[Claim]:
     best, naive = results.recommended, max(results.ranking, key=lambda one: one.pooled, default=None)
     if best is None or naive is None:
         raise NoPromise(results.reason)
@@ -219,31 +222,50 @@ def _compared(data: str, seed: int, results: Results, images: ImageSet, test: Im
         "same": naive.trial.configuration.hash == best.ranked.trial.configuration.hash,
     }
     found = []
+    known: dict[tuple[str, tuple[float, ...]], Any] = {}  # often both are the same
+    with _workers(images) as pool:
+        for arm, ranked, offset, value, low, high in said:
+            choice = ranked.trial.configuration.hash, offset
+            if choice not in known:
+                known[choice] = retrained(results, ranked, offset, images, test, pool, count)
+            scores, lost, probabilities = known[choice]
+            found.append(
+                Claim(
+                    arm=arm,
+                    data=data,
+                    seed=seed,
+                    images=len(images.labels),
+                    tested=len(test.labels),
+                    value=value,
+                    low=low,
+                    high=high,
+                    scores=tuple(scores),
+                    lost=lost,
+                    test_se=_test_error(test.labels, probabilities),
+                    more=more,
+                )
+            )
+    return found
+
+
+@contextmanager
+def _workers(images: ImageSet) -> Iterator[Pool]:
     with tempfile.TemporaryDirectory() as place:
         pool = Pool(seats(Path(place), host.cores(), ()), lambda: False)
         pool.supply(Material.of(images, cast(Metric, "balanced_accuracy")))
         try:
-            for arm, ranked, offset, value, low, high in said:
-                scores, lost, probabilities = retrained(results, ranked, offset, images, test, pool)
-                found.append(
-                    Claim(
-                        arm=arm,
-                        data=data,
-                        seed=seed,
-                        images=len(images.labels),
-                        tested=len(test.labels),
-                        value=value,
-                        low=low,
-                        high=high,
-                        scores=tuple(scores),
-                        lost=lost,
-                        test_se=_test_error(test.labels, probabilities),
-                        more=more,
-                    )
-                )
+            yield pool
         finally:
             pool.close()
-    return found
+
+
+def again(out: Path, test: Path, count: int) -> list[Claim]:
+    """What a finished search promised, and what many fresh trainings of its choice and of the naive one give."""
+    results = analyse(open_study(out))
+    study = results.study
+    images = _images(Path(study.data.folder), None, study.identity.image_size, None)
+    others = _images(test, None, study.identity.image_size, images)
+    return _compared(Path(study.data.folder).parent.name, study.identity.seed, results, images, others, count)
 
 
 def retrained(
@@ -337,6 +359,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
     running, showing = commands.add_parser("run"), commands.add_parser("table")
+    retrying = commands.add_parser("again", help="retrain what finished searches chose")
+    retrying.add_argument("--out", type=Path, action="append", required=True, metavar="DIR")
+    retrying.add_argument("--test", type=Path, action="append", required=True, metavar="DIR", help="one for each --out")
+    retrying.add_argument("--count", type=int, default=10)
     running.add_argument("--data", action="append", required=True, metavar="DIR[:groups.csv]")
     running.add_argument("--peer", metavar="NAME=PYTHON:SCRIPT", help="instead of our own search")
     running.add_argument("--seeds", type=int, default=8)
@@ -347,8 +373,18 @@ def main() -> None:
     options = parser.parse_args()
     versions = ", ".join(f"{name} {metadata.version(name)}" for name in ("tensorflow", "keras", "optuna", "numpy"))
     print(f"{platform.platform()}, {os.cpu_count()} cores; {versions}")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    if options.command == "again":
+        for out, test in zip(options.out, options.test, strict=True):
+            for claim in again(out, test, options.count):
+                lines = f"{claim.data} {claim.arm}: says {claim.value:.3f} [{claim.low:.3f}, {claim.high:.3f}], gives"
+                each = " ".join(f"{score:.3f}" for score in claim.scores)
+                print(
+                    f"{lines} {claim.target:.3f} +- {claim.test_se:.3f} ({each}), {claim.lost} lost; {claim.more}",
+                    flush=True,
+                )
+        return
     if options.command == "run":
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         _run_all(options)
     claims = read(options.kept)
     print(*(table(claims) if claims else ["nothing yet"]), sep="\n")
