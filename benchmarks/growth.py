@@ -15,7 +15,7 @@ import resource
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
@@ -26,7 +26,6 @@ from PIL import Image
 
 from reports.write import write_all
 from search import seeds
-from search.data.images import load_images
 from search.events import Silent
 from search.records import LAYER_SIGNALS, Check, Trial, Verdict
 from search.selection.analyse import analyse

@@ -100,7 +100,7 @@ class NoPromise(Exception):
 
 def sample(data: Path, table: Path | None, seed: int, into: Path) -> tuple[Path, Path, Path | None]:
     """Links to a training set and a test set; also the groups of the training set."""
-    found = scan(data, classes=None, on_progress=lambda *told: None)
+    found = scan(data, classes=None, follow_links=True, on_progress=lambda *told: None)
     files, labels = np.array(found.files), found.labels
     groups = None if table is None else number_groups(read_groups(table, folder=data, files=found.files), files, table)
     unit, stratum = strata(labels, groups)
@@ -146,7 +146,7 @@ def ours(data: Path, table: Path | None, seed: int, seconds: float, side: int) -
     with sampled(data, table, seed) as (train, test, groups):
         out = train.parent / "out"
         command = [sys.executable, str(_HERE / "run_search.py"), "--data", str(train), "--out", str(out), "--quiet"]
-        command += ["--image-size", str(side), "--timeout", f"{seconds:g}s", "--seed", str(seed)]
+        command += ["--image-size", str(side), "--timeout", f"{seconds:g}s", "--seed", str(seed), "--follow-links"]
         command += ["--groups", str(groups)] if groups else []
         done = subprocess.run(command, cwd=_HERE, capture_output=True, text=True, check=False)
         if done.returncode not in (0, 3):
@@ -198,6 +198,7 @@ def loaded(folder: Path, groups: Path | None, side: int, like: ImageSet | None) 
         size_cap=side,
         channels=like.summary.channels if like else None,
         classes=tuple(like.summary.classes) if like else None,
+        follow_links=True,
         listener=Silent(),
     )
 
@@ -263,8 +264,8 @@ def again(out: Path, test: Path, count: int) -> list[Claim]:
     """What a finished search promised, and what many fresh trainings of its choice and of the naive one give."""
     results = analyse(open_study(out))
     study = results.study
-    images = _images(Path(study.data.folder), None, study.identity.image_size, None)
-    others = _images(test, None, study.identity.image_size, images)
+    images = loaded(Path(study.data.folder), None, study.identity.image_size, None)
+    others = loaded(test, None, study.identity.image_size, images)
     return _compared(Path(study.data.folder).parent.name, study.identity.seed, results, images, others, count)
 
 
