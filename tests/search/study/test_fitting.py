@@ -1,10 +1,11 @@
 from dataclasses import replace
 
 from search.collapse.protection import Protection
-from search.records import CONFIRM, Verdict
+from search.records import BEHIND_OTHERS, CONFIRM, SEARCH, Fit, Verdict
 from search.study.fitting import Fitter, Spec
 from search.study.ledger import Ledger
 from search.study.worker import Done, Job
+from search.training.outcome import Outcome
 from tests.factories import configuration
 from tests.search.study.made import FakeWorker, memory, outcome
 
@@ -39,3 +40,37 @@ def test_a_fit_that_stands_in_the_ledger_is_not_done_again_for_the_copies(terms)
     known = fitter.fit(worker, spec, CALM)
     assert fitter.fit(worker, replace(spec, corrupt=True), CALM).key == known.key
     assert len(worker.jobs) == 1
+
+
+def test_a_fit_that_a_rung_cut_is_enough_for_a_race_and_done_whole_where_a_whole_one_is_wanted(terms) -> None:
+    fold = terms.folds[0]
+    spec = Spec(trial=3, stage=SEARCH, configuration=configuration(), train=fold.train, val=fold.val, bars=((9, 0.4),))
+
+    def cut_if_told(job: Job) -> Outcome:
+        return outcome(job, Verdict.STOPPED, BEHIND_OTHERS, epochs=9) if job.bars else outcome(job)
+
+    worker, ledger = FakeWorker(cut_if_told), Ledger(memory(), "study")
+    fitter = Fitter(terms, ledger)
+    cut = fitter.fit(worker, spec, CALM)
+    assert (cut.verdict, cut.reason, cut.epochs) == (Verdict.STOPPED, BEHIND_OTHERS, 9)
+    assert fitter.fit(worker, spec, CALM).reason == BEHIND_OTHERS
+    assert len(worker.jobs) == 1
+    whole = fitter.fit(worker, replace(spec, bars=()), CALM)
+    assert (whole.verdict, whole.key) == (Verdict.LEARNED, cut.key)
+    assert [fit.verdict for fit in ledger.fits()] == [Verdict.LEARNED]
+    assert fitter.fit(worker, spec, CALM).verdict is Verdict.LEARNED
+    assert len(worker.jobs) == 2
+
+
+def test_a_fold_has_a_second_fit_after_a_soft_collapse_only(terms) -> None:
+    fold = terms.folds[0]
+    spec = Spec(trial=3, stage=SEARCH, configuration=configuration(), train=fold.train, val=fold.val)
+    ends = {None: 1, "no-progress": 2, "dead-layer": 1}
+    for reason, fits in ends.items():
+        verdict = Verdict.LEARNED if reason is None else Verdict.COLLAPSED
+        worker = FakeWorker(lambda job, verdict=verdict, reason=reason: outcome(job, verdict, reason))
+        seen: list[Fit] = []
+        done = Fitter(terms, Ledger(memory(), "study")).fold(worker, spec, CALM, on_fit=seen.append)
+        assert [fit.attempt for fit in done] == list(range(fits))
+        assert seen == done
+        assert len({fit.seed for fit in done}) == fits
