@@ -32,11 +32,12 @@ import sqlalchemy as sa
 
 from benchmarks.collapse_audit import CHECK_FIELDS, check_of, side_by_side
 from search import host, seeds
+from search.checks import Check
 from search.collapse.protection import Protection
 from search.data.folds import make_folds
 from search.data.images import ImageSet, load_images
 from search.events import Silent
-from search.records import SEARCH, Check, Fit, Verdict
+from search.records import SEARCH, Fit, Verdict
 from search.selection.metrics import chance
 from search.settings import Plan, Protocol
 from search.study.fitting import Fitter, Spec, Terms

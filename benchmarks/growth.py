@@ -26,8 +26,9 @@ from PIL import Image
 
 from reports.write import write_all
 from search import seeds
+from search.checks import LAYER_SIGNALS, Check
 from search.events import Silent
-from search.records import LAYER_SIGNALS, Check, Trial, Verdict
+from search.records import Trial, Verdict
 from search.selection.analyse import analyse
 from search.settings import Budget
 from search.study.clock import Clock

@@ -18,7 +18,7 @@ from typing import Final
 import numpy as np
 
 from benchmarks.full_runs import FOLDS, PACKED, Run, load
-from search.records import HARD_REASONS
+from search.checks import HARD_REASONS
 from search.selection import racing, rungs
 from search.training.fit import missed_bar
 

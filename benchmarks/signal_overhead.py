@@ -21,10 +21,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from search.checks import LAYER_SIGNALS
 from search.collapse.rules import Context
 from search.collapse.watch import Watch
 from search.data.folds import make_folds
-from search.records import LAYER_SIGNALS
 from search.selection import metrics
 from search.settings import Protocol
 from search.training import device

@@ -16,9 +16,10 @@ from typing import Any, Final
 
 from reports.files import replace_text
 from reports.wording import counted, duration, moment, number, shown
+from search.checks import Check
 from search.errors import DamagedError, UserError
 from search.events import Silent
-from search.records import Check, Fit, Trial, TrialState, Verdict
+from search.records import Fit, Trial, TrialState, Verdict
 from search.settings import Plan
 from spaces.config import Configuration
 

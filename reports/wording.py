@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import PurePath
 from typing import Final
 
-from search import records
+from search.checks import REASONS
 from search.records import TrialState
 from search.selection.results import Control
 from search.settings import Metric
@@ -139,8 +139,7 @@ def headed(text: str) -> str:
 
 def reason(code: str) -> str:
     """The plain sentence for a reason's code; the code itself where there is none."""
-    sentences: Mapping[str, str] = getattr(records, "REASONS", {})
-    return sentences.get(code, code)
+    return REASONS.get(code, code)
 
 
 def evidence_text(evidence: Mapping[str, float | str]) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from search.records import Check, DataSummary, Fit, Trial
+from search.checks import Check
+from search.records import DataSummary, Fit, Trial
 from search.settings import Plan
 from spaces.config import Configuration
 

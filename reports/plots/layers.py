@@ -11,7 +11,8 @@ from plotly.colors import sample_colorscale
 
 from reports.drawing import Figure, layout, title
 from reports.plots.curves import collapsed_examples
-from search.records import LAYER_SIGNALS, Fit, Verdict
+from search.checks import LAYER_SIGNALS
+from search.records import Fit, Verdict
 from search.selection.results import Results
 from spaces.config import Configuration
 

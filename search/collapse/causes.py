@@ -14,8 +14,9 @@ from typing import Final
 
 import numpy as np
 
+from search.arrays import FloatArray
 from search.causes import Cause
-from search.records import LAYER_SIGNALS, Check, FloatArray
+from search.checks import LAYER_SIGNALS, Check
 from spaces.config import Configuration
 
 _FADED: Final = 1e-2  # ratio of activation scale or gradient across the network, before the first step
@@ -42,7 +43,7 @@ def likely_causes(
     Args:
         configuration: of the fit.
         checks: of the fit, by epoch.
-        layers: (1 + checks, weight layers, signals), `records.LAYER_SIGNALS`; may be empty.
+        layers: (1 + checks, weight layers, signals), `checks.LAYER_SIGNALS`; may be empty.
         start: loss, logit_spread, top_share and finite before the first step.
         prior_entropy: H, nats.
         imbalance: largest / smallest class of the training images.

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import betaincinv  # type: ignore[import-untyped]
 
+from search.checks import Check
 from search.collapse.limits import DEFAULT_LIMITS, Limits
-from search.records import Check, Fit, Verdict
+from search.records import Fit, Verdict
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -12,9 +12,10 @@ from typing import Final
 
 import numpy as np
 
+from search.arrays import FloatArray
+from search.checks import Check, Collapse
 from search.collapse.limits import DEFAULT_LIMITS, Limits
 from search.collapse.protection import Protection
-from search.records import Check, Collapse, FloatArray
 
 NOT_FINITE: Final = -1e9
 """Stands in the evidence for a number that is infinite or undefined; nothing measured is that low."""

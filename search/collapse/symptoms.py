@@ -12,8 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from search.arrays import FloatArray
 from search.causes import BATCHNORM, CHANCE, MEMORISER, MINORITY, SLOW, THRESHOLD
-from search.records import Check, FloatArray
+from search.checks import Check
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from search.arrays import FloatArray
+from search.checks import Check, Collapse
 from search.collapse.limits import DEFAULT_LIMITS, Limits
 from search.collapse.rules import Context, judge, judge_end
-from search.records import Check, Collapse, FloatArray
 
 
 class Watch:

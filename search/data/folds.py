@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from search import seeds
+from search.arrays import IntArray
 from search.errors import DataError
-from search.records import IntArray
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -11,8 +11,8 @@ from typing import Final
 
 import numpy as np
 
+from search.arrays import IntArray
 from search.errors import DataError
-from search.records import IntArray
 
 COLUMNS: Final = ("file", "group")
 DELIMITERS: Final = (",", ";", "\t")

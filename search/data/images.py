@@ -13,6 +13,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from search.arrays import IntArray
 from search.data import cache
 from search.data.decode import Probe
 from search.data.folds import check_count
@@ -21,7 +22,7 @@ from search.data.scan import ImageFolder, scan
 from search.data.sizes import choose_channels, choose_size, common_size, frequent_sizes
 from search.errors import DataError
 from search.events import Listener
-from search.records import DataSummary, IntArray
+from search.records import DataSummary
 
 _log = logging.getLogger(__name__)
 

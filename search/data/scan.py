@@ -11,9 +11,9 @@ from typing import Final
 
 import numpy as np
 
+from search.arrays import IntArray
 from search.data.passes import OnProgress, each
 from search.errors import DataError
-from search.records import IntArray
 
 EXTENSIONS: Final = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
 EXPECTED: Final = "one sub-folder for each class, with its images in it"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from search.records import IntArray
+from search.arrays import IntArray
 
 
 def strata(labels: IntArray, groups: IntArray | None) -> tuple[IntArray, IntArray]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from search.records import FloatArray
+from search.arrays import FloatArray
 from search.study.worker import Errand
 
 

@@ -21,8 +21,8 @@ import numpy.typing as npt
 from sklearn.covariance import ledoit_wolf
 
 from search import seeds
+from search.arrays import FloatArray, IntArray
 from search.errors import DamagedError
-from search.records import FloatArray, IntArray
 
 Pixels = npt.NDArray[np.uint8]
 

@@ -13,6 +13,7 @@ from typing import Final
 
 import numpy as np
 
+from search.arrays import FloatArray
 from search.data.decode import RECIPE, Pixels, UnreadableImage, decode
 from search.data.passes import each
 from search.data.scan import EXTENSIONS
@@ -25,7 +26,6 @@ from search.delivery.package import draft
 from search.delivery.records import Predicted
 from search.errors import DataError, MismatchError, UserError
 from search.events import Listener
-from search.records import FloatArray
 from search.study import machine
 from search.study.pool import MakePool, Pool
 from search.study.process import Worker, WorkerFault, last_line

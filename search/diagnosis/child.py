@@ -18,10 +18,10 @@ from typing import Final
 
 import numpy as np
 
+from search.arrays import IntArray
 from search.diagnosis.records import Diagnosis
 from search.errors import UserCodeError, UserError
 from search.lifeline import die_with_coordinator, redirect_messages
-from search.records import IntArray
 
 SHOWN: Final = 6
 """Last lines of a traceback that are handed on."""

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from search import seeds
+from search.arrays import IntArray
 from search.causes import Cause
 from search.diagnosis import feeding, probe, scoring, suspects, verdict
 from search.diagnosis.anatomy import dissect
@@ -26,7 +27,6 @@ from search.diagnosis.mending import generic, mends
 from search.diagnosis.records import Anatomy, Diagnosis, Material, Mend, Probe, Run, State
 from search.diagnosis.structure import head
 from search.errors import UserCodeError
-from search.records import IntArray
 
 OnProgress = Callable[[str, int, int], None]
 

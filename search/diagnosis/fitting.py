@@ -10,6 +10,7 @@ from typing import Any, Final
 import keras
 import numpy as np
 
+from search.arrays import IntArray
 from search.diagnosis import changes as c
 from search.diagnosis.changes import Change
 from search.diagnosis.feeding import Floats, Split, encode
@@ -17,7 +18,6 @@ from search.diagnosis.loading import Case
 from search.diagnosis.records import Run
 from search.diagnosis.surgery import NotApplicableError, changed
 from search.diagnosis.watching import EpochWatch
-from search.records import IntArray
 
 SEEN: Final = 256  # training images on which a fit is scored, at most
 SMALL: Final = 16  # images for gradients and dead units

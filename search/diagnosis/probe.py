@@ -11,6 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from search.arrays import IntArray
 from search.diagnosis.feeding import Floats, encode
 from search.diagnosis.fitting import few_of_each
 from search.diagnosis.loading import Case
@@ -18,7 +19,6 @@ from search.diagnosis.recording import Step, array, kernels, record
 from search.diagnosis.records import LayerProbe, Probe
 from search.diagnosis.scoring import balanced_accuracy, decided, prior_entropy, top_share
 from search.diagnosis.watching import dead_share
-from search.records import IntArray
 
 BATCH: Final = 32  # images that are looked at
 HEART: Final = 16  # images to learn by heart

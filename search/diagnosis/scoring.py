@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import rankdata  # type: ignore[import-untyped]
 
-from search.records import IntArray
+from search.arrays import IntArray
 
 Array = npt.NDArray[Any]
 

@@ -11,11 +11,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from search.arrays import IntArray
 from search.diagnosis.feeding import Floats
 from search.diagnosis.recording import array, kernels, leaves, record
 from search.diagnosis.records import Epoch, Run
 from search.diagnosis.scoring import area, balanced_accuracy, cross_entropy, decided, top_share
-from search.records import IntArray
 
 CHECKS: Final = 30  # epochs of a fit that are looked at, at most
 SURE: Final = 0.25  # share of the epochs, at least 3, for which a changed network must hold its goal to end early

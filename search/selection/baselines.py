@@ -11,7 +11,7 @@ import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
 from search import seeds
-from search.records import IntArray
+from search.arrays import IntArray
 from search.selection.metrics import UNDEFINED, chance, prior
 from search.selection.scores import OutOfFold, score_matrix
 

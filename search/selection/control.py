@@ -15,7 +15,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from search.records import IntArray
+from search.arrays import IntArray
 from search.selection.results import Control
 from search.selection.scores import OutOfFold
 

@@ -7,8 +7,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from search.arrays import FloatArray, IntArray
 from search.data.strata import strata
-from search.records import FloatArray, IntArray
 
 MIN_USABLE: Final = 0.1
 """Share of the draws that must leave out images of every class, or the others are used as well."""

@@ -9,8 +9,8 @@ from typing import Final
 import numpy as np
 from scipy.special import stdtrit  # type: ignore[import-untyped]
 
+from search.arrays import IntArray
 from search.data.strata import strata
-from search.records import IntArray
 from search.selection.weighted import Array
 
 _OF_POOLED: Final = 4  # repeats that the variance between repeats of all finalists weighs as much as

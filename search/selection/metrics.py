@@ -7,7 +7,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from search.records import FloatArray, IntArray
+from search.arrays import FloatArray, IntArray
 from search.selection.weighted import DECIDED, Array, decided_scores, probability_scores
 from search.settings import METRICS
 

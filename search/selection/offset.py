@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from search.records import FloatArray
+from search.arrays import FloatArray
 from search.selection.metrics import softmax
 from search.selection.weighted import SMALLEST_PROBABILITY, Array
 

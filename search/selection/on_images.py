@@ -7,7 +7,7 @@ from typing import Final
 
 import numpy as np
 
-from search.records import FloatArray, IntArray
+from search.arrays import FloatArray, IntArray
 from search.selection.metrics import prior
 from search.selection.offset import offset_probabilities
 from search.selection.results import LabelSuspect, Mistake, OnImages

@@ -15,7 +15,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from search.records import IntArray
+from search.arrays import IntArray
 from search.selection import offset, robust
 from search.selection.draws import draws, usable
 from search.selection.interval import between_repeats, evidence, images_needed

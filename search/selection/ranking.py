@@ -9,7 +9,8 @@ from typing import Final
 
 import numpy as np
 
-from search.records import IntArray, Trial, Verdict
+from search.arrays import IntArray
+from search.records import Trial, Verdict
 from search.selection.network_size import size
 from search.selection.results import Ranked
 from search.selection.robust import TIE

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from search.arrays import IntArray
 from search.causes import Cause
-from search.records import Fit, IntArray, StudyRecord, Trial
+from search.records import Fit, StudyRecord, Trial
 from spaces.config import Value
 
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from search.records import Fit, FloatArray, IntArray, Trial, TrialState, Verdict
+from search.arrays import FloatArray, IntArray
+from search.records import Fit, Trial, TrialState, Verdict
 from search.selection.metrics import UNDEFINED, is_decided, is_pooled, prior, score
 from search.selection.weighted import Array, decided_scores, mean_over_folds, probability_scores
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from search.records import IntArray
+from search.arrays import IntArray
 
 Array = npt.NDArray[np.floating[Any]]
 Predictions = npt.NDArray[np.integer[Any]]

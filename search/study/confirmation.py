@@ -10,22 +10,12 @@ from typing import Final
 
 import numpy as np
 
+from search.arrays import FloatArray, IntArray
 from search.collapse.protection import Protection
 from search.data.folds import Fold
 from search.data.fresh_splits import fresh_count, fresh_folds
 from search.events import Listener
-from search.records import (
-    BEHIND,
-    COLLAPSES,
-    CONFIRM,
-    NO_TIME,
-    NOT_JUDGED,
-    Confirmation,
-    Fit,
-    FloatArray,
-    IntArray,
-    Verdict,
-)
+from search.records import BEHIND, COLLAPSES, CONFIRM, NO_TIME, NOT_JUDGED, Confirmation, Fit, Verdict
 from search.selection import robust
 from search.selection.results import Ranked
 from search.selection.scores import JUDGED, fit_score

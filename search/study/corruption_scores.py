@@ -8,8 +8,8 @@ from typing import Final
 import numpy as np
 
 from search import seeds
+from search.arrays import FloatArray, IntArray
 from search.data.corruptions import FORMS, Pixels, corrupt
-from search.records import FloatArray, IntArray
 
 MOST_IMAGES: Final = 500
 """Of a fit that are copied. The fits of a configuration together see many times as many."""

@@ -10,9 +10,11 @@ from typing import Final
 
 import numpy as np
 
+from search.arrays import FloatArray
+from search.checks import Check
 from search.collapse.protection import Protection
 from search.data.images import ImageSet
-from search.records import FINAL, Check, Fit, FloatArray, TestScore, Verdict
+from search.records import FINAL, Fit, TestScore, Verdict
 from search.selection import metrics
 from search.selection.offset import offset_probabilities
 from search.selection.results import Recommendation

@@ -11,24 +11,16 @@ from typing import Final, Protocol
 import numpy as np
 
 from search import seeds, settings
+from search.arrays import FloatArray, IntArray
 from search.causes import CHANCE, SLOW, Cause
+from search.checks import HARD_REASONS, Check
 from search.collapse.audit import is_audited
 from search.collapse.causes import likely_causes
 from search.collapse.protection import Protection
 from search.collapse.rules import Context
 from search.collapse.symptoms import symptom
 from search.data.folds import Fold
-from search.records import (
-    BEHIND_OTHERS,
-    HARD_REASONS,
-    ON_SEARCH_FOLDS,
-    Check,
-    Fit,
-    FitKey,
-    FloatArray,
-    IntArray,
-    Verdict,
-)
+from search.records import BEHIND_OTHERS, ON_SEARCH_FOLDS, Fit, FitKey, Verdict
 from search.selection.rungs import Bars
 from search.study.ledger import Ledger
 from search.study.process import WorkerDied, WorkerFault, WorkerStalled, last_line

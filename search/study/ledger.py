@@ -18,7 +18,8 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from search.causes import Cause
-from search.records import BEHIND_OTHERS, Checks, Collapse, Fit, Verdict
+from search.checks import Checks, Collapse
+from search.records import BEHIND_OTHERS, Fit, Verdict
 from search.study.server import made_at_once
 
 _METADATA: Final = sa.MetaData()

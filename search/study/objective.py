@@ -12,8 +12,9 @@ from typing import Final
 import numpy as np
 import optuna
 
+from search.checks import Check
 from search.events import Listener
-from search.records import SEARCH, Check, Fit, Trial, TrialState, Verdict
+from search.records import SEARCH, Fit, Trial, TrialState, Verdict
 from search.selection import scores
 from search.study.fitting import FAULTS, Fitter, Spec, Terms
 from search.study.history import History

@@ -13,8 +13,8 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 from search import host
+from search.checks import Check
 from search.lifeline import signals_blocked
-from search.records import Check
 from search.study.worker import (
     QUIT,
     STOP,

@@ -12,9 +12,10 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from search.checks import Check
 from search.collapse.protection import Protection
 from search.events import Listener
-from search.records import NEIGHBOUR, SEARCH, Check, Copy, Surroundings, Trial
+from search.records import NEIGHBOUR, SEARCH, Copy, Surroundings, Trial
 from search.selection.scores import JUDGED
 from search.study.ablation import fit_seconds
 from search.study.crew import Crew

@@ -17,11 +17,12 @@ from typing import Any, Final
 
 import numpy as np
 
+from search.arrays import FloatArray, IntArray
 from search.collapse.rules import Context
 from search.collapse.watch import Watch
 from search.data.images import ImageSet
 from search.lifeline import die_with_coordinator, redirect_messages
-from search.records import TOO_LARGE, FloatArray, IntArray, Verdict
+from search.records import TOO_LARGE, Verdict
 from search.selection import metrics
 from search.settings import Metric, Protocol
 from search.study.corruption_scores import corrupted_scores

@@ -15,7 +15,7 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from search.records import FloatArray
+from search.arrays import FloatArray
 from search.training.engine import Engine
 from search.training.network import OUTPUT, build_network
 

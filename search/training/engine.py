@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from search.records import LAYER_SIGNALS, FloatArray, IntArray
+from search.arrays import FloatArray, IntArray
+from search.checks import LAYER_SIGNALS
 from search.settings import Protocol
 from search.training import batchnorm, network, optimizer, pixels, signals
 from search.training.outcome import EpochSums, LayerProbe

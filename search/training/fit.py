@@ -17,7 +17,9 @@ import numpy as np
 import numpy.typing as npt
 
 from search import seeds
-from search.records import BEHIND_OTHERS, LAYER_SIGNALS, Check, Collapse, FloatArray, IntArray, Verdict
+from search.arrays import FloatArray, IntArray
+from search.checks import LAYER_SIGNALS, Check, Collapse
+from search.records import BEHIND_OTHERS, Verdict
 from search.training.outcome import EpochSums, LayerProbe, Outcome, Task
 from search.training.sampling import Balance, balance, cross_entropy, epoch_rows
 from search.training.schedule import Schedule, check_epochs, nothing_left

@@ -7,14 +7,16 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from search.records import LAYER_SIGNALS, Check, Collapse, FloatArray, IntArray, Verdict
+from search.arrays import FloatArray, IntArray
+from search.checks import LAYER_SIGNALS, Check, Collapse
+from search.records import Verdict
 
 
 @dataclass(frozen=True, slots=True)
 class LayerProbe:
     """What the layers tell on the fixed probe images."""
 
-    layers: FloatArray  # (weight layers, signals) as `records.LAYER_SIGNALS`; NaN where not measured
+    layers: FloatArray  # (weight layers, signals) as `checks.LAYER_SIGNALS`; NaN where not measured
     logits: FloatArray  # (probe images, K), BatchNorm by the images' own statistics, dropout off
 
 

@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from search.records import IntArray
+from search.arrays import IntArray
 
 _EFFECTIVE_BETA: Final = 0.999  # Cui et al., CVPR 2019, "Class-balanced loss": (1 - beta**n) / (1 - beta)
 

@@ -1,4 +1,4 @@
-"""What a layer tells about itself, as tensors computed inside the epoch's graph. Columns: `records.LAYER_SIGNALS`."""
+"""What a layer tells about itself, as tensors computed inside the epoch's graph. Columns: `checks.LAYER_SIGNALS`."""
 
 from __future__ import annotations
 

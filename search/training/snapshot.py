@@ -17,7 +17,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from search.records import Check, Checks, Collapse, FloatArray
+from search.arrays import FloatArray
+from search.checks import Check, Checks, Collapse
 from search.training.outcome import EpochSums
 
 _EVERY_SECONDS: Final = 5.0

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from search.arrays import FloatArray
 from search.delivery import card as cards
 from search.delivery.card import Card
-from search.records import FloatArray
 from search.selection import metrics
 from search.selection.offset import offset_probabilities
 from search.settings import Protocol

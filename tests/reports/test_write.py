@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from reports import files
+from reports import files, write
 from reports.files import replace_text
 from reports.write import write_all
 from tests.reports import made
@@ -37,7 +37,7 @@ def test_an_outdated_configuration_is_set_aside_and_kept(tmp_path: Path) -> None
 def test_a_page_that_cannot_be_drawn_costs_no_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_all(made.results(made.trials(3)), tmp_path)
     old = (tmp_path / "report.html").read_bytes()
-    monkeypatch.setattr(files, "page", lambda results: 1 / 0)
+    monkeypatch.setattr(write, "page", lambda results: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         write_all(made.results(made.trials(8)), tmp_path)
     assert (tmp_path / "report.html").read_bytes() == old

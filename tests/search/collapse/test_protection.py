@@ -10,8 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from search.checks import Check, Collapse
 from search.collapse.protection import Protection
-from search.records import Check, Collapse, Fit, Verdict
+from search.records import Fit, Verdict
 
 Curve = Callable[..., list[Check]]
 

@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 import yaml
 
+from search.arrays import FloatArray
 from search.delivery import card as cards
 from search.delivery.card import Card
 from search.delivery.errands import Ask, Keep, Shapes, Unite
-from search.records import FloatArray, Verdict
+from search.records import Verdict
 from search.study.worker import Done, Job, Ready
 from search.training.outcome import Outcome
 from tests.factories import configuration

@@ -3,7 +3,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from search.records import Collapse, TrialState, Verdict
+from search.checks import Collapse
+from search.records import TrialState, Verdict
 from search.selection.metrics import chance, prior, score
 from search.selection.scores import fit_score, fold_scores, is_complete, out_of_fold, pooled_score
 from search.settings import METRICS

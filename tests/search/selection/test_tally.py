@@ -3,7 +3,8 @@ from dataclasses import replace
 import pytest
 from scipy.stats import binom
 
-from search.records import Collapse, TrialState, Verdict
+from search.checks import Collapse
+from search.records import TrialState, Verdict
 from search.selection import tally
 
 WOULD_BE = Collapse(reason="constant-output", hard=False, epoch=3, evidence={})

@@ -12,7 +12,8 @@ import sqlalchemy as sa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from search.records import Check, Checks, Collapse, Fit, Verdict
+from search.checks import Check, Checks, Collapse
+from search.records import Fit, Verdict
 from search.study.ledger import Ledger
 from tests.search.study.made import memory
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from search.records import LAYER_SIGNALS, Check, Collapse
+from search.checks import LAYER_SIGNALS, Check, Collapse
 from search.training.outcome import EpochSums, LayerProbe
 from spaces.config import Configuration
 

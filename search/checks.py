@@ -1,0 +1,127 @@
+"""What a training tells about itself while it runs, and why one is stopped. Plain values without behaviour."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import astuple, dataclass, fields
+from typing import Any, Final, overload
+
+import numpy as np
+
+LAYER_SIGNALS: Final = (
+    "dead_share",  # units (channels) that give 0 for every probe image, after the activation
+    "zero_share",  # outputs that are 0
+    "scale",  # standard deviation of the outputs over probe images and units
+    "weight_scale",  # root mean square of the kernel
+    "update_ratio",  # |change of the kernel over the epoch| / |kernel| / steps
+    "gradient",  # mean absolute gradient of the kernel at the epoch's first step
+    "zero_gradients",  # share of its entries that are exactly 0
+)
+"""What each weight layer tells at a check: the last axis of `Fit.layers`."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Check:
+    """What a fit tells about itself at one moment: the input of the collapse rules. Nats; NaN where not known.
+
+    Skill is 1 - plain cross-entropy / cross-entropy of the constant predictor at the effective class prior.
+    """
+
+    epoch: int  # finished epochs, from 1
+    updates: int  # finished optimizer steps
+    train_loss: float  # plain cross-entropy of the training batches since the last check, in training mode
+    train_skill: float
+    val_loss: float  # plain cross-entropy on the validation images; NaN without any
+    val_skill: float
+    score: float  # the study's metric on the validation images
+    auc: float  # mean one-vs-rest area under the curve on the validation images; 0.5 is chance
+    top_share: float  # share of validation images given to the most predicted class: 1 is a one-class prediction
+    logit_spread: float  # largest over classes of the logit's standard deviation over validation images
+    dead_share: float  # largest over hidden layers: share of units that give 0 for every image of the fixed batch
+    first_gradient: float  # norm of the first weight layer's gradient, largest since the last check
+    last_gradient: float  # the same for the output layer
+    update_ratio: float  # |change of the first kernel| / |kernel|, per step, mean since the last check
+    finite: bool  # losses, logits and gradients
+    warmth: float  # 1 - share of BatchNorm's moving statistics that is still their initial value; 1 without BatchNorm
+    stale_skill: float = float("nan")  # val_skill before BatchNorm's statistics were re-estimated; NaN if they were not
+
+
+_KINDS: Final = {"int": np.int64, "float": np.float64, "bool": np.bool_}
+CHECK_DTYPE: Final = np.dtype([(f.name, _KINDS[str(f.type)]) for f in fields(Check)])
+"""A check as a row of a table."""
+
+
+class Checks(Sequence[Check]):
+    """The checks of a fit as a table `(checks,)` of `CHECK_DTYPE`; each is made when it is asked for.
+
+    A study has hundreds of thousands, and hardly any is ever looked at.
+    """
+
+    def __init__(self, table: np.ndarray[Any, Any]) -> None:
+        self.table = table
+
+    @classmethod
+    def of(cls, checks: Iterable[Check]) -> Checks:
+        """From checks as they are."""
+        if isinstance(checks, Checks):
+            return checks
+        return cls(np.array([astuple(check) for check in checks], dtype=CHECK_DTYPE))
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    @overload
+    def __getitem__(self, place: int) -> Check: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> Checks: ...
+
+    def __getitem__(self, place: int | slice) -> Check | Checks:
+        found = self.table[place]
+        return Checks(found) if isinstance(place, slice) else self._check(found.tolist())
+
+    def __iter__(self) -> Iterator[Check]:
+        return map(self._check, self.table.tolist())
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and len(self) == len(other) and all(map(operator.eq, self, other))
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return repr(tuple(self))
+
+    def _check(self, row: tuple[Any, ...]) -> Check:
+        return Check(**dict(zip(self.table.dtype.names or (), row, strict=True)))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Collapse:
+    """Why a fit was, or would have been, stopped as collapsed."""
+
+    reason: str  # short code: a key of `REASONS`
+    hard: bool  # structural evidence, which needs no second chance
+    epoch: int
+    evidence: Mapping[str, float]  # the numbers that decided
+
+
+REASONS: Final[Mapping[str, str]] = {
+    "non-finite": "The loss or a gradient exploded or became infinite or undefined.",
+    "dead-layer": "All units of a layer give zero for every image, so nothing behind it can tell images apart.",
+    "no-gradient": "No gradient reaches the first layer, so it does not learn.",
+    "constant-output": "The network gives the same answer for every image.",
+    "prior-predictor": "The network gives every image the most frequent class and is no better than knowing how "
+    "frequent the classes are.",
+    "no-progress": "Well into its epochs the training still guessed, and at its pace would have to the end.",
+    "behind": "Part of its epochs into its first fold the configuration was behind most others at that epoch.",
+    "too-slow": "A fit would have taken longer than the plan allows.",
+    "too-large": "Not even one image at a time found room in the device's memory.",
+    "worker-died": "The training process died twice, most likely for want of memory.",
+    "stalled": "The training process twice said nothing for far longer than epochs take.",
+    "raced": "On the folds that were run the configuration was too far behind the best.",
+}
+"""What each short reason of a collapse or a stop means, in one sentence for people."""
+
+HARD_REASONS: Final = frozenset({"non-finite", "dead-layer", "no-gradient"})
+"""Structural evidence: such a collapse gets no second chance."""
