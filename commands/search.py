@@ -27,7 +27,7 @@ from commands.options import (
     path,
     whole,
 )
-from commands.terminal import INTERRUPTED, listen_for_the_end, log_to, write
+from commands.terminal import INTERRUPTED, listen_for_the_end, log_to, print_error, write
 from search.errors import UserError
 from search.settings import DEFAULT_SECONDS, DEFAULT_TRIALS, METRICS, Budget
 
@@ -35,9 +35,11 @@ if TYPE_CHECKING:
     from search.events import Listener
     from search.study.folder import Hold
     from search.study.request import Request
+    from search.study.session import Session
     from search.study.windows import Hours
 
 _DEMO_SECONDS: Final = 165.0
+_WORTH_SECONDS: Final = 600.0  # left of the hours, for which it is worth to go on
 _LOOK_SECONDS: Final = 1.0  # at the clock on the wall, while waiting: somebody may set it, a laptop may wake up
 
 _HELP: Final = """\
@@ -170,21 +172,31 @@ class _Shifts:
                     if span[0] > time.time():
                         if code is None:
                             self._rehearse(hold)
-                        end = self._wait(after)
-                    else:
-                        end = span[1]
-                    code, is_last = self._session(hold, end)
-                    if is_last or end is None or self._asked.is_set():
+                        span = self._wait(after)
+                    if span is None:  # a machine that slept missed its last hours
+                        break
+                    try:
+                        code, session = self._session(hold, span[1])
+                    except UserError as error:
+                        if code is None or span[1] is None:
+                            raise
+                        print_error(error)  # a database that is away, say: the next night may be better
+                        after = span[1]
+                        continue
+                    if session.is_last or span[1] is None or self._asked.is_set():
                         return code
-                    after = end
+                    goes_on = session.has_trained and span[1] - time.time() >= _WORTH_SECONDS  # finalists took less
+                    after = 0.0 if goes_on else span[1]
             except Ended:
-                print("Interrupted before there was anything to report.")
+                print(
+                    "Interrupted before there was anything to report." if code is None else "Interrupted while waiting."
+                )
                 return INTERRUPTED
             if code is None:
                 deadline = datetime.fromtimestamp(self._hours.deadline or 0)
                 raise UserError(
-                    f"--deadline {deadline:%Y-%m-%dT%H:%M} is over. Pass a later one. The report of a study that is "
-                    "there is made again by: run_search.py report --out DIR."
+                    f"--deadline {deadline:%Y-%m-%dT%H:%M} is over, or comes before the next hours of work. Pass a "
+                    "later one. The report of a study that is there is made again by: run_search.py report --out DIR."
                 )
             return code
 
@@ -196,8 +208,8 @@ class _Shifts:
         with self._display() as listener:
             rehearse(self._request, listener, Clock(asked=self._asked), hold)
 
-    def _wait(self, after: float) -> float | None:
-        """Until the next hours begin, by the clock on the wall as it then is. Returns their end.
+    def _wait(self, after: float) -> tuple[float, float | None] | None:
+        """Until the next hours begin, by the clock on the wall as it then is. Returns them; None: there are no more.
 
         Raises:
             Ended: somebody asked for it.
@@ -212,12 +224,12 @@ class _Shifts:
                     told = span[0]
                 if self._asked.wait(_LOOK_SECONDS):
                     raise Ended
-        return None if span is None else span[1]
+        return span
 
-    def _session(self, hold: Hold, end: float | None) -> tuple[int, bool]:
-        """Work until `end`. Returns the exit code, and whether there is nothing left to do."""
+    def _session(self, hold: Hold, end: float | None) -> tuple[int, Session]:
+        """Work until `end`. Returns the exit code, and what came of it."""
         from search.study.clock import Clock
-        from search.study.session import Broken, search
+        from search.study.session import Broken, Ended, search
 
         clock, ended = Clock(self._request.budget.seconds, until=end, asked=self._asked), "failed"
         try:
@@ -228,7 +240,10 @@ class _Shifts:
                 ended = "interrupted"
             else:
                 ended = "finished" if session.is_last or end is None else "hours"
-            return code, session.is_last
+            return code, session
+        except Ended:
+            ended = "interrupted"
+            raise
         except Broken as broken:  # our bug or a broken machine: the report first, then the traceback
             write(broken.results, self._request.out, interrupted=False)
             raise

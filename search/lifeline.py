@@ -13,14 +13,14 @@ from pathlib import Path
 
 @contextmanager
 def signals_blocked() -> Iterator[None]:
-    """Ctrl-C reaches the whole terminal, a service manager's SIGTERM the whole group: the coordinator alone decides.
+    """Ctrl-C and a hang-up reach the whole terminal, SIGTERM often the whole group: the coordinator alone decides.
 
     A process inherits the blocked signals of the thread that starts it.
     """
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
     try:
         yield
     finally:

@@ -64,9 +64,11 @@ class Clock:
         return None if self.left is None else self.seconds + self.left
 
     @property
-    def is_used_up(self) -> bool:
-        """Whether another session, in other hours, would find no time left."""
-        return self._limit_left is not None and self._limit_left < _WORTH_SECONDS
+    def is_the_last(self) -> bool:
+        """Whether the budget ends before the working hours do: what it allows is done in this session."""
+        if self._limit_left is None:
+            return False
+        return self._hours_left is None or self._limit_left <= self._hours_left or self._limit_left < _WORTH_SECONDS
 
     @property
     def phase_left(self) -> float | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import threading
 import time
 import warnings
 from collections.abc import Callable, Sequence
@@ -19,6 +20,7 @@ from optuna.trial import TrialState
 
 from search.study.pool import Pool
 from search.study.process import Stopped, Worker
+from search.study.server import is_taken_over
 
 _PART: Final = "part"
 _POLL_SECONDS: Final = 2.0
@@ -108,6 +110,7 @@ class HostsCrew:
     ) -> None:
         self._pool, self._storage, self._study = pool, storage, study
         self._should_stop, self._pause = should_stop, pause
+        self._lock = threading.Lock()
 
     @property
     def workers(self) -> int:
@@ -131,14 +134,26 @@ class HostsCrew:
             number = trial.user_attrs.get(_PART)
             if number is None:  # somebody else was quicker, and nothing waited any more
                 raise optuna.TrialPruned
-            with self._pool.worker() as worker:
-                work(worker, parts[number])
-            mine.add(number)
+            with self._lock:
+                if number in mine:  # two hosts enqueued it
+                    return 1.0
+                mine.add(number)
+            try:
+                with self._pool.worker() as worker:
+                    work(worker, parts[number])
+            except BaseException:
+                with self._lock:
+                    mine.discard(number)
+                raise
             return 1.0
 
         def at_work(_: int) -> None:
             while not self._should_stop() and self._waiting(whole):
-                whole.optimize(objective, n_trials=1, catch=())
+                try:
+                    whole.optimize(objective, n_trials=1)
+                except (ValueError, optuna.exceptions.UpdateFinishedTrialError) as error:
+                    if isinstance(error, ValueError) and not is_taken_over(error):
+                        raise
 
         while missing := self._missing(whole, len(parts)):
             if self._should_stop():

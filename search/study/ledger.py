@@ -92,6 +92,7 @@ class Ledger:
         self._engine = engine
         self._study = study
         self._patiently = patiently
+        self.written = 0  # fits, by this object
         self._insert = _INSERTS[engine.dialect.name]
         self.on_write: Callable[[], None] = lambda: None  # called after each fit that was recorded
         self._patiently(lambda: made_at_once(lambda: _METADATA.create_all(engine)))
@@ -102,6 +103,7 @@ class Ledger:
         worthless = (_FITS.c.verdict == Verdict.FAILED.value) | (_FITS.c.reason == BEHIND_OTHERS)
         row = self._insert(_FITS).values(study=self._study, **_to_row(fit)).on_conflict_do_nothing()
         self._execute(sa.delete(_FITS).where(ours & worthless), row)
+        self.written += 1
         self.on_write()
 
     def fit(self, key: str) -> Fit | None:

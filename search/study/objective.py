@@ -94,6 +94,9 @@ class Objective:
             return self._run(trial)
         except (optuna.TrialPruned, *ENDS):
             raise
+        except optuna.exceptions.UpdateFinishedTrialError:
+            _log.warning("Trial %d was taken over by another host, which took this one for lost.", trial.number)
+            raise Surplus from None
         except BaseException as error:
             with self._lock:
                 self.error = self.error or error

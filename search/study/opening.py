@@ -19,6 +19,7 @@ from search.study.identity import refuse_other
 from search.study.ledger import Ledger
 from search.study.request import Request, check_request, identity
 from search.study.sampler import SteadySampler
+from search.study.server import ServerStorage
 from search.study.staff import Staff
 from search.study.storage import close, holds_study, is_server, open_storage, patience_of
 
@@ -84,6 +85,8 @@ def open_session(
         ledger.set_fact("schema", SCHEMA)
         preparation.describe(ledger, request, images)
         clock.resume(ledger.own_fact("seconds") or 0.0)
+        if isinstance(storage, ServerStorage):
+            storage.patience.should_stop = clock.phase_over
         undone.pop_all()
         return Opened(images, test, storage, study, ledger, used_up, is_server(request.storage))
 

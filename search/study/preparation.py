@@ -17,6 +17,7 @@ from search.events import Listener
 from search.records import CONFIRM, NEIGHBOUR
 from search.selection import metrics
 from search.selection.baselines import baselines
+from search.selection.shortlist import REPEATS
 from search.settings import Plan, Protocol
 from search.study.fitting import Terms
 from search.study.ledger import Ledger
@@ -29,6 +30,7 @@ from spaces.space import Space
 SIZE_CAP_CPU: Final = 64  # pixels that --image-size auto takes at most
 SIZE_CAP_GPU: Final = 128
 SNAPSHOTS: Final = "paused"  # folder in the run folder: fits that were cut off between two epochs
+_ANOTHER: Final = 1.2  # times what finalists took so far: that much they may take again, if they are others
 _PRICED_STEPS: Final = 16  # that an epoch has at most where it is timed
 _PACKAGES: Final = ("optuna", "numpy", "scikit-learn", "pillow")
 
@@ -224,7 +226,10 @@ def _to_confirm(request: Request, ledger: Ledger, workers: int) -> float | None:
     if request.budget.seconds is None:
         return None
     had = sum(fit.seconds for fit in ledger.fits() if fit.stage in (CONFIRM, NEIGHBOUR)) / workers
-    return max(0.0, CONFIRM_SHARE * request.budget.seconds - had)
+    share = max(0.0, CONFIRM_SHARE * request.budget.seconds - had)
+    known = ledger.fact("confirmation")
+    was_whole = known is not None and known["repeats"] >= REPEATS
+    return min(share, _ANOTHER * had) if was_whole else share
 
 
 def _timed_plan(

@@ -92,6 +92,10 @@ class Queue:
         """Whether a trial is waiting to be taken."""
         return bool(self._study.get_trials(deepcopy=False, states=(TrialState.WAITING,)))
 
+    def lacks(self) -> bool:
+        """Whether places are left that nobody has taken."""
+        return False
+
     def place(self, trial: optuna.Trial) -> int:
         """The trial's place in the study; to be called when all its parameters are chosen."""
         with self._lock:
@@ -140,6 +144,12 @@ class SharedQueue(Queue):
         for place, trial in sorted(lost.items()):
             go_on_with(self._study, trial, place)
         return len(lost)
+
+    def lacks(self) -> bool:
+        """As on one host: a trial that was lost before it had a place left one."""
+        trials = self._study.get_trials(deepcopy=False)
+        held = {place_of(trial) for trial in trials if not is_interrupted(trial)}
+        return self._trials is not None and len(held) < self._trials
 
     def refill(self, waiting: int = 1) -> None:
         """Enqueue start configurations until `waiting` trials wait or none is left."""

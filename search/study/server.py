@@ -66,6 +66,7 @@ class Patience:
 
     def __init__(self, seconds: float = _PATIENCE_SECONDS, pause: Callable[[float], None] = time.sleep) -> None:
         self._seconds, self._pause = seconds, pause
+        self.should_stop: Callable[[], bool] = lambda: False  # asked between two tries
         self._lock = threading.Lock()
         self._is_away = False
 
@@ -84,7 +85,7 @@ class Patience:
                 self._note(False, None)
                 return None  # type: ignore[return-value]  # it had been heard, and stands there
             except Exception as error:
-                if not is_away(error) or time.monotonic() > end:
+                if not is_away(error) or time.monotonic() > end or self.should_stop():
                     raise
                 was_away = True
                 self._note(True, error)
@@ -106,12 +107,21 @@ class Patience:
             _log.warning("The database is there again.")
 
 
+def is_taken_over(error: Exception) -> bool:
+    """Whether Optuna refuses a trial's end because another host, which took this one for lost, has ended it."""
+    return isinstance(error, ValueError) and str(error).startswith("Cannot tell a ")
+
+
 def is_away(error: BaseException) -> bool:
     """Whether the server, not what it was asked, is the reason."""
-    cause = error.__cause__ if isinstance(error, optuna.exceptions.StorageInternalError) else error
-    if isinstance(cause, sa.exc.DBAPIError) and cause.connection_invalidated:
-        return True
-    return isinstance(cause, sa.exc.OperationalError | sa.exc.InterfaceError | sa.exc.TimeoutError)
+    cause: BaseException | None = error
+    while cause is not None:  # Optuna asks a broken session once more, and tells of that
+        if isinstance(cause, sa.exc.DBAPIError) and cause.connection_invalidated:
+            return True
+        if isinstance(cause, sa.exc.OperationalError | sa.exc.InterfaceError | sa.exc.TimeoutError):
+            return True
+        cause = cause.__cause__ or cause.__context__
+    return False
 
 
 def _patient(method: Callable[P, T]) -> Callable[P, T]:

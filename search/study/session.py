@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from search.events import Listener
 from search.selection.analyse import analyse
 from search.selection.results import Results
-from search.selection.shortlist import REPEATS
+from search.selection.shortlist import REPEATS, shortlist
 from search.study import machine, preparation
 from search.study.afterwards import complete
 from search.study.clock import Clock
@@ -42,6 +42,7 @@ class Session:
 
     results: Results  # of the study, all sessions
     is_last: bool  # another one would find nothing to do: only the end of the working hours leaves something
+    has_trained: bool  # fits were made
 
 
 class Broken(Exception):
@@ -130,16 +131,20 @@ def _run(request: Request, opened: Opened, staff: Staff, listener: Listener, clo
     results = replace(results, study=replace(results.study, seconds=clock.seconds))
     if broken is not None:
         raise Broken(str(broken), results) from broken
-    is_last = not clock.asked.is_set() and (clock.is_used_up or (is_over and _is_confirmed(results)))
-    if is_last:
+    has_trained = opened.ledger.written > 0
+    is_done = is_over and (_is_confirmed(results) or not (has_trained or clock.phase_over()))
+    if is_done and not clock.asked.is_set():
         shutil.rmtree(request.out / preparation.SNAPSHOTS, ignore_errors=True)
-    return Session(results, is_last)
+    return Session(results, not clock.asked.is_set() and (is_done or clock.is_the_last), has_trained)
 
 
 def _is_confirmed(results: Results) -> bool:
     """Whether more time would bring nothing more for the finalists."""
-    known = results.study.confirmation
-    return results.recommended is None or (known is not None and known.repeats >= REPEATS)
+    known, best = results.study.confirmation, shortlist(results.ranking)
+    if known is None or not best:
+        return not best
+    is_current = known.finalists == tuple(one.trial.configuration.hash for one in best)
+    return is_current and (known.repeats >= REPEATS or set(known.dropped) == set(known.finalists))
 
 
 def _prepare(request: Request, opened: Opened, staff: Staff, listener: Listener, clock: Clock) -> Workshop:

@@ -141,12 +141,14 @@ def is_server(url: str | None) -> bool:
 
 def _open_url(url: str, on_lost: OnLost) -> optuna.storages.RDBStorage:
     try:
+        if sa.make_url(url).get_backend_name() not in ("sqlite", "postgresql"):
+            raise sa.exc.NoSuchModuleError
         whole = url.replace("{", "{{").replace("}", "}}")  # Optuna fills in templates
         if is_server(url):
             return made_at_once(lambda: ServerStorage(with_driver(whole), on_lost))
         return optuna.storages.RDBStorage(whole)
     except sa.exc.NoSuchModuleError:
-        detail = "no such kind of database"
+        detail = "SQLite and PostgreSQL are known"
     except (sa.exc.ArgumentError, ValueError):
         detail = "not a database URL"
     except ImportError as error:

@@ -6,6 +6,7 @@ what a trial has done is not done again, and a later trial finds what was done h
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
@@ -79,7 +80,8 @@ def explore(
         judged[number] = bench.judge(worker, copies[number])
         done.tell(judged[number])
 
-    crew.do(f"copies of {best_trial.configuration.hash} on {bench.folds}", range(len(copies)), judge)
+    with contextlib.suppress(Stopped):  # what is judged is judged
+        crew.do(f"copies of {best_trial.configuration.hash} on {bench.folds}", range(len(copies)), judge)
     return Surroundings(
         centre=best_trial.configuration.hash,
         folds=bench.folds,

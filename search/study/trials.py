@@ -16,6 +16,7 @@ from search.study.objective import ENDS, Objective
 from search.study.progress import no_more_progress
 from search.study.reading import read_trials
 from search.study.request import starts
+from search.study.server import is_taken_over
 from search.study.workshop import Workshop
 from spaces.space import Space
 
@@ -77,13 +78,17 @@ def run_trials(shop: Workshop) -> bool:
     objective = Objective(terms, space, shop.ledger, shop.pool, order, history, shop.listener, catch_up=catch_up)
 
     def go_on() -> None:
-        study.optimize(
-            objective,
-            n_trials=None if budget.trials is None or shop.opened.is_shared else budget.trials - done,
-            n_jobs=len(shop.pool),
-            catch=ENDS,
-            callbacks=[after_trial],
-        )
+        try:
+            study.optimize(
+                objective,
+                n_trials=None if budget.trials is None or shop.opened.is_shared else budget.trials - done,
+                n_jobs=len(shop.pool),
+                catch=ENDS,
+                callbacks=[after_trial],
+            )
+        except ValueError as error:
+            if not is_taken_over(error):
+                raise
         if objective.error is not None:
             raise objective.error
 
@@ -92,7 +97,7 @@ def run_trials(shop: Workshop) -> bool:
         go_on()
         while shop.opened.is_shared and not (clock.phase_over() or is_over()):
             clock.asked.wait(_POLL_SECONDS)  # others are at work on the last ones, and one of them may be lost
-            if order.resume() or order.waits():
+            if order.resume() or order.waits() or order.lacks():
                 go_on()
             catch_up()
     return is_over()

@@ -70,6 +70,8 @@ class Windows:
         )
         joined: list[tuple[float, float]] = []
         for start, end in spans:
+            if start >= end:  # it lies in an hour that the clocks skip
+                continue
             if joined and start <= joined[-1][1]:
                 joined[-1] = (joined[-1][0], max(end, joined[-1][1]))
             else:

@@ -65,7 +65,7 @@ class World:
         self.begun.append(datetime.fromtimestamp(self.now).strftime("%a %H:%M"))
         self.at_night()
         self.now = clock._until if clock._until is not None else self.now + 60
-        return Session(made.results(made.trials(2)), is_last=len(self.begun) == self.nights)
+        return Session(made.results(made.trials(2)), is_last=len(self.begun) == self.nights, has_trained=True)
 
 
 @pytest.fixture(autouse=True)

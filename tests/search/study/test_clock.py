@@ -59,7 +59,9 @@ def test_hours_of_work_end_by_the_clock_on_the_wall_and_a_budget_by_what_was_spe
     assert clock.left == 45.0
 
 
-def test_a_budget_is_used_up_when_another_night_would_find_nothing() -> None:
-    assert not Clock(3600.0, Time(), until=90.0, wall=Time()).is_used_up
-    assert Clock(30.0, Time(), until=1e9, wall=Time()).is_used_up
-    assert not Clock(None, Time(), until=90.0, wall=Time()).is_used_up
+def test_a_budget_that_ends_before_the_hours_is_for_this_session() -> None:
+    assert not Clock(3600.0, Time(), until=200.0, wall=Time()).is_the_last
+    assert Clock(90.0, Time(), until=200.0, wall=Time()).is_the_last
+    assert Clock(30.0, Time(), until=110.0, wall=Time()).is_the_last  # too little is left for another night
+    assert Clock(3600.0, Time()).is_the_last
+    assert not Clock(None, Time(), until=90.0, wall=Time()).is_the_last

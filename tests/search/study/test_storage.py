@@ -218,8 +218,9 @@ SECRET = "geheim@1?x"
     [
         ("studies.db", "not a database URL"),
         ("", "not a database URL"),
-        ("nonsense://me:geheim%401%3Fx@host/x", "no such kind of database"),
-        ("postgresql+nodriver://me:geheim%401%3Fx@host/x", "no such kind of database"),
+        ("nonsense://me:geheim%401%3Fx@host/x", "SQLite and PostgreSQL are known"),
+        ("mysql://me:geheim%401%3Fx@host/x", "SQLite and PostgreSQL are known"),
+        ("postgresql+nodriver://me:geheim%401%3Fx@host/x", "SQLite and PostgreSQL are known"),
         ("sqlite://me:geheim@host:port/x", "not a database URL"),
         ("sqlite:////none/such/x.db", "unable to open database file"),
     ],
