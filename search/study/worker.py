@@ -30,6 +30,7 @@ from search.study.machine import Gpu
 from spaces.config import Configuration
 
 _BEAT_SECONDS: Final = 1.0
+_PREDICTED: Final = 1024  # images from one sign of life to the next
 
 TRACED: Final = 8
 """Networks that a worker keeps traced: all fits of a trial come in a row, those of the finalists come round again."""
@@ -218,17 +219,22 @@ class _Bench:
         from search.training.outcome import Outcome
 
         while True:
-            engine = self._engine(job.configuration, job.protocol, job.updates or _updates(job))
+            others, engine = len(self._engines) > 1, None
             try:
+                engine = self._engine(job.configuration, job.protocol, job.updates or _updates(job))
                 return self._fit_by(engine, job)
             except Exception as error:
                 if not self._device.is_out_of_memory(error):
                     raise
-            size, batch, parts = engine.parameters, job.configuration.batch_size, engine.parts
+            known = None if engine is None else (engine.parameters, engine.parts)
             del engine
             self._engines.clear()
-            if parts == batch:
+            if others:  # networks of other fits may have been in the way
+                continue
+            batch = job.configuration.batch_size
+            if known is None or known[1] == batch:
                 return Done(Outcome(verdict=Verdict.STOPPED, reason=TOO_LARGE, epochs=0, seconds=0.0), None)
+            size, parts = known
             self._parts[size, batch] = next(more for more in range(parts + 1, batch + 1) if batch % more == 0)
 
     def _fit_by(self, engine: Any, job: Job) -> Done:
@@ -263,7 +269,11 @@ class _Bench:
             return Done(outcome, None)
 
         def predicted(images: Any) -> FloatArray:
-            return metrics.softmax(engine.logits_of(images, np.arange(images.shape[0])))
+            parts = []
+            for first in range(0, images.shape[0], _PREDICTED):
+                parts.append(engine.logits_of(images, np.arange(first, min(first + _PREDICTED, images.shape[0]))))
+                self._heed(outcome.epochs)
+            return metrics.softmax(np.concatenate(parts))
 
         corrupted = {}
         if job.corrupt:

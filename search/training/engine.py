@@ -63,6 +63,11 @@ class Engine:
         return next(i for i, other in enumerate(self._weights) if other is variable)
 
     @property
+    def at_once(self) -> int:
+        """Images of a batch that go through the network at once."""
+        return self.configuration.batch_size // self.parts
+
+    @property
     def batchnorm(self) -> bool:
         """Whether the network has batch normalization."""
         return bool(self._batchnorms)
@@ -176,7 +181,7 @@ class Engine:
         """
         if not self._batchnorms:
             return float("nan")
-        return float(self._reestimate(tf.constant(rows)))
+        return float(self._reestimate(tf.constant(rows.reshape(-1, self.at_once))))
 
     def _scaled(self, images: Any, rows: Any) -> Any:
         values = tf.cast(tf.gather(images, rows), tf.float32)
@@ -237,7 +242,7 @@ class Engine:
         """Mean plain cross-entropy of a batch, and the gradients of its loss."""
         if self.parts == 1:
             return self._gradients_at_once(batch, tf.stack([seed, step]))
-        size = self.configuration.batch_size // self.parts
+        size = self.at_once
         loss, sums = tf.constant(0.0), [tf.zeros_like(weight.value) for weight in self._weights]
         for part in tf.range(self.parts):
             some = tf.ensure_shape(batch[part * size : (part + 1) * size], [size])

@@ -39,6 +39,10 @@ class Trainer(Protocol):
     configuration: Configuration
 
     @property
+    def at_once(self) -> int:
+        """Images that it is shown at once at most in training: a batch, or where memory is short a part of one."""
+
+    @property
     def batchnorm_momentum(self) -> float:
         """0 without batch normalization."""
 
@@ -157,7 +161,8 @@ class _Fit:
         self.val_labels = task.labels[task.val]
         shares = np.bincount(self.val_labels, minlength=task.classes) / max(1, len(task.val))
         self.val_reference = cross_entropy(shares, self.balance.prior)
-        self.probe = _spread(task.train, _PROBE_IMAGES)
+        short = trainer.at_once < self.batch
+        self.probe = _spread(task.train, min(_PROBE_IMAGES, trainer.at_once) if short else _PROBE_IMAGES)
         self.every = check_epochs(task.epochs)
         self.schedule = Schedule.planned(task.epochs, self.steps)
         self.checks: list[Check] = []
@@ -212,6 +217,8 @@ class _Fit:
         task = self.task
         found = None if self.drawer is None else self.drawer.take()
         self.trainer.begin(task.seed, task.train, self.balance.weights, self.balance.prior)
+        if found is not None and found.at_once != self.trainer.at_once:
+            found = None  # augmentation and BatchNorm would be others from here on
         if found is not None:
             try:
                 self.trainer.restore(found.trainer)
@@ -249,6 +256,7 @@ class _Fit:
     def _snapshot(self, epoch: int) -> Snapshot:
         return Snapshot(
             epoch=epoch,
+            at_once=self.trainer.at_once,
             last=self.schedule.last,
             cool_from=self.schedule.cool_from,
             seconds=time.monotonic() - self.started,

@@ -32,6 +32,7 @@ class Snapshot:
     """Where a fit stands after some epochs."""
 
     epoch: int  # finished
+    at_once: int  # images that the network was shown at once
     last: int  # epoch after which the fit will end
     cool_from: int | None
     seconds: float  # spent so far
@@ -47,7 +48,7 @@ class Snapshot:
 
     def write(self, path: Path) -> None:
         """Put it in place of an earlier one; whoever reads finds one or the other."""
-        plain = {name: getattr(self, name) for name in ("epoch", "last", "cool_from", "seconds", "start")}
+        plain = {name: getattr(self, name) for name in ("epoch", "at_once", "last", "cool_from", "seconds", "start")}
         plain["passed"] = None if self.passed is None else asdict(self.passed)
         arrays = {
             "plain": np.array(json.dumps(plain)),

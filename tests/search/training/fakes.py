@@ -30,6 +30,7 @@ class FakeTrainer:
     ) -> None:
         self.configuration, self.labels, self.answers = configuration, labels, answers
         self.batchnorm_momentum = momentum
+        self.at_once = configuration.batch_size
         self.calls: list[str] = []  # in order
         self.begun: dict[str, Any] = {}
         self.shown: list[np.ndarray] = []

@@ -23,6 +23,7 @@ EPOCHS = 90  # a check every third
 def snapshot(**changes) -> Snapshot:
     values = {
         "epoch": 4,
+        "at_once": 4,
         "last": 12,
         "cool_from": None,
         "seconds": 1.5,
@@ -118,6 +119,12 @@ def test_a_snapshot_of_another_network_is_not_gone_on_with(run, tmp_path, caplog
     drawer.put(snapshot(trainer=(np.zeros(1), np.zeros(2))))
     equal(run(tmp_path), run(tmp_path / "other"))
     assert "another network" in caplog.text
+
+
+def test_a_snapshot_of_a_fit_in_smaller_parts_is_not_gone_on_with(run, tmp_path) -> None:
+    drawer = Drawer(tmp_path / "paused" / "fit.npz")
+    drawer.put(snapshot(at_once=2, trainer=(np.array(4),)))
+    equal(run(tmp_path), run(tmp_path / "other"))
 
 
 def test_what_takes_long_is_kept_from_time_to_time_and_never_for_more_than_its_share(tmp_path) -> None:
