@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from commands import search
-from commands.options import path
+from commands.options import STORAGE, path
 from commands.terminal import DONE
 from search.errors import UserError
 
@@ -51,7 +51,8 @@ def run(options: argparse.Namespace, given: list[str]) -> int:
         raise UserError("schedule needs --window, such as --window 22:00-07:00: the hours in which it may work.")
     if any(argument.startswith("--storage") for argument in given):
         raise UserError(
-            "schedule writes no --storage into a file: it may hold a password. Set STEADYNET_STORAGE instead."
+            f"schedule writes no --storage into a file: it may hold a password. Put {STORAGE}=... into "
+            f"{unattended.environment_file()}, which only you can read (chmod 600)."
         )
     windows = search.hours_of(options).windows
     assert windows is not None
@@ -68,6 +69,8 @@ def run(options: argparse.Namespace, given: list[str]) -> int:
         told = ["# crontab -e, and add:", *unattended.cron_lines(command, windows), ""]
         told += [f"# {units / unattended.unit_name(out)}:", unattended.unit(command)]
     print(*told, sep="\n")
+    if options.storage:
+        print(f"A scheduled search takes {STORAGE} from {unattended.environment_file()}: put it there (chmod 600).")
     return DONE
 
 

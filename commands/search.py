@@ -160,13 +160,18 @@ class _Shifts:
 
     def run(self) -> int:
         """Until the study is finished, the last hours are over, or somebody asks for the end."""
+        from reports.live_status import StatusFile
         from search.study.folder import locked
         from search.study.request import refuse_tangled
         from search.study.session import Ended
 
         request, code, after = self._request, None, 0.0
         refuse_tangled(request)
-        with locked(request.out, request.storage) as hold, log_to(request.out, self._console, quiet=self._quiet):
+        with (
+            locked(request.out, request.storage) as hold,
+            log_to(request.out, self._console, quiet=self._quiet),
+            StatusFile(request.out) as self._status,
+        ):
             try:
                 while (span := self._hours.next(max(after, time.time()))) is not None:
                     if span[0] > time.time():
@@ -255,13 +260,13 @@ class _Shifts:
     def _display(self, ends: float | None = None) -> Iterator[Listener]:
         from reports.live import LiveDisplay
         from reports.live_log import EventLog
-        from reports.live_status import StatusFile
         from search.events import Several, Silent
 
         display = nullcontext(Silent()) if self._quiet else LiveDisplay(self._console)
         later = None if ends is None else self._hours.next(ends)
-        with display as shown, StatusFile(self._request.out, ends, None if later is None else later[0]) as status:
-            yield Several(shown, status, EventLog())
+        self._status.hours(ends, None if later is None else later[0])
+        with display as shown:
+            yield Several(shown, self._status, EventLog())
 
 
 def _run_shell(command: str, out: Path, ended: str) -> None:

@@ -34,18 +34,10 @@ class StatusFile(Silent):
 
     Args:
         folder: the run folder.
-        ends: moment (seconds since 1970) at which these hours of work end, None without an end.
-        next_hours: when the next ones begin, None if there are none.
         wall: the moment now, for tests.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        ends: float | None = None,
-        next_hours: float | None = None,
-        wall: Callable[[], float] = time.time,
-    ) -> None:
+    def __init__(self, folder: Path, wall: Callable[[], float] = time.time) -> None:
         self._path, self._wall = folder / NAME, wall
         self._lock, self._closed = threading.Lock(), threading.Event()
         self._collapses: Counter[str] = Counter()
@@ -58,8 +50,8 @@ class StatusFile(Silent):
             "state": "working",
             "stage": "Starting",
             "until": None,
-            "ends": ends,
-            "next_hours": next_hours,
+            "ends": None,
+            "next_hours": None,
             "budget_ends": None,
             "trials": 0,
             "of": None,
@@ -94,6 +86,12 @@ class StatusFile(Silent):
                 self._path.unlink(missing_ok=True)
             else:
                 self._path.write_bytes(self._before)
+
+    def hours(self, ends: float | None, following: float | None) -> None:
+        """Note when (seconds since 1970) the hours of work end, and when the next ones begin; None: never."""
+        self._note(ends=ends, next_hours=following)
+        with self._lock:
+            self._running.clear()
 
     def stage(self, text: str) -> None:
         """Note it."""

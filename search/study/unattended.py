@@ -33,7 +33,9 @@ def cron_lines(command: Command, windows: Windows) -> list[str]:
     Raises:
         UserError: a path can't be written into a crontab.
     """
-    words = f"cd {shlex.quote(str(command.folder))} && {shlex.join(command.arguments)} --quiet"
+    secrets = shlex.quote(str(environment_file()))
+    words = f"cd {shlex.quote(str(command.folder))} && set -a && {{ [ ! -r {secrets} ] || . {secrets}; }} && "
+    words += f"{shlex.join(command.arguments)} --quiet"
     if not words.isprintable():
         raise UserError("a line break in a path can't be written into a crontab. Rename the folder.")
     told = words.replace("%", "\\%")  # a bare one is cron's line break
@@ -85,6 +87,7 @@ Description=Steadynet: search in {_plain(str(command.out))}
 [Service]
 Type=exec
 WorkingDirectory={_plain(str(command.folder))}
+EnvironmentFile=-{_plain(str(environment_file()))}
 ExecStart={words}
 Restart=on-failure
 RestartSec={_RESTART_SECONDS}
@@ -101,9 +104,18 @@ WantedBy=default.target
 """
 
 
+def environment_file() -> Path:
+    """Where a scheduled search finds what its environment must hold, such as the password of a database."""
+    return _configuration() / "steadynet.env"
+
+
 def user_units() -> Path:
     """Where systemd looks for this user's services."""
-    return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "systemd" / "user"
+    return _configuration() / "systemd" / "user"
+
+
+def _configuration() -> Path:
+    return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
 
 
 def install_units(command: Command, units: Path) -> list[str]:

@@ -16,9 +16,9 @@ from tests.reports import made
 NOW = 1_700_000_000.0
 
 
-def told(folder: Path, **options: Any) -> StatusFile:
+def told(folder: Path) -> StatusFile:
     """A run that has judged one trial, lost one, and is in the middle of a third."""
-    status = StatusFile(folder, wall=lambda: NOW, **options)
+    status = StatusFile(folder, wall=lambda: NOW)
     status.stage("Searching")
     status.planned(Plan(epochs=30, folds=5, search_seconds=100.0, final_seconds=10.0, fit_seconds=None), 20, 3600.0, 4)
     for number, score, reason in ((4, 0.8, None), (5, None, "dead-layer")):
@@ -37,7 +37,8 @@ def lines(folder: Path, **options: Any) -> list[str]:
 
 
 def test_a_run_at_work(tmp_path: Path) -> None:
-    with told(tmp_path, ends=NOW + 600.0, next_hours=NOW + 86400.0) as status:
+    with told(tmp_path) as status:
+        status._note(ends=NOW + 600.0, next_hours=NOW + 86400.0)
         status._write()
         first, *rest = lines(tmp_path)
     assert first.startswith("Running for 30 s, process ")
@@ -49,6 +50,14 @@ def test_a_run_at_work(tmp_path: Path) -> None:
     ]
     assert rest[3].startswith("Ends by ")
     assert rest[4].startswith("Next hours of work: ")
+
+
+def test_what_was_found_in_one_night_is_told_by_day(tmp_path: Path) -> None:
+    with told(tmp_path) as status:
+        status.hours(None, None)
+        status.waiting(NOW + 3630.0)
+        status._write()
+        assert lines(tmp_path)[1] == "6 trials of 20; best so far 0.800 (trial 4)"
 
 
 def test_a_run_that_waits(tmp_path: Path) -> None:
