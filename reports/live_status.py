@@ -89,7 +89,7 @@ class StatusFile(Silent):
 
     def hours(self, ends: float | None, following: float | None) -> None:
         """Note when (seconds since 1970) the hours of work end, and when the next ones begin; None: never."""
-        self._note(ends=ends, next_hours=following)
+        self._note(ends=ends, next_hours=following, budget_ends=None)
         with self._lock:
             self._running.clear()
 
