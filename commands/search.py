@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from search.study.windows import Hours
 
 _DEMO_SECONDS: Final = 165.0
+_LEAST_SECONDS: Final = 60.0  # that hours must have left to be begun, if others follow
 _WORTH_SECONDS: Final = 600.0  # left of the hours, for which it is worth to go on
 _LOOK_SECONDS: Final = 1.0  # at the clock on the wall, while waiting: somebody may set it, a laptop may wake up
 
@@ -180,6 +181,9 @@ class _Shifts:
                         span = self._wait(after)
                     if span is None:  # a machine that slept missed its last hours
                         break
+                    if span[1] is not None and span[1] - time.time() < _LEAST_SECONDS and self._hours.next(span[1]):
+                        after = span[1]
+                        continue
                     try:
                         code, session = self._session(hold, span[1])
                     except UserError as error:
@@ -236,7 +240,10 @@ class _Shifts:
         from search.study.clock import Clock
         from search.study.session import Broken, Ended, search
 
-        clock, ended = Clock(self._request.budget.seconds, until=end, asked=self._asked), "failed"
+        later = None if end is None else self._hours.next(end)
+        usual = None if later is None or later[1] is None else later[1] - later[0]
+        clock = Clock(self._request.budget.seconds, until=end, usual=usual, asked=self._asked)
+        ended = "failed"
         try:
             with self._display(end) as listener:
                 session = search(self._request, listener, clock, hold=hold)

@@ -23,6 +23,7 @@ class Clock:
         limit: total of seconds over all sessions, None without one.
         now: seconds that pass, for tests.
         until: moment (seconds since 1970) at which the session has to end, whatever is left of the limit.
+        usual: seconds of the hours of work that follow, None where none do.
         wall: the moment now, for tests.
         asked: set when a person or the system asks to end.
     """
@@ -33,13 +34,14 @@ class Clock:
         now: Callable[[], float] = time.monotonic,
         *,
         until: float | None = None,
+        usual: float | None = None,
         wall: Callable[[], float] = time.time,
         asked: threading.Event | None = None,
     ) -> None:
         self._now, self._wall = now, wall
         self._started = now()
         self._spent = 0.0
-        self._limit, self._until = limit, until
+        self._limit, self._until, self._usual = limit, until, usual
         self.reserve: Callable[[], float] = lambda: LAST_SECONDS  # seconds to keep back for what comes after
         self.asked = asked or threading.Event()
 
@@ -62,6 +64,14 @@ class Clock:
     def total(self) -> float | None:
         """Seconds that all sessions will have had when this one ends; None without a limit."""
         return None if self.left is None else self.seconds + self.left
+
+    @property
+    def usually_left(self) -> float | None:
+        """Of sessions to come, where this one is but the rest of a night; else of this one. None without a limit."""
+        if self.left is None or self._usual is None:
+            return self.left
+        usual = self._usual if self._limit_left is None else min(self._usual, self._limit_left)
+        return max(self.left, usual)
 
     @property
     def is_the_last(self) -> bool:

@@ -98,6 +98,7 @@ def make_terms(
     priced: Priced | None,
     told: tuple[str, ...] = (),
     seconds: float | None,
+    usual: float | None = None,
     test: bool,
 ) -> Terms:
     """What all fits of the study share: protocol, plan, folds; kept in the ledger with the baselines' scores.
@@ -112,8 +113,12 @@ def make_terms(
         priced: what the reference configuration costs; None if it was not timed.
         told: what else the plan of a new study notes.
         seconds: left of the budget, None without a limit.
+        usual: that a session of the study has, by which epochs and folds are chosen; None: as this one.
         test: whether a final training and a test follow.
     """
+    if usual is not None and usual != seconds and kept_plan(ledger) is None:
+        plan = _timed_plan(request, ledger, asked, usual, priced or Priced(0.0, 0.0), workers=workers, test=test)
+        _settled(ledger, asked, plan)
     plan = _timed_plan(request, ledger, asked, seconds, priced or Priced(0.0, 0.0), workers=workers, test=test)
     asked, plan = _settled(ledger, asked, plan)
     names = tuple(images.summary.classes)

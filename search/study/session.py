@@ -170,6 +170,7 @@ def _prepare(request: Request, opened: Opened, staff: Staff, listener: Listener,
         priced=priced,
         told=() if staff.found is None else (staff.found.sentence,),
         seconds=None if clock.left is None else clock.left - ablation_seconds(request, None),
+        usual=None if clock.usually_left is None else clock.usually_left - ablation_seconds(request, None),
         test=opened.test is not None,
     )
     reserves = Reserves(

@@ -59,6 +59,13 @@ def test_hours_of_work_end_by_the_clock_on_the_wall_and_a_budget_by_what_was_spe
     assert clock.left == 45.0
 
 
+def test_the_rest_of_a_night_is_not_what_sessions_usually_have() -> None:
+    assert Clock(None, Time(), until=160.0, usual=3600.0, wall=Time()).usually_left == 3600.0
+    assert Clock(600.0, Time(), until=160.0, usual=3600.0, wall=Time()).usually_left == 600.0
+    assert Clock(None, Time(), until=160.0, wall=Time()).usually_left == 60.0
+    assert Clock(None, Time()).usually_left is None
+
+
 def test_a_budget_that_ends_before_the_hours_is_for_this_session() -> None:
     assert not Clock(3600.0, Time(), until=200.0, wall=Time()).is_the_last
     assert Clock(90.0, Time(), until=200.0, wall=Time()).is_the_last
