@@ -7,6 +7,7 @@ who find the fits that were done in the ledger.
 from __future__ import annotations
 
 import logging
+import math
 import random
 import threading
 import time
@@ -69,6 +70,12 @@ class Patience:
         self.should_stop: Callable[[], bool] = lambda: False  # asked between two tries
         self._lock = threading.Lock()
         self._is_away = False
+        self._back = -math.inf  # when the server answered again
+
+    @property
+    def seconds_back(self) -> float:
+        """Since the server answered again after it was away; infinite if it never was."""
+        return time.monotonic() - self._back
 
     def __call__(self, ask: Callable[[], T]) -> T:
         """What `ask` gives, as soon as the server answers.
@@ -100,6 +107,7 @@ class Patience:
             if is_away == self._is_away:
                 return
             self._is_away = is_away
+            self._back = time.monotonic()
         if is_away:
             cause = error.__cause__ or error if error is not None else ""
             _log.warning("The database can't be reached (%s): waiting for it; trainings go on.", _first_line(cause))
@@ -182,7 +190,12 @@ class ServerStorage(optuna.storages.RDBStorage):
             return False
 
     def _get_stale_trial_ids(self, study_id: int) -> list[int]:
-        """As Optuna's, and those whose host was lost before their first heartbeat."""
+        """As Optuna's, and those whose host was lost before their first heartbeat.
+
+        None after the server was away, until every host has had the time for a heartbeat: nobody had one meanwhile.
+        """
+        if self.patience.seconds_back < (self.grace_period or GRACE_SECONDS):
+            return []
         stale = self.patience(lambda: super(ServerStorage, self)._get_stale_trial_ids(study_id))
         return [*stale, *self.patience(lambda: self._never_beaten(study_id))]
 
