@@ -127,10 +127,8 @@ class Stopwatch(Silent):
         self.done += 1
         if self.done % self._every == 0:
             between, whole = (1000 * statistics.median(each[-100:]) for each in (self._between, self._whole))
-            print(
-                f"{self.done:6} trials: ask + tell {between:6.1f} ms, with five fits' records {whole:6.1f} ms, {_memory()}",
-                flush=True,
-            )
+            told = f"ask + tell {between:6.1f} ms, with five fits' records {whole:6.1f} ms, {_memory()}"
+            print(f"{self.done:6} trials: {told}", flush=True)
 
 
 def _memory() -> str:

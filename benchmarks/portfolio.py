@@ -1,8 +1,8 @@
-"""Which configurations are the best first ones? Chosen greedily from whole trainings on many sets, never on the set at hand.
+"""Which configurations are the best first ones? Chosen greedily from whole trainings, never on the set at hand.
 
-A portfolio's loss on a set is how far its best member stays behind the set's best configuration, as a share of what the
-best gains over chance. Members are added one by one, each the one that lowers the mean loss over the sets most. For each
-set a portfolio is also chosen without it: what that gains is what a user's new images may expect.
+A portfolio's loss on a set is how far its best member stays behind the set's best configuration, as a share of what
+that one gains over chance. Members are added one by one, each the one that lowers the mean loss over the sets most. For
+each set a portfolio is also chosen without it: what that gains is what a user's new images may expect.
 
     python -m benchmarks.portfolio table [--runs benchmarks/full_runs.npz]     figures, leave-one-out
     python -m benchmarks.portfolio choose [--runs ...] [--without SET]         the portfolio, as YAML
@@ -91,7 +91,8 @@ def figures(table: Table, chances: Mapping[str, float]) -> Iterator[str]:
     names, numbers, loss = losses(table, chances)
     hand = [column for column, number in enumerate(numbers) if number < len(KNOWN_GOOD)]
     yield f"{len(numbers)} configurations on {len(names)} sets"
-    yield f"{'':24} loss of {'portfolio':>12}{'by hand':>9}{'random':>8}   share of time to within {CLOSE} of the best, of random orders"
+    heads = f"loss of {'portfolio':>12}{'by hand':>9}{'random':>8}"
+    yield f"{'':24} {heads}   share of time to within {CLOSE} of the best, of random orders"
     rng = np.random.default_rng(0)
     for row, name in enumerate(names):
         others = np.delete(loss, row, axis=0)
@@ -101,10 +102,9 @@ def figures(table: Table, chances: Mapping[str, float]) -> Iterator[str]:
         plain = np.mean([_time_to(order, score, seconds) for order in orders])
         ahead = [np.mean([_time_to(_first(ones, order), score, seconds) for order in orders]) for ones in (first, hand)]
         random = np.mean([loss[row, order[: len(first)]].min() for order in orders])
-        yield (
-            f"{name:24}         {loss[row, first].min():12.3f}{loss[row, hand].min():9.3f}{random:8.3f}   "
-            f"portfolio {ahead[0] / plain:.2f}, by hand {ahead[1] / plain:.2f}   ({[numbers[column] for column in first]})"
-        )
+        each = f"{loss[row, first].min():12.3f}{loss[row, hand].min():9.3f}{random:8.3f}"
+        members = [numbers[column] for column in first]
+        yield f"{name:24}         {each}   portfolio {ahead[0] / plain:.2f}, by hand {ahead[1] / plain:.2f}   {members}"
     yield f"chosen on all: {[numbers[column] for column in greedy(loss)]}"
 
 

@@ -22,7 +22,6 @@ from search.selection.scores import JUDGED, fit_score
 from search.selection.surrogate import MIN_TRIALS, Surrogate, known_scores
 from search.study.fitting import Fitter, Spec, Terms, Trains
 from search.study.ledger import Ledger
-from search.study.pool import Pool
 from search.study.process import Stopped
 from spaces.config import Configuration
 
@@ -48,7 +47,7 @@ def ablate(
     trials: Sequence[Trial],
     terms: Terms,
     ledger: Ledger,
-    pool: Pool,
+    worker: Trains,
     listener: Listener,
     left: float | None = None,
 ) -> Ablation:
@@ -60,7 +59,7 @@ def ablate(
         trials: of the study, from which the order of the changes is learned.
         terms: what all fits share.
         ledger: where fits are kept.
-        pool: who trains; its time over, the rest of the way is one step.
+        worker: trains; its time over, the rest of the way is one step.
         listener: told the cost and how far it is.
         left: seconds that it may take, None without a limit.
     """
@@ -70,19 +69,18 @@ def ablate(
     if len(known) >= MIN_TRIALS:
         surrogate = Surrogate(known, seeds.child(terms.seed, "ablation"))
     folds = affordable_folds(len(ahead.names), fit_seconds(goal), left, len(terms.folds))
-    with pool.worker() as worker:
-        bench = _Bench(worker, goal.number, folds, terms, ledger, Protection.of(f for t in trials for f in t.fits))
-        if ahead.names:
-            bench.announce(listener, most=len(ahead.names) + SPARE, changes=len(ahead.names), seconds=fit_seconds(goal))
-        here, there = bench.measure(start), bench.measure(goal.configuration)
-        walk, note = None, SAME
-        if here is None or there is None:
-            note = NO_TIME
-        elif not here.scores:
-            note = f"Your configuration could not be trained here ({here.reasons[0]})."
-        elif ahead.names:
-            walk = Walk(start, goal.configuration, (here, there), bench.measure, surrogate)
-            note = "" if walk.run() else CUT_SHORT if bench.stopped else NO_WAY
+    bench = _Bench(worker, goal.number, folds, terms, ledger, Protection.of(f for t in trials for f in t.fits))
+    if ahead.names:
+        bench.announce(listener, most=len(ahead.names) + SPARE, changes=len(ahead.names), seconds=fit_seconds(goal))
+    here, there = bench.measure(start), bench.measure(goal.configuration)
+    walk, note = None, SAME
+    if here is None or there is None:
+        note = NO_TIME
+    elif not here.scores:
+        note = f"Your configuration could not be trained here ({here.reasons[0]})."
+    elif ahead.names:
+        walk = Walk(start, goal.configuration, (here, there), bench.measure, surrogate)
+        note = "" if walk.run() else CUT_SHORT if bench.stopped else NO_WAY
     return Ablation(
         start=here or Waypoint(configuration=start.hash, scores=()),
         steps=tuple(walk.steps) if walk else (),

@@ -6,11 +6,16 @@ all of them at once when the user asks for the end.
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 from dataclasses import asdict, replace
 from typing import Final
 
 from search import seeds
+from search.data.images import ImageSet
 from search.data.thumbnails import thumbnails
+from search.records import Confirmation, TestScore
+from search.selection.ablation import restored
 from search.selection.copies import COUNT, perturbed
 from search.selection.results import Results
 from search.selection.shortlist import shortlist
@@ -20,9 +25,11 @@ from search.study.clock import LAST_SECONDS
 from search.study.confirmation import confirm, confirmed_fits, plan_confirmation
 from search.study.final import test_recommendation
 from search.study.fitting import Fitter
-from search.study.reading import read_study
+from search.study.process import Stopped, Worker
+from search.study.reading import read_study, restored_confirmation
 from search.study.surroundings import explore, seconds_needed
 from search.study.workshop import Workshop
+from spaces.config import Configuration
 
 FOLDS: Final = 3
 """On which each copy is fitted where the time allows it; else one."""
@@ -35,26 +42,46 @@ def with_confirmation(results: Results, shop: Workshop) -> Results:
     """Fit the finalists again, unless that is done."""
     best, clock, groups = next((one.trial for one in results.ranking), None), shop.clock, shop.opened.images.groups
     clock.reserve = lambda: shop.reserves.after_confirmation(best)
-    known = results.study.confirmation
+    while (plan := _plan(results, shop)) is not None:
+        found = confirm(
+            plan, results.ranking, groups, shop.terms, shop.ledger, shop.crew, shop.listener, lambda: clock.phase_left
+        )
+        results = shop.results(draft=True)
+        if not shop.opened.is_shared or found.repeats < found.planned:
+            break  # else it was perhaps the smaller plan of another host
+    return results
+
+
+def _plan(results: Results, shop: Workshop) -> Confirmation | None:
+    """Whom to fit how often; where hosts share a study, what the first of them plans. None: nothing is left to do."""
+    known, clock = results.study.confirmation, shop.clock
     plan = plan_confirmation(
         results.ranking,
         shop.terms.labels,
-        groups,
+        shop.opened.images.groups,
         len(shop.terms.folds),
         seconds=clock.phase_left,
         searched=len(unique_fits(results.study.trials)),
         done=confirmed_fits(shop.ledger),
-        workers=len(shop.pool),
+        workers=shop.crew.workers,
     )
     if plan is None or clock.phase_over():
-        return results
-    if known is not None and known.finalists == _sent_on(results)[: len(known.finalists)]:
-        if plan.planned <= known.planned and len(plan.finalists) <= len(known.finalists):
-            plan = known
-        if plan is known and known.repeats == known.planned:
-            return results
-    confirm(plan, results.ranking, groups, shop.terms, shop.ledger, shop.crew, shop.listener, lambda: clock.phase_left)
-    return shop.results(draft=True)
+        return None
+    sent_on, after = _sent_on(results), "nothing"
+    if known is not None and known.finalists == sent_on[: len(known.finalists)]:
+        is_done, is_more = known.repeats == known.planned, not is_within(plan, known)
+        if not is_more or (shop.opened.is_shared and not is_done):
+            return None if is_done else known
+        after = f"{len(known.finalists)} x {known.planned}"
+    if not shop.opened.is_shared:
+        return plan
+    name = f"plan {hashlib.sha256(' '.join(sent_on).encode()).hexdigest()[:16]} after {after}"
+    return restored_confirmation(shop.ledger.settle_fact(name, asdict(plan)))
+
+
+def is_within(plan: Confirmation, other: Confirmation) -> bool:
+    """Whether the other brings all that this one does, given the same search."""
+    return plan.planned <= other.planned and len(plan.finalists) <= len(other.finalists)
 
 
 def _sent_on(results: Results) -> tuple[str, ...]:
@@ -64,23 +91,43 @@ def _sent_on(results: Results) -> tuple[str, ...]:
 
 def with_ablation(results: Results, shop: Workshop) -> Results:
     """Explain what separates the user's first configuration from the recommended one, unless that is known."""
-    best, starts, known, clock = results.recommended, shop.request.starts, results.study.ablation, shop.clock
+    best, starts, clock = results.recommended, shop.request.starts, shop.clock
     if best is None or not starts or clock.asked.is_set():
         return results
-    if known is not None and known.start.configuration == starts[0].hash and not known.cut_short:
+    trial = best.ranked.trial
+
+    def is_known() -> bool:
+        found = shop.ledger.fact("ablation")
+        known = None if found is None else restored(found)
+        return (
+            known is not None
+            and not known.cut_short
+            and (known.start.configuration, known.goal)
+            == (
+                starts[0].hash,
+                trial.configuration.hash,
+            )
+        )
+
+    def follow(worker: Worker, start: Configuration) -> None:
+        if not is_known():
+            found = ablate(
+                start,
+                trial,
+                results.study.trials,
+                shop.terms,
+                shop.ledger,
+                worker,
+                shop.listener,
+                clock.phase_left,
+            )
+            shop.ledger.set_fact("ablation", asdict(found))
+
+    clock.reserve = lambda: shop.reserves.after_ablation(trial)
+    if is_known():
         return results
-    clock.reserve = lambda: shop.reserves.after_ablation(best.ranked.trial)
-    found = ablate(
-        starts[0],
-        best.ranked.trial,
-        results.study.trials,
-        shop.terms,
-        shop.ledger,
-        shop.pool,
-        shop.listener,
-        clock.phase_left,
-    )
-    shop.ledger.set_fact("ablation", asdict(found))
+    with contextlib.suppress(Stopped):  # another host's was cut off
+        shop.crew.do(f"from {starts[0].hash} to {trial.configuration.hash}", starts[:1], follow)
     return shop.results(draft=True)
 
 
@@ -99,10 +146,14 @@ def with_surroundings(results: Results, shop: Workshop) -> Results:
     if left is None:
         is_time = FOLDS * len(copies) <= SHARE_OF_FITS * len(unique_fits(trials))
     else:
-        is_time = seconds_needed(trial, len(copies), len(shop.pool), FOLDS) <= left
+        is_time = seconds_needed(trial, len(copies), shop.crew.workers, FOLDS) <= left
     folds = max(ours.folds if ours is not None else 1, FOLDS if is_time else 1)
+    if shop.opened.is_shared:
+        folds = shop.ledger.settle_fact(f"folds of copies {trial.configuration.hash}", folds)
     found = explore(trial, copies, terms, shop.ledger, shop.crew, shop.listener, trials, left, folds)
-    shop.ledger.set_fact("surroundings", asdict(found))
+    now = read_study(shop.ledger, shop.opened.study).surroundings  # another host may have had more time
+    if now is None or now.centre != found.centre or (now.folds, len(now.copies)) <= (found.folds, len(found.copies)):
+        shop.ledger.set_fact("surroundings", asdict(found))
     return shop.results(draft=True)
 
 
@@ -111,17 +162,26 @@ def with_test(results: Results, shop: Workshop) -> Results:
     best, images, clock = results.recommended, shop.opened.test, shop.clock
     if best is None or images is None:
         return results
-    known = results.study.test
-    if known is not None and known.fingerprint == images.summary.fingerprint:
-        return results
-    test = None
+    wanted = (best.ranked.trial.configuration.hash, images.summary.fingerprint, best.offset)
+
+    def known() -> TestScore | None:
+        test = read_study(shop.ledger, shop.opened.study).test
+        found = test is not None and (test.configuration, test.fingerprint, test.offset) == wanted
+        return test if found else None
+
+    def score(worker: Worker, images: ImageSet) -> None:
+        if known() is None:
+            test = test_recommendation(best, images, Fitter(shop.terms, shop.ledger), worker)
+            if test is not None:
+                shop.ledger.set_fact("test", asdict(test))
+
     clock.reserve = lambda: LAST_SECONDS
-    if not clock.phase_over():
+    if known() is None and not clock.phase_over():
         shop.listener.stage("Training the recommendation on all images")
-        test = test_recommendation(best, images, Fitter(shop.terms, shop.ledger), shop.pool)
-    shop.ledger.set_fact("test", None if test is None else asdict(test))
-    fits = read_study(shop.ledger, shop.opened.study).further
-    return replace(results, study=replace(results.study, test=test, further=fits))
+        with contextlib.suppress(Stopped):  # another host's was cut off
+            shop.crew.do(f"test {wanted}", [images], score)
+    further = read_study(shop.ledger, shop.opened.study).further
+    return replace(results, study=replace(results.study, test=known(), further=further))
 
 
 def with_thumbnails(results: Results, shop: Workshop) -> Results:

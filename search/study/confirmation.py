@@ -20,7 +20,7 @@ from search.selection import robust
 from search.selection.results import Ranked
 from search.selection.scores import JUDGED, fit_score
 from search.selection.shortlist import REPEATS, Size, affordable, shortlist
-from search.study.crew import Crew
+from search.study.crew import Crew, side_by_side
 from search.study.fitting import Fitter, Spec, Terms
 from search.study.ledger import Ledger
 from search.study.process import Stopped, Worker
@@ -56,8 +56,7 @@ class Prices:
         each = [sum(self._repeat(one, repeat) for repeat in repeats) for one in finalists]
         if self.in_fits or not each:
             return sum(each)
-        side_by_side = max(1, min(self.folds, self.workers // len(each)))  # as `HostCrew.cut`
-        rounds = -(-self.folds // side_by_side)  # of fits in a row, of a repeat
+        rounds = -(-self.folds // side_by_side(self.workers, len(each), self.folds))  # of fits in a row, of a repeat
         return max(sum(each) / self.workers, max(each) * rounds / self.folds)
 
     def _repeat(self, one: Ranked, repeat: int) -> float:
@@ -291,8 +290,12 @@ class _Race:
         return self.plan
 
     def _keep(self, repeats: int) -> None:
+        """What counts so far; what another host has brought further stays."""
         self.plan = replace(self.plan, repeats=repeats, dropped=dict(self._dropped))
-        self._ledger.set_fact("confirmation", asdict(self.plan))
+        known = self._ledger.fact("confirmation")
+        same = known is not None and tuple(known["finalists"]) == self.plan.finalists
+        if not (same and known["repeats"] > repeats):
+            self._ledger.set_fact("confirmation", asdict(self.plan))
 
     def _announce(self) -> None:
         count, fits = len(self.plan.finalists), self.plan.planned * self.plan.folds

@@ -19,6 +19,7 @@ import optuna
 from optuna.trial import TrialState
 
 from search.study.pool import Pool
+from search.study.presence import Presence
 from search.study.process import Stopped, Worker
 from search.study.server import is_taken_over
 
@@ -29,12 +30,21 @@ _log = logging.getLogger(__name__)
 Part = TypeVar("Part")
 
 
+def side_by_side(workers: int, wholes: int, pieces: int) -> int:
+    """How many workers there are for each of so many wholes of so many pieces, where each piece is one worker's.
+
+    >>> [side_by_side(workers, wholes, 5) for workers, wholes in ((2, 1), (2, 3), (16, 1))]
+    [2, 1, 5]
+    """
+    return max(1, min(pieces, workers // wholes))
+
+
 class Crew(Protocol):
     """Does parts of a whole."""
 
     @property
     def workers(self) -> int:
-        """Of this host."""
+        """All that come to a whole."""
 
     def cut(self, wholes: int, pieces: int) -> int:
         """Into how many parts each of so many wholes of so many pieces is cut best.
@@ -71,12 +81,8 @@ class HostCrew:
         return len(self._pool)
 
     def cut(self, wholes: int, pieces: int) -> int:
-        """More than one only where there are more workers than wholes.
-
-        >>> [HostCrew([None] * workers).cut(wholes, 5) for workers, wholes in ((2, 1), (2, 3), (16, 1))]
-        [2, 1, 5]
-        """
-        return max(1, min(pieces, self.workers // wholes))
+        """More than one only where there are more workers than wholes."""
+        return side_by_side(self.workers, wholes, pieces)
 
     def do(self, name: str, parts: Sequence[Part], work: Callable[[Worker, Part], None]) -> None:
         """As `Crew.do`."""
@@ -96,6 +102,7 @@ class HostsCrew:
         pool: of this host's workers.
         storage: that all hosts share.
         study: name of the search; that of a whole begins with it.
+        presence: knows how many workers all hosts have.
         should_stop: asked between parts.
         pause: waits, for tests.
     """
@@ -105,17 +112,19 @@ class HostsCrew:
         pool: Pool,
         storage: optuna.storages.BaseStorage,
         study: str,
+        presence: Presence,
         should_stop: Callable[[], bool],
         pause: Callable[[float], None] = time.sleep,
     ) -> None:
         self._pool, self._storage, self._study = pool, storage, study
+        self._presence = presence
         self._should_stop, self._pause = should_stop, pause
         self._lock = threading.Lock()
 
     @property
     def workers(self) -> int:
-        """Of this host."""
-        return len(self._pool)
+        """Of all hosts."""
+        return self._presence.everyones()
 
     def cut(self, wholes: int, pieces: int) -> int:
         """Into pieces: other hosts, however many they are, must cut alike."""
@@ -138,6 +147,7 @@ class HostsCrew:
                 if number in mine:  # two hosts enqueued it
                     return 1.0
                 mine.add(number)
+            self._presence.tell()
             try:
                 with self._pool.worker() as worker:
                     work(worker, parts[number])

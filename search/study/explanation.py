@@ -82,9 +82,9 @@ def explain(
         pool = make_pool(seats(out, count, gpus), clock.phase_over)
         pool.supply(Material.of(images, metric))
         try:
-            found = ablate(
-                start, results.recommended.ranked.trial, results.study.trials, terms, ledger, pool, listener, clock.left
-            )
+            with pool.worker() as worker:
+                goal, trials = results.recommended.ranked.trial, results.study.trials
+                found = ablate(start, goal, trials, terms, ledger, worker, listener, clock.left)
         finally:
             pool.close()
         ledger.set_fact("ablation", asdict(found))

@@ -19,7 +19,6 @@ from search.selection import metrics
 from search.selection.offset import offset_probabilities
 from search.selection.results import Recommendation
 from search.study.fitting import Fitter, Spec, Trains
-from search.study.pool import Pool
 from search.study.process import Stopped
 
 TRIES: Final = 3
@@ -28,7 +27,7 @@ TRIES: Final = 3
 _log = logging.getLogger(__name__)
 
 
-def test_recommendation(best: Recommendation, test: ImageSet, fitter: Fitter, pool: Pool) -> TestScore | None:
+def test_recommendation(best: Recommendation, test: ImageSet, fitter: Fitter, worker: Trains) -> TestScore | None:
     """Train the recommendation on all images and score it on images that were never touched.
 
     The protocol is that of the search's fits; there is no validation split.
@@ -40,8 +39,7 @@ def test_recommendation(best: Recommendation, test: ImageSet, fitter: Fitter, po
     rows = np.arange(len(fitter.terms.labels))
     spec = Spec(trial=trial.number, stage=FINAL, configuration=trial.configuration, train=rows, val=rows[:0])
     try:
-        with pool.worker() as worker:
-            fit, predicted = train_until_learned(worker, spec, fitter, predict=test.path)
+        fit, predicted = train_until_learned(worker, spec, fitter, predict=test.path)
     except Stopped:
         _log.warning("The final training was cut off: there is no test score.")
         return None

@@ -83,14 +83,15 @@ def read_study(ledger: Ledger, study: optuna.Study) -> StudyRecord:
         baselines=ledger.fact("baselines") or {},
         files=tuple(ledger.fact("files") or ()),
         thumbnails={int(row): image for row, image in (ledger.fact("thumbnails") or {}).items()},
-        confirmation=_confirmation(ledger.fact("confirmation")),
+        confirmation=restored_confirmation(ledger.fact("confirmation")),
         surroundings=_surroundings(ledger.fact("surroundings")),
         test=None if test is None else TestScore(**{**test, "offset": tuple(test.get("offset", ()))}),
         ablation=None if ablation is None else restored(ablation),
     )
 
 
-def _confirmation(stored: Any) -> Confirmation | None:
+def restored_confirmation(stored: Any) -> Confirmation | None:
+    """From the ledger's fact."""
     if stored is None:
         return None
     lists = {name: tuple(stored[name]) for name in ("finalists", "notes")}

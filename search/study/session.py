@@ -17,10 +17,12 @@ from search.selection.shortlist import REPEATS, shortlist
 from search.study import machine, preparation
 from search.study.afterwards import complete
 from search.study.clock import Clock
+from search.study.crew import Crew, HostCrew, HostsCrew
 from search.study.folder import Hold, locked
 from search.study.objective import TooManyFailures
 from search.study.opening import Ended, Opened, open_session
 from search.study.pool import MakePool, Pool
+from search.study.presence import Presence
 from search.study.process import Stopped
 from search.study.reading import read_study
 from search.study.request import Request, refuse_tangled
@@ -176,12 +178,22 @@ def _prepare(request: Request, opened: Opened, staff: Staff, listener: Listener,
     reserves = Reserves(
         request, terms.plan, test=opened.test is not None, restart_seconds=lambda: staff.restart_seconds
     )
+    presence = Presence(ledger, len(staff.pool))
     return Workshop(
         request=request,
         opened=opened,
         terms=terms,
         pool=staff.pool,
+        crew=_crew(opened, staff.pool, presence, clock),
+        presence=presence,
         clock=clock,
         listener=listener,
         reserves=reserves,
     )
+
+
+def _crew(opened: Opened, pool: Pool, presence: Presence, clock: Clock) -> Crew:
+    """Who does what follows the search: this host, or all that work on the study."""
+    if not opened.is_shared:
+        return HostCrew(pool)
+    return HostsCrew(pool, opened.storage, opened.study.study_name, presence, clock.phase_over)

@@ -45,6 +45,7 @@ def run_trials(shop: Workshop) -> bool:
 
     def catch_up() -> None:
         if shop.opened.is_shared:
+            shop.presence.tell()
             for trial in read_trials(shop.ledger, study, but=history.known):
                 history.add(trial)
 

@@ -10,11 +10,12 @@ from search.selection.analyse import analyse
 from search.selection.results import Results
 from search.selection.shortlist import REPEATS
 from search.study.clock import Clock
-from search.study.crew import Crew, HostCrew, HostsCrew
+from search.study.crew import Crew
 from search.study.fitting import Terms
 from search.study.ledger import Ledger
 from search.study.opening import Opened
 from search.study.pool import Pool
+from search.study.presence import Presence
 from search.study.reading import read_study
 from search.study.request import Request, bound
 from search.study.reserves import Reserves
@@ -28,17 +29,12 @@ class Workshop:
     request: Request
     opened: Opened
     terms: Terms
-    pool: Pool
+    pool: Pool  # of this host's workers
+    crew: Crew  # who does fits that belong together
+    presence: Presence
     clock: Clock
     listener: Listener
     reserves: Reserves
-
-    @property
-    def crew(self) -> Crew:
-        """Who does fits that belong together."""
-        if not self.opened.is_shared:
-            return HostCrew(self.pool)
-        return HostsCrew(self.pool, self.opened.storage, self.opened.study.study_name, self.clock.phase_over)
 
     @property
     def ledger(self) -> Ledger:

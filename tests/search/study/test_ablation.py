@@ -60,7 +60,8 @@ class Case:
     def run(self, start: Configuration = START, most: int = 1000, **changes: Any) -> Ablation:
         pool: Any = FakePool(self.answer, must_stop=lambda: len(pool.one.jobs) >= most)
         values = {"trials": [self.goal], **changes}
-        found = ablate(start, self.goal, values.pop("trials"), self.terms, self.ledger, pool, self.told, **values)
+        with pool.worker() as worker:
+            found = ablate(start, self.goal, values.pop("trials"), self.terms, self.ledger, worker, self.told, **values)
         self.jobs = pool.one.jobs
         return found
 

@@ -11,9 +11,11 @@ import optuna
 import pytest
 
 from search.study.crew import HostCrew, HostsCrew
+from search.study.ledger import Ledger
+from search.study.presence import Presence
 from search.study.process import Stopped
 from search.study.storage import open_storage
-from tests.search.study.made import FakePool
+from tests.search.study.made import FakePool, memory
 
 
 @pytest.fixture
@@ -43,7 +45,8 @@ def test_all_parts_are_done_by_one_host() -> None:
 
 
 def crew(storage: optuna.storages.RDBStorage, stop: threading.Event | None = None) -> HostsCrew:
-    return HostsCrew(FakePool(), storage, "s", (stop or threading.Event()).is_set, pause=lambda seconds: None)
+    presence = Presence(Ledger(memory(), "s"), 1)
+    return HostsCrew(FakePool(), storage, "s", presence, (stop or threading.Event()).is_set, pause=lambda seconds: None)
 
 
 @pytest.mark.study

@@ -1,0 +1,36 @@
+"""How many workers all hosts of a shared study have."""
+
+from __future__ import annotations
+
+from search.study.ledger import Ledger
+from search.study.presence import Presence
+from tests.search.study.made import memory
+
+
+def test_workers_of_the_hosts_that_were_heard_of_lately() -> None:
+    engine = memory()
+    now = [1_000_000.0]
+    hosts = [
+        Presence(Ledger(engine, "s", host=name), workers, lambda: now[0]) for name, workers in (("a", 2), ("b", 8))
+    ]
+    a, b = hosts
+    assert a.everyones() == 2
+    b.tell()
+    assert a.everyones() == 10
+    now[0] += 890.0
+    a.tell()
+    assert a.everyones() == 10
+    now[0] += 20.0
+    assert a.everyones() == 2  # b said nothing for a quarter of an hour
+    b.tell()
+    assert a.everyones() == 10
+
+
+def test_a_host_does_not_repeat_itself_each_second_and_a_clock_set_back_does_no_harm() -> None:
+    ledger = Ledger(memory(), "s", host="a")
+    now, said = [5_000.0], []
+    ledger.set_own_fact = lambda name, value: said.append(value["moment"])  # type: ignore[method-assign]
+    presence = Presence(ledger, 1, lambda: now[0])
+    for now[0] in (5_000.0, 5_001.0, 5_059.0, 5_061.0, 1_000.0, 1_030.0):
+        presence.tell()
+    assert said == [5_000.0, 5_061.0, 1_000.0]
