@@ -2,7 +2,7 @@
 # Compiled tests are kept: without them each worker of `make check` takes seconds more to collect.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: check test bench
+.PHONY: check test faults bench
 
 check:
 	ruff format --check .
@@ -17,6 +17,10 @@ test:
 	mypy
 	lint-imports
 	pytest -q -n 2 --dist=loadfile
+
+# A hundred kills of everything, with and without TensorFlow: hours.
+faults:
+	STEADYNET_FAULTS=100 pytest -q tests/faults
 
 bench:
 	python benchmarks/trial_cost.py

@@ -243,7 +243,7 @@ class _Shifts:
         later = None if end is None else self._hours.next(end)
         usual = None if later is None or later[1] is None else later[1] - later[0]
         clock = Clock(self._request.budget.seconds, until=end, usual=usual, asked=self._asked)
-        ended = "failed"
+        ended, is_news = "failed", True
         try:
             with self._display(end) as listener:
                 session = search(self._request, listener, clock, hold=hold)
@@ -252,6 +252,7 @@ class _Shifts:
                 ended = "interrupted"
             else:
                 ended = "finished" if session.is_last or end is None else "hours"
+                is_news = session.has_trained or ended == "hours"  # a finished study, started again each night, is none
             return code, session
         except Ended:
             ended = "interrupted"
@@ -260,7 +261,7 @@ class _Shifts:
             write(broken.results, self._request.out, interrupted=False)
             raise
         finally:
-            if self._on_finish is not None:
+            if self._on_finish is not None and is_news:
                 _run_shell(self._on_finish, self._request.out, ended)
 
     @contextmanager

@@ -137,7 +137,17 @@ def log_to(out: Path | None, console: Any, *, quiet: bool) -> Any:
         logger.addHandler(handler)
         stack.callback(logger.removeHandler, handler)
         stack.callback(handler.close)
+    if out is not None:
+        stack.push(lambda kind, error, trace: _log_the_end(file, error))
     return stack
+
+
+def _log_the_end(file: logging.Handler, error: BaseException | None) -> None:
+    """What ended the work: the terminal that is told of it may be nobody's."""
+    if error is None or isinstance(error, KeyboardInterrupt):
+        return
+    trace = None if isinstance(error, UserError) else (type(error), error, error.__traceback__)
+    file.handle(logging.LogRecord("search.run", logging.ERROR, "", 0, "%s", (error,), trace))
 
 
 class _LogFile(logging.handlers.RotatingFileHandler):

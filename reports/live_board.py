@@ -22,6 +22,7 @@ from rich.text import Text
 from reports.live_lines import budget_line, data_line
 from reports.wording import STATE_WORDS, duration, moment, number, reason, short, shown
 from search.checks import Check
+from search.events import Before
 from search.records import DataSummary, Fit, Trial, TrialState, Verdict
 from search.settings import Plan
 from spaces.config import Configuration
@@ -84,11 +85,14 @@ class Board:
         with self._lock:
             self._data = data_line(summary)
 
-    def planned(self, plan: Plan, trials: int | None, seconds: float | None, trials_done: int) -> None:
+    def planned(self, plan: Plan, trials: int | None, seconds: float | None, before: Before) -> None:
         """Note the budget."""
         with self._lock:
-            self._trials, self._done = trials, trials_done
-            self._budget = (budget_line(plan, trials, seconds, trials_done), *plan.notes)
+            self._trials, self._done = trials, before.trials
+            self._budget = (budget_line(plan, trials, seconds, before.trials), *plan.notes)
+            self._best = before.best
+            if before.best_trial is not None:
+                self._best_trial, self._best_configuration = before.best_trial.number, before.best_trial.configuration
             self._deadline = None if seconds is None else self._clock() + seconds
 
     def trial_started(self, number: int, configuration: Configuration, folds: int) -> None:

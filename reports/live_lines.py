@@ -7,7 +7,7 @@ import threading
 from rich.console import Console
 
 from reports.wording import STATE_WORDS, counted, duration, moment, number, short, shown
-from search.events import Silent
+from search.events import Before, Silent
 from search.records import DataSummary, Fit, Trial, TrialState, Verdict
 from search.settings import Plan
 
@@ -39,11 +39,11 @@ class PlainLines(Silent):
         """One line: images, classes, size."""
         self._line(data_line(summary))
 
-    def planned(self, plan: Plan, trials: int | None, seconds: float | None, trials_done: int) -> None:
+    def planned(self, plan: Plan, trials: int | None, seconds: float | None, before: Before) -> None:
         """One line: the budget; one for every note of the plan."""
         with self._lock:
-            self._trials, self._done, self._folds = trials, trials_done, plan.folds
-        self._line(budget_line(plan, trials, seconds, trials_done))
+            self._trials, self._done, self._folds = trials, before.trials, plan.folds
+        self._line(budget_line(plan, trials, seconds, before.trials))
         for note in plan.notes:
             self._line(f"  {note}")
 

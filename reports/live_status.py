@@ -18,12 +18,11 @@ from reports.files import replace_text
 from reports.wording import counted, duration, moment, number, shown
 from search.checks import Check
 from search.errors import DamagedError, UserError
-from search.events import Silent
-from search.records import Fit, Trial, TrialState, Verdict
+from search.events import Before, Silent
+from search.records import STATUS_FILE, Fit, Trial, TrialState, Verdict
 from search.settings import Plan
 from spaces.config import Configuration
 
-NAME: Final = "status.json"
 _EVERY_SECONDS: Final = 5.0
 _LATE_SECONDS: Final = 60.0  # without news: the process hangs, or its folder can't be written
 
@@ -38,7 +37,7 @@ class StatusFile(Silent):
     """
 
     def __init__(self, folder: Path, wall: Callable[[], float] = time.time) -> None:
-        self._path, self._wall = folder / NAME, wall
+        self._path, self._wall = folder / STATUS_FILE, wall
         self._lock, self._closed = threading.Lock(), threading.Event()
         self._collapses: Counter[str] = Counter()
         self._running: dict[int, dict[str, int]] = {}
@@ -101,9 +100,11 @@ class StatusFile(Silent):
         """Note it."""
         self._note(stage="Waiting", state="waiting", until=until)
 
-    def planned(self, plan: Plan, trials: int | None, seconds: float | None, trials_done: int) -> None:
+    def planned(self, plan: Plan, trials: int | None, seconds: float | None, before: Before) -> None:
         """Note the budget."""
-        self._note(of=trials, trials=trials_done, budget_ends=None if seconds is None else self._wall() + seconds)
+        best = None if before.best_trial is None else before.best_trial.number
+        ends = None if seconds is None else self._wall() + seconds
+        self._note(of=trials, trials=before.trials, best=before.best, best_trial=best, budget_ends=ends)
 
     def trial_started(self, number: int, configuration: Configuration, folds: int) -> None:
         """Note a running trial."""
@@ -154,11 +155,13 @@ class StatusFile(Silent):
 def read_status(folder: Path) -> dict[str, Any] | None:
     """What a run last wrote into its folder; None where none ever did."""
     try:
-        found = json.loads((folder / NAME).read_text(encoding="utf-8"))
+        found = json.loads((folder / STATUS_FILE).read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
-        raise DamagedError(f"{folder / NAME} can't be read ({error}). It is written anew by the next start.") from None
+        raise DamagedError(
+            f"{folder / STATUS_FILE} can't be read ({error}). It is written anew by the next start."
+        ) from None
     return found if isinstance(found, dict) else {}
 
 
@@ -177,7 +180,7 @@ def status_lines(status: dict[str, Any], *, is_held: bool, now: float) -> list[s
         return _lines(status, is_held, now)
     except (KeyError, TypeError, ValueError, OverflowError, OSError) as error:
         raise DamagedError(
-            f"{NAME} does not say what it should ({error}). It is written anew by the next start."
+            f"{STATUS_FILE} does not say what it should ({error}). It is written anew by the next start."
         ) from None
 
 

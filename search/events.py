@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Protocol
 
 from search.checks import Check
 from search.records import DataSummary, Fit, Trial
 from search.settings import Plan
 from spaces.config import Configuration
+
+
+@dataclass(frozen=True, slots=True)
+class Before:
+    """What earlier sessions, or other hosts, have brought."""
+
+    trials: int = 0
+    best: float | None = None  # pooled score
+    best_trial: Trial | None = None
 
 
 class Listener(Protocol):
@@ -25,8 +35,8 @@ class Listener(Protocol):
     def data(self, summary: DataSummary) -> None:
         """The images are read."""
 
-    def planned(self, plan: Plan, trials: int | None, seconds: float | None, trials_done: int) -> None:
-        """The budget is known: at most `trials` trials in all, `seconds` left; `trials_done` stand in the ledger."""
+    def planned(self, plan: Plan, trials: int | None, seconds: float | None, before: Before) -> None:
+        """The budget is known: at most `trials` trials in all, `seconds` left."""
 
     def trial_started(self, number: int, configuration: Configuration, folds: int) -> None:
         """A trial begins (or goes on after an interruption)."""
@@ -52,7 +62,7 @@ class Silent:
 
     def data(self, summary: DataSummary) -> None: ...  # noqa: D102
 
-    def planned(self, plan: Plan, trials: int | None, seconds: float | None, trials_done: int) -> None: ...  # noqa: D102
+    def planned(self, plan: Plan, trials: int | None, seconds: float | None, before: Before) -> None: ...  # noqa: D102
 
     def trial_started(self, number: int, configuration: Configuration, folds: int) -> None: ...  # noqa: D102
 
@@ -85,9 +95,9 @@ class Several:
         for listener in self._listeners:
             listener.data(summary)
 
-    def planned(self, plan: Plan, trials: int | None, seconds: float | None, trials_done: int) -> None:  # noqa: D102
+    def planned(self, plan: Plan, trials: int | None, seconds: float | None, before: Before) -> None:  # noqa: D102
         for listener in self._listeners:
-            listener.planned(plan, trials, seconds, trials_done)
+            listener.planned(plan, trials, seconds, before)
 
     def trial_started(self, number: int, configuration: Configuration, folds: int) -> None:  # noqa: D102
         for listener in self._listeners:

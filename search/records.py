@@ -59,6 +59,7 @@ ON_SEARCH_FOLDS: Final = (SEARCH, ABLATION, NEIGHBOUR)
 BEHIND_OTHERS: Final = "behind"
 """Reason of a first fit that a rung stopped: it may be done again where a whole one is wanted."""
 
+STATUS_FILE: Final = "status.json"  # in the run folder: how the run is getting on
 TOO_LARGE: Final = "too-large"
 """Reason of a fit that the device has no room for."""
 

@@ -38,7 +38,7 @@ _log = logging.getLogger(__name__)
 
 
 class Trains(Protocol):
-    """Runs a job; `search.study.pool.Worker` is the real one."""
+    """Runs a job; `search.study.process.Worker` is the real one."""
 
     def run(self, job: Job, on_check: Callable[[Check], None] = ..., *, alone: bool = ...) -> Done:
         """Raises Stopped, WorkerFault."""
@@ -146,6 +146,11 @@ class Fitter:
         """Train whatever the ledger says, write, and predict the images of `predict` `(m, K)` if it learned."""
         fit, predicted = self._run(worker, spec, protection, on_check, predict)
         self._ledger.write(fit)
+        _log.info(
+            "fit %s: %s of trial %d, repeat %d, fold %d, attempt %d: %s, score %s, reason %s, %d epochs, %.1f s",
+            *(fit.key, fit.stage, fit.trial, fit.repeat, fit.fold, fit.attempt),
+            *(fit.verdict, fit.score, fit.reason, fit.epochs, fit.seconds),
+        )
         return fit, predicted
 
     def _blank(self, spec: Spec) -> Fit:

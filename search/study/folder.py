@@ -14,15 +14,15 @@ from typing import Final
 from filelock import FileLock, Timeout
 
 from search.errors import BusyError, UserError
+from search.records import STATUS_FILE
 from search.study.storage import DATABASE, database_file
 
-STATUS: Final = "status.json"  # says how a run is getting on
 _LOCK: Final = ".lock"
 _HOST: Final = ".host"
 _BEFORE_A_STUDY: Final = {
     _LOCK,
     _HOST,
-    STATUS,
+    STATUS_FILE,
     "run.log",
     "worker.log",
 }  # what a start writes before it is known to be good
@@ -87,7 +87,7 @@ def locked(folder: Path, url: str | None = None) -> Iterator[Hold]:
 def _holder(folder: Path) -> str:
     """Who says to be at work in the folder, if it is known."""
     try:
-        known = json.loads((folder / STATUS).read_text(encoding="utf-8"))
+        known = json.loads((folder / STATUS_FILE).read_text(encoding="utf-8"))
         return f" (process {int(known['pid'])} on {str(known['host'])[:64]!r})"
     except (OSError, ValueError, KeyError, TypeError):
         return ""

@@ -11,7 +11,7 @@ from typing import Final
 
 from search import host
 from search.study.machine import Gpu, shares
-from search.study.process import Gate, Patience, Worker
+from search.study.process import Gate, Silence, Worker
 from search.study.worker import Material, Ready, Seat
 
 _FAREWELL_SECONDS: Final = 1.0  # from QUIT to the kill
@@ -35,8 +35,8 @@ class Pool:
     """A few workers, handed out one at a time."""
 
     def __init__(self, seats: Sequence[Seat], should_stop: Callable[[], bool]) -> None:
-        patience, gate = Patience(), Gate()
-        self._workers = [Worker(seat, should_stop, patience, gate) for seat in seats]
+        silence, gate = Silence(), Gate()
+        self._workers = [Worker(seat, should_stop, silence, gate) for seat in seats]
         self._free: queue.SimpleQueue[Worker] = queue.SimpleQueue()
         for worker in self._workers:
             self._free.put(worker)

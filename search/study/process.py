@@ -65,7 +65,7 @@ class Stopped(Exception):
     """The fit was ended because the search was told to end."""
 
 
-class Patience:
+class Silence:
     """How long a worker may say nothing: by what the epochs of this session take. For all threads."""
 
     def __init__(self) -> None:
@@ -141,16 +141,16 @@ class Worker:
     Args:
         seat: where it works.
         should_stop: asked some five times a second while a fit runs; True ends it.
-        patience: shared by the workers of a session.
+        silence: shared by the workers of a session.
         gate: shared by them too.
     """
 
     def __init__(
-        self, seat: Seat, should_stop: Callable[[], bool], patience: Patience | None = None, gate: Gate | None = None
+        self, seat: Seat, should_stop: Callable[[], bool], silence: Silence | None = None, gate: Gate | None = None
     ) -> None:
         self._seat = seat
         self._should_stop = should_stop
-        self._patience, self._gate = patience or Patience(), gate or Gate()
+        self._silence, self._gate = silence or Silence(), gate or Gate()
         self._material: Material | None = None
         self._process: Any = None
         self._pipe: Any = None
@@ -289,7 +289,7 @@ class Worker:
                     before, heard = heard, time.monotonic()
                     if isinstance(message, Beat):
                         if longest is not None:  # the first epoch also builds the network
-                            self._patience.learn(heard - before)
+                            self._silence.learn(heard - before)
                         longest = max(longest or 0.0, heard - before)
                     elif isinstance(message, Check):
                         on_check(message)
@@ -310,10 +310,10 @@ class Worker:
             if told is not None and now - told > _STOP_SECONDS:
                 self.kill()
                 raise Stopped
-            patience = self._patience.seconds(longest) if most is None else most
-            if now - heard > patience:
+            allowed = self._silence.seconds(longest) if most is None else most
+            if now - heard > allowed:
                 self.kill()
-                raise WorkerStalled(f"worker stalled: no word for {patience:.0f} s")
+                raise WorkerStalled(f"worker stalled: no word for {allowed:.0f} s")
 
     def kill(self) -> None:
         """End the process at once."""

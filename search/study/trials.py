@@ -9,6 +9,7 @@ from typing import Final
 
 import optuna
 
+from search.events import Before
 from search.selection.spread import pooled_deviation, standard_error
 from search.study import queue
 from search.study.history import History
@@ -54,7 +55,7 @@ def run_trials(shop: Workshop) -> bool:
     shown = terms.plan
     if budget.until_no_progress:
         shown = replace(shown, notes=(*shown.notes, "It also ends when further trials bring no more progress."))
-    shop.listener.planned(shown, budget.trials, clock.left, done)
+    shop.listener.planned(shown, budget.trials, clock.left, Before(done, history.best, history.best_trial()))
 
     def is_enough() -> bool:
         return budget.until_no_progress and _no_progress(history)

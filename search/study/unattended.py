@@ -127,9 +127,11 @@ def install_units(command: Command, units: Path) -> list[str]:
     except OSError as error:
         raise UserError(f"can't write {file} ({error.strerror}).") from None
     told = [f"Written: {file}"]
-    enable = ("systemctl", "--user", "enable", "--now", file.name)
-    if units != user_units() or not _run("systemctl", "--user", "daemon-reload") or not _run(*enable):
-        told.append(f"systemd could not be told. When it runs: {shlex.join(enable)}")
+    service = [
+        ("systemctl", "--user", *words) for words in (("daemon-reload",), ("enable", file.name), ("restart", file.name))
+    ]
+    if units != user_units() or not all(_run(*words) for words in service):  # one that runs may have other options
+        told.append(f"systemd could not be told. When it runs: {' && '.join(map(shlex.join, service))}")
     else:
         told.append(f"Started. How it is getting on: systemctl --user status {file.name}")
     told.append("For it to run while nobody is logged in, once: loginctl enable-linger")

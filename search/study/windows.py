@@ -50,12 +50,9 @@ class Windows:
     windows: tuple[Window, ...]
     zone: tzinfo | None = None  # None is the machine's own
 
-    def current(self, now: float) -> tuple[float, float] | None:
-        """Start and end of the window that `now` lies in; None outside. One without end is `inf`."""
-        return next(((start, end) for start, end in self._spans(now) if start <= now < end), None)
-
     def next(self, now: float) -> tuple[float, float]:
-        """Start and end of the first window that begins after `now`, or of the one that `now` lies in."""
+        """Start and end of the first window that begins after `now`, or of the one that `now` lies in; one without
+        end has `inf`."""
         return next((start, end) for start, end in self._spans(now) if end > now)
 
     def _spans(self, now: float) -> list[tuple[float, float]]:

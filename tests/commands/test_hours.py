@@ -51,6 +51,7 @@ class World:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, now: str, *, nights: int) -> None:
         self.now, self.nights = at(now), nights
+        self.has_trained = True
         self.begun: list[str] = []
         self.asked = Asked(self)
         self.at_night: Callable[[], None] = lambda: None
@@ -65,7 +66,9 @@ class World:
         self.begun.append(datetime.fromtimestamp(self.now).strftime("%a %H:%M"))
         self.at_night()
         self.now = clock._until if clock._until is not None else self.now + 60
-        return Session(made.results(made.trials(2)), is_last=len(self.begun) == self.nights, has_trained=True)
+        return Session(
+            made.results(made.trials(2)), is_last=len(self.begun) == self.nights, has_trained=self.has_trained
+        )
 
 
 @pytest.fixture(autouse=True)
@@ -149,3 +152,31 @@ def test_a_command_that_fails_is_named(monkeypatch: pytest.MonkeyPatch, capsys: 
     World(monkeypatch, "2026-11-23T23:30", nights=1)
     assert run_search.main([*NIGHTS, "--on-finish", "exit 7"]) == DONE
     assert "--on-finish: the command ended with 7: exit 7" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("has_trained", "told"), [(True, "finished run\n"), (False, None)])
+def test_a_finished_study_that_is_started_again_is_no_news(
+    has_trained: bool, told: str | None, monkeypatch: pytest.MonkeyPatch, here: Path
+) -> None:
+    world = World(monkeypatch, "2026-11-23T23:30", nights=1)
+    world.has_trained = has_trained
+    finish = 'echo "$STEADYNET_ENDED $(basename "$STEADYNET_OUT")" > told'
+    assert run_search.main([*NIGHTS, "--on-finish", finish]) == DONE
+    assert ((here / "told").read_text() if (here / "told").exists() else None) == told
+
+
+def test_what_ended_a_night_stands_in_the_log(monkeypatch: pytest.MonkeyPatch, here: Path) -> None:
+    world = World(monkeypatch, "2026-11-23T23:30", nights=1)
+
+    def breaks() -> None:
+        (here / "run" / "study.db").touch()
+        raise ZeroDivisionError("ours")
+
+    world.at_night = breaks
+    (here / "run").mkdir()
+    (here / "run" / "run.log").touch()  # of an earlier night: what a first start writes goes with it
+    with pytest.raises(ZeroDivisionError):
+        run_search.main(NIGHTS)
+    text = (here / "run" / "run.log").read_text()
+    assert "ERROR search.run: ours" in text
+    assert "Traceback" in text

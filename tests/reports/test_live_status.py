@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
-from reports.live_status import NAME, StatusFile, read_status, status_lines
+from reports.live_status import StatusFile, read_status, status_lines
 from search.errors import DamagedError
+from search.events import Before
+from search.records import STATUS_FILE
 from search.settings import Plan
 from tests.reports import made
 
@@ -20,7 +22,9 @@ def told(folder: Path) -> StatusFile:
     """A run that has judged one trial, lost one, and is in the middle of a third."""
     status = StatusFile(folder, wall=lambda: NOW)
     status.stage("Searching")
-    status.planned(Plan(epochs=30, folds=5, search_seconds=100.0, final_seconds=10.0, fit_seconds=None), 20, 3600.0, 4)
+    status.planned(
+        Plan(epochs=30, folds=5, search_seconds=100.0, final_seconds=10.0, fit_seconds=None), 20, 3600.0, Before(4)
+    )
     for number, score, reason in ((4, 0.8, None), (5, None, "dead-layer")):
         status.trial_started(number, made.configuration(number), 5)
         status.fit_finished(made.fit(number, 0, score, reason))
@@ -87,7 +91,7 @@ def test_nothing_is_there(tmp_path: Path) -> None:
     ["", "[", "[]", "{}", '{"state": "working"}', '{"pid": "x"}', json.dumps({"pid": 1, "host": 2, "updated": 1e300})],
 )
 def test_a_file_that_somebody_else_wrote_is_refused_in_one_line(tmp_path: Path, text: str) -> None:
-    (tmp_path / NAME).write_text(text)
+    (tmp_path / STATUS_FILE).write_text(text)
     with pytest.raises(DamagedError):
         lines(tmp_path)
 

@@ -7,17 +7,17 @@ import time
 
 import pytest
 
-from search.study.process import Gate, Patience, Stopped
+from search.study.process import Gate, Silence, Stopped
 
 
 def test_silence_is_borne_by_what_epochs_take() -> None:
-    patience = Patience()
-    assert patience.seconds(None) == 1800.0  # a network is being built
-    assert patience.seconds(4.0) == 120.0
+    silence = Silence()
+    assert silence.seconds(None) == 1800.0  # a network is being built
+    assert silence.seconds(4.0) == 120.0
     for seconds in (20.0, 30.0, 40.0):
-        patience.learn(seconds)
-    assert patience.seconds(4.0) == 300.0  # ten times the usual epoch
-    assert patience.seconds(500.0) == 1500.0  # its own epochs are long
+        silence.learn(seconds)
+    assert silence.seconds(4.0) == 300.0  # ten times the usual epoch
+    assert silence.seconds(500.0) == 1500.0  # its own epochs are long
 
 
 class Fit(threading.Thread):
