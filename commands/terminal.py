@@ -158,11 +158,20 @@ class _LogFile(logging.handlers.RotatingFileHandler):
 
 
 class _OneLine(logging.Formatter):
-    """One line an event, but for a traceback; names that come from strangers forge no further ones."""
+    """One line an event, but for a traceback; names that come from strangers forge no further ones, and steer no
+    terminal that shows the file."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:
         """The message with its line breaks as signs."""
-        return super().formatMessage(record).replace("\r", "\\r").replace("\n", "\\n")
+        from reports.wording import shown
+
+        return shown(super().formatMessage(record))
+
+    def formatException(self, ei: Any) -> str:
+        """The traceback, line by line."""
+        from reports.wording import shown
+
+        return "\n".join(shown(line) for line in super().formatException(ei).split("\n"))
 
 
 class _Printable(logging.Formatter):

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import betaincinv  # type: ignore[import-untyped]
 
 from search.checks import Check
 from search.collapse.limits import DEFAULT_LIMITS, Limits
@@ -97,6 +96,8 @@ class Achievements:
         if not self._wrong:
             return False
         # Clopper and Pearson 1934, one-sided 95 %
+        from scipy.special import betaincinv  # type: ignore[import-untyped]  # workers never come here, and load it late
+
         lower = float(betaincinv(self._wrong, self._let_pass - self._wrong + 1, 0.05))
         return lower > self._limits.wrong_share
 

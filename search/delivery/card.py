@@ -107,7 +107,7 @@ def is_keras(path: Path) -> bool:
     try:
         with zipfile.ZipFile(path) as archive:
             return _KERAS in archive.namelist()
-    except (OSError, zipfile.BadZipFile):
+    except Exception:  # zipfile raises whatever it stumbles over: BadZipFile, NotImplementedError, struct.error
         return False
 
 
@@ -153,5 +153,5 @@ def _member(model: Path, name: str) -> bytes | None:
             raise DamagedError(f"{name} in {model} has {info.file_size:,} bytes: too many. Train the model again.")
         try:
             return archive.read(info)
-        except (zipfile.BadZipFile, OSError, EOFError) as error:
+        except Exception as error:  # as above, and zlib.error, RuntimeError (encrypted), EOFError
             raise DamagedError(f"{name} in {model} can't be read ({error}). Train the model again.") from None

@@ -84,7 +84,7 @@ def search(
             request = replace(request, budget=replace(request.budget, seconds=clock.total))
             return _run(request, opened, staff, listener, clock)
         except (sa.exc.OperationalError, optuna.exceptions.StorageInternalError) as error:
-            _log.exception("the study can't be written")
+            _log.info("the study can't be written", exc_info=True)  # the terminal is told in one line
             raise unwritable(error, request.out, request.storage) from None
         finally:
             staff.close()

@@ -20,8 +20,10 @@ from search.study.worker import Material, Priced, Pricing
 MEASURED_SECONDS: Final = 1.0
 """For which each number of workers trains before one is chosen; more where an epoch takes longer."""
 
-MEASURED_FROM: Final = 60.0
+MEASURED_FROM: Final = 600.0
 """Seconds of a time limit: with less, finding out how many workers train most costs more than it brings."""
+
+_SMALL: Final = 64  # pixels: networks for them leave most of a second thread idle
 
 _log = logging.getLogger(__name__)
 
@@ -143,9 +145,13 @@ class Staff:
         if known is not None:
             return (known.chosen,)
         seconds, trials = self._request.budget.seconds, self._request.budget.trials
-        if not busy or (seconds is not None and seconds < MEASURED_FROM):
+        if not busy:
             return (None,)
-        return arrangement.candidates(host.cores(), host.memory(), trials)
+        counts = arrangement.candidates(host.cores(), host.memory(), trials)
+        if seconds is not None and seconds < MEASURED_FROM:
+            is_small = self._request.image_size is None or self._request.image_size <= _SMALL
+            return counts[-1:] if is_small else counts[:1]
+        return counts
 
     def _hire(self, counts: tuple[int | None, ...]) -> None:
         told = [seats(self._request.out, count, self.gpus) for count in counts]

@@ -6,10 +6,12 @@ Messages are plain records over a pipe between two processes of ours.
 from __future__ import annotations
 
 import os
+import sys
 import time
 import traceback
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -31,6 +33,9 @@ from spaces.config import Configuration
 
 _BEAT_SECONDS: Final = 1.0
 _PREDICTED: Final = 1024  # images from one sign of life to the next
+
+_UNUSED: Final = ("scipy", "sklearn", "pandas")
+"""Keras loads them for parts that no fit needs, where they are installed: a third of the time to the first fit."""
 
 TRACED: Final = 8
 """Networks that a worker keeps traced: all fits of a trial come in a row, those of the finalists come round again."""
@@ -179,7 +184,8 @@ class _Bench:
 
     def __init__(self, pipe: Connection, seat: Seat) -> None:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-        from search.training import device
+        with _hidden(_UNUSED):
+            from search.training import device
 
         self._device = device
         self._pipe = pipe
@@ -332,7 +338,9 @@ class _Bench:
 
     @staticmethod
     def _key(configuration: Configuration, protocol: Protocol, updates: int) -> tuple[str, Protocol, int]:
-        return configuration.hash, protocol, updates
+        """What the graph depends on: of the number of updates only BatchNorm knows."""
+        same = replace(protocol, epochs=0)
+        return configuration.hash, same, updates if configuration.normalization == "batch" else 0
 
     def _heed(self, epoch: int) -> None:
         from search.training.fit import Interrupted
@@ -342,6 +350,18 @@ class _Bench:
             self._next_beat = time.monotonic() + _BEAT_SECONDS
         if self._pipe.poll() and self._pipe.recv() == STOP:
             raise Interrupted
+
+
+@contextmanager
+def _hidden(packages: Sequence[str]) -> Iterator[None]:
+    """Inside, these packages seem not to be installed, unless they are loaded already."""
+    hidden = [name for name in packages if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # None: the import system finds nothing
+    try:
+        yield
+    finally:
+        for name in hidden:
+            del sys.modules[name]
 
 
 def _updates(job: Job | Pricing) -> int:

@@ -101,7 +101,10 @@ SEARCH = ("--data", "images", "--image-size", "8", "--quiet")
             (*SEARCH, "--deadline", "tonight"),
             "--deadline: a moment such as 2026-12-01T06:00 is expected, got 'tonight'",
         ),
-        ((*SEARCH, "--deadline", "2020-01-01T06:00"), "--deadline 2020-01-01T06:00 is over. Pass a later one"),
+        (
+            (*SEARCH, "--deadline", "2020-01-01T06:00"),
+            "--deadline 2020-01-01T06:00 is over, or comes before the next hours of work",
+        ),
         ((*SEARCH, "--metric", "f1"), "--metric: invalid choice: 'f1' (choose from 'balanced_accuracy', 'macro_f1'"),
         ((*SEARCH, "--space", "cor"), "unknown space 'cor' (did you mean 'core'?); known are core, default"),
         ((*SEARCH, "--space", "none.yaml"), "none.yaml: no such file"),

@@ -1,5 +1,7 @@
 """What a worker keeps from fit to fit: traced networks, a bounded number, without any effect on results."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -8,7 +10,7 @@ from search.collapse.rules import Context
 from search.records import Verdict
 from search.settings import Protocol
 from search.study import worker
-from search.study.worker import Done, Job, Material, Seat
+from search.study.worker import Done, Job, Material, Pricing, Seat
 from search.training.engine import Engine
 
 
@@ -68,6 +70,26 @@ def test_networks_come_round_again_without_a_new_trace_and_say_the_same(bench, f
     assert len(bench._engines) == 2
     fit(9)  # had to go
     assert np.array_equal(fit(8), first)
+
+
+def test_what_was_timed_is_traced_already_whatever_the_plan_makes_of_its_epochs(bench, job) -> None:
+    one = job(14)
+    longer = replace(one.protocol, epochs=50)
+    bench.answer(Pricing(configuration=one.configuration, protocol=longer, train=one.train, val=one.val, seconds=None))
+    priced = list(bench._engines.values())[-1]
+    timed = bench.answer(one).outcome
+    assert list(bench._engines.values())[-1] is priced
+    bench._engines.clear()
+    assert np.array_equal(bench.answer(one).outcome.probabilities, timed.probabilities)
+
+
+def test_batch_norm_knows_how_long_a_fit_is(bench, job) -> None:
+    one = job(14)
+    one = replace(one, configuration=replace(one.configuration, normalization="batch"))
+    bench.answer(one)
+    first = list(bench._engines.values())[-1]
+    bench.answer(replace(one, updates=500))
+    assert list(bench._engines.values())[-1] is not first
 
 
 def test_another_seed_is_another_fit(fit) -> None:

@@ -171,10 +171,16 @@ def ledger(monkeypatch: pytest.MonkeyPatch) -> Ledger:
 
 
 def staff(
-    office: Office, workers: int | None = None, gpus: tuple[Gpu, ...] = (), seconds: float | None = None
+    office: Office,
+    workers: int | None = None,
+    gpus: tuple[Gpu, ...] = (),
+    seconds: float | None = None,
+    image_size: int | None = None,
 ) -> Staff:
     budget = Budget(trials=50, seconds=seconds, until_no_progress=False)
-    request = Request(data=Path("images"), out=Path("out"), space=CORE, budget=budget, workers=workers)
+    request = Request(
+        data=Path("images"), out=Path("out"), space=CORE, budget=budget, workers=workers, image_size=image_size
+    )
     return Staff(request, gpus, office, lambda: False)
 
 
@@ -219,10 +225,11 @@ def test_nothing_is_left_to_measure(
     assert not hired.undecided
 
 
-def test_with_little_time_nothing_is_measured(ledger: Ledger) -> None:
+@pytest.mark.parametrize(("size", "expected"), [(None, [4]), (64, [4]), (128, [1])])
+def test_with_little_time_nothing_is_measured(size: int | None, expected: list[int], ledger: Ledger) -> None:
     office = Office()
-    staff(office, seconds=30.0).hire(None, busy=True)
-    assert [len(pool) for pool in office.made] == [1]
+    staff(office, seconds=300.0, image_size=size).hire(None, busy=True)
+    assert [len(pool) for pool in office.made] == expected
 
 
 def test_what_can_not_be_timed_is_searched_all_the_same(ledger: Ledger) -> None:
