@@ -1,6 +1,6 @@
 """A whole search as a process of its own, with real workers that need no TensorFlow: what faults are tried on.
 
-python -m tests.faults.coordinator --data DIR --out DIR --trials N [--storage URL] [--workers N] [--seconds S]
+python -m tests.faults.coordinator --data DIR --out DIR --trials N [--storage URL] [--study NAME] [--workers N]
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ from pathlib import Path
 from search.events import Silent
 from search.lifeline import die_with_coordinator
 from search.settings import Budget
-from search.study import arrangement, preparation, process
+from search.study import arrangement, preparation, process, storage
 from search.study.clock import Clock
 from search.study.request import Request
+from search.study.server import OnLost, ServerStorage
 from search.study.session import search
 from search.study.worker import QUIT, STOP, Beat, Broken, Done, Halted, Job, Material, Priced, Pricing, Ready, Seat
 from spaces.definitions import Choices, Fixed, Range
@@ -38,6 +39,15 @@ SPACE = CORE.changed(
 )
 
 
+class Hurried(ServerStorage):
+    """Takes a host for lost sooner."""
+
+    grace = 3
+
+    def __init__(self, url: str, on_lost: OnLost) -> None:
+        super().__init__(url, on_lost, heartbeat=1, grace=self.grace)
+
+
 def worker(pipe: Connection, lifeline: Connection, seat: Seat) -> None:
     """Entry point of a worker: a fit takes `STEADYNET_FIT_SECONDS` and is decided by its seed."""
     die_with_coordinator(lifeline)
@@ -53,6 +63,9 @@ def worker(pipe: Connection, lifeline: Connection, seat: Seat) -> None:
 
 
 def _fit(job: Job, pipe: Connection, seconds: float) -> Done | Halted | Broken:
+    if begun := os.environ.get("STEADYNET_BEGUN"):
+        with Path(begun).open("a") as file:
+            file.write(f"{job.configuration.hash} {job.seed}\n")
     for _ in range(4):
         time.sleep(seconds / 4)
         pipe.send(Beat())
@@ -71,8 +84,13 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--trials", type=int, required=True)
     parser.add_argument("--storage")
+    parser.add_argument("--study", default="steadynet")
     parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--grace", type=int, help="seconds after which a silent host is taken for lost")
     options = parser.parse_args(arguments)
+    if options.grace is not None:
+        Hurried.grace = options.grace
+        storage.ServerStorage = Hurried
     process.main = worker
     preparation.baselines = lambda *given: {"constant": 0.5}
     arrangement.candidates = lambda *given: (1,)
@@ -85,6 +103,7 @@ def main(arguments: list[str]) -> None:
         epochs=30,
         image_size=8,
         storage=options.storage,
+        study=options.study,
         workers=options.workers,
     )
     search(request, Silent(), Clock())

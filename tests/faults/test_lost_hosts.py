@@ -1,0 +1,101 @@
+"""Hosts that are killed and a database that is restarted, again and again, while four hosts work on one study.
+
+A few times in the normal run; `make faults` does it twenty times each (`STEADYNET_FAULTS`).
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from search.records import TrialState
+from search.study.ledger import Ledger
+from search.study.reading import open_study
+from search.study.storage import close, open_storage
+from tests.faults.test_kills import Coordinators
+from tests.servers import Server, programs, running
+
+pytestmark = [
+    pytest.mark.study,
+    pytest.mark.slow,
+    pytest.mark.skipif(programs() is None, reason="PostgreSQL is not installed: lost hosts were not tried"),
+]
+
+EACH = 20 if "STEADYNET_FAULTS" in os.environ else 2
+HOSTS, GRACE = 4, 3
+TRIALS = 24 if EACH == 2 else 240
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with tempfile.TemporaryDirectory(prefix="steadynet-") as folder:
+        Path(folder).chmod(0o755)
+        with running(Path(folder) / "server") as server:
+            yield server
+
+
+def acknowledged(server: Server) -> set[str]:
+    storage = open_storage(Path(), server.url)
+    try:
+        return {fit.key for fit in Ledger(storage.engine, "steadynet").fits()}
+    finally:
+        close(storage)
+
+
+def test_hosts_and_the_database_are_lost_again_and_again(server: Server, tmp_path: Path) -> None:
+    hosts = Coordinators(tmp_path)
+    hosts.environment |= {"STEADYNET_BEGUN": str(tmp_path / "begun"), "STEADYNET_FIT_SECONDS": "0.4"}
+
+    def start(number: int) -> subprocess.Popen[str]:
+        return hosts.start(f"host{number}", "--storage", server.url, "--grace", str(GRACE), trials=TRIALS)
+
+    at_work = {number: start(number) for number in range(HOSTS)}
+    draw, faults = random.Random(EACH), ["host", "server"] * EACH
+    known: set[str] = set()
+    try:
+        time.sleep(8.0)
+        draw.shuffle(faults)
+        for fault in faults:
+            time.sleep(draw.uniform(1.0, 4.0))
+            known |= acknowledged(server)
+            still = [number for number, process in at_work.items() if process.poll() is None]
+            assert still, "the study ended before all faults were tried: give it more trials"
+            if fault == "host":
+                number = draw.choice(still)
+                os.killpg(at_work[number].pid, signal.SIGKILL)
+                at_work[number].wait()
+                at_work[number] = start(number)
+            else:
+                server.stop(draw.choice(["immediate", "fast"]))
+                time.sleep(draw.uniform(0.2, 2.0))
+                server.start()
+        for number in at_work:
+            while at_work[number].wait(timeout=600):  # one that found no server to begin with is started again
+                told = hosts.told(f"host{number}")
+                assert "can't open the storage" in told.rpartition("Traceback")[2], told
+                at_work[number] = start(number)
+    finally:
+        hosts.close()
+
+    study = open_study(tmp_path / "host0", server.url)
+    assert [trial.number for trial in study.trials] == sorted({trial.number for trial in study.trials})
+    assert len(study.trials) == TRIALS
+    for trial in study.trials:
+        places = [(fit.fold, fit.attempt) for fit in trial.fits]
+        assert len(places) == len(set(places))
+        if trial.state is TrialState.COMPLETE:
+            assert {fold for fold, _ in places} == {0, 1, 2}
+    assert known <= acknowledged(server), "an acknowledged fit was lost"
+    begun = Counter((tmp_path / "begun").read_text().splitlines())
+    failing = {fit.configuration for trial in study.trials for fit in trial.fits if fit.verdict == "failed"}
+    again = sum(count - 1 for key, count in begun.items() if key.split()[0] not in failing)  # those are tried twice
+    assert again <= EACH + len(study.trials) // 10, "more than the fits in flight were done again"
