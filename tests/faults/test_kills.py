@@ -25,7 +25,7 @@ from tests.factories import make_images
 pytestmark = [pytest.mark.study, pytest.mark.usefixtures("known_migrations")]
 
 ROOT = Path(__file__).parents[2]
-KILLS = int(os.environ.get("STEADYNET_FAULTS", "6"))
+KILLS = int(os.environ.get("STEADYNET_FAULTS", "3"))
 TRIALS = 12 if KILLS < 20 else 60
 
 

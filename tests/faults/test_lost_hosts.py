@@ -30,9 +30,9 @@ pytestmark = [
     pytest.mark.skipif(programs() is None, reason="PostgreSQL is not installed: lost hosts were not tried"),
 ]
 
-EACH = 20 if "STEADYNET_FAULTS" in os.environ else 2
+EACH = 20 if "STEADYNET_FAULTS" in os.environ else 1
 HOSTS, GRACE = 4, 3
-TRIALS = 24 if EACH == 2 else 240
+TRIALS = 16 if EACH == 1 else 240
 
 
 @pytest.fixture
