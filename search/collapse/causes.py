@@ -163,8 +163,9 @@ def _pulled_to_zero(configuration: Configuration, layers: FloatArray) -> Iterato
     if configuration.optimizer == "adam" or configuration.weight_decay == 0 or len(layers) < 2:
         return
     weights = _signal(layers, "weight_scale")
-    shrunk = float(np.nanmax(weights[-1] / np.maximum(weights[0], 1e-12)))
-    if shrunk < _SHRUNK:
+    left = weights[-1] / np.maximum(weights[0], 1e-12)
+    shrunk = float(np.max(left[np.isfinite(left)], initial=-math.inf))
+    if 0 <= shrunk < _SHRUNK:  # weights that are not finite tell nothing
         evidence = {"weight_decay": configuration.weight_decay, "weights_left": shrunk}
         yield Cause(code="too-strong-l2", score=0.8, evidence=evidence)
 

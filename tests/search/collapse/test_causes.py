@@ -72,6 +72,12 @@ def test_what_became_infinite_points_at_the_rate(stuck) -> None:
     assert [cause.code for cause in found] == ["lr-too-high", "nan"]
 
 
+def test_weights_that_are_no_numbers_tell_nothing_of_what_pulled_them(stuck) -> None:
+    pulled, broken = configured(optimizer="sgd", weight_decay=0.1), signals(weight_scale=np.full((4, 1), np.nan))
+    found = likely_causes(pulled, [stuck(1), stuck(2)], broken, START, H, 1.0)
+    assert "too-strong-l2" not in [cause.code for cause in found]
+
+
 @pytest.mark.parametrize(
     ("weighting", "imbalance", "named"), [("none", 10.0, True), ("balanced", 10.0, False), ("none", 2.0, False)]
 )
