@@ -26,7 +26,7 @@ from search.study.confirmation import confirm, confirmed_fits, plan_confirmation
 from search.study.final import test_recommendation
 from search.study.fitting import Fitter
 from search.study.process import Stopped, Worker
-from search.study.reading import read_study, restored_confirmation
+from search.study.reading import read_study, restored_confirmation, restored_surroundings, restored_test
 from search.study.surroundings import explore, seconds_needed
 from search.study.workshop import Workshop
 from spaces.config import Configuration
@@ -152,7 +152,7 @@ def with_surroundings(results: Results, shop: Workshop) -> Results:
     if shop.opened.is_shared:
         folds = shop.ledger.settle_fact(f"folds of copies {trial.configuration.hash}", folds)
     found = explore(trial, copies, terms, shop.ledger, shop.crew, shop.listener, trials, left, folds)
-    now = read_study(shop.ledger, shop.opened.study).surroundings  # another host may have had more time
+    now = restored_surroundings(shop.ledger.fact("surroundings"))  # another host may have had more time
     if now is None or now.centre != found.centre or (now.folds, len(now.copies)) <= (found.folds, len(found.copies)):
         shop.ledger.set_fact("surroundings", asdict(found))
     return shop.results(draft=True)
@@ -166,7 +166,7 @@ def with_test(results: Results, shop: Workshop) -> Results:
     wanted = (best.ranked.trial.configuration.hash, images.summary.fingerprint, best.offset)
 
     def known() -> TestScore | None:
-        test = read_study(shop.ledger, shop.opened.study).test
+        test = restored_test(shop.ledger.fact("test"))
         found = test is not None and (test.configuration, test.fingerprint, test.offset) == wanted
         return test if found else None
 

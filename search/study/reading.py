@@ -62,7 +62,7 @@ def read_study(ledger: Ledger, study: optuna.Study) -> StudyRecord:
             raise DamagedError(f"the study has no {name!r}: it was cut off while it was being made. Start it again.")
         return value
 
-    plan, groups, test = fact("plan"), ledger.fact("groups"), ledger.fact("test")
+    plan, groups = fact("plan"), ledger.fact("groups")
     ablation = ledger.fact("ablation")
     settings = fact("settings")
     return StudyRecord(
@@ -84,8 +84,8 @@ def read_study(ledger: Ledger, study: optuna.Study) -> StudyRecord:
         files=tuple(ledger.fact("files") or ()),
         thumbnails={int(row): image for row, image in (ledger.fact("thumbnails") or {}).items()},
         confirmation=restored_confirmation(ledger.fact("confirmation")),
-        surroundings=_surroundings(ledger.fact("surroundings")),
-        test=None if test is None else TestScore(**{**test, "offset": tuple(test.get("offset", ()))}),
+        surroundings=restored_surroundings(ledger.fact("surroundings")),
+        test=restored_test(ledger.fact("test")),
         ablation=None if ablation is None else restored(ablation),
     )
 
@@ -98,7 +98,13 @@ def restored_confirmation(stored: Any) -> Confirmation | None:
     return Confirmation(**{**stored, **lists})
 
 
-def _surroundings(stored: Any) -> Surroundings | None:
+def restored_test(stored: Any) -> TestScore | None:
+    """From the ledger's fact."""
+    return None if stored is None else TestScore(**{**stored, "offset": tuple(stored.get("offset", ()))})
+
+
+def restored_surroundings(stored: Any) -> Surroundings | None:
+    """From the ledger's fact."""
     if stored is None:
         return None
     copies = tuple(
