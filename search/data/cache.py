@@ -27,6 +27,7 @@ from search.data.passes import OnProgress, each
 from search.data.scan import ImageFolder
 from search.data.sizes import LADDER
 from search.errors import DataError
+from search.npy import mapped
 
 _log = logging.getLogger(__name__)
 
@@ -131,7 +132,7 @@ def _write_header(file: BinaryIO, shape: tuple[int, ...]) -> None:
 def _checked(known: Any, pixels: Path, shape: tuple[int, ...]) -> dict[str, Any]:
     """The facts of an entry, if its pixels are the ones that were written."""
     rows = shape[0] - len(known["unreadable"])
-    if np.load(pixels, mmap_mode="r").shape != (rows, *shape[1:]) if rows else not pixels.exists():
+    if mapped(pixels).shape != (rows, *shape[1:]) if rows else not pixels.exists():
         raise ValueError("its shape is wrong")
     if _digest(pixels) != known["bytes"]:
         raise ValueError("its bytes have changed")

@@ -22,6 +22,7 @@ from search.data.scan import ImageFolder, scan
 from search.data.sizes import choose_channels, choose_size, common_size, frequent_sizes
 from search.errors import DataError
 from search.events import Listener
+from search.npy import mapped
 from search.records import DataSummary
 
 _log = logging.getLogger(__name__)
@@ -42,7 +43,7 @@ class ImageSet:
 
     def pixels(self) -> npt.NDArray[np.uint8]:
         """(n, side, side, channels) uint8, mapped from the disk, read-only."""
-        return np.load(self.path, mmap_mode="r")  # type: ignore[no-any-return]
+        return mapped(self.path)
 
 
 def load_images(

@@ -16,12 +16,11 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Final
 
-import numpy as np
-
 from search.arrays import IntArray
 from search.diagnosis.records import Diagnosis
 from search.errors import UserCodeError, UserError
 from search.lifeline import die_with_coordinator, redirect_messages
+from search.npy import mapped
 
 SHOWN: Final = 6
 """Last lines of a traceback that are handed on."""
@@ -115,7 +114,7 @@ def _examine(order: Order, on_progress: Callable[[str, int, int], None]) -> Diag
     from search.diagnosis.loading import load_case
 
     on_progress(f"Running {order.model}", 0, 0)
-    images = np.load(order.pixels, mmap_mode="r")
+    images = mapped(order.pixels)
     shape = (images.shape[1], images.shape[2], images.shape[3])
     case = load_case(order.model, shape, len(order.classes))
     return diagnose(

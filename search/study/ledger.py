@@ -6,19 +6,18 @@ reports derive from it. Arrays are NumPy's own `.npy` bytes, read with pickle fo
 
 from __future__ import annotations
 
-import io
 import json
 import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, fields
 from typing import Any, Final
 
-import numpy as np
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from search.causes import Cause
 from search.checks import Checks, Collapse
+from search.npy import packed, unpacked
 from search.records import BEHIND_OTHERS, Fit, Verdict
 from search.study.server import made_at_once
 
@@ -189,11 +188,11 @@ def _to_row(fit: Fit) -> dict[str, Any]:
     row["evidence"] = json.dumps(dict(fit.evidence))
     row["audit"] = None if fit.audit is None else json.dumps(asdict(fit.audit))
     row["causes"] = json.dumps([asdict(cause) for cause in fit.causes])
-    row["checks"] = _pack(Checks.of(fit.checks).table)
+    row["checks"] = packed(Checks.of(fit.checks).table)
     row["start"] = json.dumps(dict(fit.start))
     row["corrupted"] = json.dumps(dict(fit.corrupted))
     for name in _ARRAYS:
-        row[name] = _pack(getattr(fit, name))
+        row[name] = packed(getattr(fit, name))
     for name in ("score", "loss", "skill"):
         if row[name] is not None and not math.isfinite(row[name]):
             row[name] = None
@@ -206,18 +205,8 @@ def _from_row(row: Mapping[Any, Any]) -> Fit:
     values["evidence"] = json.loads(row["evidence"])
     values["audit"] = None if row["audit"] is None else Collapse(**json.loads(row["audit"]))
     values["causes"] = tuple(Cause(**cause) for cause in json.loads(row["causes"]))
-    values["checks"] = Checks(_unpack(row["checks"]))
+    values["checks"] = Checks(unpacked(row["checks"]))
     values["start"] = json.loads(row["start"])
     values["corrupted"] = json.loads(row["corrupted"])
-    values |= {name: _unpack(row[name]) for name in _ARRAYS}
+    values |= {name: unpacked(row[name]) for name in _ARRAYS}
     return Fit(**values)
-
-
-def _pack(array: np.ndarray[Any, Any]) -> bytes:
-    buffer = io.BytesIO()
-    np.save(buffer, array, allow_pickle=False)
-    return buffer.getvalue()
-
-
-def _unpack(data: bytes) -> np.ndarray[Any, Any]:
-    return np.load(io.BytesIO(data), allow_pickle=False)  # type: ignore[no-any-return]

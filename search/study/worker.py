@@ -24,6 +24,7 @@ from search.collapse.rules import Context
 from search.collapse.watch import Watch
 from search.data.images import ImageSet
 from search.lifeline import die_with_coordinator, redirect_messages
+from search.npy import mapped
 from search.records import TOO_LARGE, Verdict
 from search.selection import metrics
 from search.settings import Metric, Protocol
@@ -284,7 +285,7 @@ class _Bench:
         corrupted = {}
         if job.corrupt:
             corrupted = corrupted_scores(
-                np.load(self._material.pixels, mmap_mode="r"),
+                mapped(self._material.pixels),
                 job.val,
                 self._material.labels[job.val],
                 outcome.probabilities,

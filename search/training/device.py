@@ -9,6 +9,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from search.npy import mapped
+
 _HOST: Final = "/CPU:0"
 _PIXEL_SHARE: Final = 0.4  # of the device's memory: above it pixels stay on the host
 
@@ -51,10 +53,10 @@ def load_pixels(path: Path, device_bytes: int | None) -> Any:
     place = pixel_device(path.stat().st_size, device_bytes)
     if place != _HOST:
         with tf.device(place):
-            return tf.constant(np.load(path, mmap_mode="r", allow_pickle=False))
-    mapped = np.asarray(_Unmarked(np.load(path, mmap_mode="r", allow_pickle=False)))
+            return tf.constant(mapped(path))
+    shared = np.asarray(_Unmarked(mapped(path)))
     with tf.device(_HOST):
-        return tf.experimental.dlpack.from_dlpack(mapped.__dlpack__())
+        return tf.experimental.dlpack.from_dlpack(shared.__dlpack__())
 
 
 class _Unmarked:

@@ -1,7 +1,11 @@
 from __future__ import annotations
 
+import gc
 import io
 import math
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -171,3 +175,36 @@ def test_checks_are_a_sequence_that_makes_each_when_asked() -> None:
     assert table != plain[:2]
     assert repr(table) == repr(tuple(table))
     assert not Checks.of(())
+
+
+class Interrupting:
+    """Garbage that lets another thread go on wherever it is collected."""
+
+    def __init__(self) -> None:
+        self.itself = self
+
+    def __del__(self) -> None:
+        time.sleep(0)
+
+
+def test_several_threads_may_read_at_once(tmp_path: Path) -> None:
+    ledger = Ledger(sa.create_engine(f"sqlite:///{tmp_path / 'ledger.db'}"), "study")
+    ledger.write(FULL)
+
+    def read(_: int) -> list[Fit]:
+        found = []
+        for _ in range(100):
+            Interrupting()
+            found += ledger.fits()
+        return found
+
+    interval, thresholds = sys.getswitchinterval(), gc.get_threshold()
+    try:
+        sys.setswitchinterval(1e-6)
+        gc.set_threshold(10)
+        with ThreadPoolExecutor(4) as threads:
+            found = list(threads.map(read, range(4)))
+    finally:
+        sys.setswitchinterval(interval)
+        gc.set_threshold(*thresholds)
+    assert all(same(one, FULL) for part in found for one in part)
