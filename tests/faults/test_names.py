@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import logging
 import os
 from html.parser import HTMLParser
 from pathlib import Path
@@ -83,6 +84,8 @@ def out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The run folder of a whole search over such images, with everything that is written."""
     monkeypatch.setattr(preparation, "baselines", lambda *given: {"constant": 1 / len(CLASSES)})
     monkeypatch.setenv("STEADYNET_CACHE", str(tmp_path / "cache"))
+    # What pytest captures of a log is sent between its processes as UTF-8, which these names are not.
+    monkeypatch.setattr(logging.getLogger("search"), "propagate", False)
     make_images(tmp_path / "plain", 12, [str(number) for number in range(len(CLASSES))])
     images = tmp_path / "images"
     images.mkdir()
