@@ -91,7 +91,7 @@ def _finalists(results: Results) -> str:
         for row in sure.finalist_rows(results)
     ]
     head = ("trial", "R", "mean", "± SE", "worst", "collapsed (95 %)", "standing", "configuration")
-    notes = results.study.confirmation.notes if results.study.confirmation else ()
+    notes = sure.notes(results)
     parts = ["## How sure", sure.sentence(results), _table(head, rows), *(escaped(note) for note in notes)]
     return "\n\n".join(parts)
 

@@ -67,7 +67,7 @@ def sure(results: Results) -> Sure:
         figure=drawing(finalist_fits(results), _label(results)) if results.finalists else None,
         finalists=tuple(finalist_rows(results)),
         splits=tuple(_splits(results)),
-        notes=results.study.confirmation.notes if results.study.confirmation else (),
+        notes=notes(results),
         best=results.ranking[:SHOWN],
         folds_scale=folds_scale(results),
         more=max(0, len(results.ranking) - SHOWN),
@@ -90,6 +90,15 @@ def sentence(results: Results) -> str:
     own = results.recommended.ranked.trial.number if results.recommended else None
     equal = sum(finalist.equal and finalist.trial.number != own for finalist in results.finalists)
     return f"{said} {equal} of the others can't be told apart from the recommended one." if equal else said
+
+
+def notes(results: Results) -> tuple[str, ...]:
+    """What the plan was short of, and what of it there was no time for."""
+    plan = results.study.confirmation
+    if plan is None:
+        return ()
+    is_cut = 0 < plan.repeats < plan.planned and len(plan.dropped) < len(plan.finalists)
+    return (*plan.notes, f"Splits done: {plan.repeats} of {plan.planned}.") if is_cut else plan.notes
 
 
 def finalist_rows(results: Results) -> list[FinalistRow]:

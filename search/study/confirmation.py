@@ -20,7 +20,7 @@ from search.selection import robust
 from search.selection.results import Ranked
 from search.selection.scores import JUDGED, fit_score
 from search.selection.shortlist import REPEATS, Size, affordable, shortlist
-from search.study.crew import Crew, side_by_side
+from search.study.crew import Crew, best_cut, longest_row
 from search.study.fitting import Fitter, Spec, Terms
 from search.study.ledger import Ledger
 from search.study.process import Stopped, Worker
@@ -56,8 +56,9 @@ class Prices:
         each = [sum(self._repeat(one, repeat) for repeat in repeats) for one in finalists]
         if self.in_fits or not each:
             return sum(each)
-        rounds = -(-self.folds // side_by_side(self.workers, len(each), self.folds))  # of fits in a row, of a repeat
-        return max(sum(each) / self.workers, max(each) * rounds / self.folds)
+        parts = best_cut(self.workers, len(each), self.folds)
+        row = longest_row(self.workers, len(each), self.folds, parts) / self.folds * sum(each) / len(each)
+        return max(row, sum(each) / self.workers, max(each) * -(-self.folds // parts) / self.folds)
 
     def _repeat(self, one: Ranked, repeat: int) -> float:
         name = one.trial.configuration.hash
@@ -112,8 +113,8 @@ def plan_confirmation(
     notes = []
     if size != Size(len(best), REPEATS):
         what = "Time is short" if seconds is not None else "The trials asked for are few"
-        splits = "one fresh split" if size.repeats == 1 else f"{size.repeats} fresh splits"
-        notes.append(f"{what}: {size.finalists} of {len(best)} finalists, fitted on {splits} (at best {REPEATS}) each.")
+        splits = "one fresh split" if size.repeats == 1 else f"at most {size.repeats} fresh splits"
+        notes.append(f"{what}: {size.finalists} of {len(best)} finalists, {splits} each instead of {REPEATS}.")
     if k < folds:
         notes.append(f"Groups are few: the fresh splits have {k} folds instead of {folds}, so that they can differ.")
     return Confirmation(

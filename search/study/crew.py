@@ -25,18 +25,31 @@ from search.study.server import is_taken_over
 
 _PART: Final = "part"
 _POLL_SECONDS: Final = 2.0
+_TRACE: Final = 0.25  # of a fit: what tracing its network costs
 _log = logging.getLogger(__name__)
 
 Part = TypeVar("Part")
 
 
-def side_by_side(workers: int, wholes: int, pieces: int) -> int:
-    """How many workers there are for each of so many wholes of so many pieces, where each piece is one worker's.
+def best_cut(workers: int, wholes: int, pieces: int) -> int:
+    """Into how many parts each of so many equal wholes is cut, so that so many workers are done with all the soonest.
 
-    >>> [side_by_side(workers, wholes, 5) for workers, wholes in ((2, 1), (2, 3), (16, 1))]
-    [2, 1, 5]
+    Uncut, a network is traced once; cut, every worker that gets a part of it traces it anew.
+
+    >>> [best_cut(workers, wholes, 5) for workers, wholes in ((2, 1), (2, 2), (2, 3), (16, 1), (2, 8))]
+    [2, 1, 5, 5, 1]
     """
-    return max(1, min(pieces, workers // wholes))
+
+    def cost(parts: int) -> float:
+        traces = -(-wholes // workers) if parts == 1 else wholes
+        return longest_row(workers, wholes, pieces, parts) + _TRACE * traces
+
+    return min(range(1, pieces + 1), key=cost)
+
+
+def longest_row(workers: int, wholes: int, pieces: int, parts: int) -> int:
+    """Pieces that the busiest worker does one after another, each of the wholes being cut into so many parts."""
+    return -(-wholes * parts // workers) * -(-pieces // parts)
 
 
 class Crew(Protocol):
@@ -81,8 +94,8 @@ class HostCrew:
         return len(self._pool)
 
     def cut(self, wholes: int, pieces: int) -> int:
-        """More than one only where there are more workers than wholes."""
-        return side_by_side(self.workers, wholes, pieces)
+        """So that no worker waits long for the others."""
+        return best_cut(self.workers, wholes, pieces)
 
     def do(self, name: str, parts: Sequence[Part], work: Callable[[Worker, Part], None]) -> None:
         """As `Crew.do`."""

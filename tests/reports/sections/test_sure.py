@@ -2,12 +2,22 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from reports.sections.sure import NOTHING_CONFIRMED, finalist_rows, folds_scale, sentence, sure
+from reports.sections.sure import NOTHING_CONFIRMED, finalist_rows, folds_scale, notes, sentence, sure
 from tests.reports import made
 from tests.reports import made_robust as robust
 
 BARE = made.results(made.trials(40))
 FULL = robust.everything(40)
+
+
+def test_splits_that_there_was_no_time_for_are_told() -> None:
+    results = robust.everything(20)
+    plan = results.study.confirmation
+    assert plan is not None
+    assert notes(results) == plan.notes
+    cut = replace(results, study=replace(results.study, confirmation=replace(plan, repeats=plan.planned - 1)))
+    assert notes(cut)[-1] == f"Splits done: {plan.planned - 1} of {plan.planned}."
+    assert notes(replace(results, study=replace(results.study, confirmation=None))) == ()
 
 
 def test_finalists_say_what_decides_over_them() -> None:

@@ -179,11 +179,11 @@ def test_nothing_healthy_has_no_finalists(case: Case) -> None:
     ("changes", "finalists", "repeats", "note"),
     [
         ({"searched": 1000}, 3, 5, None),
-        ({"searched": 70}, 3, 3, "The trials asked for are few: 3 of 3 finalists, fitted on 3 fresh splits"),
-        ({"searched": 30}, 2, 2, "The trials asked for are few: 2 of 3 finalists, fitted on 2 fresh splits"),
+        ({"searched": 70}, 3, 3, "The trials asked for are few: 3 of 3 finalists, at most 3 fresh splits"),
+        ({"searched": 30}, 2, 2, "The trials asked for are few: 2 of 3 finalists, at most 2 fresh splits"),
         ({"seconds": 1000.0}, 3, 5, None),
-        ({"seconds": 40.0}, 3, 2, "Time is short: 3 of 3 finalists, fitted on 2 fresh splits (at best 5) each."),
-        ({"seconds": 10.0}, 1, 1, "Time is short: 1 of 3 finalists, fitted on one fresh split (at best 5) each."),
+        ({"seconds": 40.0}, 3, 2, "Time is short: 3 of 3 finalists, at most 2 fresh splits each instead of 5."),
+        ({"seconds": 10.0}, 1, 1, "Time is short: 1 of 3 finalists, one fresh split each instead of 5."),
     ],
 )
 def test_as_many_as_the_budget_allows(

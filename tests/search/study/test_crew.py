@@ -10,7 +10,7 @@ from pathlib import Path
 import optuna
 import pytest
 
-from search.study.crew import HostCrew, HostsCrew
+from search.study.crew import HostCrew, HostsCrew, best_cut, longest_row
 from search.study.ledger import Ledger
 from search.study.presence import Presence
 from search.study.process import Stopped
@@ -86,3 +86,24 @@ def test_what_is_done_is_gone_through_again_and_another_whole_is_another(storage
     assert work.seen == Counter({"a": 2, "b": 2})
     crew(storage).do("other", ["a"], work)
     assert work.seen["a"] == 3
+
+
+def done_after(workers: int, wholes: int, pieces: int, parts: int) -> int:
+    """Pieces' time until all is done, played through: each worker takes the next part as soon as it is free."""
+    lengths = [len(range(first, pieces, parts)) for _ in range(wholes) for first in range(parts)]
+    free = [0] * workers
+    for length in lengths:
+        free[free.index(min(free))] += length
+    return max(free)
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3, 4, 7, 16])
+@pytest.mark.parametrize("wholes", [1, 2, 3, 5, 8])
+def test_wholes_are_cut_so_that_no_worker_waits_long(workers: int, wholes: int) -> None:
+    pieces = 5
+    chosen = best_cut(workers, wholes, pieces)
+    soonest = min(done_after(workers, wholes, pieces, parts) for parts in range(1, pieces + 1))
+    assert done_after(workers, wholes, pieces, chosen) <= soonest + 0.25 * wholes  # what more traces may cost
+    assert done_after(workers, wholes, pieces, chosen) <= longest_row(workers, wholes, pieces, chosen)
+    if wholes % workers == 0:
+        assert chosen == 1, "every network is traced once"
