@@ -65,6 +65,7 @@ class Images:
     confusion: tuple[tuple[ConfusionCell, ...], ...]
     mistakes: tuple[Picture, ...]
     mistakes_in_all: int
+    mistaken: float  # share of the images
     suspects: tuple[Picture, ...]
     suspects_in_all: int
     corruptions: tuple[CorruptionRow, ...]
@@ -86,6 +87,7 @@ def images(results: Results) -> Images:
         confusion=tuple(confusion_rows(seen.confusion)) if seen else (),
         mistakes=tuple(_mistakes(results, names)),
         mistakes_in_all=_wrong(seen.confusion) if seen else 0,
+        mistaken=_wrong(seen.confusion) / max(1, int(seen.confusion.sum())) if seen else 0.0,
         suspects=tuple(_suspects(results, names)),
         suspects_in_all=len(seen.suspects) if seen else 0,
         corruptions=tuple(rows),
