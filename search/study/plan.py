@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Final
 
 from search.settings import Plan
@@ -24,6 +25,7 @@ CONFIRM_SHARE: Final = 0.3
 _REPORT_SECONDS: Final = 10.0
 _FINAL_SHARE_AT_MOST: Final = 0.25  # of the budget, for final training, test and report
 _TRIAL_SHARE: Final = 0.5  # of the search: a configuration that would take more is too slow
+_SPLIT_SHARE: Final = 0.8  # of the finalists' time: one of which a single fresh split would take more is so too
 
 
 def auto_epochs(images: int) -> int:
@@ -105,7 +107,9 @@ def make_plan(
             "Give it more --timeout, a smaller --image-size or fewer --epochs."
         )
     search = search_seconds(epochs, folds)
-    longest = max(2.0 * epochs * epoch_seconds, _TRIAL_SHARE * search / folds)
+    in_a_row = math.ceil(folds / workers)  # fits of one finalist: who wins must also find time to be fitted again
+    bearable = min(_TRIAL_SHARE * search / folds, _SPLIT_SHARE * confirm / in_a_row)
+    longest = max(2.0 * epochs * epoch_seconds, bearable)
     return Plan(
         epochs=epochs,
         folds=folds,

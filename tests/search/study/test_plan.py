@@ -78,6 +78,14 @@ def test_workers_share_the_time_but_the_fits_of_one_configuration_follow_each_ot
     assert 2 * (5.0 + 5 * many.epochs * 0.9) <= 1080.0  # two splits of a finalist
 
 
+@pytest.mark.parametrize(("workers", "in_a_row"), [(1, 5), (2, 3), (4, 2), (8, 1)])
+def test_a_winner_can_be_fitted_again_in_the_finalists_time(workers: int, in_a_row: int) -> None:
+    made = plan(seconds=600.0, epochs=40, epoch_seconds=0.02, workers=workers)
+    assert made.fit_seconds is not None
+    assert made.confirm_seconds is not None
+    assert made.fit_seconds * in_a_row <= made.confirm_seconds
+
+
 def test_epochs_of_the_user_stay() -> None:
     made = plan(seconds=30.0, epochs_fixed=True)
     assert (made.epochs, made.folds) == (100, 3)
