@@ -22,7 +22,7 @@ chance (Cohen's kappa, chance being the frequency of the class that they name): 
 
 Confident learning alone suspects a third of all labels when the networks know little: in a simulation with 54 %
 accuracy in five classes 85 of 300 sound labels, with this bar 13. Of the wrong labels that good networks find, the bar
-costs none while at most a tenth of all labels is wrong, and some half where a fifth is.
+costs none while at most a tenth of all labels is wrong; where a fifth is, most of them in two or three classes.
 """
 
 
