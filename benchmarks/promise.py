@@ -161,8 +161,11 @@ def peer(name: str, call: str, data: Path, table: Path | None, seed: int, second
     python, _, script = call.partition(":")
     with sampled(data, table, seed) as (train, test, _):
         out = train.parent / "peer.json"
-        command = [python, script, str(train), str(test), str(side), f"{seconds:g}", str(seed), str(out)]
-        subprocess.run(command, cwd=Path(script).parent, capture_output=True, check=True)
+        where = Path(script).resolve()  # it runs among the peers' own modules
+        command = [python, str(where), str(train), str(test), str(side), f"{seconds:g}", str(seed), str(out)]
+        done = subprocess.run(command, cwd=where.parent, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise RuntimeError(done.stderr[-2000:])
         told = json.loads(out.read_text())
         images, labels = loaded(train, None, side, None), loaded(test, None, side, None).labels
     scores = tuple(float(one["bal_acc"]) for one in told["tests"])
