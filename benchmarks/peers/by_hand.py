@@ -83,8 +83,7 @@ def fitted(
         class_weight=weights,
         validation_data=held_out,
         callbacks=callbacks,
-        verbose=0,
-        **more,
+        **{"verbose": 0, **more},
     )
 
 
