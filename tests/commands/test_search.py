@@ -326,6 +326,7 @@ def test_a_signal_asks_for_the_end_and_a_second_ctrl_c_ends_at_once(
     before = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     asked = threading.Event()
     try:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests themselves may run under nohup
         listen_for_the_end(asked)
         assert not asked.is_set()
         signal.raise_signal(number)
