@@ -75,16 +75,8 @@ def start(options: argparse.Namespace) -> None:
         make_jpegs(place / "images", options.images)
         size = sum(file.stat().st_size for file in (place / "images").rglob("*.jpg"))
         print(f"{options.images} JPEGs of about 500 x 700, {size / 1e6:.0f} MB")
-        print(
-            "data path: "
-            + "; ".join(
-                _child("first", place),
-            )
-        )
-        for _ in range(options.rounds):
-            print(
-                "data path: " + "; ".join(_child("again", place)) + " | " + "; ".join(_child("hand", place)), flush=True
-            )
+        for kind in ("first", *("again", "by hand") * options.rounds):
+            print(_child(kind, place), flush=True)
     finally:
         shutil.rmtree(place, ignore_errors=True)
 
@@ -117,24 +109,23 @@ class Cap:
     """A memory control group for this process, if the system lets it make one."""
 
     def __init__(self) -> None:
-        self.folder, self._is_old = _GROUP, _IS_OLD
         try:
-            self.folder.mkdir(exist_ok=True)
-            (self.folder / "cgroup.procs").write_text(str(os.getpid()))
+            _GROUP.mkdir(exist_ok=True)
+            (_GROUP / "cgroup.procs").write_text(str(os.getpid()))
         except OSError as error:
-            sys.exit(f"no memory control group can be made in {self.folder.parent} ({error}): nothing was measured.")
+            sys.exit(f"no memory control group can be made in {_GROUP.parent} ({error}): nothing was measured.")
 
     def used(self) -> int:
         """Bytes now, pages of files included."""
-        return int((self.folder / ("memory.usage_in_bytes" if self._is_old else "memory.current")).read_text())
+        return int((_GROUP / ("memory.usage_in_bytes" if _IS_OLD else "memory.current")).read_text())
 
     def most(self) -> int:
         """Bytes at most so far."""
-        return int((self.folder / ("memory.max_usage_in_bytes" if self._is_old else "memory.peak")).read_text())
+        return int((_GROUP / ("memory.max_usage_in_bytes" if _IS_OLD else "memory.peak")).read_text())
 
     def limit(self, size: int) -> None:
         """More than this the process does not get."""
-        (self.folder / ("memory.limit_in_bytes" if self._is_old else "memory.max")).write_text(str(size))
+        (_GROUP / ("memory.limit_in_bytes" if _IS_OLD else "memory.max")).write_text(str(size))
 
 
 def drop(path: Path) -> None:
