@@ -120,7 +120,7 @@ class _Here:
         self.shorten = False
         self.would_shorten = False
 
-    def run(self, job: Job, on_check: object = None) -> Done:
+    def run(self, job: Job, on_check: object = None, *, alone: bool = False) -> Done:
         self.would_shorten = False
 
         def nothing_left(skills: list[float]) -> bool:
