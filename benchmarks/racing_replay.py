@@ -1,8 +1,9 @@
-"""How many epochs does a search need for the same choice? Studies replayed on whole trainings, in random orders.
+"""How many epochs does a search need for the same choice? Studies replayed on whole trainings.
 
 Against a study that runs everything: collapse rules, fits ended early by their training loss, racing over folds, and
-rungs on the first fold, one added to the other. Regret is what the choice is worse than the best, both by their whole
-trainings on all folds, in the metric.
+rungs on the first fold, one added to the other. In random orders, and as the product goes: its own first configurations
+first, which no rung ends, then the others in random orders. Regret is what the choice is worse than the best, both by
+their whole trainings on all folds, in the metric.
 
     python -m benchmarks.racing_replay [--runs benchmarks/full_runs.npz] [--orders 200] [--data NAME ...]
 """
@@ -10,7 +11,7 @@ trainings on all folds, in the metric.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -21,9 +22,11 @@ from benchmarks.full_runs import FOLDS, PACKED, Run, load
 from search.checks import HARD_REASONS
 from search.selection import racing, rungs
 from search.training.fit import missed_bar
+from spaces.presets import KNOWN_GOOD
 
 ARMS: Final = ("everything", "+ collapse rules", "+ early end", "+ fold racing", "+ rungs")
 CONFIGURATIONS: Final = 40  # of a study
+LEAST: Final = 20  # configurations that a set must have runs of
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +37,13 @@ class Played:
     chosen: int | None  # the configuration's number
 
 
-def play(order: Sequence[int], runs: Mapping[int, Sequence[Run]], arm: int, chance: float) -> Played:
-    """One study: configurations in this order, each with its fits by fold; the first `arm` savings are on."""
+def play(
+    order: Sequence[int], runs: Mapping[int, Sequence[Run]], arm: int, chance: float, spared: Collection[int] = ()
+) -> Played:
+    """One study: configurations in this order, each with its fits by fold; the first `arm` savings are on.
+
+    Rungs end no fit of those in `spared`.
+    """
     epochs = 0
     complete: dict[int, list[float]] = {}
     curves: list[rungs.Curve] = []
@@ -54,7 +62,7 @@ def play(order: Sequence[int], runs: Mapping[int, Sequence[Run]], arm: int, chan
                 break
             if arm >= 4 and run.fold == 0:
                 curve = tuple((check.epoch, check.val_skill) for check in fit.checks)
-                fallen = _fallen(fit, rungs.bars(curves, run.planned))
+                fallen = None if number in spared else _fallen(fit, rungs.bars(curves, run.planned))
                 if fallen is None:
                     curves.append((*curve, (run.planned, curve[-1][1])) if curve else ())
                 else:
@@ -90,29 +98,42 @@ def main() -> None:
     parser.add_argument("--data", action="append", help="all without")
     options = parser.parse_args()
     runs = load(options.runs)
-    print(f"{'':24}{'arm':20} epochs   regret (worst)   same choice")
-    for name in options.data or sorted({run.data for run in runs}):
-        own: dict[int, list[Run]] = {}
-        for run in runs:
-            if run.data == name:
-                own.setdefault(run.number, []).append(run)
-        own = {number: sorted(fits, key=lambda run: run.fold) for number, fits in own.items() if len(fits) == FOLDS}
-        if len(own) < 3:
-            continue
-        chance = 1 / next(iter(own.values()))[0].probabilities.shape[1]
-        truth = {number: float(np.mean([run.score for run in fits])) for number, fits in own.items()}
-        rng = np.random.default_rng(0)
-        orders = [rng.permutation(list(own))[:CONFIGURATIONS].tolist() for _ in range(options.orders)]
-        whole = [play(order, own, 0, chance) for order in orders]
-        for arm, what in enumerate(ARMS):
-            played = [play(order, own, arm, chance) for order in orders]
-            share = np.mean([one.epochs / all_.epochs for one, all_ in zip(played, whole, strict=True)])
-            regret = [
-                max(truth[number] for number in order) - (chance if one.chosen is None else truth[one.chosen])
-                for order, one in zip(orders, played, strict=True)
-            ]
-            same = np.mean([one.chosen == all_.chosen for one, all_ in zip(played, whole, strict=True)])
-            print(f"{name:24}{what:20} {share:6.1%}   {np.mean(regret):.4f} ({np.max(regret):.3f})   {same:.0%}")
+    for what, starts in (("random orders", ()), ("the product's first ones first", range(len(KNOWN_GOOD)))):
+        print(f"{what}\n{'':24}{'arm':20} epochs   regret (worst)   same choice")
+        rows = []
+        for name in options.data or sorted({run.data for run in runs}):
+            own: dict[int, list[Run]] = {}
+            for run in runs:
+                if run.data == name:
+                    own.setdefault(run.number, []).append(run)
+            own = {number: sorted(fits, key=lambda run: run.fold) for number, fits in own.items() if len(fits) == FOLDS}
+            if len(own) >= LEAST:
+                rows.append(list(_arms(name, own, list(starts), options.orders)))
+        for arm, whole in enumerate(zip(*rows, strict=True)):
+            share, regret = np.mean(whole, axis=0)
+            print(f"{'mean of the sets':24}{ARMS[arm]:20} {share:6.1%}   {regret:.4f}")
+
+
+def _arms(
+    name: str, own: Mapping[int, Sequence[Run]], starts: Sequence[int], orders: int
+) -> Iterator[tuple[float, float]]:
+    """Share of the epochs and mean regret of each arm on a set; printed too."""
+    chance = 1 / next(iter(own.values()))[0].probabilities.shape[1]
+    truth = {number: float(np.mean([run.score for run in fits])) for number, fits in own.items()}
+    rng, first = np.random.default_rng(0), [number for number in starts if number in own]
+    drawn = [rng.permutation([number for number in own if number not in first]).tolist() for _ in range(orders)]
+    told = [[*first, *others][:CONFIGURATIONS] for others in drawn]
+    whole = [play(order, own, 0, chance) for order in told]
+    for arm, what in enumerate(ARMS):
+        played = [play(order, own, arm, chance, first) for order in told]
+        share = float(np.mean([one.epochs / all_.epochs for one, all_ in zip(played, whole, strict=True)]))
+        regret = [
+            max(truth[number] for number in order) - (chance if one.chosen is None else truth[one.chosen])
+            for order, one in zip(told, played, strict=True)
+        ]
+        same = np.mean([one.chosen == all_.chosen for one, all_ in zip(played, whole, strict=True)])
+        print(f"{name:24}{what:20} {share:6.1%}   {np.mean(regret):.4f} ({np.max(regret):.3f})   {same:.0%}")
+        yield share, float(np.mean(regret))
 
 
 if __name__ == "__main__":

@@ -16,10 +16,10 @@ import numpy as np
 
 from search.records import Fit, Verdict
 
-SHARES: Final = (0.25, 0.5)
-"""Of the epochs, at which a fit must hold its own."""
+SHARES: Final = (0.125, 0.25, 0.5)
+"""Of the epochs, at which a fit must hold its own (`benchmarks/racing_replay.py`, DECISIONS.md)."""
 
-KEPT: Final = 0.5
+KEPT: Final = 1 / 3
 """Share of the fits that may go on from each rung."""
 
 LEAST: Final = 6

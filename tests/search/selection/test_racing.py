@@ -11,8 +11,8 @@ BEST = [0.80, 0.70, 0.75]
     [
         ([], BEST, 0.01, None),
         ([0.5], [], 0.01, None),
-        ([0.69], BEST, None, "mean of 1 fold 0.690 is not above the worst fold 0.700"),
-        ([0.70], BEST, None, "not above the worst fold"),
+        ([0.69], BEST, None, "mean of 1 fold 0.690 is below the worst fold 0.700"),
+        ([0.70], BEST, None, None),
         ([0.71], BEST, None, None),
         ([0.71], BEST, 0.01, "0.090 behind the best trial on the same 1 fold, more than 0.023"),
         ([0.71], BEST, 0.05, None),

@@ -11,29 +11,29 @@ from search.selection.rungs import KEPT, LEAST, SHARES, bars
 from search.training.fit import missed_bar
 from tests.search.study.test_ledger import check
 
-EPOCHS = 40  # rungs at 10 and 20
+EPOCHS = 40  # rungs at 5, 10 and 20
 
 
 def curve(*skills: float, every: int = 5) -> list[tuple[int, float]]:
     return [(every * (place + 1), skill) for place, skill in enumerate(skills)]
 
 
-def test_a_bar_is_what_the_better_half_had_reached() -> None:
+def test_a_bar_is_what_the_better_third_had_reached() -> None:
     earlier = [curve(0.1 * n, 0.1 * n, 0.2 * n, 0.2 * n) for n in range(6)]
-    assert [(epoch, round(bar, 9)) for epoch, bar in bars(earlier, EPOCHS)] == [(10, 0.2), (20, 0.4)]
+    assert [(epoch, round(bar, 9)) for epoch, bar in bars(earlier, EPOCHS)] == [(5, 0.3), (10, 0.3), (20, 0.6)]
 
 
 def test_the_best_so_far_counts_and_a_check_after_the_rung_stands_for_it() -> None:
     earlier = [curve(0.5, 0.1, 0.1, 0.1)] * 6
-    assert bars(earlier, EPOCHS) == ((10, 0.5), (20, 0.5))
+    assert bars(earlier, EPOCHS) == ((5, 0.5), (10, 0.5), (20, 0.5))
     rare = [curve(0.1, 0.3, every=15)] * 6  # checks at 15 and 30
-    assert bars(rare, EPOCHS) == ((10, 0.1), (20, 0.3))
+    assert bars(rare, EPOCHS) == ((5, 0.1), (10, 0.1), (20, 0.3))
 
 
 def test_a_fit_that_ended_before_a_rung_stands_below_it() -> None:
-    long, short = curve(0.3, 0.3, 0.3, 0.3), curve(0.9)
-    assert bars([long] * 4 + [short] * 2, EPOCHS) == ((10, 0.3), (20, 0.3))
-    assert bars([long] * 2 + [short] * 4, EPOCHS) == ()  # more than half are gone: whoever comes so far goes on
+    long, short = curve(0.3, 0.3, 0.3, 0.3), curve(0.2)
+    assert bars([long] * 3 + [short] * 3, EPOCHS) == ((5, 0.3), (10, 0.3), (20, 0.3))
+    assert bars([long] + [short] * 5, EPOCHS) == ((5, 0.2),)  # nearly all are gone: whoever comes so far goes on
 
 
 @pytest.mark.parametrize("count", range(LEAST))
