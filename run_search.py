@@ -11,7 +11,7 @@ from commands import search
 from commands.terminal import INTERRUPTED, USER_ERROR, no_room, print_error
 from search.errors import UserError
 
-_NAMED: Final = ("report", "status", "schedule", "explain", "diagnose", "train", "predict")
+_NAMED: Final = ("check", "report", "status", "schedule", "explain", "diagnose", "train", "predict")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

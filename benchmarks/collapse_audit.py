@@ -35,7 +35,7 @@ from search.events import Silent
 from search.selection import metrics
 from search.settings import Protocol
 from search.study.plan import MAX_EPOCHS, SHOWN_IMAGES
-from search.training.sampling import balance
+from search.training.sampling import balance_of
 from spaces.config import Configuration
 from spaces.presets import DEFAULT
 
@@ -171,7 +171,7 @@ def _train(name: str, number: int, images: Any) -> Audited:
         updates_per_epoch=steps,
         imbalance=float(counts.max() / counts.min()),
         batchnorm=configuration.normalization == "batch",
-        prior_entropy=balance(counts, configuration.oversampling, configuration.class_weighting).entropy,
+        prior_entropy=balance_of(counts, configuration).entropy,
     )
     pixels, known = device.load_pixels(images.path, None), device.tensor(labels.astype(np.int32))
     engine = Restoring(configuration, protocol, pixels, known, epochs * steps)

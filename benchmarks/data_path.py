@@ -56,7 +56,7 @@ def data_path(folder: Path) -> dict[str, float]:
     started = time.perf_counter()
     images = load_images(folder, image_size=None, folds=5, groups=None, size_cap=64, listener=Silent())
     loaded = time.perf_counter()
-    make_folds(images.labels, folds=5, seed=0)
+    make_folds(images.labels, folds=5, seed=0, kept=True)
     return {"images": loaded - started, "folds": time.perf_counter() - loaded}
 
 
@@ -142,7 +142,9 @@ def epochs(path: Path, cap: float | None, batches: int) -> dict[str, float]:
 
     from search.settings import Protocol
     from search.training import device
+    from search.training.ahead import ahead_of
     from search.training.engine import Engine
+    from search.training.sampling import balance
     from spaces.config import Configuration
 
     device.set_up(None, None)
@@ -155,10 +157,17 @@ def epochs(path: Path, cap: float | None, batches: int) -> dict[str, float]:
     )
     protocol = Protocol(epochs=2, image_size=side, channels=3, classes=2)
     labels = np.arange(count) % 2
-    engine = Engine(configuration, protocol, pixels, tf.constant(labels, tf.int32), 2 * batches)
+    engine = Engine(
+        configuration,
+        protocol,
+        pixels,
+        tf.constant(labels, tf.int32),
+        2 * batches,
+        ahead=ahead_of(path) if group else None,
+    )
     rng = np.random.default_rng(0)
     warm, rows = (rng.integers(0, count, (steps, 32)).astype(np.int32) for steps in (5, batches))
-    engine.begin(0, warm[0].astype(np.int64), np.ones(2), np.array([0.5, 0.5]))
+    engine.begin(0, warm[0].astype(np.int64), balance(np.ones(2)))
     engine.train_epoch(warm, np.full(len(warm), 1e-3, np.float32), 0)
     if group is not None:
         drop(path)

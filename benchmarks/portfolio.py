@@ -65,14 +65,13 @@ def losses(table: Table, chances: Mapping[str, float]) -> tuple[list[str], list[
 
 
 def greedy(loss: np.ndarray, most: int = MOST) -> list[int]:
-    """Columns that together lose least, the most useful first; it ends where another one gains nothing."""
+    """Columns that together lose least, the most useful first; where another one gains nothing, the best on average."""
     chosen: list[int] = []
     best = np.ones(len(loss))
     while len(chosen) < most:
-        gains = np.array([np.minimum(best, loss[:, column]).mean() for column in range(loss.shape[1])])
-        column = int(gains.argmin())
-        if chosen and best.mean() - gains[column] < 1e-4:
-            break
+        left = [column for column in range(loss.shape[1]) if column not in chosen]
+        gains = {column: np.minimum(best, loss[:, column]).mean() for column in left}
+        column = min(left, key=lambda column: (round(gains[column], 4), loss[:, column].mean()))
         chosen.append(column)
         best = np.minimum(best, loss[:, column])
     return chosen

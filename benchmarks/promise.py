@@ -301,7 +301,7 @@ def retrained(
         )
         fitter = Fitter(terms, Ledger(sa.create_engine("sqlite://"), "retrained"))
         with pool.worker() as worker:
-            fit, predicted = fitter.train(worker, spec, Protection(calibrating=False), predict=test.path)
+            fit, predicted = fitter.train(worker, spec, Protection(calibrating=False), predict=test)
         return predicted if fit.verdict is Verdict.LEARNED else None
 
     with ThreadPoolExecutor(len(pool)) as threads:

@@ -33,6 +33,7 @@ from search.training.engine import Engine
 from search.training.fit import run_fit
 from search.training.network import build_network
 from search.training.outcome import Task
+from search.training.sampling import balance
 from search.training.schedule import Schedule
 from spaces.config import Configuration
 
@@ -90,7 +91,7 @@ def bare_steps(pixels, labels, folds, epochs) -> float:
     train, batch = folds[0].train, CONFIGURATION.batch_size
     steps = len(train) // batch
     engine = Engine(CONFIGURATION, protocol, tf.constant(pixels), tf.constant(labels, tf.int32), epochs * steps)
-    engine.begin(0, train, np.ones(2), np.array([0.5, 0.5]))
+    engine.begin(0, train, balance([1, 1]))
     rows = train[: steps * batch].reshape(steps, batch).astype(np.int32)
     rates = Schedule.planned(epochs, steps).rates(0)
     engine.train_epoch(rows, rates, 0)

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from commands.options import Parser, add_data, add_follow_links, duration, path, whole
+from commands.options import Parser, add_data, add_follow_links, add_labels, duration, path, whole
 from commands.terminal import DONE, INTERRUPTED
 
 _HELP: Final = """\
@@ -39,6 +39,7 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument(
         "--budget", type=duration, default=120.0, metavar="TIME", help="for its trainings (default: 2m)"
     )
+    add_labels(options)
     add_follow_links(options)
     return options
 
@@ -60,6 +61,7 @@ def run(options: argparse.Namespace, given: list[str]) -> int:
         out=out,
         seed=options.seed,
         budget=options.budget,
+        labels=options.labels,
         follow_links=options.follow_links,
     )
     print(

@@ -53,6 +53,26 @@ def add_data(parser: argparse._ActionsContainer, help: str, *, required: bool = 
     parser.add_argument("--data", action=Once, type=path, required=required, metavar="DIR", help=help)
 
 
+def add_labels(parser: argparse._ActionsContainer) -> None:
+    """`--labels`."""
+    parser.add_argument(
+        "--labels",
+        type=path,
+        metavar="FILE.csv",
+        help="columns file, label: classes of images that lie in one folder, or anywhere in it",
+    )
+
+
+def add_weights(parser: argparse._ActionsContainer) -> None:
+    """`--weights`."""
+    parser.add_argument(
+        "--weights",
+        metavar="imagenet|none|DIR|FILE",
+        help="of pretrained networks: Keras' own (imagenet; fetched where there are none), random ones (none), or from "
+        "a folder or file with Keras' names, or NAME=FILE",
+    )
+
+
 def add_follow_links(parser: argparse._ActionsContainer) -> None:
     """The option that lets links lead out of the folder of images."""
     parser.add_argument(
@@ -103,6 +123,14 @@ def whole(least: int) -> Callable[[str], int]:
 def auto_or(parse: Callable[[str], int]) -> Callable[[str], int | None]:
     """Reads "auto" as None, anything else as `parse` does."""
     return lambda text: None if text == "auto" else parse(text)
+
+
+NATIVE: Final = "native"
+
+
+def size(text: str) -> int | str | None:
+    """Reads "auto" as None, "native" as it is, else pixels a side."""
+    return text if text == NATIVE else auto_or(whole(8))(text)
 
 
 def duration(text: str) -> float:

@@ -16,15 +16,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from commands.options import (
+    NATIVE,
     Once,
     Parser,
     add_data,
     add_follow_links,
+    add_labels,
     add_quiet,
     add_storage,
+    add_weights,
     auto_or,
     duration,
     path,
+    size,
     whole,
 )
 from commands.terminal import INTERRUPTED, listen_for_the_end, log_to, print_error, write
@@ -32,11 +36,13 @@ from search.errors import UserError
 from search.settings import DEFAULT_SECONDS, DEFAULT_TRIALS, METRICS, Budget
 
 if TYPE_CHECKING:
+    from search.data.weights import Weights
     from search.events import Listener
     from search.study.folder import Hold
     from search.study.request import Request
     from search.study.session import Session
     from search.study.windows import Hours
+    from spaces.space import Space
 
 _DEMO_SECONDS: Final = 165.0
 _LEAST_SECONDS: Final = 60.0  # that hours must have left to be begun, if others follow
@@ -80,15 +86,31 @@ def parser(command: str = "", description: str = _HELP) -> argparse.ArgumentPars
     data.add_argument(
         "--groups", type=path, metavar="FILE.csv", help="columns file, group: groups are kept together in a fold"
     )
+    add_labels(data)
     add_follow_links(data)
     data.add_argument(
-        "--image-size", type=auto_or(whole(8)), metavar="auto|N", help="pixels a side (default: auto, says why)"
+        "--split-copies",
+        action="store_true",
+        help="let images that show the same fall on both sides of a split: scores will be too good",
+    )
+    data.add_argument(
+        "--image-size",
+        type=size,
+        metavar="auto|N|native",
+        help="pixels a side (default: auto, says why); native: images keep their sizes, as well as eight shapes allow",
+    )
+    data.add_argument(
+        "--max-side", type=whole(8), metavar="N", help="with --image-size native: longer images are shrunk to it"
     )
     study = options.add_argument_group("study")
     study.add_argument("--out", type=path, metavar="DIR", help="run folder (default: runs/<name of the data folder>)")
     study.add_argument(
-        "--space", default="default", metavar="core|default|FILE.yaml", help="what is searched (default: default)"
+        "--space",
+        default="default",
+        metavar="core|default|transfer|FILE.yaml",
+        help="default: default; transfer: pretrained networks, which default tries too if --weights is given",
     )
+    add_weights(study)
     study.add_argument("--start", type=path, metavar="FILE.yaml", help="configurations of your own to try first")
     study.add_argument(
         "--metric", default="balanced_accuracy", choices=METRICS, metavar="NAME", help=f"one of {', '.join(METRICS)}"
@@ -289,6 +311,7 @@ def _request(options: argparse.Namespace, given: list[str]) -> Request:
     from search.study.request import Request
     from spaces.config import ConfigurationError
     from spaces.definitions import SpaceError
+    from spaces.presets import with_weights
     from spaces.yaml_io import load_configurations, load_space
 
     if options.demo:
@@ -297,10 +320,15 @@ def _request(options: argparse.Namespace, given: list[str]) -> Request:
         options.data = options.data or Path("demo") / "digits"
         options.out = options.out or Path("runs") / "demo"
         write_digits(options.data)
+    native = options.image_size == NATIVE
+    if options.max_side is not None and not native:
+        raise UserError("--max-side goes with --image-size native, where images keep their sizes. Leave one out.")
     if options.data is None:
         raise UserError("no images: pass --data DIR, a folder with one sub-folder of images a class, or try --demo.")
     try:
         space = load_space(options.space)
+        weights = _weights(options, space)
+        space = with_weights(space, tuple(weights))
         starts = load_configurations(options.start) if options.start else []
     except (SpaceError, ConfigurationError) as error:
         raise UserError(str(error)) from None
@@ -315,8 +343,12 @@ def _request(options: argparse.Namespace, given: list[str]) -> Request:
         groups=options.groups,
         folds=options.folds,
         epochs=options.epochs,
-        image_size=options.image_size,
+        image_size=options.max_side if native else options.image_size,
+        native=native,
+        weights=weights,
+        labels=options.labels,
         follow_links=options.follow_links,
+        split_copies=options.split_copies,
         seed=options.seed,
         metric=options.metric,
         workers=options.workers,
@@ -325,6 +357,27 @@ def _request(options: argparse.Namespace, given: list[str]) -> Request:
         command=_repeatable(given, options),
         settings={key: str(value) for key, value in vars(options).items() if value is not None and key not in secret},
     )
+
+
+def _weights(options: argparse.Namespace, space: Space) -> dict[str, Weights]:
+    """Of the backbones that the space offers; none where it offers none."""
+    from search.data.weights import IMAGENET, find_weights
+    from spaces.backbones import BACKBONES
+    from spaces.presets import DEFAULT
+
+    def tell(text: str) -> None:
+        print(f"{text} ...", file=sys.stderr)
+
+    if space.backbones:
+        return find_weights(options.weights or IMAGENET, space.backbones, tell)
+    if options.weights is None:
+        return {}
+    if space != DEFAULT:
+        raise UserError(
+            f"--weights goes with pretrained networks, but --space {options.space} has none. Pass --space transfer, or "
+            "add a backbone to the space."
+        )
+    return find_weights(options.weights, tuple(BACKBONES), tell)
 
 
 def out_of(options: argparse.Namespace) -> Path:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Final
 
-from commands.options import Parser, add_data, add_follow_links, add_quiet, path, whole
+from commands.options import Parser, add_data, add_follow_links, add_labels, add_quiet, add_weights, path, whole
 from commands.terminal import say
 
 _HELP: Final = """\
@@ -40,6 +40,8 @@ def parser() -> argparse.ArgumentParser:
         metavar="FILE.csv",
         help="the search's groups: kept together in the folds of an --ensemble, and in telling unlike images",
     )
+    add_labels(options)
+    add_weights(options)
     add_follow_links(options)
     add_quiet(options)
     return options
@@ -58,6 +60,8 @@ def run(options: argparse.Namespace, given: list[str]) -> int:
         seed=options.seed,
         ensemble=options.ensemble,
         groups=options.groups,
+        labels=options.labels,
+        weights=options.weights,
         follow_links=options.follow_links,
     )
     return say(trained_lines, lambda listener: train(request, listener), quiet=options.quiet)

@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any, Final
 
 import yaml
 
 from reports.summary import plain, tested
 from search.selection.results import Finalist, Recommendation, Results
+from search.settings import Protocol
+from spaces.backbones import NO_BACKBONE
 from spaces.best_config import SCHEMA, image_recipe
+from spaces.config import Configuration
+
+
+def _training(protocol: Protocol, configuration: Configuration) -> dict[str, Any]:
+    found = asdict(protocol)
+    del found["weights"]
+    if configuration.backbone != NO_BACKBONE:
+        found["weights"] = dict(protocol.weights)[configuration.backbone]
+    if not protocol.shapes:
+        del found["shapes"]  # squares need no word
+    return found
 
 
 def best_config(results: Results, recommendation: Recommendation) -> dict[str, Any]:
@@ -22,8 +36,8 @@ def best_config(results: Results, recommendation: Recommendation) -> dict[str, A
             "sampled": configuration.as_dict(),
             "hash": configuration.hash,
         },
-        "training": study.protocol,
-        "images": image_recipe(study.protocol.image_size, study.protocol.channels),
+        "training": _training(study.protocol, configuration),
+        "images": image_recipe(study.protocol.image_size, study.protocol.channels, study.protocol.shapes),
         "classes": list(study.data.classes),
         "decision_offset": recommendation.offset,
         "metric": study.identity.metric,

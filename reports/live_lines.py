@@ -82,10 +82,12 @@ class PlainLines(Silent):
 
 def data_line(summary: DataSummary) -> str:
     """The images in one line."""
+    shapes = f"in {counted(len(summary.shapes), 'shape')} up to" if summary.shapes else "at"
+    seen = f"seen {shapes} {summary.image_size} pixels"
     bad = f", {counted(len(summary.quarantined), 'file')} unusable" if summary.quarantined else ""
     return (
         f"{summary.folder}: {counted(summary.images, 'image')}, "
-        f"{counted(len(summary.classes), 'class', 'classes')}{bad}, seen at {summary.image_size} pixels"
+        f"{counted(len(summary.classes), 'class', 'classes')}{bad}, {seen}"
     )
 
 

@@ -10,8 +10,9 @@ from reports.sections import images, matters, sure
 from reports.sections.answer import Mark, equals, marks, next_steps, not_confirmed, nothing, retrainings, warnings
 from reports.sections.collapses import audit_sentence, cause_rows, reason_rows
 from reports.sections.neighbours import neighbours_sentence
-from reports.wording import counted, duration, number, percent, shown
+from reports.wording import counted, duration, number, percent, shown, whole
 from search.causes import SYMPTOMS
+from search.inspection.records import KINDS
 from search.selection.results import Recommendation, Results
 
 ROWS: Final = 8  # of the table of the best
@@ -103,6 +104,15 @@ def _matters(results: Results) -> str:
     ]
     head = ("hyperparameter", "explains", "recommended", "safe range")
     parts = ["## What matters", matters.sentence(results), _table(head, rows) if rows else ""]
+    if found := matters.kinds(results):
+        kinds = [
+            (escaped(one.name), one.best, one.median, f"{one.judged} of {one.trials}", str(one.collapsed))
+            for one in found
+        ]
+        parts += [
+            escaped(matters.kinds_sentence(results)),
+            _table(("network", "best ± SE", "median", "judged", "collapsed"), kinds),
+        ]
     if results.neighbourhood:
         parts.append(neighbours_sentence(results))
     return "\n\n".join(part for part in [*parts, escaped(results.depth_sentence)] if part)
@@ -113,6 +123,12 @@ def _images(results: Results) -> str:
         return ""
     seen = images.images(results)
     parts = ["## On the images", escaped(seen.sentence)]
+    if seen.by_class:
+        rows = [
+            (escaped(one.name), whole(one.images), *(number(value, 2) for value in one.values)) for one in seen.by_class
+        ]
+        parts.append(_table(("class", "images", *seen.columns), rows))
+        parts.append("All classes: " + "; ".join(f"{name} {number(value, 2)}" for name, value in seen.in_metrics) + ".")
     if seen.corruptions:
         parts.append(escaped(seen.corruptions_sentence))
     if seen.suspects:
@@ -197,8 +213,12 @@ def _data(results: Results) -> str:
     lines = [
         "## Images",
         "",
-        f"{classes}. Seen at {data.image_size} x {data.image_size} pixels: {escaped(data.size_reason)}",
+        f"{classes}. {wording.seen_at(data)}: {escaped(data.size_reason)}",
     ]
+    found = [(kind, detail) for kind, _, detail in results.study.findings if kind != "corrupt"]
+    if found:
+        lines += ["", "What stood out before the search:", ""]
+        lines += [f"- {KINDS.get(kind, kind)}: {escaped(detail)}" for kind, detail in found]
     if data.quarantined:
         lines += ["", f"{counted(len(data.quarantined), 'file')} could not be used:", ""]
         lines += [f"- {escaped(file)}: {escaped(why)}" for file, why in list(data.quarantined.items())[:NAMES]]

@@ -9,10 +9,11 @@ from pathlib import PurePath
 from typing import Final
 
 from search.checks import REASONS
-from search.records import TrialState
+from search.records import DataSummary, TrialState
 from search.selection.results import Control
 from search.settings import Metric
-from spaces.config import Configuration
+from spaces.backbones import BACKBONES, NO_BACKBONE
+from spaces.config import PYRAMIDS, Configuration
 
 METRIC_NAMES: Final[Mapping[str, str]] = {
     "balanced_accuracy": "balanced accuracy",
@@ -21,6 +22,7 @@ METRIC_NAMES: Final[Mapping[str, str]] = {
     "accuracy": "accuracy",
     "auc": "area under the ROC curve",
     "average_precision": "average precision",
+    "recall_at_precision": "recall at 90 % precision",
     "skill": "skill",
 }
 
@@ -31,6 +33,7 @@ METRIC_SENTENCES: Final[Mapping[str, str]] = {
     "accuracy": "the share of images recognised",
     "auc": "the chance that an image of a class is ranked above one of another class: 0.5 is guessing",
     "average_precision": "the area under the precision-recall curve, mean over classes",
+    "recall_at_precision": "the mean over classes of the share of images found while nine of ten so named are right",
     "skill": "1 - cross-entropy / cross-entropy of always predicting the class shares: 0 is guessing",
 }
 
@@ -40,6 +43,22 @@ _PLAIN_NAMES: Final[Mapping[str, str]] = {
     "dense_ratio": "dense share",
     "head": "pooling",
     "width": "first filters",
+    "backbone": "pretrained network",
+    "trainable": "what of it learns",
+    "statistics": "its statistics",
+    "backbone_rate": "its share of the learning rate",
+}
+
+_LEARNS: Final[Mapping[str, str]] = {
+    "frozen": "frozen",
+    "last_block": "its last block learns",
+    "all": "all of it learns",
+}
+
+_STATISTICS: Final[Mapping[str, str]] = {
+    "kept": "its own statistics",
+    "re_estimated": "statistics of the training images",
+    "adapted": "statistics of each batch",
 }
 
 _COMMON_FOLDERS: Final = ("train", "training", "images", "data")
@@ -163,15 +182,29 @@ def control_sentence(control: Control, metric: str) -> str:
     return f"{found} {simple} {verdict}"
 
 
+def seen_at(data: DataSummary) -> str:
+    """The size that networks see, as the beginning of a sentence."""
+    if data.shapes:
+        return f"Seen in {counted(len(data.shapes), 'shape')} of up to {data.image_size} pixels"
+    return f"Seen at {data.image_size} x {data.image_size} pixels"
+
+
 def metric_name(metric: Metric | str) -> str:
     """The metric in words."""
     return METRIC_NAMES.get(metric, metric)
 
 
 def layers(configuration: Configuration) -> str:
-    """The network's layers in short: `3 conv + 1 dense`."""
-    parts = [(configuration.n_conv, "conv"), (configuration.n_dense, "dense")]
-    return " + ".join(f"{n} {kind}" for n, kind in parts if n)
+    """The network's layers in short: `3 conv + 1 dense`, `mobilenet_v2 (frozen) + 1 dense`."""
+    c = configuration
+    parts = [(c.n_conv, "conv"), (c.n_dense, "dense")]
+    below = [] if c.backbone == NO_BACKBONE else [family(c.backbone, c.trainable)]
+    return " + ".join([*below, *(f"{n} {kind}" for n, kind in parts if n)])
+
+
+def family(backbone: str, trainable: str) -> str:
+    """A kind of network: `from scratch`, `mobilenet_v2 (frozen)`."""
+    return "from scratch" if backbone == NO_BACKBONE else f"{backbone} ({trainable.replace('_', ' ')})"
 
 
 def short(configuration: Configuration) -> str:
@@ -188,10 +221,10 @@ def sentence(configuration: Configuration) -> str:
     conv = (
         f"{counted(c.n_conv, 'convolution')} of {c.kernel_size} x {c.kernel_size} pixels, from {c.width} filters on"
         if c.n_conv
-        else ""
+        else _backbone(c)
     )
     dense = f"{counted(c.n_dense, 'dense layer')} of {c.dense_units} units" if c.n_dense else ""
-    pooling = f", joined by {'a flatten' if c.head == 'flatten' else f'global {c.head} pooling'}" if c.n_conv else ""
+    pooling = f", joined by {_POOLINGS.get(c.head, f'global {c.head} pooling')}" if conv else ""
     norm = "no normalization" if c.normalization == "none" else f"{c.normalization} normalization"
     decay = f", weight decay {c.weight_decay:.2g}" if c.optimizer != "adam" and c.weight_decay else ""
     return (
@@ -201,10 +234,27 @@ def sentence(configuration: Configuration) -> str:
     )
 
 
+_POOLINGS: Final = {
+    "flatten": "a flatten",
+    **{name: f"a pyramid of maxima, up to {name.removeprefix('pyramid_')} x {name[-1]} parts" for name in PYRAMIDS},
+}
+
+
+def _backbone(c: Configuration) -> str:
+    if c.backbone == NO_BACKBONE:
+        return ""
+    normalized = f", {_STATISTICS[c.statistics]}" if BACKBONES[c.backbone].batchnorm else ""
+    rate = f", at {percent(c.backbone_rate)} of the rate" if c.trainable != "frozen" else ""
+    return f"{c.backbone}, pretrained ({_LEARNS[c.trainable]}{rate}{normalized})"
+
+
 def _balancing(c: Configuration) -> str:
     weighting = "no class weights" if c.class_weighting == "none" else f"class weights: {_plain(c.class_weighting)}"
     sampling = "no oversampling" if c.oversampling == "none" else f"oversampling: {_plain(c.oversampling)}"
-    return f"{weighting[0].upper()}{weighting[1:]}; {sampling}."
+    if c.loss == "logit_adjusted":
+        return "The loss is adjusted to the classes' shares."
+    focal = " The loss minds hard images more (focal)." if c.loss == "focal" else ""
+    return f"{weighting[0].upper()}{weighting[1:]}; {sampling}.{focal}"
 
 
 def _plain(choice: str) -> str:

@@ -9,11 +9,14 @@ from reports.best_config import best_config_text
 from reports.diagnosis_json import diagnosis_json
 from reports.diagnosis_page import diagnosis_page
 from reports.files import replace_text
+from reports.inspection_json import inspection_json
+from reports.inspection_page import inspection_page
 from reports.markdown import markdown
 from reports.page import page
 from reports.summary import summary_text
 from reports.tables import csv_text, fits_table, trials_table
 from search.diagnosis.records import Diagnosis
+from search.inspection.records import Inspection
 from search.selection.results import Results
 
 
@@ -45,6 +48,13 @@ def write_diagnosis(diagnosis: Diagnosis, out: Path) -> Path:
     out.mkdir(parents=True, exist_ok=True)
     replace_text(out / "diagnosis.json", diagnosis_json(diagnosis))
     return replace_text(out / "diagnosis.html", diagnosis_page(diagnosis))
+
+
+def write_inspection(inspection: Inspection, out: Path) -> Path:
+    """Write `check.json` and `check.html` into `out`; the page's path."""
+    out.mkdir(parents=True, exist_ok=True)
+    replace_text(out / "check.json", inspection_json(inspection))
+    return replace_text(out / "check.html", inspection_page(inspection))
 
 
 def _set_aside(path: Path) -> None:

@@ -82,7 +82,10 @@ class FitKey:
     @property
     def text(self) -> str:
         """Sixteen hexadecimal digits."""
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:16]
+        content = asdict(self)
+        if not self.protocol.shapes:  # squares need no word
+            del content["protocol"]["shapes"]
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -178,13 +181,15 @@ class DataSummary:
     classes: Mapping[str, int]  # images by class name, in label order
     images: int
     quarantined: Mapping[str, str]  # file (relative to the folder) -> reason
-    image_size: int
+    image_size: int  # pixels a side; of images of every size the longest
     size_reason: str  # why this size
     channels: int
     groups: int | None  # number of groups, None without
     sizes: Mapping[str, int] = field(default_factory=dict)  # "width x height" of the files -> images; few, then "other"
     grey: int | None = None  # images without colour; None where nobody looked
     duplicates: int | None = None  # images whose file is byte by byte that of another; None where nobody looked
+    copies: int | None = None  # pictures of which there are several images, kept together; None where nobody looked
+    shapes: Mapping[str, int] = field(default_factory=dict)  # "width x height" that images of every size get -> images
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -212,6 +217,7 @@ class StudyRecord:
     surroundings: Surroundings | None = None
     test: TestScore | None = None
     ablation: Ablation | None = None
+    findings: tuple[tuple[str, str, str], ...] = ()  # kind, severity, detail: what stood out before the search
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

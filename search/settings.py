@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
-METRICS: Final = ("balanced_accuracy", "macro_f1", "mcc", "accuracy", "auc", "average_precision", "skill")
-Metric = Literal["balanced_accuracy", "macro_f1", "mcc", "accuracy", "auc", "average_precision", "skill"]
+Metric = Literal[
+    "balanced_accuracy", "macro_f1", "mcc", "accuracy", "auc", "average_precision", "recall_at_precision", "skill"
+]
+METRICS: Final[tuple[Metric, ...]] = get_args(Metric)
+
+PRECISION: Final = 0.9
+"""That `recall_at_precision` asks for."""
 
 ENGINE: Final = 1
 """Number of the training engine's protocol: raised when the same configuration would train differently."""
@@ -29,11 +34,17 @@ class Protocol:
     """How every fit of the study is trained: the same for all, so that they can be compared. Part of a fit's key."""
 
     epochs: int
-    image_size: int  # pixels a side
+    image_size: int  # pixels a side; of images of every size the longest
     channels: int  # 1 grey, 3 colour
     classes: int
     precision: str = "float32"  # or mixed_bfloat16
+    shapes: tuple[tuple[int, int], ...] = ()  # (height, width) of images of every size; none: all are squares
+    weights: tuple[tuple[str, str], ...] = ()  # backbone, and digest of what it begins with: "random" or of a file
     engine: int = ENGINE
+
+    def __post_init__(self) -> None:  # JSON knows lists only
+        object.__setattr__(self, "shapes", tuple((int(h), int(w)) for h, w in self.shapes))
+        object.__setattr__(self, "weights", tuple((str(name), str(digest)) for name, digest in self.weights))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,6 +59,10 @@ class Identity:
     seed: int
     metric: str
     space: str  # hash of the space
+    weights: tuple[tuple[str, str], ...] = ()  # of backbones, as in the protocol
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "weights", tuple((str(name), str(digest)) for name, digest in self.weights))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

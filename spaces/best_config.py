@@ -6,7 +6,7 @@ its key. What only tells of the search (promise, baselines, versions, ...) is no
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -50,6 +50,7 @@ _TRAINING: Final = ("epochs", "image_size", "channels", "classes", "precision", 
 _PRECISIONS: Final = ("float32", "mixed_bfloat16")
 _LARGEST_OFFSET: Final = 50.0  # of a logit: more would decide alone
 _MOST: Final = 2**31 - 1
+_MOST_SHAPES: Final = 64
 _WRITE_AGAIN: Final = "Take the file as the search wrote it; 'run_search.py report --out RUN' writes it again"
 _ADVICE: Final = "Mend it, or take the file as the search wrote it"
 
@@ -65,6 +66,8 @@ class BestConfig:
     channels: int  # 1 or 3
     precision: str
     engine: int  # protocol of the training engine
+    weights: str | None  # digest of what its backbone began with, "random" for none of its own; None without backbone
+    shapes: tuple[tuple[int, int], ...]  # (height, width) of images of every size; none: all are squares
     classes: tuple[str, ...]  # in the order of the outputs
     offset: tuple[float, ...]  # (K,) of the decision: added to the logits
     metric: str
@@ -88,9 +91,25 @@ def load_best_config(path: Path) -> BestConfig:
         raise ConfigurationFileError(f"{path}: {error}") from None
 
 
-def image_recipe(size: int, channels: int) -> dict[str, Any]:
+def image_recipe(size: int, channels: int, shapes: Sequence[tuple[int, int]] = ()) -> dict[str, Any]:
     """How a file becomes the network's input, in words and as data."""
     mode = "RGB" if channels == 3 else "L"
+    if shapes:
+        offered = ", ".join(f"{width} x {height}" for height, width in shapes)
+        return {
+            "channels": channels,
+            "recipe": (
+                f"apply the EXIF orientation, convert to {'RGB' if channels == 3 else 'grey (Pillow mode L)'}, resize "
+                f"with Pillow's bilinear filter (antialiased) to that of these widths x heights whose aspect ratio and "
+                f"then size is nearest: {offered}; feed the values 0 to 255"
+            ),
+            "steps": [
+                {"exif_transpose": True},
+                {"convert": mode},
+                {"resize": {"to": [list(shape) for shape in shapes], "filter": "bilinear", "antialias": True}},
+                {"range": [0, 255]},
+            ],
+        }
     return {
         "size": size,
         "channels": channels,
@@ -121,7 +140,7 @@ def _best_config(content: Any) -> BestConfig:
         )
     _check_keys("", content, KEYS, _USED)
     training, data = _mapping(content, "training"), _mapping(content, "data")
-    _check_keys("training", training, _TRAINING, _TRAINING)
+    _check_keys("training", training, (*_TRAINING, "shapes", "weights"), _TRAINING)
     _check_keys("data", data, ("folder", "fingerprint", "images", "groups"), ("fingerprint",))
     classes = _classes(content["classes"])
     if training["classes"] != len(classes):
@@ -145,6 +164,8 @@ def _best_config(content: Any) -> BestConfig:
         channels=channels,
         precision=str(training["precision"]),
         engine=_whole("training.engine", training["engine"], 1, _MOST),
+        shapes=_shapes(training.get("shapes", [])),
+        weights=None if "weights" not in training else _text("training.weights", training["weights"]),
         classes=classes,
         offset=_offset(content["decision_offset"], len(classes)),
         metric=_text("metric", content["metric"]),
@@ -189,6 +210,19 @@ def _classes(value: Any) -> tuple[str, ...]:
         if value.count(name) > 1:
             raise _wrong("classes", f"{name!r} is there twice", "Leave one out")
     return tuple(value)
+
+
+def _shapes(value: Any) -> tuple[tuple[int, int], ...]:
+    wrong = _wrong("training.shapes", f"a list of pairs height, width is expected, got {_got(value)}")
+    if not isinstance(value, list) or len(value) > _MOST_SHAPES:
+        raise wrong
+    for shape in value:
+        if not isinstance(shape, list) or len(shape) != 2:
+            raise wrong
+    return tuple(
+        (_whole("training.shapes", height, 8, 1024), _whole("training.shapes", width, 8, 1024))
+        for height, width in value
+    )
 
 
 def _offset(value: Any, classes: int) -> tuple[float, ...]:

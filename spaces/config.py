@@ -12,6 +12,8 @@ from dataclasses import dataclass, fields
 from functools import lru_cache
 from typing import Any, Final
 
+from spaces.backbones import BACKBONES, NO_BACKBONE, POOLED, STATISTICS, TRAINABLE
+
 Value = bool | int | float | str
 
 INITIALIZERS: Final = (
@@ -26,21 +28,29 @@ INITIALIZERS: Final = (
 )
 CLASS_WEIGHTINGS: Final = ("none", "sqrt", "balanced", "effective_number")
 OVERSAMPLINGS: Final = ("none", "sqrt", "balanced")
+LOSSES: Final = ("cross_entropy", "focal", "logit_adjusted")
 OPTIMIZERS: Final = ("adam", "adamw", "sgd")
 NORMALIZATIONS: Final = ("none", "batch", "group")
-HEADS: Final = ("flatten", "average", "max")
 ACTIVATIONS: Final = ("relu", "leaky_relu", "elu", "gelu", "tanh")
 INPUT_SCALINGS: Final = ("unit", "symmetric", "standardized")
+
+PYRAMIDS: Final = {"pyramid_2": 1 + 4, "pyramid_4": 1 + 4 + 16, "pyramid_8": 1 + 4 + 16 + 64}
+"""Heads of spatial pyramid pooling, and of how many parts of the image each takes the maxima."""
+HEADS: Final = ("flatten", "average", "max", *PYRAMIDS)
 
 CHOICES: Final[dict[str, tuple[str, ...]]] = {
     "initializer": INITIALIZERS,
     "class_weighting": CLASS_WEIGHTINGS,
     "oversampling": OVERSAMPLINGS,
+    "loss": LOSSES,
     "optimizer": OPTIMIZERS,
     "normalization": NORMALIZATIONS,
     "head": HEADS,
     "activation": ACTIVATIONS,
     "input_scaling": INPUT_SCALINGS,
+    "backbone": (NO_BACKBONE, *BACKBONES),
+    "trainable": TRAINABLE,
+    "statistics": STATISTICS,
 }
 """Allowed values of the categorical fields."""
 
@@ -59,10 +69,13 @@ BOUNDS: Final[dict[str, tuple[float, float]]] = {
     "zoom": (0.0, 0.5),
     "shear": (0.0, 45.0),
     "rotation": (0.0, 180.0),
+    "backbone_rate": (0.0, 1.0),
 }
 """What is possible at all, both ends included. A space searches a part of it; a YAML may widen that part up to here."""
 
 MIN_BATCH_FOR_BATCHNORM: Final = 4
+MOST_DENSE_ON_BACKBONE: Final = 2
+"""Dense layers that depth and ratio put on a backbone at most: what it gives is nearly what is to be told apart."""
 
 
 class ConfigurationError(ValueError):
@@ -85,12 +98,13 @@ class Configuration:
     oversampling: str  # how far rare classes are drawn more often, anew in each epoch
     batch_size: int  # images
     learning_rate: float  # peak, per step
+    loss: str = "cross_entropy"  # focal minds hard images more; logit_adjusted rare classes, without weights or draws
     optimizer: str = "adam"
     weight_decay: float = 0.0  # decoupled, per step and unit of learning rate; not with adam
     width: int = 16  # filters of the first convolution; doubled after each pooling, up to 8 times as many
     dense_units: int = 64
     normalization: str = "none"  # after each weight layer, before the activation
-    head: str = "flatten"  # from the last feature map to a vector
+    head: str = "flatten"  # from the last feature map to a vector; pyramid_4: maxima of 1 x 1, 2 x 2 and 4 x 4 parts
     activation: str = "relu"
     kernel_size: int = 3  # pixels
     input_scaling: str = "unit"  # of 0..255: to 0..1, to -1..1, or by the training images' mean and deviation
@@ -101,6 +115,10 @@ class Configuration:
     zoom: float = 0.0  # scale between 1 - zoom and 1 + zoom
     shear: float = 0.0  # up to this many degrees
     rotation: float = 0.0  # up to this many degrees
+    backbone: str = NO_BACKBONE  # pretrained network in place of the convolutions
+    trainable: str = "frozen"  # how much of the backbone learns too
+    statistics: str = "kept"  # of its batch normalization: its makers', those of the training images, or each batch's
+    backbone_rate: float = 0.1  # its learning rate by that of the layers on it; it rests for the first quarter
 
     def __post_init__(self) -> None:
         for name in FIELDS:
@@ -109,18 +127,47 @@ class Configuration:
             raise ConfigurationError(
                 f"normalization 'batch' needs batch_size >= {MIN_BATCH_FOR_BATCHNORM}, got {self.batch_size}."
             )
-        if self.head == "flatten" and self.n_dense == 0:
-            raise ConfigurationError("a pure ConvNet (no dense layers) needs head 'average' or 'max', got 'flatten'.")
+        if self.backbone != NO_BACKBONE:
+            self._check_backbone()
+        elif self.head == "flatten" and self.n_dense == 0:
+            raise ConfigurationError(
+                "a pure ConvNet (no dense layers) needs a head that pools such as 'average', got 'flatten'."
+            )
+
+    def _check_backbone(self) -> None:
+        if self.head not in POOLED:
+            raise ConfigurationError(f"a backbone needs one of the heads {', '.join(POOLED)}, got {self.head!r}.")
+        if self.statistics == "adapted" and self.batch_size < MIN_BATCH_FOR_BATCHNORM:
+            raise ConfigurationError(
+                f"statistics 'adapted' needs batch_size >= {MIN_BATCH_FOR_BATCHNORM}, got {self.batch_size}."
+            )
 
     @property
     def n_dense(self) -> int:
-        """Dense layers before the output layer: round(depth x ratio), half to even."""
-        return round(self.depth * self.dense_ratio)
+        """Dense layers before the output layer: round(depth x ratio), half to even; on a backbone at most two."""
+        wanted = round(self.depth * self.dense_ratio)
+        return wanted if self.backbone == NO_BACKBONE else min(wanted, MOST_DENSE_ON_BACKBONE)
 
     @property
     def n_conv(self) -> int:
-        """Convolutions: what depth leaves after the dense layers."""
-        return self.depth - self.n_dense
+        """Convolutions: what depth leaves after the dense layers; none on a backbone."""
+        return self.depth - self.n_dense if self.backbone == NO_BACKBONE else 0
+
+    @property
+    def normalized(self) -> bool:
+        """Whether anything of the network is normalized by its batches."""
+        layers = self.normalization == "batch" and self.n_conv + self.n_dense > 0
+        return layers or (self._has_statistics and self.statistics == "adapted")
+
+    @property
+    def embeds(self) -> bool:
+        """Whether its backbone gives the same for an image in each epoch, so that it need run only once."""
+        known = self.backbone != NO_BACKBONE and self.trainable == "frozen"
+        return known and (self.statistics == "kept" or not self._has_statistics)
+
+    @property
+    def _has_statistics(self) -> bool:
+        return self.backbone != NO_BACKBONE and BACKBONES[self.backbone].batchnorm
 
     def as_dict(self) -> dict[str, Value]:
         """Every field as sampled, in the order of the class."""
@@ -131,13 +178,38 @@ class Configuration:
         values = self.as_dict()
         del values["depth"], values["dense_ratio"]
         if self.n_conv == 0:
-            for name in ("width", "kernel_size", "head"):
+            for name in ("width", "kernel_size"):
                 del values[name]
         if self.n_dense == 0:
             del values["dense_units"]
+        if self.backbone == NO_BACKBONE:
+            for name in ("trainable", "statistics", "backbone_rate"):
+                del values[name]
+            if self.n_conv == 0:
+                del values["head"]
+        else:
+            self._drop_inactive_on_backbone(values)
         if self.optimizer == "adam":
             del values["weight_decay"]
+        if self.loss == "logit_adjusted":  # which minds the classes' shares itself
+            del values["class_weighting"], values["oversampling"]
+        elif self.oversampling == "balanced":  # no share is left to be set right by weights
+            del values["class_weighting"]
+        if self.loss == "focal":
+            del values["label_smoothing"]
         return {"n_conv": self.n_conv, "n_dense": self.n_dense, **values}
+
+    def _drop_inactive_on_backbone(self, values: dict[str, Value]) -> None:
+        del values["input_scaling"]  # each is fed as its makers feed it
+        if self.n_dense == 0:
+            del values["normalization"], values["activation"]
+        if not self._has_statistics:
+            del values["statistics"]
+        if self.trainable == "frozen":
+            del values["backbone_rate"]
+        if self.embeds:  # flips have embeddings of their own; of what is drawn anew each time there are none
+            for name in ("shift", "zoom", "shear", "rotation"):
+                del values[name]
 
     @property
     def active(self) -> tuple[str, ...]:

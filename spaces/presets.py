@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
+from spaces.backbones import BACKBONES, NO_BACKBONE, POOLED, STATISTICS, TRAINABLE
 from spaces.config import (
     ACTIVATIONS,
     CLASS_WEIGHTINGS,
     HEADS,
     INITIALIZERS,
     INPUT_SCALINGS,
+    LOSSES,
     NORMALIZATIONS,
     OPTIMIZERS,
     OVERSAMPLINGS,
     Configuration,
 )
-from spaces.definitions import Choices, Fixed, Range
+from spaces.definitions import Choices, Definition, Fixed, Range
 from spaces.space import Space
 
 CORE: Final = Space(
@@ -30,6 +33,7 @@ CORE: Final = Space(
         "oversampling": Choices(OVERSAMPLINGS),
         "batch_size": Choices((2, 4, 8, 16, 32, 64, 128, 256)),  # 1 only by a space file: its gradient is one image's
         "learning_rate": Range(1e-5, 1e-1, log=True),
+        "loss": Fixed("cross_entropy"),
         "optimizer": Fixed("adam"),
         "weight_decay": Fixed(0.0),
         "width": Fixed(16),
@@ -46,6 +50,10 @@ CORE: Final = Space(
         "zoom": Fixed(0.0),
         "shear": Fixed(0.0),
         "rotation": Fixed(0.0),
+        "backbone": Fixed(NO_BACKBONE),
+        "trainable": Fixed("frozen"),
+        "statistics": Fixed("kept"),
+        "backbone_rate": Fixed(0.1),
     },
 )
 """The seven that people ask about, and the learning rate."""
@@ -53,6 +61,7 @@ CORE: Final = Space(
 # Steps where 0 means "without": a continuous range would hardly ever draw it.
 DEFAULT: Final = CORE.changed(
     {
+        "loss": Choices(LOSSES),
         "optimizer": Choices(OPTIMIZERS),
         "weight_decay": Range(1e-6, 1e-2, log=True),
         "width": Choices((8, 16, 32)),
@@ -74,7 +83,28 @@ DEFAULT: Final = CORE.changed(
 )
 """Core and its companions."""
 
-PRESETS: Final = {space.name: space for space in (CORE, DEFAULT)}
+_OPEN: Final[dict[str, Definition]] = {
+    "trainable": Choices(TRAINABLE),
+    "statistics": Choices(STATISTICS),
+    "backbone_rate": Range(0.01, 1.0, log=True),
+}
+
+TRANSFER: Final = DEFAULT.changed(
+    {
+        **_OPEN,
+        "depth": Fixed(2),  # of it only the dense layers count, 0 to 2 of them
+        "dense_ratio": Choices((0.0, 0.5, 1.0)),
+        "width": Fixed(16),
+        "kernel_size": Fixed(3),
+        "input_scaling": Fixed("standardized"),
+        "head": Choices(POOLED),
+        "backbone": Choices(tuple(BACKBONES)),
+    },
+    name="transfer",
+)
+"""Pretrained networks, and what is put on them."""
+
+PRESETS: Final = {space.name: space for space in (CORE, DEFAULT, TRANSFER)}
 
 _CONV: Final = Configuration(
     depth=3,
@@ -104,11 +134,40 @@ KNOWN_GOOD: Final = (
 """Diverse and sane on a hundred to twenty thousand small images; the first is the plainest."""
 
 
+_FROZEN: Final = replace(_CONV, depth=2, batch_size=32, dropout=0.3, learning_rate=3e-3, backbone="mobilenet_v2")
+
+KNOWN_TRANSFER: Final = (
+    _FROZEN,
+    replace(_FROZEN, class_weighting="balanced", horizontal_flip=True, learning_rate=1e-2),
+    replace(_FROZEN, trainable="last_block", horizontal_flip=True, learning_rate=1e-3),
+    replace(_FROZEN, trainable="all", statistics="adapted", horizontal_flip=True, shift=0.1, learning_rate=1e-3),
+)
+"""On backbones: the first on each that there is, the others on one of middle size."""
+
+
+def with_weights(space: Space, backbones: Sequence[str]) -> Space:
+    """The space with these backbones: those of its own that are among them; `default` takes them beside its ConvNets.
+
+    Raises:
+        SpaceError: nothing is left of it.
+    """
+    if space.backbones:
+        return space.with_backbones(backbones)
+    if space == DEFAULT and backbones:
+        return space.changed({**_OPEN, "backbone": Choices((NO_BACKBONE, *backbones))})
+    return space
+
+
 def known_good(space: Space) -> list[Configuration]:
     """The known-good configurations as the space can have them, each network once.
 
     Fields that the space fixes are taken from it, the batch size is the closest it offers; what then lies outside is
     left out.
     """
-    fitting = (space.nearest(configuration) for configuration in KNOWN_GOOD)
+    names = space.backbones
+    plain, *others = KNOWN_TRANSFER
+    transferred = [replace(plain, backbone=name) for name in names]
+    if names:
+        transferred += [replace(known, backbone=names[len(names) // 2]) for known in others]
+    fitting = (space.nearest(configuration) for configuration in (*transferred, *KNOWN_GOOD))
     return list({configuration.hash: configuration for configuration in fitting if configuration}.values())

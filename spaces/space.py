@@ -6,10 +6,11 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, dataclass, fields, replace
 from typing import Any, Final, Protocol
 
-from spaces.config import FIELDS, MIN_BATCH_FOR_BATCHNORM, Configuration, Value
+from spaces.backbones import BACKBONES, NO_BACKBONE, POOLED
+from spaces.config import FIELDS, HEADS, MIN_BATCH_FOR_BATCHNORM, Configuration, Value
 from spaces.definitions import (
     Choices,
     Definition,
@@ -29,7 +30,12 @@ __all__ = ["DEFAULTS", "MIN_UPDATES", "SAME_FIELD", "Space", "SpaceError", "Sugg
 MIN_UPDATES: Final = 60
 """Optimizer steps that a fit needs at least: with fewer even a good network has hardly moved."""
 
-SAME_FIELD: Final = {"pooling": "head", "normalization_small_batch": "normalization"}
+SAME_FIELD: Final = {
+    "pooling": "head",
+    "backbone_pooling": "head",
+    "normalization_small_batch": "normalization",
+    "statistics_small_batch": "statistics",
+}
 """Optuna names that stand for a field when only a part of its choices is open.
 
 Optuna refuses a name whose choices change from trial to trial.
@@ -62,7 +68,8 @@ class Space:
     """A part of all configurations, and how to draw from it.
 
     Definitions are brought to one form: choices in a fixed order, a single choice as `Fixed`; where batch normalization
-    is the only normalization, batch sizes too small for it are dropped. Spaces that search the same are equal but for
+    is the only normalization, batch sizes too small for it are dropped; where classes are always weighted or drawn
+    by their shares, the loss that would do so in their place is dropped. Spaces that search the same are equal but for
     their name, and have equal hashes.
 
     Raises:
@@ -78,6 +85,8 @@ class Space:
         definitions = {name: normal(name, self.definitions[name]) for name in FIELDS}
         if definitions["normalization"] == Fixed("batch"):
             definitions["batch_size"] = batches_from(MIN_BATCH_FOR_BATCHNORM, definitions["batch_size"])
+        if any("none" not in definitions[name] for name in ("class_weighting", "oversampling")):
+            definitions["loss"] = _without(definitions["loss"], ("logit_adjusted",), "cross_entropy")
         object.__setattr__(self, "definitions", definitions)
 
     def sample(self, trial: Suggest) -> Configuration:
@@ -87,10 +96,17 @@ class Space:
         the other heads of the space, by 'average' if there is none.
         """
         chosen = {name: self._suggest(trial, name) for name in _ALWAYS}
+        has_backbone = chosen["backbone"] != NO_BACKBONE
         n_dense = round(chosen["depth"] * chosen["dense_ratio"])
-        n_conv = chosen["depth"] - n_dense
+        n_conv = 0 if has_backbone else chosen["depth"] - n_dense
         small = chosen["batch_size"] < MIN_BATCH_FOR_BATCHNORM
-        values = {**DEFAULTS, **chosen}
+        values = {**DEFAULTS, "class_weighting": "none", "oversampling": "none", **chosen}
+        if chosen["loss"] != "logit_adjusted":
+            values["oversampling"] = self._suggest(trial, "oversampling")
+            if values["oversampling"] != "balanced":
+                values["class_weighting"] = self._suggest(trial, "class_weighting")
+        if chosen["loss"] != "focal":
+            values["label_smoothing"] = self._suggest(trial, "label_smoothing")
         if chosen["optimizer"] != "adam":
             values["weight_decay"] = self._suggest(trial, "weight_decay")
         if n_dense:
@@ -101,12 +117,34 @@ class Space:
             if n_dense:
                 values["head"] = self._suggest(trial, "head")
             else:
-                values["head"] = self._suggest_without(trial, "pooling", "flatten", "average")
-        if small:
-            values["normalization"] = self._suggest_without(trial, "normalization_small_batch", "batch", "none")
+                values["head"] = self._suggest_without(trial, "pooling", ("flatten",), "average")
+        if n_conv or n_dense or not has_backbone:
+            values["activation"] = self._suggest(trial, "activation")
+            if small:
+                values["normalization"] = self._suggest_without(trial, "normalization_small_batch", ("batch",), "none")
+            else:
+                values["normalization"] = self._suggest(trial, "normalization")
+        if has_backbone:
+            values |= self._on_backbone(trial, chosen["backbone"], small=small)
         else:
-            values["normalization"] = self._suggest(trial, "normalization")
-        return Configuration(**values)
+            values["input_scaling"] = self._suggest(trial, "input_scaling")
+        known = Configuration(**values)
+        return replace(known, **{} if known.embeds else {name: self._suggest(trial, name) for name in _WARPS})
+
+    def _on_backbone(self, trial: Suggest, backbone: str, *, small: bool) -> dict[str, Any]:
+        unpooled = tuple(head for head in HEADS if head not in POOLED)
+        values = {
+            "head": self._suggest_without(trial, "backbone_pooling", unpooled, "average"),
+            "trainable": self._suggest(trial, "trainable"),
+        }
+        if BACKBONES[backbone].batchnorm:
+            if small:
+                values["statistics"] = self._suggest_without(trial, "statistics_small_batch", ("adapted",), "kept")
+            else:
+                values["statistics"] = self._suggest(trial, "statistics")
+        if values["trainable"] != "frozen":
+            values["backbone_rate"] = self._suggest(trial, "backbone_rate")
+        return values
 
     def parameters(self, configuration: Configuration) -> dict[str, Value]:
         """Optuna's names and values that give this configuration, as `study.enqueue_trial` takes them.
@@ -172,6 +210,45 @@ class Space:
                 bounded = batch
         return self.changed({"batch_size": bounded})
 
+    def for_every_size(self) -> Space:
+        """The space without batch normalization: images of one shape are too few in a batch for statistics.
+
+        Raises:
+            SpaceError: it has no other normalization.
+        """
+        left = {}
+        for name, excluded, otherwise in (
+            ("normalization", ("batch",), "none"),
+            ("statistics", ("re_estimated", "adapted"), "kept"),
+        ):
+            definition = self.definitions[name]
+            if isinstance(definition, Fixed) and definition.value in excluded:
+                raise SpaceError(
+                    f"{name}: {definition.value!r} needs images of one size. Allow {otherwise!r}, or leave out "
+                    "--image-size native."
+                )
+            left[name] = _without(definition, excluded, otherwise)
+        return self.changed(left)
+
+    @property
+    def backbones(self) -> tuple[str, ...]:
+        """That it offers."""
+        definition = self.definitions["backbone"]
+        offered = definition.values if isinstance(definition, Choices) else (first(definition),)
+        return tuple(str(name) for name in offered if name != NO_BACKBONE)
+
+    def with_backbones(self, names: Sequence[str]) -> Space:
+        """The space with those of its backbones that are among `names`.
+
+        Raises:
+            SpaceError: nothing is left.
+        """
+        kept = tuple(name for name in self.backbones if name in names)
+        plain = (NO_BACKBONE,) if NO_BACKBONE in self.definitions["backbone"] else ()
+        if not (plain or kept):
+            raise SpaceError(f"backbone: there are no weights of {', '.join(self.backbones)}.")
+        return self.changed({"backbone": Choices((*plain, *kept))})
+
     def changed(self, definitions: Mapping[str, Definition], name: str | None = None) -> Space:
         """The space with some definitions replaced."""
         return Space(name or self.name, {**self.definitions, **definitions})
@@ -188,15 +265,17 @@ class Space:
     def _suggest(self, trial: Suggest, name: str) -> Any:
         return _suggest(trial, name, name, self.definitions[name])
 
-    def _suggest_without(self, trial: Suggest, alias: str, excluded: str, otherwise: str) -> Any:
+    def _suggest_without(self, trial: Suggest, alias: str, excluded: Sequence[str], otherwise: str) -> Any:
         field = SAME_FIELD[alias]
         definition = self.definitions[field]
-        values = definition.values if isinstance(definition, Choices) else (first(definition),)
-        left = tuple(value for value in values if value != excluded) or (otherwise,)
-        return _suggest(trial, alias, field, Choices(left) if len(left) > 1 else Fixed(left[0]))
+        return _suggest(trial, alias, field, _without(definition, excluded, otherwise))
 
 
-_CONDITIONAL: Final = ("weight_decay", "dense_units", "width", "kernel_size", "head", "normalization")
+_WARPS: Final = ("shift", "zoom", "shear", "rotation")
+_CONDITIONAL: Final = (
+    "class_weighting", "oversampling", "label_smoothing", "weight_decay", "dense_units", "width", "kernel_size", "head",
+    "normalization", "activation", "input_scaling", "trainable", "statistics", "backbone_rate", *_WARPS,
+)  # fmt: skip
 _ALWAYS: Final = tuple(name for name in FIELDS if name not in _CONDITIONAL)
 
 
@@ -228,6 +307,12 @@ class _Answers:
             raise SpaceError(f"{field}: {described(offer)} can be searched; the configuration has {value!r}.")
         self.given[name] = value
         return value
+
+
+def _without(definition: Definition, excluded: Sequence[str], otherwise: str) -> Definition:
+    values = definition.values if isinstance(definition, Choices) else (first(definition),)
+    left = tuple(value for value in values if value not in excluded) or (otherwise,)
+    return Choices(left) if len(left) > 1 else Fixed(left[0])
 
 
 def _suggest(trial: Suggest, name: str, field: str, definition: Definition) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from reports.wording import counted, whole
+from search.inspection.records import KINDS
 from search.selection.results import Results
 
 
@@ -25,6 +26,7 @@ class Data:
     classes: tuple[ClassBar, ...]
     facts: tuple[tuple[str, str], ...]
     quarantined: tuple[tuple[str, str], ...]  # file, why
+    findings: tuple[tuple[str, str, str], ...]  # what it is, how grave, in words
 
 
 def data(results: Results) -> Data:
@@ -36,6 +38,11 @@ def data(results: Results) -> Data:
         classes=tuple(ClassBar(name, n, round(100 * n / most, 2)) for name, n in found.classes.items()),
         facts=tuple(_facts(results)),
         quarantined=tuple(found.quarantined.items()),
+        findings=tuple(
+            (KINDS.get(kind, kind), severity, detail)
+            for kind, severity, detail in results.study.findings
+            if kind != "corrupt"  # those are listed by themselves
+        ),
     )
 
 
@@ -55,7 +62,10 @@ def _facts(results: Results) -> list[tuple[str, str]]:
     found = results.study.data
     colour = "colour" if found.channels == 3 else "grey"
     facts = [
-        (f"{found.image_size} x {found.image_size}", f"pixels, {colour}, is what the networks see: {found.size_reason}")
+        (
+            f"{len(found.shapes)} shapes" if found.shapes else f"{found.image_size} x {found.image_size}",
+            f"pixels, {colour}, is what the networks see: {found.size_reason}",
+        )
     ]
     if found.sizes:
         (size, count), *more = found.sizes.items()
@@ -65,6 +75,14 @@ def _facts(results: Results) -> list[tuple[str, str]]:
         facts.append((whole(found.images - found.grey), f"images in colour, {found.grey:,} grey"))
     if found.duplicates is not None:
         facts.append((whole(found.duplicates), "images are byte by byte the same as another"))
+    if found.copies:
+        facts.append(
+            (
+                whole(found.copies),
+                "pictures are there more than once, in the same or nearly the same form; their "
+                "copies were never on both sides of a split",
+            )
+        )
     if found.groups is not None:
         facts.append((whole(found.groups), "groups; images of a group were never on both sides of a split"))
     return facts

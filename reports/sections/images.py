@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,6 +16,15 @@ from search.selection.results import Finalist, Results
 
 NOT_LOOKED: Final = "Without a recommended configuration there are no predictions to look at."
 MOST: Final = 24  # images shown
+CLASS_COLUMNS: Final[Mapping[str, str]] = {
+    "precision": "precision",
+    "recall": "recall",
+    "f1": "F1",
+    "auc": "ROC AUC",
+    "average_precision": "average precision",
+    "recall_at_precision": "recall at 90 % precision",
+}
+"""What is told of every class, and what it is called."""
 _LIKELIEST: Final = 3  # classes with their probability
 
 
@@ -57,6 +66,15 @@ class CorruptionRow:
 
 
 @dataclass(frozen=True, slots=True)
+class ScoredClass:
+    """How well a class is told from all others."""
+
+    name: str
+    images: int
+    values: tuple[float, ...]  # as `CLASS_COLUMNS`; NaN without images
+
+
+@dataclass(frozen=True, slots=True)
 class Images:
     """Everything of the fifth section."""
 
@@ -73,6 +91,9 @@ class Images:
     corruptions_sentence: str
     corruptions_figure: Drawing | None
     recalls: tuple[ClassRow, ...]
+    by_class: tuple[ScoredClass, ...]
+    columns: tuple[str, ...]  # of them
+    in_metrics: tuple[tuple[str, float], ...]  # name, value
 
 
 def images(results: Results) -> Images:
@@ -97,6 +118,9 @@ def images(results: Results) -> Images:
         if figure
         else None,
         recalls=tuple(recall_rows(results)),
+        by_class=tuple(scored_classes(results)),
+        columns=tuple(CLASS_COLUMNS.values()),
+        in_metrics=tuple((wording.metric_name(name), value) for name, value in seen.in_metrics.items()) if seen else (),
     )
 
 
@@ -132,6 +156,15 @@ def recall_rows(results: Results) -> list[ClassRow]:
     """Expected recall of every class, in label order; none without a promise."""
     recalls = results.recommended.promise.recalls if results.recommended else {}
     return [ClassRow(name, n, recalls[name]) for name, n in results.study.data.classes.items() if name in recalls]
+
+
+def scored_classes(results: Results) -> list[ScoredClass]:
+    """Every class against all others, in label order."""
+    told = results.on_images.by_class if results.on_images else ()
+    return [
+        ScoredClass(name, one.images, tuple(getattr(one, column) for column in CLASS_COLUMNS))
+        for name, one in zip(results.study.data.classes, told, strict=False)
+    ]
 
 
 def corruption_rows(results: Results) -> list[CorruptionRow]:

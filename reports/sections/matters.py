@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Final
 
@@ -12,8 +13,9 @@ from reports.plots.axes import value_of
 from reports.plots.slices import slice_of
 from reports.sections.depth import MapView, map_view
 from reports.sections.neighbours import Neighbours, neighbours, neighbours_sentence
-from reports.wording import compact, counted, listed, metric_name, percent, plain_name
+from reports.wording import compact, counted, duration, family, listed, metric_name, number, percent, plain_name
 from search.selection.results import Results, SafeRange
+from spaces.backbones import NO_BACKBONE
 
 _USUAL: Final = ("learning_rate", "dropout", "batch_size", "depth", "dense_ratio", "initializer")
 SLICES: Final = 6
@@ -42,6 +44,19 @@ class Slice:
 
 
 @dataclass(frozen=True, slots=True)
+class Kind:
+    """From scratch, or on a backbone: a row of the table that sets them side by side."""
+
+    name: str
+    trials: int
+    collapsed: int
+    judged: int
+    best: str
+    median: str
+    time: str
+
+
+@dataclass(frozen=True, slots=True)
 class Matters:
     """Everything of the fourth section."""
 
@@ -49,6 +64,8 @@ class Matters:
     rows: tuple[Row, ...]
     weighed: bool  # whether the rows have shares
     rows_note: str
+    kinds: tuple[Kind, ...]  # none where no backbone was tried
+    kinds_sentence: str
     slices: tuple[Slice, ...]
     neighbours: Neighbours | None
     neighbours_sentence: str
@@ -68,6 +85,8 @@ def matters(results: Results) -> Matters:
         rows=tuple(rows(results)),
         weighed=bool(results.importances and results.importances.score),
         rows_note=_rows_note(results),
+        kinds=tuple(kinds(results)),
+        kinds_sentence=kinds_sentence(results),
         slices=tuple(_slices(results)),
         neighbours=neighbours(results.neighbourhood),
         neighbours_sentence=neighbours_sentence(results),
@@ -95,6 +114,38 @@ def sentence(results: Results) -> str:
     if not first:
         return "No hyperparameter by itself explains the scores."
     return f"Of the differences between the scores, most is explained by {listed(first)}."
+
+
+def kinds(results: Results) -> list[Kind]:
+    """From scratch and pretrained, the best first."""
+    return [
+        Kind(
+            name=family(one.backbone, one.trainable),
+            trials=one.trials,
+            collapsed=one.collapsed,
+            judged=one.judged,
+            best="–" if one.best is None else f"{number(one.best)} ± {number(one.se)}",
+            median=number(one.median),
+            time=duration(one.seconds),
+        )
+        for one in results.families
+    ]
+
+
+def kinds_sentence(results: Results) -> str:
+    """What a pretrained network brings, as far as the search's folds tell."""
+    judged = [one for one in results.families if one.best is not None]
+    own = next((one for one in judged if one.backbone == NO_BACKBONE), None)
+    other = next((one for one in judged if one.backbone != NO_BACKBONE), None)
+    if own is None or other is None or own.best is None or other.best is None:
+        return "Only one kind of network was judged on all folds."
+    error = math.hypot(own.se or 0.0, other.se or 0.0)
+    apart = abs(other.best - own.best)
+    if apart <= 2 * error:
+        return "The best pretrained network and the best from scratch are not clearly apart."
+    ahead = (other, own) if other.best > own.best else (own, other)
+    first, second = (family(one.backbone, one.trainable) for one in ahead)
+    return f"On the search's folds the best is {first}, {number(apart)} ahead of {second}."
 
 
 def rows(results: Results) -> list[Row]:

@@ -174,11 +174,11 @@ def _by_configuration(configuration: Configuration, checks: Sequence[Check], imb
     if configuration.dropout >= _MUCH_DROPOUT:
         evidence = {"dropout": configuration.dropout}
         yield Cause(code="too-much-dropout", score=0.2 + 0.3 * (configuration.dropout - 0.5) / 0.5, evidence=evidence)
-    even = configuration.class_weighting != "none" or configuration.oversampling != "none"
-    if imbalance >= _RARE and not even and checks and checks[-1].top_share > 0.99:
+    minded = {configuration.class_weighting, configuration.oversampling, configuration.loss}
+    if imbalance >= _RARE and minded <= {"none", "cross_entropy", "focal"} and checks and checks[-1].top_share > 0.99:
         yield Cause(code="majority-class", score=0.45, evidence={"imbalance": imbalance})
     cold = checks and checks[-1].warmth < 0.95
-    if configuration.normalization == "batch" and cold:
+    if configuration.normalized and cold:
         yield Cause(code="batchnorm-momentum", score=0.5, evidence={"warmth": checks[-1].warmth})
 
 

@@ -8,20 +8,17 @@ of their own and then renamed, the JSON last, so that two processes that build t
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
-import os
 import shutil
-import tempfile
-import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import repeat
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 import numpy as np
 
+from search.data import store
 from search.data.decode import RECIPE, Pixels, Probe, UnreadableImage, decode, probe
 from search.data.passes import OnProgress, each
 from search.data.scan import ImageFolder
@@ -31,11 +28,10 @@ from search.npy import mapped
 
 _log = logging.getLogger(__name__)
 
+Shapes = Sequence[tuple[int, int]]
+
 SPARE_DISK: Final = 100_000_000
 """Bytes that stay free."""
-
-STALE_SECONDS: Final = 86_400
-"""Age at which a half-written file is taken for the remains of a killed process."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,45 +42,40 @@ class Decoded:
     unreadable: Mapping[int, str]  # row of the image folder -> reason
 
 
-def cache_folder() -> Path:
-    """`$STEADYNET_CACHE`, else `$XDG_CACHE_HOME/steadynet`, else `~/.cache/steadynet`."""
-    if own := os.environ.get("STEADYNET_CACHE"):
-        return Path(own).expanduser()
-    if shared := os.environ.get("XDG_CACHE_HOME"):
-        return Path(shared) / "steadynet"
-    return Path.home() / ".cache" / "steadynet"
-
-
-def decoded(images: ImageFolder, *, size: int, channels: int, on_progress: OnProgress) -> Decoded:
+def decoded(
+    images: ImageFolder, *, size: int, channels: int, shapes: Shapes | None = None, on_progress: OnProgress
+) -> Decoded:
     """Pixels of all readable images, from the cache or decoded now. A damaged entry is built again.
 
-    They are mapped, never read as a whole, and may be more than the memory holds.
+    They are mapped, never read as a whole, and may be more than the memory holds. With `shapes`, the (height, width) of
+    each, they lie in the upper left corners of squares.
 
     Raises:
         DataError: the pixels don't fit on the disk, or the cache folder can't be written.
     """
-    key = _hash([RECIPE, size, channels, images.labels.tolist(), images.digests])
-    pixels, facts = _entry(f"{key}.npy"), _entry(f"{key}.json")
+    own = [] if shapes is None else [[list(shape) for shape in shapes]]
+    key = store.entry_name([RECIPE, size, channels, images.labels.tolist(), images.digests, *own])
+    pixels, facts = store.entry(f"{key}.npy"), f"{key}.json"
     shape = (len(images.files), size, size, channels)
-    known = _read(facts, lambda value: _checked(value, pixels, shape))
+    known = store.plain(facts, lambda value: _checked(value, pixels, shape))
     if known is None:
         _check_room(shape, pixels.parent)
-        unreadable = _build(images, pixels, shape, on_progress)
+        unreadable = _build(images, pixels, shape, shapes, on_progress)
         known = {"unreadable": unreadable, "bytes": _digest(pixels)}
-        _write_json(facts, known)
+        store.keep_plain(facts, known)
     return Decoded(path=pixels, unreadable={int(row): reason for row, reason in known["unreadable"].items()})
 
 
 def probes(images: ImageFolder, *, on_progress: OnProgress) -> tuple[Probe | None, ...]:
     """Original size and greyness of every image, None for unreadable ones; from the cache or measured now."""
-    path = _entry(f"{_hash([RECIPE, images.digests])}.probes.json")
+    name = f"{store.entry_name([RECIPE, 'upright', images.digests])}.probes.json"
     known: tuple[Probe | None, ...] | None
-    known = _read(path, lambda value: tuple(entry and Probe(**entry) for entry in value))
+    known = store.plain(name, lambda value: tuple(entry and Probe(**entry) for entry in value))
     if known is not None and len(known) == len(images.files):
         return known
     paths = [images.path / file for file in images.files]
     found = tuple(each(_probe_or_none, paths, "measuring", on_progress))
-    _write_json(path, [entry and asdict(entry) for entry in found])
+    store.keep_plain(name, [entry and asdict(entry) for entry in found])
     return found
 
 
@@ -96,24 +87,29 @@ def _probe_or_none(path: Path) -> Probe | None:
 
 
 def _build(
-    images: ImageFolder, target: Path, shape: tuple[int, int, int, int], on_progress: OnProgress
+    images: ImageFolder,
+    target: Path,
+    shape: tuple[int, int, int, int],
+    shapes: Shapes | None,
+    on_progress: OnProgress,
 ) -> dict[int, str]:
     """Decode all images into `target`, one after another; reasons of those that have none by row.
 
     Written as a stream rather than through a memory map: on a full disk that ends in an error, not in a signal.
     """
 
-    def row(path: Path) -> Pixels | str:
+    def row(entry: tuple[Path, tuple[int, int] | None]) -> Pixels | str:
         try:
-            return decode(path, size=shape[1], channels=shape[3])
+            return decode(entry[0], size=shape[1], channels=shape[3], shape=entry[1])
         except UnreadableImage as error:
             return str(error)
 
     unreadable = {}
-    with _replacing(target) as file:
+    with store.replacing(target) as file:
         _write_header(file, shape)
         paths = [images.path / name for name in images.files]
-        for number, result in enumerate(each(row, paths, "decoding", on_progress)):
+        entries = list(zip(paths, shapes or repeat(None), strict=False))
+        for number, result in enumerate(each(row, entries, "decoding", on_progress)):
             if isinstance(result, str):
                 unreadable[number] = result
             else:
@@ -159,68 +155,6 @@ def _mega(size: int) -> str:
     return f"{size / 1e6:,.1f} MB"
 
 
-def _entry(name: str) -> Path:
-    folder = cache_folder()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise _unwritable(folder, error) from error
-    return folder / name
-
-
-def _unwritable(folder: Path, error: OSError) -> DataError:
-    return DataError(
-        f"the image cache {folder} can't be written ({error.strerror}). "
-        "Make room or set STEADYNET_CACHE to a folder that can be written."
-    )
-
-
-def _hash(value: Any) -> str:
-    return hashlib.blake2b(json.dumps(value).encode(), digest_size=16).hexdigest()
-
-
 def _digest(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
-
-
-def _read(path: Path, parse: Callable[[Any], Any]) -> Any:
-    """A parsed JSON file of ours; None if there is none, or if it or what belongs to it is damaged."""
-    try:
-        return parse(json.loads(path.read_text()))
-    except FileNotFoundError:
-        return None
-    except Exception as error:  # a damaged file can break the parser anywhere
-        _log.info("The cache entry %s is damaged (%s) and is built again.", path.name, error)
-        return None
-
-
-def _write_json(path: Path, value: Any) -> None:
-    with _replacing(path) as file:
-        file.write(json.dumps(value).encode())
-
-
-@contextmanager
-def _replacing(target: Path) -> Iterator[BinaryIO]:
-    """A new file that takes the place of `target` at once when all is written, and vanishes if something fails."""
-    _sweep(target.parent)
-    try:
-        with tempfile.NamedTemporaryFile(dir=target.parent, prefix=target.stem, suffix=".part", delete=False) as file:
-            part = Path(file.name)
-            try:
-                yield file  # type: ignore[misc]
-                file.flush()
-                part.replace(target)
-            finally:
-                part.unlink(missing_ok=True)
-    except OSError as error:
-        raise _unwritable(target.parent, error) from error
-
-
-def _sweep(folder: Path) -> None:
-    for part in folder.glob("*.part"):
-        try:
-            if time.time() - part.stat().st_mtime > STALE_SECONDS:
-                part.unlink(missing_ok=True)
-        except FileNotFoundError:  # another process was faster
-            continue

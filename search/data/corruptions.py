@@ -22,7 +22,7 @@ from search import seeds
 
 Pixels = npt.NDArray[np.uint8]
 Apply = Callable[[Pixels, float, np.random.Generator], Pixels]
-"""An image `(side, side, channels)`, how much, and where chance comes from; gives a new image like it."""
+"""An image `(height, width, channels)`, how much, and where chance comes from; gives a new image like it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,7 +39,7 @@ def corrupt(images: Pixels, form: str, seed: int = 0) -> Pixels:
     """Corrupted copies. An image's copy depends on its own pixels, the corruption and the seed, and nothing else.
 
     Args:
-        images: `(n, side, side, channels)` uint8, sides from 8 pixels; 1 channel or 3.
+        images: `(n, height, width, channels)` uint8, sides from 8 pixels; 1 channel or 3.
         form: one of `FORMS`, such as "noise/2".
         seed: root of the draws.
 
@@ -68,7 +68,7 @@ def _noise(image: Pixels, amount: float, rng: np.random.Generator) -> Pixels:
 
 def _blur(image: Pixels, amount: float, rng: np.random.Generator) -> Pixels:
     """Out of focus: a normal distribution's bell, below 32 pixels as wide as at 32 so that anything changes."""
-    width = amount * max(image.shape[0], _LEAST_BLURRED)
+    width = amount * max(_side(image), _LEAST_BLURRED)
     return _pixels(_image(image).filter(ImageFilter.GaussianBlur(width)), image)
 
 
@@ -86,21 +86,21 @@ def _contrast(image: Pixels, amount: float, rng: np.random.Generator) -> Pixels:
 
 def _shift(image: Pixels, amount: float, rng: np.random.Generator) -> Pixels:
     """Not centred: moved by whole pixels in any direction."""
-    side = image.shape[0]
+    height, width = image.shape[:2]
     angle = rng.uniform(0, 2 * np.pi)
-    length = amount * max(side, _LEAST_SHIFTED)
+    length = amount * max(_side(image), _LEAST_SHIFTED)
     down, right = round(length * np.sin(angle)), round(length * np.cos(angle))
     wide, margin = _framed(image)
-    return wide[margin + down : margin + down + side, margin + right : margin + right + side]
+    return wide[margin + down : margin + down + height, margin + right : margin + right + width]
 
 
 def _rotation(image: Pixels, amount: float, rng: np.random.Generator) -> Pixels:
     """Held askew, to the left or to the right."""
-    side = image.shape[0]
+    height, width = image.shape[:2]
     angle = amount * (1 if rng.integers(2) else -1)
     wide, margin = _framed(image)
     turned = np.asarray(_image(wide).rotate(angle, Image.Resampling.BILINEAR)).reshape(wide.shape)
-    return turned[margin : margin + side, margin : margin + side]
+    return turned[margin : margin + height, margin : margin + width]
 
 
 def _jpeg(image: Pixels, amount: float, rng: np.random.Generator) -> Pixels:
@@ -109,7 +109,7 @@ def _jpeg(image: Pixels, amount: float, rng: np.random.Generator) -> Pixels:
     Small images are stored enlarged, as their files were before they were shrunk: JPEG works on blocks of 8 pixels,
     which would be a quarter of an image of 32.
     """
-    times, file = -(-_LEAST_STORED // image.shape[0]), BytesIO()
+    times, file = -(-_LEAST_STORED // _side(image)), BytesIO()
     _image(image.repeat(times, axis=0).repeat(times, axis=1)).save(file, "JPEG", quality=round(amount))
     with Image.open(file, formats=["JPEG"]) as stored:
         return _pixels(stored.reduce(times), image)
@@ -117,10 +117,9 @@ def _jpeg(image: Pixels, amount: float, rng: np.random.Generator) -> Pixels:
 
 def _resolution(image: Pixels, amount: float, rng: np.random.Generator) -> Pixels:
     """A smaller sensor, or a picture of a picture: shrunk, and blown up again."""
-    side = image.shape[0]
-    small = round(amount * side)
-    shrunk = _image(image).resize((small, small), Image.Resampling.BILINEAR)
-    return _pixels(shrunk.resize((side, side), Image.Resampling.BILINEAR), image)
+    height, width = image.shape[:2]
+    shrunk = _image(image).resize((round(amount * width), round(amount * height)), Image.Resampling.BILINEAR)
+    return _pixels(shrunk.resize((width, height), Image.Resampling.BILINEAR), image)
 
 
 CORRUPTIONS: Final[dict[str, Corruption]] = {
@@ -153,8 +152,13 @@ _FRAME: Final = 0.25  # of the side: more than any shift, or a corner turned by 
 
 def _framed(image: Pixels) -> tuple[Pixels, int]:
     """The image with its edges mirrored outwards, as in training, and by how many pixels."""
-    margin = int(_FRAME * image.shape[0]) + 1
+    margin = int(_FRAME * max(image.shape[:2])) + 1
     return np.pad(image, ((margin, margin), (margin, margin), (0, 0)), mode="symmetric"), margin
+
+
+def _side(image: Pixels) -> int:
+    """The shorter one."""
+    return int(min(image.shape[:2]))
 
 
 def _image(image: Pixels) -> Image.Image:

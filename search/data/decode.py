@@ -45,22 +45,26 @@ class UnreadableImage(Exception):
 class Probe:
     """What an image is before it is resized."""
 
-    width: int  # pixels, as stored (orientation not applied)
+    width: int  # pixels, upright
     height: int
     grey: bool  # no colour in any pixel
 
 
-def decode(path: Path, *, size: int, channels: int) -> Pixels:
+def decode(path: Path, *, size: int, channels: int, shape: tuple[int, int] | None = None) -> Pixels:
     """Pixels of an image file, (size, size, channels) uint8 0..255; 1 channel is grey, 3 are RGB. Never warns.
+
+    With a `shape` (height, width) the image is brought to it and lies in the upper left corner, zeros around it.
 
     Raises:
         UnreadableImage: truncated, empty, no image, or of an absurd size.
     """
-    with _opened(path) as image:
+    with opened(path) as image:
         image.draft(None, (size * JPEG_MARGIN, size * JPEG_MARGIN))
-        flat = _flat(image).convert("RGB" if channels == 3 else "L")
-        resized = flat.resize((size, size), Image.Resampling.BILINEAR)
-        return np.asarray(resized, dtype=np.uint8).reshape(size, size, channels)
+        flat = flattened(image).convert("RGB" if channels == 3 else "L")
+        height, width = shape or (size, size)
+        resized = flat.resize((width, height), Image.Resampling.BILINEAR)
+        pixels = np.asarray(resized, dtype=np.uint8).reshape(height, width, channels)
+        return np.pad(pixels, ((0, size - height), (0, size - width), (0, 0))) if shape else pixels
 
 
 def miniature(path: Path, *, side: int) -> Image.Image:
@@ -71,9 +75,9 @@ def miniature(path: Path, *, side: int) -> Image.Image:
     Raises:
         UnreadableImage: as `decode`.
     """
-    with _opened(path) as image:
+    with opened(path) as image:
         image.draft(None, (side * JPEG_MARGIN, side * JPEG_MARGIN))
-        small = _flat(image)
+        small = flattened(image)
         small.thumbnail((side, side), Image.Resampling.LANCZOS)
         return small
 
@@ -84,16 +88,18 @@ def probe(path: Path) -> Probe:
     Raises:
         UnreadableImage: as `decode`; but a file that passes here can still fail there.
     """
-    with _opened(path) as image:
+    with opened(path) as image:
         width, height = image.size
         if min(width, height) >= 64:
             image.draft(None, (width // 8, height // 8))
-        return Probe(width, height, _is_grey(_flat(image)))
+        flat = flattened(image)
+        is_turned = flat.size != image.size  # by the EXIF orientation
+        return Probe(*((height, width) if is_turned else (width, height)), _is_grey(flat))
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Image.Image]:
-    """An image open for reading; whatever goes wrong inside becomes `UnreadableImage`."""
+def opened(path: Path) -> Iterator[Image.Image]:
+    """An image open for reading; whatever goes wrong inside becomes `UnreadableImage`. Never warns."""
     try:
         content = path.read_bytes()
         if not content:
@@ -115,7 +121,7 @@ def _short(error: Exception) -> str:
     return text[0][:120] if text else type(error).__name__
 
 
-def _flat(image: Image.Image) -> Image.Image:
+def flattened(image: Image.Image) -> Image.Image:
     """The image upright, opaque and with 8 bits: mode L if it is stored without colours, else RGB."""
     image.load()
     try:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib import metadata
 
 import numpy as np
 
 from search import seeds
 from search.arrays import IntArray
+from search.data import store
 from search.errors import DataError
 
 
@@ -27,6 +29,7 @@ def make_folds(
     seed: int,
     groups: IntArray | None = None,
     class_names: Sequence[str] | None = None,
+    kept: bool = False,
 ) -> tuple[Fold, ...]:
     """Split the rows `folds` times; every row is validated on once, and no group is on both sides.
 
@@ -39,30 +42,41 @@ def make_folds(
         seed: root seed of the run.
         groups: (n,) group of each row.
         class_names: for messages; numbers without.
+        kept: look into the cache first, and keep it there: for splits that every start of a study asks for.
 
     Raises:
         DataError: too few images or groups, or a training part would lack a class.
     """
-    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold  # half a second that workers need not
-
     if folds < 2:
         raise DataError(f"cross-validation needs at least 2 folds, got {folds}. Pass --folds 2 or more.")
     present = [int(label) for label in np.unique(labels)]
     for label in present:
         check_count(_name(label, class_names), int(np.sum(labels == label)), folds)
     state = seeds.child(seed, "folds")
-    if groups is None:
-        splitter = StratifiedKFold(folds, shuffle=True, random_state=state)
-    else:
+    if groups is not None:
         _check_groups(labels, groups, folds, class_names)
-        splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=state)
-    rows = np.zeros((len(labels), 1))
+    if kept:
+        version = metadata.version("scikit-learn")
+        parts = [version, labels.tolist(), folds, state, None if groups is None else groups.tolist()]
+        fold_of = store.made("folds", parts, lambda: _fold_of(labels, groups, folds, state).tolist(), np.array)
+    else:
+        fold_of = _fold_of(labels, groups, folds, state)
     result = tuple(
-        Fold(train=np.sort(train).astype(np.int64), val=np.sort(val).astype(np.int64))
-        for train, val in splitter.split(rows, labels, groups)
+        Fold(train=np.flatnonzero(fold_of != fold), val=np.flatnonzero(fold_of == fold)) for fold in range(folds)
     )
     _check_parts(labels, result, present, class_names)
     return result
+
+
+def _fold_of(labels: IntArray, groups: IntArray | None, folds: int, state: int) -> IntArray:
+    """In which fold each row is validated on."""
+    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold  # two seconds that few have to wait
+
+    splitter = (StratifiedKFold if groups is None else StratifiedGroupKFold)(folds, shuffle=True, random_state=state)
+    fold_of = np.zeros(len(labels), np.int64)
+    for fold, (_, val) in enumerate(splitter.split(np.zeros((len(labels), 1)), labels, groups)):
+        fold_of[val] = fold
+    return fold_of
 
 
 def check_count(name: str, count: int, folds: int, where: str = "") -> None:

@@ -31,7 +31,9 @@ def fresh_count(labels: IntArray, groups: IntArray | None, folds: int) -> int:
     return folds if fewest >= 2 * folds else max(2, min(folds - 1, fewest - 1))
 
 
-def fresh_folds(labels: IntArray, groups: IntArray | None, *, folds: int, seed: int, repeat: int) -> tuple[Fold, ...]:
+def fresh_folds(
+    labels: IntArray, groups: IntArray | None, *, folds: int, seed: int, repeat: int, kept: bool = False
+) -> tuple[Fold, ...]:
     """A stratified split for one repeat, no group on both sides.
 
     scikit-learn's StratifiedGroupKFold deals the largest groups first: with few groups of like size every seed gives
@@ -44,12 +46,13 @@ def fresh_folds(labels: IntArray, groups: IntArray | None, *, folds: int, seed: 
         folds: k, at least 2: see `fresh_count`.
         seed: root seed of the run.
         repeat: number of the repeat, from 0; another one gives another split wherever the groups allow it.
+        kept: as in `make_folds`.
 
     Raises:
         DataError: the images or groups don't allow so many folds.
     """
     if groups is None:
-        return make_folds(labels, folds=folds, seed=seeds.child(seed, "fresh", repeat))
+        return make_folds(labels, folds=folds, seed=seeds.child(seed, "fresh", repeat), kept=kept)
     unit, stratum = strata(labels, groups)
     for attempt in range(_TRIES):
         dealt = _deal(labels, unit, stratum, folds, seeds.generator(seed, "fresh", repeat, attempt))
@@ -73,7 +76,7 @@ def smallest_part(labels: IntArray, groups: IntArray | None, folds: Sequence[Fol
         repeats: fresh splits.
     """
     k = fresh_count(labels, groups, len(folds))
-    fresh = [fresh_folds(labels, groups, folds=k, seed=seed, repeat=repeat) for repeat in range(repeats)]
+    fresh = [fresh_folds(labels, groups, folds=k, seed=seed, repeat=repeat, kept=True) for repeat in range(repeats)]
     return min(len(fold.train) for split in (folds, *fresh) for fold in split)
 
 

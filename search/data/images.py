@@ -8,24 +8,33 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from search.arrays import IntArray
-from search.data import cache
+from search.data import cache, store
+from search.data.buckets import Buckets, choose_buckets, nearest, stretch
 from search.data.decode import Probe
+from search.data.duplicates import Cluster, clusters
+from search.data.duplicates import groups as groups_of
 from search.data.folds import check_count
 from search.data.groups import number_groups, read_groups
+from search.data.looks import looks
+from search.data.passes import OnProgress
 from search.data.scan import ImageFolder, scan
 from search.data.sizes import choose_channels, choose_size, common_size, frequent_sizes
+from search.data.squares import Squares, square_side
 from search.errors import DataError
 from search.events import Listener
 from search.npy import mapped
 from search.records import DataSummary
 
 _log = logging.getLogger(__name__)
+
+CLUSTERED: Final = 1
+"""Raised when other images would be taken for copies."""
 
 SIDES: Final = (8, 1024)
 """Smallest and largest side that may be asked for."""
@@ -40,10 +49,22 @@ class ImageSet:
     files: tuple[str, ...]  # relative to the folder, row order
     groups: IntArray | None  # (n,), from 0
     summary: DataSummary
+    test: Path | None = None  # folder of test images that came with these, in a `train/ val/ test/` layout
+    shapes: tuple[tuple[int, int], ...] = ()  # (height, width) of images of every size; none: all are squares
+    places: IntArray | None = None  # (n,) shape of each image
 
     def pixels(self) -> npt.NDArray[np.uint8]:
-        """(n, side, side, channels) uint8, mapped from the disk, read-only."""
+        """(n, side, side, channels) uint8, mapped from the disk, read-only.
+
+        Images of every size lie in the upper left corners.
+        """
         return mapped(self.path)
+
+    def squares(self) -> Any:
+        """The same as squares, whatever their sizes: an array, or what looks like one."""
+        if self.places is None:
+            return self.pixels()
+        return Squares(self.pixels(), self.shapes, self.places, square_side(self.summary.image_size))
 
 
 def load_images(
@@ -55,9 +76,13 @@ def load_images(
     size_cap: int,
     channels: int | None = None,
     classes: Sequence[str] | None = None,
+    labels: Path | None = None,
     least: int = SIDES[0],
+    native: bool = False,
+    shapes: Sequence[tuple[int, int]] = (),
     common_cap: int | None = None,
     follow_links: bool = False,
+    join_copies: bool = False,
     listener: Listener,
 ) -> ImageSet:
     """Scan a folder with one sub-folder a class, decode what is not in the cache, and say what was found.
@@ -73,9 +98,14 @@ def load_images(
         size_cap: largest side that is picked.
         channels: 1 or 3; None is 1 if every image is grey.
         classes: of the training images, for a test folder: its labels then agree, and it may lack some of them.
+        labels: CSV file with the columns `file` and `label`, where sub-folders are no classes.
         least: smallest `image_size` that is accepted.
+        native: images keep their sizes, up to `image_size` or `size_cap` pixels on the longer side, as well as a few
+            shapes allow.
+        shapes: (height, width) of the training images, for others that are to be brought to the same.
         common_cap: images that all have one size keep it up to so many pixels a side; None never.
         follow_links: read images that lie elsewhere too, by links.
+        join_copies: make groups of images that show the same, so that no split parts them.
         listener: told how far it is.
 
     Raises:
@@ -84,31 +114,46 @@ def load_images(
     if image_size is not None and not least <= image_size <= SIDES[1]:
         raise DataError(f"--image-size lies between {least} and {SIDES[1]} pixels; got {image_size}.")
     listener.stage(f"Scanning {folder}")
-    found = scan(folder, classes=classes, follow_links=follow_links, on_progress=listener.progress)
+    found = scan(folder, classes=classes, labels=labels, follow_links=follow_links, on_progress=listener.progress)
     by_file = read_groups(groups, folder=folder, files=(*found.files, *found.unopened)) if groups else None
-    side, reason, depth, probes = _format(found, image_size, size_cap, common_cap, channels, listener)
-    listener.stage(f"Reading {len(found.files)} images at {side} x {side} pixels")
-    decoded = cache.decoded(found, size=side, channels=depth, on_progress=listener.progress)
+    buckets = None
+    if native or shapes:
+        probed = _measured(found, listener)
+        buckets, reason = _every_size(probed, image_size or size_cap, shapes)
+        probes = [one for one in probed if one is not None]
+        side, depth = max(map(max, buckets.shapes)), channels if channels is not None else choose_channels(probes)
+        listener.stage(f"Reading {len(found.files)} images in {len(buckets.shapes)} shapes")
+    else:
+        side, reason, depth, probes = _format(found, image_size, size_cap, common_cap, channels, listener)
+        listener.stage(f"Reading {len(found.files)} images at {side} x {side} pixels")
+    own = None if buckets is None else [buckets.shapes[place] for place in buckets.of]
+    decoded = cache.decoded(found, size=side, channels=depth, shapes=own, on_progress=listener.progress)
 
     quarantined = dict(found.unopened) | {found.files[row]: why for row, why in decoded.unreadable.items()}
     quarantined = dict(sorted(quarantined.items()))
     for file, why in quarantined.items():
         _log.warning("Left out %s: %s", file, why)
     rows = np.array([row for row in range(len(found.files)) if row not in decoded.unreadable], dtype=np.int64)
-    labels = found.labels[rows]
-    counts = {name: int(np.sum(labels == label)) for label, name in enumerate(found.classes)}
-    _check_counts(folder, counts, quarantined, folds if classes is None else 0)
+    classed = found.labels[rows]
+    counts = {name: int(np.sum(classed == label)) for label, name in enumerate(found.classes)}
+    _check_counts(folder, labels, counts, quarantined, folds if classes is None else 0)
 
     files = tuple(found.files[row] for row in rows)
     numbers = number_groups(by_file, files, groups) if by_file is not None and groups else None
+    copies = None
+    if join_copies:
+        numbers, copies = _with_copies(found, rows, classed, numbers, folds, listener)
     return ImageSet(
         path=decoded.path,
-        labels=labels,
+        labels=classed,
         files=files,
         groups=numbers,
+        test=found.test,
+        shapes=() if buckets is None else buckets.shapes,
+        places=None if buckets is None else buckets.of[rows],
         summary=DataSummary(
             folder=str(folder),
-            fingerprint=_fingerprint(found, rows, side, depth),
+            fingerprint=_fingerprint(found, rows, side, depth, () if buckets is None else buckets.shapes),
             classes=counts,
             images=len(files),
             quarantined=quarantined,
@@ -119,8 +164,53 @@ def load_images(
             sizes=frequent_sizes(probes),
             grey=sum(probe.grey for probe in probes) if probes else None,
             duplicates=len(rows) - len({found.digests[row] for row in rows}),
+            copies=copies,
+            shapes={} if buckets is None else _counted(buckets, rows),
         ),
     )
+
+
+def known_clusters(found: ImageFolder, rows: IntArray, *, on_progress: OnProgress) -> list[Cluster]:
+    """Images among these rows of the folder that show the same; from the cache or compared now."""
+    digests = [found.digests[row] for row in rows]
+
+    def parsed(stored: list[list[list[int]]]) -> list[Cluster]:
+        return [Cluster(tuple(first), tuple(map(tuple, same))) for first, *same in stored]
+
+    def compared() -> list[list[list[int]]]:
+        seen = looks(found, on_progress=on_progress)
+        return [[list(one.rows), *map(list, one.same)] for one in clusters(digests, seen.grey[rows])]
+
+    return store.made("clusters", [CLUSTERED, digests], compared, parsed)
+
+
+def _with_copies(
+    found: ImageFolder, rows: IntArray, labels: IntArray, given: IntArray | None, folds: int, listener: Listener
+) -> tuple[IntArray | None, int]:
+    """Groups that also hold copies of a picture together, and how many pictures have copies.
+
+    Where a class would then have too few groups for the folds, copies stay apart, and that is logged.
+    """
+    listener.stage("Comparing the images with each other")
+    same = known_clusters(found, rows, on_progress=listener.progress)
+    joined, large = groups_of(same, labels, given)
+    for cluster in large:
+        _log.warning(
+            "%d images such as %s show the same: too many of their class to be kept on one side of each split.",
+            *(len(cluster.rows), found.files[rows[cluster.rows[0]]]),
+        )
+    units = given if joined is None else joined
+    if units is not None and units is not given:
+        few = [label for label in np.unique(labels) if len(np.unique(units[labels == label])) < max(2, folds)]
+        before = [label for label in few if given is None or len(np.unique(given[labels == label])) >= max(2, folds)]
+        if before:
+            _log.warning(
+                "Class %r has copies of so few pictures that they can't be kept on one side of each of %d splits; its "
+                "scores will be too good.",
+                *(found.classes[before[0]], folds),
+            )
+            return given, 0
+    return units, len(same) - len(large)
 
 
 def _format(
@@ -135,14 +225,41 @@ def _format(
     given = "set by --image-size."
     if image_size is not None and channels is not None:
         return image_size, given, channels, []
-    listener.stage(f"Measuring {len(found.files)} images")
-    probes = [probe for probe in cache.probes(found, on_progress=listener.progress) if probe is not None]
+    probes = [probe for probe in _measured(found, listener) if probe is not None]
     common = None if common_cap is None else common_size(probes, cap=common_cap)
     side, reason = (image_size, given) if image_size is not None else common or choose_size(probes, cap=cap)
     return side, reason, channels if channels is not None else choose_channels(probes), probes
 
 
-def _check_counts(folder: Path, counts: dict[str, int], quarantined: dict[str, str], least: int) -> None:
+def _measured(found: ImageFolder, listener: Listener) -> tuple[Probe | None, ...]:
+    listener.stage(f"Measuring {len(found.files)} images")
+    return cache.probes(found, on_progress=listener.progress)
+
+
+def _every_size(
+    probed: Sequence[Probe | None], max_side: int, shapes: Sequence[tuple[int, int]]
+) -> tuple[Buckets, str]:
+    """The shape of each image, and a sentence about them. Unreadable ones get any: they are left out later."""
+    sizes = [(one.width, one.height) for one in probed if one is not None] or [(max_side, max_side)]
+    everyone = [(one.width, one.height) if one else sizes[0] for one in probed]
+    chosen = tuple(shapes) or choose_buckets(sizes, max_side=max_side)
+    least, most = chosen[0], chosen[-1]
+    reason = (
+        f"images keep their sizes, with at most {max(map(max, chosen))} pixels on the longer side, as well as "
+        f"{len(chosen)} shapes from {least[1]} x {least[0]} to {most[1]} x {most[0]} allow; no aspect ratio changes by "
+        f"more than {100 * (stretch(sizes, chosen) - 1):.0f} %."
+    )
+    return Buckets(chosen, nearest(everyone, chosen)), reason
+
+
+def _counted(buckets: Buckets, rows: IntArray) -> dict[str, int]:
+    counts = np.bincount(buckets.of[rows], minlength=len(buckets.shapes))
+    return {f"{w} x {h}": int(count) for (h, w), count in zip(buckets.shapes, counts, strict=True)}
+
+
+def _check_counts(
+    folder: Path, labels: Path | None, counts: dict[str, int], quarantined: dict[str, str], least: int
+) -> None:
     if not any(counts.values()):
         example = next((f" The first: {file}: {why}." for file, why in quarantined.items()), "")
         raise DataError(
@@ -150,16 +267,18 @@ def _check_counts(folder: Path, counts: dict[str, int], quarantined: dict[str, s
             "Expected png, jpg, bmp, gif, tif or webp images."
         )
     for name, count in counts.items():
-        bad = sum(Path(file).parts[0] == name for file in quarantined)
-        where = f" in {folder / name}" + (f" ({bad} unreadable)" if bad else "")
+        bad = sum(name in Path(file).parts[:2] for file in quarantined)  # below a part of a split, if there is one
+        where = f" in {folder / name}" + (f" ({bad} unreadable)" if bad else "") if labels is None else f" in {labels}"
         if least >= 2:
             check_count(name, count, least, where)
         elif least == 1 and not count:
             raise DataError(f"class {name!r} has no readable image{where}. Add images or remove the folder.")
 
 
-def _fingerprint(found: ImageFolder, rows: IntArray, side: int, channels: int) -> str:
-    """Sixteen hexadecimal digits of class names, readable contents by class, size and channels."""
+def _fingerprint(
+    found: ImageFolder, rows: IntArray, side: int, channels: int, shapes: Sequence[tuple[int, int]]
+) -> str:
+    """Sixteen hexadecimal digits of class names, readable contents by class, size, channels and shapes."""
     contents = [[found.classes[found.labels[row]], found.digests[row]] for row in rows]
-    text = json.dumps([list(found.classes), contents, side, channels])
+    text = json.dumps([list(found.classes), contents, side, channels, *([list(map(list, shapes))] if shapes else [])])
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,13 +12,17 @@ from typing import Final
 import numpy as np
 
 from search.arrays import IntArray
-from search.data.passes import OnProgress, each
+from search.data.digests import digests
+from search.data.layout import EXPECTED, Layout, layout, subfolders
+from search.data.passes import OnProgress
+from search.data.tables import Column, names_none, read_column
 from search.errors import DataError
 
+_log = logging.getLogger(__name__)
+
 EXTENSIONS: Final = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
-EXPECTED: Final = "one sub-folder for each class, with its images in it"
+LABEL: Final = Column(("label", "class", "category", "target", "diagnosis"), "label file", "classes")
 LEADS_OUT: Final = "a link that leads out of the folder (--follow-links follows it)"
-SPLIT_NAMES: Final = frozenset({"train", "training", "val", "valid", "validation", "test", "testing"})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,36 +35,51 @@ class ImageFolder:
     digests: tuple[str, ...]  # blake2b of each file's bytes, 32 hexadecimal digits
     labels: IntArray  # (n,) index into classes
     unopened: Mapping[str, str]  # file that can't even be read from the disk -> reason
+    test: Path | None = None  # part of a `train/ val/ test/` layout that is kept apart
 
 
 def scan(
-    folder: Path, *, classes: Sequence[str] | None = None, follow_links: bool = False, on_progress: OnProgress
+    folder: Path,
+    *,
+    classes: Sequence[str] | None = None,
+    labels: Path | None = None,
+    follow_links: bool = False,
+    on_progress: OnProgress,
 ) -> ImageFolder:
     """Find the images of `folder/<class>/`, however deep below it, and hash their contents.
+
+    Of a `train/ val/ test/` layout those of `folder/train/<class>/` and `folder/val/<class>/` are found. With `labels`,
+    a CSV file with the columns `file` and `label`, the images may lie anywhere in the folder; those that it does not
+    name are left out. A test folder of which it names none has sub-folders for classes.
 
     Hidden files and folders are skipped. Links to files are followed, links to folders only where they are a class;
     those that lead out of the folder only with `follow_links`: who packed the folder could name any file by them.
     With `classes` (a test folder) these are the classes: any part of them may be missing in the folder.
 
     Raises:
-        DataError: no such folder; a file; no sub-folders; a single class; a class without images; sub-folders that
-            are parts of a split; a class that is not among `classes`.
+        DataError: no such folder; a file; no sub-folders; a single class; a class without images; a class that is not
+            among `classes`; labels that can't be used.
     """
-    names = _class_names(folder, classes)
-    every = [(name, file) for name in names for file in _images(folder, name)]
-    found = every if follow_links else [entry for entry in every if not _leads_out(folder, *entry)]
+    known = layout(folder) if classes is None and labels is None else Layout((".",))
+    by_table = None if labels is None else _labelled(folder, labels, classes)
+    if by_table is None:
+        names, places = _classes(folder, known, classes)
+        every = [(name, place, file) for name, place in places for file in _images(folder, place)]
+    else:
+        names, every = by_table
+        places = [(name, ".") for name in names]
+    found = every if follow_links else [entry for entry in every if not _leads_out(folder, *entry[1:])]
     for name in names if classes is None else ():
-        if not any(name == owner for owner, _ in found):
-            if any(name == owner for owner, _ in every):
-                why = (
-                    f"{folder / name} has only links that lead out of {folder}. If you trust them, pass --follow-links."
-                )
+        if not any(name == owner for owner, _, _ in found):
+            where = next(folder / place for owner, place in places if owner == name)
+            if any(name == owner for owner, _, _ in every):
+                why = f"{where} has only links that lead out of {folder}. If you trust them, pass --follow-links."
             else:
-                why = f"{folder / name} holds no file ending in {_endings()}. Add images to it, or remove the folder."
+                why = f"{where} holds no file ending in {_endings()}. Add images to it, or remove the folder."
             raise DataError(f"class {name!r} has no images: {why}")
-    digests = each(lambda entry: _digest(folder / entry[1]), found, "hashing", on_progress)
-    rows, unopened = [], {file: LEADS_OUT for _, file in set(every) - set(found)}
-    for (name, file), digest in zip(found, digests, strict=True):
+    read = digests(folder, [file for *_, file in found], on_progress)
+    rows, unopened = [], {file: LEADS_OUT for _, _, file in set(every) - set(found)}
+    for (name, _, file), digest in zip(found, read, strict=True):
         if isinstance(digest, OSError):
             unopened[file] = digest.strerror or type(digest).__name__
         else:
@@ -74,44 +93,59 @@ def scan(
         digests=tuple(digest for _, digest, _ in rows),
         labels=np.array([order.index(name) for name, _, _ in rows], dtype=np.int64),
         unopened=unopened,
+        test=None if known.test is None else folder / known.test,
     )
 
 
-def _class_names(folder: Path, classes: Sequence[str] | None) -> tuple[str, ...]:
-    if not folder.exists():
-        raise DataError(f"there is no folder {folder}. Expected {EXPECTED}.")
-    if not folder.is_dir():
-        raise DataError(f"{folder} is a file. Expected a folder with {EXPECTED}.")
-    try:
-        names = tuple(sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and entry.name[0] != "."))
-    except PermissionError as error:
-        raise DataError(f"{folder} may not be read ({error.strerror}). Change its permissions.") from error
+def _classes(
+    folder: Path, known: Layout, classes: Sequence[str] | None
+) -> tuple[tuple[str, ...], list[tuple[str, str]]]:
+    """Names of the classes, and for each of their folders its class and its place in the image folder."""
+    places = [
+        (name, name if part == "." else f"{part}/{name}") for part in known.parts for name in subfolders(folder / part)
+    ]
+    names = tuple(sorted({name for name, _ in places}))
     if not names:
         raise DataError(f"{folder} has no sub-folders. Expected {EXPECTED}.")
+    _check_names(names, classes, folder, "Rename or remove the sub-folder", "two sub-folders, one for each class")
+    return names, places
+
+
+def _labelled(
+    folder: Path, table: Path, classes: Sequence[str] | None
+) -> tuple[tuple[str, ...], list[tuple[str, str, str]]] | None:
+    """Names of the classes, and for each labelled image its class, the folder itself, and the file."""
+    below = subfolders(folder)  # which complains where there is no folder to read
+    files = _images(folder, ".")
+    by_file = read_column(table, LABEL, folder=folder, files=files, endings=EXTENSIONS)
+    if not by_file:
+        if classes is not None and below:
+            return None
+        raise names_none(table, folder, files)
+    if bare := len(files) - len(by_file):
+        _log.warning("%d of %d images in %s are not in %s: left out.", bare, len(files), folder, table)
+    names = tuple(sorted(set(by_file.values())))
+    _check_names(names, classes, table, "Mend the label", "two labels")
+    return names, [(name, ".", file) for file, name in by_file.items()]
+
+
+def _check_names(names: Sequence[str], classes: Sequence[str] | None, where: Path, mend: str, expected: str) -> None:
     if classes is not None:
         if unknown := [name for name in names if name not in classes]:
             raise DataError(
-                f"{folder} has a class {unknown[0]!r} that the training images don't have. "
-                f"Known classes: {', '.join(classes)}. Rename or remove the sub-folder."
+                f"{where} has a class {unknown[0]!r} that the training images don't have. "
+                f"Known classes: {', '.join(classes)}. {mend}."
             )
-        return names
-    if all(name.casefold() in SPLIT_NAMES for name in names):
+    elif len(names) == 1:
         raise DataError(
-            f"the sub-folders of {folder} ({', '.join(names)}) are parts of a split, not classes. "
-            f"Pass one of them, such as --data {folder / names[-1]}."
+            f"{where} has one class only ({names[0]!r}); there is nothing to tell apart. Expected at least {expected}."
         )
-    if len(names) == 1:
-        raise DataError(
-            f"{folder} has one class only ({names[0]!r}); there is nothing to tell apart. "
-            "Expected at least two sub-folders, one for each class."
-        )
-    return names
 
 
-def _images(folder: Path, name: str) -> list[str]:
+def _images(folder: Path, place: str) -> list[str]:
     """Image files of a class, relative to the folder."""
     files = []
-    for parent, folders, names in os.walk(folder / name):
+    for parent, folders, names in os.walk(folder / place):
         folders[:] = [entry for entry in folders if entry[0] != "."]
         for entry in names:
             path = Path(parent, entry)
@@ -120,22 +154,14 @@ def _images(folder: Path, name: str) -> list[str]:
     return files
 
 
-def _leads_out(folder: Path, name: str, file: str) -> bool:
-    """Whether an image of the class `name` lies elsewhere, and is here by a link."""
+def _leads_out(folder: Path, place: str, file: str) -> bool:
+    """Whether an image of the class in `place` lies elsewhere, and is here by a link."""
     path = folder / file
-    return ((folder / name).is_symlink() or path.is_symlink()) and not _is_inside(path, folder)
+    return ((folder / place).is_symlink() or path.is_symlink()) and not _is_inside(path, folder)
 
 
 def _is_inside(path: Path, folder: Path) -> bool:
     return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))  # which bears loops
-
-
-def _digest(path: Path) -> str | OSError:
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
-    except OSError as error:
-        return error
 
 
 def _endings() -> str:

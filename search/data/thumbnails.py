@@ -45,11 +45,11 @@ def thumbnails(
         Row -> JPEG in base64, by row.
     """
 
-    def encoded(row: int) -> str:
-        return _encoded(_picture(folder / files[row], pixels[row], side))
+    def drawn(row: int) -> str:
+        return encoded(_picture(folder / files[row], pixels[row], side))
 
     wanted = sorted({int(row) for row in rows})
-    return dict(zip(wanted, each(encoded, wanted, "drawing thumbnails", on_progress), strict=True))
+    return dict(zip(wanted, each(drawn, wanted, "drawing thumbnails", on_progress), strict=True))
 
 
 def _picture(path: Path, pixels: Pixels, side: int) -> Image.Image:
@@ -62,7 +62,8 @@ def _picture(path: Path, pixels: Pixels, side: int) -> Image.Image:
         return picture
 
 
-def _encoded(picture: Image.Image) -> str:
+def encoded(picture: Image.Image) -> str:
+    """As JPEG in base64."""
     file = BytesIO()
     picture.info = {}  # a comment in the original would be passed on
     picture.save(file, "JPEG", quality=_QUALITY, optimize=True)

@@ -37,6 +37,7 @@ class Card:
     image_size: int  # pixels a side
     channels: int  # 1 grey, 3 colour
     recipe: int  # number of the recipe by which files become pixels
+    shapes: tuple[tuple[int, int], ...] = ()  # (height, width) of images of every size; none: all are squares
     offset: tuple[float, ...]  # (K,) of the decision, which the model has in it
     facts: Mapping[str, Any] = field(default_factory=dict)  # for people: image recipe, configuration, training, ...
 
@@ -45,7 +46,12 @@ class Card:
         content = {
             "schema": SCHEMA,
             "classes": list(self.classes),
-            "input": {"image_size": self.image_size, "channels": self.channels, "recipe": self.recipe},
+            "input": {
+                "image_size": self.image_size,
+                "channels": self.channels,
+                "recipe": self.recipe,
+                **({"shapes": self.shapes} if self.shapes else {}),
+            },
             "decision_offset": list(self.offset),
             **self.facts,
         }
@@ -74,6 +80,7 @@ class Card:
                 image_size=content["input"]["image_size"],
                 channels=content["input"]["channels"],
                 recipe=content["input"]["recipe"],
+                shapes=tuple((height, width) for height, width in content["input"].get("shapes", ())),
                 offset=tuple(content["decision_offset"]),
                 facts={key: value for key, value in content.items() if key not in _USED},
             )
@@ -91,6 +98,7 @@ class Card:
             and isinstance(self.image_size, int)
             and 1 <= self.image_size <= _LARGEST_SIDE
             and self.channels in (1, 3)
+            and all(isinstance(side, int) and 1 <= side <= self.image_size for shape in self.shapes for side in shape)
         )
         if not sound:
             raise DamagedError(f"{where} contradicts itself: classes, input or decision_offset. Train the model again.")

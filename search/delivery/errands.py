@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from search.arrays import FloatArray
+from search.arrays import FloatArray, IntArray
 from search.study.worker import Errand
 
 
@@ -60,9 +60,18 @@ class Ask(Errand):
 
     model: Path
     pixels: npt.NDArray[np.uint8]  # (n, side, side, channels)
+    shapes: tuple[tuple[int, int], ...]  # (height, width) of images of every size; none: all are squares
+    places: IntArray  # (n,) of each image among them
 
     def run(self, engine: Any) -> FloatArray:
         """Probabilities `(n, K)` float32."""
         from search.training.delivery import probabilities
 
-        return probabilities(self.model, self.pixels)
+        if not self.shapes:
+            return probabilities(self.model, self.pixels)
+        order, said = [], []
+        for place in np.unique(self.places):
+            at, (height, width) = np.flatnonzero(self.places == place), self.shapes[place]
+            order.append(at)
+            said.append(probabilities(self.model, self.pixels[at, :height, :width]))
+        return np.asarray(np.concatenate(said)[np.argsort(np.concatenate(order))], np.float32)

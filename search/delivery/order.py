@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from search.data.folds import Fold, make_folds
 from search.data.images import ImageSet, load_images
+from search.data.weights import IMAGENET, RANDOM, RANDOM_DIGEST, Weights, find_weights
 from search.delivery.package import check_target
 from search.errors import MismatchError, UserError
 from search.events import Listener
@@ -16,6 +18,7 @@ from search.records import FINAL, SEARCH
 from search.selection import metrics
 from search.settings import ENGINE, METRICS, Plan, Protocol
 from search.study.fitting import Spec, Terms
+from spaces.backbones import NO_BACKBONE
 from spaces.best_config import BestConfig, load_best_config
 from spaces.config import ConfigurationError
 
@@ -30,6 +33,8 @@ class Request:
     seed: int | None = None  # root of the training's randomness; None takes the search's
     ensemble: bool = False  # one training for each fold of the search, as one model
     groups: Path | None = None  # CSV: kept together in the folds of an ensemble, and in telling unlike images
+    labels: Path | None = None  # CSV file, where sub-folders are no classes
+    weights: str | None = None  # of a pretrained network; None: Keras' own
     follow_links: bool = False  # read images that lie elsewhere too, by links
 
 
@@ -42,6 +47,7 @@ class Order:
     images: ImageSet
     terms: Terms
     specs: tuple[Spec, ...]  # one a training
+    weights: Mapping[str, Weights]  # of its backbone, if it has one
     notes: tuple[str, ...]  # what the user should know, in sentences
 
 
@@ -57,6 +63,7 @@ def accept(request: Request, listener: Listener) -> Order:
     """
     config = _config(request.config)
     check_target(request.model)
+    weights = _weights(request, config, listener)
     images = _images(request, config, listener)
     terms = _terms(request, config, images)
     return Order(
@@ -65,6 +72,7 @@ def accept(request: Request, listener: Listener) -> Order:
         images=images,
         terms=terms,
         specs=tuple(_specs(request, config, terms)),
+        weights=weights,
         notes=tuple(_notes(request, config, images)),
     )
 
@@ -84,6 +92,24 @@ def _config(path: Path) -> BestConfig:
     return config
 
 
+def _weights(request: Request, config: BestConfig, listener: Listener) -> dict[str, Weights]:
+    name = config.configuration.backbone
+    if name == NO_BACKBONE:
+        if request.weights is not None:
+            raise UserError(f"--weights: the network of {request.config} is trained from scratch. Leave it out.")
+        return {}
+    if config.weights is None:
+        raise UserError(f"{request.config}: training.weights is missing: what {name} began with can't be told.")
+    asked = request.weights or (RANDOM if config.weights == RANDOM_DIGEST else IMAGENET)
+    found = find_weights(asked, [name], listener.stage)
+    if found[name].digest != config.weights:
+        raise MismatchError(
+            f"the search began {name} with other weights (there: {config.weights}, now: {found[name].digest}). Pass "
+            "--weights with the file or folder that it had."
+        )
+    return found
+
+
 def _images(request: Request, config: BestConfig, listener: Listener) -> ImageSet:
     images = load_images(
         request.data,
@@ -92,7 +118,10 @@ def _images(request: Request, config: BestConfig, listener: Listener) -> ImageSe
         groups=request.groups,
         size_cap=config.image_size,
         channels=config.channels,
+        labels=request.labels,
+        shapes=config.shapes,
         follow_links=request.follow_links,
+        join_copies=True,
         listener=listener,
     )
     listener.data(images.summary)
@@ -133,6 +162,8 @@ def _terms(request: Request, config: BestConfig, images: ImageSet) -> Terms:
             classes=len(config.classes),
             precision=config.precision,
             engine=config.engine,
+            shapes=config.shapes,
+            weights=() if config.weights is None else ((config.configuration.backbone, config.weights),),
         ),
         plan=Plan(epochs=config.epochs, folds=config.folds, search_seconds=None, final_seconds=0.0, fit_seconds=None),
         metric=config.metric,

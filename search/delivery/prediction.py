@@ -9,14 +9,16 @@ import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
-from search.arrays import FloatArray
-from search.data.decode import RECIPE, Pixels, UnreadableImage, decode
+from search.arrays import FloatArray, IntArray
+from search.data.buckets import nearest
+from search.data.decode import RECIPE, Pixels, UnreadableImage, decode, probe
 from search.data.passes import each
 from search.data.scan import EXTENSIONS
+from search.data.squares import Squares, square_side
 from search.delivery import card as cards
 from search.delivery.card import Card
 from search.delivery.desk import desk
@@ -66,7 +68,8 @@ def predict(request: Request, listener: Listener, make_pool: MakePool = Pool) ->
             f"{request.model} reads images by recipe {card.recipe}, this version by {RECIPE}. Use the version of "
             "Steadynet that trained it, or train it again."
         )
-    likeness = None if stored is None else Likeness.of_bytes(stored, card.channels, card.image_size)
+    side = square_side(card.image_size) if card.shapes else card.image_size
+    likeness = None if stored is None else Likeness.of_bytes(stored, card.channels, side)
     _check_table(request.csv)
     folder, files = find(request.data)
     with tempfile.TemporaryDirectory(prefix="steadynet-") as name:
@@ -118,7 +121,8 @@ def _check_model(worker: Worker, model: Path, card: Card) -> None:
         image, answer = worker.do(Shapes(model))
     except WorkerFault as error:
         raise UserError(f"{model} can't be loaded by Keras: {last_line(str(error))}") from None
-    wanted = (card.image_size, card.image_size, card.channels), (len(card.classes),)
+    side = None if card.shapes else card.image_size
+    wanted = (side, side, card.channels), (len(card.classes),)
     if (image, answer) != wanted:
         raise MismatchError(f"{model} takes {image} and gives {answer}, but its card says {wanted[0]} and {wanted[1]}.")
 
@@ -143,9 +147,9 @@ def _table(
     with part.open("w", encoding="utf-8", errors="backslashreplace", newline="") as stream:
         table = csv.writer(stream)
         table.writerow(header)
-        for names, pixels in _batches(folder, files, card, unreadable, listener):
-            probabilities = worker.do(Ask(request.model, pixels))
-            flags = None if likeness is None else likeness.distances(pixels) > 1
+        for names, pixels, places in _batches(folder, files, card, unreadable, listener):
+            probabilities = worker.do(Ask(request.model, pixels, card.shapes, places))
+            flags = None if likeness is None else likeness.distances(_seen(pixels, card, places)) > 1
             raw = without_offset(probabilities, offset) if offset.any() else probabilities[:, :0]
             for row, name in enumerate(names):
                 place = int(probabilities[row].argmax())
@@ -178,18 +182,27 @@ def _table(
 
 def _batches(
     folder: Path, files: Sequence[str], card: Card, unreadable: dict[str, str], listener: Listener
-) -> Iterator[tuple[list[str], Pixels]]:
-    """Names and pixels of a few readable images at a time; the others go to `unreadable`."""
+) -> Iterator[tuple[list[str], Pixels, IntArray]]:
+    """Names, pixels and shapes of a few readable images at a time; the others go to `unreadable`."""
 
-    def pixels(name: str) -> Pixels | str:
+    def read(name: str) -> tuple[Pixels, int] | str:
+        path, place, shape = folder / name, 0, None
         try:
-            return decode(folder / name, size=card.image_size, channels=card.channels)
+            if card.shapes:
+                size = probe(path)
+                place = int(nearest([(size.width, size.height)], card.shapes)[0])
+                shape = card.shapes[place]
+            return decode(path, size=card.image_size, channels=card.channels, shape=shape), place
         except UnreadableImage as error:
             return str(error)
 
     names: list[str] = []
-    images: list[Pixels] = []
-    for name, image in zip(files, each(pixels, files, "images", listener.progress), strict=True):
+    images: list[tuple[Pixels, int]] = []
+
+    def batch() -> tuple[list[str], Pixels, IntArray]:
+        return names, np.stack([pixels for pixels, _ in images]), np.array([place for _, place in images])
+
+    for name, image in zip(files, each(read, files, "images", listener.progress), strict=True):
         if isinstance(image, str):
             unreadable[name] = image
             _log.warning("Left out %s: %s", name, image)
@@ -197,10 +210,15 @@ def _batches(
         names.append(name)
         images.append(image)
         if len(images) == _BATCH:
-            yield names, np.stack(images)
+            yield batch()
             names, images = [], []
     if images:
-        yield names, np.stack(images)
+        yield batch()
+
+
+def _seen(pixels: Pixels, card: Card, places: IntArray) -> Any:
+    """As what tells unlike images takes them."""
+    return pixels if not card.shapes else Squares(pixels, card.shapes, places, square_side(card.image_size))
 
 
 def without_offset(probabilities: FloatArray, offset: np.ndarray) -> FloatArray:

@@ -34,6 +34,7 @@ from search.study.fitting import Fitter, Spec
 from search.study.ledger import Ledger
 from search.study.pool import MakePool, Pool, seats
 from search.study.process import Worker
+from search.study.request import weight_files
 from search.study.worker import Material
 from spaces.best_config import BestConfig, image_recipe
 
@@ -55,7 +56,7 @@ def train(request: Request, listener: Listener, make_pool: MakePool = Pool) -> T
         folder = Path(name)
         (seat,) = seats(folder, 1, gpus)
         with desk(seat, gpus, make_pool, listener) as worker:
-            worker.supply(Material.of(images, cast(Metric, order.config.metric)))
+            worker.supply(Material.of(images, cast(Metric, order.config.metric), weight_files(order.weights)))
             fitter = Fitter(order.terms, Ledger(_nowhere(), "train"))
             kept = [_kept(worker, spec, fitter, folder, len(order.specs), listener) for spec in order.specs]
             listener.stage(f"Writing {request.model}")
@@ -97,13 +98,14 @@ def _kept(
 def _deliver(order: Order, kept: Sequence[tuple[Fit, Path]], worker: Worker) -> Trained:
     request, config, images = order.request, order.config, order.images
     fits = [fit for fit, _ in kept]
-    likeness = learn(images.pixels(), images.groups)
+    likeness = learn(images.squares(), images.groups)
     held_out = _held_out(config, images, fits) if request.ensemble else None
     card = Card(
         classes=config.classes,
         image_size=config.image_size,
         channels=config.channels,
         recipe=RECIPE,
+        shapes=config.shapes,
         offset=config.offset,
         facts=_facts(config, images, fits, held_out, worker.ready.versions if worker.ready else {}),
     )
@@ -139,7 +141,7 @@ def _facts(
     return {
         "model": "float32 images (batch, height, width, channels) of 0 to 255 in, probabilities of the classes out; "
         "scaling, softmax and decision offset are part of it",
-        "images": image_recipe(config.image_size, config.channels),
+        "images": image_recipe(config.image_size, config.channels, config.shapes),
         "configuration": config.configuration.as_dict(),
         "trained": {
             "images": dict(images.summary.classes),

@@ -28,6 +28,7 @@ class Request:
     out: Path
     seed: int = 0
     budget: float = 120.0  # seconds of fits
+    labels: Path | None = None  # CSV file, where sub-folders are no classes
     follow_links: bool = False  # read images that lie elsewhere too, by links
 
     @property
@@ -53,6 +54,7 @@ def examine(request: Request, listener: Listener, run: Callable[..., Diagnosis] 
         channels=channels,
         least=1,
         common_cap=COMMON_CAP,
+        labels=request.labels,
         follow_links=request.follow_links,
         listener=listener,
     )

@@ -23,9 +23,10 @@ SPARE: Final = 5
 """Configurations that may be tried beyond one for each difference."""
 
 USUAL_ORDER: Final = (
-    "learning_rate", "optimizer", "normalization", "initializer", "activation", "input_scaling", "depth", "dense_ratio",
-    "head", "batch_size", "dropout", "class_weighting", "oversampling", "width", "dense_units", "kernel_size",
-    "weight_decay", "label_smoothing", "horizontal_flip", "vertical_flip", "shift", "zoom", "shear", "rotation",
+    "backbone", "trainable", "statistics", "backbone_rate", "learning_rate", "optimizer", "normalization",
+    "initializer", "activation", "input_scaling", "depth", "dense_ratio", "head", "batch_size", "dropout", "loss",
+    "class_weighting", "oversampling", "width", "dense_units", "kernel_size", "weight_decay", "label_smoothing",
+    "horizontal_flip", "vertical_flip", "shift", "zoom", "shear", "rotation",
 )  # fmt: skip
 """What most often decides whether a network learns, first: the order where too few trials are there to learn one."""
 

@@ -11,6 +11,7 @@ from search.records import COLLAPSES, StudyRecord, TrialState
 from search.selection import tally
 from search.selection.control import label_control
 from search.selection.depth_map import depth_map
+from search.selection.families import families
 from search.selection.finalists import Confirmed, confirmed
 from search.selection.importances import importances
 from search.selection.metrics import chance
@@ -62,6 +63,7 @@ def analyse(study: StudyRecord, *, draft: bool = False) -> Results:
         epochs=tally.epochs(study.trials, folds, study.plan.epochs),
         depth_map=cells,
         depth_sentence=sentence,
+        families=families(study.trials, [one.ranked for one in found]),
         finalists=tuple(one.finalist for one in finalists),
         neighbourhood=around,
         safe_ranges=_safe_ranges(recommended, around, finalists),

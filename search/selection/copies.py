@@ -29,6 +29,7 @@ _ORDER: Final = (
     "dense_ratio",
     "width",
     "weight_decay",
+    "backbone_rate",
     "dense_units",
     "label_smoothing",
     "rotation",

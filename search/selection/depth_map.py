@@ -12,6 +12,7 @@ import numpy as np
 from search.records import Trial, TrialState
 from search.selection.results import MapCell
 from search.selection.scores import fold_scores
+from spaces.backbones import NO_BACKBONE
 
 DEPTHS: Final = ((1, 2), (3, 4), (5, 6), (7, 9), (10, 12))
 RATIOS: Final = ((0.0, 0.2), (0.2, 0.4), (0.4, 0.6), (0.6, 0.8), (0.8, 1.0))
@@ -84,6 +85,8 @@ def _points(trials: Sequence[Trial], chance: float) -> list[_Point]:
     points: dict[str, _Point] = {}
     for trial in trials:
         scores = fold_scores(trial, chance)
+        if trial.configuration.backbone != NO_BACKBONE:  # whose depth is not ours
+            continue
         if trial.state in (TrialState.FAILED, TrialState.INTERRUPTED) or not scores:
             continue
         collapsed = trial.state is TrialState.COLLAPSED

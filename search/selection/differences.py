@@ -77,10 +77,16 @@ def changes(
 
 
 def _adopt(one: Configuration, other: Configuration) -> Configuration:
-    """`one` with the values of `other` where that leaves the network as it is."""
-    for name in FIELDS:
-        if getattr(one, name) != getattr(other, name) and not _matters(one, name, other):
-            one = replace(one, **{name: getattr(other, name)})
+    """`one` with the values of `other` where that leaves the network as it is.
+
+    One value may be free to change only after another has (depth, after a ratio that makes nothing dense).
+    """
+    before = None
+    while one != before:
+        before = one
+        for name in FIELDS:
+            if getattr(one, name) != getattr(other, name) and not _matters(one, name, other):
+                one = replace(one, **{name: getattr(other, name)})
     return one
 
 

@@ -1,4 +1,4 @@
-"""The seven metrics, what chance gives in each, and their ranges."""
+"""The metrics, what chance gives in each, and their ranges."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ RANGE: Final[dict[str, tuple[float, float]]] = {
     "accuracy": (0.0, 1.0),
     "auc": (0.0, 1.0),
     "average_precision": (0.0, 1.0),
+    "recall_at_precision": (0.0, 1.0),
     "skill": (-float("inf"), 1.0),
 }
 """Lowest and highest possible value. Higher is better in all of them."""
@@ -66,6 +67,8 @@ def score(metric: str, labels: IntArray, probabilities: Array) -> float:
 
     `balanced_accuracy`, `macro_f1` and `average_precision` are means over the classes that occur in `labels`; `auc` is
     that of class 1 for two classes, else the mean of one-versus-rest over the classes that occur beside others;
+    `recall_at_precision` is the mean over classes of the share of their images that can be found while 90 % of what is
+    taken for the class is right;
     `skill` is 1 - cross-entropy / entropy of the class shares in `labels`. The decided class is the first of the most
     probable ones.
 
@@ -93,7 +96,8 @@ def score(metric: str, labels: IntArray, probabilities: Array) -> float:
 def chance(metric: str, labels: IntArray) -> float:
     """The metric's value for the predictor that gives every image the class shares of `labels`.
 
-    Balanced accuracy and average precision 1/K, AUC 1/2, MCC and skill 0, accuracy the largest share.
+    Balanced accuracy and average precision 1/K, AUC 1/2, MCC and skill 0, accuracy the largest share; recall at a
+    precision 0, if no class has that share.
     """
     shares = prior(labels, int(labels.max(initial=0)) + 1)
     return round(score(metric, labels, np.tile(shares, (len(labels), 1))), 12)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from spaces.config import Configuration
+from spaces.backbones import BACKBONES, NO_BACKBONE
+from spaces.config import PYRAMIDS, Configuration
 
 MAX_WIDENING = 8  # filters grow to this many times the first convolution's
 MIN_POOLED_SIDE = 4  # smaller feature maps are not pooled
+FLAT_MAP, FLAT_IMAGE = 8, 32  # sides to which what is flattened is brought, of images of every size
 
 _NORMALIZATION_WEIGHTS = {"none": 0, "group": 2, "batch": 4}  # a channel: scale, shift; moving mean and variance
 
 
-def size(configuration: Configuration, image_size: int, channels: int, classes: int) -> int:
+def size(configuration: Configuration, image_size: int, channels: int, classes: int, *, any_size: bool = False) -> int:
     """Number of weights, moving statistics of batch normalization included.
 
     Args:
@@ -18,9 +20,24 @@ def size(configuration: Configuration, image_size: int, channels: int, classes: 
         image_size: pixels a side.
         channels: of the images, 1 or 3.
         classes: outputs.
+        any_size: as the network is built for images of every size.
     """
     normalization = _NORMALIZATION_WEIGHTS[configuration.normalization]
-    side, features, filters, total = image_size, channels, configuration.width, 0
+    if configuration.backbone == NO_BACKBONE:
+        features, total = _convolutions(configuration, image_size, channels, any_size=any_size)
+    else:  # pooled to one number of each feature
+        features, total = BACKBONES[configuration.backbone].features, BACKBONES[configuration.backbone].weights
+    for _ in range(configuration.n_dense):
+        units = configuration.dense_units
+        total += features * units + units + normalization * units
+        features = units
+    return total + features * classes + classes
+
+
+def _convolutions(configuration: Configuration, side: int, channels: int, *, any_size: bool) -> tuple[int, int]:
+    """Length of the vector that the head makes of an image, and the weights before it."""
+    normalization = _NORMALIZATION_WEIGHTS[configuration.normalization]
+    features, filters, total = channels, configuration.width, 0
     for _ in range(configuration.n_conv):
         total += configuration.kernel_size**2 * features * filters + filters + normalization * filters
         features = filters
@@ -28,9 +45,8 @@ def size(configuration: Configuration, image_size: int, channels: int, classes: 
             side //= 2
             filters = min(2 * filters, MAX_WIDENING * configuration.width)
     if configuration.n_conv == 0 or configuration.head == "flatten":
-        features *= side * side
-    for _ in range(configuration.n_dense):
-        units = configuration.dense_units
-        total += features * units + units + normalization * units
-        features = units
-    return total + features * classes + classes
+        fixed = FLAT_MAP if configuration.n_conv else FLAT_IMAGE
+        features *= min(side, fixed) ** 2 if any_size else side * side
+    elif configuration.head in PYRAMIDS:
+        features *= PYRAMIDS[configuration.head]
+    return features, total

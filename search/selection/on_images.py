@@ -8,10 +8,12 @@ from typing import Final
 import numpy as np
 
 from search.arrays import FloatArray, IntArray
-from search.selection.metrics import prior
+from search.selection.metrics import is_decided, prior, score
 from search.selection.offset import offset_probabilities
-from search.selection.results import LabelSuspect, Mistake, OnImages
+from search.selection.results import ClassScores, LabelSuspect, Mistake, OnImages
 from search.selection.scores import OutOfFold
+from search.selection.weighted import class_scores
+from search.settings import METRICS
 
 MOST: Final = 40
 """Mistakes, and labels under suspicion, that are kept: more than anyone looks through."""
@@ -48,6 +50,30 @@ def on_images(labels: IntArray, predictions: Sequence[OutOfFold], added: Sequenc
         confusion=confusion,
         mistakes=_mistakes(rows, given, decided, shown),
         suspects=_suspects(rows, given, plain),
+        by_class=tuple(_class_scores(label, given, decided, plain[:, label]) for label in range(classes)),
+        in_metrics={
+            metric: score(metric, given, shown if is_decided(metric) else plain) for metric in METRICS if len(rows)
+        },
+    )
+
+
+def _class_scores(label: int, given: IntArray, decided: IntArray, said: FloatArray) -> ClassScores:
+    """One class against all others."""
+    is_it, named = given == label, decided == label
+    right, images = int((is_it & named).sum()), int(is_it.sum())
+    against = np.stack([1 - said, said], axis=1)
+
+    def curve(metric: str) -> float:
+        return float(class_scores(metric, is_it.astype(np.int64), against, np.ones((1, len(given))), (1,))[0, 0])
+
+    return ClassScores(
+        images=images,
+        precision=right / max(1, int(named.sum())),
+        recall=right / images if images else float("nan"),
+        f1=2 * right / (images + int(named.sum())) if images else float("nan"),
+        auc=curve("auc"),
+        average_precision=curve("average_precision"),
+        recall_at_precision=curve("recall_at_precision"),
     )
 
 

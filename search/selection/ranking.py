@@ -63,7 +63,13 @@ def candidates(
         Candidate(
             ranked=_ranked(trial, float(value), scores, se, chance),
             predictions=predictions,
-            weights=size(trial.configuration, protocol.image_size, protocol.channels, protocol.classes),
+            weights=size(
+                trial.configuration,
+                protocol.image_size,
+                protocol.channels,
+                protocol.classes,
+                any_size=bool(protocol.shapes),
+            ),
         )
         for (trial, predictions, scores), value in zip(chosen.values(), pooled, strict=True)
     ]

@@ -123,6 +123,19 @@ class LabelSuspect:
     confidence: float  # probability of `likely`
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ClassScores:
+    """How well one class is told from all others, on images that were held back; NaN where there are none."""
+
+    images: int
+    precision: float  # share of the images decided for it that are of it; 0 where none is
+    recall: float
+    f1: float
+    auc: float  # against all others
+    average_precision: float
+    recall_at_precision: float  # share of its images found while 90 % of what is taken for it is right
+
+
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class OnImages:
     """What the recommended configuration does with the images it was not trained on."""
@@ -130,6 +143,8 @@ class OnImages:
     confusion: IntArray  # (K, K) given x decided, images
     mistakes: tuple[Mistake, ...]  # most confidently wrong first
     suspects: tuple[LabelSuspect, ...]  # most suspicious first
+    by_class: tuple[ClassScores, ...] = ()  # in label order
+    in_metrics: Mapping[str, float] = field(default_factory=dict)  # each metric on all of these images
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -197,6 +212,22 @@ class MapCell:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Family:
+    """A kind of network, and what its configurations came to in the search."""
+
+    backbone: str  # "none": from scratch
+    trainable: str  # of the backbone; empty from scratch
+    trials: int
+    judged: int  # on all folds
+    collapsed: int
+    best: float | None  # score on all folds; None where none was judged
+    se: float | None  # of the best
+    median: float | None  # of those judged
+    trial: int | None  # the best
+    seconds: float  # of all its fits
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Results:
     """Everything the reports present."""
 
@@ -214,6 +245,7 @@ class Results:
     epochs: Epochs
     depth_map: tuple[MapCell, ...]
     depth_sentence: str  # what the map says, in one sentence
+    families: tuple[Family, ...] = ()  # from scratch and pretrained, best first; none without backbones
     finalists: tuple[Finalist, ...] = ()  # best first
     neighbourhood: Neighbourhood | None = None
     safe_ranges: Mapping[str, SafeRange] = field(default_factory=dict)

@@ -7,13 +7,14 @@ case of one row of ones, so that there is one implementation of each metric. Und
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from search.arrays import IntArray
+from search.settings import PRECISION
 
 Array = npt.NDArray[np.floating[Any]]
 Predictions = npt.NDArray[np.integer[Any]]
@@ -86,7 +87,7 @@ def _mcc(right: Array, total: Array, called: Array) -> Array:
 
 
 def probability_scores(metric: str, labels: IntArray, probabilities: Array, weights: Array) -> Array:
-    """`auc`, `average_precision` or `skill` of one predictor under B weightings.
+    """`auc`, `average_precision`, `recall_at_precision` or `skill` of one predictor under B weightings.
 
     Args:
         metric: which of them.
@@ -99,12 +100,16 @@ def probability_scores(metric: str, labels: IntArray, probabilities: Array, weig
     """
     if metric == "skill":
         return _skill(labels, probabilities, weights)
-    if metric not in ("auc", "average_precision"):
-        raise ValueError(f"a metric of probabilities is auc, average_precision or skill; got {metric!r}.")
-    curve: Callable[[Array, Array], Array] = _area_under_roc if metric == "auc" else _average_precision
+    if metric not in _CURVES:
+        raise ValueError(f"a metric of probabilities is {', '.join(_CURVES)} or skill; got {metric!r}.")
     classes = probabilities.shape[1]
-    # With two classes one curve is the other's mirror image for the AUC, but not for the average precision.
+    # With two classes one curve is the other's mirror image for the AUC, but not for the others.
     wanted = [1] if metric == "auc" and classes == 2 else range(classes)
+    return _mean_of_defined(class_scores(metric, labels, probabilities, weights, wanted))
+
+
+def class_scores(metric: str, labels: IntArray, probabilities: Array, weights: Array, wanted: Iterable[int]) -> Array:
+    """A metric of each wanted class against all others `(len(wanted), B)`; the rest as `probability_scores`."""
     by_image = np.ascontiguousarray(weights.T)
     values = []
     for k in wanted:
@@ -115,8 +120,8 @@ def probability_scores(metric: str, labels: IntArray, probabilities: Array, weig
         ours = drawn * (labels[order] == k)[:, None].astype(weights.dtype)
         if len(starts) < len(order):
             drawn, ours = np.add.reduceat(drawn, starts), np.add.reduceat(ours, starts)
-        values.append(curve(ours, drawn))
-    return _mean_of_defined(np.stack(values))
+        values.append(_CURVES[metric](ours, drawn))
+    return np.stack(values)
 
 
 def _area_under_roc(ours: Array, everything: Array) -> Array:
@@ -130,6 +135,20 @@ def _average_precision(ours: Array, everything: Array) -> Array:
     """Precision at each threshold, weighted by the recall gained there."""
     precision = np.cumsum(ours, axis=0) / np.maximum(np.cumsum(everything, axis=0), 1e-30)
     return _ratio((ours * precision).sum(axis=0), ours.sum(axis=0))
+
+
+def _recall_at_precision(ours: Array, everything: Array) -> Array:
+    """Largest recall of a threshold at which the precision is high enough; 0 where it never is."""
+    found, called = np.cumsum(ours, axis=0), np.cumsum(everything, axis=0)
+    enough = (found > 0) & (found >= PRECISION * called - 1e-9)
+    return _ratio(np.where(enough, found, 0).max(axis=0, initial=0.0), ours.sum(axis=0))
+
+
+_CURVES: Final[dict[str, Callable[[Array, Array], Array]]] = {
+    "auc": _area_under_roc,
+    "average_precision": _average_precision,
+    "recall_at_precision": _recall_at_precision,
+}
 
 
 def _skill(labels: IntArray, probabilities: Array, weights: Array) -> Array:

@@ -198,7 +198,7 @@ def with_thumbnails(results: Results, shop: Workshop) -> Results:
         rows,
         folder=shop.request.data,
         files=images.files,
-        pixels=images.pixels(),
+        pixels=images.squares(),
         on_progress=shop.listener.progress,
     )
     shop.ledger.set_fact("thumbnails", found)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import numpy as np
@@ -25,9 +25,11 @@ def corrupted_scores(
     rows: IntArray,
     labels: IntArray,
     probabilities: FloatArray,
-    predict: Callable[[Pixels], FloatArray],
+    predict: Callable[[Pixels, IntArray | None], FloatArray],
     score: Score,
     heed: Callable[[], None] = lambda: None,
+    shapes: Sequence[tuple[int, int]] = (),
+    places: IntArray | None = None,
 ) -> dict[str, float]:
     """Score on the copies, by form of the corruption.
 
@@ -39,9 +41,11 @@ def corrupted_scores(
         rows: `(n,)` the validation images.
         labels: `(n,)` theirs.
         probabilities: `(n, K)` of them as they are.
-        predict: gives the probabilities `(m, K)` of other images.
+        predict: gives the probabilities `(m, K)` of other images, from them and their places among the shapes.
         score: the study's metric.
         heed: called before each chunk of copies; may raise.
+        shapes: (height, width) of images of every size, each in the upper left corner.
+        places: `(all,)` shape of each image, None where all are squares.
 
     Returns:
         The metric by form, such as "noise/2"; nothing where there are no images or no usable probabilities.
@@ -50,6 +54,7 @@ def corrupted_scores(
         return {}
     chosen = _sample(labels, MOST_IMAGES)
     images, given = pixels[rows[chosen]], labels[chosen]
+    own = None if places is None else places[rows[chosen]]
     above_sample = score(labels, probabilities) - score(given, probabilities[chosen])
     step = max(1, CHUNK_BYTES // images[0].nbytes)
     scores = {}
@@ -57,11 +62,24 @@ def corrupted_scores(
         said = []
         for start in range(0, len(images), step):
             heed()
-            said.append(predict(corrupt(images[start : start + step], form)))
+            part = slice(start, start + step)
+            if own is None:
+                said.append(predict(corrupt(images[part], form), None))
+            else:
+                said.append(predict(_corrupted(images[part], own[part], shapes, form), own[part]))
         answers = np.concatenate(said)
         if np.isfinite(answers).all():
             scores[form] = score(given, answers) + above_sample
     return scores
+
+
+def _corrupted(images: Pixels, places: IntArray, shapes: Sequence[tuple[int, int]], form: str) -> Pixels:
+    """Copies of images of every size, shape by shape."""
+    copies = np.zeros_like(images)
+    for place in np.unique(places):
+        at, (height, width) = np.flatnonzero(places == place), shapes[place]
+        copies[at, :height, :width] = corrupt(images[at, :height, :width], form)
+    return copies
 
 
 def _sample(labels: IntArray, most: int) -> IntArray:

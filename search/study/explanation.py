@@ -11,6 +11,7 @@ import optuna
 from search.data.folds import make_folds
 from search.data.groups import groups_hash
 from search.data.images import ImageSet, load_images
+from search.data.weights import IMAGENET, Weights, find_weights
 from search.errors import MismatchError, UserError
 from search.events import Listener
 from search.records import StudyRecord
@@ -25,6 +26,7 @@ from search.study.folder import locked
 from search.study.ledger import Ledger
 from search.study.pool import MakePool, Pool, seats
 from search.study.reading import open_study, read_study
+from search.study.request import digests, weight_files
 from search.study.storage import open_storage
 from search.study.worker import Material
 from spaces.config import Configuration
@@ -77,10 +79,11 @@ def explain(
         opened = open_storage(out, storage, create=False)
         ledger = Ledger(opened.engine, study)
         metric = cast(Metric, results.study.identity.metric)
+        weights = _weights(results.study)
         gpus, known = machine.gpus(), arrangement.kept(ledger)
         count = known.chosen if workers is None and known is not None and not gpus else workers
         pool = make_pool(seats(out, count, gpus), clock.phase_over)
-        pool.supply(Material.of(images, metric))
+        pool.supply(Material.of(images, metric, weight_files(weights)))
         try:
             with pool.worker() as worker:
                 goal, trials = results.recommended.ranked.trial, results.study.trials
@@ -94,7 +97,7 @@ def explain(
 def _images(study: StudyRecord, out: Path, data: Path | None, listener: Listener) -> ImageSet:
     """The run's own images, and no others."""
     folder = data or Path(study.data.folder)
-    groups = study.settings.get("groups")
+    groups, labels = (study.settings.get(name) for name in ("groups", "labels"))
     if data is None and not folder.is_dir():
         raise UserError(
             f"the images of the run in {out} are no longer in {folder}. Pass --data with the folder that they are in."
@@ -105,7 +108,10 @@ def _images(study: StudyRecord, out: Path, data: Path | None, listener: Listener
         folds=study.identity.folds,
         groups=None if groups is None else Path(groups),
         size_cap=study.identity.image_size,
+        labels=None if labels is None else Path(labels),
+        shapes=study.protocol.shapes,
         follow_links=study.settings.get("follow_links") == str(True),
+        join_copies=study.settings.get("split_copies") != str(True),
         listener=listener,
     )
     same = images.summary.fingerprint == study.identity.fingerprint
@@ -115,6 +121,15 @@ def _images(study: StudyRecord, out: Path, data: Path | None, listener: Listener
             "Pass --data with the images of that run."
         )
     return images
+
+
+def _weights(study: StudyRecord) -> dict[str, Weights]:
+    """The run's own."""
+    known = study.identity.weights
+    found = find_weights(study.settings.get("weights", IMAGENET), [name for name, _ in known]) if known else {}
+    if digests(found) != known:
+        raise MismatchError("the run was made with other weights of backbones than there are now. Put them back.")
+    return found
 
 
 def _terms(results: Results, images: ImageSet) -> Terms:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -39,7 +38,7 @@ def test_recommendation(best: Recommendation, test: ImageSet, fitter: Fitter, wo
     rows = np.arange(len(fitter.terms.labels))
     spec = Spec(trial=trial.number, stage=FINAL, configuration=trial.configuration, train=rows, val=rows[:0])
     try:
-        fit, predicted = train_until_learned(worker, spec, fitter, predict=test.path)
+        fit, predicted = train_until_learned(worker, spec, fitter, predict=test)
     except Stopped:
         _log.warning("The final training was cut off: there is no test score.")
         return None
@@ -60,7 +59,7 @@ def train_until_learned(
     spec: Spec,
     fitter: Fitter,
     *,
-    predict: Path | None = None,
+    predict: ImageSet | None = None,
     on_check: Callable[[Check], None] = lambda check: None,
 ) -> tuple[Fit, FloatArray | None]:
     """Train with one seed after the other until a fit neither collapses nor fails, at most `TRIES` times.

@@ -20,13 +20,14 @@ from search.collapse.protection import Protection
 from search.collapse.rules import Context
 from search.collapse.symptoms import symptom
 from search.data.folds import Fold
+from search.data.images import ImageSet
 from search.records import BEHIND_OTHERS, ON_SEARCH_FOLDS, Fit, FitKey, Verdict
 from search.selection.rungs import Bars
 from search.study.ledger import Ledger
 from search.study.process import WorkerDied, WorkerFault, WorkerStalled, last_line
 from search.study.worker import Done, Job
 from search.training.outcome import Outcome
-from search.training.sampling import balance
+from search.training.sampling import balance_of
 from spaces.config import Configuration
 
 FAULTS: Final[Mapping[type[WorkerFault], str]] = {WorkerDied: "worker-died", WorkerStalled: "stalled"}
@@ -141,7 +142,7 @@ class Fitter:
         spec: Spec,
         protection: Protection,
         on_check: Callable[[Check], None] = lambda check: None,
-        predict: Path | None = None,
+        predict: ImageSet | None = None,
     ) -> tuple[Fit, FloatArray | None]:
         """Train whatever the ledger says, write, and predict the images of `predict` `(m, K)` if it learned."""
         fit, predicted = self._run(worker, spec, protection, on_check, predict)
@@ -185,7 +186,7 @@ class Fitter:
         spec: Spec,
         protection: Protection,
         on_check: Callable[[Check], None],
-        predict: Path | None,
+        predict: ImageSet | None,
     ) -> tuple[Fit, FloatArray | None]:
         blank, reason, died = self._blank(spec), "", False
         job = self._job(spec, blank, protection, predict)
@@ -234,11 +235,11 @@ class Fitter:
         )
         return causes, shown
 
-    def _job(self, spec: Spec, blank: Fit, protection: Protection, predict: Path | None) -> Job:
+    def _job(self, spec: Spec, blank: Fit, protection: Protection, predict: ImageSet | None) -> Job:
         terms, configuration = self.terms, spec.configuration
         counts = np.bincount(terms.labels[spec.train], minlength=terms.protocol.classes)
         images = spec.shortest or (min(len(fold.train) for fold in terms.folds) if len(spec.val) else len(spec.train))
-        effective = balance(counts, configuration.oversampling, configuration.class_weighting)
+        effective = balance_of(counts, configuration)
         return Job(
             configuration=configuration,
             protocol=terms.protocol,
@@ -249,7 +250,7 @@ class Fitter:
                 epochs=terms.protocol.epochs,
                 updates_per_epoch=len(spec.train) // configuration.batch_size,
                 imbalance=float(counts.max() / counts.min()),
-                batchnorm=configuration.normalization == "batch",
+                batchnorm=configuration.normalized,
                 prior_entropy=effective.entropy,
                 chance=terms.chance,
                 protected=protection,
@@ -257,7 +258,8 @@ class Fitter:
             updates=terms.protocol.epochs * (images // configuration.batch_size),
             audited=len(spec.val) > 0 and is_audited(terms.seed, configuration.hash, spec.repeat, spec.fold),
             limit_seconds=terms.plan.fit_seconds if spec.stage in ON_SEARCH_FOLDS else None,
-            predict=predict,
+            predict=None if predict is None else predict.path,
+            predict_places=None if predict is None else predict.places,
             corrupt=spec.corrupt,
             bars=spec.bars,
             snapshot=None if terms.snapshots is None else terms.snapshots / f"{blank.key}.npz",

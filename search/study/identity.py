@@ -18,6 +18,7 @@ _WORDS: Final = {
     "seed": "another --seed",
     "metric": "another --metric",
     "space": "another --space",
+    "weights": "other --weights",
 }
 
 
@@ -40,4 +41,6 @@ def refuse_other(stored: Identity, asked: Identity, out: Path) -> None:
 
 
 def _said(value: object) -> str:
+    if isinstance(value, tuple):
+        return ", ".join(f"{name} {digest}" for name, digest in value) or "none"
     return "auto" if value is None else str(value)

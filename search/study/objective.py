@@ -127,11 +127,11 @@ class Objective:
             reason=reason,
             seconds=time.monotonic() - started,
         )
-        trial.set_user_attr(JUDGED, state.value)
         trial.set_user_attr("evidence", run.evidence())
         trial.set_user_attr("seconds", record.seconds)
         if reason is not None:
             trial.set_user_attr(REASON, reason)
+        trial.set_user_attr(JUDGED, state.value)  # last: who has it, has all
         pooled = self._history.add(record)
         _log.info("trial %d %s, pooled %s, reason %s, %s", number, state, pooled, reason, configuration.canonical())
         self._listener.trial_finished(record, pooled, self._history.best)

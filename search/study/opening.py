@@ -68,12 +68,14 @@ def open_session(
         else:
             storage, study, ledger = None, None, None
         stored = ledger.fact("identity") if ledger is not None else None
-        size = request.image_size or (stored["image_size"] if stored else None)
+        size = request.image_size or (stored["image_size"] if stored and not request.native else None)
         planned = ledger is not None and preparation.kept_plan(ledger) is not None
         used_up = planned and study is not None and queue.used_up(study, request.budget.trials)
         untried = study is None or not study.get_trials(deepcopy=False)
         staff.hire(None if untried else ledger, busy=not (used_up or rehearsal))
-        images, test = preparation.load(request, size, bool(staff.gpus), _Attentive(listener, clock))
+        images, test = preparation.load(
+            request, size, bool(staff.gpus), _Attentive(listener, clock), preparation.kept_shapes(ledger)
+        )
         listener.data(images.summary)
         check_request(request, images)
         if storage is None or study is None or ledger is None:
@@ -84,6 +86,7 @@ def open_session(
         refuse_other(Identity(**ledger.settle_fact("identity", asdict(asked))), asked, request.out)
         ledger.set_fact("schema", SCHEMA)
         preparation.describe(ledger, request, images)
+        preparation.look_over(ledger, request, listener)
         clock.resume(ledger.own_fact("seconds") or 0.0)
         if isinstance(storage, ServerStorage):
             storage.patience.should_stop = clock.phase_over

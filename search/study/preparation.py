@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import platform
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from importlib import metadata
 from typing import Final
@@ -14,6 +15,8 @@ import optuna
 from search.data.folds import fold_warnings, make_folds
 from search.data.images import ImageSet, load_images
 from search.events import Listener
+from search.inspection import inspect
+from search.inspection.records import KINDS, Severity
 from search.records import CONFIRM, NEIGHBOUR
 from search.selection import metrics
 from search.selection.baselines import baselines
@@ -22,8 +25,9 @@ from search.settings import Plan, Protocol
 from search.study.fitting import Terms
 from search.study.ledger import Ledger
 from search.study.plan import CONFIRM_SHARE, auto_epochs, make_plan
-from search.study.request import Request, bound, starts
+from search.study.request import Request, bound, digests, starts
 from search.study.worker import Priced, Pricing
+from spaces.backbones import NO_BACKBONE
 from spaces.config import Configuration
 from spaces.space import Space
 
@@ -38,7 +42,11 @@ _log = logging.getLogger(__name__)
 
 
 def load(
-    request: Request, image_size: int | None, on_gpu: bool, listener: Listener
+    request: Request,
+    image_size: int | None,
+    on_gpu: bool,
+    listener: Listener,
+    shapes: Sequence[tuple[int, int]] = (),
 ) -> tuple[ImageSet, ImageSet | None]:
     """The images and, if asked for, the test images in the same form.
 
@@ -47,6 +55,7 @@ def load(
         image_size: pixels a side, None picks one.
         on_gpu: whether there is a GPU, which allows larger images.
         listener: told how far it is.
+        shapes: that the study's images of every size were brought to in earlier sessions.
     """
     cap = SIZE_CAP_GPU if on_gpu else SIZE_CAP_CPU
     images = load_images(
@@ -55,23 +64,48 @@ def load(
         folds=request.folds,
         groups=request.groups,
         size_cap=cap,
+        labels=request.labels,
+        native=request.native,
+        shapes=shapes if request.native else (),
         follow_links=request.follow_links,
+        join_copies=not request.split_copies,
         listener=listener,
     )
-    if request.test is None:
+    own = request.test or images.test
+    if own is None:
         return images, None
     test = load_images(
-        request.test,
+        own,
         image_size=images.summary.image_size,
         folds=0,
         groups=None,
         size_cap=cap,
         channels=images.summary.channels,
         classes=tuple(images.summary.classes),
+        labels=request.labels,
+        shapes=images.shapes,
         follow_links=request.follow_links,
         listener=listener,
     )
     return images, test
+
+
+def look_over(ledger: Ledger, request: Request, listener: Listener) -> None:
+    """Say what is wrong with the images, where nobody has looked yet, and keep it for the report."""
+    if ledger.fact("findings") is not None:
+        return
+    asked = inspect.Request(
+        data=request.data,
+        test=request.test,
+        groups=request.groups,
+        labels=request.labels,
+        follow_links=request.follow_links,
+    )
+    found = inspect.look_over(asked, listener)
+    for one in found:
+        if one.severity is not Severity.NOTE:
+            _log.warning("%s: %s", KINDS[one.kind], one.detail)
+    ledger.set_fact("findings", [[one.kind, str(one.severity), one.detail, len(one.files)] for one in found])
 
 
 def describe(ledger: Ledger, request: Request, images: ImageSet) -> None:
@@ -122,7 +156,9 @@ def make_terms(
     plan = _timed_plan(request, ledger, asked, seconds, priced or Priced(0.0, 0.0), workers=workers, test=test)
     asked, plan = _settled(ledger, asked, plan)
     names = tuple(images.summary.classes)
-    folds = make_folds(images.labels, folds=plan.folds, seed=request.seed, groups=images.groups, class_names=names)
+    folds = make_folds(
+        images.labels, folds=plan.folds, seed=request.seed, groups=images.groups, class_names=names, kept=True
+    )
     sentences = fold_warnings(images.labels, folds, names)
     for sentence in sentences:
         _log.warning("%s", sentence)
@@ -140,9 +176,15 @@ def make_terms(
     if ledger.fact("baselines") is None:
         listener.stage("Scoring the baselines")
         pairs = [(fold.train, fold.val) for fold in folds]
-        ledger.set_fact("baselines", baselines(images.pixels(), images.labels, pairs, request.metric))
+        ledger.set_fact("baselines", baselines(images.squares(), images.labels, pairs, request.metric))
     keep_plan(ledger, terms.protocol, terms.plan)
     return terms
+
+
+def kept_shapes(ledger: Ledger | None) -> Sequence[tuple[int, int]]:
+    """That images of every size are brought to; none before the study's first fit, and where all are squares."""
+    stored = None if ledger is None else ledger.fact("protocol")
+    return () if stored is None else Protocol(**stored).shapes
 
 
 def without_time(request: Request, images: ImageSet, ledger: Ledger) -> None:
@@ -201,6 +243,8 @@ def protocol(request: Request, images: ImageSet, ledger: Ledger, precision: str)
         channels=summary.channels,
         classes=len(summary.classes),
         precision=precision,
+        shapes=images.shapes,
+        weights=digests(request.weights),
     )
 
 
@@ -214,7 +258,8 @@ def reference(request: Request, images: ImageSet, asked: Protocol) -> tuple[Pric
     val = rows[:: request.folds]
     train = np.setdiff1d(rows, val)
     space = bound(request, len(train), asked.epochs)
-    first = next(iter(starts(request, space)), None) or _drawn(space, request.seed)
+    known = sorted(starts(request, space), key=lambda one: one.backbone != NO_BACKBONE)  # others cost less, or far more
+    first = next(iter(known), None) or _drawn(space, request.seed)
     share = min(1.0, _PRICED_STEPS * first.batch_size / len(train))
     few = [part[: round(share * len(part))] for part in (train, val)]
     return Pricing(configuration=first, protocol=asked, train=few[0], val=few[1], seconds=None), len(train) / len(

@@ -87,6 +87,9 @@ def read_study(ledger: Ledger, study: optuna.Study) -> StudyRecord:
         surroundings=restored_surroundings(ledger.fact("surroundings")),
         test=restored_test(ledger.fact("test")),
         ablation=None if ablation is None else restored(ablation),
+        findings=tuple(
+            (str(kind), str(severity), str(detail)) for kind, severity, detail, _ in ledger.fact("findings") or ()
+        ),
     )
 
 

@@ -11,6 +11,7 @@ from search.data.folds import make_folds
 from search.data.fresh_splits import smallest_part
 from search.data.groups import groups_hash
 from search.data.images import ImageSet
+from search.data.weights import Weights
 from search.errors import UserError
 from search.selection.shortlist import REPEATS
 from search.settings import Budget, Identity, Metric
@@ -27,15 +28,19 @@ class Request:
 
     data: Path
     out: Path
-    space: Space
+    space: Space  # with those backbones only that there are weights of
     budget: Budget
     starts: Sequence[Configuration] = ()
     test: Path | None = None
     groups: Path | None = None
+    labels: Path | None = None  # CSV file, where sub-folders are no classes
     follow_links: bool = False
+    split_copies: bool = False  # let images that show the same fall on both sides of a split
     folds: int = 5
     epochs: int | None = None
-    image_size: int | None = None
+    weights: Mapping[str, Weights] = field(default_factory=dict)  # by backbone
+    image_size: int | None = None  # pixels a side; with `native` at most, on the longer one
+    native: bool = False  # images keep their sizes
     seed: int = 0
     metric: Metric = "balanced_accuracy"
     workers: int | None = None
@@ -71,6 +76,7 @@ def check_request(request: Request, images: ImageSet) -> None:
         seed=request.seed,
         groups=images.groups,
         class_names=tuple(images.summary.classes),
+        kept=True,
     )
     smallest = smallest_part(images.labels, images.groups, folds, seed=request.seed, repeats=REPEATS)
     starts(request, bound(request, smallest, request.epochs or auto_epochs(images.summary.images)))
@@ -87,13 +93,25 @@ def identity(request: Request, images: ImageSet) -> Identity:
         seed=request.seed,
         metric=request.metric,
         space=request.space.hash,
+        weights=digests(request.weights),
     )
 
 
+def digests(weights: Mapping[str, Weights]) -> tuple[tuple[str, str], ...]:
+    """As protocol and identity name them."""
+    return tuple((name, known.digest) for name, known in sorted(weights.items()))
+
+
+def weight_files(weights: Mapping[str, Weights]) -> dict[str, Path | None]:
+    """For the workers."""
+    return {name: known.path for name, known in weights.items()}
+
+
 def bound(request: Request, images: int, epochs: int) -> Space:
-    """The request's space for so many training images and epochs."""
+    """The request's space for so many training images and epochs, and images of their sizes."""
     try:
-        return request.space.bound_to(images, epochs)
+        space = request.space.for_every_size() if request.native else request.space
+        return space.bound_to(images, epochs)
     except SpaceError as error:
         raise UserError(f"--space: {error}") from None
 

@@ -25,7 +25,7 @@ from search.study.pool import MakePool, Pool
 from search.study.presence import Presence
 from search.study.process import Stopped
 from search.study.reading import read_study
-from search.study.request import Request, refuse_tangled
+from search.study.request import Request, refuse_tangled, weight_files
 from search.study.reserves import Reserves, ablation_seconds
 from search.study.staff import Staff
 from search.study.storage import close, unwritable
@@ -156,7 +156,7 @@ def _prepare(request: Request, opened: Opened, staff: Staff, listener: Listener,
         listener.stage("Starting TensorFlow in its own process")
         staff.start(ledger)
     asked = preparation.protocol(request, images, ledger, machine.precision(staff.gpus[0] if staff.gpus else None))
-    staff.supply(Material.of(images, request.metric))
+    staff.supply(Material.of(images, request.metric, weight_files(request.weights)))
     priced = None
     if not opened.used_up and (timed or staff.undecided):
         listener.stage("Timing the first epochs")

@@ -30,6 +30,7 @@ from search.selection import metrics
 from search.settings import Metric, Protocol
 from search.study.corruption_scores import corrupted_scores
 from search.study.machine import Gpu
+from spaces.backbones import NO_BACKBONE
 from spaces.config import Configuration
 
 _BEAT_SECONDS: Final = 1.0
@@ -59,11 +60,13 @@ class Material:
     pixels: Path  # (n, side, side, channels) uint8 .npy
     labels: IntArray
     metric: Metric
+    places: IntArray | None = None  # (n,) of each image among the protocol's shapes
+    weights: Mapping[str, Path | None] = field(default_factory=dict)  # of backbones; None: random ones
 
     @classmethod
-    def of(cls, images: ImageSet, metric: Metric) -> Material:
-        """These images, without what no fit needs of them."""
-        return cls(pixels=images.path, labels=images.labels, metric=metric)
+    def of(cls, images: ImageSet, metric: Metric, weights: Mapping[str, Path | None] | None = None) -> Material:
+        """These images, without what no fit needs of them, and the files of backbones' weights."""
+        return cls(pixels=images.path, labels=images.labels, metric=metric, places=images.places, weights=weights or {})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -82,6 +85,7 @@ class Job:
     )
     limit_seconds: float | None = None
     predict: Path | None = None  # images to predict after the fit: (m, side, side, channels) uint8 .npy
+    predict_places: IntArray | None = None  # (m,) of theirs
     corrupt: bool = False  # score corrupted copies of the validation images after a fit that learned
     bars: tuple[tuple[int, float], ...] = ()  # by epoch, the least skill with which the fit goes on
     snapshot: Path | None = None  # where to leave what a fit that is cut off needs to be gone on with
@@ -196,16 +200,24 @@ class _Bench:
         self.versions = device.versions()
         self._room = seat.gpu.bytes if seat.gpu and self.on_gpu else None
         self._engines: dict[tuple[str, Protocol, int], Any] = {}  # the one used last comes last
+        self._pretrained: dict[str, list[Any]] = {}  # by backbone
+        self._stems: dict[str, Any] = {}
         self._parts: dict[tuple[int, int], int] = {}  # by weights and batch: in how many parts a batch found room
         self._material: Material
         self._images: Any
+        self._ahead: Any
         self._labels: Any
 
     def supply(self, material: Material) -> None:
         """Take over what is trained on."""
+        from search.training.ahead import ahead_of
+
         self._engines.clear()
+        self._stems.clear()
+        self._pretrained.clear()
         self._material = material
         self._images = self._device.load_pixels(material.pixels, self._room)
+        self._ahead = ahead_of(material.pixels)
         self._labels = self._device.tensor(material.labels.astype(np.int32))
 
     def answer(self, message: Job | Pricing | Errand) -> Done | Priced | Told | Halted | Broken:
@@ -275,10 +287,11 @@ class _Bench:
         if outcome.verdict is not Verdict.LEARNED:
             return Done(outcome, None)
 
-        def predicted(images: Any) -> FloatArray:
+        def predicted(images: Any, places: IntArray | None) -> FloatArray:
             parts = []
             for first in range(0, images.shape[0], _PREDICTED):
-                parts.append(engine.logits_of(images, np.arange(first, min(first + _PREDICTED, images.shape[0]))))
+                rows = np.arange(first, min(first + _PREDICTED, images.shape[0]))
+                parts.append(engine.logits_of(images, rows, places))
                 self._heed(outcome.epochs)
             return metrics.softmax(np.concatenate(parts))
 
@@ -289,16 +302,22 @@ class _Bench:
                 job.val,
                 self._material.labels[job.val],
                 outcome.probabilities,
-                lambda images: predicted(self._device.tensor(images)),
+                lambda images, places: predicted(self._device.tensor(images), places),
                 scorer.score,
                 lambda: self._heed(outcome.epochs),
+                job.protocol.shapes,
+                self._material.places,
             )
-        others = None if job.predict is None else predicted(self._device.load_pixels(job.predict, None))
+        others = None
+        if job.predict is not None:
+            others = predicted(self._device.load_pixels(job.predict, None), job.predict_places)
         return Done(outcome, others, corrupted)
 
     def _price(self, job: Pricing) -> Priced:
+        from search.training.sampling import balance
         from search.training.schedule import Schedule
 
+        self._backbone(job.configuration, job.protocol, looks=True)
         started = time.monotonic()
         is_traced = self._key(job.configuration, job.protocol, _updates(job)) in self._engines
         engine = self._engine(job.configuration, job.protocol, _updates(job))
@@ -306,7 +325,7 @@ class _Bench:
         steps = len(job.train) // batch
         rows = job.train[: steps * batch].reshape(steps, batch).astype(np.int32)
         rates = Schedule.planned(2, steps).rates(0)
-        engine.begin(0, job.train, np.ones(classes), np.full(classes, 1 / classes))
+        engine.begin(0, job.train, balance(np.ones(classes)))
 
         def run_epoch() -> float:
             engine.train_epoch(rows, rates, 1)
@@ -330,18 +349,55 @@ class _Bench:
             while len(self._engines) >= TRACED:
                 del self._engines[next(iter(self._engines))]
             material = configuration, protocol, self._images, self._labels, updates
-            engine = Engine(*material)
+            more = {"ahead": self._ahead, "places": self._material.places, **self._backbone(configuration, protocol)}
+            engine = Engine(*material, **more)
             parts = self._parts.get((engine.parameters, configuration.batch_size), 1)
             if parts > 1:
-                engine = Engine(*material, parts)
+                engine = Engine(*material, parts, **more)
         self._engines[key] = engine  # the last one used comes last
         return engine
 
+    def _backbone(self, configuration: Configuration, protocol: Protocol, *, looks: bool = False) -> dict[str, Any]:
+        """What a network on a backbone needs besides: its first weights, or what it gave once and for all.
+
+        With `looks` the images are run through one that runs once, which is no part of a fit's price.
+        """
+        name = configuration.backbone
+        if name == NO_BACKBONE:
+            return {}
+        if name not in self._pretrained:
+            from search.training.backbones import first_weights
+
+            self._pretrained[name] = first_weights(name, protocol.channels, self._material.weights[name])
+        if not configuration.embeds:
+            return {"pretrained": self._pretrained[name]}
+        if name not in self._stems:
+            from search.training.embeddings import Stem
+
+            self._stems[name] = Stem(
+                name,
+                protocol.channels,
+                self._pretrained[name],
+                dict(protocol.weights)[name],
+                self._material.pixels,
+                self._images,
+                self._material.places,
+                protocol.shapes,
+                self._room,
+                lambda: self._heed(0),
+            )
+        if looks:
+            from search.training.inputs import Embeddings
+
+            Embeddings(configuration, self._stems[name])
+        return {"stem": self._stems[name]}
+
     @staticmethod
     def _key(configuration: Configuration, protocol: Protocol, updates: int) -> tuple[str, Protocol, int]:
-        """What the graph depends on: of the number of updates only BatchNorm knows."""
+        """What the graph depends on: of the number of updates only BatchNorm knows, and a backbone that learns."""
         same = replace(protocol, epochs=0)
-        return configuration.hash, same, updates if configuration.normalization == "batch" else 0
+        known = configuration.normalized or configuration.trainable != "frozen"
+        return configuration.hash, same, updates if known else 0
 
     def _heed(self, epoch: int) -> None:
         from search.training.fit import Interrupted

@@ -7,6 +7,8 @@ step computes it differs, within rounding.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import tensorflow as tf
@@ -42,3 +44,16 @@ def by_batch(layer: Any, x: Any) -> Any:
     mean, variance = tf.nn.moments(wide, axes=list(range(len(x.shape) - 1)))
     normal = tf.nn.batch_normalization(wide, mean, variance, layer.beta.value, layer.gamma.value, layer.epsilon)
     return tf.cast(normal, x.dtype)
+
+
+@contextmanager
+def listening(layers: Sequence[Any]) -> Iterator[None]:
+    """Inside, these layers look at their batch in training mode, also those that are frozen."""
+    frozen = [layer for layer in layers if not layer.trainable]
+    for layer in frozen:
+        layer.trainable = True
+    try:
+        yield
+    finally:
+        for layer in frozen:
+            layer.trainable = False

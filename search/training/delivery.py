@@ -18,6 +18,7 @@ import numpy.typing as npt
 from search.arrays import FloatArray
 from search.training.engine import Engine
 from search.training.network import OUTPUT, build_network
+from spaces.backbones import NO_BACKBONE
 
 IMAGE: Final = "image"
 PROBABILITIES: Final = "probabilities"
@@ -28,21 +29,29 @@ def fitted_model(engine: Engine, name: str = "steadynet") -> keras.Sequential:
     """The engine's network as it stands, with the scaling of its training images and a softmax.
 
     Returns:
-        `(batch, side, side, channels)` float32, 0..255 -> `(batch, K)` float32 probabilities.
+        `(batch, side, side, channels)` float32, 0..255 -> `(batch, K)` float32 probabilities. Of a network for images
+        of every size any height and width will do.
     """
     protocol = engine.protocol
     network = build_network(  # anew: the fitted one may compute in bfloat16
-        engine.configuration, protocol.image_size, protocol.channels, protocol.classes, updates=1
+        engine.configuration,
+        protocol.image_size,
+        protocol.channels,
+        protocol.classes,
+        updates=1,
+        any_size=bool(protocol.shapes),
     )
-    network.set_weights(engine.network.get_weights())
-    for fresh, fitted in zip(network.layers, engine.network.layers, strict=True):
+    network.set_weights(engine.weights)
+    for fresh, fitted in zip(reversed(network.layers), reversed(engine.network.layers), strict=False):
         if hasattr(fitted, "momentum"):
             fresh.momentum = fitted.momentum
     offset, factor = engine.scaling()
-    layers: list[Any] = [keras.Input((protocol.image_size, protocol.image_size, protocol.channels), name=IMAGE)]
+    side = None if protocol.shapes else protocol.image_size
+    layers: list[Any] = [keras.Input((side, side, protocol.channels), name=IMAGE)]
     if offset.any():  # two layers where one would do: the same operations as in training, to the last bit
         layers.append(keras.layers.Rescaling(1.0, offset=(-offset).tolist(), name="centring", dtype="float32"))
-    layers.append(keras.layers.Rescaling(factor.tolist(), name="scaling", dtype="float32"))
+    if engine.configuration.backbone == NO_BACKBONE:
+        layers.append(keras.layers.Rescaling(factor.tolist(), name="scaling", dtype="float32"))
     layers += network.layers
     layers.append(keras.layers.Softmax(name=PROBABILITIES, dtype="float32"))
     return keras.Sequential(layers, name=name)

@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from search.npy import mapped
+from search.training.ahead import LARGE, touched_at_random
 
 _HOST: Final = "/CPU:0"
 _PIXEL_SHARE: Final = 0.4  # of the device's memory: above it pixels stay on the host
@@ -54,7 +55,10 @@ def load_pixels(path: Path, device_bytes: int | None) -> Any:
     if place != _HOST:
         with tf.device(place):
             return tf.constant(mapped(path))
-    shared = np.asarray(_Unmarked(mapped(path)))
+    array = mapped(path)
+    if path.stat().st_size >= LARGE:
+        touched_at_random(array)
+    shared = np.asarray(_Unmarked(array))
     with tf.device(_HOST):
         return tf.experimental.dlpack.from_dlpack(shared.__dlpack__())
 

@@ -7,56 +7,107 @@ statistics, seeds), so that a trial is traced once. Pixels stay on the device as
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+from search import seeds
 from search.arrays import FloatArray, IntArray
 from search.checks import LAYER_SIGNALS
 from search.settings import Protocol
-from search.training import batchnorm, network, optimizer, pixels, signals
+from search.training import batchnorm, network, optimizer, signals
+from search.training.ahead import Ahead
+from search.training.backbones import prepare
+from search.training.embeddings import Stem
+from search.training.inputs import Embeddings, Inputs, Pixels
 from search.training.outcome import EpochSums, LayerProbe
+from search.training.sampling import Balance
+from spaces.backbones import BACKBONES
 from spaces.config import Configuration
 
+_FOCUS: Final = 2.0  # gamma of the focal loss: (1 - p)^gamma x cross-entropy (Lin et al., ICCV 2017)
 _MOST_AT_ONCE: Final = 128  # images of a forward pass without gradients
 
 
 class Engine:
     """A network with its optimizer and its traced functions.
 
+    Images of every size lie in squares as large as the longest side, each in the upper left corner; the network sees
+    what is theirs. A batch then goes through it shape by shape, and its gradients are those of the whole batch.
+
+    A backbone that learns rests for the first quarter of the updates, while the layers on it find their place; then it
+    learns at its own, lower rate.
+
     Args:
         configuration: what to build.
-        protocol: image size, channels, classes, epochs, precision.
+        protocol: image size, shapes, channels, classes, epochs, precision.
         images: (n, side, side, channels) uint8 tensor, all images.
         labels: (n,) int32 tensor.
-        updates: optimizer steps of a whole fit (for BatchNorm's momentum).
+        updates: optimizer steps of a whole fit (for BatchNorm's momentum, and a backbone's rest).
         parts: that each batch is passed through the network in, a divisor of its size: more where memory is short. The
             gradients are those of the whole batch; BatchNorm's statistics are those of each part.
+        places: (n,) each image's place among the protocol's shapes; None where there are none.
+        pretrained: weights of its backbone, if it has one.
+        stem: backbone that was run once, for a configuration that embeds; None: it runs in each step.
+        ahead: fetches images of coming steps from the disk; None: they are in memory.
+
+    Raises:
+        ValueError: images of every size and batch normalization: its statistics would be those of a few images.
     """
 
     def __init__(
-        self, configuration: Configuration, protocol: Protocol, images: Any, labels: Any, updates: int, parts: int = 1
+        self,
+        configuration: Configuration,
+        protocol: Protocol,
+        images: Any,
+        labels: Any,
+        updates: int,
+        parts: int = 1,
+        places: IntArray | None = None,
+        pretrained: Sequence[npt.NDArray[Any]] = (),
+        stem: Stem | None = None,
+        ahead: Ahead | None = None,
     ) -> None:
+        if protocol.shapes and configuration.normalized:
+            raise ValueError("normalization by batches needs images of one size.")
         self.configuration = configuration
         self.protocol = protocol
         self.parts = parts
         self.network = network.build_network(
-            configuration, protocol.image_size, protocol.channels, protocol.classes, updates, protocol.precision
+            configuration,
+            protocol.image_size,
+            protocol.channels,
+            protocol.classes,
+            updates,
+            protocol.precision,
+            any_size=bool(protocol.shapes),
+            embedded=stem is not None,
         )
-        self._images = images
+        self._pretrained = pretrained
+        self._stem = stem
+        self._ahead = ahead if stem is None else None
+        self._inputs: Inputs = (
+            Pixels(configuration, protocol, images, places) if stem is None else Embeddings(configuration, stem)
+        )
+        self._placed = None if self._inputs.places is None else tf.constant(self._inputs.places, tf.int32)
+        self._shapes = self._inputs.shapes
         self._labels = labels
         self._layers = self.network.layers
+        self._backbone = next((layer for layer in self._layers if layer.name in BACKBONES), None)
+        self._deep_norms, deep = ([], []) if self._backbone is None else prepare(self._backbone, configuration, updates)
         self._batchnorms = network.batchnorms(self.network)
         self._weighted = network.weight_layers(self.network)
-        self._weights = self.network.trainable_variables
+        own = [layer for layer in self._layers if layer is not self._backbone]
+        self._weights = [*deep, *(weight for layer in own for weight in layer.trainable_variables)]
+        self._deep, self._rest = len(deep), updates / 4
         self._kernels = [self._place(layer.kernel) for layer in self._weighted]
         self._optimizer = optimizer.build_optimizer(configuration)
         self._optimizer.build(self._weights)
         self._class_weights = tf.Variable(tf.ones(protocol.classes))
-        self._offset = tf.Variable(tf.zeros(protocol.channels))
-        self._factor = tf.Variable(tf.ones(protocol.channels))
+        self._margin = tf.Variable(tf.zeros(protocol.classes))
         self.traces = 0
 
     def _place(self, variable: Any) -> int:
@@ -69,29 +120,41 @@ class Engine:
 
     @property
     def batchnorm(self) -> bool:
-        """Whether the network has batch normalization."""
-        return bool(self._batchnorms)
+        """Whether statistics of batches are gathered in training."""
+        return bool(self._gathering)
+
+    @property
+    def _gathering(self) -> list[Any]:
+        adapted = self._deep_norms if self.configuration.statistics == "adapted" else []
+        return [*adapted, *self._batchnorms]
 
     @property
     def batchnorm_momentum(self) -> float:
-        """Its momentum; 0 without."""
-        return float(self._batchnorms[0].momentum) if self._batchnorms else 0.0
+        """Of these; 0 without."""
+        return float(self._gathering[0].momentum) if self._gathering else 0.0
 
     @property
     def parameters(self) -> int:
         """Number of trainable weights."""
         return sum(int(np.prod(weight.shape)) for weight in self._weights)
 
-    def begin(
-        self, seed: int, rows: IntArray, class_weights: npt.NDArray[np.float64], prior: npt.NDArray[np.float64]
-    ) -> None:
-        """Start a new fit: initial weights, optimizer state, input statistics of the training images `rows`."""
-        network.reset(self.network, seed, prior)
+    @property
+    def weights(self) -> list[npt.NDArray[Any]]:
+        """Of the whole network, a backbone's that was run once included, in the order of `build_network`."""
+        before = [] if self._stem is None else self._stem.weights
+        return [*before, *self.network.get_weights()]
+
+    def begin(self, seed: int, rows: IntArray, balance: Balance) -> None:
+        """Start a new fit: initial weights, optimizer state, statistics of the training images `rows`."""
+        network.reset(self.network, seed, balance.prior, self._pretrained)
         optimizer.reset(self._optimizer)
-        self._class_weights.assign(class_weights.astype(np.float32))
-        offset, factor = self._scale(tf.constant(rows, tf.int32))
-        self._offset.assign(offset)
-        self._factor.assign(factor)
+        self._class_weights.assign(balance.weights.astype(np.float32))
+        self._margin.assign(balance.margin.astype(np.float32))
+        self._inputs.begin(rows)
+        if self._deep_norms and self.configuration.statistics == "re_estimated":
+            shuffled = seeds.generator(seed, "statistics").permutation(rows)  # rows are ordered by class
+            whole = len(rows) // self.at_once * self.at_once
+            self._reestimate(tf.constant(shuffled[:whole].reshape(-1, self.at_once), tf.int32), deep=True)
 
     def state(self) -> tuple[npt.NDArray[Any], ...]:
         """All that an epoch changes: weights, BatchNorm's statistics, dropout's counters, the optimizer's memory."""
@@ -113,15 +176,11 @@ class Engine:
     def _changing(self) -> list[Any]:
         return [*(variable for layer in self._layers for variable in layer.variables), *self._optimizer.variables]
 
-    def _scale(self, rows: Any) -> tuple[Any, Any]:
-        if self.configuration.input_scaling != "standardized":
-            some = tf.zeros(self.protocol.channels)
-            return pixels.scaling(self.configuration, some, some)
-        return pixels.scaling(self.configuration, *pixels.statistics(self._images, rows))
-
     def scaling(self) -> tuple[FloatArray, FloatArray]:
         """Offset and factor `(channels,)` of this fit: the network sees (pixels - offset) x factor."""
-        return self._offset.numpy(), self._factor.numpy()
+        if isinstance(self._inputs, Pixels):
+            return self._inputs.scaling()
+        return np.zeros(self.protocol.channels, np.float32), np.ones(self.protocol.channels, np.float32)
 
     def train_epoch(
         self,
@@ -142,17 +201,22 @@ class Engine:
             gradients: whether to measure the gradients of the first step, layer by layer.
         """
         images = np.zeros(1, np.int32) if probe is None else probe.astype(np.int32)
-        sums, layers, logits = self._train(
-            tf.constant(rows),
-            tf.constant(rates),
-            tf.constant(seed, tf.int32),
-            tf.constant(images),
-            tf.constant(probe is not None),
-            tf.constant(gradients),
-        )
+        before = self._steps_done()
+        with nullcontext() if self._ahead is None else self._ahead.epoch(rows, lambda: self._steps_done() - before):
+            sums, layers, logits = self._train(
+                tf.constant(rows),
+                tf.constant(rates),
+                tf.constant(seed, tf.int32),
+                tf.constant(images),
+                tf.constant(probe is not None),
+                tf.constant(gradients),
+            )
         loss, first, last, ratio, finite = (float(value) for value in sums.numpy())
         measured = LayerProbe(layers.numpy(), logits.numpy()) if probe is not None or gradients else None
         return EpochSums(loss, first, last, ratio, bool(finite), measured)
+
+    def _steps_done(self) -> int:
+        return int(self._optimizer.iterations.numpy())
 
     def look(self, probe: IntArray) -> LayerProbe:
         """The layers' signals and the logits of some images with the weights as they are."""
@@ -163,14 +227,39 @@ class Engine:
 
     def logits(self, rows: IntArray) -> FloatArray:
         """Logits `(len(rows), K)` float32 in evaluation mode."""
-        return self.logits_of(self._images, rows)
+        return self._logits(self._inputs.images, rows, self._inputs.places)
 
-    def logits_of(self, images: Any, rows: IntArray) -> FloatArray:
-        """Logits `(len(rows), K)` float32 in evaluation mode of rows of any uint8 image tensor of the same size."""
+    def logits_of(self, images: Any, rows: IntArray, places: IntArray | None = None) -> FloatArray:
+        """Logits `(len(rows), K)` float32 in evaluation mode of rows of any uint8 image tensor of the same size.
+
+        Args:
+            images: (m, side, side, channels) uint8 tensor.
+            rows: of them.
+            places: (m,) of theirs among the shapes; None where there are none.
+        """
+        return self._logits(*self._inputs.others(images, rows, places))
+
+    def _logits(self, images: Any, rows: IntArray, places: IntArray | None) -> FloatArray:
+        if places is None:
+            return self._logits_alike(images, rows, 0)
+        logits = np.zeros((len(rows), self.protocol.classes), np.float32)
+        for place in np.unique(places[rows]):
+            at = np.flatnonzero(places[rows] == place)
+            logits[at] = self._logits_alike(images, rows[at], int(place))
+        return logits
+
+    def alike(self, rows: IntArray) -> IntArray:
+        """Those of the rows whose images have the most frequent shape: what can be shown all at once."""
+        if self._inputs.places is None:
+            return rows
+        found = self._inputs.places[rows]
+        return np.asarray(rows[found == np.bincount(found).argmax()], np.int64)
+
+    def _logits_alike(self, images: Any, rows: IntArray, place: int) -> FloatArray:
         batches = np.array_split(rows, max(1, -(-len(rows) // max(1, _MOST_AT_ONCE // self.parts))))
         width = len(batches[0])
         padded = np.stack([np.pad(batch, (0, width - len(batch)), mode="edge") for batch in batches])
-        values = self._evaluate(images, tf.constant(padded, tf.int32)).numpy()
+        values = self._evaluate(images, tf.constant(padded, tf.int32), self._shapes[place]).numpy()
         return np.concatenate([values[i, : len(batch)] for i, batch in enumerate(batches)])
 
     def reestimate_batchnorm(self, rows: npt.NDArray[np.int32]) -> float:
@@ -179,13 +268,9 @@ class Engine:
         Returns:
             Mean plain cross-entropy of these batches with their own statistics, nats (NaN without BatchNorm).
         """
-        if not self._batchnorms:
+        if not self.batchnorm:
             return float("nan")
-        return float(self._reestimate(tf.constant(rows.reshape(-1, self.at_once))))
-
-    def _scaled(self, images: Any, rows: Any) -> Any:
-        values = tf.cast(tf.gather(images, rows), tf.float32)
-        return (values - self._offset) * self._factor
+        return float(self._reestimate(tf.constant(rows.reshape(-1, self.at_once)), deep=False))
 
     def _forward(self, x: Any, *, training: bool) -> Any:
         for layer in self._layers:
@@ -217,7 +302,7 @@ class Engine:
         for i in tf.range(steps):
             batch = tf.ensure_shape(rows[i], [self.configuration.batch_size])
             plain, gradients = self._gradients(batch, seed, i)
-            optimizer.apply(self._optimizer, gradients, self._weights, rates[i])
+            optimizer.apply(self._optimizer, gradients, self._weights, self._rates(rates[i]))
             loss_sum += plain
             kernels = [gradients[place] for place in self._kernels]
             first = tf.maximum(first, tf.norm(kernels[0]))
@@ -238,40 +323,74 @@ class Engine:
         layers = tf.ensure_shape(tf.concat([outputs, moved, slopes], 1), [len(self._kernels), len(LAYER_SIGNALS)])
         return tf.concat([sums, [tf.cast(finite, tf.float32)]], 0), layers, logits
 
+    def _rates(self, rate: Any) -> list[Any]:
+        """Of each weight: a backbone's are lower, and nothing at first."""
+        own = [rate] * (len(self._weights) - self._deep)
+        if not self._deep:
+            return own
+        awake = tf.cast(tf.cast(self._optimizer.iterations.value, tf.float32) >= self._rest, tf.float32)
+        return [awake * self.configuration.backbone_rate * rate] * self._deep + own
+
     def _gradients(self, batch: Any, seed: Any, step: Any) -> tuple[Any, Any]:
         """Mean plain cross-entropy of a batch, and the gradients of its loss."""
         if self.parts == 1:
-            return self._gradients_at_once(batch, tf.stack([seed, step]))
+            return self._gradients_of_part(batch, tf.stack([seed, step]))
         size = self.at_once
         loss, sums = tf.constant(0.0), [tf.zeros_like(weight.value) for weight in self._weights]
         for part in tf.range(self.parts):
             some = tf.ensure_shape(batch[part * size : (part + 1) * size], [size])
-            plain, gradients = self._gradients_at_once(some, tf.stack([seed, step * self.parts + part]))
+            plain, gradients = self._gradients_of_part(some, tf.stack([seed, step * self.parts + part]))
             loss += plain / self.parts
             sums = [total + gradient / self.parts for total, gradient in zip(sums, gradients, strict=True)]
         return loss, sums
 
-    def _gradients_at_once(self, batch: Any, seed: Any) -> tuple[Any, Any]:
-        smoothing, classes = self.configuration.label_smoothing, self.protocol.classes
+    def _gradients_of_part(self, batch: Any, seed: Any) -> tuple[Any, Any]:
+        """The same of images that find room; those of every size go through the network shape by shape."""
+        if self._placed is None:
+            return self._gradients_at_once(batch, seed, self._shapes[0])
+        place_of, count = tf.gather(self._placed, batch), len(self.protocol.shapes)
+        loss, sums = tf.constant(0.0), [tf.zeros_like(weight.value) for weight in self._weights]
+        for place in tf.range(count):
+            some = tf.boolean_mask(batch, place_of == place)
+            share = tf.cast(tf.size(some), tf.float32) / tf.cast(tf.size(batch), tf.float32)
+            if share > 0:
+                draws = tf.stack([seed[0], seed[1] * count + place])
+                plain, gradients = self._gradients_at_once(some, draws, self._shapes[place])
+                loss += share * plain
+                sums = [total + share * gradient for total, gradient in zip(sums, gradients, strict=True)]
+        return loss, sums
+
+    def _gradients_at_once(self, batch: Any, seed: Any, shape: Any) -> tuple[Any, Any]:
         labels = tf.gather(self._labels, batch)
-        x = pixels.augment(self._scaled(self._images, batch), self.configuration, seed)
+        x = self._inputs.drawn(batch, seed, shape)
         with tf.GradientTape() as tape:
             logits = self._forward(x, training=True)
             plain = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
-            if smoothing:
-                targets = tf.one_hot(labels, classes) * (1.0 - smoothing) + smoothing / classes
-                each = tf.nn.softmax_cross_entropy_with_logits(targets, logits)
-            else:
-                each = plain
+            each = self._loss(labels, logits, plain)
             loss = tf.reduce_mean(each * tf.gather(self._class_weights, labels))
         return tf.reduce_mean(plain), tape.gradient(loss, self._weights)
+
+    def _loss(self, labels: Any, logits: Any, plain: Any) -> Any:
+        """Of each image; `plain` is its cross-entropy."""
+        smoothing, classes = self.configuration.label_smoothing, self.protocol.classes
+        if self.configuration.loss == "focal":
+            return (1.0 - tf.exp(-plain)) ** _FOCUS * plain
+        if self.configuration.loss == "logit_adjusted":
+            logits = logits + self._margin
+            plain = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+        if not smoothing:
+            return plain
+        targets = tf.one_hot(labels, classes) * (1.0 - smoothing) + smoothing / classes
+        return tf.nn.softmax_cross_entropy_with_logits(targets, logits)
 
     def _look(self, rows: Any) -> tuple[Any, Any]:
         """What each weight layer gives (after normalization and activation) for some images, and the logits.
 
-        BatchNorm uses the images' own statistics, so that its moving ones, cold or warm, play no part.
+        BatchNorm uses the images' own statistics, so that its moving ones, cold or warm, play no part. The images are
+        alike in shape.
         """
-        x, outputs, pending = self._scaled(self._images, rows), [], False
+        shape = self._shapes[0 if self._placed is None else self._placed[rows[0]]]
+        x, outputs, pending = self._inputs.shown(self._inputs.images, rows, shape), [], False
         for layer in self._layers:
             x = batchnorm.by_batch(layer, x) if layer in self._batchnorms else layer(x, training=False)
             pending = pending or layer in self._weighted
@@ -281,29 +400,34 @@ class Engine:
         return tf.stack([*outputs, signals.of_outputs(x)]), tf.cast(x, tf.float32)
 
     @tf.function(reduce_retracing=True, jit_compile=False)  # type: ignore[untyped-decorator]
-    def _evaluate(self, images: Any, rows: Any) -> Any:
+    def _evaluate(self, images: Any, rows: Any, shape: Any) -> Any:
         spec = tf.TensorSpec([None, self.protocol.classes], tf.float32)
         return tf.map_fn(
-            lambda batch: self._forward(self._scaled(images, batch), training=False), rows, fn_output_signature=spec
+            lambda batch: self._forward(self._inputs.shown(images, batch, shape), training=False),
+            rows,
+            fn_output_signature=spec,
         )
 
-    @tf.function(input_signature=[tf.TensorSpec([None, None], tf.int32)], jit_compile=False)  # type: ignore[untyped-decorator]
-    def _reestimate(self, rows: Any) -> Any:
-        moving = [variable for layer in self._batchnorms for variable in (layer.moving_mean, layer.moving_variance)]
+    @tf.function(reduce_retracing=True, jit_compile=False)  # type: ignore[untyped-decorator]
+    def _reestimate(self, rows: Any, *, deep: bool) -> Any:
+        """Of what is gathered in training, or (`deep`) of a backbone that gathers nothing."""
+        layers = self._deep_norms if deep else self._gathering
+        moving = [variable for layer in layers for variable in (layer.moving_mean, layer.moving_variance)]
+        shares = [1.0 - float(layer.momentum) for layer in layers for _ in range(2)]
         sums = [tf.zeros_like(variable.value) for variable in moving]
         loss = tf.constant(0.0)
+        listens = any(layer in self._deep_norms for layer in layers)
         for i in tf.range(tf.shape(rows)[0]):
-            for (
-                variable
-            ) in moving:  # with zeros in place, one update leaves (1 - momentum) x the batch's own statistics
+            for variable in moving:  # with zeros in place, one update leaves its share of the batch's own statistics
                 variable.assign(tf.zeros_like(variable.value))
-            x = self._scaled(self._images, rows[i])
-            for layer in self._layers:
-                x = self._through(layer, x, training=layer in self._batchnorms)
+            x = self._inputs.shown(self._inputs.images, rows[i], self._shapes[0])
+            with batchnorm.listening(layers):
+                for layer in self._layers:
+                    x = self._through(layer, x, training=layer in layers or (listens and layer is self._backbone))
             labels = tf.gather(self._labels, rows[i])
             loss += tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels, x))
             sums = [total + variable.value for total, variable in zip(sums, moving, strict=True)]
         count = tf.cast(tf.shape(rows)[0], tf.float32)
-        for variable, total in zip(moving, sums, strict=True):
-            variable.assign(total / (count * (1.0 - self.batchnorm_momentum)))
+        for variable, total, share in zip(moving, sums, shares, strict=True):
+            variable.assign(total / (count * share))
         return loss / count

@@ -21,7 +21,7 @@ from search.arrays import FloatArray, IntArray
 from search.checks import LAYER_SIGNALS, Check, Collapse
 from search.records import BEHIND_OTHERS, Verdict
 from search.training.outcome import EpochSums, LayerProbe, Outcome, Task
-from search.training.sampling import Balance, balance, cross_entropy, epoch_rows
+from search.training.sampling import Balance, balance_of, cross_entropy, epoch_rows
 from search.training.schedule import Schedule, check_epochs, nothing_left
 from search.training.snapshot import Snapshot
 from spaces.config import Configuration
@@ -46,9 +46,7 @@ class Trainer(Protocol):
     def batchnorm_momentum(self) -> float:
         """0 without batch normalization."""
 
-    def begin(
-        self, seed: int, rows: IntArray, class_weights: npt.NDArray[np.float64], prior: npt.NDArray[np.float64]
-    ) -> None:
+    def begin(self, seed: int, rows: IntArray, balance: Balance) -> None:
         """Start anew."""
 
     def train_epoch(
@@ -70,6 +68,9 @@ class Trainer(Protocol):
 
     def reestimate_batchnorm(self, rows: npt.NDArray[np.int32]) -> float:
         """Returns the loss with batch statistics, NaN without batch normalization."""
+
+    def alike(self, rows: IntArray) -> IntArray:
+        """Those of the rows that can be shown all at once, being of one shape."""
 
     def state(self) -> tuple[np.ndarray[Any, Any], ...]:
         """Everything that epochs change."""
@@ -156,13 +157,14 @@ class _Fit:
         self.steps = len(task.train) // self.batch
         self.train_labels = task.labels[task.train]
         counts = np.bincount(self.train_labels, minlength=task.classes)
-        self.balance: Balance = balance(counts, configuration.oversampling, configuration.class_weighting)
+        self.balance: Balance = balance_of(counts, configuration)
         self.train_reference = cross_entropy(self.balance.drawn, self.balance.prior)
         self.val_labels = task.labels[task.val]
         shares = np.bincount(self.val_labels, minlength=task.classes) / max(1, len(task.val))
         self.val_reference = cross_entropy(shares, self.balance.prior)
         short = trainer.at_once < self.batch
-        self.probe = _spread(task.train, min(_PROBE_IMAGES, trainer.at_once) if short else _PROBE_IMAGES)
+        most = min(_PROBE_IMAGES, trainer.at_once) if short else _PROBE_IMAGES
+        self.probe = _spread(trainer.alike(task.train), most)
         self.every = check_epochs(task.epochs)
         self.schedule = Schedule.planned(task.epochs, self.steps)
         self.checks: list[Check] = []
@@ -216,7 +218,7 @@ class _Fit:
         """Start anew, or where the drawer's snapshot was taken. Returns the finished epochs."""
         task = self.task
         found = None if self.drawer is None else self.drawer.take()
-        self.trainer.begin(task.seed, task.train, self.balance.weights, self.balance.prior)
+        self.trainer.begin(task.seed, task.train, self.balance)
         if found is not None and found.at_once != self.trainer.at_once:
             found = None  # augmentation and BatchNorm would be others from here on
         if found is not None:
@@ -224,7 +226,7 @@ class _Fit:
                 self.trainer.restore(found.trainer)
             except ValueError as error:
                 _log.warning("A snapshot is of another network (%s): its fit begins anew.", error)
-                self.trainer.begin(task.seed, task.train, self.balance.weights, self.balance.prior)
+                self.trainer.begin(task.seed, task.train, self.balance)
                 found = None
         if found is None:
             self._look_at_start()

@@ -1,13 +1,14 @@
 """From a configuration to a Keras network that gives logits, and back to its initial weights.
 
 The network is a plain chain: convolutions (normalization, activation, 2 x 2 max pooling while both sides are at
-least 4; filters double after each pooling, up to eight times the first), the head, dense layers (normalization,
-activation, dropout), the output layer. It takes scaled images; scaling belongs to the pixels' way in.
+least 4; filters double after each pooling, up to eight times the first) or a backbone, the head, dense layers
+(normalization, activation, dropout), the output layer. It takes scaled images; scaling belongs to the pixels' way in.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, Final
 
 import keras
@@ -15,17 +16,29 @@ import numpy as np
 import numpy.typing as npt
 
 from search import seeds
+from search.training.backbones import build_backbone
 from search.training.schedule import batchnorm_momentum
+from spaces.backbones import BACKBONES, NO_BACKBONE, POOLED
 from spaces.config import Configuration
 
 _POOL_FROM: Final = 4  # pixels: smallest side that is still halved
 _MOST_WIDENING: Final = 8
 _MOST_GROUPS: Final = 8
+_GRID: Final = 32  # pixels a side on which a pyramid pools, and that networks without convolutions see of any size
+_FLAT_MAP: Final = 8  # pixels a side to which a feature map of any size is brought before it is flattened
 OUTPUT: Final = "logits"
 
 
 def build_network(
-    configuration: Configuration, image_size: int, channels: int, classes: int, updates: int, dtype: str = "float32"
+    configuration: Configuration,
+    image_size: int,
+    channels: int,
+    classes: int,
+    updates: int,
+    dtype: str = "float32",
+    *,
+    any_size: bool = False,
+    embedded: bool = False,
 ) -> keras.Sequential:
     """The network of a configuration, with arbitrary weights; `reset` gives it its own.
 
@@ -36,12 +49,26 @@ def build_network(
         classes: K, at least 2.
         updates: optimizer steps of a whole fit, which decide BatchNorm's momentum.
         dtype: Keras' dtype policy of the hidden layers; logits are float32.
+        any_size: take images of any height and width up to `image_size`. What is flattened (a feature map, or the
+            images themselves where there are no convolutions) is then brought to a fixed size first.
+        embedded: leave out backbone and pooling: what they give goes in, `(batch, features)` float32.
 
     Returns:
         `(batch, image_size, image_size, channels)` float32, scaled -> `(batch, K)` float32 logits.
     """
-    layers: list[Any] = [keras.Input((image_size, image_size, channels))]
+    size = None if any_size else image_size
+    layers: list[Any]
+    if embedded:
+        layers = [keras.Input((BACKBONES[configuration.backbone].features,))]
+    else:
+        layers = [keras.Input((size, size, channels))]
+        if configuration.backbone != NO_BACKBONE:
+            layers += [
+                build_backbone(configuration.backbone, channels, dtype=dtype),
+                pooling(configuration.head, dtype),
+            ]
     side, filters = image_size, configuration.width
+    deep = channels  # of the last feature map
     for _ in range(configuration.n_conv):
         layers.append(
             keras.layers.Conv2D(
@@ -53,11 +80,13 @@ def build_network(
             )
         )
         layers += _activated(configuration, filters, updates, dtype)
+        deep = filters
         if side >= _POOL_FROM:
             layers.append(keras.layers.MaxPooling2D(dtype=dtype))
             side //= 2
             filters = min(2 * filters, _MOST_WIDENING * configuration.width)
-    layers.append(_head(configuration, dtype))
+    if configuration.backbone == NO_BACKBONE:
+        layers += _head(configuration, side, deep, dtype, any_size=any_size)
     for _ in range(configuration.n_dense):
         layers.append(
             keras.layers.Dense(configuration.dense_units, kernel_initializer=configuration.initializer, dtype=dtype)
@@ -84,15 +113,55 @@ def _activated(configuration: Configuration, units: int, updates: int, dtype: st
             return [activation]
 
 
-def _head(configuration: Configuration, dtype: str) -> Any:
+def _head(configuration: Configuration, side: int, filters: int, dtype: str, *, any_size: bool = False) -> list[Any]:
+    """From the last feature map, `side` pixels a side at most, to a vector."""
     if configuration.n_conv == 0 or configuration.head == "flatten":
-        return keras.layers.Flatten(dtype=dtype)
-    if configuration.head == "average":
-        return keras.layers.GlobalAveragePooling2D(dtype=dtype)
-    return keras.layers.GlobalMaxPooling2D(dtype=dtype)
+        fixed = min(side, _FLAT_MAP if configuration.n_conv else _GRID)
+        brought = [keras.layers.Resizing(fixed, fixed, dtype=dtype)] if any_size else []
+        return [*brought, keras.layers.Flatten(dtype=dtype)]
+    if configuration.head in POOLED:
+        return [pooling(configuration.head, dtype)]
+    halvings = max(0, math.ceil(math.log2(side / _GRID)))
+    halved = [keras.layers.MaxPooling2D(padding="same", dtype=dtype) for _ in range(halvings)]
+    return [*halved, pyramid(int(configuration.head.removeprefix("pyramid_")), filters, dtype)]
 
 
-def reset(network: keras.Sequential, seed: int, prior: npt.NDArray[np.float64]) -> None:
+def pooling(head: str, dtype: str = "float32") -> Any:
+    """The layer that makes one number of each feature, "average" or "max"."""
+    kind = keras.layers.GlobalAveragePooling2D if head == "average" else keras.layers.GlobalMaxPooling2D
+    return kind(dtype=dtype)
+
+
+def pyramid(finest: int, filters: int, dtype: str = "float32") -> keras.Model:
+    """Spatial pyramid pooling (He et al., ECCV 2014): maxima over 1 x 1, 2 x 2, ... up to `finest` x `finest` parts.
+
+    The feature map is first brought to 32 x 32 by the nearest pixel, and the maxima are taken there, so that core
+    layers of Keras do for maps of any size up to that. A part's maximum lies between that of the pixels wholly inside
+    of it and that of all it touches; it is exact for maps whose side is a multiple of `finest` and divides 32.
+
+    Args:
+        finest: 2, 4 or 8, parts a side.
+        filters: of the feature map.
+        dtype: Keras' dtype policy.
+
+    Returns:
+        `(batch, height, width, filters)` -> `(batch, filters x (1 + 4 + ... + finest^2))`, the coarsest first.
+    """
+    features = keras.Input((None, None, filters))
+    grid = keras.layers.Resizing(_GRID, _GRID, interpolation="nearest", dtype=dtype)(features)
+    parts = [keras.layers.MaxPooling2D(_GRID // finest, dtype=dtype)(grid)]
+    for _ in range(int(math.log2(finest))):
+        parts.insert(0, keras.layers.MaxPooling2D(2, dtype=dtype)(parts[0]))
+    flat = [keras.layers.Flatten(dtype=dtype)(part) for part in parts]
+    return keras.Model(features, keras.layers.Concatenate(dtype=dtype)(flat), name="pyramid")
+
+
+def reset(
+    network: keras.Sequential,
+    seed: int,
+    prior: npt.NDArray[np.float64],
+    pretrained: Sequence[npt.NDArray[Any]] = (),
+) -> None:
     """Give the network the weights that a new one with this seed has.
 
     Kernels come from their layer's initializer with a seed of their own, BatchNorm's statistics and all biases from
@@ -103,8 +172,13 @@ def reset(network: keras.Sequential, seed: int, prior: npt.NDArray[np.float64]) 
         network: from `build_network`.
         seed: of this fit.
         prior: (K,) effective class prior, all positive.
+        pretrained: its backbone's, if it has one.
     """
-    for place, layer in enumerate(network.layers):
+    is_embedded = len(network.input_shape) == 2  # then it begins behind backbone and pooling
+    for place, layer in enumerate(network.layers, start=2 if is_embedded else 0):
+        if layer.name in BACKBONES:
+            layer.set_weights(pretrained)
+            continue
         for variable in layer.variables:
             if variable.name == "seed_generator_state":
                 variable.assign(np.array([seeds.child(seed, "dropout", place), 0], dtype=np.uint32))
@@ -127,5 +201,5 @@ def weight_layers(network: keras.Sequential) -> list[Any]:
 
 
 def batchnorms(network: keras.Sequential) -> list[Any]:
-    """The batch normalization layers, in order."""
+    """The batch normalization layers, in order, but for a backbone's."""
     return [layer for layer in network.layers if isinstance(layer, keras.layers.BatchNormalization)]

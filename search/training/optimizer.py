@@ -36,23 +36,24 @@ def build_optimizer(configuration: Configuration) -> Any:
     return optimizer
 
 
-def apply(optimizer: Any, gradients: Sequence[Any], weights: Sequence[Any], rate: Any) -> None:
-    """What `optimizer.apply(gradients, weights)` does with this learning rate, within rounding.
+def apply(optimizer: Any, gradients: Sequence[Any], weights: Sequence[Any], rates: Sequence[Any]) -> None:
+    """What `optimizer.apply(gradients, weights)` does with these learning rates, within rounding.
 
     Args:
         optimizer: from `build_optimizer`, built on `weights`.
         gradients: one for each of `weights`.
         weights: Keras variables.
-        rate: scalar float32 tensor.
+        rates: scalar float32 tensors, one for each of `weights`.
     """
-    for weight in weights:
+    for weight, rate in zip(weights, rates, strict=True):
         if optimizer.weight_decay and optimizer._use_weight_decay(weight):
             weight.assign(weight.value * (1.0 - optimizer.weight_decay * rate))
     optimizer.iterations.assign_add(1)
     if isinstance(optimizer, keras.optimizers.Adam):  # AdamW is one
         step = tf.cast(optimizer.iterations.value, tf.float32)
         powers = [tf.pow(tf.constant(beta, tf.float32), step) for beta in (optimizer.beta_1, optimizer.beta_2)]
-        for gradient, weight, m, v in zip(gradients, weights, optimizer._momentums, optimizer._velocities, strict=True):
+        memory = optimizer._momentums, optimizer._velocities
+        for gradient, weight, rate, m, v in zip(gradients, weights, rates, *memory, strict=True):
             tf.raw_ops.ResourceApplyAdam(
                 var=_handle(weight),
                 m=_handle(m),
@@ -66,7 +67,7 @@ def apply(optimizer: Any, gradients: Sequence[Any], weights: Sequence[Any], rate
                 grad=gradient,
             )
     else:
-        for gradient, weight, m in zip(gradients, weights, optimizer.momentums, strict=True):
+        for gradient, weight, rate, m in zip(gradients, weights, rates, optimizer.momentums, strict=True):
             tf.raw_ops.ResourceApplyKerasMomentum(
                 var=_handle(weight), accum=_handle(m), lr=rate, grad=gradient, momentum=_MOMENTUM, use_nesterov=True
             )

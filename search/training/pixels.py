@@ -7,25 +7,37 @@ from typing import Any, Final
 
 import tensorflow as tf
 
+from spaces.backbones import NO_BACKBONE
 from spaces.config import Configuration
 
 _MIN_DEVIATION: Final = 1.0  # of pixel values: a constant channel is centred, not blown up
 _MEASURED: Final = 2000  # images that speak for all
 
 
-def statistics(pixels: Any, rows: Any) -> tuple[Any, Any]:
+def statistics(pixels: Any, rows: Any, shapes: Any = None) -> tuple[Any, Any]:
     """Mean and deviation of each channel over the images `rows`, each `(channels,)` float32, in pixel values.
 
     Of many rows at most 2,000 are measured, evenly spaced: rows are ordered by class, so every class has its share.
+    With `shapes` `(rows, 2)` only so many pixels from the upper left corner are an image's own.
     """
     step = -(-tf.shape(rows)[0] // _MEASURED)
     images = tf.cast(tf.gather(pixels, rows[::step]), tf.float32)
-    mean, variance = tf.nn.moments(images, axes=[0, 1, 2])
+    if shapes is None:
+        mean, variance = tf.nn.moments(images, axes=[0, 1, 2])
+    else:
+        down, across = (tf.sequence_mask(shapes[::step, axis], tf.shape(images)[1 + axis]) for axis in (0, 1))
+        own = tf.cast(down[:, :, None, None] & across[:, None, :, None], tf.float32)
+        mean, variance = tf.nn.weighted_moments(images, axes=[0, 1, 2], frequency_weights=own)
     return mean, tf.maximum(tf.sqrt(variance), _MIN_DEVIATION)
 
 
 def scaling(configuration: Configuration, mean: Any, deviation: Any) -> tuple[Any, Any]:
-    """Offset and factor, each broadcastable to `(channels,)`: scaled = (pixels - offset) x factor."""
+    """Offset and factor, each broadcastable to `(channels,)`: scaled = (pixels - offset) x factor.
+
+    Backbones scale by themselves: they get the pixels as they are.
+    """
+    if configuration.backbone != NO_BACKBONE:
+        return tf.zeros_like(mean), tf.ones_like(mean)
     match configuration.input_scaling:
         case "unit":
             return tf.zeros_like(mean), tf.ones_like(mean) / 255.0
@@ -33,6 +45,11 @@ def scaling(configuration: Configuration, mean: Any, deviation: Any) -> tuple[An
             return tf.ones_like(mean) * 127.5, tf.ones_like(mean) / 127.5
         case _:
             return mean, 1.0 / deviation
+
+
+def is_standardized(configuration: Configuration) -> bool:
+    """Whether `scaling` needs to know the images' mean and deviation."""
+    return configuration.backbone == NO_BACKBONE and configuration.input_scaling == "standardized"
 
 
 def augments(configuration: Configuration) -> bool:
@@ -46,15 +63,15 @@ def augment(images: Any, configuration: Configuration, seed: Any) -> Any:
     Outside the image its edge is mirrored.
 
     Args:
-        images: (batch, side, side, channels) float32.
+        images: (batch, height, width, channels) float32.
         configuration: how much of each.
         seed: (2,) int32; the same seed gives the same images.
     """
     if not augments(configuration):
         return images
     batch = tf.shape(images)[0]
-    side = float(images.shape[1])
-    draws = tf.random.stateless_uniform((7, batch), seed, -1.0, 1.0)
+    height, width = (_side(images, axis) for axis in (1, 2))
+    draws = _draws(batch, seed)
     if not _warps(configuration):
         return _flipped(images, configuration, draws)
     angle = draws[0] * math.radians(configuration.rotation)
@@ -64,12 +81,12 @@ def augment(images: Any, configuration: Configuration, seed: Any) -> Any:
         scale_x *= tf.where(draws[3] < 0, -1.0, 1.0)
     if configuration.vertical_flip:
         scale_y *= tf.where(draws[4] < 0, -1.0, 1.0)
-    shift_x, shift_y = draws[5] * configuration.shift * side, draws[6] * configuration.shift * side
-    # Output pixel -> input pixel about the centre c: rotate, shear, scale, then shift.
+    shift_x, shift_y = draws[5] * configuration.shift * width, draws[6] * configuration.shift * height
+    # Output pixel -> input pixel about the centre: rotate, shear, scale, then shift.
     a0, a1 = tf.cos(angle) * scale_x, (-tf.sin(angle) + shear * tf.cos(angle)) * scale_x
     b0, b1 = tf.sin(angle) * scale_y, (tf.cos(angle) + shear * tf.sin(angle)) * scale_y
-    c = (side - 1.0) / 2.0
-    a2, b2 = c - a0 * c - a1 * c + shift_x, c - b0 * c - b1 * c + shift_y
+    x, y = (width - 1.0) / 2.0, (height - 1.0) / 2.0
+    a2, b2 = x - a0 * x - a1 * y + shift_x, y - b0 * x - b1 * y + shift_y
     none = tf.zeros_like(a0)
     return tf.raw_ops.ImageProjectiveTransformV3(
         images=images,
@@ -79,6 +96,24 @@ def augment(images: Any, configuration: Configuration, seed: Any) -> Any:
         fill_mode="REFLECT",
         fill_value=0.0,
     )
+
+
+def flips(batch: Any, configuration: Configuration, seed: Any) -> tuple[Any, Any]:
+    """Which images `augment` would flip, from left to right and upside down, each `(batch,)` bool."""
+    draws = _draws(batch, seed)
+    across = (draws[3] < 0) & configuration.horizontal_flip
+    down = (draws[4] < 0) & configuration.vertical_flip
+    return across, down
+
+
+def _draws(batch: Any, seed: Any) -> Any:
+    return tf.random.stateless_uniform((7, batch), seed, -1.0, 1.0)
+
+
+def _side(images: Any, axis: int) -> Any:
+    """Pixels along an axis, as a float; of images of every size known only when they are there."""
+    known = images.shape[axis]
+    return float(known) if known is not None else tf.cast(tf.shape(images)[axis], tf.float32)
 
 
 def _flips(configuration: Configuration) -> bool:

@@ -1,7 +1,7 @@
-"""Which images an epoch shows, and what class weights are left to set right. Pure NumPy.
+"""Which images an epoch shows, and what class weights or the loss are left to set right. Pure NumPy.
 
-Oversampling and weighting never correct twice: weights are computed on the class shares that remain after
-oversampling, and the effective prior is the product of both.
+Nothing is corrected twice: weights are computed on the class shares that remain after oversampling, and the effective
+prior is the product of both; a loss that is adjusted by the shares itself goes without either.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from search.arrays import IntArray
+from spaces.config import Configuration
 
 _EFFECTIVE_BETA: Final = 0.999  # Cui et al., CVPR 2019, "Class-balanced loss": (1 - beta**n) / (1 - beta)
 
@@ -25,11 +26,13 @@ class Balance:
         drawn: (K,) float64, share of each class among the images that an epoch shows; sums to 1.
         weights: (K,) float64, factor of the loss by class; their mean over the drawn images is 1.
         prior: (K,) float64, effective prior: what a constant predictor learns to say; sums to 1.
+        margin: (K,) float64, added to the logits in the training loss only.
     """
 
     drawn: npt.NDArray[np.float64]
     weights: npt.NDArray[np.float64]
     prior: npt.NDArray[np.float64]
+    margin: npt.NDArray[np.float64]
 
     @property
     def entropy(self) -> float:
@@ -37,9 +40,19 @@ class Balance:
         return cross_entropy(self.prior, self.prior)
 
 
-def balance(counts: npt.ArrayLike, oversampling: str, class_weighting: str) -> Balance:
-    """What oversampling and weighting make of class counts `(K,)`, each at least 1."""
+def balance(
+    counts: npt.ArrayLike, oversampling: str = "none", class_weighting: str = "none", loss: str = "cross_entropy"
+) -> Balance:
+    """What oversampling, weighting and the loss make of class counts `(K,)`, each at least 1.
+
+    The adjusted loss is the cross-entropy of logits + ln(share) (Menon et al., ICLR 2021, tau = 1): the logits alone
+    then say what they would say if all classes were equally frequent. It takes no part of the others.
+    """
     n = np.asarray(counts, dtype=np.float64)
+    even = np.full_like(n, 1 / len(n))
+    if loss == "logit_adjusted":
+        shares = n / n.sum()
+        return Balance(shares, np.ones_like(n), even, np.log(shares))
     drawn = {"none": n, "sqrt": np.sqrt(n), "balanced": np.ones_like(n)}[oversampling]
     drawn = drawn / drawn.sum()
     seen = drawn * n.sum()  # images of each class that an epoch shows
@@ -50,7 +63,14 @@ def balance(counts: npt.ArrayLike, oversampling: str, class_weighting: str) -> B
         "effective_number": (1 - _EFFECTIVE_BETA) / (1 - _EFFECTIVE_BETA**seen),
     }[class_weighting]
     weights = weights / (drawn * weights).sum()
-    return Balance(drawn, weights, drawn * weights)
+    if oversampling == "balanced":
+        return Balance(even, np.ones_like(n), even, np.zeros_like(n))
+    return Balance(drawn, weights, drawn * weights, np.zeros_like(n))
+
+
+def balance_of(counts: npt.ArrayLike, configuration: Configuration) -> Balance:
+    """What a configuration makes of class counts `(K,)`."""
+    return balance(counts, configuration.oversampling, configuration.class_weighting, configuration.loss)
 
 
 def cross_entropy(shares: npt.NDArray[np.float64], prior: npt.NDArray[np.float64]) -> float:

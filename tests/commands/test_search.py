@@ -106,7 +106,7 @@ SEARCH = ("--data", "images", "--image-size", "8", "--quiet")
             "--deadline 2020-01-01T06:00 is over, or comes before the next hours of work",
         ),
         ((*SEARCH, "--metric", "f1"), "--metric: invalid choice: 'f1' (choose from 'balanced_accuracy', 'macro_f1'"),
-        ((*SEARCH, "--space", "cor"), "unknown space 'cor' (did you mean 'core'?); known are core, default"),
+        ((*SEARCH, "--space", "cor"), "unknown space 'cor' (did you mean 'core'?); known are core, default, transfer"),
         ((*SEARCH, "--space", "none.yaml"), "none.yaml: no such file"),
         ((*SEARCH, "--start", "none.yaml"), "none.yaml: no such file"),
         ((*SEARCH, "--start", "images"), "images: can't be read: Is a directory"),

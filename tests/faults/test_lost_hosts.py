@@ -31,7 +31,7 @@ pytestmark = [
 ]
 
 EACH = 20 if "STEADYNET_FAULTS" in os.environ else 1
-HOSTS, GRACE = 4, 6
+HOSTS, GRACE = 4, 10
 TRIALS = 16 if EACH == 1 else 240
 
 

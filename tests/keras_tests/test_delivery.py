@@ -19,6 +19,7 @@ from search.settings import Protocol
 from search.training import device
 from search.training.delivery import deliver, fitted_model, probabilities, save_fitted, shapes
 from search.training.engine import Engine
+from search.training.sampling import Balance
 from search.training.schedule import Schedule
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Keras' own, while it saves
@@ -55,7 +56,7 @@ MakeEngine = Callable[..., Engine]
 def train(engine: Engine, labels: np.ndarray, seed: int = 1, epochs: int = 6) -> Engine:
     """A few epochs, so that weights and moving statistics are no initial values."""
     rows = np.arange(len(labels))
-    engine.begin(seed, rows[seed:], np.ones(3), PRIOR)
+    engine.begin(seed, rows[seed:], Balance(PRIOR, np.ones(3), PRIOR, np.zeros(3)))
     batches = np.random.default_rng(seed).permutation(rows)[:56].reshape(7, 8).astype(np.int32)
     for epoch in range(epochs):
         engine.train_epoch(batches, Schedule.planned(epochs, 7).rates(0) * np.float32(0.01), epoch)

@@ -15,10 +15,18 @@ from search.selection.metrics import Scorer
 from search.training import network
 from search.training.fit import Interrupted, run_fit
 from search.training.outcome import Outcome, Task
+from search.training.sampling import Balance
 from search.training.snapshot import Drawer
+from spaces.config import Configuration
 
 PRIOR = np.array([0.5, 0.3, 0.2])
 EVEN = np.ones(3)
+
+
+def given(weights: np.ndarray = EVEN, prior: np.ndarray = PRIOR, margin: np.ndarray | None = None) -> Balance:
+    return Balance(prior, weights, prior, np.zeros(3) if margin is None else margin)
+
+
 EPOCHS, BATCH = 4, 8
 EVERYTHING = {
     "normalization": "batch",
@@ -58,6 +66,18 @@ def keras_optimizer(name: str, rate: float, decay: float) -> Any:
     return optimizer
 
 
+def keras_loss(configuration: Configuration) -> Any:
+    smoothed = keras.losses.CategoricalCrossentropy(
+        from_logits=True, label_smoothing=configuration.label_smoothing, reduction=None
+    )
+    match configuration.loss:
+        case "focal":
+            return keras.losses.CategoricalFocalCrossentropy(alpha=1.0, gamma=2.0, from_logits=True)
+        case "logit_adjusted":
+            return lambda true, said: smoothed(true, said + np.log(PRIOR).astype(np.float32))
+    return keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=configuration.label_smoothing)
+
+
 @pytest.mark.parametrize(
     ("changes", "class_weights"),
     [
@@ -67,20 +87,22 @@ def keras_optimizer(name: str, rate: float, decay: float) -> Any:
             {"optimizer": "sgd", "weight_decay": 0.1, "label_smoothing": 0.2, "normalization": "group"},
             np.array([2.0, 1.0, 0.5]),
         ),
+        ({"optimizer": "adam", "loss": "focal"}, np.array([0.5, 1.0, 2.5])),
+        ({"optimizer": "sgd", "loss": "logit_adjusted", "label_smoothing": 0.1}, EVEN),
     ],
-    ids=["adam-batchnorm", "adamw-weighted", "sgd-smoothed-weighted"],
+    ids=["adam-batchnorm", "adamw-weighted", "sgd-smoothed-weighted", "focal-weighted", "adjusted-smoothed"],
 )
 def test_training_is_what_compile_and_fit_do(make_engine, images, labels, changes, class_weights) -> None:
     engine = make_engine(**changes)
     configuration, rate = engine.configuration, 0.01
     rows = np.random.default_rng(1).permutation(len(labels))[:48]
-    engine.begin(3, rows, class_weights, PRIOR)
+    engine.begin(3, rows, given(class_weights, margin=np.log(PRIOR) if "adjusted" in configuration.loss else None))
 
     theirs = network.build_network(configuration, 8, 3, 3, 100)
     theirs.set_weights(engine.network.get_weights())
     theirs.compile(
         optimizer=keras_optimizer(configuration.optimizer, rate, configuration.weight_decay),
-        loss=keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=configuration.label_smoothing),
+        loss=keras_loss(configuration),
         metrics=[keras.metrics.CategoricalCrossentropy(name="plain", from_logits=True)],
         jit_compile=False,
     )
@@ -182,7 +204,7 @@ def test_nothing_leaks_from_fit_to_fit_and_one_trace_serves_all(everything_on, m
 def test_a_fit_that_exploded_leaves_nothing_behind(everything_on, labels) -> None:
     engine, rows = everything_on, np.arange(len(labels))
     before = one_fit(engine, labels, 1, rows[rows % 5 > 0])
-    engine.begin(1, rows, EVEN, PRIOR)
+    engine.begin(1, rows, given())
     steps = rows[:56].reshape(-1, BATCH).astype(np.int32)
     sums = [engine.train_epoch(steps, np.full(len(steps), np.inf, np.float32), 0) for _ in range(2)]
     assert not sums[-1].finite
@@ -202,7 +224,7 @@ def test_the_first_loss_is_the_entropy_of_the_prior(plain, labels) -> None:
     """With tiny weights the logits are the output bias."""
     engine = plain
     shares = np.array([30, 20, 10]) / 60
-    engine.begin(0, np.arange(60), EVEN, shares)
+    engine.begin(0, np.arange(60), given(prior=shares))
     steps = np.arange(60, dtype=np.int32)[:56].reshape(-1, BATCH)
     nothing = engine.train_epoch(steps, np.zeros(len(steps), np.float32), 0)
     expected = -np.log(shares)[labels[steps.ravel()]].mean()
@@ -215,7 +237,7 @@ def test_augmentation_and_dropout_change_training_and_not_evaluation(everything_
     engine = everything_on
     rows = np.arange(48)
     steps, still = rows.reshape(-1, BATCH).astype(np.int32), np.zeros(6, np.float32)
-    engine.begin(0, rows, EVEN, PRIOR)
+    engine.begin(0, rows, given())
     one, other = (engine.train_epoch(steps, still, seed).loss for seed in (1, 2))
     assert one != other
     np.testing.assert_array_equal(engine.logits(rows), engine.logits(rows))
@@ -227,7 +249,7 @@ def test_pixels_stay_bytes_on_the_device(everything_on) -> None:
 
 @pytest.mark.parametrize("count", [1, 5, 60, 300])
 def test_evaluation_gives_each_row_its_own_answer_in_its_place(everything_on, labels, count) -> None:
-    everything_on.begin(0, np.arange(60), EVEN, PRIOR)
+    everything_on.begin(0, np.arange(60), given())
     rows = np.random.default_rng(0).integers(0, 60, count)
     got = everything_on.logits(rows)
     assert got.shape == (count, 3)
@@ -235,7 +257,7 @@ def test_evaluation_gives_each_row_its_own_answer_in_its_place(everything_on, la
 
 
 def test_other_images_than_those_trained_on(everything_on, images) -> None:
-    everything_on.begin(0, np.arange(60), EVEN, PRIOR)
+    everything_on.begin(0, np.arange(60), given())
     others = tf.constant(images[30:50])
     got = everything_on.logits_of(others, np.arange(20))
     np.testing.assert_allclose(got, everything_on.logits(np.arange(30, 50)), atol=1e-6)
@@ -243,7 +265,7 @@ def test_other_images_than_those_trained_on(everything_on, images) -> None:
 
 def test_batchnorm_reestimation_is_numpys_mean_over_the_batches(everything_on, images, labels) -> None:
     engine = everything_on
-    engine.begin(0, np.arange(48), EVEN, PRIOR)
+    engine.begin(0, np.arange(48), given())
     steps = np.random.default_rng(0).permutation(48).reshape(-1, BATCH).astype(np.int32)
     engine.train_epoch(steps, np.full(len(steps), 0.05, np.float32), 0)
     loss = engine.reestimate_batchnorm(steps)
@@ -289,7 +311,7 @@ def worst_dead_share(engine, rows) -> float:
 @pytest.mark.parametrize("name", ["plain", "everything_on"])  # without and with a normalization in between
 def test_dead_units_are_found_in_any_hidden_layer(request, name) -> None:
     engine, rows = request.getfixturevalue(name), np.arange(0, 60, 2)
-    engine.begin(5, rows, EVEN, PRIOR)
+    engine.begin(5, rows, given())
     assert worst_dead_share(engine, rows) <= 0.5
     norms = network.batchnorms(engine.network)  # normalization takes the bias before it away: there, use its own
     convolution, dense = ([norm.beta for norm in norms] or [w.bias for w in network.weight_layers(engine.network)])[:2]
@@ -301,7 +323,7 @@ def test_dead_units_are_found_in_any_hidden_layer(request, name) -> None:
 
 def test_layers_tell_what_keras_and_numpy_find(plain, images, labels) -> None:
     rows, batch = np.arange(0, 60, 3), np.arange(BATCH, dtype=np.int32)
-    plain.begin(7, rows, EVEN, PRIOR)
+    plain.begin(7, rows, given())
     layers = network.weight_layers(plain.network)
     before = [layer.kernel.numpy() for layer in layers]
     values = scaled(images, rows, plain.configuration.input_scaling)
@@ -332,7 +354,7 @@ def test_layers_tell_what_keras_and_numpy_find(plain, images, labels) -> None:
 
 def test_looking_changes_nothing_and_needs_no_warm_batchnorm(everything_on, images) -> None:
     rows = np.arange(0, 60, 2)
-    everything_on.begin(5, rows, EVEN, PRIOR)
+    everything_on.begin(5, rows, given())
     before = [variable.numpy() for variable in everything_on.network.variables]
     first, again = everything_on.look(rows), everything_on.look(rows)
     for variable, value in zip(everything_on.network.variables, before, strict=True):

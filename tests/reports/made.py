@@ -36,6 +36,7 @@ def configuration(seed: int, **changes: Any) -> Configuration:
         "learning_rate": float(10 ** rng.uniform(-5, -1.5)),
         "horizontal_flip": bool(rng.random() < 0.5),
         **{name: str(rng.choice(choices)) for name, choices in CHOICES.items()},
+        "backbone": "none",
     }
     if round(values["depth"] * values["dense_ratio"]) == 0:
         values["head"] = "average"

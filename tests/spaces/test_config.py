@@ -9,6 +9,8 @@ from spaces.config import Configuration, ConfigurationError, checked
 from spaces.presets import KNOWN_GOOD
 
 CONV, MLP = KNOWN_GOOD[0], KNOWN_GOOD[5]
+FROZEN = replace(CONV, backbone="resnet50")
+TUNED = replace(FROZEN, trainable="all")
 
 
 @pytest.mark.parametrize(
@@ -25,6 +27,17 @@ CONV, MLP = KNOWN_GOOD[0], KNOWN_GOOD[5]
         (MLP, {"dense_ratio": 0.8}, True),  # two dense layers either way
         (MLP, {"dense_units": 16}, False),
         (MLP, {"depth": 3}, False),
+        (CONV, {"trainable": "all", "statistics": "adapted", "backbone_rate": 0.5}, True),  # no backbone
+        (FROZEN, {"width": 32, "kernel_size": 5, "input_scaling": "unit", "depth": 7}, True),  # no convolution of ours
+        (FROZEN, {"normalization": "batch", "activation": "elu"}, True),  # no dense layer
+        (FROZEN, {"shift": 0.1, "backbone_rate": 1.0}, True),  # run once, and at rest
+        (FROZEN, {"horizontal_flip": True}, False),
+        (FROZEN, {"statistics": "re_estimated"}, False),
+        (FROZEN, {"dense_ratio": 1.0}, False),
+        (replace(FROZEN, dense_ratio=1.0), {"depth": 9}, True),  # two dense layers at most
+        (TUNED, {"shift": 0.1}, False),
+        (TUNED, {"backbone_rate": 1.0}, False),
+        (replace(TUNED, backbone="convnext_tiny"), {"statistics": "adapted"}, True),  # it has no batch normalization
     ],
 )
 def test_equal_networks_have_equal_hashes(base: Configuration, changes: dict[str, Any], same: bool) -> None:
@@ -55,5 +68,27 @@ def test_bad_values_are_named(name: str, value: Any, message: str) -> None:
 def test_fields_that_contradict_each_other() -> None:
     with pytest.raises(ConfigurationError, match="normalization 'batch' needs batch_size >= 4, got 2"):
         replace(CONV, normalization="batch", batch_size=2)
-    with pytest.raises(ConfigurationError, match="needs head 'average' or 'max', got 'flatten'"):
+    with pytest.raises(ConfigurationError, match="needs a head that pools such as 'average', got 'flatten'"):
         replace(CONV, head="flatten")
+    with pytest.raises(ConfigurationError, match="a backbone needs one of the heads average, max, got 'flatten'"):
+        replace(FROZEN, head="flatten")
+    with pytest.raises(ConfigurationError, match="statistics 'adapted' needs batch_size >= 4, got 2"):
+        replace(TUNED, statistics="adapted", batch_size=2)
+
+
+@pytest.mark.parametrize(
+    ("changes", "embeds", "normalized"),
+    [
+        ({"backbone": "none"}, False, False),
+        ({}, True, False),
+        ({"statistics": "re_estimated"}, False, False),
+        ({"statistics": "adapted"}, False, True),
+        ({"backbone": "convnext_tiny", "statistics": "adapted"}, True, False),
+        ({"trainable": "last_block"}, False, False),
+        ({"normalization": "batch"}, True, False),
+        ({"normalization": "batch", "dense_ratio": 1.0}, True, True),
+    ],
+)
+def test_what_runs_once_and_what_batches_normalize(changes: dict[str, Any], embeds: bool, normalized: bool) -> None:
+    one = replace(FROZEN, **changes)
+    assert (one.embeds, one.normalized) == (embeds, normalized)

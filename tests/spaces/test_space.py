@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from spaces.backbones import BACKBONES
 from spaces.config import BOUNDS, CHOICES, FIELDS, Configuration
 from spaces.definitions import Choices, Definition, Fixed, Range, SpaceError
-from spaces.presets import CORE, DEFAULT, KNOWN_GOOD, PRESETS, known_good
+from spaces.presets import CORE, DEFAULT, KNOWN_GOOD, PRESETS, TRANSFER, known_good, with_weights
 from spaces.space import MIN_UPDATES, Space
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -82,15 +83,39 @@ def test_a_study_takes_enqueued_parameters_without_complaint() -> None:
         ({"optimizer": "sgd"}, {"weight_decay"}, set()),
         ({"batch_size": 2}, {"normalization_small_batch"}, {"normalization"}),
         ({"batch_size": 4}, {"normalization"}, {"normalization_small_batch"}),
+        ({"loss": "cross_entropy"}, {"oversampling", "label_smoothing"}, set()),
+        ({"loss": "focal"}, {"oversampling"}, {"label_smoothing"}),
+        ({"loss": "logit_adjusted"}, {"label_smoothing"}, {"class_weighting", "oversampling"}),
+        ({"oversampling": "balanced"}, set(), {"class_weighting"}),
+        ({"oversampling": "sqrt"}, {"class_weighting"}, set()),
+        ({"backbone": "none"}, {"input_scaling", "shift"}, {"trainable", "statistics", "backbone_rate"}),
+        (
+            {"backbone": "resnet50", "trainable": "frozen", "statistics": "kept"},
+            {"backbone_pooling", "horizontal_flip"},
+            {"shift", "zoom", "shear", "rotation", "backbone_rate", "width", "kernel_size", "input_scaling"},
+        ),
+        ({"backbone": "resnet50", "trainable": "frozen", "statistics": "adapted", "batch_size": 8}, {"shift"}, set()),
+        ({"backbone": "resnet50", "trainable": "all", "batch_size": 2}, {"statistics_small_batch"}, {"statistics"}),
+        ({"backbone": "resnet50", "trainable": "all", "batch_size": 4}, {"statistics", "backbone_rate"}, set()),
+        ({"backbone": "convnext_tiny", "trainable": "all"}, {"backbone_rate", "shift"}, {"statistics"}),
+        ({"backbone": "resnet50", "dense_ratio": 0.0}, set(), {"normalization", "activation", "dense_units"}),
+        ({"backbone": "resnet50", "dense_ratio": 1.0}, {"activation", "dense_units"}, set()),
     ],
 )
 def test_parameters_are_only_searched_where_they_mean_something(
     fixed: dict[str, Any], present: set[str], absent: set[str]
 ) -> None:
-    space = DEFAULT.changed({name: Fixed(value) for name, value in fixed.items()})
+    space = with_weights(DEFAULT, tuple(BACKBONES)).changed({name: Fixed(value) for name, value in fixed.items()})
+    space = space if "backbone" in fixed else space.changed({"backbone": Fixed("none")})
     for _, params in draw(space, seed=1, count=5):
         assert present <= set(params)
         assert not absent & set(params)
+
+
+@pytest.mark.parametrize("fixed", [{"class_weighting": "balanced"}, {"oversampling": "sqrt"}])
+def test_what_is_always_weighted_or_drawn_by_shares_is_not_adjusted_as_well(fixed: dict[str, Any]) -> None:
+    space = DEFAULT.changed({name: Fixed(value) for name, value in fixed.items()})
+    assert space.definitions["loss"] == Choices(("cross_entropy", "focal"))
 
 
 def test_core_searches_the_seven_and_the_learning_rate() -> None:
@@ -101,7 +126,25 @@ def test_core_searches_the_seven_and_the_learning_rate() -> None:
 
 
 def test_default_searches_everything() -> None:
-    assert not [name for name, definition in DEFAULT.definitions.items() if isinstance(definition, Fixed)]
+    fixed = {name for name, definition in DEFAULT.definitions.items() if isinstance(definition, Fixed)}
+    assert fixed == {"backbone", "trainable", "statistics", "backbone_rate"}
+    assert not [one for one in with_weights(DEFAULT, ["resnet50"]).definitions.values() if isinstance(one, Fixed)]
+
+
+def test_only_backbones_that_there_are_weights_of_are_searched() -> None:
+    assert with_weights(TRANSFER, ["resnet50", "mobilenet_v2"]).backbones == ("mobilenet_v2", "resnet50")
+    assert with_weights(DEFAULT, ["resnet50"]).definitions["backbone"] == Choices(("none", "resnet50"))
+    assert with_weights(CORE, ["resnet50"]) == CORE
+    assert with_weights(DEFAULT, []) == DEFAULT
+    with pytest.raises(SpaceError, match="there are no weights of mobilenet_025"):
+        with_weights(TRANSFER, [])
+
+
+def test_what_costs_least_is_tried_first_on_each_backbone() -> None:
+    first = known_good(with_weights(TRANSFER, ["mobilenet_025", "mobilenet_v2", "resnet50"]))
+    assert [one.backbone for one in first[:3]] == ["mobilenet_025", "mobilenet_v2", "resnet50"]
+    assert all(one.embeds for one in first[:3])
+    assert {one.backbone for one in first[3:]} == {"mobilenet_v2"}
 
 
 def test_augmentation_is_often_off() -> None:

@@ -103,9 +103,9 @@ def test_a_space_file_restricts_fixes_and_widens(file: Path, text: str, key: str
         ("width: {low: 8}", "width: expected both low and high, got {'low': 8}"),
         ("dropout: {low: 0, high: 0.95}", "dropout: lies between 0 and 0.9; got 0.95"),
         ("batch_size: {choices: [0]}", "batch_size: lies between 1 and 4096; got 0"),
-        ("preset: cor", "preset: unknown preset 'cor' (did you mean 'core'?); known are core, default."),
+        ("preset: cor", "preset: unknown preset 'cor' (did you mean 'core'?); known are core, default, transfer."),
         ("preset: [core]", "preset: unknown preset ['core']"),
-        ("preset: transfer", "unknown preset 'transfer'; known are core, default."),
+        ("preset: nightly", "unknown preset 'nightly'; known are core, default, transfer."),
         ("- depth", "a space is a mapping of hyperparameters, got a list: ['depth']"),
         ("just words", "a space is a mapping of hyperparameters, got text"),
         ("depth: {value: 1}\ndepth: {value: 2}", "depth: given twice, again in line 2"),
@@ -141,11 +141,13 @@ def test_no_file_can_run_code(file: Path, tmp_path: Path) -> None:
 
 def test_unknown_names_and_files(tmp_path: Path) -> None:
     with pytest.raises(
-        SpaceError, match=r"unknown space 'defualt' \(did you mean 'default'\?\); known are core, default"
+        SpaceError, match=r"unknown space 'defualt' \(did you mean 'default'\?\); known are core, default, transfer"
     ):
         load_space("defualt")
-    with pytest.raises(SpaceError, match=r"unknown space 'transfer'; known are core, default\. Or give a YAML file"):
-        load_space("transfer")
+    with pytest.raises(
+        SpaceError, match=r"unknown space 'nightly'; known are core, default, transfer\. Or give a YAML file"
+    ):
+        load_space("nightly")
     with pytest.raises(SpaceError, match=r"no\.yaml: no such file"):
         load_space(str(tmp_path / "no.yaml"))
     with pytest.raises(SpaceError, match="can't be read: Is a directory"):
@@ -206,7 +208,7 @@ PLAIN = "depth: 3\ndense_ratio: 0\ninitializer: he_normal\ndropout: 0\nclass_wei
         (PLAIN, "batch_size: missing. A configuration gives depth, dense_ratio, initializer, dropout, class_weighting"),
         (
             PLAIN + "batch_size: 8\nlearning_rate: 1e-3\n",
-            "a pure ConvNet .* needs head 'average' or 'max', got 'flatten'",
+            "a pure ConvNet .* needs a head that pools such as 'average', got 'flatten'",
         ),
         (PLAIN + "batchsize: 8", "unknown key 'batchsize' .did you mean 'batch_size'"),
         (PLAIN + "batch_size: many", "learning_rate: missing"),

@@ -5,8 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from reports.markdown import markdown
+from reports.page import page
 from reports.sections.images import confusion_rows, corruption_rows, corruptions_sentence, images, recall_rows, sentence
 from search.selection.results import OnImages
+from search.settings import METRICS
 from tests.reports import made
 from tests.reports import made_robust as robust
 
@@ -41,6 +44,17 @@ def test_confusion_cells_hold_shares_of_the_row() -> None:
     assert (first.count, first.share, first.right) == (3, 0.75, True)
     assert (second.count, second.share, second.right) == (1, 0.25, False)
     assert [cell.share for cell in empty] == [0.0, 0.0]
+
+
+def test_each_class_with_its_metrics_and_all_classes_in_every_metric() -> None:
+    found = images(FULL)
+    assert [one.name for one in found.by_class] == list(FULL.study.data.classes)
+    assert all(len(one.values) == len(found.columns) for one in found.by_class)
+    assert dict(zip(found.columns, found.by_class[0].values, strict=True))["recall at 90 % precision"] == 0.37
+    assert len(found.in_metrics) == len(METRICS)
+    for said in (page(FULL), markdown(FULL)):
+        assert "recall at 90 % precision" in said
+        assert "Matthews correlation 0.60" in said
 
 
 def test_pictures_name_file_classes_and_the_likeliest_three() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from search.data import cache
+from search.data import cache, store
 from search.data.decode import Probe, decode
 from search.data.scan import ImageFolder, scan
 from search.errors import DataError
@@ -127,7 +127,7 @@ def test_a_damaged_entry_is_built_again(make_folder, own_cache: Path, caplog, en
     images = read(make_folder(a=2, b=2))
     first, probes = decoded(images), cache.probes(images, on_progress=quiet)
     good = {path.name: path.read_bytes() for path in own_cache.iterdir()}
-    with caplog.at_level(logging.INFO, logger="search.data.cache"):
+    with caplog.at_level(logging.INFO, logger="search.data.store"):
         damage(next(path for path in own_cache.iterdir() if path.name.partition(".")[2] == ending[1:]))
         assert decoded(images) == first
         assert cache.probes(images, on_progress=quiet) == probes
@@ -150,7 +150,7 @@ def test_remains_of_killed_builders_are_swept_and_fresh_ones_left(make_folder, o
     old, fresh = own_cache / "old.part", own_cache / "fresh.part"
     for path in (old, fresh):
         path.write_bytes(b"half")
-    long_ago = time.time() - 2 * cache.STALE_SECONDS
+    long_ago = time.time() - 2 * store.STALE_SECONDS
     os.utime(old, (long_ago, long_ago))
     decoded(read(make_folder(a=1, b=1)))
     assert not old.exists()
@@ -198,11 +198,11 @@ def test_where_the_cache_lies(monkeypatch) -> None:
     monkeypatch.setenv("STEADYNET_CACHE", "/own")
     monkeypatch.setenv("XDG_CACHE_HOME", "/shared")
     monkeypatch.setenv("HOME", "/home/x")
-    assert cache.cache_folder() == Path("/own")
+    assert store.cache_folder() == Path("/own")
     monkeypatch.delenv("STEADYNET_CACHE")
-    assert cache.cache_folder() == Path("/shared/steadynet")
+    assert store.cache_folder() == Path("/shared/steadynet")
     monkeypatch.delenv("XDG_CACHE_HOME")
-    assert cache.cache_folder() == Path("/home/x/.cache/steadynet")
+    assert store.cache_folder() == Path("/home/x/.cache/steadynet")
 
 
 def test_the_facts_hold_no_names(make_folder, own_cache: Path) -> None:

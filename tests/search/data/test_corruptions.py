@@ -132,3 +132,13 @@ def test_no_images_give_none() -> None:
 def test_an_unknown_form_is_told(form) -> None:
     with pytest.raises(ValueError, match=r"a corruption is one of noise/1, noise/2, .*resolution/2; got '"):
         corrupt(np.zeros((1, 8, 8, 1), np.uint8), form)
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("shape", [(8, 30), (64, 20)])
+def test_images_need_not_be_squares(form, shape) -> None:
+    squares = (Image.fromarray(scene) for scene in scenes(64, 3))
+    images = np.stack([np.asarray(scene.resize((shape[1], shape[0]))) for scene in squares])
+    copies = corrupt(images, form)
+    assert copies.shape == images.shape
+    assert (change(images, form) > 0.1).all()

@@ -133,3 +133,18 @@ def test_a_validation_part_without_a_class_is_told() -> None:
 def test_nothing_to_tell_when_every_class_is_validated() -> None:
     labels = np.repeat(np.arange(3), 5)
     assert fold_warnings(labels, make_folds(labels, folds=5, seed=0), ["a", "b", "c"]) == []
+
+
+@pytest.mark.parametrize("groups", [None, np.arange(60) // 3])
+def test_kept_folds_are_those_made_anew(tmp_path, monkeypatch, groups) -> None:
+    monkeypatch.setenv("STEADYNET_CACHE", str(tmp_path))
+    labels = np.repeat([0, 1, 2], 20)
+    made = make_folds(labels, folds=4, seed=3, groups=groups)
+    for _ in range(2):  # made and kept, then taken from there
+        kept = make_folds(labels, folds=4, seed=3, groups=groups, kept=True)
+        for one, other in zip(made, kept, strict=True):
+            np.testing.assert_array_equal(one.train, other.train)
+            np.testing.assert_array_equal(one.val, other.val)
+        assert len(list(tmp_path.glob("*.folds.json"))) == 1
+    make_folds(labels, folds=5, seed=3, groups=groups, kept=True)
+    assert len(list(tmp_path.glob("*.folds.json"))) == 2

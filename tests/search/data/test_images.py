@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from search.data import cache
 from search.data.decode import decode
@@ -201,3 +202,50 @@ def test_a_small_side_can_be_allowed(make_folder) -> None:
     assert load(folder, image_size=1, least=1).summary.image_size == 1
     with pytest.raises(DataError, match="between 8 and 1024 pixels; got 1"):
         load(folder, image_size=1)
+
+
+def of_sizes(folder: Path, sizes: list[tuple[int, int]]) -> Path:
+    """Two classes with such images each, every one with a level of its own."""
+    level = 0
+    for name in ("cat", "dog"):
+        (folder / name).mkdir(parents=True)
+        for number, size in enumerate(sizes):
+            level += 7
+            Image.new("L", size, level).save(folder / name / f"{number}.png")
+    return folder
+
+
+def test_images_keep_their_sizes(tmp_path: Path) -> None:
+    folder = of_sizes(tmp_path / "images", [(40, 20), (20, 40), (30, 30), (400, 200)])
+    images = load(folder, native=True, image_size=40, folds=0)
+    assert set(images.shapes) == {(20, 40), (40, 20), (30, 30)}
+    assert images.pixels().shape == (8, 40, 40, 1)
+    assert images.places is not None
+    for row, file in enumerate(images.files):
+        height, width = images.shapes[images.places[row]]
+        pixels = images.pixels()[row, ..., 0]
+        with Image.open(folder / file) as original:
+            assert (width / height) == pytest.approx(original.width / original.height)
+            assert (pixels[:height, :width] == original.getpixel((0, 0))).all()
+        assert not pixels[height:].any()
+        assert not pixels[:, width:].any()
+    assert images.summary.shapes == {"40 x 20": 4, "20 x 40": 2, "30 x 30": 2}
+    assert "3 shapes from 40 x 20 to 30 x 30" in images.summary.size_reason
+    assert images.summary.fingerprint != load(folder, image_size=40, folds=0).summary.fingerprint
+
+
+def test_other_images_get_the_shapes_of_the_training_images(tmp_path: Path) -> None:
+    of_sizes(tmp_path / "other", [(44, 22), (10, 12), (900, 100)])
+    images = load(tmp_path / "other", shapes=((20, 40), (30, 30)), folds=0, image_size=40)
+    assert images.places is not None
+    assert dict(zip(images.files, images.places.tolist(), strict=True)) == {
+        f"{name}/{number}.png": place for name in ("cat", "dog") for number, place in ((0, 0), (1, 1), (2, 0))
+    }
+
+
+def test_unreadable_images_among_those_of_every_size(tmp_path: Path) -> None:
+    folder = of_sizes(tmp_path / "images", [(40, 20), (20, 40), (30, 30)])
+    spoil(folder, "cat/4.png")
+    images = load(folder, native=True, image_size=40, folds=0)
+    assert len(images.files) == 6 == len(images.places)
+    assert list(images.summary.quarantined) == ["cat/4.png"]

@@ -80,7 +80,7 @@ def test_progress_reaches_the_end(tmp_path: Path) -> None:
         (["1.png"], ".", r"has no sub-folders"),
         (["a/1.png", ".b/2.png"], ".", r"one class only \('a'\)"),
         (["a/1.png", "b/2.psd"], ".", r"class 'b' has no images: .*b holds no file ending in \.png"),
-        (["train/a/1.png", "test/a/2.png"], ".", r"\(test, train\) are parts of a split.*--data .*train"),
+        (["test/a/1.png", "test/b/2.png"], ".", r"nothing but 'test'.*--data .*test"),
     ],
     ids=["missing", "file", "flat", "one class", "empty class", "split"],
 )
@@ -99,3 +99,22 @@ def test_a_test_folder_takes_the_training_labels(tmp_path: Path) -> None:
 def test_a_test_folder_may_not_have_a_new_class(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"class 'd' that the training images don't have\. Known classes: a, c"):
         scan(put(tmp_path, "c/1.png", "d/2.png"), classes=["a", "c"], on_progress=quiet)
+
+
+def test_of_a_split_that_was_made_the_test_is_kept_apart(tmp_path: Path) -> None:
+    put(tmp_path, "train/a/1.png", "train/b/2.png", "Val/b/deep/3.png", "Val/c/4.png", "test/a/5.png", "readme.txt")
+    found = scan(tmp_path, on_progress=quiet)
+    assert sorted(found.files) == ["Val/b/deep/3.png", "Val/c/4.png", "train/a/1.png", "train/b/2.png"]
+    assert found.classes == ("a", "b", "c")
+    labels = {file: found.classes[label] for file, label in zip(found.files, found.labels, strict=True)}
+    assert labels == {"train/a/1.png": "a", "train/b/2.png": "b", "Val/b/deep/3.png": "b", "Val/c/4.png": "c"}
+    assert found.test == tmp_path / "test"
+    test = scan(found.test, classes=found.classes, on_progress=quiet)
+    assert (test.files, test.test) == (("a/5.png",), None)
+
+
+@pytest.mark.parametrize("files", [["train/1.png", "test/2.png"], ["train/a/1.png", "other/2.png"]])
+def test_classes_may_be_called_like_a_split(files: list[str], tmp_path: Path) -> None:
+    found = scan(put(tmp_path, *files), on_progress=quiet)
+    assert set(found.classes) == {file.split("/")[0] for file in files}
+    assert found.test is None

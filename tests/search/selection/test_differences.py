@@ -96,12 +96,13 @@ def drawn(draw: st.DrawFn) -> Configuration:
         "dense_units": draw(st.sampled_from([16, 64])),
         "kernel_size": draw(st.sampled_from([3, 5])),
         "horizontal_flip": draw(st.booleans()),
+        "backbone_rate": draw(st.sampled_from([0.1, 1.0])),
         **{name: draw(st.sampled_from(choices[:3])) for name, choices in CHOICES.items()},
     }
     try:
         return Configuration(**values)
     except ConfigurationError:
-        return Configuration(**{**values, "normalization": "none", "head": "average"})
+        return Configuration(**{**values, "normalization": "none", "head": "average", "statistics": "kept"})
 
 
 configurations = st.composite(drawn)()

@@ -23,6 +23,9 @@ def _oracle(metric: str, labels: np.ndarray, given: np.ndarray) -> float:
         return sk.f1_score(labels, decided, labels=present, average="macro", zero_division=0)
     if metric == "average_precision":
         return float(np.mean([sk.average_precision_score(truth[:, k], given[:, k]) for k in present]))
+    if metric == "recall_at_precision":
+        curves = [sk.precision_recall_curve(truth[:, k], given[:, k])[:2] for k in present]
+        return float(np.mean([recall[precision >= 0.9 - 1e-9].max(initial=0) for precision, recall in curves]))
     if metric == "auc":
         if classes == 2:
             return sk.roc_auc_score(labels, given[:, 1])
@@ -71,6 +74,7 @@ def test_images_of_one_class_only(metric: str, value: float) -> None:
         ("accuracy", 0.5),
         ("auc", 0.5),
         ("average_precision", 1 / 3),
+        ("recall_at_precision", 0.0),
         ("skill", 0.0),
     ],
 )

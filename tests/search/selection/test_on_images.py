@@ -8,6 +8,7 @@ from search.selection.metrics import prior
 from search.selection.offset import offset_probabilities
 from search.selection.on_images import AGREEING, MOST, _sure_enough, on_images
 from search.selection.scores import OutOfFold
+from search.settings import METRICS
 
 pytestmark = pytest.mark.slow
 
@@ -51,6 +52,22 @@ def test_a_handful_that_the_eye_can_check() -> None:
     assert shown.confusion.tolist() == [[1, 1, 0], [0, 3, 0], [1, 0, 0]]
     assert [(one.row, one.given, one.predicted) for one in shown.mistakes] == [(5, 2, 0), (1, 0, 1)]
     assert shown.mistakes[0].probabilities == pytest.approx((0.8, 0.1, 0.1))
+
+
+def test_each_class_against_the_others_and_every_metric() -> None:
+    labels = np.array([0] * 6 + [1] * 3)
+    said_of_one = np.array([0.1, 0.2, 0.3, 0.4, 0.6, 0.2, 0.9, 0.8, 0.5])
+    seen = on_images(labels, [said(np.stack([1 - said_of_one, said_of_one], axis=1))], (0.0, 0.0))
+    zero, one = seen.by_class
+    assert (zero.images, one.images) == (6, 3)
+    assert (one.recall, one.precision) == pytest.approx((2 / 3, 2 / 3))  # the tie goes to the first class
+    assert one.f1 == pytest.approx(2 / 3)
+    assert one.auc == zero.auc == pytest.approx(17 / 18)
+    assert one.recall_at_precision == pytest.approx(2 / 3)  # two are found before a wrong one
+    assert zero.recall_at_precision == pytest.approx(5 / 6)
+    assert one.average_precision == pytest.approx((1 + 1 + 3 / 4) / 3)
+    assert set(seen.in_metrics) == set(METRICS)
+    assert seen.in_metrics["balanced_accuracy"] == pytest.approx((5 / 6 + 2 / 3) / 2)
 
 
 def test_the_offset_decides_what_a_mistake_is() -> None:

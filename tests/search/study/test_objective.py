@@ -162,7 +162,7 @@ def test_a_trial_far_behind_is_raced_out(make: MakeStudy) -> None:
     best, behind = study.run(2)
     assert (best.state, behind.state, len(behind.fits)) == (TrialState.COMPLETE, TrialState.RACED, 1)
     assert behind.reason is not None
-    assert "not above the worst fold 0.900 of the best trial" in behind.reason
+    assert "below the worst fold 0.900 of the best trial" in behind.reason
     assert told(study)[1][0] is OptunaState.PRUNED
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from search.checks import LAYER_SIGNALS, Check, Collapse
 from search.training.outcome import EpochSums, LayerProbe
+from search.training.sampling import Balance
 from spaces.config import Configuration
 
 
@@ -39,8 +40,11 @@ class FakeTrainer:
         self.steady_loss = float("nan")
         self.infinite_at: int | None = None  # epoch
 
-    def begin(self, seed: int, rows: np.ndarray, class_weights: np.ndarray, prior: np.ndarray) -> None:
-        self.begun = {"seed": seed, "rows": rows, "class_weights": class_weights, "prior": prior}
+    def begin(self, seed: int, rows: np.ndarray, balance: Balance) -> None:
+        self.begun = {"seed": seed, "rows": rows, "class_weights": balance.weights, "prior": balance.prior}
+
+    def alike(self, rows: np.ndarray) -> np.ndarray:
+        return rows
 
     def train_epoch(
         self,

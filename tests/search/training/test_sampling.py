@@ -1,6 +1,7 @@
 """What an epoch shows, and what class weights are left to set right."""
 
 from collections import Counter
+from dataclasses import astuple
 from itertools import pairwise, product
 
 import numpy as np
@@ -8,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from search.training.sampling import balance, cross_entropy, epoch_rows
-from spaces.config import CLASS_WEIGHTINGS, OVERSAMPLINGS
+from search.training.sampling import balance, balance_of, cross_entropy, epoch_rows
+from spaces.config import CLASS_WEIGHTINGS, LOSSES, OVERSAMPLINGS
+from tests.factories import configuration
 
 PAIRS = list(product(OVERSAMPLINGS, CLASS_WEIGHTINGS))
 counts_of_classes = st.lists(st.integers(1, 400), min_size=2, max_size=8)
@@ -79,6 +81,33 @@ def test_balanced_oversampling_leaves_nothing_to_weigh(counts, weighting) -> Non
 @given(counts_of_classes, st.sampled_from(PAIRS))
 def test_correcting_more_brings_the_prior_nearer_to_even(counts, pair) -> None:
     assert balance(counts, *pair).entropy >= balance(counts, "none", "none").entropy - 1e-9
+
+
+def test_the_adjusted_loss_takes_the_shares_as_they_are_and_says_all_classes_are_alike() -> None:
+    got = balance([90, 10], loss="logit_adjusted")
+    np.testing.assert_allclose(got.drawn, [0.9, 0.1])
+    np.testing.assert_allclose(got.weights, [1, 1])
+    np.testing.assert_allclose(got.prior, [0.5, 0.5])
+    np.testing.assert_allclose(np.exp(got.margin), [0.9, 0.1])
+
+
+def test_the_best_constant_under_the_adjusted_loss_is_the_prior() -> None:
+    """The loss of constant logits is least where the softmax of logits + margin is the class shares."""
+    got = balance([90, 10], loss="logit_adjusted")
+    said = np.log(got.prior) + got.margin
+    np.testing.assert_allclose(np.exp(said) / np.exp(said).sum(), got.drawn)
+
+
+@settings(max_examples=30)
+@given(counts_of_classes, st.sampled_from(PAIRS), st.sampled_from(LOSSES))
+def test_equal_configurations_balance_equally(counts, pair, loss) -> None:
+    """What a configuration's canonical form leaves out changes nothing, to the last bit."""
+    sampled = configuration(oversampling=pair[0], class_weighting=pair[1], loss=loss)
+    kept = {name: value for name, value in sampled.canonical().items() if name in ("oversampling", "class_weighting")}
+    plain = configuration(loss=loss, **kept)
+    assert plain.hash == sampled.hash
+    for one, other in zip(astuple(balance_of(counts, sampled)), astuple(balance_of(counts, plain)), strict=True):
+        assert one.tolist() == other.tolist()
 
 
 def test_cross_entropy_leaves_out_classes_that_do_not_occur() -> None:

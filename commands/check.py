@@ -1,0 +1,72 @@
+"""`check`: what is wrong with a folder of images, before anything is trained."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Final
+
+from commands.options import Parser, add_data, add_follow_links, add_labels, add_quiet, path
+from commands.terminal import DONE, INTERRUPTED, USER_ERROR
+
+_HELP: Final = """\
+Look for what is wrong with a folder of images, in seconds, without training anything: unreadable and unusual files,
+copies within and across classes and in the test folder, blank and odd pictures, classes that can be told without
+looking.
+
+examples:
+  run_search.py check --data ./images
+  run_search.py check --data ./images --test ./holdout --out runs/images-check
+  run_search.py check --data ./images --strict          exit code 2 if anything is to be mended or looked at
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """Its options."""
+    options = Parser("check", _HELP)
+    add_data(options, "folder with one sub-folder of images a class")
+    options.add_argument("--test", type=path, metavar="DIR", help="test images: none may be among the others")
+    options.add_argument("--groups", type=path, metavar="FILE.csv", help="columns file, group, as for a search")
+    options.add_argument(
+        "--out", type=path, metavar="DIR", help="for check.html and check.json (default: runs/<name>-check)"
+    )
+    options.add_argument("--strict", action="store_true", help="exit with 2 where there are errors or warnings")
+    add_labels(options)
+    add_follow_links(options)
+    add_quiet(options)
+    return options
+
+
+def run(options: argparse.Namespace, given: list[str]) -> int:
+    """Inspect; returns the exit code."""
+    from rich.console import Console
+
+    from reports.inspection_text import inspection_lines
+    from reports.live import LiveDisplay
+    from reports.write import write_inspection
+    from search.events import Silent
+    from search.inspection.inspect import Request, inspect
+    from search.inspection.records import Severity
+
+    out = options.out or Path("runs") / f"{options.data.resolve().name}-check"
+    request = Request(
+        data=options.data,
+        test=options.test,
+        groups=options.groups,
+        labels=options.labels,
+        follow_links=options.follow_links,
+    )
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with nullcontext(Silent()) if options.quiet else LiveDisplay(Console(stderr=True)) as listener:
+            found = inspect(request, listener)
+    except KeyboardInterrupt:
+        print("Interrupted; nothing was written.", file=sys.stderr)
+        return INTERRUPTED
+    page = write_inspection(found, out)
+    print(*inspection_lines(found, page), sep="\n")
+    is_bad = any(one.severity is not Severity.NOTE for one in found.findings)
+    return USER_ERROR if options.strict and is_bad else DONE

@@ -1,0 +1,44 @@
+"""`check.json`: an inspection for programs, schema 1."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Final
+
+from reports.summary import plain
+from search.inspection.records import Inspection
+
+SCHEMA: Final = 1
+
+
+def inspection_json(found: Inspection) -> str:
+    """The inspection as strict JSON: what is not finite is null."""
+    told: dict[str, Any] = {
+        "schema": SCHEMA,
+        "findings": [
+            {
+                "kind": one.kind,
+                "severity": str(one.severity),
+                "files": list(one.files),
+                "detail": one.detail,
+                "sets": [list(some) for some in one.sets],
+            }
+            for one in found.findings
+        ],
+        "data": {
+            "folder": found.folder,
+            "test": found.test,
+            "classes": dict(found.classes),
+            "images": found.images,
+            "units": found.units,
+            "sizes": dict(found.sizes),
+            "modes": dict(found.modes),
+            "formats": dict(found.formats),
+        },
+        "folds": found.folds,
+        "chance": found.chance,
+        "baselines": dict(found.baselines),
+        "half_width": found.half,
+        "seconds": round(found.seconds, 2),
+    }
+    return json.dumps(plain(told), indent=2, ensure_ascii=False, allow_nan=False) + "\n"

@@ -1,0 +1,60 @@
+"""What an inspection says on the terminal."""
+
+from __future__ import annotations
+
+import textwrap
+from pathlib import Path
+from typing import Final
+
+from reports.wording import counted, duration, number, shown
+from search.inspection.records import KINDS, Finding, Inspection, Severity
+
+WIDTH: Final = 100
+_FILES: Final = 3  # named under a finding
+_SIGNS: Final = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.NOTE: "note"}
+
+
+def inspection_lines(found: Inspection, page: Path) -> list[str]:
+    """Plain text: what is there, what is wrong, what can be expected, where the page is."""
+    lines = [*_wrapped(headline(found)), *_wrapped(expectation(found))]
+    for one in found.findings:
+        lines += ["", *_finding(one)]
+    if not found.findings:
+        lines += ["", "Nothing to complain about."]
+    return [*lines, "", f"Page: {page}"]
+
+
+def headline(found: Inspection) -> str:
+    """What was looked at."""
+    bad = sum(len(one.files) for one in found.findings if one.kind == "corrupt")
+    unread = f", {counted(bad, 'file')} unreadable" if bad else ""
+    units = "" if found.units == found.images else f" ({found.units:,} that are not copies or of one group)"
+    what = f"{counted(found.images, 'image')}{units} in {counted(len(found.classes), 'class', 'classes')}{unread}"
+    return f"{shown(found.folder)}: {what}; looked at in {duration(found.seconds)}."
+
+
+def expectation(found: Inspection) -> str:
+    """What simple methods reach, and what so many images can tell."""
+    parts = []
+    if found.baselines:
+        best = max(("knn", "logistic"), key=lambda name: found.baselines[name])
+        named = {"knn": "nearest neighbours", "logistic": "logistic regression"}[best]
+        parts.append(
+            f"Simple methods reach a balanced accuracy of {number(found.baselines[best], 2)} ({named} on small "
+            f"pictures; guessing: {number(found.chance, 2)})."
+        )
+    parts.append(f"So many images can tell a score to about +- {number(found.half, 2)}.")
+    return " ".join(parts)
+
+
+def _finding(one: Finding) -> list[str]:
+    lines = _wrapped(f"{_SIGNS[one.severity]}: {KINDS[one.kind]}. {shown(one.detail)}", after="  ")
+    named = [" = ".join(some[:_FILES]) for some in one.sets] if one.sets else list(one.files)
+    lines += [f"    {shown(text)}" for text in named[:_FILES]]
+    if len(named) > _FILES:
+        lines.append(f"    and {len(named) - _FILES:,} more")
+    return lines
+
+
+def _wrapped(text: str, after: str = "") -> list[str]:
+    return textwrap.wrap(text, WIDTH, subsequent_indent=after, break_long_words=False, break_on_hyphens=False)

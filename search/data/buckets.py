@@ -1,0 +1,127 @@
+"""Images of every size: a few shapes to which they are brought, so that each nearly keeps its own.
+
+A batch can only hold images of one shape. Each image goes to the shape that is nearest to its own, with its aspect
+ratio kept to ten percent and its size as well as so few shapes allow; nothing is padded or cut off.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from search.arrays import IntArray
+
+MOST: Final = 8
+"""Shapes at most: each costs part of a batch a pass of its own through the network."""
+
+STRETCH: Final = 1.1
+"""Factor by which the aspect ratio may change."""
+
+LEAST_SIDE: Final = 8  # pixels: thinner images are widened to it
+_ALIKE: Final = 1.5  # sides that differ by less are not worth a shape of their own
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Buckets:
+    """Shapes, and who goes where.
+
+    Attributes:
+        shapes: (height, width) in pixels of each, the smallest area first.
+        of: (n,) shape of each image.
+    """
+
+    shapes: tuple[tuple[int, int], ...]
+    of: IntArray
+
+
+def choose_buckets(sizes: Sequence[tuple[int, int]], *, max_side: int, most: int = MOST) -> tuple[tuple[int, int], ...]:
+    """Shapes (height, width) for images of these sizes, the smallest area first.
+
+    Args:
+        sizes: (width, height) of each, upright; at least one.
+        max_side: longer images are shrunk to it; none is enlarged but to `LEAST_SIDE`.
+        most: shapes at most. Where so few can't keep all aspect ratios to `STRETCH`, the largest change is the least
+            that they can do with.
+    """
+    width, height = _limited(np.asarray(sizes, np.float64), max_side)
+    aspect, area = np.log(width / height), np.log(width * height)
+    groups = _by_aspect(aspect, most)
+    while len(groups) < most:
+        spread, place = max((float(np.ptp(area[rows])), place) for place, rows in enumerate(groups))
+        if spread <= 2 * math.log(_ALIKE):
+            break
+        rows = groups[place]
+        middle = (area[rows].min() + area[rows].max()) / 2
+        groups[place : place + 1] = [rows[area[rows] <= middle], rows[area[rows] > middle]]
+    found = {_shape(aspect[rows], area[rows], max_side) for rows in groups}
+    return tuple(sorted(found, key=lambda shape: (shape[0] * shape[1], shape)))
+
+
+def nearest(sizes: Sequence[tuple[int, int]], shapes: Sequence[tuple[int, int]]) -> IntArray:
+    """Place (n,) of the shape that each image is brought to: the aspect ratio comes first, then the size.
+
+    Args:
+        sizes: (width, height) of each image, upright.
+        shapes: (height, width) on offer.
+    """
+    offered = np.array(shapes, np.float64)
+    width, height = _limited(np.asarray(sizes, np.float64), offered.max())
+    bent = np.abs(np.log(width / height)[:, None] - np.log(offered[:, 1] / offered[:, 0]))
+    grown = np.abs(np.log(width * height)[:, None] - np.log(offered[:, 0] * offered[:, 1]))
+    # A change of the aspect beyond what is allowed weighs more than any change of size.
+    cost = grown / 2 + bent + 100 * np.maximum(0, bent - math.log(STRETCH) - 1 / offered.min(axis=1))
+    return np.asarray(cost.argmin(axis=1), np.int64)
+
+
+def stretch(sizes: Sequence[tuple[int, int]], shapes: Sequence[tuple[int, int]]) -> float:
+    """Factor by which the aspect ratio of an image changes at most."""
+    offered = np.array(shapes, np.float64)
+    width, height = _limited(np.asarray(sizes, np.float64), offered.max())
+    chosen = offered[nearest(sizes, shapes)]
+    return float(np.exp(np.abs(np.log(width / height) - np.log(chosen[:, 1] / chosen[:, 0])).max()))
+
+
+def _limited(sizes: Floats, max_side: float) -> tuple[Floats, Floats]:
+    """Widths and heights with the longer side at most `max_side`, and none below the least."""
+    scale = np.minimum(1.0, max_side / sizes.max(axis=1))
+    fitted = np.maximum(sizes * scale[:, None], min(LEAST_SIDE, max_side))
+    return fitted[:, 0], fitted[:, 1]
+
+
+def _by_aspect(aspect: Floats, most: int) -> list[IntArray]:
+    """Rows by ranges of the aspect ratio, as few as keep it to `STRETCH`; if those are too many, as wide as needed."""
+    reach = 2 * math.log(STRETCH)
+    if len(groups := _ranges(aspect, reach)) <= most:
+        return groups
+    low, high = reach, float(np.ptp(aspect))
+    for _ in range(30):
+        reach = (low + high) / 2
+        low, high = (low, reach) if len(_ranges(aspect, reach)) <= most else (reach, high)
+    return _ranges(aspect, high)
+
+
+def _ranges(aspect: Floats, reach: float) -> list[IntArray]:
+    """The fewest ranges of this width that hold all values: from the smallest on, each as far as it goes."""
+    order = np.argsort(aspect, kind="stable")
+    ordered, first, groups = aspect[order], 0, []
+    while first < len(order):
+        end = int(np.searchsorted(ordered, ordered[first] + reach + 1e-9, side="right"))
+        groups.append(np.sort(order[first:end]))
+        first = end
+    return groups
+
+
+def _shape(aspect: Floats, area: Floats, max_side: int) -> tuple[int, int]:
+    """Height and width: the middle of the aspect ratios, the median area."""
+    middle, size = (float(aspect.min()) + float(aspect.max())) / 2, float(np.median(area))
+    height, width = math.exp((size - middle) / 2), math.exp((size + middle) / 2)
+    shrink = min(1.0, max_side / max(height, width))
+    least = min(LEAST_SIDE, max_side)
+    return max(least, round(height * shrink)), max(least, round(width * shrink))

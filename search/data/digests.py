@@ -1,0 +1,80 @@
+"""Digests of files' contents, read once: a file that its file system says was not touched is not read again."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from search.data import store
+from search.data.passes import OnProgress, each
+
+_SURE_AFTER: Final = 2_000_000_000
+"""Nanoseconds that a file must be old when it is read: times of some file systems are as coarse as that."""
+
+Seen = tuple[int, int, int, int]
+
+
+def digests(folder: Path, files: Sequence[str], on_progress: OnProgress) -> list[str | OSError]:
+    """blake2b of each file's bytes, 32 hexadecimal digits; the error of one that can't be read.
+
+    What was read is remembered with size, inode and the times of the last change of contents and of anything else: the
+    latter can't be set back by whoever changes a file.
+
+    Args:
+        folder: that the files lie in.
+        files: relative to it.
+        on_progress: told of each file that has to be read.
+
+    Raises:
+        DataError: the cache can't be written.
+    """
+    name = f"{store.entry_name(['digests', os.path.realpath(folder)])}.digests.json"
+    known = store.plain(name, _parsed) or {}
+    seen = [_seen(folder / file) for file in files]
+    found: list[str | OSError | None] = [
+        known[file][4] if file in known and known[file][:4] == stat else None
+        for file, stat in zip(files, seen, strict=True)
+    ]
+    missing = [place for place, digest in enumerate(found) if digest is None]
+    if not missing:
+        return [digest for digest in found if digest is not None]
+    now = time.time_ns()
+    paths = [folder / files[place] for place in missing]
+    for place, digest in zip(missing, each(_digest, paths, "hashing", on_progress), strict=True):
+        found[place] = digest
+    kept = {
+        file: [*stat, digest]
+        for file, stat, digest in zip(files, seen, found, strict=True)
+        if stat is not None and isinstance(digest, str) and max(stat[2:]) < now - _SURE_AFTER
+    }
+    if kept:
+        store.keep_plain(name, kept)
+    return [digest for digest in found if digest is not None]
+
+
+def _parsed(value: Any) -> dict[str, tuple[int, int, int, int, str]]:
+    return {
+        str(file): (int(size), int(inode), int(written), int(changed), str(digest))
+        for file, (size, inode, written, changed, digest) in value.items()
+    }
+
+
+def _seen(path: Path) -> Seen | None:
+    """What the file system says of a file; None where it says nothing."""
+    try:
+        stat = path.stat()
+    except OSError:
+        return None
+    return stat.st_size, stat.st_ino, stat.st_mtime_ns, stat.st_ctime_ns
+
+
+def _digest(path: Path) -> str | OSError:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+    except OSError as error:
+        return error

@@ -1,0 +1,195 @@
+"""Images that show the same: the same bytes, or nearly the same picture.
+
+Two pictures are near duplicates if their 256-bit perceptual hashes (the signs of the lowest frequencies of a cosine
+transform, Zauner 2010) are alike and their grey pictures correlate at .98 or more. A hash of 64 bits alone joins X-rays
+of different patients. A cluster is complete: each of its pictures is a near duplicate of each other one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from search.arrays import IntArray
+from search.data.decode import Pixels
+
+CORRELATION: Final = 0.98
+"""Of the grey pictures, from which on two are the same."""
+
+HASH_BITS: Final = 64
+"""Of 256, in which the hashes may differ: only who is within them is compared at all."""
+
+_FREQUENCIES: Final = 16
+_LEAST_DEVIATION: Final = 4.0  # levels of grey: what has less is blank, and all blanks are alike
+_BLOCK: Final = 2048  # images compared at a time
+_MOST_TOGETHER: Final = 2000  # images whose distances are all worked out
+
+Floats = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """Images that show the same."""
+
+    rows: tuple[int, ...]  # ascending, at least two
+    same: tuple[tuple[int, ...], ...]  # of them those that have the same bytes, two or more each
+
+    @property
+    def exact(self) -> bool:
+        """Whether all have the same bytes."""
+        return self.same == (self.rows,)
+
+
+def clusters(digests: Sequence[str], grey: Pixels) -> list[Cluster]:
+    """All clusters, by their first rows.
+
+    Args:
+        digests: of each file's bytes `(n,)`.
+        grey: `(n, 64, 64)` uint8.
+    """
+    first: dict[str, int] = {}
+    same = np.array([first.setdefault(digest, row) for row, digest in enumerate(digests)], np.int64)
+    single = np.unique(same)
+    vivid = single[grey[single].reshape(len(single), -1).std(axis=1) >= _LEAST_DEVIATION] if len(single) else single
+    joined = {row: row for row in single.tolist()}
+    for group in _alike(grey[vivid]):
+        for place in group:
+            joined[int(vivid[place])] = int(vivid[group[0]])
+    members: dict[int, list[int]] = {}
+    for row, one in enumerate(same.tolist()):
+        members.setdefault(joined[one], []).append(row)
+    found = []
+    for rows in members.values():
+        if len(rows) > 1:
+            alike = [tuple(row for row in rows if same[row] == one) for one in dict.fromkeys(same[rows].tolist())]
+            found.append(Cluster(tuple(rows), tuple(some for some in alike if len(some) > 1)))
+    return sorted(found, key=lambda cluster: cluster.rows)
+
+
+def crossing(own: Pixels, other: Pixels) -> list[tuple[int, int]]:
+    """Pairs of images that show the same, one of each of two sets.
+
+    Args:
+        own: `(n, 64, 64)` uint8.
+        other: `(m, 64, 64)` uint8.
+    """
+    return [(i, j) for i, j in _pairs(own, other) if min(own[i].std(), other[j].std()) >= _LEAST_DEVIATION]
+
+
+def hashes(grey: Pixels) -> Floats:
+    """Signs `(n, 256)`, -1 or 1, of the lowest frequencies against their median; the mean brightness has no say."""
+    from scipy.fft import dctn  # type: ignore[import-untyped]
+
+    low = np.empty((len(grey), _FREQUENCIES**2), np.float32)
+    for start in range(0, len(grey), _BLOCK):
+        block = grey[start : start + _BLOCK].astype(np.float32)
+        low[start : start + _BLOCK] = dctn(block, axes=(1, 2))[:, :_FREQUENCIES, :_FREQUENCIES].reshape(len(block), -1)
+    signs: Floats = np.where(low > np.median(low[:, 1:], axis=1, keepdims=True), 1, -1).astype(np.float32)
+    return signs
+
+
+def _alike(grey: Pixels) -> list[list[int]]:
+    """Complete clusters of near duplicates, of two images or more."""
+    from scipy.cluster.hierarchy import fcluster, linkage  # type: ignore[import-untyped]
+    from scipy.sparse import coo_array  # type: ignore[import-untyped]
+    from scipy.sparse.csgraph import connected_components  # type: ignore[import-untyped]
+
+    pairs = [(i, j) for i, j in _pairs(grey, grey) if i < j]
+    if not pairs:
+        return []
+    ends = np.array(pairs).T
+    graph = coo_array((np.ones(len(pairs)), ends), shape=(len(grey), len(grey)))
+    parts = connected_components(graph, directed=False)[1]
+    found = []
+    for part in np.unique(parts[ends[0]]):
+        members = np.flatnonzero(parts == part)
+        for start in range(0, len(members), _MOST_TOGETHER):
+            some = members[start : start + _MOST_TOGETHER]
+            distances = 1 - _standard(grey[some]) @ _standard(grey[some]).T
+            upper = np.clip(distances[np.triu_indices(len(some), 1)], 0, 2).astype(np.float64)
+            if not len(upper):
+                continue
+            numbers = fcluster(linkage(upper, "complete"), 1 - CORRELATION, "distance")
+            groups = [some[numbers == number].tolist() for number in np.unique(numbers)]
+            found += [group for group in groups if len(group) > 1]
+    return found
+
+
+def _pairs(own: Pixels, other: Pixels) -> list[tuple[int, int]]:
+    """Places in `own` and `other` whose pictures are the same; in one set a pair comes both ways, each with itself."""
+    ours, theirs = hashes(own), hashes(other)
+    least = _FREQUENCIES**2 - 2 * HASH_BITS  # product of signs: agreeing bits less differing ones
+    found = []
+    for start in range(0, len(own), _BLOCK):
+        for begin in range(0, len(other), _BLOCK):
+            close = ours[start : start + _BLOCK] @ theirs[begin : begin + _BLOCK].T >= least
+            left, right = np.nonzero(close)
+            left, right = left + start, right + begin
+            for some in np.array_split(np.arange(len(left)), max(1, -(-len(left) // _BLOCK))):
+                i, j = left[some], right[some]
+                alike = (_standard(own[i]) * _standard(other[j])).sum(axis=1) >= CORRELATION
+                found += list(zip(i[alike].tolist(), j[alike].tolist(), strict=True))
+    return found
+
+
+def _standard(grey: Pixels) -> Floats:
+    """Flattened, mean 0, length 1: the product of two is their correlation."""
+    flat = grey.reshape(len(grey), math.prod(grey.shape[1:])).astype(np.float32)
+    flat -= flat.mean(axis=1, keepdims=True)
+    length = np.linalg.norm(flat, axis=1, keepdims=True)
+    standard: Floats = flat / np.maximum(length, 1e-6)
+    return standard
+
+
+MOST_SHARE: Final = 0.05
+"""Of a class, that a cluster may be to become a group: what is larger is likelier a camera that saw nothing."""
+
+ALWAYS: Final = 10
+"""Images that a cluster may have however small its class is."""
+
+
+def groups(found: Sequence[Cluster], labels: IntArray, given: IntArray | None) -> tuple[IntArray | None, list[Cluster]]:
+    """Groups that keep what shows the same together, and the clusters that are too large to be joined.
+
+    Args:
+        found: clusters among the images.
+        labels: `(n,)`.
+        given: `(n,)` the user's own groups, or None. Groups that share a cluster become one.
+
+    Returns:
+        `(n,)` numbers from 0 by first appearance; None without any group. Then the clusters that were left out.
+    """
+    counts = np.bincount(labels)
+    large = [
+        cluster
+        for cluster in found
+        if any(
+            count > max(ALWAYS, MOST_SHARE * counts[label])
+            for label, count in enumerate(np.bincount(labels[list(cluster.rows)], minlength=len(counts)))
+        )
+    ]
+    joined = [cluster for cluster in found if cluster not in large]
+    if given is None and not joined:
+        return None, large
+    parent = (
+        np.arange(len(labels))
+        if given is None
+        else np.unique(given, return_index=True)[1][np.unique(given, return_inverse=True)[1]]
+    )
+
+    def root(row: int) -> int:
+        while parent[row] != row:
+            row = int(parent[row])
+        return row
+
+    for cluster in joined:
+        for row in cluster.rows[1:]:
+            ends = sorted((root(cluster.rows[0]), root(row)))
+            parent[ends[1]] = ends[0]
+    numbers: dict[int, int] = {}
+    return np.array([numbers.setdefault(root(row), len(numbers)) for row in range(len(labels))], np.int64), large

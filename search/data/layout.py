@@ -1,0 +1,71 @@
+"""How the classes lie in an image folder: a sub-folder each, or in the parts of a split that somebody has made."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from search.errors import DataError
+
+EXPECTED: Final = "one sub-folder for each class, with its images in it"
+TRAINING: Final = frozenset({"train", "training", "val", "valid", "validation", "dev"})
+TESTING: Final = frozenset({"test", "testing"})
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where the class folders are.
+
+    Attributes:
+        parts: folders, relative to the image folder, whose sub-folders are classes; "." is the image folder itself.
+        test: part of a split that is kept for a test, None where there is none.
+    """
+
+    parts: tuple[str, ...]
+    test: str | None = None
+
+
+def layout(folder: Path) -> Layout:
+    """The image folder itself; of a `train/ val/ test/` layout all but the test, which is kept apart.
+
+    A cross-validation makes its own validation parts: images of `val` are images like those of `train`.
+
+    Raises:
+        DataError: no such folder; a file; no sub-folders; nothing but a test.
+    """
+    names = subfolders(folder)
+    if not names:
+        raise DataError(f"{folder} has no sub-folders. Expected {EXPECTED}.")
+    known = [name for name in names if name.casefold() in TRAINING | TESTING]
+    if len(known) < len(names) or not all(subfolders(folder / name) for name in names):
+        return Layout((".",))
+    parts = tuple(name for name in names if name.casefold() in TRAINING)
+    tests = [name for name in names if name.casefold() in TESTING]
+    if not parts:
+        raise DataError(
+            f"{folder} has nothing but {tests[0]!r}, the part of a split that is for a test. "
+            f"Pass --data {folder / tests[0]} if you want to search on it."
+        )
+    if len(tests) > 1:
+        raise DataError(
+            f"{folder} has two parts for a test ({', '.join(tests)}). Join them, or pass --data and --test."
+        )
+    return Layout(parts, tests[0] if tests else None)
+
+
+def subfolders(folder: Path) -> Sequence[str]:
+    """Names of those that are not hidden, sorted.
+
+    Raises:
+        DataError: no such folder; a file; it may not be read.
+    """
+    if not folder.exists():
+        raise DataError(f"there is no folder {folder}. Expected {EXPECTED}.")
+    if not folder.is_dir():
+        raise DataError(f"{folder} is a file. Expected a folder with {EXPECTED}.")
+    try:
+        return sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and entry.name[0] != ".")
+    except PermissionError as error:
+        raise DataError(f"{folder} may not be read ({error.strerror}). Change its permissions.") from error

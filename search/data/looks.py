@@ -1,0 +1,157 @@
+"""What each image file is and looks like, before anything is resized for training: one pass over all files, kept."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+from PIL.ExifTags import IFD, Base
+
+from search.data import store
+from search.data.decode import Pixels, UnreadableImage, flattened, opened
+from search.data.passes import OnProgress, each
+from search.data.scan import ImageFolder
+
+SIDE: Final = 64
+"""Pixels a side of the grey pictures that are compared with each other."""
+
+TINY: Final = 16
+"""Pixels a side of the coloured pictures that simple methods see."""
+
+RECIPE: Final = 1
+"""Raised when the same file would look otherwise."""
+
+_SHARP_SIDE: Final = 256  # pixels a side at most, where sharpness is measured: finer grain is the camera's
+_BITS: Final = {"1": 1, "I": 32, "F": 32, "I;16": 16, "I;16B": 16, "I;16L": 16}  # of Pillow's modes; others have 8
+
+Floats = npt.NDArray[np.float32]
+Ints = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Looks:
+    """Of n images, in the order of their files. What could not be read has zeros, and a reason."""
+
+    reasons: tuple[str, ...]  # why a file can't be read; empty for the others
+    formats: tuple[str, ...]  # such as JPEG
+    modes: tuple[str, ...]  # Pillow's, such as RGB or I;16
+    width: Ints  # (n,) pixels, as stored
+    height: Ints
+    bits: Ints  # (n,) a channel
+    frames: Ints  # (n,) more than one is an animation or a stack of pages
+    size: Ints  # (n,) bytes
+    taken: Ints  # (n,) seconds since 1970 at which the camera says that it was taken; 0 where it says nothing
+    darkest: Floats  # (n,) 5th percentile of grey, 0..1
+    brightest: Floats  # (n,) 99th percentile of grey, 0..1
+    contrast: Floats  # (n,) standard deviation of grey, 0..1
+    sharpness: Floats  # (n,) standard deviation of the Laplacian of grey at 256 pixels a side at most, 0..1
+    grey: Pixels  # (n, 64, 64) uint8
+    colour: Pixels  # (n, 16, 16, 3) uint8
+
+    @property
+    def readable(self) -> npt.NDArray[np.bool_]:
+        """(n,)"""
+        return np.array([not reason for reason in self.reasons], np.bool_)
+
+
+_TEXTS: Final = ("reasons", "formats", "modes")
+
+
+def looks(images: ImageFolder, *, on_progress: OnProgress) -> Looks:
+    """Of all files of the folder; from the cache or looked at now."""
+
+    def packed(found: Looks) -> dict[str, npt.NDArray[Any]]:
+        return {field.name: np.array(getattr(found, field.name)) for field in fields(Looks)}
+
+    def unpacked(arrays: dict[str, npt.NDArray[Any]]) -> Looks:
+        if len(arrays["width"]) != len(images.files):
+            raise ValueError("another number of files")
+        values: dict[str, Any] = dict(arrays)
+        return Looks(**values | {name: tuple(map(str, arrays[name])) for name in _TEXTS})
+
+    name = store.entry_name(["looks", RECIPE, images.digests])
+    known = store.arrays(f"{name}.looks.npz", unpacked)
+    if known is None:
+        paths = [images.path / file for file in images.files]
+        known = _joined(list(each(_look, paths, "looking at", on_progress)))
+        store.keep_arrays(f"{name}.looks.npz", packed(known))
+    return known
+
+
+def _look(path: Path) -> dict[str, Any]:
+    """All that `Looks` has, of one file."""
+    try:
+        size = path.stat().st_size
+        with opened(path) as image:
+            known: dict[str, Any] = {"formats": image.format or "", "modes": image.mode, "size": size, "reasons": ""}
+            known["width"], known["height"] = image.size
+            known["bits"] = _BITS.get(image.mode, 8)
+            known["frames"] = int(getattr(image, "n_frames", 1))
+            known["taken"] = _taken(image)
+            image.draft(None, (2 * _SHARP_SIDE, 2 * _SHARP_SIDE))  # a JPEG at half, a quarter, an eighth of its size
+            return known | _appearance(flattened(image))
+    except (UnreadableImage, OSError) as error:
+        return {"reasons": str(error) or type(error).__name__}
+
+
+def _taken(image: Image.Image) -> int:
+    with contextlib.suppress(Exception):  # EXIF data are as various as those who wrote them
+        text = str(image.getexif().get_ifd(IFD.Exif).get(Base.DateTimeOriginal, ""))
+        return int(datetime.strptime(text, "%Y:%m:%d %H:%M:%S").replace(tzinfo=UTC).timestamp())
+    return 0
+
+
+def _appearance(flat: Image.Image) -> dict[str, Any]:
+    small = flat.copy()
+    small.thumbnail((_SHARP_SIDE, _SHARP_SIDE), Image.Resampling.BILINEAR)
+    fine: Floats = np.asarray(small.convert("L"), np.float32) / np.float32(255)
+    dark, bright = np.percentile(fine, (5, 99))
+    grey = flat.convert("L").resize((SIDE, SIDE), Image.Resampling.BILINEAR)
+    return {
+        "darkest": dark,
+        "brightest": bright,
+        "contrast": fine.std(),
+        "sharpness": _laplacian(fine).std() if min(fine.shape) > 2 else 0.0,
+        "grey": np.asarray(grey, np.uint8),
+        "colour": np.asarray(flat.convert("RGB").resize((TINY, TINY), Image.Resampling.BILINEAR), np.uint8),
+    }
+
+
+def _laplacian(image: Floats) -> Floats:
+    middle = image[1:-1, 1:-1]
+    around = image[:-2, 1:-1] + image[2:, 1:-1] + image[1:-1, :-2] + image[1:-1, 2:]
+    found: Floats = around - 4 * middle
+    return found
+
+
+def _joined(found: Sequence[dict[str, Any]]) -> Looks:
+    blank: dict[str, Any] = {
+        "formats": "",
+        "modes": "",
+        "grey": np.zeros((SIDE, SIDE)),
+        "colour": np.zeros((TINY, TINY, 3)),
+    }
+    kinds = {
+        "width": np.int64,
+        "height": np.int64,
+        "bits": np.int64,
+        "frames": np.int64,
+        "size": np.int64,
+        "taken": np.int64,
+    }
+    values: dict[str, Any] = {}
+    for field in fields(Looks):
+        column = [one.get(field.name, blank.get(field.name, 0)) for one in found]
+        if field.name in _TEXTS:
+            values[field.name] = tuple(column)
+        else:
+            kind = np.uint8 if field.name in ("grey", "colour") else kinds.get(field.name, np.float32)
+            values[field.name] = np.array(column, kind)
+    return Looks(**values)

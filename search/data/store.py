@@ -1,0 +1,157 @@
+"""What is kept on the disk from start to start: facts, arrays, files; each under a name made of all that decides it.
+
+Files are written under a name of their own and then renamed, so that two processes that make the same entry only repeat
+work. A damaged entry is none.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO, Final, TypeVar
+
+import numpy as np
+
+from search.errors import DataError
+from search.npy import mapped
+
+_log = logging.getLogger(__name__)
+
+Kept = TypeVar("Kept")
+
+STALE_SECONDS: Final = 86_400
+"""Age at which a half-written file is taken for the remains of a killed process."""
+
+
+def cache_folder() -> Path:
+    """`$STEADYNET_CACHE`, else `$XDG_CACHE_HOME/steadynet`, else `~/.cache/steadynet`."""
+    if own := os.environ.get("STEADYNET_CACHE"):
+        return Path(own).expanduser()
+    if shared := os.environ.get("XDG_CACHE_HOME"):
+        return Path(shared) / "steadynet"
+    return Path.home() / ".cache" / "steadynet"
+
+
+def made(kind: str, parts: Any, make: Callable[[], Any], parse: Callable[[Any], Kept]) -> Kept:
+    """What is made of these plain values: from the cache, or made now and kept.
+
+    Args:
+        kind: part of the entry's name.
+        parts: all that decides what is made.
+        make: plain values.
+        parse: what they stand for; an error takes the entry for damaged.
+    """
+    name = f"{entry_name([kind, parts])}.{kind}.json"
+    known = plain(name, parse)
+    if known is None:
+        value = make()
+        keep_plain(name, value)
+        known = parse(value)
+    return known
+
+
+def plain(name: str, parse: Callable[[Any], Kept]) -> Kept | None:
+    """Plain values that were kept under a name, parsed; None if there are none, or damaged ones."""
+    path = entry(name)
+    try:
+        return parse(json.loads(path.read_text()))
+    except FileNotFoundError:
+        return None
+    except Exception as error:  # a damaged file can break the parser anywhere
+        _log.info("The cache entry %s is damaged (%s) and is built again.", path.name, error)
+        return None
+
+
+def keep_plain(name: str, value: Any) -> None:
+    """Keep plain values under a name. Raises DataError if that can't be written."""
+    with replacing(entry(name)) as file:
+        file.write(json.dumps(value).encode())
+
+
+def entry_name(parts: Any) -> str:
+    """Name of what is made of these plain values, and of nothing else."""
+    return hashlib.blake2b(json.dumps(parts).encode(), digest_size=16).hexdigest()
+
+
+def arrays(name: str, parse: Callable[[dict[str, np.ndarray[Any, Any]]], Kept]) -> Kept | None:
+    """What was kept under a name, parsed; None if there is none, or a damaged one."""
+    path = entry(name)
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as held:
+            return parse({key: held[key] for key in held.files})
+    except FileNotFoundError:
+        return None
+    except Exception as error:  # a damaged file can break the parser anywhere
+        _log.info("The cache entry %s is damaged (%s) and is built again.", path.name, error)
+        return None
+
+
+def keep_arrays(name: str, values: Mapping[str, np.ndarray[Any, Any]]) -> None:
+    """Keep arrays under a name, in one file. Raises DataError if that can't be written."""
+    with replacing(entry(name)) as file:
+        np.savez(file, **values)  # type: ignore[arg-type]
+
+
+def array_file(name: str, shape: Sequence[int], make: Callable[[], np.ndarray[Any, Any]]) -> Path:
+    """The `.npy` file of such an array, from the cache or made now. Raises DataError if it can't be written."""
+    path = entry(name)
+    try:
+        known = path.is_file() and mapped(path).shape == tuple(shape)
+    except (ValueError, OSError) as error:
+        known = False
+        _log.info("The cache entry %s is damaged (%s) and is built again.", path.name, error)
+    if not known:
+        values = make()
+        with replacing(path) as file:
+            np.save(file, values, allow_pickle=False)
+    return path
+
+
+def entry(name: str) -> Path:
+    """Where an entry lies, or would. Raises DataError if the cache folder can't be made."""
+    folder = cache_folder()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unwritable(folder, error) from error
+    return folder / name
+
+
+@contextmanager
+def replacing(target: Path) -> Iterator[BinaryIO]:
+    """A new file that takes the place of `target` at once when all is written, and vanishes if something fails."""
+    _sweep(target.parent)
+    try:
+        with tempfile.NamedTemporaryFile(dir=target.parent, prefix=target.stem, suffix=".part", delete=False) as file:
+            part = Path(file.name)
+            try:
+                yield file  # type: ignore[misc]
+                file.flush()
+                part.replace(target)
+            finally:
+                part.unlink(missing_ok=True)
+    except OSError as error:
+        raise _unwritable(target.parent, error) from error
+
+
+def _sweep(folder: Path) -> None:
+    for part in folder.glob("*.part"):
+        try:
+            if time.time() - part.stat().st_mtime > STALE_SECONDS:
+                part.unlink(missing_ok=True)
+        except FileNotFoundError:  # another process was faster
+            continue
+
+
+def _unwritable(folder: Path, error: OSError) -> DataError:
+    return DataError(
+        f"the image cache {folder} can't be written ({error.strerror}). "
+        "Make room or set STEADYNET_CACHE to a folder that can be written."
+    )

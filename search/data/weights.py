@@ -1,0 +1,127 @@
+"""Files of pretrained weights: which of the backbones that may be searched there are, and what the files are."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from search.errors import UserError
+from spaces.backbones import BACKBONES
+
+IMAGENET: Final = "imagenet"
+RANDOM: Final = "none"
+RANDOM_DIGEST: Final = "random"
+_SMALLEST_FETCHED: Final = "mobilenet_v2"  # 9 MB
+_FETCH_SECONDS: Final = 600.0
+_FETCH: Final = "import keras; keras.applications.{builder}(weights='imagenet', include_top=False)"
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """What a backbone begins with."""
+
+    path: Path | None  # None: random ones
+    digest: str  # of the file; "random" without one
+
+
+def find_weights(
+    asked: str, backbones: Sequence[str], tell: Callable[[str], None] = lambda text: None
+) -> dict[str, Weights]:
+    """Of those of the backbones that there are weights of, by name.
+
+    Args:
+        asked: `imagenet` for those in Keras' own cache, fetched if there are none and a network is there; `none` for
+            random ones; else a folder of files with Keras' names, such a file, or NAME=FILE with a backbone's name.
+        backbones: that may be searched.
+        tell: told what takes its time.
+
+    Raises:
+        UserError: there are none of them, or a file is something else.
+    """
+    if asked == RANDOM:
+        return {name: Weights(None, RANDOM_DIGEST) for name in backbones}
+    if asked == IMAGENET:
+        found = _in_folder(_keras_models(), backbones)
+        return found or _fetched(backbones, tell)
+    name, _, file = asked.partition("=")
+    if file:
+        return {_known(name, backbones): _weights(name, Path(file))}
+    path = Path(asked)
+    if path.is_dir():
+        found = _in_folder(path, backbones) or _in_folder(path / "models", backbones)
+        if not found:
+            expected = ", ".join(BACKBONES[name].file for name in backbones)
+            raise UserError(f"--weights {path}: none of the files {expected} lies there. Pass their folder.")
+        return found
+    if not path.is_file():
+        raise UserError(
+            f"--weights {path}: no such file or folder. Pass {IMAGENET}, {RANDOM}, a folder of weights, or a file."
+        )
+    names = [name for name in backbones if BACKBONES[name].file == path.name]
+    if not names:
+        raise UserError(
+            f"--weights {path}: whose weights these are can't be told from the name. Say it: --weights NAME={path}, "
+            f"NAME being one of {', '.join(backbones)}."
+        )
+    return {names[0]: _weights(names[0], path)}
+
+
+def _known(name: str, backbones: Sequence[str]) -> str:
+    if name not in backbones:
+        raise UserError(f"--weights {name}=...: one of {', '.join(backbones)} is expected before the =, got {name!r}.")
+    return name
+
+
+def _in_folder(folder: Path, backbones: Sequence[str]) -> dict[str, Weights]:
+    files = {name: folder / BACKBONES[name].file for name in backbones}
+    return {name: _weights(name, path) for name, path in files.items() if path.is_file()}
+
+
+def _weights(name: str, path: Path) -> Weights:
+    """Raises UserError for a file that doesn't hold this backbone."""
+    import h5py
+
+    try:
+        with h5py.File(path, "r") as held:
+            layers = [
+                layer if isinstance(layer, str) else layer.decode() for layer in held.attrs.get("layer_names", [])
+            ]
+    except OSError as error:
+        raise UserError(f"--weights {path}: an HDF5 file of Keras weights is expected ({error}).") from None
+    if not any(layer.startswith(BACKBONES[name].last_block) for layer in layers):
+        raise UserError(f"--weights {path}: these are not the weights of {name} that Keras' own application loads.")
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+    return Weights(path.resolve(), digest)
+
+
+def _keras_models() -> Path:
+    """Where Keras keeps what it fetched."""
+    return Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras") / "models"
+
+
+def _fetched(backbones: Sequence[str], tell: Callable[[str], None]) -> dict[str, Weights]:
+    name = _SMALLEST_FETCHED if _SMALLEST_FETCHED in backbones else backbones[0]
+    code = _FETCH.format(builder=BACKBONES[name].builder)
+    tell(f"Fetching the ImageNet weights of {name}, which are not in {_keras_models()}")
+    try:
+        told = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, timeout=_FETCH_SECONDS, check=False
+        )
+        why = "" if told.returncode == 0 else (told.stderr.strip().splitlines() or ["no reason given"])[-1]
+    except subprocess.TimeoutExpired:
+        why = f"no answer in {_FETCH_SECONDS:.0f} s"
+    found = {} if why else _in_folder(_keras_models(), backbones)
+    if not found:
+        raise UserError(
+            f"--weights {IMAGENET}: there are no weights in {_keras_models()}, and they could not be fetched ({why}). "
+            f'On a machine with a network, run: python -c "{code}"; then copy its ~/.keras/models here, or pass '
+            "--weights with the folder. Or leave pretrained networks out: --space default."
+        )
+    return found

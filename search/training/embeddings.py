@@ -1,0 +1,97 @@
+"""A frozen backbone run once for each image: what it gives is kept in the cache and shared by all that trains on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import keras
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from search.arrays import FloatArray, IntArray
+from search.data import store
+from search.training import device
+from search.training.backbones import build_backbone
+from spaces.backbones import BACKBONES, POOLED
+
+_AT_ONCE: Final = 64  # images of a forward pass
+_RECIPE: Final = 1  # raised when the same backbone would give something else
+
+
+class Stem:
+    """A backbone of one study, and its embeddings of the study's images.
+
+    Args:
+        name: of the backbone.
+        channels: of the images.
+        weights: its own, as `first_weights` gives them.
+        digest: of them.
+        source: file of the images, named by their contents.
+        images: (n, side, side, channels) uint8 tensor.
+        places: (n,) of each image among the shapes; None where all are squares.
+        shapes: (height, width) of images of every size.
+        room: bytes of a device's memory, None without one.
+        heed: called between batches; may raise to end it.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        channels: int,
+        weights: Sequence[npt.NDArray[Any]],
+        digest: str,
+        source: Path,
+        images: Any,
+        places: IntArray | None = None,
+        shapes: Sequence[tuple[int, int]] = (),
+        room: int | None = None,
+        heed: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.name = name
+        self.weights = weights
+        self._model = build_backbone(name, channels)
+        self._model.set_weights(weights)
+        self._digest, self._source = digest, source
+        self._images, self._places, self._shapes = images, places, tuple(shapes)
+        self._room, self._heed = room, heed
+        self._views: dict[tuple[bool, bool], Any] = {}
+
+    def view(self, *, across: bool, down: bool) -> Any:
+        """Embeddings `(n, 2, features)` float32 of all images, mirrored so: their means and their maxima."""
+        if (across, down) not in self._views:
+            shape = [len(self._images), len(POOLED), BACKBONES[self.name].features]
+            parts = [_RECIPE, keras.__version__, self.name, self._digest, self._source.stem, shape, self._shapes]
+            rows = np.arange(len(self._images))
+            path = store.array_file(
+                f"{store.entry_name([*parts, across, down])}.embeddings.npy",
+                shape,
+                lambda: self.embed(self._images, rows, self._places, across=across, down=down),
+            )
+            self._views[across, down] = device.load_pixels(path, self._room)
+        return self._views[across, down]
+
+    def embed(
+        self, images: Any, rows: IntArray, places: IntArray | None, *, across: bool = False, down: bool = False
+    ) -> FloatArray:
+        """Embeddings `(len(rows), 2, features)` float32 of any images `(m, side, side, channels)` uint8."""
+        found = np.zeros((len(rows), len(POOLED), BACKBONES[self.name].features), np.float32)
+        kinds = np.zeros(len(rows), np.int64) if places is None else places[rows]
+        for kind in np.unique(kinds):
+            at = np.flatnonzero(kinds == kind)
+            height, width = self._shapes[kind] if self._shapes else images.shape[1:3]
+            for some in np.array_split(at, -(-len(at) // _AT_ONCE)):
+                batch = tf.gather(images, rows[some])[:, :height, :width]
+                found[some] = self._run(batch, tf.constant(across), tf.constant(down)).numpy()
+                self._heed()
+        return found
+
+    @tf.function(reduce_retracing=True, jit_compile=False)  # type: ignore[untyped-decorator]
+    def _run(self, batch: Any, across: Any, down: Any) -> Any:
+        x = tf.cast(batch, tf.float32)
+        x = tf.cond(across, lambda: x[:, :, ::-1], lambda: x)
+        x = tf.cond(down, lambda: x[:, ::-1], lambda: x)
+        features = self._model(x, training=False)
+        return tf.stack([tf.reduce_mean(features, (1, 2)), tf.reduce_max(features, (1, 2))], axis=1)

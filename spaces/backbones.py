@@ -1,0 +1,108 @@
+"""Pretrained networks that may stand in place of convolutions: what a configuration and a user need to know of them.
+
+All are those of `keras.applications`, without their top. What they expect of pixels differs, and feeding one as another
+expects is itself a cause of networks that do not learn; so it is never searched, but stands here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+Feeding = Literal["tf", "caffe", "torch", "inside"]
+"""What becomes of 0..255 first: -1..1; BGR less the means of ImageNet; (RGB / 255 - means) / deviations; or nothing,
+where the network has that in itself."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Backbone:
+    """One of them.
+
+    Attributes:
+        builder: its name in `keras.applications`.
+        options: of the builder.
+        feeding: what it expects.
+        features: channels of its last feature map.
+        weights: how many it has.
+        last_block: how the name of the first layer of its last block begins.
+        batchnorm: whether it has batch normalization.
+        file: name of its ImageNet weights in Keras' cache.
+    """
+
+    builder: str
+    options: tuple[tuple[str, float], ...] = ()
+    feeding: Feeding
+    features: int
+    weights: int
+    last_block: str
+    batchnorm: bool = True
+    file: str
+
+
+NO_BACKBONE: Final = "none"
+TRAINABLE: Final = ("frozen", "last_block", "all")
+STATISTICS: Final = ("kept", "re_estimated", "adapted")
+POOLED: Final = ("average", "max")
+"""Heads that go with a backbone: of its few last pixels there are no parts worth pooling."""
+
+BACKBONES: Final[dict[str, Backbone]] = {
+    "mobilenet_025": Backbone(
+        builder="MobileNet",
+        options=(("alpha", 0.25),),
+        feeding="tf",
+        features=256,
+        weights=218_544,
+        last_block="conv_dw_13",
+        file="mobilenet_2_5_224_tf_no_top.h5",
+    ),
+    "mobilenet": Backbone(
+        builder="MobileNet",
+        feeding="tf",
+        features=1024,
+        weights=3_228_864,
+        last_block="conv_dw_13",
+        file="mobilenet_1_0_224_tf_no_top.h5",
+    ),
+    "mobilenet_v2": Backbone(
+        builder="MobileNetV2",
+        feeding="tf",
+        features=1280,
+        weights=2_257_984,
+        last_block="block_16",
+        file="mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5",
+    ),
+    "mobilenet_v3_small": Backbone(
+        builder="MobileNetV3Small",
+        feeding="inside",
+        features=576,
+        weights=939_120,
+        last_block="expanded_conv_10",
+        file="weights_mobilenet_v3_small_224_1.0_float_no_top_v2.h5",
+    ),
+    "efficientnet_v2_b0": Backbone(
+        builder="EfficientNetV2B0",
+        feeding="inside",
+        features=1280,
+        weights=5_919_312,
+        last_block="block6h",
+        file="efficientnetv2-b0_notop.h5",
+    ),
+    "resnet50": Backbone(
+        builder="ResNet50",
+        feeding="caffe",
+        features=2048,
+        weights=23_587_712,
+        last_block="conv5_block3",
+        file="resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5",
+    ),
+    "convnext_tiny": Backbone(
+        builder="ConvNeXtTiny",
+        feeding="inside",
+        features=768,
+        weights=27_820_128,
+        last_block="convnext_tiny_stage_3_block_2",
+        batchnorm=False,
+        file="convnext_tiny_notop.h5",
+    ),
+}
+"""By name, from small to large."""

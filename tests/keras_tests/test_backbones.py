@@ -1,0 +1,44 @@
+"""What every backbone has to hold."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+
+from search.training.backbones import build_backbone, last_block
+from spaces.backbones import BACKBONES
+
+SMALL = ("mobilenet_025", "mobilenet_v2", "mobilenet_v3_small")
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_it_is_what_its_card_says(name: str) -> None:
+    known = BACKBONES[name]
+    built = build_backbone(name, 3, None)
+    core = built.layers[-1]
+    assert built.output_shape[-1] == known.features
+    found = last_block(core, known)
+    assert 0 < len(found) < len(core.layers) / 2
+    assert core.layers[-1] in found
+    has = any(isinstance(layer, keras.layers.BatchNormalization) for layer in core.layers)
+    assert has is known.batchnorm
+    inside = any(isinstance(layer, keras.layers.Rescaling | keras.layers.Normalization) for layer in core.layers)
+    assert inside is (known.feeding == "inside")
+
+
+@pytest.mark.parametrize("name", ["mobilenet_025", "resnet50"])
+def test_it_is_fed_as_its_makers_feed_it(name: str) -> None:
+    known = BACKBONES[name]
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 64, 48, 3)).astype(np.float32)
+    built = build_backbone(name, 3, None)
+    module = {"MobileNet": keras.applications.mobilenet, "ResNet50": keras.applications.resnet50}[known.builder]
+    theirs = built.layers[-1](module.preprocess_input(pixels.copy()))
+    np.testing.assert_allclose(built(pixels), theirs, atol=1e-4)
+
+
+def test_grey_images_are_shown_as_colour() -> None:
+    grey = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 1)).astype(np.float32)
+    built = build_backbone("mobilenet_025", 1, None)
+    colour = keras.applications.mobilenet.preprocess_input(np.repeat(grey, 3, axis=3))
+    np.testing.assert_allclose(built(grey), built.layers[-1](colour), atol=1e-4)

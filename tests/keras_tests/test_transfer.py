@@ -1,0 +1,263 @@
+"""Networks on backbones: what learns and what rests; and one run once gives what one run in each step gives.
+
+The backbone is a small stand-in with the names and the number of features of a real one, which takes ten times as long
+to trace; that Keras' own are built and fed rightly is shown elsewhere.
+"""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from search.settings import Protocol
+from search.training import backbones
+from search.training.delivery import fitted_model
+from search.training.embeddings import Stem
+from search.training.engine import Engine
+from search.training.sampling import balance
+from spaces.config import Configuration
+from tests.factories import configuration
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Keras' own, while it saves
+
+NAME = "mobilenet_025"
+SIDE, COUNT, BATCH = 32, 24, 8
+LABELS = np.repeat([0, 1], COUNT // 2)
+UPDATES = 12  # of a whole fit: the backbone rests for three
+
+Make = Callable[..., Engine]
+
+
+def small_core(known: Any) -> Any:
+    """Two convolutions with batch normalization, the second one the last block."""
+    images = x = keras.Input((None, None, 3))
+    for name, filters in (("conv1", 8), (known.last_block, known.features)):
+        x = keras.layers.Conv2D(filters, 3, strides=4, use_bias=False, name=name)(x)
+        x = keras.layers.BatchNormalization(momentum=0.99, name=f"{name}_bn")(x)
+        x = keras.layers.ReLU(6.0, name=f"{name}_relu")(x)
+    return keras.Model(images, x)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_backbone() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(backbones, "_core", small_core)
+        yield
+
+
+@pytest.fixture(scope="module")
+def images() -> np.ndarray:
+    """`(24, 32, 32, 3)` uint8: ramps from left to right in one class, from top to bottom in the other."""
+    ramp = np.linspace(20, 220, SIDE)
+    ramps = np.stack([np.tile(ramp, (SIDE, 1)), np.tile(ramp[:, None], (1, SIDE))])[LABELS]
+    noise = np.random.default_rng(0).normal(0, 15, (COUNT, SIDE, SIDE, 3))
+    return np.clip(ramps[..., None] + noise, 0, 255).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def weights(images: np.ndarray) -> list[np.ndarray]:
+    """Random kernels, and the statistics of the images of one class."""
+    built = backbones.build_backbone(NAME, 3)
+    built.set_weights(backbones.first_weights(NAME, 3, None))
+    for layer in built.layers[-1].layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.momentum = 0.0
+    built(images[: COUNT // 2].astype(np.float32), training=True)
+    return built.get_weights()
+
+
+def on_backbone(**changes: Any) -> Configuration:
+    """Frozen, with one dense layer."""
+    values: dict[str, Any] = {
+        "backbone": NAME,
+        "head": "average",
+        "depth": 1,
+        "dense_ratio": 1.0,
+        "dense_units": 6,
+        "activation": "tanh",
+        "dropout": 0.0,
+        "batch_size": BATCH,
+        "learning_rate": 0.01,
+    }
+    return configuration(**{**values, **changes})
+
+
+@pytest.fixture(scope="module")
+def make(images: np.ndarray, weights: list[np.ndarray]) -> Make:
+    def made(*, stem: Stem | None = None, parts: int = 1, **changes: Any) -> Engine:
+        protocol = Protocol(epochs=4, image_size=SIDE, channels=3, classes=2)
+        tensors = tf.constant(images), tf.constant(LABELS, tf.int32)
+        return Engine(on_backbone(**changes), protocol, *tensors, UPDATES, parts, pretrained=weights, stem=stem)
+
+    return made
+
+
+@pytest.fixture
+def stem(images: np.ndarray, weights: list[np.ndarray], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stem:
+    monkeypatch.setenv("STEADYNET_CACHE", str(tmp_path))
+    return Stem(NAME, 3, weights, "digest", tmp_path / "images.npy", tf.constant(images))
+
+
+def run(engine: Engine, epochs: int = 4) -> Engine:
+    """Three steps an epoch on all images."""
+    rows = np.arange(COUNT)
+    engine.begin(3, rows, balance(np.bincount(LABELS)))
+    for epoch in range(epochs):
+        order = np.random.default_rng(epoch).permutation(rows).reshape(-1, BATCH).astype(np.int32)
+        engine.train_epoch(order, np.full(len(order), 0.01, np.float32), seed=epoch)
+    return engine
+
+
+def core_of(engine: Engine) -> Any:
+    """The backbone as Keras' application built it."""
+    return engine.network.layers[0].layers[-1]
+
+
+def changed(engine: Engine, before: list[np.ndarray]) -> set[str]:
+    """Layers of the backbone whose kernels or scales are no longer what they were."""
+    fresh = backbones.build_backbone(NAME, 3)
+    fresh.set_weights(before)
+    return {
+        ours.name
+        for ours, theirs in zip(core_of(engine).layers, fresh.layers[-1].layers, strict=True)
+        for mine, other in zip(ours.trainable_variables or ours.variables, theirs.variables, strict=False)
+        if "moving" not in mine.path and not np.array_equal(mine.numpy(), other.numpy())
+    }
+
+
+@pytest.mark.parametrize(
+    ("head", "flips"),
+    [
+        ("average", {}),
+        ("max", {"horizontal_flip": True}),
+        ("average", {"vertical_flip": True}),
+        ("max", {"horizontal_flip": True, "vertical_flip": True}),
+    ],
+)
+def test_a_backbone_run_once_gives_what_one_run_in_each_step_gives(make, stem, head, flips) -> None:
+    rows = np.arange(COUNT)
+    once, each = (run(make(stem=some, head=head, **flips)) for some in (stem, None))
+    assert once.logits(rows).std(0).max() > 1e-3, "the images are told apart"
+    np.testing.assert_allclose(once.logits(rows), each.logits(rows), atol=1e-4)
+
+
+def test_other_images_go_through_the_backbone_too(make, stem, images) -> None:
+    engine = run(make(stem=stem))
+    rows = np.arange(0, COUNT, 5)
+    np.testing.assert_allclose(engine.logits_of(tf.constant(images), rows), engine.logits(rows), atol=1e-5)
+
+
+def test_embeddings_are_made_once_for_all(images, weights, stem, tmp_path) -> None:
+    first = stem.view(across=True, down=False).numpy()
+    mirrored = stem.embed(images[:, :, ::-1], np.arange(COUNT), None)
+    np.testing.assert_allclose(first, mirrored, atol=1e-5)
+    kept = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*.npy")}
+    assert len(kept) == 1
+    again = Stem(NAME, 3, weights, "digest", tmp_path / "images.npy", tf.constant(images))
+    np.testing.assert_array_equal(again.view(across=True, down=False).numpy(), first)
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.glob("*.npy")} == kept
+    other = Stem(NAME, 3, weights, "another", tmp_path / "images.npy", tf.constant(images))
+    other.view(across=True, down=False)
+    assert len(list(tmp_path.glob("*.npy"))) == 2, "other weights, other embeddings"
+
+
+@pytest.mark.parametrize(("trainable", "learns"), [("frozen", False), ("last_block", True), ("all", True)])
+def test_only_what_is_to_learn_learns(make, weights, trainable, learns) -> None:
+    engine = run(make(trainable=trainable))
+    found = changed(engine, weights)
+    assert bool(found) is learns
+    if trainable == "last_block":
+        assert all("13" in name for name in found)
+    if trainable == "all":
+        assert "conv1" in found
+
+
+def test_a_backbone_rests_for_the_first_quarter(make, weights) -> None:
+    assert not changed(run(make(trainable="all"), epochs=1), weights)  # 3 of 12 updates
+    assert changed(run(make(trainable="all"), epochs=2), weights)
+
+
+@pytest.mark.parametrize(("rate", "learns"), [(0.0, False), (1.0, True)])
+def test_it_learns_at_its_own_rate(make, weights, rate, learns) -> None:
+    assert bool(changed(run(make(trainable="all", backbone_rate=rate)), weights)) is learns
+
+
+def statistics(engine: Engine) -> np.ndarray:
+    """All means and variances that are kept, one after the other."""
+    layers = (layer for layer in core_of(engine).layers if isinstance(layer, keras.layers.BatchNormalization))
+    return np.concatenate([part.numpy() for layer in layers for part in (layer.moving_mean, layer.moving_variance)])
+
+
+def test_kept_statistics_stay_their_makers(make, weights) -> None:
+    engine = make()
+    engine.begin(0, np.arange(COUNT), balance(np.ones(2)))
+    before = statistics(engine)
+    np.testing.assert_array_equal(statistics(run(make(trainable="all"))), before)
+
+
+def test_re_estimated_ones_are_those_of_the_training_images(make, images, weights) -> None:
+    """Of the first layer they can be worked out by hand; they stay through training."""
+    engine = make(statistics="re_estimated")
+    rows = np.arange(0, COUNT, 3)
+    engine.begin(0, rows, balance(np.ones(2)))
+    core = core_of(engine)
+    norm = next(layer for layer in core.layers if isinstance(layer, keras.layers.BatchNormalization))
+    until = keras.Model(core.inputs[0], norm.input)
+    mean = np.asarray(until(images[rows].astype(np.float32) / 127.5 - 1.0)).mean((0, 1, 2))
+    np.testing.assert_allclose(norm.moving_mean.numpy(), mean, atol=1e-4)
+    before = statistics(engine)
+    order = rows.reshape(1, -1).astype(np.int32)
+    engine.train_epoch(order, np.full(1, 0.01, np.float32), seed=0)
+    np.testing.assert_array_equal(statistics(engine), before)
+    assert engine.batchnorm_momentum == 0.0
+
+
+def test_adapted_ones_follow_the_batches(make, weights) -> None:
+    engine = make(statistics="adapted")
+    assert engine.batchnorm_momentum > 0
+    engine.begin(0, np.arange(COUNT), balance(np.ones(2)))
+    before = statistics(engine)
+    assert not np.allclose(statistics(run(engine)), before)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"statistics": "re_estimated"}, {"statistics": "adapted", "trainable": "last_block"}, {"trainable": "all"}],
+)
+def test_the_delivered_model_says_the_same(make, images, changes, tmp_path) -> None:
+    engine = run(make(**changes))
+    path = tmp_path / "model.keras"
+    fitted_model(engine).save(path)
+    found = keras.saving.load_model(path, compile=False, safe_mode=True).predict(images.astype(np.float32), verbose=0)
+    expected = tf.nn.softmax(engine.logits(np.arange(COUNT))).numpy()
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_a_model_on_embeddings_is_delivered_whole(make, stem, images, tmp_path) -> None:
+    engine = run(make(stem=stem, depth=2, normalization="batch"))
+    path = tmp_path / "model.keras"
+    fitted_model(engine).save(path)
+    found = keras.saving.load_model(path, compile=False, safe_mode=True).predict(images.astype(np.float32), verbose=0)
+    expected = tf.nn.softmax(engine.logits(np.arange(COUNT))).numpy()
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_a_fit_goes_on_where_it_was(make) -> None:
+    engine = run(make(trainable="last_block", statistics="adapted"), epochs=2)
+    state = engine.state()
+    again = make(trainable="last_block", statistics="adapted")
+    again.begin(3, np.arange(COUNT), balance(np.bincount(LABELS)))
+    again.restore(state)
+    for one in (engine, again):
+        order = np.arange(COUNT, dtype=np.int32).reshape(-1, BATCH)
+        one.train_epoch(order, np.full(len(order), 0.01, np.float32), seed=9)
+    np.testing.assert_array_equal(*(one.logits(np.arange(COUNT)) for one in (engine, again)))
+
+
+def test_random_weights_are_the_same_wherever_they_are_drawn() -> None:
+    first, again = (backbones.first_weights(NAME, 3, None) for _ in range(2))
+    assert all(np.array_equal(one, other) for one, other in zip(first, again, strict=True))

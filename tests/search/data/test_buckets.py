@@ -1,0 +1,74 @@
+"""A few shapes for images of every size."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from search.data.buckets import LEAST_SIDE, MOST, STRETCH, choose_buckets, nearest, stretch
+
+sizes_of_images = st.lists(st.tuples(st.integers(1, 4000), st.integers(1, 4000)), min_size=1, max_size=60)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "max_side", "shapes", "of"),
+    [
+        ([(64, 64)] * 3, 128, ((64, 64),), [0, 0, 0]),
+        ([(640, 480), (480, 640)], 64, ((48, 64), (64, 48)), [0, 1]),
+        ([(30, 30), (60, 60), (31, 30)], 128, ((30, 30), (60, 60)), [0, 1, 0]),
+        ([(1000, 10)], 100, ((8, 100),), [0]),
+        ([(2, 2)], 64, ((8, 8),), [0]),
+    ],
+    ids=["one size", "both ways up", "small and large", "thin", "tiny"],
+)
+def test_shapes_that_the_eye_can_check(sizes, max_side, shapes, of) -> None:
+    found = choose_buckets(sizes, max_side=max_side)
+    assert set(found) == set(shapes)
+    assert [shapes.index(found[place]) for place in nearest(sizes, found)] == of
+
+
+@given(sizes_of_images, st.integers(16, 256))
+def test_few_shapes_none_too_large_and_none_unused_by_design(sizes, max_side) -> None:
+    found = choose_buckets(sizes, max_side=max_side)
+    assert 1 <= len(found) <= MOST
+    assert all(LEAST_SIDE <= side <= max_side for shape in found for side in shape)
+
+
+@given(st.lists(st.tuples(st.integers(60, 130), st.integers(60, 130)), min_size=1, max_size=60))
+def test_the_aspect_ratio_is_kept_where_eight_shapes_can(sizes) -> None:
+    found = choose_buckets(sizes, max_side=224)
+    assert stretch(sizes, found) <= STRETCH * (1 + 2 / 60)  # sides are whole pixels
+
+
+@given(sizes_of_images, st.randoms(use_true_random=False))
+def test_the_order_of_images_decides_nothing(sizes, random) -> None:
+    order = list(range(len(sizes)))
+    random.shuffle(order)
+    one, other = choose_buckets(sizes, max_side=96), choose_buckets([sizes[row] for row in order], max_side=96)
+    assert one == other
+    assert nearest(sizes, one)[order].tolist() == nearest([sizes[row] for row in order], other).tolist()
+
+
+@given(sizes_of_images)
+def test_more_aspect_ratios_than_shapes_are_stretched_as_little_as_so_few_can(sizes) -> None:
+    """Against the best that ranges of equal width can do, found by trying all of them."""
+    few = choose_buckets(sizes, max_side=4000, most=2)
+    aspects = np.sort([math.log(max(8, w) / max(8, h)) for w, h in sizes])
+    best = min(max(np.ptp(aspects[:cut]) if cut else 0, np.ptp(aspects[cut:]) if cut < len(aspects) else 0)
+               for cut in range(len(aspects) + 1))  # fmt: skip
+    rounding = 1 + 1 / LEAST_SIDE
+    assert stretch(sizes, few) <= max(STRETCH, math.exp(best / 2)) * rounding**2
+
+
+def test_real_looking_folders_keep_their_images() -> None:
+    rng = np.random.default_rng(0)
+    sizes = [(int(w), int(h)) for w, h in rng.integers(80, 225, (800, 2))]
+    found = choose_buckets(sizes, max_side=224)
+    shown = np.array(found)[nearest(sizes, found)]
+    enlarged = shown.prod(axis=1) / np.prod(sizes, axis=1)
+    assert stretch(sizes, found) < 1.3
+    assert np.median(np.abs(np.log(enlarged))) < math.log(1.6)

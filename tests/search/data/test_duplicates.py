@@ -1,0 +1,157 @@
+"""Images that show the same are found, others are not; what they become as groups."""
+
+from __future__ import annotations
+
+from io import BytesIO
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image, ImageEnhance, ImageFilter
+
+from search.data.duplicates import ALWAYS, Cluster, clusters, crossing, groups, hashes
+
+
+def scene(seed: int) -> Image.Image:
+    """A smooth picture with edges, as photographs are."""
+    rng = np.random.default_rng(seed)
+    coarse = Image.fromarray(rng.integers(0, 256, (9, 9), np.uint8)).resize((200, 160), Image.Resampling.BICUBIC)
+    for _ in range(4):
+        x, y, size = (int(value) for value in rng.integers((0, 0, 20), (150, 110, 60)))
+        coarse.paste(int(rng.integers(256)), (x, y, x + size, y + size))
+    return coarse.filter(ImageFilter.GaussianBlur(1))
+
+
+def grey(*pictures: Image.Image) -> np.ndarray:
+    return np.stack(
+        [np.asarray(picture.convert("L").resize((64, 64), Image.Resampling.BILINEAR)) for picture in pictures]
+    )
+
+
+def encoded(picture: Image.Image, quality: int) -> Image.Image:
+    buffer = BytesIO()
+    picture.save(buffer, "JPEG", quality=quality)
+    return Image.open(buffer)
+
+
+COPIES = {
+    "another quality": lambda picture: encoded(picture, 40),
+    "smaller": lambda picture: picture.resize((120, 96)),
+    "brighter": lambda picture: ImageEnhance.Brightness(picture).enhance(1.1),
+    "more contrast": lambda picture: ImageEnhance.Contrast(picture).enhance(1.2),
+}
+OTHERS = {
+    "another picture": lambda picture: scene(99),
+    "mirrored": lambda picture: picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT),
+    "a part of it": lambda picture: picture.crop((40, 30, 160, 130)),
+    "negative": lambda picture: Image.eval(picture, lambda value: 255 - value),
+}
+
+
+@pytest.mark.parametrize("change", COPIES.values(), ids=COPIES)
+def test_a_changed_copy_is_found(change) -> None:
+    for seed in range(5):
+        assert clusters("ab", grey(scene(seed), change(scene(seed)))) == [Cluster((0, 1), ())]
+
+
+@pytest.mark.parametrize("change", OTHERS.values(), ids=OTHERS)
+def test_what_is_no_copy_is_left_alone(change) -> None:
+    for seed in range(5):
+        assert clusters("ab", grey(scene(seed), change(scene(seed)))) == []
+
+
+def test_the_same_bytes_are_the_same_whatever_they_show() -> None:
+    blank = Image.new("L", (64, 64), 90)
+    found = clusters(["x", "y", "x", "z", "x"], grey(blank, scene(1), blank, blank, blank))
+    assert found == [Cluster((0, 2, 4), ((0, 2, 4),))]
+    assert found[0].exact
+
+
+def test_a_cluster_tells_which_of_it_have_the_same_bytes() -> None:
+    one = scene(3)
+    found = clusters(["x", "x", "y"], grey(one, one, encoded(one, 60)))
+    assert found == [Cluster((0, 1, 2), ((0, 1),))]
+    assert not found[0].exact
+
+
+def test_blank_images_are_no_copies_of_each_other() -> None:
+    rng = np.random.default_rng(0)
+    assert clusters("abc", rng.integers(118, 122, (3, 64, 64), np.uint8)) == []
+
+
+def test_each_of_a_cluster_is_a_copy_of_each_other() -> None:
+    """A chain that drifts from one scene to another is cut where its ends differ too much."""
+    first, last = (np.asarray(scene(seed), np.float32) for seed in (1, 2))
+    chain = grey(*(Image.fromarray((first + (last - first) * t / 40).astype(np.uint8)) for t in range(41)))
+    found = clusters([str(row) for row in range(41)], chain)
+    assert len(found) > 2
+    flat = chain.reshape(41, -1).astype(float)
+    for cluster in found:
+        assert np.corrcoef(flat[list(cluster.rows)]).min() >= 0.98 - 1e-6
+
+
+def test_copies_in_another_set() -> None:
+    own = grey(*(scene(seed) for seed in range(6)))
+    other = grey(encoded(scene(4), 50), scene(77), encoded(scene(1), 50))
+    assert sorted(crossing(own, other)) == [(1, 2), (4, 0)]
+
+
+def test_a_hash_knows_nothing_of_brightness() -> None:
+    one = hashes(grey(scene(1)))
+    assert one.shape == (1, 256)
+    darker = hashes(grey(ImageEnhance.Brightness(scene(1)).enhance(0.7)))
+    assert (one != darker).sum() <= 8
+
+
+LABELS = np.array([0] * 30 + [1] * 30)
+
+
+@pytest.mark.parametrize(
+    ("rows", "given_", "expected"),
+    [
+        ([], None, None),
+        ([(3, 5)], None, {3, 5}),
+        ([(3, 40)], None, {3, 40}),  # of two classes: kept together all the same
+        ([(0, 1), (10, 11)], np.arange(60) // 2, {0, 1}),
+        ([(1, 2)], np.arange(60) // 2, {0, 1, 2, 3}),  # two of the user's groups become one
+    ],
+)
+def test_what_shows_the_same_is_one_group(rows, given_, expected) -> None:
+    units, large = groups([Cluster(one, ()) for one in rows], LABELS, given_)
+    assert large == []
+    if expected is None:
+        assert units is None
+    else:
+        assert set(np.flatnonzero(units == units[min(expected)]).tolist()) == expected
+
+
+def test_a_cluster_that_is_much_of_a_class_is_left_out() -> None:
+    many = Cluster(tuple(range(ALWAYS + 1)), ())
+    assert groups([many], LABELS, None) == (None, [many])
+    fewer = Cluster(tuple(range(ALWAYS)), ())
+    assert groups([fewer], LABELS, None)[1] == []
+    of_a_large_class = np.zeros(1000, np.int64)
+    assert groups([Cluster(tuple(range(50)), ())], of_a_large_class, None)[1] == []
+    assert len(groups([Cluster(tuple(range(51)), ())], of_a_large_class, None)[1]) == 1
+
+
+@given(
+    st.lists(st.sets(st.integers(0, 19), min_size=2, max_size=4), max_size=8),
+    st.none() | st.lists(st.integers(0, 5), min_size=20, max_size=20),
+)
+def test_groups_are_the_connected_parts(found, given_) -> None:
+    own = None if given_ is None else np.array(given_)
+    units, _ = groups([Cluster(tuple(sorted(one)), ()) for one in found], np.zeros(20, np.int64), own)
+    sets = [set(one) for one in found]
+    sets += [] if own is None else [set(np.flatnonzero(own == name).tolist()) for name in set(given_)]
+    parts = [{row} for row in range(20)]  # the brute-force way
+    for one in sets:
+        touched = [part for part in parts if part & one]
+        parts = [part for part in parts if not part & one] + [set().union(*touched)]
+    if units is None:
+        assert not sets
+    else:
+        assert {frozenset(np.flatnonzero(units == unit).tolist()) for unit in set(units.tolist())} == set(
+            map(frozenset, parts)
+        )

@@ -1,0 +1,103 @@
+"""Classes from a table instead of from sub-folders."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import pytest
+
+from search.data.images import load_images
+from search.data.scan import scan
+from search.errors import DataError
+from search.events import Silent
+from tests.factories import make_images
+from tests.search.data.test_scan import put, quiet
+
+FILES = ("x1.png", "x2.png", "deep/x3.jpg", "deep/er/x4.PNG", "x5.png")
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Path:
+    put(tmp_path / "images", *FILES, ".hidden/x6.png")
+    return tmp_path
+
+
+def table(here: Path, text: str, place: str = "labels.csv") -> Path:
+    path = here / place
+    path.write_text(text)
+    return path
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "file,label\nx1.png,cat\nx2.png,dog\ndeep/x3.jpg,cat\ndeep/er/x4.PNG,dog\n",
+        "file,label\nimages/x1.png,cat\nimages/x2.png,dog\nimages/deep/x3.jpg,cat\nimages/deep/er/x4.PNG,dog\n",
+        "image_id;age;class\nx1;3;cat\nx2;4;dog\ndeep/x3;5;cat\ndeep\\er\\x4.PNG;6;dog\nx5;7;\n",
+        "ID,Category\nx1,cat\nx2,dog\ndeep/x3,cat\ndeep/er/x4.PNG,dog\n../../etc/passwd,cow\n.hidden/x6,cow\n",
+    ],
+    ids=["by image folder", "by own folder", "names without endings", "other files"],
+)
+def test_what_a_table_names_is_found_and_the_rest_left_out(
+    here: Path, text: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    labels = table(here, text)
+    with caplog.at_level(logging.WARNING):
+        found = scan(here / "images", labels=labels, on_progress=quiet)
+    assert found.classes == ("cat", "dog")
+    assert {file: found.classes[label] for file, label in zip(found.files, found.labels, strict=True)} == {
+        "x1.png": "cat",
+        "x2.png": "dog",
+        "deep/x3.jpg": "cat",
+        "deep/er/x4.PNG": "dog",
+    }
+    assert caplog.messages == [f"1 of 5 images in {here / 'images'} are not in {labels}: left out."]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("file,label\nx1.png,cat\nx2.png,cat\n", r"labels\.csv has one class only \('cat'\).*at least two labels"),
+        ("file,label\ny.png,cat\n", r"names none of the images in .*images"),
+        ("file,label\nx1.png,cat\nx1.png,dog\n", r"puts x1\.png into two classes, 'cat' and 'dog'"),
+        ("file,sort\nx1.png,cat\n", r"lacks the column 'label'.*found file, sort"),
+        ("", "lacks the column 'file'"),
+    ],
+    ids=["one class", "no match", "two labels", "no label", "empty"],
+)
+def test_unusable_labels(here: Path, text: str, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        scan(here / "images", labels=table(here, text), on_progress=quiet)
+    with pytest.raises(DataError, match="there is no folder"):
+        scan(here / "none", labels=table(here, text), on_progress=quiet)
+    with pytest.raises(DataError, match="there is no label file"):
+        scan(here / "images", labels=here / "none.csv", on_progress=quiet)
+
+
+def test_test_images_are_in_the_table_or_in_sub_folders(here: Path) -> None:
+    labels = table(here, "file,label\nx1.png,cat\nx2.png,dog\ntest/x7.png,dog\n")
+    put(here / "test", "x7.png", "x8.png")
+    by_table = scan(here / "test", classes=("cat", "dog"), labels=labels, on_progress=quiet)
+    assert (by_table.files, by_table.labels.tolist()) == (("x7.png",), [1])
+    put(here / "apart", "cat/x9.png")
+    by_folder = scan(here / "apart", classes=("cat", "dog"), labels=labels, on_progress=quiet)
+    assert (by_folder.files, by_folder.labels.tolist()) == (("cat/x9.png",), [0])
+    with pytest.raises(DataError, match="a class 'dog' that the training images don't have"):
+        scan(here / "test", classes=("cat", "cow"), labels=labels, on_progress=quiet)
+
+
+def test_the_same_images_are_the_same_however_they_are_labelled(tmp_path: Path) -> None:
+    folders = make_images(tmp_path / "folders", 6)
+    flat = tmp_path / "flat"
+    flat.mkdir()
+    rows = ["file,label"]
+    for number, file in enumerate(sorted(folders.rglob("*.png"))):
+        (flat / f"{number}.png").write_bytes(file.read_bytes())
+        rows.append(f"{number},{file.parent.name}")
+    table(tmp_path, "\n".join(rows))
+    options = {"image_size": 16, "folds": 2, "groups": None, "size_cap": 64, "listener": Silent()}
+    by_folder = load_images(folders, **options)
+    by_table = load_images(flat, labels=tmp_path / "labels.csv", **options)
+    assert by_table.summary.fingerprint == by_folder.summary.fingerprint
+    assert by_table.labels.tolist() == by_folder.labels.tolist()

@@ -1,0 +1,104 @@
+"""Which weights there are, and one clear line for everything that is none."""
+
+from pathlib import Path
+
+import h5py
+import pytest
+
+from search.data import weights
+from search.data.weights import Weights, find_weights
+from search.errors import UserError
+from spaces.backbones import BACKBONES
+
+NAMES = ("mobilenet_025", "mobilenet_v2", "resnet50")
+
+
+def put(path: Path, name: str, content: str = "") -> Path:
+    """A file as Keras' application of that backbone loads."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with h5py.File(path, "w") as file:
+        file.attrs["layer_names"] = ["input", f"{BACKBONES[name].last_block}_conv{content}"]
+    return path
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Keras' own folder, with weights of two backbones."""
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
+    for name in ("mobilenet_v2", "resnet50"):
+        put(tmp_path / "keras" / "models" / BACKBONES[name].file, name)
+    return tmp_path / "keras"
+
+
+def test_those_of_keras_are_found_in_its_cache(home) -> None:
+    found = find_weights("imagenet", NAMES)
+    assert list(found) == ["mobilenet_v2", "resnet50"]
+    assert found["resnet50"].path == (home / "models" / BACKBONES["resnet50"].file).resolve()
+    assert len({known.digest for known in found.values()}) == 2
+
+
+def test_those_of_a_folder_are_found(home) -> None:
+    for folder in (home, home / "models"):
+        assert list(find_weights(str(folder), NAMES)) == ["mobilenet_v2", "resnet50"]
+
+
+def test_a_file_is_told_by_keras_name_or_ours(tmp_path) -> None:
+    theirs = put(tmp_path / BACKBONES["resnet50"].file, "resnet50")
+    mine = put(tmp_path / "mine.h5", "mobilenet_v2")
+    assert list(find_weights(str(theirs), NAMES)) == ["resnet50"]
+    assert list(find_weights(f"mobilenet_v2={mine}", NAMES)) == ["mobilenet_v2"]
+
+
+def test_the_digest_is_of_the_contents(tmp_path) -> None:
+    one, same, other = (
+        put(tmp_path / folder / BACKBONES["resnet50"].file, "resnet50", content)
+        for folder, content in (("a", ""), ("b", ""), ("c", "_more"))
+    )
+    digests = [find_weights(str(path), NAMES)["resnet50"].digest for path in (one, same, other)]
+    assert digests[0] == digests[1] != digests[2]
+
+
+def test_random_ones_need_no_file() -> None:
+    assert find_weights("none", NAMES) == {name: Weights(None, "random") for name in NAMES}
+
+
+@pytest.mark.parametrize(
+    ("make", "asked", "said"),
+    [
+        (lambda folder: None, "{}/nothing", "no such file or folder"),
+        (lambda folder: (folder / "empty").mkdir(), "{}/empty", "none of the files"),
+        (lambda folder: put(folder / "mine.h5", "resnet50"), "{}/mine.h5", "NAME="),
+        (lambda folder: (folder / "mine.h5").write_text("hello"), "resnet50={}/mine.h5", "HDF5"),
+        (lambda folder: put(folder / "mine.h5", "resnet50"), "mobilenet_v2={}/mine.h5", "not the weights of mobilenet"),
+        (lambda folder: put(folder / "mine.h5", "resnet50"), "resnet={}/mine.h5", "one of mobilenet_025"),
+    ],
+)
+def test_anything_else_is_one_clear_line(tmp_path, make, asked, said) -> None:
+    make(tmp_path)
+    with pytest.raises(UserError, match=said) as caught:
+        find_weights(asked.format(tmp_path), NAMES)
+    assert "\n" not in str(caught.value)
+    assert "--weights" in str(caught.value)
+
+
+def test_without_weights_and_network_the_way_out_is_said(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    monkeypatch.setattr(weights, "_FETCH", "raise SystemExit('no route to {builder}')")
+    told: list[str] = []
+    with pytest.raises(UserError, match=r"no route to MobileNetV2.*--space default") as caught:
+        find_weights("imagenet", NAMES, told.append)
+    assert "\n" not in str(caught.value)
+    assert len(told) == 1
+    assert "mobilenet_v2" in told[0]
+
+
+def test_what_was_fetched_is_found(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    target = tmp_path / "models" / BACKBONES["mobilenet_v2"].file
+    layer = BACKBONES["mobilenet_v2"].last_block
+    code = (
+        f"import h5py, os; os.makedirs({str(target.parent)!r}); "
+        f"h5py.File({str(target)!r}, 'w').attrs['layer_names'] = [{layer!r}]  # {{builder}}"
+    )
+    monkeypatch.setattr(weights, "_FETCH", code)
+    assert list(find_weights("imagenet", NAMES)) == ["mobilenet_v2"]

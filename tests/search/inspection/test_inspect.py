@@ -1,0 +1,197 @@
+"""What an inspection finds of what was planted in a folder, and that it finds nothing in a clean one."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from search.errors import DataError
+from search.events import Silent
+from search.inspection import amounts
+from search.inspection.inspect import Request, inspect
+from search.inspection.records import KINDS, Finding, Severity
+from tests.search.data.test_duplicates import encoded, scene
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Thirty pictures of each of two classes, all different."""
+    monkeypatch.setenv("STEADYNET_CACHE", str(tmp_path / "cache"))
+    for place, name in enumerate(("bolt", "nut")):
+        (tmp_path / "images" / name).mkdir(parents=True)
+        for number in range(30):
+            scene(100 * place + number).save(tmp_path / "images" / name / f"{number}.png")
+    return tmp_path / "images"
+
+
+def found(folder: Path, **changes: object) -> dict[str, list[Finding]]:
+    told: dict[str, list[Finding]] = {}
+    for one in inspect(Request(data=folder, **changes), Silent()).findings:  # type: ignore[arg-type]
+        assert one.kind in KINDS
+        told.setdefault(one.kind, []).append(one)
+    return told
+
+
+def test_a_clean_folder_has_no_findings(folder: Path) -> None:
+    result = inspect(Request(data=folder), Silent())
+    assert result.findings == ()
+    assert (result.images, result.units, result.folds, result.chance) == (60, 60, 10, 0.5)
+    assert result.classes == {"bolt": 30, "nut": 30}
+    assert set(result.baselines) == {"constant", "knn", "logistic"}
+    assert 0.05 < result.half < 0.15
+
+
+def copied(folder: Path) -> None:
+    shutil.copy(folder / "bolt" / "3.png", folder / "bolt" / "again.png")
+
+
+def nearly(folder: Path) -> None:
+    encoded(scene(3), 50).save(folder / "bolt" / "again.jpg")
+
+
+def in_both(folder: Path) -> None:
+    encoded(scene(3), 50).save(folder / "nut" / "again.jpg")
+
+
+def cut(folder: Path) -> None:
+    content = (folder / "bolt" / "3.png").read_bytes()
+    (folder / "bolt" / "again.png").write_bytes(content[: len(content) // 2])
+
+
+def empty(folder: Path) -> None:
+    (folder / "bolt" / "again.png").touch()
+
+
+def blank(folder: Path) -> None:
+    Image.new("L", (64, 64), 128).save(folder / "bolt" / "again.png")
+
+
+def dark(folder: Path) -> None:
+    Image.eval(scene(55), lambda value: value // 12).save(folder / "bolt" / "again.png")
+
+
+def blurred(folder: Path) -> None:
+    scene(55).resize((6, 5)).resize((200, 160), Image.Resampling.BICUBIC).save(folder / "bolt" / "again.png")
+
+
+def wide(folder: Path) -> None:
+    scene(55).resize((900, 60)).save(folder / "bolt" / "again.png")
+
+
+def misnamed(folder: Path) -> None:
+    scene(55).save(folder / "bolt" / "again.png", format="JPEG")
+
+
+def moving(folder: Path) -> None:
+    scene(55).save(folder / "bolt" / "again.gif", save_all=True, append_images=[scene(56)])
+
+
+def deep(folder: Path) -> None:
+    Image.fromarray(np.asarray(scene(55), np.uint16) * 200).save(folder / "bolt" / "again.png")
+
+
+@pytest.mark.parametrize(
+    ("plant", "kind", "severity", "files"),
+    [
+        (copied, "duplicate", Severity.WARNING, {"bolt/3.png", "bolt/again.png"}),
+        (nearly, "near-duplicate", Severity.WARNING, {"bolt/3.png", "bolt/again.jpg"}),
+        (in_both, "label-conflict", Severity.ERROR, {"bolt/3.png", "nut/again.jpg"}),
+        (cut, "corrupt", Severity.WARNING, {"bolt/again.png"}),
+        (empty, "corrupt", Severity.WARNING, {"bolt/again.png"}),
+        (blank, "blank", Severity.WARNING, {"bolt/again.png"}),
+        (dark, "dark", Severity.NOTE, {"bolt/again.png"}),
+        (blurred, "blurry", Severity.NOTE, {"bolt/again.png"}),
+        (wide, "odd-size", Severity.NOTE, {"bolt/again.png"}),
+        (misnamed, "odd-file", Severity.NOTE, {"bolt/again.png"}),
+        (moving, "odd-file", Severity.WARNING, {"bolt/again.gif"}),
+        (deep, "odd-file", Severity.NOTE, {"bolt/again.png"}),
+    ],
+)
+def test_what_is_planted_is_found(
+    plant: Callable[[Path], None], kind: str, severity: Severity, files: set[str], folder: Path
+) -> None:
+    plant(folder)
+    told = found(folder)
+    assert kind in told, told
+    (one,) = [one for one in told[kind] if set(one.files) == files]
+    assert one.severity is severity
+    assert one.detail
+    assert set(told) <= {kind, "odd-size", "blurry"}, "and nothing else"
+
+
+def test_test_images_that_are_among_the_training_images(folder: Path, tmp_path: Path) -> None:
+    for name in ("bolt", "nut"):
+        (tmp_path / "test" / name).mkdir(parents=True)
+    scene(700).save(tmp_path / "test" / "bolt" / "new.png")
+    encoded(scene(7), 60).save(tmp_path / "test" / "bolt" / "known.jpg")
+    shutil.copy(folder / "nut" / "4.png", tmp_path / "test" / "nut" / "known.png")
+    (one,) = found(folder, test=tmp_path / "test")["leak"]
+    assert one.severity is Severity.ERROR
+    assert set(one.sets) == {("test/bolt/known.jpg", "bolt/7.png"), ("test/nut/known.png", "nut/4.png")}
+
+
+def framed(folder: Path) -> None:
+    for path in (folder / "bolt").iterdir():
+        Image.open(path).resize((220, 200)).save(path)
+
+
+def as_bmp(folder: Path) -> None:
+    for path in list((folder / "bolt").iterdir()):
+        Image.open(path).save(path.with_suffix(".bmp"))
+        path.unlink()
+
+
+def tinted(folder: Path) -> None:
+    for path in (folder / "bolt").iterdir():
+        grey = Image.open(path)
+        Image.merge("RGB", (grey, Image.eval(grey, lambda value: value // 2), grey)).save(path)
+
+
+@pytest.mark.parametrize(
+    ("plant", "what"), [(framed, "Its size"), (as_bmp, "Its file format"), (tinted, "Its mean colour")]
+)
+def test_a_class_that_can_be_told_without_looking(plant: Callable[[Path], None], what: str, folder: Path) -> None:
+    plant(folder)
+    assert any(one.detail.startswith(what) for one in found(folder)["shortcut"])
+
+
+def test_one_class_of_many_that_can_be_told_without_looking(folder: Path) -> None:
+    for place, name in enumerate(("screw", "washer")):
+        (folder / name).mkdir()
+        for number in range(30):
+            scene(1000 + 100 * place + number).save(folder / name / f"{number}.png")
+    framed(folder)
+    (one,) = found(folder)["shortcut"]
+    assert one.detail.startswith("Its size alone tells 'bolt' from the other classes")
+
+
+def test_amounts() -> None:
+    labels = np.repeat([0, 1, 2], [100, 12, 3])
+    told = list(amounts.amounts({"a": 100, "b": 12, "c": 3}, labels, None))
+    assert [(one.kind, one.severity) for one in told] == [
+        ("too-few", Severity.WARNING),
+        ("too-few", Severity.WARNING),
+        ("imbalance", Severity.WARNING),
+    ]
+    assert "'c' has 3" in told[0].detail
+    assert "--folds 3" in told[0].detail
+    assert amounts.possible_folds(labels, None) == 3
+    assert amounts.possible_folds(np.repeat([0, 1], 40), np.arange(80) // 10) == 4
+    assert amounts.half_width(np.repeat([0, 1], 100), None) == pytest.approx(1.96 * 0.4330127 / 200**0.5, rel=1e-3)
+    assert list(amounts.amounts({"a": 50, "b": 50}, np.repeat([0, 1], 50), None)) == []
+
+
+def test_nothing_that_can_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STEADYNET_CACHE", str(tmp_path / "cache"))
+    for name in ("a", "b"):
+        (tmp_path / "images" / name).mkdir(parents=True)
+        (tmp_path / "images" / name / "1.png").write_bytes(b"no image")
+    with pytest.raises(DataError, match=r"not one image in .* can be read"):
+        inspect(Request(data=tmp_path / "images"), Silent())
