@@ -1,11 +1,12 @@
-"""What does `check` find of what was planted, and what does it find that was not?
+"""What `check` finds of faults planted in copies of real image folders, and what it finds there besides.
 
-    python -m benchmarks.planted --data TRAIN:TEST[:GROUPS.csv] ... [--seed 0]
+    python -m benchmarks.planted --data DIR [--data DIR ...] [--each 10]
 
-Into a copy of each set go: byte-identical copies; near copies (another JPEG quality, another size, a little brighter);
-copies in another class; training images among the test images; truncated, empty and blank files; a frame around one
-class's pictures that changes their size, and one class saved in another format. Each kind is planted alone, so that
-what was found can be counted; what the untouched set already has is taken off.
+Each folder is copied; images are copied again within their class (the same bytes; another quality, a little smaller, a
+little brighter), into another class, and into a test folder beside a part of the images; others are cut short, emptied,
+replaced by text, or painted in one colour; in further copies one class is saved in another format, at another size, or
+tinted. Found is what is named in a finding of the kind; false alarms are files named that were not touched, less those
+that the untouched folder names too.
 """
 
 from __future__ import annotations
@@ -19,179 +20,175 @@ import time
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 from PIL import Image, ImageEnhance
 
+from search import seeds
+from search.data.scan import EXTENSIONS
 from search.events import Silent
 from search.inspection.inspect import Request, inspect
-from search.inspection.records import Inspection
 
-COUNT = 20
+COPIES: Final = ("duplicate", "near-duplicate", "label-conflict")
+
+
+def images_of(folder: Path) -> list[Path]:
+    """Of all classes, in order."""
+    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in EXTENSIONS and path.is_file())
+
+
+def upright(path: Path) -> Image.Image:
+    with Image.open(path) as opened:
+        return opened.convert("RGB")
+
+
+def again(picture: Image.Image, how: int, target: Path) -> Path:
+    """The same picture, another file: quality, size, light in turn."""
+    if how % 3 == 0:
+        path = target.with_suffix(".jpg")
+        picture.save(path, quality=60)
+        return path
+    path = target.with_suffix(".png")
+    if how % 3 == 1:
+        width, height = picture.size
+        picture.resize((max(8, round(0.9 * width)), max(8, round(0.9 * height)))).save(path)
+    else:
+        ImageEnhance.Brightness(picture).enhance(1.1).save(path)
+    return path
 
 
 class Copy:
-    """A copy of a set, to plant into."""
+    """A copy of a folder in which faults are planted."""
 
-    def __init__(self, train: Path, test: Path, folder: Path, seed: int) -> None:
-        self.train, self.test = folder / "train", folder / "test"
-        shutil.copytree(train, self.train)
-        shutil.copytree(test, self.test)
-        self.rng = np.random.default_rng(seed)
-        files = sorted(path for path in self.train.rglob("*") if path.is_file())
-        self.chosen = [files[row] for row in self.rng.permutation(len(files))[:COUNT]]
-        self.classes = sorted(path.name for path in self.train.iterdir())
+    def __init__(self, source: Path, place: Path, each: int) -> None:
+        self.folder = place / source.name
+        shutil.copytree(source, self.folder)
+        self.folder.chmod(0o755)
+        for path in self.folder.rglob("*"):
+            path.chmod(0o755 if path.is_dir() else 0o644)
+        names = [path.relative_to(self.folder).as_posix() for path in images_of(self.folder)]
+        drawn = seeds.generator(0, "planted", source.name).permutation(names).tolist()
+        self.each = min(each, len(names) // 12)
+        self._left = drawn
+        self.planted: dict[str, set[str]] = {}
+        self.touched: set[str] = set()
 
-    def new(self, path: Path, folder: Path | None = None) -> Path:
-        """A name beside the file, or in another folder."""
-        return (folder or path.parent) / f"planted_{path.stem}{path.suffix}"
+    def take(self) -> list[Path]:
+        """So many images that nothing was done to."""
+        some, self._left = self._left[: self.each], self._left[self.each :]
+        self.touched |= set(some)
+        return [self.folder / name for name in some]
 
-    def other_class(self, path: Path) -> Path:
-        """Folder of another class."""
-        own = path.relative_to(self.train).parts[0]
-        return self.train / str(self.rng.choice([name for name in self.classes if name != own]))
+    def note(self, kind: str, path: Path) -> None:
+        name = path.relative_to(self.folder).as_posix() if path.is_relative_to(self.folder) else path.name
+        self.planted.setdefault(kind, set()).add(name)
+        self.touched.add(name)
 
-    def nearly(self, path: Path, target: Path) -> None:
-        """Another encoding of the same picture."""
-        with Image.open(path) as image:
-            picture = image.convert("RGB")
-        way = int(self.rng.integers(3))
-        if way == 1:
-            picture = picture.resize((max(8, round(0.9 * picture.width)), max(8, round(0.9 * picture.height))))
-        elif way == 2:
-            picture = ImageEnhance.Brightness(picture).enhance(1.05)
-        picture.save(target.with_suffix(".jpg"), quality=int(self.rng.integers(60, 96)))
-
-
-def exact(copy: Copy) -> set[str]:
-    """Byte-identical copies in the same class."""
-    for path in copy.chosen:
-        shutil.copy(path, copy.new(path))
-    return {"duplicate"}
-
-
-def near(copy: Copy) -> set[str]:
-    """Re-encoded copies in the same class."""
-    for path in copy.chosen:
-        copy.nearly(path, copy.new(path))
-    return {"near-duplicate"}
-
-
-def conflict(copy: Copy) -> set[str]:
-    """Re-encoded copies in another class."""
-    for path in copy.chosen:
-        copy.nearly(path, copy.new(path, copy.other_class(path)))
-    return {"label-conflict"}
-
-
-def leak(copy: Copy) -> set[str]:
-    """Re-encoded training images among the test images."""
-    for path in copy.chosen:
-        folder = copy.test / path.relative_to(copy.train).parts[0]
-        folder.mkdir(exist_ok=True)
-        copy.nearly(path, copy.new(path, folder))
-    return {"leak"}
-
-
-def corrupt(copy: Copy) -> set[str]:
-    """Truncated in the middle, cut to the header, empty, and text."""
-    for number, path in enumerate(copy.chosen):
-        content = path.read_bytes()
-        cut = (content[: len(content) // 2], content[:40], b"", b"this is no image")[number % 4]
-        copy.new(path).write_bytes(cut)
-    return {"corrupt"}
-
-
-def blank(copy: Copy) -> set[str]:
-    """Of one grey, with the faintest noise."""
-    for path in copy.chosen:
-        noise = copy.rng.integers(118, 121, (64, 64), np.uint8)
-        Image.fromarray(noise).save(copy.new(path).with_suffix(".png"))
-    return {"blank"}
-
-
-def frame(copy: Copy) -> set[str]:
-    """All of one class with a border of 12 %."""
-    for path in (copy.train / copy.classes[0]).rglob("*"):
-        if path.is_file():
-            with Image.open(path) as image:
-                wide = (round(1.12 * image.width), round(1.24 * image.height))
-                framed = Image.new(image.mode, wide)
-                framed.paste(image, ((wide[0] - image.width) // 2, (wide[1] - image.height) // 2))
-            framed.save(path)
-    return {"shortcut"}
-
-
-def form(copy: Copy) -> set[str]:
-    """All of one class as BMP."""
-    for path in list((copy.train / copy.classes[0]).rglob("*")):
-        if path.is_file():
-            with Image.open(path) as image:
-                image.convert("RGB").save(path.with_suffix(".bmp"))
+    def plant(self, test: Path) -> None:
+        classes = sorted(path for path in self.folder.iterdir() if path.is_dir())
+        for path in self.take():
+            copy = path.with_name(f"copy_{path.name}")
+            shutil.copy(path, copy)
+            self.note("duplicate", copy)
+        for how, path in enumerate(self.take()):
+            self.note("near-duplicate", again(upright(path), how, path.with_name(f"near_{path.stem}")))
+        for how, path in enumerate(self.take()):
+            other = next(one for one in classes if one.name != path.relative_to(self.folder).parts[0])
+            self.note("label-conflict", again(upright(path), how, other / f"wrong_{path.stem}"))
+        for how, path in enumerate(self.take()):
+            name = path.relative_to(self.folder).parts[0]
+            (test / name).mkdir(parents=True, exist_ok=True)
+            self.note("leak", again(upright(path), how, test / name / f"leak_{how}_{path.stem}"))
+        spoilt: tuple[Callable[[Path], object], ...] = (
+            lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 3]),
+            lambda path: path.write_bytes(b""),
+            lambda path: path.write_text("no image"),
+        )
+        for how, path in enumerate(self.take()):
+            spoilt[how % 3](path)
+            self.note("corrupt", path)
+        for path in self.take():
+            with Image.open(path) as opened:
+                size = opened.size
+            target = path.with_suffix(".png")
             path.unlink()
-    return {"shortcut"}
+            Image.new("RGB", size, (90, 120, 60)).save(target)
+            self.note("blank", target)
+        for path in self.take():  # the rest of the test folder: images of its own
+            name = path.relative_to(self.folder).parts[0]
+            (test / name).mkdir(parents=True, exist_ok=True)
+            path.rename(test / name / f"own_{path.name}")
 
 
-KINDS: dict[str, Callable[[Copy], set[str]]] = {
-    "exact copies": exact,
-    "near copies": near,
-    "in another class": conflict,
-    "in the test": leak,
-    "corrupt": corrupt,
-    "blank": blank,
-    "one class framed": frame,
-    "one class as BMP": form,
-}
+def named(folder: Path, test: Path | None = None) -> tuple[dict[str, set[str]], float]:
+    """Files by kind of finding, and seconds."""
+    started = time.perf_counter()
+    found: dict[str, set[str]] = {}
+    for one in inspect(Request(data=folder, test=test), Silent()).findings:
+        found.setdefault(one.kind, set()).update(one.files, *one.sets)
+    return found, time.perf_counter() - started
 
 
-def looked(train: Path, test: Path) -> Inspection:
-    return inspect(Request(data=train, test=test), Silent())
+def shortcut(source: Path, place: Path, kind: str) -> bool:
+    """Whether one class with another format, size or tint is told."""
+    folder = place / f"shortcut-{kind}"
+    first, *others = sorted(path for path in source.iterdir() if path.is_dir())
+    for name in (first, *others):
+        (folder / name.name).mkdir(parents=True)
+        for number, path in enumerate(images_of(name)):
+            picture, odd = upright(path), name == first
+            if kind == "size":
+                picture = picture.resize((61, 61) if odd else (64, 64))
+            if kind == "tint" and odd:
+                picture = Image.fromarray((np.asarray(picture) * [0.55, 1.0, 1.0]).astype(np.uint8))
+            ending = ".bmp" if kind == "format" and odd else ".png"
+            picture.save(folder / name.name / f"{number}{ending}")
+    found = [one for one in inspect(Request(data=folder), Silent()).findings if one.kind == "shortcut"]
+    word = {"size": "size", "tint": "colour", "format": "format"}[kind]
+    return any(word in one.detail for one in found)
 
 
-def named(found: Inspection, kinds: set[str]) -> set[str]:
-    """Files of findings of these kinds; for a shortcut what it says."""
-    return {
-        file
-        for one in found.findings
-        if one.kind in kinds
-        for file in (one.files or (one.detail.partition(" alone")[0],))
-    }
+def tried(source: Path, each: int) -> None:
+    """Print a block for a folder."""
+    with tempfile.TemporaryDirectory() as name:
+        place = Path(name)
+        os.environ["STEADYNET_CACHE"] = str(place / "cache")
+        before, seconds = named(source)
+        clean = ", ".join(f"{kind} {len(files)}" for kind, files in before.items())
+        print(f"\n{source.parent.name}/{source.name}: {len(images_of(source))} images, {seconds:.1f} s; files: {clean}")
+        copy, test = Copy(source, place, each), place / "test"
+        copy.plant(test)
+        after, seconds = named(copy.folder, test)
+        for kind, planted in copy.planted.items():
+            kinds = COPIES if kind in COPIES else (kind,)
+            told = {Path(file).name for one in kinds for file in after.get(one, set())}
+            hits = sum(Path(file).name in told for file in planted)
+            exact = sum(Path(file).name in {Path(one).name for one in after.get(kind, set())} for file in planted)
+            print(f"  {kind:15} found {hits} of {len(planted)}, {exact} by this name")
+        allowed = {Path(file).name for file in copy.touched} | {
+            Path(f).name for files in before.values() for f in files
+        }
+        alarms = {
+            kind: len({Path(file).name for file in files} - allowed)
+            for kind, files in after.items()
+            if kind in ("corrupt", "blank", "leak", *COPIES)
+        }
+        print(f"  besides, untouched files: {alarms}; {seconds:.1f} s")
+        plain = "shortcut" in before
+        told = {kind: shortcut(source, place, kind) for kind in ("format", "size", "tint")}
+        print(f"  shortcuts told: {told}{'; one is told of the untouched folder' if plain else ''}", flush=True)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", action="append", required=True, metavar="TRAIN:TEST")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--data", action="append", required=True, type=Path)
+    parser.add_argument("--each", type=int, default=10, help="faults of a kind")
     options = parser.parse_args()
-    print(f"{platform.platform()}, {os.cpu_count()} cores; pillow {metadata.version('pillow')}")
-    print(f"{'':24} planted             found   else newly named   seconds")
-    for text in options.data:
-        train, test = map(Path, text.split(":")[:2])
-        before = looked(train, test)
-        for what, plant in KINDS.items():
-            with tempfile.TemporaryDirectory() as name:
-                copy = Copy(train, test, Path(name), options.seed)
-                kinds = plant(copy)
-                started = time.monotonic()
-                after = looked(copy.train, copy.test)
-                seconds = time.monotonic() - started
-            names = named(after, kinds)
-            if kinds == {"shortcut"}:
-                news = names - named(before, kinds)
-                told = f"{'yes' if news else 'NO':>6}   {', '.join(sorted(news))}"
-                print(f"{train.parent.name:24} {what:18} {told}   {seconds:.1f}", flush=True)
-                continue
-            planted = {file for file in names if "planted_" in file}
-            everything = {one.kind for one in after.findings} | {one.kind for one in before.findings}
-            others = {
-                file
-                for file in named(after, everything - kinds - {"odd-file", "shortcut"})
-                if "planted_" in file and file not in planted
-            }
-            print(
-                f"{train.parent.name:24} {what:18} {len(planted):3} of {COUNT}   {len(others):10}   {seconds:16.1f}",
-                flush=True,
-            )
+    versions = ", ".join(f"{name} {metadata.version(name)}" for name in ("pillow", "numpy", "scikit-learn"))
+    print(f"{platform.platform()}, {os.cpu_count()} cores; {versions}")
+    for folder in options.data:
+        tried(folder, options.each)
 
 
 if __name__ == "__main__":

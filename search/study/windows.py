@@ -24,6 +24,9 @@ _PART: Final = re.compile(
 _WEEK: Final = 7
 
 
+_ALWAYS: Final = (_WEEK + 1) * 86400.0  # seconds without a gap
+
+
 @dataclass(frozen=True, slots=True)
 class Window:
     """Hours of some days; one that ends when or before it starts ends on the next day."""
@@ -53,7 +56,8 @@ class Windows:
     def next(self, now: float) -> tuple[float, float]:
         """Start and end of the first window that begins after `now`, or of the one that `now` lies in; one without
         end has `inf`."""
-        return next((start, end) for start, end in self._spans(now) if end > now)
+        start, end = next((start, end) for start, end in self._spans(now) if end > now)
+        return start, math.inf if end - start > _ALWAYS else end  # as each week is, all are
 
     def _spans(self, now: float) -> list[tuple[float, float]]:
         """All windows around `now`, from a day before to more than a week after it, those that meet joined."""

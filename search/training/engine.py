@@ -154,7 +154,7 @@ class Engine:
         if self._deep_norms and self.configuration.statistics == "re_estimated":
             shuffled = seeds.generator(seed, "statistics").permutation(rows)  # rows are ordered by class
             whole = len(rows) // self.at_once * self.at_once
-            self._reestimate(tf.constant(shuffled[:whole].reshape(-1, self.at_once), tf.int32), deep=True)
+            self._reestimate_backbone(tf.constant(shuffled[:whole].reshape(-1, self.at_once), tf.int32))
 
     def state(self) -> tuple[npt.NDArray[Any], ...]:
         """All that an epoch changes: weights, BatchNorm's statistics, dropout's counters, the optimizer's memory."""
@@ -270,7 +270,7 @@ class Engine:
         """
         if not self.batchnorm:
             return float("nan")
-        return float(self._reestimate(tf.constant(rows.reshape(-1, self.at_once)), deep=False))
+        return float(self._reestimate(tf.constant(rows.reshape(-1, self.at_once))))
 
     def _forward(self, x: Any, *, training: bool) -> Any:
         for layer in self._layers:
@@ -408,10 +408,16 @@ class Engine:
             fn_output_signature=spec,
         )
 
-    @tf.function(reduce_retracing=True, jit_compile=False)  # type: ignore[untyped-decorator]
-    def _reestimate(self, rows: Any, *, deep: bool) -> Any:
-        """Of what is gathered in training, or (`deep`) of a backbone that gathers nothing."""
-        layers = self._deep_norms if deep else self._gathering
+    @tf.function(input_signature=[tf.TensorSpec([None, None], tf.int32)], jit_compile=False)  # type: ignore[untyped-decorator]
+    def _reestimate(self, rows: Any) -> Any:
+        return self._statistics_of(self._gathering, rows)
+
+    @tf.function(input_signature=[tf.TensorSpec([None, None], tf.int32)], jit_compile=False)  # type: ignore[untyped-decorator]
+    def _reestimate_backbone(self, rows: Any) -> Any:
+        return self._statistics_of(self._deep_norms, rows)
+
+    def _statistics_of(self, layers: list[Any], rows: Any) -> Any:
+        """Gives the layers the statistics of these batches; the loss with each batch's own."""
         moving = [variable for layer in layers for variable in (layer.moving_mean, layer.moving_variance)]
         shares = [1.0 - float(layer.momentum) for layer in layers for _ in range(2)]
         sums = [tf.zeros_like(variable.value) for variable in moving]

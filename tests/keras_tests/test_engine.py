@@ -244,7 +244,7 @@ def test_augmentation_and_dropout_change_training_and_not_evaluation(everything_
 
 
 def test_pixels_stay_bytes_on_the_device(everything_on) -> None:
-    assert everything_on._images.dtype == tf.uint8
+    assert everything_on._inputs.images.dtype == tf.uint8
 
 
 @pytest.mark.parametrize("count", [1, 5, 60, 300])
