@@ -104,7 +104,7 @@ def workers(count: int) -> tuple[float, float]:
             chance=0.5,
             seed=0,
         )
-        fitter = Fitter(terms, Ledger(sa.create_engine("sqlite://", poolclass=sa.StaticPool), "growth"))
+        fitter = Fitter(terms, Ledger(sa.create_engine(f"sqlite:///{place}/ledger.db"), "growth"))
         seats = [Seat(threads=1, gpu=None, log=place / "log", memory=4 * 2**30) for _ in range(count)]
         pool = Pool(seats, lambda: False)
         pool.supply(Material.of(images, "balanced_accuracy"))

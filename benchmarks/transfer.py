@@ -95,7 +95,9 @@ class Setting:
             chance=chance("balanced_accuracy", labels),
             seed=0,
         )
-        self.fitter = Fitter(self.terms, Ledger(sa.create_engine("sqlite://", poolclass=sa.StaticPool), "transfer"))
+        self._place = tempfile.TemporaryDirectory()
+        engine = sa.create_engine(f"sqlite:///{self._place.name}/ledger.db")
+        self.fitter = Fitter(self.terms, Ledger(engine, "transfer"))
         print(f"{folder}: {summary.images} images at {side} pixels, {epochs} epochs; {', '.join(self.weights)}")
 
     @contextmanager

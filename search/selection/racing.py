@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 MIN_TRIALS: Final = 3  # completed trials before a residual deviation means anything
 QUANTILE: Final = 1.64  # one-sided 5 %
+_LEVEL: Final = 1e-9  # means of equal scores differ by rounding
 
 
 def should_stop(done: Sequence[float], incumbent: Sequence[float], spread: float | None) -> str | None:
@@ -32,7 +33,7 @@ def should_stop(done: Sequence[float], incumbent: Sequence[float], spread: float
         return None
     mean, worst = float(np.mean(done)), min(incumbent)
     folds = f"{len(done)} fold{'s' if len(done) > 1 else ''}"
-    if mean < worst:  # a tie, frequent where folds are small and scores are high, says nothing
+    if mean < worst - _LEVEL:  # a tie, frequent where folds are small and scores are high, says nothing
         return f"mean of {folds} {mean:.3f} is below the worst fold {worst:.3f} of the best trial"
     if spread is None or spread <= 0:
         return None

@@ -33,6 +33,8 @@ from spaces.space import Space
 
 SIZE_CAP_CPU: Final = 64  # pixels that --image-size auto takes at most
 SIZE_CAP_GPU: Final = 128
+SIZE_CAPS_PRETRAINED: Final = (128, 224)
+"""On a CPU and a GPU, where all networks are pretrained: they know 224 pixels, and frozen ones run only once."""
 SNAPSHOTS: Final = "paused"  # folder in the run folder: fits that were cut off between two epochs
 _ANOTHER: Final = 1.2  # times what finalists took so far: that much they may take again, if they are others
 _PRICED_STEPS: Final = 16  # that an epoch has at most where it is timed
@@ -58,6 +60,8 @@ def load(
         shapes: that the study's images of every size were brought to in earlier sessions.
     """
     cap = SIZE_CAP_GPU if on_gpu else SIZE_CAP_CPU
+    if request.space.backbones and NO_BACKBONE not in request.space.definitions["backbone"]:
+        cap = SIZE_CAPS_PRETRAINED[on_gpu]
     images = load_images(
         request.data,
         image_size=image_size,

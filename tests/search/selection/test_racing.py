@@ -13,6 +13,7 @@ BEST = [0.80, 0.70, 0.75]
         ([0.5], [], 0.01, None),
         ([0.69], BEST, None, "mean of 1 fold 0.690 is below the worst fold 0.700"),
         ([0.70], BEST, None, None),
+        ([0.1 + 0.2], [0.9, 0.3 + 1e-15], None, None),
         ([0.71], BEST, None, None),
         ([0.71], BEST, 0.01, "0.090 behind the best trial on the same 1 fold, more than 0.023"),
         ([0.71], BEST, 0.05, None),
