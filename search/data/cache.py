@@ -7,7 +7,6 @@ of their own and then renamed, the JSON last, so that two processes that build t
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import shutil
 from collections.abc import Mapping, Sequence
@@ -61,7 +60,7 @@ def decoded(
     if known is None:
         _check_room(shape, pixels.parent)
         unreadable = _build(images, pixels, shape, shapes, on_progress)
-        known = {"unreadable": unreadable, "bytes": _digest(pixels)}
+        known = {"unreadable": unreadable, "bytes": store.digest_of(pixels)}
         store.keep_plain(facts, known)
     return Decoded(path=pixels, unreadable={int(row): reason for row, reason in known["unreadable"].items()})
 
@@ -130,7 +129,7 @@ def _checked(known: Any, pixels: Path, shape: tuple[int, ...]) -> dict[str, Any]
     rows = shape[0] - len(known["unreadable"])
     if mapped(pixels).shape != (rows, *shape[1:]) if rows else not pixels.exists():
         raise ValueError("its shape is wrong")
-    if _digest(pixels) != known["bytes"]:
+    if store.digest_of(pixels) != known["bytes"]:
         raise ValueError("its bytes have changed")
     return dict(known)
 
@@ -153,8 +152,3 @@ def _check_room(shape: tuple[int, int, int, int], folder: Path) -> None:
 
 def _mega(size: int) -> str:
     return f"{size / 1e6:,.1f} MB"
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()

@@ -80,6 +80,12 @@ def entry_name(parts: Any) -> str:
     return hashlib.blake2b(json.dumps(parts).encode(), digest_size=16).hexdigest()
 
 
+def digest_of(path: Path) -> str:
+    """blake2b of a file's bytes, 32 hexadecimal digits. Raises OSError if it can't be read."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+
+
 def arrays(name: str, parse: Callable[[dict[str, np.ndarray[Any, Any]]], Kept]) -> Kept | None:
     """What was kept under a name, parsed; None if there is none, or a damaged one."""
     path = entry(name)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import subprocess
 import sys
@@ -11,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from search.data.store import digest_of
 from search.errors import UserError
 from spaces.backbones import BACKBONES
 
@@ -96,9 +96,7 @@ def _weights(name: str, path: Path) -> Weights:
         raise UserError(f"--weights {path}: an HDF5 file of Keras weights is expected ({error}).") from None
     if not any(layer.startswith(BACKBONES[name].last_block) for layer in layers):
         raise UserError(f"--weights {path}: these are not the weights of {name} that Keras' own application loads.")
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
-    return Weights(path.resolve(), digest)
+    return Weights(path.resolve(), digest_of(path))
 
 
 def _keras_models() -> Path:
