@@ -31,16 +31,14 @@ import numpy as np
 import optuna
 import sqlalchemy as sa
 
+from benchmarks.full_runs import terms_of
 from search import seeds
 from search.collapse.protection import Protection
-from search.data.folds import make_folds
 from search.data.images import ImageSet, load_images
 from search.data.weights import IMAGENET, find_weights
 from search.events import Silent
 from search.records import SEARCH, Fit
-from search.selection.metrics import chance
-from search.settings import Plan, Protocol
-from search.study.fitting import Fitter, Spec, Terms
+from search.study.fitting import Fitter, Spec
 from search.study.ledger import Ledger
 from search.study.plan import auto_epochs
 from search.study.pool import Pool
@@ -77,23 +75,13 @@ class Setting:
             listener=Silent(),
         )
         self.weights = find_weights(weights, TRANSFER.backbones)
-        summary, labels = self.images.summary, self.images.labels
+        summary = self.images.summary
         epochs = epochs or auto_epochs(summary.images)
-        self.terms = Terms(
-            labels=labels,
-            folds=make_folds(labels, folds=FOLDS, seed=0, groups=self.images.groups),
-            fingerprint=summary.fingerprint,
-            protocol=Protocol(
-                epochs=epochs,
-                image_size=summary.image_size,
-                channels=summary.channels,
-                classes=len(summary.classes),
-                weights=digests(self.weights),
-            ),
-            plan=Plan(epochs=epochs, folds=FOLDS, search_seconds=None, final_seconds=0.0, fit_seconds=None),
-            metric="balanced_accuracy",
-            chance=chance("balanced_accuracy", labels),
-            seed=0,
+        terms = terms_of(self.images)
+        self.terms = replace(
+            terms,
+            protocol=replace(terms.protocol, epochs=epochs, weights=digests(self.weights)),
+            plan=replace(terms.plan, epochs=epochs, fit_seconds=None),
         )
         self._place = tempfile.TemporaryDirectory()
         engine = sa.create_engine(f"sqlite:///{self._place.name}/ledger.db")
