@@ -2,7 +2,8 @@
 
 A portfolio's loss on a set is how far its best member stays behind the set's best configuration, as a share of what
 that one gains over chance. Members are added one by one, each the one that lowers the mean loss over the sets most. For
-each set a portfolio is also chosen without it: what that gains is what a user's new images may expect.
+each set a portfolio is also chosen without it: what that gains is what a user's new images may expect. The product's
+is chosen from configurations written by hand; the table shows what random ones beside them would have brought.
 
     python -m benchmarks.portfolio table [--runs benchmarks/full_runs.npz]     figures, leave-one-out
     python -m benchmarks.portfolio choose [--runs ...] [--without SET]         the portfolio, as YAML
@@ -78,33 +79,51 @@ def greedy(loss: np.ndarray, most: int = MOST) -> list[int]:
 
 
 def chosen(runs: Sequence[Run], without: str | None = None) -> list[Configuration]:
-    """The portfolio, chosen on all sets but one."""
+    """The portfolio from what was written by hand, chosen on all sets but one."""
     table, known, chances = measured(runs)
     names, numbers, loss = losses(table, chances)
     kept = [row for row, name in enumerate(names) if name != without]
-    return [known[numbers[column]] for column in greedy(loss[kept])]
+    hand = _by_hand(numbers)
+    return [known[numbers[hand[place]]] for place in greedy(loss[kept][:, hand])]
+
+
+def _by_hand(numbers: Sequence[int]) -> list[int]:
+    """Columns of the configurations that were written, not drawn."""
+    return [column for column, number in enumerate(numbers) if number < len(KNOWN_GOOD)]
 
 
 def figures(table: Table, chances: Mapping[str, float]) -> Iterator[str]:
-    """For each set: a portfolio chosen without it, the hand-made first ones, and random orders."""
+    """For each set, portfolios chosen without it, from those by hand and from all; and as many in random order."""
     names, numbers, loss = losses(table, chances)
-    hand = [column for column, number in enumerate(numbers) if number < len(KNOWN_GOOD)]
-    yield f"{len(numbers)} configurations on {len(names)} sets"
-    heads = f"loss of {'portfolio':>12}{'by hand':>9}{'random':>8}"
-    yield f"{'':24} {heads}   share of time to within {CLOSE} of the best, of random orders"
-    rng = np.random.default_rng(0)
+    pools = {"by hand": _by_hand(numbers), "from all": list(range(len(numbers)))}
+    most = len(pools["by hand"])
+    yield f"{len(numbers)} configurations on {len(names)} sets, {most} in a portfolio"
+    yield f"{'':24} loss of {''.join(f'{name:>9}' for name in (*pools, 'random'))}   share of a random order's seconds"
+    yield f"{'':24}         {'':27}   to within {CLOSE} of the best"
+    rng, rows = np.random.default_rng(0), []
     for row, name in enumerate(names):
-        others = np.delete(loss, row, axis=0)
-        first = greedy(others)
         score, seconds = (np.array([table[name][number][part] for number in numbers]) for part in (0, 1))
         orders = [rng.permutation(len(numbers)) for _ in range(ORDERS)]
-        plain = np.mean([_time_to(order, score, seconds) for order in orders])
-        ahead = [np.mean([_time_to(_first(ones, order), score, seconds) for order in orders]) for ones in (first, hand)]
-        random = np.mean([loss[row, order[: len(first)]].min() for order in orders])
-        each = f"{loss[row, first].min():12.3f}{loss[row, hand].min():9.3f}{random:8.3f}"
-        members = [numbers[column] for column in first]
-        yield f"{name:24}         {each}   portfolio {ahead[0] / plain:.2f}, by hand {ahead[1] / plain:.2f}   {members}"
-    yield f"chosen on all: {[numbers[column] for column in greedy(loss)]}"
+        plain = float(np.mean([_time_to(order, score, seconds) for order in orders]))
+        lost, shares, members = [], [], []
+        for pool in pools.values():
+            found = greedy(np.delete(loss, row, axis=0)[:, pool], most)
+            first = [pool[place] for place in found]
+            members.append([numbers[column] for column in first])
+            lost.append(float(loss[row, first].min()))
+            shares.append(np.mean([_time_to(_first(first, order), score, seconds) for order in orders]) / plain)
+        lost.append(float(np.mean([loss[row, order[:most]].min() for order in orders])))
+        rows.append([*lost, *shares])
+        yield _line(name, rows[-1], pools) + f"   {members[0]}"
+    yield _line("mean", list(np.mean(rows, axis=0)), pools)
+    whole = [numbers[pools["by hand"][place]] for place in greedy(loss[:, pools["by hand"]], most)]
+    yield f"by hand, on all sets: {whole}"
+
+
+def _line(name: str, row: Sequence[float], pools: Sequence[str] | Mapping[str, object]) -> str:
+    count = len(pools) + 1
+    shares = ", ".join(f"{pool} {share:.2f}" for pool, share in zip(pools, row[count:], strict=True))
+    return f"{name:24}         {''.join(f'{loss:9.3f}' for loss in row[:count])}   {shares}"
 
 
 def _first(chosen: Sequence[int], order: Sequence[int]) -> list[int]:

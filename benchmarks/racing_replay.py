@@ -18,11 +18,10 @@ from typing import Final
 
 import numpy as np
 
-from benchmarks.full_runs import FOLDS, PACKED, Run, load
+from benchmarks.full_runs import FIRST, FOLDS, PACKED, Run, load
 from search.checks import HARD_REASONS
 from search.selection import racing, rungs
 from search.training.fit import missed_bar
-from spaces.presets import KNOWN_GOOD
 
 ARMS: Final = ("everything", "+ collapse rules", "+ early end", "+ fold racing", "+ rungs")
 CONFIGURATIONS: Final = 40  # of a study
@@ -98,7 +97,7 @@ def main() -> None:
     parser.add_argument("--data", action="append", help="all without")
     options = parser.parse_args()
     runs = load(options.runs)
-    for what, starts in (("random orders", ()), ("the product's first ones first", range(len(KNOWN_GOOD)))):
+    for what, starts in (("random orders", ()), ("the product's first ones first", FIRST)):
         print(f"{what}\n{'':24}{'arm':20} epochs   regret (worst)   same choice")
         rows = []
         for name in options.data or sorted({run.data for run in runs}):

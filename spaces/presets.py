@@ -122,16 +122,19 @@ _CONV: Final = Configuration(
 )
 
 KNOWN_GOOD: Final = (
-    _CONV,
     replace(_CONV, depth=4, normalization="batch", batch_size=32, learning_rate=3e-3),
-    replace(_CONV, depth=4, dense_ratio=0.25, head="flatten", dropout=0.4),
-    replace(_CONV, oversampling="balanced", dropout=0.3),
     replace(_CONV, depth=4, horizontal_flip=True, shift=0.1, learning_rate=2e-3),
-    replace(_CONV, depth=2, dense_ratio=1.0, dense_units=128, dropout=0.3, head="flatten", batch_size=32),
-    replace(_CONV, depth=8, normalization="group", class_weighting="sqrt", dropout=0.1, width=8),
+    _CONV,
+    replace(_CONV, oversampling="balanced", dropout=0.3),
     replace(_CONV, depth=5, dense_ratio=0.2, optimizer="sgd", learning_rate=1e-2, batch_size=8),
+    replace(_CONV, depth=2, dense_ratio=1.0, dense_units=128, dropout=0.3, head="flatten", batch_size=32),
+    replace(_CONV, depth=4, dense_ratio=0.25, head="flatten", dropout=0.4),
+    replace(_CONV, depth=8, normalization="group", class_weighting="sqrt", dropout=0.1, width=8),
 )
-"""Diverse and sane on a hundred to twenty thousand small images; the first is the plainest."""
+"""Diverse and sane on a hundred to twenty thousand small images, the most useful first.
+
+The order is `python -m benchmarks.portfolio table`'s: greedily by what they lose on four image sets and digits.
+"""
 
 
 _FROZEN: Final = replace(_CONV, depth=2, batch_size=32, dropout=0.3, learning_rate=3e-3, backbone="mobilenet_v2")

@@ -8,7 +8,7 @@ import pytest
 from spaces.config import Configuration, ConfigurationError, checked
 from spaces.presets import KNOWN_GOOD
 
-CONV, MLP = KNOWN_GOOD[0], KNOWN_GOOD[5]
+CONV, MLP = KNOWN_GOOD[2], KNOWN_GOOD[5]
 FROZEN = replace(CONV, backbone="resnet50")
 TUNED = replace(FROZEN, trainable="all")
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from spaces.config import Configuration
 from spaces.definitions import Choices, Fixed, Range, SpaceError
-from spaces.presets import CORE, DEFAULT, KNOWN_GOOD
+from spaces.presets import CORE, DEFAULT
 from spaces.yaml_io import ConfigurationFileError, load_configurations, load_space
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -226,8 +226,3 @@ def test_a_bad_file_of_configurations_is_refused(file: Path, text: str, message:
         load_configurations(file)
     assert str(caught.value).startswith(f"{file}: ")
     assert "\n" not in str(caught.value)
-
-
-def test_the_first_known_good_configuration_is_the_plainest() -> None:
-    assert KNOWN_GOOD[0].n_dense == 0
-    assert KNOWN_GOOD[0].normalization == "none"
