@@ -19,7 +19,7 @@ import statistics
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
@@ -161,6 +161,7 @@ def once(setting: Setting, rounds: int) -> None:
     from search.training.embeddings import Stem
     from search.training.engine import Engine
     from search.training.fit import run_fit
+    from search.training.heads.trainer import HeadTrainer
     from search.training.outcome import Task
 
     name, known = next(iter(setting.weights.items()))
@@ -171,15 +172,14 @@ def once(setting: Setting, rounds: int) -> None:
     configuration = replace(KNOWN_TRANSFER[0], backbone=name)
     fold = terms.folds[0]
     updates = len(fold.train) // configuration.batch_size
+    steps = protocol.epochs * updates
     context = Context(
         epochs=protocol.epochs, updates_per_epoch=updates, imbalance=1.0, batchnorm=False, prior_entropy=np.log(2)
     )
 
-    def fit(stem: Any) -> float:
+    def fit(make: Callable[[], Any]) -> float:
         started = time.perf_counter()
-        engine = Engine(
-            configuration, protocol, pixels, labels, protocol.epochs * updates, pretrained=weights, stem=stem
-        )
+        trainer = make()
         task = Task(
             labels=terms.labels,
             classes=protocol.classes,
@@ -188,7 +188,7 @@ def once(setting: Setting, rounds: int) -> None:
             seed=0,
             epochs=protocol.epochs,
         )
-        run_fit(engine, task, Watch(context, audited=True), Scorer("balanced_accuracy"))
+        run_fit(trainer, task, Watch(context, audited=True), Scorer("balanced_accuracy"))
         return time.perf_counter() - started
 
     started = time.perf_counter()
@@ -197,8 +197,8 @@ def once(setting: Setting, rounds: int) -> None:
     made = time.perf_counter() - started
     ours, theirs = [], []
     for _ in range(rounds):
-        ours.append(fit(stem))
-        theirs.append(fit(None))
+        ours.append(fit(lambda: HeadTrainer(configuration, protocol, stem, terms.labels, steps)))
+        theirs.append(fit(lambda: Engine(configuration, protocol, pixels, labels, steps, pretrained=weights)))
     ratio = statistics.median(b / a for a, b in zip(ours, theirs, strict=True))
     print(
         f"{name}, one fit of {protocol.epochs} epochs, tracing included: {statistics.median(ours):.2f} s on embeddings "

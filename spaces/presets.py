@@ -92,6 +92,7 @@ _OPEN: Final[dict[str, Definition]] = {
 TRANSFER: Final = DEFAULT.changed(
     {
         **_OPEN,
+        "batch_size": Choices((8, 16, 32, 64, 128, 256)),  # with fewer, one step of a backbone is one of a few images
         "depth": Fixed(2),  # of it only the dense layers count, 0 to 2 of them
         "dense_ratio": Choices((0.0, 0.5, 1.0)),
         "width": Fixed(16),

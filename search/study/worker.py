@@ -317,7 +317,8 @@ class _Bench:
         from search.training.sampling import balance
         from search.training.schedule import Schedule
 
-        self._backbone(job.configuration, job.protocol, looks=True)
+        if job.configuration.embeds:  # running the backbone is no part of a fit's price
+            self._stem(job.configuration, job.protocol).views(job.configuration)
         started = time.monotonic()
         is_traced = self._key(job.configuration, job.protocol, _updates(job)) in self._engines
         engine = self._engine(job.configuration, job.protocol, _updates(job))
@@ -341,56 +342,60 @@ class _Bench:
         return Priced(traced - started, (ended - traced) / max(1, epochs))
 
     def _engine(self, configuration: Configuration, protocol: Protocol, updates: int) -> Any:
-        from search.training.engine import Engine
-
         key = self._key(configuration, protocol, updates)
         engine = self._engines.pop(key, None)
         if engine is None:
             while len(self._engines) >= TRACED:
                 del self._engines[next(iter(self._engines))]
-            material = configuration, protocol, self._images, self._labels, updates
-            more = {"ahead": self._ahead, "places": self._material.places, **self._backbone(configuration, protocol)}
-            engine = Engine(*material, **more)
-            parts = self._parts.get((engine.parameters, configuration.batch_size), 1)
-            if parts > 1:
-                engine = Engine(*material, parts, **more)
+            engine = (self._head if configuration.embeds else self._network)(configuration, protocol, updates)
         self._engines[key] = engine  # the last one used comes last
         return engine
 
-    def _backbone(self, configuration: Configuration, protocol: Protocol, *, looks: bool = False) -> dict[str, Any]:
-        """What a network on a backbone needs besides: its first weights, or what it gave once and for all.
+    def _network(self, configuration: Configuration, protocol: Protocol, updates: int) -> Any:
+        """On images, each batch in as many parts as it is known to need."""
+        from search.training.engine import Engine
 
-        With `looks` the images are run through one that runs once, which is no part of a fit's price.
-        """
+        material = configuration, protocol, self._images, self._labels, updates
+        weights = self._weights_of(configuration.backbone, protocol)
+        more = {"ahead": self._ahead, "places": self._material.places, "pretrained": weights}
+        engine = Engine(*material, **more)
+        parts = self._parts.get((engine.parameters, configuration.batch_size), 1)
+        return engine if parts == 1 else Engine(*material, parts, **more)
+
+    def _head(self, configuration: Configuration, protocol: Protocol, updates: int) -> Any:
+        """On what a backbone gave once and for all."""
+        from search.training.heads.trainer import HeadTrainer
+
+        return HeadTrainer(configuration, protocol, self._stem(configuration, protocol), self._material.labels, updates)
+
+    def _weights_of(self, backbone: str, protocol: Protocol) -> list[Any]:
+        """Its first ones."""
+        if backbone == NO_BACKBONE:
+            return []
+        from search.training.backbones import first_weights
+
+        if backbone not in self._pretrained:
+            self._pretrained[backbone] = first_weights(backbone, protocol.channels, self._material.weights[backbone])
+        return self._pretrained[backbone]
+
+    def _stem(self, configuration: Configuration, protocol: Protocol) -> Any:
+        """Its backbone, which runs once for each image."""
         name = configuration.backbone
-        if name == NO_BACKBONE:
-            return {}
-        if name not in self._pretrained:
-            from search.training.backbones import first_weights
-
-            self._pretrained[name] = first_weights(name, protocol.channels, self._material.weights[name])
-        if not configuration.embeds:
-            return {"pretrained": self._pretrained[name]}
         if name not in self._stems:
             from search.training.embeddings import Stem
 
             self._stems[name] = Stem(
                 name,
                 protocol.channels,
-                self._pretrained[name],
+                self._weights_of(name, protocol),
                 dict(protocol.weights)[name],
                 self._material.pixels,
                 self._images,
                 self._material.places,
                 protocol.shapes,
-                self._room,
                 lambda: self._heed(0),
             )
-        if looks:
-            from search.training.inputs import Embeddings
-
-            Embeddings(configuration, self._stems[name])
-        return {"stem": self._stems[name]}
+        return self._stems[name]
 
     @staticmethod
     def _key(configuration: Configuration, protocol: Protocol, updates: int) -> tuple[str, Protocol, int]:

@@ -9,57 +9,73 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import keras
 import numpy as np
 import numpy.typing as npt
 
+from search import settings
 from search.arrays import FloatArray
-from search.training.engine import Engine
 from search.training.network import OUTPUT, build_network
 from spaces.backbones import NO_BACKBONE
+from spaces.config import Configuration
 
 IMAGE: Final = "image"
 PROBABILITIES: Final = "probabilities"
 _MOST_AT_ONCE: Final = 64  # images of a forward pass
 
 
-def fitted_model(engine: Engine, name: str = "steadynet") -> keras.Sequential:
-    """The engine's network as it stands, with the scaling of its training images and a softmax.
+class Fitted(Protocol):
+    """What is needed of that which trained a network: `Engine`, or `HeadTrainer` for one on embeddings."""
+
+    configuration: Configuration
+    protocol: settings.Protocol
+    network: keras.Sequential
+
+    @property
+    def weights(self) -> list[npt.NDArray[Any]]:
+        """In the order of `build_network`, a backbone's included."""
+
+    def scaling(self) -> tuple[FloatArray, FloatArray]:
+        """Offset and factor `(channels,)`: the network sees (pixels - offset) x factor."""
+
+
+def fitted_model(fitted: Fitted, name: str = "steadynet") -> keras.Sequential:
+    """The fitted network as it stands, with the scaling of its training images and a softmax.
 
     Returns:
         `(batch, side, side, channels)` float32, 0..255 -> `(batch, K)` float32 probabilities. Of a network for images
         of every size any height and width will do.
     """
-    protocol = engine.protocol
+    protocol = fitted.protocol
     network = build_network(  # anew: the fitted one may compute in bfloat16
-        engine.configuration,
+        fitted.configuration,
         protocol.image_size,
         protocol.channels,
         protocol.classes,
         updates=1,
         any_size=bool(protocol.shapes),
     )
-    network.set_weights(engine.weights)
-    for fresh, fitted in zip(reversed(network.layers), reversed(engine.network.layers), strict=False):
-        if hasattr(fitted, "momentum"):
-            fresh.momentum = fitted.momentum
-    offset, factor = engine.scaling()
+    network.set_weights(fitted.weights)
+    for fresh, layer in zip(reversed(network.layers), reversed(fitted.network.layers), strict=False):
+        if hasattr(layer, "momentum"):
+            fresh.momentum = layer.momentum
+    offset, factor = fitted.scaling()
     side = None if protocol.shapes else protocol.image_size
     layers: list[Any] = [keras.Input((side, side, protocol.channels), name=IMAGE)]
     if offset.any():  # two layers where one would do: the same operations as in training, to the last bit
         layers.append(keras.layers.Rescaling(1.0, offset=(-offset).tolist(), name="centring", dtype="float32"))
-    if engine.configuration.backbone == NO_BACKBONE:
+    if fitted.configuration.backbone == NO_BACKBONE:
         layers.append(keras.layers.Rescaling(factor.tolist(), name="scaling", dtype="float32"))
     layers += network.layers
     layers.append(keras.layers.Softmax(name=PROBABILITIES, dtype="float32"))
     return keras.Sequential(layers, name=name)
 
 
-def save_fitted(engine: Engine, path: Path) -> None:
+def save_fitted(fitted: Fitted, path: Path) -> None:
     """Save `fitted_model` as a `.keras` file."""
-    fitted_model(engine).save(path)
+    fitted_model(fitted).save(path)
 
 
 def deliver(members: Sequence[Path], offset: Sequence[float], target: Path) -> int:

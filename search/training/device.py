@@ -8,6 +8,7 @@ from typing import Any, Final
 import keras
 import numpy as np
 import tensorflow as tf
+from threadpoolctl import threadpool_limits
 
 from search.npy import mapped
 from search.training.ahead import LARGE, touched_at_random
@@ -25,6 +26,7 @@ def set_up(threads: int | None, gpu: int | None) -> str | None:
         The GPU's name; None if it is not to be used or TensorFlow does not see it.
     """
     if threads is not None:
+        threadpool_limits(threads)  # of NumPy's linear algebra
         tf.config.threading.set_intra_op_parallelism_threads(threads)
         tf.config.threading.set_inter_op_parallelism_threads(1)
     seen = tf.config.list_physical_devices("GPU")

@@ -13,9 +13,10 @@ import tensorflow as tf
 
 from search.arrays import FloatArray, IntArray
 from search.data import store
-from search.training import device
+from search.npy import mapped
 from search.training.backbones import build_backbone
 from spaces.backbones import BACKBONES, POOLED
+from spaces.config import Configuration
 
 _AT_ONCE: Final = 64  # images of a forward pass
 _RECIPE: Final = 1  # raised when the same backbone would give something else
@@ -33,7 +34,6 @@ class Stem:
         images: (n, side, side, channels) uint8 tensor.
         places: (n,) of each image among the shapes; None where all are squares.
         shapes: (height, width) of images of every size.
-        room: bytes of a device's memory, None without one.
         heed: called between batches; may raise to end it.
     """
 
@@ -47,7 +47,6 @@ class Stem:
         images: Any,
         places: IntArray | None = None,
         shapes: Sequence[tuple[int, int]] = (),
-        room: int | None = None,
         heed: Callable[[], None] = lambda: None,
     ) -> None:
         self.name = name
@@ -56,10 +55,10 @@ class Stem:
         self._model.set_weights(weights)
         self._digest, self._source = digest, source
         self._images, self._places, self._shapes = images, places, tuple(shapes)
-        self._room, self._heed = room, heed
-        self._views: dict[tuple[bool, bool], Any] = {}
+        self._heed = heed
+        self._views: dict[tuple[bool, bool], FloatArray] = {}
 
-    def view(self, *, across: bool, down: bool) -> Any:
+    def view(self, *, across: bool, down: bool) -> FloatArray:
         """Embeddings `(n, 2, features)` float32 of all images, mirrored so: their means and their maxima."""
         if (across, down) not in self._views:
             shape = [len(self._images), len(POOLED), BACKBONES[self.name].features]
@@ -70,8 +69,14 @@ class Stem:
                 shape,
                 lambda: self.embed(self._images, rows, self._places, across=across, down=down),
             )
-            self._views[across, down] = device.load_pixels(path, self._room)
+            self._views[across, down] = np.asarray(mapped(path))  # plain: rows of a memmap are slow to take
         return self._views[across, down]
+
+    def views(self, configuration: Configuration) -> list[FloatArray]:
+        """All that a configuration sees of each image: as it is, and flipped as it may be."""
+        flips = (False, True)
+        across, down = flips[: 1 + configuration.horizontal_flip], flips[: 1 + configuration.vertical_flip]
+        return [self.view(across=a, down=d) for d in down for a in across]
 
     def embed(
         self, images: Any, rows: IntArray, places: IntArray | None, *, across: bool = False, down: bool = False

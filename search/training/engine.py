@@ -21,14 +21,13 @@ from search.settings import Protocol
 from search.training import batchnorm, network, optimizer, signals
 from search.training.ahead import Ahead
 from search.training.backbones import prepare
-from search.training.embeddings import Stem
-from search.training.inputs import Embeddings, Inputs, Pixels
+from search.training.heads.loss import FOCUS
+from search.training.inputs import Pixels
 from search.training.outcome import EpochSums, LayerProbe
 from search.training.sampling import Balance
 from spaces.backbones import BACKBONES
 from spaces.config import Configuration
 
-_FOCUS: Final = 2.0  # gamma of the focal loss: (1 - p)^gamma x cross-entropy (Lin et al., ICCV 2017)
 _MOST_AT_ONCE: Final = 128  # images of a forward pass without gradients
 
 
@@ -51,7 +50,6 @@ class Engine:
             gradients are those of the whole batch; BatchNorm's statistics are those of each part.
         places: (n,) each image's place among the protocol's shapes; None where there are none.
         pretrained: weights of its backbone, if it has one.
-        stem: backbone that was run once, for a configuration that embeds; None: it runs in each step.
         ahead: fetches images of coming steps from the disk; None: they are in memory.
 
     Raises:
@@ -68,7 +66,6 @@ class Engine:
         parts: int = 1,
         places: IntArray | None = None,
         pretrained: Sequence[npt.NDArray[Any]] = (),
-        stem: Stem | None = None,
         ahead: Ahead | None = None,
     ) -> None:
         if protocol.shapes and configuration.normalized:
@@ -84,14 +81,10 @@ class Engine:
             updates,
             protocol.precision,
             any_size=bool(protocol.shapes),
-            embedded=stem is not None,
         )
         self._pretrained = pretrained
-        self._stem = stem
-        self._ahead = ahead if stem is None else None
-        self._inputs: Inputs = (
-            Pixels(configuration, protocol, images, places) if stem is None else Embeddings(configuration, stem)
-        )
+        self._ahead = ahead
+        self._inputs = Pixels(configuration, protocol, images, places)
         self._placed = None if self._inputs.places is None else tf.constant(self._inputs.places, tf.int32)
         self._shapes = self._inputs.shapes
         self._labels = labels
@@ -140,9 +133,8 @@ class Engine:
 
     @property
     def weights(self) -> list[npt.NDArray[Any]]:
-        """Of the whole network, a backbone's that was run once included, in the order of `build_network`."""
-        before = [] if self._stem is None else self._stem.weights
-        return [*before, *self.network.get_weights()]
+        """Of the whole network, in the order of `build_network`."""
+        return self.network.get_weights()  # type: ignore[no-any-return]
 
     def begin(self, seed: int, rows: IntArray, balance: Balance) -> None:
         """Start a new fit: initial weights, optimizer state, statistics of the training images `rows`."""
@@ -178,9 +170,7 @@ class Engine:
 
     def scaling(self) -> tuple[FloatArray, FloatArray]:
         """Offset and factor `(channels,)` of this fit: the network sees (pixels - offset) x factor."""
-        if isinstance(self._inputs, Pixels):
-            return self._inputs.scaling()
-        return np.zeros(self.protocol.channels, np.float32), np.ones(self.protocol.channels, np.float32)
+        return self._inputs.scaling()
 
     def train_epoch(
         self,
@@ -237,7 +227,7 @@ class Engine:
             rows: of them.
             places: (m,) of theirs among the shapes; None where there are none.
         """
-        return self._logits(*self._inputs.others(images, rows, places))
+        return self._logits(images, rows, places)
 
     def _logits(self, images: Any, rows: IntArray, places: IntArray | None) -> FloatArray:
         if places is None:
@@ -374,7 +364,7 @@ class Engine:
         """Of each image; `plain` is its cross-entropy."""
         smoothing, classes = self.configuration.label_smoothing, self.protocol.classes
         if self.configuration.loss == "focal":
-            return (1.0 - tf.exp(-plain)) ** _FOCUS * plain
+            return (1.0 - tf.exp(-plain)) ** FOCUS * plain
         if self.configuration.loss == "logit_adjusted":
             logits = logits + self._margin
             plain = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)

@@ -5,6 +5,7 @@ to trace; that Keras' own are built and fed rightly is shown elsewhere.
 """
 
 from collections.abc import Callable, Iterator
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ from search.training import backbones
 from search.training.delivery import fitted_model
 from search.training.embeddings import Stem
 from search.training.engine import Engine
-from search.training.sampling import balance
+from search.training.heads.trainer import HeadTrainer
+from search.training.sampling import balance, balance_of
 from spaces.config import Configuration
 from tests.factories import configuration
 
@@ -29,7 +31,7 @@ SIDE, COUNT, BATCH = 32, 24, 8
 LABELS = np.repeat([0, 1], COUNT // 2)
 UPDATES = 12  # of a whole fit: the backbone rests for three
 
-Make = Callable[..., Engine]
+Make = Callable[..., Any]
 
 
 def small_core(known: Any) -> Any:
@@ -88,10 +90,12 @@ def on_backbone(**changes: Any) -> Configuration:
 
 @pytest.fixture(scope="module")
 def make(images: np.ndarray, weights: list[np.ndarray]) -> Make:
-    def made(*, stem: Stem | None = None, parts: int = 1, **changes: Any) -> Engine:
+    def made(*, stem: Stem | None = None, **changes: Any) -> Engine | HeadTrainer:
         protocol = Protocol(epochs=4, image_size=SIDE, channels=3, classes=2)
+        if stem is not None:
+            return HeadTrainer(on_backbone(**changes), protocol, stem, LABELS, UPDATES)
         tensors = tf.constant(images), tf.constant(LABELS, tf.int32)
-        return Engine(on_backbone(**changes), protocol, *tensors, UPDATES, parts, pretrained=weights, stem=stem)
+        return Engine(on_backbone(**changes), protocol, *tensors, UPDATES, pretrained=weights)
 
     return made
 
@@ -102,7 +106,7 @@ def stem(images: np.ndarray, weights: list[np.ndarray], tmp_path: Path, monkeypa
     return Stem(NAME, 3, weights, "digest", tmp_path / "images.npy", tf.constant(images))
 
 
-def run(engine: Engine, epochs: int = 4) -> Engine:
+def run(engine: Any, epochs: int = 4) -> Any:
     """Three steps an epoch on all images."""
     rows = np.arange(COUNT)
     engine.begin(3, rows, balance(np.bincount(LABELS)))
@@ -129,20 +133,78 @@ def changed(engine: Engine, before: list[np.ndarray]) -> set[str]:
     }
 
 
-@pytest.mark.parametrize(
-    ("head", "flips"),
-    [
-        ("average", {}),
-        ("max", {"horizontal_flip": True}),
-        ("average", {"vertical_flip": True}),
-        ("max", {"horizontal_flip": True, "vertical_flip": True}),
-    ],
-)
-def test_a_backbone_run_once_gives_what_one_run_in_each_step_gives(make, stem, head, flips) -> None:
+HEADS: list[dict[str, Any]] = [
+    {},
+    {"head": "max", "optimizer": "sgd", "weight_decay": 0.01, "loss": "focal", "activation": "gelu"},
+    {"depth": 2, "normalization": "batch", "optimizer": "adamw", "activation": "elu", "label_smoothing": 0.1},
+    {"depth": 2, "normalization": "group", "dense_units": 32, "activation": "relu", "class_weighting": "balanced"},
+    {"dense_ratio": 0.0, "optimizer": "sgd", "weight_decay": 0.01, "loss": "logit_adjusted"},
+    {"activation": "leaky_relu", "normalization": "batch", "head": "max"},
+]
+
+
+@pytest.mark.parametrize("changes", HEADS, ids=str)
+def test_a_head_on_embeddings_learns_what_it_learns_with_the_backbone_in_each_step(make, stem, changes) -> None:
+    """To the last signal of each layer: the same network, first weights, batches and rates."""
+    rows, probe = np.arange(COUNT), np.arange(0, COUNT, 3)
+    shares = balance_of([8, 16], on_backbone(**changes))  # uneven, so that weights and margins matter
+    told = []
+    for trainer in (make(stem=stem, **changes), make(**changes)):
+        trainer.begin(3, rows, shares)
+        seen = [trainer.look(probe)]
+        for epoch in range(4):
+            order = np.random.default_rng(epoch).permutation(rows).reshape(-1, BATCH).astype(np.int32)
+            sums = trainer.train_epoch(order, np.full(3, 0.01, np.float32), epoch, probe, gradients=True)
+            seen.append(sums.probe)
+        again = trainer.reestimate_batchnorm(order)
+        told.append((trainer.logits(rows), np.array([*astuple(sums)[:5], again]), seen))
+    (once, sums, seen), (each, other_sums, other_seen) = told
+    assert once.std(0).max() > 1e-3, "the images are told apart"
+    np.testing.assert_allclose(once, each, atol=2e-4)
+    np.testing.assert_allclose(sums, other_sums, rtol=2e-3, atol=1e-5)
+    for mine, other in zip(seen, other_seen, strict=True):
+        np.testing.assert_allclose(mine.layers, other.layers, rtol=5e-3, atol=1e-5)
+        np.testing.assert_allclose(mine.logits, other.logits, atol=2e-4)
+
+
+@pytest.mark.parametrize(("across", "down"), [(True, False), (False, True), (True, True)])
+def test_flipped_images_have_the_embeddings_of_mirror_images(make, stem, images, across, down) -> None:
+    """Shown often enough, each image comes in all its views, and in no other."""
+    trainer = make(stem=stem, horizontal_flip=across, vertical_flip=down)
+    rows = np.arange(COUNT, dtype=np.int32)
+    mirrored = [images[:, :: -1 if d else 1, :: -1 if a else 1] for d in {False, down} for a in {False, across}]
+    views = np.stack([stem.embed(view, np.arange(COUNT), None)[:, 0] for view in mirrored])
+    seen = set()
+    for seed in range(40):
+        drawn = trainer._drawn(rows, np.random.default_rng(seed))
+        near = np.abs(views - drawn).max(2)
+        assert near.min(0).max() < 1e-4
+        seen |= {(image, view) for image, view in enumerate(near.argmin(0).tolist())}
+    assert len(seen) == COUNT * len(views)
+
+
+def test_a_head_that_blows_up_says_so(make, stem) -> None:
+    trainer = make(stem=stem, optimizer="sgd", activation="relu")
     rows = np.arange(COUNT)
-    once, each = (run(make(stem=some, head=head, **flips)) for some in (stem, None))
-    assert once.logits(rows).std(0).max() > 1e-3, "the images are told apart"
-    np.testing.assert_allclose(once.logits(rows), each.logits(rows), atol=1e-4)
+    trainer.begin(0, rows, balance(np.bincount(LABELS)))
+    for epoch in range(3):
+        sums = trainer.train_epoch(rows.reshape(-1, BATCH).astype(np.int32), np.full(3, 1e30, np.float32), epoch)
+    assert not sums.finite
+
+
+def test_dropout_of_a_head_depends_on_the_epoch_alone(make, stem) -> None:
+    rows = np.arange(COUNT)
+    order = rows.reshape(-1, BATCH).astype(np.int32)
+    found = []
+    for history in ((5,), (1, 5), (5,), (6,)):
+        trainer = make(stem=stem, dropout=0.5)
+        for epoch in history:
+            trainer.begin(0, rows, balance(np.bincount(LABELS)))
+            trainer.train_epoch(order, np.full(3, 0.01, np.float32), epoch)
+        found.append(trainer.logits(rows))
+    np.testing.assert_array_equal(found[0], found[1])
+    np.testing.assert_array_equal(found[0], found[2])
+    assert not np.allclose(found[0], found[3])
 
 
 def test_other_images_go_through_the_backbone_too(make, stem, images) -> None:
@@ -152,13 +214,13 @@ def test_other_images_go_through_the_backbone_too(make, stem, images) -> None:
 
 
 def test_embeddings_are_made_once_for_all(images, weights, stem, tmp_path) -> None:
-    first = stem.view(across=True, down=False).numpy()
+    first = stem.view(across=True, down=False)
     mirrored = stem.embed(images[:, :, ::-1], np.arange(COUNT), None)
     np.testing.assert_allclose(first, mirrored, atol=1e-5)
     kept = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*.npy")}
     assert len(kept) == 1
     again = Stem(NAME, 3, weights, "digest", tmp_path / "images.npy", tf.constant(images))
-    np.testing.assert_array_equal(again.view(across=True, down=False).numpy(), first)
+    np.testing.assert_array_equal(again.view(across=True, down=False), first)
     assert {path: path.stat().st_mtime_ns for path in tmp_path.glob("*.npy")} == kept
     other = Stem(NAME, 3, weights, "another", tmp_path / "images.npy", tf.constant(images))
     other.view(across=True, down=False)
@@ -256,6 +318,21 @@ def test_a_fit_goes_on_where_it_was(make) -> None:
         order = np.arange(COUNT, dtype=np.int32).reshape(-1, BATCH)
         one.train_epoch(order, np.full(len(order), 0.01, np.float32), seed=9)
     np.testing.assert_array_equal(*(one.logits(np.arange(COUNT)) for one in (engine, again)))
+
+
+def test_a_head_goes_on_where_it_was(make, stem) -> None:
+    changes = {"depth": 2, "normalization": "batch", "dropout": 0.3, "horizontal_flip": True}
+    trainer = run(make(stem=stem, **changes), epochs=2)
+    state = trainer.state()
+    again = make(stem=stem, **changes)
+    again.begin(3, np.arange(COUNT), balance(np.bincount(LABELS)))
+    again.restore(state)
+    for one in (trainer, again):
+        order = np.arange(COUNT, dtype=np.int32).reshape(-1, BATCH)
+        one.train_epoch(order, np.full(len(order), 0.01, np.float32), seed=9)
+    np.testing.assert_array_equal(*(one.logits(np.arange(COUNT)) for one in (trainer, again)))
+    with pytest.raises(ValueError, match="other shapes"):
+        make(stem=stem, depth=1).restore(state)
 
 
 def test_random_weights_are_the_same_wherever_they_are_drawn() -> None:
