@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from reports.sections.matters import matters, rows, safe_text, sentence
-from search.selection.results import SafeRange
+from reports.sections.matters import kinds, kinds_sentence, matters, rows, safe_text, sentence
+from search.selection.results import Family, SafeRange
 from tests.reports import made
 from tests.reports import made_robust as robust
 
@@ -54,3 +54,41 @@ def test_slices_are_of_the_most_important_first() -> None:
     assert titles[:3] == ["learning rate", "initializer", "convolutions"]
     assert len(titles) == 6
     assert matters(made.results()).slices == ()
+
+
+def family_of(backbone: str, best: float | None, se: float = 0.01) -> Family:
+    return Family(
+        backbone=backbone,
+        trainable="" if backbone == "none" else "last_block",
+        trials=9,
+        judged=0 if best is None else 4,
+        collapsed=2,
+        best=best,
+        se=None if best is None else se,
+        median=None if best is None else best - 0.1,
+        trial=None if best is None else 3,
+        seconds=90.0,
+    )
+
+
+@pytest.mark.parametrize(
+    ("scratch", "pretrained", "words"),
+    [
+        (0.70, 0.80, "On the search's folds the best is mobilenet (last block), 0.100 ahead of from scratch."),
+        (0.80, 0.70, "On the search's folds the best is from scratch, 0.100 ahead of mobilenet (last block)."),
+        (0.70, 0.72, "The best pretrained network and the best from scratch are not clearly apart."),
+        (None, 0.72, "Only one kind of network was judged on all folds."),
+    ],
+)
+def test_what_a_pretrained_network_brings_in_a_sentence(scratch: float | None, pretrained: float, words: str) -> None:
+    found = (family_of("mobilenet", pretrained), family_of("none", scratch))
+    assert kinds_sentence(replace(made.results(), families=found)) == words
+
+
+def test_kinds_that_were_never_judged_have_no_scores() -> None:
+    table = kinds(replace(made.results(), families=(family_of("mobilenet", 0.8), family_of("none", None))))
+    assert [(row.name, row.trials, row.collapsed, row.judged) for row in table] == [
+        ("mobilenet (last block)", 9, 2, 4),
+        ("from scratch", 9, 2, 0),
+    ]
+    assert [row.best for row in table] == ["0.800 ± 0.010", "–"]
