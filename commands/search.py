@@ -361,7 +361,7 @@ def _request(options: argparse.Namespace, given: list[str]) -> Request:
 
 def _weights(options: argparse.Namespace, space: Space) -> dict[str, Weights]:
     """Of the backbones that the space offers; none where it offers none."""
-    from search.data.weights import IMAGENET, find_weights
+    from search.data.weights import IMAGENET, RANDOM, find_weights
     from spaces.backbones import BACKBONES
     from spaces.presets import DEFAULT
 
@@ -376,6 +376,11 @@ def _weights(options: argparse.Namespace, space: Space) -> dict[str, Weights]:
         raise UserError(
             f"--weights goes with pretrained networks, but --space {options.space} has none. Pass --space transfer, or "
             "add a backbone to the space."
+        )
+    if options.weights == RANDOM:
+        raise UserError(
+            f"--weights {RANDOM}, random first weights, goes with --space transfer; the default space has no "
+            "pretrained networks without --weights."
         )
     return find_weights(options.weights, tuple(BACKBONES), tell)
 

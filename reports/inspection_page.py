@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final
 
-from reports.inspection_text import expectation, headline
+from reports.inspection_text import aspects, expectation, headline
 from reports.page import environment
 from reports.wording import folder_title
 from search.inspection.records import KINDS, Finding, Inspection, Severity
@@ -57,6 +57,7 @@ def _content(found: Inspection) -> dict[str, Any]:
             (title, [entry for entry in entries if entry.severity == str(severity)])
             for severity, title in _TITLES.items()
         ],
+        "aspects": aspects(found),
         "classes": [(name, count, round(100 * count / most, 1)) for name, count in found.classes.items()],
     }
 

@@ -11,6 +11,7 @@ from reports.diagnosis_page import diagnosis_page
 from reports.files import replace_text
 from reports.inspection_json import inspection_json
 from reports.inspection_page import inspection_page
+from reports.inspection_text import inspection_lines
 from reports.markdown import markdown
 from reports.page import page
 from reports.summary import summary_text
@@ -51,10 +52,12 @@ def write_diagnosis(diagnosis: Diagnosis, out: Path) -> Path:
 
 
 def write_inspection(inspection: Inspection, out: Path) -> Path:
-    """Write `check.json` and `check.html` into `out`; the page's path."""
+    """Write `check.json`, `check.txt` and `check.html` into `out`; the page's path."""
     out.mkdir(parents=True, exist_ok=True)
+    page = out / "check.html"
+    replace_text(out / "check.txt", "\n".join(inspection_lines(inspection, page)) + "\n")
     replace_text(out / "check.json", inspection_json(inspection))
-    return replace_text(out / "check.html", inspection_page(inspection))
+    return replace_text(page, inspection_page(inspection))
 
 
 def _set_aside(path: Path) -> None:

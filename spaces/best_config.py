@@ -74,7 +74,7 @@ class BestConfig:
     folds: int  # of the search's cross-validation
     seed: int  # root seed of the search
     fingerprint: str  # of the search's images
-    grouped: bool  # whether the search kept groups of images together
+    groups: int | None  # of images that the search kept together
     content: Mapping[str, Any]  # the whole file
 
 
@@ -172,7 +172,7 @@ def _best_config(content: Any) -> BestConfig:
         folds=_whole("folds", content["folds"], 2, _MOST),
         seed=_whole("seed", content["seed"], 0, _MOST),
         fingerprint=_text("data.fingerprint", data["fingerprint"]),
-        grouped=data.get("groups") is not None,
+        groups=None if data.get("groups") is None else _whole("data.groups", data["groups"], 1, _MOST),
         content=content,
     )
 

@@ -8,7 +8,7 @@ of different patients. A cluster is complete: each of its pictures is a near dup
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -27,6 +27,7 @@ HASH_BITS: Final = 64
 _FREQUENCIES: Final = 16
 _LEAST_DEVIATION: Final = 4.0  # levels of grey: what has less is blank, and all blanks are alike
 _BLOCK: Final = 2048  # images compared at a time
+_OFTEN: Final = 20  # pairs one by one cost as much as so many times as many at once
 _MOST_TOGETHER: Final = 2000  # images whose distances are all worked out
 
 Floats = npt.NDArray[np.float32]
@@ -55,7 +56,7 @@ def clusters(digests: Sequence[str], grey: Pixels) -> list[Cluster]:
     first: dict[str, int] = {}
     same = np.array([first.setdefault(digest, row) for row, digest in enumerate(digests)], np.int64)
     single = np.unique(same)
-    vivid = single[grey[single].reshape(len(single), -1).std(axis=1) >= _LEAST_DEVIATION] if len(single) else single
+    vivid = single[_vivid(grey[single])]
     joined = {row: row for row in single.tolist()}
     for group in _alike(grey[vivid]):
         for place in group:
@@ -78,7 +79,10 @@ def crossing(own: Pixels, other: Pixels) -> list[tuple[int, int]]:
         own: `(n, 64, 64)` uint8.
         other: `(m, 64, 64)` uint8.
     """
-    return [(i, j) for i, j in _pairs(own, other) if min(own[i].std(), other[j].std()) >= _LEAST_DEVIATION]
+    ours, theirs = (np.flatnonzero(_vivid(one)) for one in (own, other))
+    return [
+        (int(ours[i]), int(theirs[j])) for ends in _pairs(own[ours], other[theirs]) for i, j in zip(*ends, strict=True)
+    ]
 
 
 def hashes(grey: Pixels) -> Floats:
@@ -99,11 +103,18 @@ def _alike(grey: Pixels) -> list[list[int]]:
     from scipy.sparse import coo_array  # type: ignore[import-untyped]
     from scipy.sparse.csgraph import connected_components  # type: ignore[import-untyped]
 
-    pairs = [(i, j) for i, j in _pairs(grey, grey) if i < j]
-    if not pairs:
+    kept = []
+    for left, right in _pairs(grey, None):
+        # Of each lot only what holds its pictures together: a still camera's are alike by the million.
+        graph = coo_array((np.ones(len(left)), (left, right)), shape=(len(grey), len(grey)))
+        parts = connected_components(graph, directed=False)[1]
+        seen = np.unique([left, right])
+        first = {int(part): int(one) for one, part in zip(seen[::-1], parts[seen[::-1]], strict=True)}
+        kept.append(np.array([seen, [first[int(part)] for part in parts[seen]]]))
+    if not kept:
         return []
-    ends = np.array(pairs).T
-    graph = coo_array((np.ones(len(pairs)), ends), shape=(len(grey), len(grey)))
+    ends = np.concatenate(kept, axis=1)
+    graph = coo_array((np.ones(ends.shape[1]), ends), shape=(len(grey), len(grey)))
     parts = connected_components(graph, directed=False)[1]
     found = []
     for part in np.unique(parts[ends[0]]):
@@ -120,21 +131,41 @@ def _alike(grey: Pixels) -> list[list[int]]:
     return found
 
 
-def _pairs(own: Pixels, other: Pixels) -> list[tuple[int, int]]:
-    """Places in `own` and `other` whose pictures are the same; in one set a pair comes both ways, each with itself."""
-    ours, theirs = hashes(own), hashes(other)
+def _vivid(grey: Pixels) -> npt.NDArray[np.bool_]:
+    """Which pictures show something."""
+    return np.array([one.std() >= _LEAST_DEVIATION for one in grey], np.bool_)
+
+
+def _pairs(own: Pixels, other: Pixels | None) -> Iterator[tuple[IntArray, IntArray]]:
+    """Places of the pictures in `own` and in `other` that are the same, block by block.
+
+    Without `other` those among `own`, each pair once.
+    """
+    ours = hashes(own)
+    theirs, others = (ours, own) if other is None else (hashes(other), other)
     least = _FREQUENCIES**2 - 2 * HASH_BITS  # product of signs: agreeing bits less differing ones
-    found = []
     for start in range(0, len(own), _BLOCK):
-        for begin in range(0, len(other), _BLOCK):
+        for begin in range(start if other is None else 0, len(others), _BLOCK):
             close = ours[start : start + _BLOCK] @ theirs[begin : begin + _BLOCK].T >= least
-            left, right = np.nonzero(close)
-            left, right = left + start, right + begin
-            for some in np.array_split(np.arange(len(left)), max(1, -(-len(left) // _BLOCK))):
-                i, j = left[some], right[some]
-                alike = (_standard(own[i]) * _standard(other[j])).sum(axis=1) >= CORRELATION
-                found += list(zip(i[alike].tolist(), j[alike].tolist(), strict=True))
-    return found
+            if other is None and start == begin:
+                close = np.triu(close, 1)
+            i, j = (ends + first for ends, first in zip(np.nonzero(close), (start, begin), strict=True))
+            alike = _correlate(own, others, i, j) >= CORRELATION
+            if alike.any():
+                yield i[alike], j[alike]
+
+
+def _correlate(own: Pixels, other: Pixels, i: IntArray, j: IntArray) -> Floats:
+    """Of `own[i]` and `other[j]`, one by one or, where each comes often, all with all of them."""
+    rows, columns = np.unique(i), np.unique(j)
+    if len(i) > _BLOCK and len(i) > len(rows) * len(columns) / _OFTEN:
+        every = _standard(own[rows]) @ _standard(other[columns]).T
+        return every[np.searchsorted(rows, i), np.searchsorted(columns, j)]
+    found = [
+        (_standard(own[i[some]]) * _standard(other[j[some]])).sum(axis=1)
+        for some in np.array_split(np.arange(len(i)), max(1, -(-len(i) // _BLOCK)))
+    ]
+    return np.concatenate(found)
 
 
 def _standard(grey: Pixels) -> Floats:

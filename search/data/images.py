@@ -189,7 +189,7 @@ def _with_copies(
 ) -> tuple[IntArray | None, int]:
     """Groups that also hold copies of a picture together, and how many pictures have copies.
 
-    Where a class would then have too few groups for the folds, copies stay apart, and that is logged.
+    Where a class would then have too few groups for the folds, its copies stay apart, and that is logged.
     """
     listener.stage("Comparing the images with each other")
     same = known_clusters(found, rows, on_progress=listener.progress)
@@ -199,18 +199,29 @@ def _with_copies(
             "%d images such as %s show the same: too many of their class to be kept on one side of each split.",
             *(len(cluster.rows), found.files[rows[cluster.rows[0]]]),
         )
-    units = given if joined is None else joined
-    if units is not None and units is not given:
-        few = [label for label in np.unique(labels) if len(np.unique(units[labels == label])) < max(2, folds)]
-        before = [label for label in few if given is None or len(np.unique(given[labels == label])) >= max(2, folds)]
-        if before:
+    kept = [cluster for cluster in same if cluster not in large]
+    if joined is not None and joined is not given:
+        few = [
+            label
+            for label in np.unique(labels)
+            if _units(joined, labels, label) < max(2, folds) <= _units(given, labels, label)
+        ]
+        for label in few:
             _log.warning(
                 "Class %r has copies of so few pictures that they can't be kept on one side of each of %d splits; its "
                 "scores will be too good.",
-                *(found.classes[before[0]], folds),
+                *(found.classes[label], folds),
             )
-            return given, 0
-    return units, len(same) - len(large)
+        if few:
+            kept = [cluster for cluster in kept if not set(labels[list(cluster.rows)].tolist()) & set(few)]
+            joined, _ = groups_of(kept, labels, given)
+    return given if joined is None else joined, len(kept)
+
+
+def _units(groups: IntArray | None, labels: IntArray, label: int) -> int:
+    """Groups of a class; its images where there are no groups."""
+    here = labels == label
+    return int(here.sum()) if groups is None else len(np.unique(groups[here]))
 
 
 def _format(

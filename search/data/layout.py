@@ -21,10 +21,12 @@ class Layout:
     Attributes:
         parts: folders, relative to the image folder, whose sub-folders are classes; "." is the image folder itself.
         test: part of a split that is kept for a test, None where there is none.
+        flat: parts of a split without folders for the classes, which are left alone.
     """
 
     parts: tuple[str, ...]
     test: str | None = None
+    flat: tuple[str, ...] = ()
 
 
 def layout(folder: Path) -> Layout:
@@ -32,17 +34,26 @@ def layout(folder: Path) -> Layout:
 
     A cross-validation makes its own validation parts: images of `val` are images like those of `train`.
 
+    A split is what has two folders of such names, or no others, and classes in one of them.
+
     Raises:
-        DataError: no such folder; a file; no sub-folders; nothing but a test.
+        DataError: no such folder; a file; no sub-folders; nothing but a test; folders beside a split's.
     """
     names = subfolders(folder)
     if not names:
         raise DataError(f"{folder} has no sub-folders. Expected {EXPECTED}.")
     known = [name for name in names if name.casefold() in TRAINING | TESTING]
-    if len(known) < len(names) or not all(subfolders(folder / name) for name in names):
+    sorted_ones = [name for name in known if subfolders(folder / name)]
+    trains = any(name.casefold() in TRAINING for name in sorted_ones)
+    if not sorted_ones or (len(known) < len(names) and (len(known) < 2 or not trains)):
         return Layout((".",))
-    parts = tuple(name for name in names if name.casefold() in TRAINING)
-    tests = [name for name in names if name.casefold() in TESTING]
+    if others := [name for name in names if name not in known]:
+        raise DataError(
+            f"{folder} has {others[0]!r} beside {' and '.join(known)}: is it a class, or a split and something "
+            f"else? Move {others[0]!r} away, or pass --data {folder / sorted_ones[0]}."
+        )
+    parts = tuple(name for name in sorted_ones if name.casefold() in TRAINING)
+    tests = [name for name in sorted_ones if name.casefold() in TESTING]
     if not parts:
         raise DataError(
             f"{folder} has nothing but {tests[0]!r}, the part of a split that is for a test. "
@@ -52,7 +63,7 @@ def layout(folder: Path) -> Layout:
         raise DataError(
             f"{folder} has two parts for a test ({', '.join(tests)}). Join them, or pass --data and --test."
         )
-    return Layout(parts, tests[0] if tests else None)
+    return Layout(parts, tests[0] if tests else None, tuple(name for name in names if name not in sorted_ones))
 
 
 def subfolders(folder: Path) -> Sequence[str]:

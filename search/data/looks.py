@@ -25,7 +25,7 @@ SIDE: Final = 64
 TINY: Final = 16
 """Pixels a side of the coloured pictures that simple methods see."""
 
-RECIPE: Final = 1
+RECIPE: Final = 2
 """Raised when the same file would look otherwise."""
 
 _SHARP_SIDE: Final = 256  # pixels a side at most, where sharpness is measured: finer grain is the camera's
@@ -93,7 +93,7 @@ def _look(path: Path) -> dict[str, Any]:
             known: dict[str, Any] = {"formats": image.format or "", "modes": image.mode, "size": size, "reasons": ""}
             known["width"], known["height"] = image.size
             known["bits"] = _BITS.get(image.mode, 8)
-            known["frames"] = int(getattr(image, "n_frames", 1))
+            known["frames"] = 1 if image.format == "MPO" else int(getattr(image, "n_frames", 1))
             known["taken"] = _taken(image)
             image.draft(None, (2 * _SHARP_SIDE, 2 * _SHARP_SIDE))  # a JPEG at half, a quarter, an eighth of its size
             return known | _appearance(flattened(image))

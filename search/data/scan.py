@@ -20,7 +20,11 @@ from search.errors import DataError
 
 _log = logging.getLogger(__name__)
 
-EXTENSIONS: Final = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
+EXTENSIONS: Final = (".png", ".jpg", ".jpeg", ".jfif", ".bmp", ".gif", ".tif", ".tiff", ".webp")
+_OTHERS: Final = frozenset(
+    ".avif .cr2 .dcm .dng .heic .heif .ico .jp2 .jxl .mpo .nef .pbm .pcx .pgm .pnm .ppm .psd .svg .tga .xbm".split()
+)
+"""Of images too, in formats that are not read."""
 LABEL: Final = Column(("label", "class", "category", "target", "diagnosis"), "label file", "classes")
 LEADS_OUT: Final = "a link that leads out of the folder (--follow-links follows it)"
 
@@ -61,6 +65,8 @@ def scan(
             among `classes`; labels that can't be used.
     """
     known = layout(folder) if classes is None and labels is None else Layout((".",))
+    for part in known.flat:
+        _log.warning("%s has no sub-folders for classes: left alone.", folder / part)
     by_table = None if labels is None else _labelled(folder, labels, classes)
     if by_table is None:
         names, places = _classes(folder, known, classes)
@@ -79,6 +85,7 @@ def scan(
             raise DataError(f"class {name!r} has no images: {why}")
     read = digests(folder, [file for *_, file in found], on_progress)
     rows, unopened = [], {file: LEADS_OUT for _, _, file in set(every) - set(found)}
+    unopened |= _not_read(folder, sorted({place for _, place in places}))
     for (name, _, file), digest in zip(found, read, strict=True):
         if isinstance(digest, OSError):
             unopened[file] = digest.strerror or type(digest).__name__
@@ -154,10 +161,25 @@ def _images(folder: Path, place: str) -> list[str]:
     return files
 
 
+def _not_read(folder: Path, places: Sequence[str]) -> dict[str, str]:
+    """Files of images in formats that are not read, and why they are left out."""
+    found = {}
+    for place in places:
+        for parent, folders, names in os.walk(folder / place):
+            folders[:] = [entry for entry in folders if entry[0] != "."]
+            for entry in names:
+                ending = Path(entry).suffix.lower()
+                if entry[0] != "." and ending in _OTHERS:
+                    file = Path(parent, entry).relative_to(folder).as_posix()
+                    found[file] = f"images ending in {ending} are not read: convert them to png or jpg"
+    return found
+
+
 def _leads_out(folder: Path, place: str, file: str) -> bool:
     """Whether an image of the class in `place` lies elsewhere, and is here by a link."""
-    path = folder / file
-    return ((folder / place).is_symlink() or path.is_symlink()) and not _is_inside(path, folder)
+    path, above = folder / file, [folder / part for part in [Path(place), *Path(place).parents]]
+    is_linked = path.is_symlink() or any(part.is_symlink() for part in above if part != folder)
+    return is_linked and not _is_inside(path, folder)
 
 
 def _is_inside(path: Path, folder: Path) -> bool:

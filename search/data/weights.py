@@ -18,6 +18,7 @@ IMAGENET: Final = "imagenet"
 RANDOM: Final = "none"
 RANDOM_DIGEST: Final = "random"
 _SMALLEST_FETCHED: Final = "mobilenet_v2"  # 9 MB
+_OFF: Final = 0.02  # of the numbers: another width, or a top, makes far more of a difference
 _FETCH_SECONDS: Final = 600.0
 _FETCH: Final = "import keras; keras.applications.{builder}(weights='imagenet', include_top=False)"
 
@@ -87,15 +88,25 @@ def _weights(name: str, path: Path) -> Weights:
     """Raises UserError for a file that doesn't hold this backbone."""
     import h5py
 
+    known, count = BACKBONES[name], 0
+
+    def add(_: str, part: object) -> None:
+        nonlocal count
+        count += part.size if isinstance(part, h5py.Dataset) else 0
+
     try:
         with h5py.File(path, "r") as held:
             layers = [
                 layer if isinstance(layer, str) else layer.decode() for layer in held.attrs.get("layer_names", [])
             ]
-    except OSError as error:
+            held.visititems(add)
+    except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"--weights {path}: an HDF5 file of Keras weights is expected ({error}).") from None
-    if not any(layer.startswith(BACKBONES[name].last_block) for layer in layers):
-        raise UserError(f"--weights {path}: these are not the weights of {name} that Keras' own application loads.")
+    if not any(layer.startswith(known.last_block) for layer in layers) or abs(count / known.weights - 1) > _OFF:
+        raise UserError(
+            f"--weights {path}: these are not the weights of {name} without its top that Keras' own application loads "
+            f"(about {known.weights:,} numbers are expected; the file holds {count:,})."
+        )
     return Weights(path.resolve(), digest_of(path))
 
 

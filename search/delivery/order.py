@@ -121,7 +121,7 @@ def _images(request: Request, config: BestConfig, listener: Listener) -> ImageSe
         labels=request.labels,
         shapes=config.shapes,
         follow_links=request.follow_links,
-        join_copies=True,
+        join_copies=config.groups is not None,
         listener=listener,
     )
     listener.data(images.summary)
@@ -202,6 +202,9 @@ def _notes(request: Request, config: BestConfig, images: ImageSet) -> list[str]:
         )
     if config.edited:
         notes.append("The configuration was changed since the search, so that its promise says nothing about it.")
-    if request.ensemble and config.grouped and request.groups is None:
-        notes.append("The search kept groups together; these folds did not. Pass its --groups for the same folds.")
+    if request.ensemble and config.groups != images.summary.groups:
+        notes.append(
+            f"The search kept {config.groups or 'no'} groups together, these folds {images.summary.groups or 'none'}. "
+            "Pass its --groups, if it had any, for the same folds."
+        )
     return notes

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 import numpy as np
 
@@ -12,7 +12,12 @@ from search.inspection.records import Finding, Severity
 
 
 def within(
-    found: Sequence[Cluster], large: Sequence[Cluster], files: Sequence[str], labels: IntArray, classes: Sequence[str]
+    found: Sequence[Cluster],
+    large: Sequence[Cluster],
+    files: Sequence[str],
+    labels: IntArray,
+    classes: Sequence[str],
+    blank: Collection[int] = (),
 ) -> Iterator[Finding]:
     """Copies among the images.
 
@@ -22,8 +27,9 @@ def within(
         files: by row.
         labels: `(n,)`.
         classes: names.
+        blank: rows of pictures that show nothing: in two classes they are blank, not labelled wrongly.
     """
-    clear = [cluster for cluster in found if len(set(labels[list(cluster.rows)])) == 1]
+    clear = [cluster for cluster in found if len(set(labels[list(cluster.rows)])) == 1 or cluster.rows[0] in blank]
     kept = [cluster for cluster in clear if cluster not in large]
     exact = [rows for cluster in kept for rows in cluster.same]
     near = [cluster.rows for cluster in kept if not cluster.exact]
@@ -36,7 +42,7 @@ def within(
                 kind=kind,
                 severity=Severity.WARNING,
                 detail=f"{len(sets):,} {noun} there more than once, in {what} form ({count:,} more files than "
-                "pictures). A search keeps them on one side of each split; for the network they count double.",
+                "pictures). A search keeps them on one side of each split if it can; for a network they count double.",
                 files=_flat(sets),
                 sets=sets,
             )

@@ -20,7 +20,8 @@ FAR: Final = 5.0
 more than a normal distribution does."""
 
 _SUFFIXES: Final = {
-    "JPEG": {".jpg", ".jpeg"},
+    "JPEG": {".jpg", ".jpeg", ".jfif"},
+    "MPO": {".jpg", ".jpeg", ".jfif"},  # of many phones: a JPEG with a second, smaller picture behind it
     "PNG": {".png"},
     "BMP": {".bmp"},
     "GIF": {".gif"},

@@ -85,6 +85,8 @@ def inspect(request: Request, listener: Listener) -> Inspection:
         images=len(rows),
         findings=told,
         sizes=frequent_sizes([Probe(int(looked.width[row]), int(looked.height[row]), False) for row in rows]),
+        aspects=_aspects(looked.width[rows], looked.height[rows]),
+        bits=dict(Counter(looked.bits[rows].tolist()).most_common()),
         modes=dict(Counter(looked.modes[row] for row in rows).most_common()),
         formats=dict(Counter(looked.formats[row] for row in rows).most_common()),
         units=len(rows) if seen.units is None else len(np.unique(seen.units)),
@@ -95,6 +97,11 @@ def inspect(request: Request, listener: Listener) -> Inspection:
         seconds=time.monotonic() - started,
         thumbnails=_thumbnails(request.data, seen.test, told, listener),
     )
+
+
+def _aspects(width: IntArray, height: IntArray) -> tuple[float, float, float]:
+    least, median, most = np.quantile(width / np.maximum(1, height), (0, 0.5, 1))
+    return float(least), float(median), float(most)
 
 
 def look_over(request: Request, listener: Listener) -> tuple[Finding, ...]:
@@ -137,7 +144,7 @@ def _findings(seen: _Seen, request: Request, listener: Listener) -> tuple[Findin
     found, looked = seen.found, seen.looks
     told = [
         *files.unreadable(found.files, looked, dict(found.unopened)),
-        *copies.within(seen.same, seen.large, seen.names, seen.labels, found.classes),
+        *copies.within(seen.same, seen.large, seen.names, seen.labels, found.classes, _blank(seen)),
         *files.appearance(found.files, looked),
         *files.sizes(found.files, looked),
         *files.unusual(found.files, looked),
@@ -146,6 +153,11 @@ def _findings(seen: _Seen, request: Request, listener: Listener) -> tuple[Findin
         *_shortcuts(seen),
     ]
     return tuple(sorted(told, key=lambda one: _ORDER[one.severity]))
+
+
+def _blank(seen: _Seen) -> frozenset[int]:
+    """Readable rows of which nothing is to be seen."""
+    return frozenset(np.flatnonzero(seen.looks.contrast[seen.rows] < files.BLANK_CONTRAST).tolist())
 
 
 def _leaks(seen: _Seen, folder: Path, request: Request, listener: Listener) -> list[Finding]:
@@ -165,8 +177,9 @@ def _leaks(seen: _Seen, folder: Path, request: Request, listener: Listener) -> l
         by_digest.setdefault(seen.found.digests[row], []).append(place)
     pairs = set(crossing(seen.looks.grey[seen.rows], other.grey[readable]))
     pairs |= {(place, number) for number, row in enumerate(readable) for place in by_digest.get(test.digests[row], ())}
-    theirs = [f"{folder.name}/{test.files[row]}" for row in readable]
-    bad = files.unreadable(test.files, other, dict(test.unopened))
+    named = [f"{folder.name}/{file}" for file in test.files]
+    theirs = [named[row] for row in readable]
+    bad = files.unreadable(named, other, {f"{folder.name}/{file}": why for file, why in test.unopened.items()})
     return [
         *copies.leaks(sorted(pairs), seen.names, theirs),
         *(replace(one, detail=f"Test: {one.detail}") for one in bad),

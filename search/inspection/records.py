@@ -54,7 +54,9 @@ class Inspection:
     images: int
     findings: tuple[Finding, ...]  # the gravest first
     sizes: Mapping[str, int]
+    aspects: tuple[float, float, float]  # width / height: least, median, most
     modes: Mapping[str, int]
+    bits: Mapping[int, int]  # a channel
     formats: Mapping[str, int]
     units: int  # images, or groups of images that belong together
     folds: int  # of a cross-validation that the classes allow, 10 at most

@@ -84,6 +84,7 @@ def open_session(
         if untried and request.storage is None:  # nothing can be mixed up
             ledger.forget_facts()
         refuse_other(Identity(**ledger.settle_fact("identity", asdict(asked))), asked, request.out)
+        preparation.settle_side(ledger, request)
         ledger.set_fact("schema", SCHEMA)
         preparation.describe(ledger, request, images)
         preparation.look_over(ledger, request, listener)

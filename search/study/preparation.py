@@ -14,6 +14,7 @@ import optuna
 
 from search.data.folds import fold_warnings, make_folds
 from search.data.images import ImageSet, load_images
+from search.errors import MismatchError
 from search.events import Listener
 from search.inspection import inspect
 from search.inspection.records import KINDS, Severity
@@ -189,6 +190,18 @@ def kept_shapes(ledger: Ledger | None) -> Sequence[tuple[int, int]]:
     """That images of every size are brought to; none before the study's first fit, and where all are squares."""
     stored = None if ledger is None else ledger.fact("protocol")
     return () if stored is None else Protocol(**stored).shapes
+
+
+def settle_side(ledger: Ledger, request: Request) -> None:
+    """Keep the longest side of images of every size. Raises MismatchError where another is asked for than is kept."""
+    if not request.native:
+        return
+    kept = ledger.settle_fact("max_side", request.image_size)
+    if request.image_size is not None and request.image_size != kept:
+        raise MismatchError(
+            f"{request.out} holds a study of another --max-side (there: {kept or 'auto'}, now: {request.image_size}). "
+            "Pass another --out for a new study, or the same options to go on with it."
+        )
 
 
 def without_time(request: Request, images: ImageSet, ledger: Ledger) -> None:

@@ -41,7 +41,7 @@ _OWN_FACTOR: Final = 3.0  # ... or as its own longest silence, since networks an
 _BUILD_SECONDS: Final = 1800.0  # until its first word, while a network is built, images are loaded, kernels are tuned
 _REMEMBERED: Final = 500  # epochs
 _STOP_SECONDS: Final = 8.0  # from STOP to the kill
-_RECYCLE_AFTER: Final = 400  # fits: TensorFlow's memory grows a little with each network
+_RECYCLE_AFTER: Final = 400  # fits of networks on images: TensorFlow's memory grows a little with each network
 
 
 class WorkerFault(Exception):
@@ -265,7 +265,7 @@ class Worker:
 
     def _ask(self, job: Job | Pricing | Errand, on_check: Callable[[Check], None]) -> Any:
         self.start()
-        self._jobs += 1
+        self._jobs += not (isinstance(job, Job) and job.configuration.embeds)  # heads trace nothing
         try:
             self._pipe.send(job)
         except OSError as error:

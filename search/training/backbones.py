@@ -86,7 +86,11 @@ def _core(known: Backbone) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that weights for other sizes exist
         builder = getattr(keras.applications, known.builder)
-        return builder(include_top=False, weights=None, input_shape=(None, None, 3), **dict(known.options))
+        core = builder(include_top=False, weights=None, input_shape=(None, None, 3), **dict(known.options))
+    for layer in core.layers:
+        if isinstance(layer, keras.layers.Dropout):  # whole branches at random: nothing that a fit could repeat
+            layer.rate = 0.0
+    return core
 
 
 def _fed(known: Backbone, x: Any) -> Any:

@@ -82,7 +82,8 @@ def build_network(
         layers += _activated(configuration, filters, updates, dtype)
         deep = filters
         if side >= _POOL_FROM:
-            layers.append(keras.layers.MaxPooling2D(dtype=dtype))
+            # Of any size: a map that is long but narrow is halved by its longer side, and must not vanish.
+            layers.append(keras.layers.MaxPooling2D(padding="same" if any_size else "valid", dtype=dtype))
             side //= 2
             filters = min(2 * filters, _MOST_WIDENING * configuration.width)
     if configuration.backbone == NO_BACKBONE:

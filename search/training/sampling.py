@@ -15,6 +15,7 @@ import numpy.typing as npt
 from search.arrays import IntArray
 from spaces.config import Configuration
 
+_HALVINGS: Final = 60
 _EFFECTIVE_BETA: Final = 0.999  # Cui et al., CVPR 2019, "Class-balanced loss": (1 - beta**n) / (1 - beta)
 
 
@@ -53,6 +54,7 @@ def balance(
     if loss == "logit_adjusted":
         shares = n / n.sum()
         return Balance(shares, np.ones_like(n), even, np.log(shares))
+    constant = _focal_constant if loss == "focal" else _same
     drawn = {"none": n, "sqrt": np.sqrt(n), "balanced": np.ones_like(n)}[oversampling]
     drawn = drawn / drawn.sum()
     seen = drawn * n.sum()  # images of each class that an epoch shows
@@ -65,7 +67,38 @@ def balance(
     weights = weights / (drawn * weights).sum()
     if oversampling == "balanced":
         return Balance(even, np.ones_like(n), even, np.zeros_like(n))
-    return Balance(drawn, weights, drawn * weights, np.zeros_like(n))
+    return Balance(drawn, weights, constant(drawn * weights), np.zeros_like(n))
+
+
+def _same(shares: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Cross-entropy is least for a predictor that says the shares."""
+    return shares
+
+
+def _focal_constant(shares: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """What a constant predictor says that minimizes the focal loss: more even than the shares.
+
+    With f(p) = -(1 - p)^2 ln p, which is convex, the minimum of sum(share x f(p)) over p that sum to 1 has the same
+    share x f'(p) for each class; both that number and each p are found by halving.
+    """
+
+    def slope(p: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        return np.asarray((1 - p) * (2 * np.log(p) - (1 - p) / p))
+
+    def said(level: float) -> npt.NDArray[np.float64]:
+        low, high = np.full_like(shares, 1e-12), np.ones_like(shares)
+        for _ in range(_HALVINGS):
+            middle = (low + high) / 2
+            above = shares * slope(middle) < level
+            low, high = np.where(above, middle, low), np.where(above, high, middle)
+        return np.asarray(low)
+
+    least, most = float((shares * slope(np.full_like(shares, 1e-12))).min()), 0.0
+    for _ in range(_HALVINGS):
+        middle = (least + most) / 2
+        least, most = (middle, most) if said(middle).sum() < 1 else (least, middle)
+    found = said(least)
+    return np.asarray(found / found.sum())
 
 
 def balance_of(counts: npt.ArrayLike, configuration: Configuration) -> Balance:

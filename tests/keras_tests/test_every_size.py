@@ -147,3 +147,12 @@ def test_every_activation_takes_any_size(images, activation) -> None:
     engine = make(images, configuration(batch_size=BATCH, activation=activation))
     engine.begin(0, np.arange(N), balance([24, 12]))
     assert np.isfinite(engine.logits(np.arange(N))).all()
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_the_longest_side_decides_how_often_a_map_is_halved_and_thin_ones_bear_it(head) -> None:
+    chosen = configuration(depth=8, dense_ratio=0.1, head=head, activation="elu")
+    network = build_network(chosen, 64, 3, 2, 100, any_size=True)
+    assert sum(isinstance(layer, keras.layers.MaxPooling2D) for layer in network.layers) >= 4
+    for height, width in ((8, 64), (64, 9), (64, 64)):
+        assert np.isfinite(network(np.random.default_rng(0).normal(size=(2, height, width, 3)), training=False)).all()

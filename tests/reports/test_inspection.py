@@ -32,7 +32,9 @@ CLEAN = Inspection(
     images=40,
     findings=(),
     sizes={"20 x 30": 40},
+    aspects=(0.67, 0.67, 1.5),
     modes={"RGB": 40},
+    bits={8: 39, 16: 1},
     formats={"PNG": 40},
     units=38,
     folds=10,
@@ -48,6 +50,10 @@ DIRTY = replace(CLEAN, findings=FINDINGS, test="/data/test")
 def test_a_clean_folder_in_a_few_lines(tmp_path) -> None:
     lines = inspection_lines(CLEAN, tmp_path / "check.html")
     assert "40 images (38 that are not copies or of one group) in 2 classes" in lines[0]
+    said = " ".join(lines)
+    assert "Classes (1 : 3.0): a 30" in said
+    assert "Sizes: 20 x 30 40; width / height 0.67 to 1.50, half of them below 0.67." in said
+    assert "Colour modes: RGB 40; 8, 16 bits a channel. Up to 10 folds are possible." in said
     assert "Nothing to complain about." in lines
     assert "balanced accuracy of 0.71 (logistic regression" in " ".join(lines)
     assert lines[-1].endswith("check.html")

@@ -24,7 +24,7 @@ def test_all_that_training_needs_comes_back(path) -> None:
     assert (found.epochs, found.image_size, found.channels, found.precision, found.engine) == (5, 8, 1, "float32", 1)
     assert (found.classes, found.offset) == (("bolt", "nut"), (0.5, -0.5))
     assert (found.metric, found.folds, found.seed) == ("balanced_accuracy", 3, 7)
-    assert (found.fingerprint, found.grouped) == ("0" * 16, False)
+    assert (found.fingerprint, found.groups) == ("0" * 16, None)
     assert found.content["promise"] == {"value": 0.8}
 
 
@@ -138,5 +138,5 @@ def test_a_change_in_both_places_is_taken_and_seen(path) -> None:
 
 def test_what_only_tells_of_the_search_may_be_anything(path) -> None:
     found = load_best_config(write_config(path, promise="great", baselines=[1], versions=None, data__groups=4))
-    assert found.grouped
+    assert found.groups == 4
     assert found.content["promise"] == "great"

@@ -213,7 +213,7 @@ class HeadTrainer:
 
     def logits_of(self, images: Any, rows: IntArray, places: IntArray | None = None) -> FloatArray:
         """The same of any other images, which go through the backbone first; see `Engine.logits_of`."""
-        return self._logits(self._stem.embed(images, rows, places)[:, self._pooled], np.arange(len(rows)))
+        return self._logits(self._stem.embed_again(images, rows, places)[:, self._pooled], np.arange(len(rows)))
 
     def _logits(self, features: FloatArray, rows: IntArray) -> FloatArray:
         found = np.zeros((len(rows), self.protocol.classes), np.float32)

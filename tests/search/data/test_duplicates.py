@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageEnhance, ImageFilter
 
+from search.data import duplicates
 from search.data.duplicates import ALWAYS, Cluster, clusters, crossing, groups, hashes
 
 
@@ -155,3 +156,19 @@ def test_groups_are_the_connected_parts(found, given_) -> None:
         assert {frozenset(np.flatnonzero(units == unit).tolist()) for unit in set(units.tolist())} == set(
             map(frozenset, parts)
         )
+
+
+@pytest.mark.parametrize("block", [7, 64])
+def test_a_still_camera_is_one_cluster_however_the_pictures_are_compared(
+    block: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two scenes of many frames each, and pictures of their own between them."""
+    monkeypatch.setattr(duplicates, "_BLOCK", block)
+    rng = np.random.default_rng(3)
+    scenes = grey(scene(1), scene(2)).astype(np.int64)
+    frames = [np.clip(scenes[row % 2] + rng.integers(-2, 3, (64, 64)), 0, 255) for row in range(60)]
+    every = np.concatenate([np.stack(frames).astype(np.uint8), grey(*(scene(seed) for seed in range(10, 30)))])
+    found = clusters([f"{row}" for row in range(len(every))], every)
+    assert [one.rows for one in found] == [tuple(range(0, 60, 2)), tuple(range(1, 60, 2))]
+    pairs = crossing(every[:40], every[40:])
+    assert sorted(pairs) == [(i, j) for i in range(40) for j in range(20) if i % 2 == j % 2]

@@ -81,8 +81,10 @@ def test_progress_reaches_the_end(tmp_path: Path) -> None:
         (["a/1.png", ".b/2.png"], ".", r"one class only \('a'\)"),
         (["a/1.png", "b/2.psd"], ".", r"class 'b' has no images: .*b holds no file ending in \.png"),
         (["test/a/1.png", "test/b/2.png"], ".", r"nothing but 'test'.*--data .*test"),
+        (["train/a/1.png", "test/2.png", "spare/3.png"], ".", r"'spare' beside test and train: .*--data .*train"),
+        (["train/a/1.png", "train/b/2.png", "val/a/3.png", "more/a/4.png"], ".", r"'more' beside train and val"),
     ],
-    ids=["missing", "file", "flat", "one class", "empty class", "split"],
+    ids=["missing", "file", "flat", "one class", "empty class", "test only", "flat test and more", "split and more"],
 )
 def test_unusable_folders(tmp_path: Path, files: list[str], folder: str, message: str) -> None:
     put(tmp_path, *files)
@@ -111,6 +113,34 @@ def test_of_a_split_that_was_made_the_test_is_kept_apart(tmp_path: Path) -> None
     assert found.test == tmp_path / "test"
     test = scan(found.test, classes=found.classes, on_progress=quiet)
     assert (test.files, test.test) == (("a/5.png",), None)
+
+
+def test_parts_without_classes_are_left_alone_and_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    put(tmp_path, "train/a/1.png", "train/b/2.png", "test/3.png")
+    found = scan(tmp_path, on_progress=quiet)
+    assert found.classes == ("a", "b")
+    assert sorted(found.files) == ["train/a/1.png", "train/b/2.png"]
+    assert found.test is None
+    assert "test has no sub-folders for classes: left alone." in caplog.text
+
+
+def test_images_in_formats_that_are_not_read_are_named(tmp_path: Path) -> None:
+    found = scan(put(tmp_path, "a/1.png", "a/2.HEIC", "a/notes.txt", "b/3.jfif", "b/deep/4.ppm"), on_progress=quiet)
+    assert sorted(found.files) == ["a/1.png", "b/3.jfif"]
+    assert dict(found.unopened) == {
+        "a/2.HEIC": "images ending in .heic are not read: convert them to png or jpg",
+        "b/deep/4.ppm": "images ending in .ppm are not read: convert them to png or jpg",
+    }
+
+
+def test_a_linked_part_of_a_split_is_not_followed_either(tmp_path: Path) -> None:
+    put(tmp_path / "elsewhere", "a/1.png", "b/2.png")
+    put(tmp_path / "data", "val/a/3.png", "val/b/4.png")
+    (tmp_path / "data/train").symlink_to(tmp_path / "elsewhere")
+    found = scan(tmp_path / "data", on_progress=quiet)
+    assert sorted(found.files) == ["val/a/3.png", "val/b/4.png"]
+    assert set(found.unopened.values()) == {LEADS_OUT}
+    assert len(scan(tmp_path / "data", follow_links=True, on_progress=quiet).files) == 4
 
 
 @pytest.mark.parametrize("files", [["train/1.png", "test/2.png"], ["train/a/1.png", "other/2.png"]])

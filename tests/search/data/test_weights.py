@@ -13,11 +13,12 @@ from spaces.backbones import BACKBONES
 NAMES = ("mobilenet_025", "mobilenet_v2", "resnet50")
 
 
-def put(path: Path, name: str, content: str = "") -> Path:
+def put(path: Path, name: str, content: str = "", more: int = 0) -> Path:
     """A file as Keras' application of that backbone loads."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with h5py.File(path, "w") as file:
         file.attrs["layer_names"] = ["input", f"{BACKBONES[name].last_block}_conv{content}"]
+        file.create_dataset("numbers", (BACKBONES[name].weights + more,), "i1")
     return path
 
 
@@ -70,6 +71,11 @@ def test_random_ones_need_no_file() -> None:
         (lambda folder: put(folder / "mine.h5", "resnet50"), "{}/mine.h5", "NAME="),
         (lambda folder: (folder / "mine.h5").write_text("hello"), "resnet50={}/mine.h5", "HDF5"),
         (lambda folder: put(folder / "mine.h5", "resnet50"), "mobilenet_v2={}/mine.h5", "not the weights of mobilenet"),
+        (
+            lambda folder: put(folder / "top.h5", "mobilenet_v2", more=1_281_000),
+            "mobilenet_v2={}/top.h5",
+            r"without its top .*about 2,257,984 numbers are expected; the file holds 3,538,984",
+        ),
         (lambda folder: put(folder / "mine.h5", "resnet50"), "resnet={}/mine.h5", "one of mobilenet_025"),
     ],
 )
@@ -98,7 +104,8 @@ def test_what_was_fetched_is_found(tmp_path, monkeypatch) -> None:
     layer = BACKBONES["mobilenet_v2"].last_block
     code = (
         f"import h5py, os; os.makedirs({str(target.parent)!r}); "
-        f"h5py.File({str(target)!r}, 'w').attrs['layer_names'] = [{layer!r}]  # {{builder}}"
+        f"file = h5py.File({str(target)!r}, 'w'); file.attrs['layer_names'] = [{layer!r}]; "
+        f"file.create_dataset('numbers', ({BACKBONES['mobilenet_v2'].weights},), 'i1')  # {{builder}}"
     )
     monkeypatch.setattr(weights, "_FETCH", code)
     assert list(find_weights("imagenet", NAMES)) == ["mobilenet_v2"]

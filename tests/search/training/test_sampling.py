@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.optimize import minimize
 
 from search.training.sampling import balance, balance_of, cross_entropy, epoch_rows
 from spaces.config import CLASS_WEIGHTINGS, LOSSES, OVERSAMPLINGS
@@ -96,6 +97,30 @@ def test_the_best_constant_under_the_adjusted_loss_is_the_prior() -> None:
     got = balance([90, 10], loss="logit_adjusted")
     said = np.log(got.prior) + got.margin
     np.testing.assert_allclose(np.exp(said) / np.exp(said).sum(), got.drawn)
+
+
+@pytest.mark.parametrize(
+    ("counts", "weighting"),
+    [
+        ([50, 50], "none"),
+        ([90, 10], "none"),
+        ([2500, 100], "sqrt"),
+        ([600, 21, 73, 38], "none"),
+        ([5, 1, 1], "balanced"),
+    ],
+)
+def test_the_best_constant_under_the_focal_loss_is_the_prior(counts: list[int], weighting: str) -> None:
+    got, plain = (balance(counts, class_weighting=weighting, loss=loss) for loss in ("focal", "cross_entropy"))
+
+    def loss(logits: np.ndarray) -> float:
+        p = np.exp(logits - logits.max())
+        p /= p.sum()
+        return float(-(plain.prior * (1 - p) ** 2 * np.log(p)).sum())
+
+    found = minimize(loss, np.zeros(len(counts)), tol=1e-10).x
+    np.testing.assert_allclose(got.prior, np.exp(found) / np.exp(found).sum(), atol=1e-4)
+    np.testing.assert_array_equal(got.weights, plain.weights)
+    assert got.entropy >= plain.entropy - 1e-9, "the focal loss draws towards even"
 
 
 @settings(max_examples=30)
