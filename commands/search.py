@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import shlex
 import subprocess
@@ -31,7 +32,7 @@ from commands.options import (
     size,
     whole,
 )
-from commands.terminal import INTERRUPTED, listen_for_the_end, log_to, print_error, write
+from commands.terminal import INTERRUPTED, listen_for_the_end, log_to, no_room, tell, write
 from search.errors import UserError
 from search.settings import DEFAULT_SECONDS, DEFAULT_TRIALS, METRICS, Budget
 
@@ -44,9 +45,13 @@ if TYPE_CHECKING:
     from search.study.windows import Hours
     from spaces.space import Space
 
+_log = logging.getLogger("search.run")
+
 _DEMO_SECONDS: Final = 165.0
 _LEAST_SECONDS: Final = 60.0  # that hours must have left to be begun, if others follow
 _WORTH_SECONDS: Final = 600.0  # left of the hours, for which it is worth to go on
+_AGAIN_SECONDS: Final = 60.0  # to the next try, where a session of later hours could not begin or end
+_FINISH_SECONDS: Final = 1800.0  # that --on-finish may take
 _LOOK_SECONDS: Final = 1.0  # at the clock on the wall, while waiting: somebody may set it, a laptop may wake up
 
 _HELP: Final = """\
@@ -208,18 +213,21 @@ class _Shifts:
                         continue
                     try:
                         code, session = self._session(hold, span[1])
-                    except UserError as error:
-                        if code is None or span[1] is None:
+                    except (UserError, OSError) as error:
+                        known = error if isinstance(error, UserError) else no_room(error)
+                        if code is None or span[1] is None or known is None:
                             raise
-                        print_error(error)  # a database that is away, say: the next night may be better
-                        after = span[1]
+                        # A database that is away, say, or a full disk: it may get better.
+                        _log.error("%s Trying again in a minute.", known)
+                        if self._asked.wait(_AGAIN_SECONDS):
+                            raise Ended from None
                         continue
                     if session.is_last or span[1] is None or self._asked.is_set():
                         return code
                     goes_on = session.has_trained and span[1] - time.time() >= _WORTH_SECONDS  # finalists took less
                     after = 0.0 if goes_on else span[1]
             except Ended:
-                print(
+                tell(
                     "Interrupted before there was anything to report." if code is None else "Interrupted while waiting."
                 )
                 return INTERRUPTED
@@ -276,7 +284,7 @@ class _Shifts:
                 ended = "finished" if session.is_last or end is None else "hours"
                 is_news = session.has_trained or ended == "hours"  # a finished study, started again each night, is none
             return code, session
-        except Ended:
+        except (Ended, KeyboardInterrupt):
             ended = "interrupted"
             raise
         except Broken as broken:  # our bug or a broken machine: the report first, then the traceback
@@ -302,9 +310,14 @@ class _Shifts:
 def _run_shell(command: str, out: Path, ended: str) -> None:
     """The user's own command; what comes of it is theirs, but a failure is said."""
     surroundings = {**os.environ, "STEADYNET_OUT": str(out.resolve()), "STEADYNET_ENDED": ended}
-    code = subprocess.run(command, shell=True, env=surroundings, check=False).returncode
-    if code:
-        print(f"--on-finish: the command ended with {code}: {command}", file=sys.stderr)
+    _log.info("--on-finish begins: %s", ended)
+    try:
+        code = subprocess.run(command, shell=True, env=surroundings, check=False, timeout=_FINISH_SECONDS).returncode
+    except subprocess.TimeoutExpired:
+        _log.error("--on-finish: the command was ended after %.0f minutes.", _FINISH_SECONDS / 60)
+        return
+    if code:  # its text may hold a password
+        _log.error("--on-finish: the command ended with %d.", code)
 
 
 def _request(options: argparse.Namespace, given: list[str]) -> Request:

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import logging
 import logging.handlers
+import os
 import signal
 import sys
 import threading
@@ -37,7 +38,7 @@ def print_error(error: UserError) -> None:
         from reports.wording import shown
 
         lines = [shown(line) for line in lines]
-    print(*lines, sep="\n", file=sys.stderr)
+    tell(*lines, error=True)
 
 
 def no_room(error: OSError) -> UserError | None:
@@ -48,7 +49,17 @@ def no_room(error: OSError) -> UserError | None:
         return UserError(f"the disk is full{where}. Make room: {kept[0].lower()}{kept[1:]}")
     if error.errno == errno.EROFS:
         return UserError(f"the disk can only be read{where}. Make it writable: {kept[0].lower()}{kept[1:]}")
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return UserError(f"permission denied{where}. Change it: {kept[0].lower()}{kept[1:]}")
+    if error.errno in (errno.EIO, errno.ESTALE) and error.filename:
+        return UserError(f"the disk does not answer{where}: {error.strerror}. {kept}")
     return None
+
+
+def tell(*lines: str, error: bool = False) -> None:
+    """Print them, if anybody is there to read: a terminal that was closed ends no search."""
+    with contextlib.suppress(OSError, ValueError, RuntimeError):
+        print(*lines, sep="\n", file=sys.stderr if error else sys.stdout, flush=True)
 
 
 def say(lines: Callable[[Any], list[str]], work: Callable[[Listener], Any], *, quiet: bool) -> int:
@@ -82,12 +93,11 @@ def write(results: Results, out: Path, *, interrupted: bool) -> int:
     from reports.write import write_all
 
     write_all(results, out)
-    print(*closing_lines(results), sep="\n")
-    print(f"Report: {out / 'report.html'}")
+    tell(*closing_lines(results), f"Report: {out / 'report.html'}")
     if results.recommended is not None:
-        print(f"Configuration: {out / 'best_config.yaml'}")
+        tell(f"Configuration: {out / 'best_config.yaml'}")
     if interrupted:
-        print("Interrupted; everything is kept. The same command goes on.")
+        tell("Interrupted; everything is kept. The same command goes on.")
         return INTERRUPTED
     return DONE if results.recommended is not None else NOTHING_HEALTHY
 
@@ -99,11 +109,7 @@ def listen_for_the_end(asked: threading.Event) -> None:
         if asked.is_set() and number == signal.SIGINT:
             raise KeyboardInterrupt
         asked.set()
-        with contextlib.suppress(OSError):  # the terminal may be gone
-            print(
-                "\nStopping: the report is being written; everything is kept. Ctrl-C again stops at once.",
-                file=sys.stderr,
-            )
+        tell("\nStopping: the report is being written; everything is kept. Ctrl-C again stops at once.", error=True)
 
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):
         number = getattr(signal, name, None)  # Windows hangs up on nobody
@@ -130,7 +136,7 @@ def log_to(out: Path | None, console: Any, *, quiet: bool) -> Any:
             delay=True,
             errors="backslashreplace",
         )
-        file.setFormatter(_OneLine("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        file.setFormatter(_OneLine("%(asctime)s %(levelname)s %(name)s: %(message)s", "%Y-%m-%d %H:%M:%S%z"))
         handlers.append(file)
     stack = ExitStack()
     for handler in handlers:
@@ -138,6 +144,7 @@ def log_to(out: Path | None, console: Any, *, quiet: bool) -> Any:
         stack.callback(logger.removeHandler, handler)
         stack.callback(handler.close)
     if out is not None:
+        logging.getLogger("search.run").info("Process %d begins", os.getpid())
         stack.push(lambda kind, error, trace: _log_the_end(file, error))
     return stack
 
@@ -145,6 +152,8 @@ def log_to(out: Path | None, console: Any, *, quiet: bool) -> Any:
 def _log_the_end(file: logging.Handler, error: BaseException | None) -> None:
     """What ended the work: the terminal that is told of it may be nobody's."""
     if error is None or isinstance(error, KeyboardInterrupt):
+        text = f"Process {os.getpid()} ends" + ("" if error is None else ", interrupted at once")
+        file.handle(logging.LogRecord("search.run", logging.INFO, "", 0, text, (), None))
         return
     trace = None if isinstance(error, UserError) else (type(error), error, error.__traceback__)
     file.handle(logging.LogRecord("search.run", logging.ERROR, "", 0, "%s", (error,), trace))

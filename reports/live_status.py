@@ -58,6 +58,7 @@ class StatusFile(Silent):
             "best_trial": None,
         }
         self._before: bytes | None = None
+        self._has_worked = False
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def __enter__(self) -> StatusFile:
@@ -72,7 +73,7 @@ class StatusFile(Silent):
     ) -> None:
         self._closed.set()
         self._thread.join()
-        if kind is not None and issubclass(kind, UserError):
+        if kind is not None and issubclass(kind, UserError) and not self._has_worked:
             self._put_back()
             return
         self._note(state="ended", stage="Ended" if kind is None else f"Ended by {kind.__name__}")
@@ -108,6 +109,7 @@ class StatusFile(Silent):
 
     def trial_started(self, number: int, configuration: Configuration, folds: int) -> None:
         """Note a running trial."""
+        self._has_worked = True
         with self._lock:
             self._running[number] = {"trial": number, "fold": 1, "folds": folds, "epoch": 0, "epochs": 0}
 

@@ -2,32 +2,59 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 from pathlib import Path
 from typing import Final
 
 LIMITS: Final = Path("/sys/fs/cgroup")
-"""Where Linux tells a container its limits."""
+"""Where Linux tells a container, or a batch system's job, its limits."""
+
+MEMBERSHIP: Final = Path("/proc/self/cgroup")
+"""Where Linux tells a process which control groups it is in."""
 
 
 def cores() -> int:
-    """CPU cores: those that it may run on, or as many as its container's quota pays for."""
+    """CPU cores: those that it may run on, or as many as its container's or its job's quota pays for."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    try:
-        quota, period = (LIMITS / "cpu.max").read_text().split()
-        return max(1, min(allowed, math.ceil(int(quota) / int(period))))
-    except (OSError, ValueError):  # no container, or "max"
-        return allowed
+    for group in _groups("cpu"):
+        with contextlib.suppress(OSError, ValueError):  # not limited here: no such file, or "max"
+            quota, period = (group / "cpu.max").read_text().split()
+            allowed = min(allowed, math.ceil(int(quota) / int(period)))
+        with contextlib.suppress(OSError, ValueError):
+            quota, period = ((group / f"cpu.cfs_{name}_us").read_text() for name in ("quota", "period"))
+            if int(quota) > 0:
+                allowed = min(allowed, math.ceil(int(quota) / int(period)))
+    return max(1, allowed)
 
 
 def memory() -> int:
-    """Bytes of the machine, or of the container if that may use less."""
-    machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    """Bytes of the machine, or of the container or the job if that may use less."""
+    least = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    for group in _groups("memory"):
+        for name in ("memory.max", "memory.limit_in_bytes"):
+            with contextlib.suppress(OSError, ValueError):
+                least = min(least, int((group / name).read_text()))
+    return least
+
+
+def _groups(controller: str) -> list[Path]:
+    """Control groups of this process, of both versions, with all those that they lie in."""
     try:
-        return min(machine, int((LIMITS / "memory.max").read_text()))
-    except (OSError, ValueError):
-        return machine
+        lines = MEMBERSHIP.read_text().splitlines()
+    except OSError:
+        lines = []
+    found = [LIMITS, LIMITS / controller]
+    for line in lines:
+        _, controllers, place = (*line.split(":", 2), "", "")[:3]
+        if controllers and controller not in controllers.split(","):
+            continue
+        inner = LIMITS / controllers if controllers else LIMITS
+        for part in Path(place.lstrip("/")).parts:
+            inner /= part
+            found.append(inner)
+    return found
 
 
 def memory_of(process: int) -> int | None:

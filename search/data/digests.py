@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -35,8 +37,8 @@ def digests(folder: Path, files: Sequence[str], on_progress: OnProgress) -> list
     known = store.plain(name, _parsed) or {}
     seen = [_seen(folder / file) for file in files]
     found: list[str | OSError | None] = [
-        known[file][4] if file in known and known[file][:4] == stat else None
-        for file, stat in zip(files, seen, strict=True)
+        known[file][4] if file in known and known[file][:4] == mark else None
+        for file, mark in zip(files, seen, strict=True)
     ]
     missing = [place for place, digest in enumerate(found) if digest is None]
     if not missing:
@@ -46,9 +48,9 @@ def digests(folder: Path, files: Sequence[str], on_progress: OnProgress) -> list
     for place, digest in zip(missing, each(_digest, paths, "hashing", on_progress), strict=True):
         found[place] = digest
     kept = {
-        file: [*stat, digest]
-        for file, stat, digest in zip(files, seen, found, strict=True)
-        if stat is not None and isinstance(digest, str) and max(stat[2:]) < now - _SURE_AFTER
+        file: [*mark, digest]
+        for file, mark, digest in zip(files, seen, found, strict=True)
+        if mark is not None and isinstance(digest, str) and max(mark[2:]) < now - _SURE_AFTER
     }
     if kept:
         store.keep_plain(name, kept)
@@ -65,14 +67,16 @@ def _parsed(value: Any) -> dict[str, tuple[int, int, int, int, str]]:
 def _seen(path: Path) -> Seen | None:
     """What the file system says of a file; None where it says nothing."""
     try:
-        stat = path.stat()
+        found = path.stat()
     except OSError:
         return None
-    return stat.st_size, stat.st_ino, stat.st_mtime_ns, stat.st_ctime_ns
+    return found.st_size, found.st_ino, found.st_mtime_ns, found.st_ctime_ns
 
 
 def _digest(path: Path) -> str | OSError:
     try:
+        if not stat.S_ISREG(path.stat().st_mode):  # a pipe would be waited for
+            return OSError(errno.EINVAL, "no file but a device, a pipe or a folder")
         return store.digest_of(path)
     except OSError as error:
         return error

@@ -10,6 +10,7 @@ from typing import Final
 LAST_SECONDS: Final = 4.0
 """Of the budget: the report is written in them."""
 
+_LATE_SECONDS: Final = 20.0  # after the end, for which what was finished may still wait for a database that is away
 _WORTH_SECONDS: Final = 60.0  # left of a budget, for which it is worth to begin another session
 
 
@@ -89,6 +90,10 @@ class Clock:
         """Whether no fit of the present part may go on."""
         left = self.phase_left
         return self.asked.is_set() or (left is not None and left <= 0)
+
+    def past_end(self) -> bool:
+        """Whether the session should have ended a while ago, or was asked to end: nothing is worth waiting for."""
+        return self.asked.is_set() or (self.left is not None and self.left <= -_LATE_SECONDS)
 
     @property
     def _limit_left(self) -> float | None:

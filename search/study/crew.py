@@ -157,8 +157,8 @@ class HostsCrew:
             if number is None:  # somebody else was quicker, and nothing waited any more
                 raise optuna.TrialPruned
             with self._lock:
-                if number in mine:  # two hosts enqueued it
-                    return 1.0
+                if number in mine or self._is_twin(whole, trial, number):  # two hosts enqueued it
+                    raise optuna.TrialPruned
                 mine.add(number)
             self._presence.tell()
             try:
@@ -188,6 +188,12 @@ class HostsCrew:
                 self._pause(_POLL_SECONDS)
         HostCrew(self._pool).do(name, [part for number, part in enumerate(parts) if number not in mine], work)
 
+    @staticmethod
+    def _is_twin(whole: optuna.Study, trial: optuna.Trial, part: int) -> bool:
+        """Whether somebody does the part, or did it, by an earlier trial. One that is lost is failed."""
+        others = whole.get_trials(deepcopy=False, states=(TrialState.RUNNING, TrialState.COMPLETE))
+        return any(other.user_attrs.get(_PART) == part and other.number < trial.number for other in others)
+
     def _waiting(self, whole: optuna.Study) -> bool:
         return bool(whole.get_trials(deepcopy=False, states=(TrialState.WAITING,)))
 
@@ -197,8 +203,7 @@ class HostsCrew:
         return set(range(parts)) - {trial.user_attrs.get(_PART) for trial in done}
 
     def _enqueue(self, whole: optuna.Study, missing: set[int]) -> None:
-        """Those that nobody does or will do. Two hosts may enqueue one at the same time: it then is done, and found
-        done."""
+        """Those that nobody does or will do. Two hosts may enqueue one at the same time: the earlier trial does it."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             optuna.storages.fail_stale_trials(whole)

@@ -88,8 +88,10 @@ def _holder(folder: Path) -> str:
     """Who says to be at work in the folder, if it is known."""
     try:
         known = json.loads((folder / STATUS_FILE).read_text(encoding="utf-8"))
+        if known.get("state") == "ended":  # an earlier one's; whoever is at work has not written yet
+            return ""
         return f" (process {int(known['pid'])} on {str(known['host'])[:64]!r})"
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return ""
 
 

@@ -40,6 +40,10 @@ ENDS: Final = (Interrupted, TrialFailed, Surplus)
 """How a trial may end without a value, and the search go on."""
 
 
+_FAULT: Final = 0.25
+"""Of a failure: what one counts that the machine may have had a part in, a worker that was killed or hung."""
+
+
 class TooManyFailures(Exception):
     """Trials fail one after the other: that is a bug or a broken machine, and no use going on."""
 
@@ -75,7 +79,8 @@ class Objective:
         self._terms, self._space, self._pool = terms, space, pool
         self._fitter = Fitter(terms, ledger)
         self._queue, self._history, self._listener = queue, history, listener
-        self._failures_left = self._max_failures = max_failures
+        self._max_failures = max_failures
+        self._failures_left = float(max_failures)
         self._lock = threading.Lock()
         self.error: BaseException | None = None
 
@@ -137,7 +142,7 @@ class Objective:
         self._listener.trial_finished(record, pooled, self._history.best)
         if state is TrialState.FAILED:
             with self._lock:
-                self._failures_left -= 1
+                self._failures_left -= _FAULT if reason in FAULTS.values() else 1
                 too_many = self._failures_left <= 0
             if too_many:
                 raise TooManyFailures(f"{self._max_failures} trials failed in a row, the last with: {reason}")
@@ -145,7 +150,7 @@ class Objective:
                 raise optuna.TrialPruned(reason)
             raise TrialFailed(reason)
         with self._lock:
-            self._failures_left = self._max_failures
+            self._failures_left = float(self._max_failures)
         if pooled is None:
             raise optuna.TrialPruned(reason)
         return pooled if math.isfinite(pooled) else self._terms.chance

@@ -90,7 +90,7 @@ def open_session(
         preparation.look_over(ledger, request, listener)
         clock.resume(ledger.own_fact("seconds") or 0.0)
         if isinstance(storage, ServerStorage):
-            storage.patience.should_stop = clock.phase_over
+            storage.patience.should_stop = clock.past_end
         undone.pop_all()
         return Opened(images, test, storage, study, ledger, used_up, is_server(request.storage))
 

@@ -15,7 +15,7 @@ from search.errors import UserError
 from search.study.windows import Window, Windows
 
 _MARK: Final = "# steadynet"
-_RESTART_SECONDS: Final = 60
+_RESTART_SECONDS: Final = 300
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -91,8 +91,10 @@ EnvironmentFile=-{_plain(str(environment_file()))}
 ExecStart={words}
 Restart=on-failure
 RestartSec={_RESTART_SECONDS}
-# 2 is for the user to mend, 3 has no healthy configuration: neither gets better by itself.
-RestartPreventExitStatus=2 3
+# 3, no healthy configuration, gets no better by itself; a database that is away or a full disk (2) may.
+RestartPreventExitStatus=3
+# A worker that the system kills for want of memory costs its training, not the night.
+OOMPolicy=continue
 SuccessExitStatus=130
 # It writes its report when it is told to end.
 TimeoutStopSec=120
@@ -161,7 +163,9 @@ def _crontab() -> list[str]:
     if shutil.which("crontab") is None:
         raise UserError("this machine has no crontab. Install cron, or use --install systemd.")
     found = subprocess.run(["crontab", "-l"], capture_output=True, text=True, check=False)
-    return found.stdout.splitlines() if found.returncode == 0 else []  # no crontab yet
+    if found.returncode and "no crontab" not in found.stderr.lower():  # what is there must not be written over
+        raise UserError(f"this user's crontab can't be read ({' '.join(found.stderr.split()) or 'no reason given'}).")
+    return found.stdout.splitlines() if found.returncode == 0 else []
 
 
 def _write_crontab(lines: list[str]) -> None:

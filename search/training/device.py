@@ -14,6 +14,13 @@ from search.npy import mapped
 from search.training.ahead import LARGE, touched_at_random
 
 _HOST: Final = "/CPU:0"
+_NO_ROOM: Final = (
+    "out of memory",
+    "out_of_memory",
+    "dst tensor is not initialized",
+    "alloc_failed",
+    "failed to allocate",
+)
 _PIXEL_SHARE: Final = 0.4  # of the device's memory: above it pixels stay on the host
 
 
@@ -80,8 +87,11 @@ class _Unmarked:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether the device had no room for what it was asked."""
-    return isinstance(error, tf.errors.ResourceExhaustedError)
+    """Whether the device had no room for what it was asked: CUDA and cuDNN say it in words of their own."""
+    if isinstance(error, tf.errors.ResourceExhaustedError):
+        return True
+    internal = isinstance(error, tf.errors.InternalError | tf.errors.UnknownError)
+    return internal and any(words in str(error).lower() for words in _NO_ROOM)
 
 
 def tensor(values: np.ndarray[Any, Any]) -> Any:

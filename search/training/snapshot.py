@@ -62,9 +62,14 @@ class Snapshot:
         }
         path.parent.mkdir(exist_ok=True)
         draft = path.with_suffix(".part")
-        with draft.open("wb") as stream:
-            np.savez(stream, allow_pickle=False, **arrays)
-        draft.replace(path)
+        try:
+            with draft.open("wb") as stream:
+                np.savez(stream, allow_pickle=False, **arrays)
+            draft.replace(path)
+        except OSError:
+            with contextlib.suppress(OSError):
+                draft.unlink(missing_ok=True)
+            raise
 
     @classmethod
     def read(cls, path: Path) -> Snapshot | None:
@@ -90,7 +95,7 @@ class Snapshot:
                 )
         except FileNotFoundError:
             return None
-        except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+        except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile) as error:
             _log.warning("The snapshot %s can't be used (%s): that fit begins anew.", path, error)
             return None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import threading
 from collections.abc import Callable
 from datetime import datetime
@@ -91,6 +92,33 @@ def test_it_begins_at_once_in_the_middle_of_its_hours(monkeypatch: pytest.Monkey
     assert world.begun == ["Mon 23:30", "Tue 22:00"]
 
 
+@pytest.mark.parametrize("error", [UserError("the database is away"), OSError(errno.ENOSPC, "No space left")])
+def test_what_fails_in_a_later_night_is_tried_again_in_the_same_hours(
+    error: Exception, monkeypatch: pytest.MonkeyPatch, here: Path
+) -> None:
+    world = World(monkeypatch, "2026-11-23T23:30", nights=4)
+
+    def fails() -> None:
+        if len(world.begun) in (2, 3):
+            raise error
+
+    world.at_night = fails
+    assert run_search.main(NIGHTS) == DONE
+    assert world.begun == ["Mon 23:30", "Tue 22:00", "Tue 22:10", "Tue 22:20"]
+
+
+def test_a_bug_in_a_later_night_is_none_to_try_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(monkeypatch, "2026-11-23T23:30", nights=4)
+
+    def fails() -> None:
+        if len(world.begun) == 2:
+            raise ZeroDivisionError
+
+    world.at_night = fails
+    with pytest.raises(ZeroDivisionError):
+        run_search.main(NIGHTS)
+
+
 def test_a_deadline_ends_the_last_night(monkeypatch: pytest.MonkeyPatch) -> None:
     world = World(monkeypatch, "2026-11-23T23:30", nights=9)
     assert run_search.main([*NIGHTS, "--deadline", "2026-11-25T01:00"]) == DONE
@@ -151,7 +179,7 @@ def test_a_command_of_the_users_is_run_after_each_session(
 def test_a_command_that_fails_is_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     World(monkeypatch, "2026-11-23T23:30", nights=1)
     assert run_search.main([*NIGHTS, "--on-finish", "exit 7"]) == DONE
-    assert "--on-finish: the command ended with 7: exit 7" in capsys.readouterr().err
+    assert "--on-finish: the command ended with 7." in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("has_trained", "told"), [(True, "finished run\n"), (False, None)])

@@ -83,3 +83,20 @@ def test_the_chosen_gpu_alone_is_seen_and_its_memory_grows(monkeypatch) -> None:
 
 def test_versions() -> None:
     assert set(device.versions()) == {"tensorflow", "keras"}
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor"), True),
+        (tf.errors.InternalError(None, None, "CUDA_ERROR_OUT_OF_MEMORY: out of memory"), True),
+        (tf.errors.InternalError(None, None, "Dst tensor is not initialized."), True),
+        (tf.errors.UnknownError(None, None, "CUDNN_STATUS_ALLOC_FAILED"), True),
+        (tf.errors.InternalError(None, None, "something else"), False),
+        (tf.errors.InvalidArgumentError(None, None, "out of memory"), False),
+        (MemoryError(), False),
+    ],
+    ids=str,
+)
+def test_want_of_memory_has_many_words(error: Exception, expected: bool) -> None:
+    assert device.is_out_of_memory(error) is expected

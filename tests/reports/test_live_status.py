@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from reports.live_status import StatusFile, read_status, status_lines
-from search.errors import DamagedError
+from search.errors import DamagedError, UserError
 from search.events import Before
 from search.records import STATUS_FILE
 from search.settings import Plan
@@ -99,3 +99,19 @@ def test_a_file_that_somebody_else_wrote_is_refused_in_one_line(tmp_path: Path, 
 def test_a_folder_that_can_not_be_written_stops_nothing(tmp_path: Path) -> None:
     with StatusFile(tmp_path / "gone"):
         pass
+
+
+@pytest.mark.parametrize("before", [None, "what an earlier one said"])
+def test_only_a_start_that_was_refused_leaves_what_was_there(tmp_path: Path, before: str | None) -> None:
+    file = tmp_path / STATUS_FILE
+    if before is not None:
+        file.write_text(before)
+    with pytest.raises(UserError), StatusFile(tmp_path):
+        raise UserError("other images")
+    assert (file.read_text() if file.exists() else None) == before
+    status = StatusFile(tmp_path)
+    status.trial_started(0, made.configuration(0), 5)
+    with pytest.raises(UserError), status:
+        raise UserError("the disk is full")
+    known = json.loads(file.read_text())
+    assert (known["state"], known["stage"]) == ("ended", "Ended by UserError")

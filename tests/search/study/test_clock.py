@@ -72,3 +72,17 @@ def test_a_budget_that_ends_before_the_hours_is_for_this_session() -> None:
     assert Clock(30.0, Time(), until=110.0, wall=Time()).is_the_last  # too little is left for another night
     assert Clock(3600.0, Time()).is_the_last
     assert not Clock(None, Time(), until=90.0, wall=Time()).is_the_last
+
+
+def test_what_was_finished_waits_for_a_database_until_a_while_after_the_end() -> None:
+    time = Time()
+    clock = Clock(60.0, time)
+    seen = []
+    for now in (100.0, 160.0, 179.9, 180.0):
+        time.now = now
+        seen.append(clock.past_end())
+    assert seen == [False, False, False, True]
+    clock = Clock(None, Time())
+    assert not clock.past_end()
+    clock.asked.set()
+    assert clock.past_end()

@@ -54,7 +54,9 @@ def crontab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     script = tmp_path / "bin" / "crontab"
     script.parent.mkdir()
     script.write_text(
-        f'#!/bin/sh\nif [ "$1" = -l ]; then cat {shlex.quote(str(table))}; else cat > {shlex.quote(str(table))}; fi\n'
+        f"#!/bin/sh\ntable={shlex.quote(str(table))}\n"
+        'if [ "$1" != -l ]; then cat > $table; elif [ -e $table ]; then cat $table; '
+        'else echo "no crontab for $USER" >&2; exit 1; fi\n'
     )
     script.chmod(0o755)
     monkeypatch.setenv("PATH", f"{script.parent}:/usr/bin:/bin")
@@ -69,6 +71,18 @@ def test_installing_twice_leaves_one_and_removing_leaves_what_others_wrote(cront
     assert unattended.remove_cron(tmp_path / "other") == []
     assert "Removed" in unattended.remove_cron(tmp_path / "runs" / "images")[0]
     assert crontab.read_text() == "5 4 * * * backup\n"
+
+
+def test_the_first_crontab_of_a_user_is_made(crontab: Path, tmp_path: Path) -> None:
+    unattended.install_cron(command(tmp_path), NIGHTS)
+    assert len(crontab.read_text().splitlines()) == 3
+
+
+def test_a_crontab_that_can_not_be_read_is_not_written_over(crontab: Path, tmp_path: Path) -> None:
+    crontab.mkdir()  # cat refuses it, in other words than that there is none
+    with pytest.raises(UserError, match=r"crontab can't be read .*directory"):
+        unattended.install_cron(command(tmp_path), NIGHTS)
+    assert crontab.is_dir()
 
 
 def test_without_a_crontab_that_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
