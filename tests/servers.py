@@ -8,6 +8,7 @@ import pwd
 import shutil
 import socket
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -60,6 +61,55 @@ class Server:
             command = ["setpriv", f"--reuid={_ACCOUNT}", f"--regid={_ACCOUNT}", "--clear-groups", "--", *command]
         # Its output would stay open in the server that pg_ctl leaves behind.
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd="/")
+
+
+class Pooler:
+    """PgBouncer in front of a server, by the settings of `examples/cluster`, but for their ports and accounts.
+
+    Args:
+        folder: for its files; must be reachable for the account that it runs as.
+        server: behind it.
+        connections: of the server that it keeps.
+    """
+
+    def __init__(self, folder: Path, server: Server, connections: int) -> None:
+        self.port = _free_port()
+        text = (Path(__file__).parents[1] / "examples/cluster/pgbouncer.ini").read_text()
+        for given, ours in (
+            ("studies = host=127.0.0.1 port=5432 dbname=studies", f"postgres = host=127.0.0.1 port={server.port}"),
+            ("listen_addr = *", "listen_addr = 127.0.0.1"),
+            ("listen_port = 6432", f"listen_port = {self.port}"),
+            ("auth_type = scram-sha-256", "auth_type = any"),
+            ("auth_file = /etc/pgbouncer/userlist.txt\n", ""),
+            ("default_pool_size = 50", f"default_pool_size = {connections}"),
+        ):
+            assert given in text, given
+            text = text.replace(given, ours)
+        text = text.replace(f"port={server.port}", f"port={server.port} user=steady")
+        folder.mkdir(parents=True, exist_ok=True)
+        file = folder / "pgbouncer.ini"
+        file.write_text(f"{text}unix_socket_dir =\nlogfile = {folder}/log\n")
+        command = ["pgbouncer", "-q", str(file)]
+        if os.getuid() == 0:
+            account = pwd.getpwnam(_ACCOUNT)
+            os.chown(folder, account.pw_uid, account.pw_gid)
+            command = ["setpriv", f"--reuid={_ACCOUNT}", f"--regid={_ACCOUNT}", "--clear-groups", "--", *command]
+        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd="/")
+        for _ in range(100):
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 0.1):
+                return
+            time.sleep(0.1)
+        raise RuntimeError("PgBouncer does not answer")
+
+    @property
+    def url(self) -> str:
+        """Of the server's one database, through it."""
+        return f"postgresql://steady:geheim@127.0.0.1:{self.port}/postgres"
+
+    def stop(self) -> None:
+        """At once."""
+        self._process.kill()
+        self._process.wait()
 
 
 @contextmanager

@@ -141,6 +141,19 @@ def _patient(method: Callable[P, T]) -> Callable[P, T]:
     return ask
 
 
+def _unprepared(url: str) -> dict[str, Any]:
+    """Options by which the driver leaves no prepared statements behind: behind a pooler the next transaction is on
+    another connection, which does not know them."""
+    return {"connect_args": {"prepare_threshold": None}} if url.startswith("postgresql+psycopg:") else {}
+
+
+def _in_utc(connection: Any, record: object) -> None:
+    """Optuna's heartbeats have no time zone: in local time, a clock change would make all of them an hour old."""
+    with connection.cursor() as cursor:
+        cursor.execute("SET TIME ZONE 'UTC'")
+    connection.commit()
+
+
 class ServerStorage(optuna.storages.RDBStorage):
     """Optuna's storage on a server, patient with it, and with heartbeats.
 
@@ -168,11 +181,15 @@ class ServerStorage(optuna.storages.RDBStorage):
                 warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
                 super().__init__(
                     url,
-                    engine_kwargs={"pool_pre_ping": True, "pool_size": 20, "max_overflow": 20},
+                    engine_kwargs={"pool_pre_ping": True, "pool_size": 20, "max_overflow": 20, **_unprepared(url)},
                     heartbeat_interval=heartbeat,
                     grace_period=grace,
                     heartbeat_stale_trial_callback=on_lost,
                 )
+            if self.engine.dialect.name == "postgresql":
+                sa.event.listen(self.engine, "connect", _in_utc)
+                self.scoped_session.remove()
+                self.engine.dispose()  # those that are open know another time
         except BaseException:
             if hasattr(self, "engine"):
                 self.scoped_session.remove()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import shutil
 import tempfile
 import threading
 import time
@@ -13,11 +15,16 @@ from typing import Any
 
 import optuna
 import pytest
+import sqlalchemy as sa
 
+from commands.terminal import log_to
+from reports.live_status import StatusFile
+from reports.write import write_all
 from search import seeds
-from search.errors import MismatchError
+from search.errors import MismatchError, UserError
 from search.events import Silent
 from search.records import SEARCH, StudyRecord, TrialState
+from search.selection.analyse import analyse
 from search.settings import Budget
 from search.study import preparation, queue, session
 from search.study.clock import Clock
@@ -28,7 +35,7 @@ from search.study.worker import Job
 from search.training.outcome import Outcome
 from tests.search.study.made import FakePool, by_seed, outcome
 from tests.search.study.test_session import SMALL
-from tests.servers import Server, programs, running
+from tests.servers import Pooler, Server, programs, running
 
 pytestmark = [
     pytest.mark.study,
@@ -111,6 +118,31 @@ def test_hosts_share_a_study_and_each_writes_the_whole_of_it(server: Server, ima
     assert len(begun) == len(set(begun)), "no known-good configuration is tried twice"
 
 
+@pytest.mark.skipif(shutil.which("pgbouncer") is None, reason="PgBouncer is not installed: nothing went through it")
+def test_hosts_share_a_study_through_a_pooler(server: Server, images: Path, tmp_path: Path) -> None:
+    """Four hosts on three connections, each transaction on another."""
+    with tempfile.TemporaryDirectory(prefix="steadynet-") as folder:
+        Path(folder).chmod(0o755)
+        pooler = Pooler(Path(folder) / "pooler", server, connections=3)
+        try:
+            with ThreadPoolExecutor(4) as hosts:
+                asked = [
+                    request(images, tmp_path / str(host), server, "pooled", storage=pooler.url) for host in range(4)
+                ]
+                for study in hosts.map(lambda one: run(one, answer=well), asked):
+                    check(study, trials=8)
+        finally:
+            pooler.stop()
+
+
+def test_heartbeats_bear_a_clock_change_of_the_server(server: Server) -> None:
+    with opened(server) as storage, storage.engine.connect() as connection:
+        connection.execute(sa.text("ALTER DATABASE postgres SET timezone TO 'Europe/Berlin'"))
+        connection.commit()
+    with opened(server) as storage, storage.engine.connect() as connection:
+        assert connection.execute(sa.text("SHOW timezone")).scalar() == "UTC"
+
+
 @contextmanager
 def opened(server: Server) -> Iterator[optuna.storages.RDBStorage]:
     storage = open_storage(Path(), server.url)
@@ -148,9 +180,19 @@ def test_the_server_may_go_away_for_a_while(server: Server, images: Path, tmp_pa
 
 
 def test_a_password_stands_nowhere(server: Server, images: Path, tmp_path: Path) -> None:
-    run(request(images, tmp_path / "one", server, "secret", trials=1))
-    for file in (tmp_path / "one").rglob("*"):
-        if file.is_file():
-            assert b"geheim" not in file.read_bytes()
+    asked = request(images, tmp_path / "one", server, "secret", trials=2)
+    with log_to(asked.out, None, quiet=True), StatusFile(asked.out):
+        logging.getLogger("search").info("begins")
+        run(asked)
+        server.stop()
+        with pytest.raises(UserError) as caught:
+            open_storage(Path(), server.url)
+        server.start()
+        logging.getLogger("search").error("%s", caught.value)
+    write_all(analyse(open_study(asked.out, server.url, "secret")), asked.out)
+    written = [file for file in asked.out.rglob("*") if file.is_file()]
+    assert {"run.log", "status.json", "report.html", "summary.json", "trials.csv"} <= {file.name for file in written}
+    for file in written:
+        assert b"geheim" not in file.read_bytes(), file
     with opened(server) as storage:
         assert "geheim" not in str(Ledger(storage.engine, "secret").fact("settings"))
