@@ -42,7 +42,7 @@ class Round:
     hosts: int
     trials: int
     fits: int
-    twice: int  # places or fits that are there twice
+    twice: int  # places that are there twice, or trainings that were begun twice
     seconds: float  # from the first trial's beginning to the last one's end
     commits: int  # of the database
     server: float  # its processor seconds
@@ -61,8 +61,10 @@ class Round:
 def measured(server: Server, folder: Path, hosts: int, each: int, fit_seconds: float) -> Round:
     """A study by so many hosts."""
     study = f"hosts-{hosts}"
+    trained = folder / f"{study}.begun"
     environment = {
         **os.environ,
+        "STEADYNET_BEGUN": str(trained),
         "STEADYNET_CACHE": str(folder / "cache"),
         "STEADYNET_FIT_SECONDS": str(fit_seconds),
         "OMP_NUM_THREADS": "1",
@@ -84,9 +86,9 @@ def measured(server: Server, folder: Path, hosts: int, each: int, fit_seconds: f
     server_seconds = _server_seconds() - cpu
     storage = open_storage(folder, server.url)
     trials = [trial for trial in optuna.load_study(study_name=study, storage=storage).trials if is_done(trial)]
-    fits = Counter(fit.key for fit in Ledger(storage.engine, study).fits())
+    fits = Ledger(storage.engine, study).fits()
     close(storage)
-    places = Counter(map(place_of, trials))
+    places, again = Counter(map(place_of, trials)), Counter(trained.read_text().splitlines())
     first = min(trial.datetime_start for trial in trials if trial.datetime_start)
     last = max(trial.datetime_complete for trial in trials if trial.datetime_complete)
     children = now.children_user + now.children_system - used.children_user - used.children_system
@@ -94,7 +96,7 @@ def measured(server: Server, folder: Path, hosts: int, each: int, fit_seconds: f
         hosts=hosts,
         trials=len(trials),
         fits=len(fits),
-        twice=sum(count - 1 for count in (*places.values(), *fits.values())),
+        twice=sum(count - 1 for count in (*places.values(), *again.values())),
         seconds=(last - first).total_seconds(),
         commits=_commits(server) - before,
         server=server_seconds,

@@ -54,6 +54,7 @@ def run(options: argparse.Namespace, given: list[str]) -> int:
             f"schedule writes no --storage into a file: it may hold a password. Put {STORAGE}=... into "
             f"{unattended.environment_file()}, which only you can read (chmod 600)."
         )
+    search.check(options, _searched(given[1:]))  # what is wrong is said now, not in the night
     windows = search.hours_of(options).windows
     assert windows is not None
     command = unattended.Command(

@@ -320,6 +320,17 @@ def _run_shell(command: str, out: Path, ended: str) -> None:
         _log.error("--on-finish: the command ended with %d.", code)
 
 
+def check(options: argparse.Namespace, given: list[str]) -> None:
+    """Raise what can be raised before any image is read: options that are none, no folder, no classes."""
+    from search.data.layout import layout
+    from search.study.request import refuse_tangled
+
+    request = _request(options, given)
+    refuse_tangled(request)
+    if request.labels is None:
+        layout(request.data)
+
+
 def _request(options: argparse.Namespace, given: list[str]) -> Request:
     from search.study.request import Request
     from spaces.config import ConfigurationError

@@ -26,6 +26,7 @@ class Backbone:
         weights: how many it has.
         last_block: how the name of the first layer of its last block begins.
         batchnorm: whether it has batch normalization.
+        smallest: pixels a side that something is left of.
         file: name of its ImageNet weights in Keras' cache.
     """
 
@@ -36,6 +37,7 @@ class Backbone:
     weights: int
     last_block: str
     batchnorm: bool = True
+    smallest: int = 32
     file: str
 
 
@@ -85,6 +87,7 @@ BACKBONES: Final[dict[str, Backbone]] = {
         features=1280,
         weights=5_919_312,
         last_block="block6h",
+        smallest=1,
         file="efficientnetv2-b0_notop.h5",
     ),
     "resnet50": Backbone(
@@ -93,6 +96,7 @@ BACKBONES: Final[dict[str, Backbone]] = {
         features=2048,
         weights=23_587_712,
         last_block="conv5_block3",
+        smallest=1,
         file="resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5",
     ),
     "convnext_tiny": Backbone(

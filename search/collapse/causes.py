@@ -17,6 +17,7 @@ import numpy as np
 from search.arrays import FloatArray
 from search.causes import Cause
 from search.checks import LAYER_SIGNALS, Check
+from spaces.backbones import BACKBONES
 from spaces.config import Configuration
 
 _FADED: Final = 1e-2  # ratio of activation scale or gradient across the network, before the first step
@@ -71,7 +72,7 @@ def layer_name(configuration: Configuration, place: int) -> str:
     """`conv 2`, `dense 1` or `output`, by place among the weight layers."""
     if place < configuration.n_conv:
         return f"conv {place + 1}"
-    if place < configuration.depth:
+    if place < configuration.n_conv + configuration.n_dense:
         return f"dense {place - configuration.n_conv + 1}"
     return "output"
 
@@ -180,6 +181,14 @@ def _by_configuration(configuration: Configuration, checks: Sequence[Check], imb
     cold = checks and checks[-1].warmth < 0.95
     if configuration.normalized and cold:
         yield Cause(code="batchnorm-momentum", score=0.5, evidence={"warmth": checks[-1].warmth})
+    known = BACKBONES.get(configuration.backbone)
+    if known is not None and known.batchnorm and configuration.statistics == "kept":
+        yield Cause(
+            code="frozen-backbone-batchnorm",
+            score=0.4,
+            layer=configuration.backbone,
+            evidence={"statistics": configuration.statistics},
+        )
 
 
 def _largest_update(checks: Sequence[Check], layers: FloatArray) -> float:

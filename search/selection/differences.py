@@ -7,7 +7,7 @@ number of dense units goes along with the first dense layer).
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 
@@ -79,27 +79,34 @@ def changes(
 def _adopt(one: Configuration, other: Configuration) -> Configuration:
     """`one` with the values of `other` where that leaves the network as it is.
 
-    One value may be free to change only after another has (depth, after a ratio that makes nothing dense).
+    One value may be free to change only after another has (depth, after a ratio that makes nothing dense), or together
+    with it (depth and ratio of a network on a backbone, if both make the same number of layers dense).
     """
     before = None
     while one != before:
         before = one
-        for name in FIELDS:
-            if getattr(one, name) != getattr(other, name) and not _matters(one, name, other):
-                one = replace(one, **{name: getattr(other, name)})
+        differing = [name for name in FIELDS if getattr(one, name) != getattr(other, name)]
+        for names in (*combinations(differing, 1), *combinations(differing, 2)):
+            changed = _changed(one, names, other)
+            if changed is not None and changed.hash == one.hash:
+                one = changed
     return one
 
 
 def _matters(one: Configuration, name: str, other: Configuration) -> bool:
     """Whether `one` with the value of `other` is another network, or none."""
+    changed = _changed(one, (name,), other)
+    return changed is None or changed.hash != one.hash
+
+
+def _changed(one: Configuration, names: Sequence[str], other: Configuration) -> Configuration | None:
+    """`one` with some values of `other`; None where that can't be."""
     try:
-        return replace(one, **{name: getattr(other, name)}).hash != one.hash
+        return replace(one, **{name: getattr(other, name) for name in names})
     except ConfigurationError:
-        return True
+        return None
 
 
 def _move(way: Way, names: tuple[str, ...]) -> Move | None:
-    try:
-        return Move(names, replace(way.start, **{name: getattr(way.goal, name) for name in names}))
-    except ConfigurationError:
-        return None
+    changed = _changed(way.start, names, way.goal)
+    return None if changed is None else Move(names, changed)

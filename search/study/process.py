@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import multiprocessing as mp
 import statistics
 import threading
@@ -39,6 +40,7 @@ _SILENCE_SECONDS: Final = 120.0  # that a fit may be silent (it speaks after eac
 _SILENCE_FACTOR: Final = 10.0  # ... or so many times as long as the usual epoch ...
 _OWN_FACTOR: Final = 3.0  # ... or as its own longest silence, since networks and images differ
 _BUILD_SECONDS: Final = 1800.0  # until its first word, while a network is built, images are loaded, kernels are tuned
+_BUILT_BEFORE: Final = 5  # fits whose first words say how long the next ones may take: so many times the longest
 _REMEMBERED: Final = 500  # epochs
 _STOP_SECONDS: Final = 8.0  # from STOP to the kill
 _RECYCLE_AFTER: Final = 400  # fits of networks on images: TensorFlow's memory grows a little with each network
@@ -70,6 +72,7 @@ class Silence:
 
     def __init__(self) -> None:
         self._seconds: deque[float] = deque(maxlen=_REMEMBERED)
+        self._built: deque[float] = deque(maxlen=_REMEMBERED)
         self._lock = threading.Lock()
 
     def learn(self, seconds: float) -> None:
@@ -77,15 +80,21 @@ class Silence:
         with self._lock:
             self._seconds.append(seconds)
 
+    def learn_building(self, seconds: float) -> None:
+        """From the beginning of a fit, which builds its network, to its first word."""
+        with self._lock:
+            self._built.append(seconds)
+
     def seconds(self, longest: float | None) -> float:
         """Of silence to bear.
 
         Args:
             longest: silence of this fit so far, which began with building its network; None before its first word.
         """
-        if longest is None:
-            return _BUILD_SECONDS
         with self._lock:
+            if longest is None:
+                known = max(self._built) if len(self._built) >= _BUILT_BEFORE else math.inf
+                return min(_BUILD_SECONDS, max(_SILENCE_SECONDS, _SILENCE_FACTOR * known))
             usual = statistics.median(self._seconds) if self._seconds else 0.0
         return max(_SILENCE_SECONDS, _SILENCE_FACTOR * usual, _OWN_FACTOR * longest)
 
@@ -288,7 +297,9 @@ class Worker:
                     message = self._pipe.recv()
                     before, heard = heard, time.monotonic()
                     if isinstance(message, Beat):
-                        if longest is not None:  # the first epoch also builds the network
+                        if longest is None:  # the first epoch also builds the network
+                            self._silence.learn_building(heard - before)
+                        else:
                             self._silence.learn(heard - before)
                         longest = max(longest or 0.0, heard - before)
                     elif isinstance(message, Check):

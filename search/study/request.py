@@ -17,6 +17,7 @@ from search.errors import UserError
 from search.selection.shortlist import REPEATS
 from search.settings import Budget, Identity, Metric
 from search.study.plan import auto_epochs
+from spaces.backbones import BACKBONES
 from spaces.config import Configuration
 from spaces.definitions import SpaceError
 from spaces.presets import known_good
@@ -82,6 +83,13 @@ def check_request(request: Request, images: ImageSet) -> None:
     )
     smallest = smallest_part(images.labels, images.groups, folds, seed=request.seed, repeats=REPEATS)
     starts(request, bound(request, smallest, request.epochs or auto_epochs(images.summary.images)))
+    side = min((min(shape) for shape in images.shapes), default=images.summary.image_size)
+    for name in request.space.backbones:
+        if side < (least := BACKBONES[name].smallest):
+            raise UserError(
+                f"--space: {name} needs images of at least {least} pixels a side; these are seen with {side}. Pass "
+                f"--image-size {least}, or leave it out of the space."
+            )
 
 
 def identity(request: Request, images: ImageSet) -> Identity:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
+
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from search.training.backbones import build_backbone, last_block
 from spaces.backbones import BACKBONES
@@ -25,6 +28,21 @@ def test_it_is_what_its_card_says(name: str) -> None:
     assert has is known.batchnorm
     inside = any(isinstance(layer, keras.layers.Rescaling | keras.layers.Normalization) for layer in core.layers)
     assert inside is (known.feeding == "inside")
+    assert not any(layer.rate for layer in core.layers if isinstance(layer, keras.layers.Dropout))
+    least = max(8, known.smallest)  # of 8 pixels a side are the smallest images that are searched
+    assert np.isfinite(pooled(built, least)).all()
+    if known.smallest > 8:
+        assert pooled(built, least - 8) is None or not np.isfinite(pooled(built, least - 8)).all()
+
+
+def pooled(built: keras.Model, side: int) -> np.ndarray | None:
+    """Its mean features of a black image; None where it can't take one so small."""
+    try:
+        with np.errstate(invalid="ignore"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return np.asarray(built(np.zeros((1, side, side, 3), np.float32))).mean((1, 2))
+    except (ValueError, tf.errors.InvalidArgumentError):
+        return None
 
 
 @pytest.mark.parametrize("name", ["mobilenet_025", "resnet50"])

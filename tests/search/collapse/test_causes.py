@@ -39,6 +39,7 @@ def signals(rows: int = 4, **changes: Any) -> np.ndarray:
     return values
 
 
+ON_BACKBONE = {"backbone": "mobilenet_v2", "head": "average", "statistics": "kept"}
 FADING = [1.0, 1e-1, 1e-2, 1e-4, 1e-5]
 SHRINKING = np.array([1.0, 0.5, 0.1, 0.01])[:, None]
 LATE = np.array([0.1, 0.2, 1.0, 1.0])[:, None]
@@ -57,6 +58,9 @@ LATE = np.array([0.1, 0.2, 1.0, 1.0])[:, None]
         ({"learning_rate": 0.5}, {"update_ratio": 0.3}, "lr-too-high", None),
         ({"optimizer": "sgd", "weight_decay": 0.1}, {"weight_scale": SHRINKING}, "too-strong-l2", None),
         ({"dropout": 0.7}, {}, "too-much-dropout", None),
+        (ON_BACKBONE, {}, "frozen-backbone-batchnorm", "mobilenet_v2"),
+        ({**ON_BACKBONE, "statistics": "re_estimated"}, {}, None, None),
+        ({**ON_BACKBONE, "backbone": "convnext_tiny"}, {}, None, None),
     ],
 )
 def test_the_first_suspect_of_a_story(stuck, changes, story, first, layer) -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from search.selection.differences import changes, moves, way
@@ -108,6 +108,10 @@ def drawn(draw: st.DrawFn) -> Configuration:
 configurations = st.composite(drawn)()
 
 
+@example(
+    configuration(depth=2, dense_ratio=0.4, backbone="mobilenet_025", head="average"),
+    configuration(depth=4, dense_ratio=0.25, head="flatten"),
+)
 @given(configurations, configurations)
 @settings(max_examples=30, deadline=None)
 def test_any_order_of_moves_leads_from_network_to_network_and_tells_every_difference_once(

@@ -20,7 +20,7 @@ from search.study.clock import Clock
 from search.study.reading import open_study
 from search.study.storage import open_storage
 from spaces.definitions import Choices, Fixed, Range
-from spaces.presets import CORE
+from spaces.presets import CORE, TRANSFER, with_weights
 from tests.factories import configuration, make_images
 from tests.search.study.made import FakePool
 
@@ -160,6 +160,7 @@ def test_a_refused_start_leaves_nothing_and_a_refused_study_as_it_was(images: Pa
         ({"out": images}, "lies in the image folder"),
         ({"test": images}, "share images"),
         ({"test": images / "bolt"}, "share images"),
+        ({"space": with_weights(TRANSFER, ["convnext_tiny"])}, "convnext_tiny needs images of at least 32 pixels"),
         ({"test": make_images(tmp_path / "other", 2, names=("bolt", "screw"))}, "'screw' that the training"),
     ]
     for changes, message in wrong:
@@ -167,6 +168,15 @@ def test_a_refused_start_leaves_nothing_and_a_refused_study_as_it_was(images: Pa
             run(request(images, **{"out": out, **changes}))
         assert not out.parent.exists()
         assert sorted(path.name for path in images.iterdir()) == ["bolt", "nut"]
+
+
+def test_the_test_of_a_split_may_be_named_and_nothing_else_of_the_images(tmp_path: Path) -> None:
+    for part in ("train", "val", "test"):
+        make_images(tmp_path / "images" / part, 4)
+    session.refuse_tangled(request(tmp_path / "images", tmp_path / "out", test=tmp_path / "images/test"))
+    for other in ("val", "test/bolt"):
+        with pytest.raises(UserError, match="share images"):
+            session.refuse_tangled(request(tmp_path / "images", tmp_path / "out", test=tmp_path / "images" / other))
 
 
 def test_what_was_refused_does_not_bind_the_run_folder(
