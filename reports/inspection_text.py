@@ -42,7 +42,7 @@ def contents(found: Inspection) -> str:
     most, least = classes[0][1], classes[-1][1]
     ratio = f" (1 : {most / least:.1f})" if least and most >= 2 * least else ""
     sizes = list(found.sizes.items())
-    others = f" and {counted(len(sizes) - _SIZES, 'other')}" if len(sizes) > _SIZES else ""
+    others = " ..." if len(sizes) > _SIZES else ""
     bits = ", ".join(map(str, found.bits))
     return (
         f"Classes{ratio}: {_listed(classes[:_CLASSES])}{' ...' if len(classes) > _CLASSES else ''}. "
