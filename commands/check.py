@@ -31,7 +31,7 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--test", type=path, metavar="DIR", help="test images: none may be among the others")
     options.add_argument("--groups", type=path, metavar="FILE.csv", help="columns file, group, as for a search")
     options.add_argument(
-        "--out", type=path, metavar="DIR", help="for check.html and check.json (default: runs/<name>-check)"
+        "--out", type=path, metavar="DIR", help="for check.html, check.txt and check.json (default: runs/<name>-check)"
     )
     options.add_argument("--strict", action="store_true", help="exit with 2 where there are errors or warnings")
     add_labels(options)
