@@ -42,7 +42,7 @@ class Looks:
     reasons: tuple[str, ...]  # why a file can't be read; empty for the others
     formats: tuple[str, ...]  # such as JPEG
     modes: tuple[str, ...]  # Pillow's, such as RGB or I;16
-    width: Ints  # (n,) pixels, as stored
+    width: Ints  # (n,) pixels, upright
     height: Ints
     bits: Ints  # (n,) a channel
     frames: Ints  # (n,) more than one is an animation or a stack of pages
@@ -91,7 +91,7 @@ def _look(path: Path) -> dict[str, Any]:
         size = path.stat().st_size
         with opened(path) as image:
             known: dict[str, Any] = {"formats": image.format or "", "modes": image.mode, "size": size, "reasons": ""}
-            known["width"], known["height"] = image.size
+            known["width"], known["height"] = reversed(image.size) if _is_turned(image) else image.size
             known["bits"] = _BITS.get(image.mode, 8)
             known["frames"] = 1 if image.format == "MPO" else int(getattr(image, "n_frames", 1))
             known["taken"] = _taken(image)
@@ -99,6 +99,13 @@ def _look(path: Path) -> dict[str, Any]:
             return known | _appearance(flattened(image))
     except (UnreadableImage, OSError) as error:
         return {"reasons": str(error) or type(error).__name__}
+
+
+def _is_turned(image: Image.Image) -> bool:
+    """Whether it lies on its side, by its EXIF orientation."""
+    with contextlib.suppress(Exception):
+        return int(image.getexif().get(Base.Orientation, 1)) in (5, 6, 7, 8)
+    return False
 
 
 def _taken(image: Image.Image) -> int:

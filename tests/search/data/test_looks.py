@@ -12,6 +12,7 @@ from search.data import looks as room
 from search.data import store
 from search.data.looks import Looks, looks
 from search.data.scan import scan
+from search.inspection.files import unusual
 
 
 def silent(*told: object) -> None: ...
@@ -93,3 +94,29 @@ def test_nothing_is_looked_at_twice_and_a_damaged_entry_is_built_again(
     entry.write_bytes(entry.read_bytes()[:200])
     _, built = seen(folder)
     assert np.array_equal(built.grey, first.grey)
+
+
+@pytest.mark.parametrize(("orientation", "expected"), [(1, (60, 40)), (3, (60, 40)), (6, (40, 60)), (8, (40, 60))])
+def test_sizes_are_those_of_the_upright_picture(
+    orientation: int, expected: tuple[int, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STEADYNET_CACHE", str(tmp_path / "cache"))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    for name in ("a", "b"):
+        (tmp_path / "images" / name).mkdir(parents=True)
+        Image.new("RGB", (60, 40), "red" if name == "a" else "blue").save(tmp_path / f"images/{name}/1.jpg", exif=exif)
+    _, found = seen(tmp_path / "images")
+    assert list(zip(found.width.tolist(), found.height.tolist(), strict=True)) == [expected, expected]
+
+
+def test_a_phones_second_picture_is_no_animation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STEADYNET_CACHE", str(tmp_path / "cache"))
+    for name in ("a", "b"):
+        (tmp_path / "images" / name).mkdir(parents=True)
+        one, other = (Image.new("RGB", (60, 40), (40, 90, shade)) for shade in (len(name), ord(name)))
+        one.save(tmp_path / f"images/{name}/1.jpg", format="MPO", save_all=True, append_images=[other])
+    _, found = seen(tmp_path / "images")
+    assert found.frames.tolist() == [1, 1]
+    assert found.formats == ("MPO", "MPO")
+    assert not list(unusual(("a/1.jpg", "b/1.jpg"), found))
