@@ -249,3 +249,39 @@ def test_unreadable_images_among_those_of_every_size(tmp_path: Path) -> None:
     images = load(folder, native=True, image_size=40, folds=0)
     assert len(images.files) == 6 == len(images.places)
     assert list(images.summary.quarantined) == ["cat/4.png"]
+
+
+def copied(folder: Path, pictures: dict[str, tuple[int, int]]) -> Path:
+    """For each class so many pictures, each there so many times, in other qualities."""
+    for place, (name, (count, times)) in enumerate(pictures.items()):
+        (folder / name).mkdir(parents=True)
+        for number in range(count):
+            coarse = np.random.default_rng([place, number]).integers(0, 256, (9, 9), np.uint8)
+            picture = Image.fromarray(coarse).resize((90, 90), Image.Resampling.BICUBIC)
+            for time in range(times):
+                picture.save(folder / name / f"{number}-{time}.jpg", quality=90 - 10 * time)
+    return folder
+
+
+def test_copies_of_a_picture_are_one_group(tmp_path: Path) -> None:
+    found = load(copied(tmp_path / "images", {"a": (6, 2), "b": (7, 1)}), folds=5, join_copies=True)
+    assert found.groups is not None
+    assert len(found.groups) == 19
+    assert len(np.unique(found.groups)) == 13
+    assert found.summary.copies == 6
+    for one in np.unique(found.groups):
+        names = {found.files[row].partition("-")[0] for row in np.flatnonzero(found.groups == one)}
+        assert len(names) == 1
+
+
+def test_where_a_class_has_too_few_pictures_only_its_copies_stay_apart(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    found = load(copied(tmp_path / "images", {"few": (3, 3), "many": (8, 2)}), folds=5, join_copies=True)
+    assert found.groups is not None
+    few = found.labels == 0
+    assert len(np.unique(found.groups[few])) == few.sum() == 9
+    assert len(np.unique(found.groups[~few])) == 8
+    assert found.summary.copies == 8
+    assert "Class 'few' has copies of so few pictures" in caplog.text
+    assert "many" not in caplog.text
