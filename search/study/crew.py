@@ -150,13 +150,16 @@ class HostsCrew:
             study_name=f"{self._study}/{hashlib.sha256(name.encode()).hexdigest()[:16]}",
             load_if_exists=True,
         )
-        mine: set[int] = set()
+        mine: set[int] = set()  # begun here
+        ready: set[int] = set()  # and done
 
         def objective(trial: optuna.Trial) -> float:
             number = trial.user_attrs.get(_PART)
             if number is None:  # somebody else was quicker, and nothing waited any more
                 raise optuna.TrialPruned
             with self._lock:
+                if number in ready:  # its end was lost with the database
+                    return 1.0
                 if number in mine or self._is_twin(whole, trial, number):  # two hosts enqueued it
                     raise optuna.TrialPruned
                 mine.add(number)
@@ -168,6 +171,8 @@ class HostsCrew:
                 with self._lock:
                     mine.discard(number)
                 raise
+            with self._lock:
+                ready.add(number)
             return 1.0
 
         def at_work(_: int) -> None:

@@ -96,7 +96,10 @@ def test_hosts_and_the_database_are_lost_again_and_again(server: Server, tmp_pat
             assert {fold for fold, _ in places} == {0, 1, 2}
     assert known <= acknowledged(server), "an acknowledged fit was lost"
     begun = Counter((tmp_path / "begun").read_text().splitlines())
-    failing = {fit.configuration for trial in study.trials for fit in trial.fits if fit.verdict == "failed"}
-    again = sum(count - 1 for key, count in begun.items() if key.split()[0] not in failing)  # those are tried twice
+    fits = [*(fit for trial in study.trials for fit in trial.fits), *study.further]
+    failing = {fit.configuration for fit in fits if fit.verdict == "failed"}
+    again = sum(
+        count - 1 for key, count in begun.items() if key.split()[0] not in failing
+    )  # those are tried again, by each host
     # A killed host has one in flight; with so little grace a busy host may be taken for lost after an outage.
     assert again <= EACH * (1 + HOSTS) + len(study.trials) // 10, "more than the fits in flight were done again"
