@@ -70,9 +70,14 @@ def scan(
     by_table = None if labels is None else _labelled(folder, labels, classes)
     if by_table is None:
         names, places = _classes(folder, known, classes)
-        every = [(name, place, file) for name, place in places for file in _images(folder, place)]
+        every: list[tuple[str, str, str]] = []
+        unread: dict[str, str] = {}
+        for name, place in places:
+            files, others = _images(folder, place)
+            every += [(name, place, file) for file in files]
+            unread |= others
     else:
-        names, every = by_table
+        names, every, unread = by_table
         places = [(name, ".") for name in names]
     found = every if follow_links else [entry for entry in every if not _leads_out(folder, *entry[1:])]
     for name in names if classes is None else ():
@@ -85,7 +90,7 @@ def scan(
             raise DataError(f"class {name!r} has no images: {why}")
     read = digests(folder, [file for *_, file in found], on_progress)
     rows, unopened = [], {file: LEADS_OUT for _, _, file in set(every) - set(found)}
-    unopened |= _not_read(folder, sorted({place for _, place in places}))
+    unopened |= unread
     for (name, _, file), digest in zip(found, read, strict=True):
         if isinstance(digest, OSError):
             unopened[file] = digest.strerror or type(digest).__name__
@@ -120,10 +125,10 @@ def _classes(
 
 def _labelled(
     folder: Path, table: Path, classes: Sequence[str] | None
-) -> tuple[tuple[str, ...], list[tuple[str, str, str]]] | None:
-    """Names of the classes, and for each labelled image its class, the folder itself, and the file."""
+) -> tuple[tuple[str, ...], list[tuple[str, str, str]], dict[str, str]] | None:
+    """Names of the classes; for each labelled image its class, the folder itself, and the file; what is not read."""
     below = subfolders(folder)  # which complains where there is no folder to read
-    files = _images(folder, ".")
+    files, unread = _images(folder, ".")
     by_file = read_column(table, LABEL, folder=folder, files=files, endings=EXTENSIONS)
     if not by_file:
         if classes is not None and below:
@@ -133,7 +138,7 @@ def _labelled(
         _log.warning("%d of %d images in %s are not in %s: left out.", bare, len(files), folder, table)
     names = tuple(sorted(set(by_file.values())))
     _check_names(names, classes, table, "Mend the label", "two labels")
-    return names, [(name, ".", file) for file, name in by_file.items()]
+    return names, [(name, ".", file) for file, name in by_file.items()], unread
 
 
 def _check_names(names: Sequence[str], classes: Sequence[str] | None, where: Path, mend: str, expected: str) -> None:
@@ -149,30 +154,22 @@ def _check_names(names: Sequence[str], classes: Sequence[str] | None, where: Pat
         )
 
 
-def _images(folder: Path, place: str) -> list[str]:
-    """Image files of a class, relative to the folder."""
-    files = []
+def _images(folder: Path, place: str) -> tuple[list[str], dict[str, str]]:
+    """Image files of a class, relative to the folder; and those in formats that are not read, with the reason."""
+    files, others = [], {}
     for parent, folders, names in os.walk(folder / place):
         folders[:] = [entry for entry in folders if entry[0] != "."]
         for entry in names:
             path = Path(parent, entry)
-            if entry[0] != "." and path.suffix.lower() in EXTENSIONS and (path.is_file() or path.is_symlink()):
+            ending = path.suffix.lower()
+            if entry[0] == ".":
+                continue
+            if ending in EXTENSIONS and (path.is_file() or path.is_symlink()):
                 files.append(path.relative_to(folder).as_posix())
-    return files
-
-
-def _not_read(folder: Path, places: Sequence[str]) -> dict[str, str]:
-    """Files of images in formats that are not read, and why they are left out."""
-    found = {}
-    for place in places:
-        for parent, folders, names in os.walk(folder / place):
-            folders[:] = [entry for entry in folders if entry[0] != "."]
-            for entry in names:
-                ending = Path(entry).suffix.lower()
-                if entry[0] != "." and ending in _OTHERS:
-                    file = Path(parent, entry).relative_to(folder).as_posix()
-                    found[file] = f"images ending in {ending} are not read: convert them to png or jpg"
-    return found
+            elif ending in _OTHERS:
+                why = f"images ending in {ending} are not read: convert them to png or jpg"
+                others[path.relative_to(folder).as_posix()] = why
+    return files, others
 
 
 def _leads_out(folder: Path, place: str, file: str) -> bool:

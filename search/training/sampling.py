@@ -54,7 +54,6 @@ def balance(
     if loss == "logit_adjusted":
         shares = n / n.sum()
         return Balance(shares, np.ones_like(n), even, np.log(shares))
-    constant = _focal_constant if loss == "focal" else _same
     drawn = {"none": n, "sqrt": np.sqrt(n), "balanced": np.ones_like(n)}[oversampling]
     drawn = drawn / drawn.sum()
     seen = drawn * n.sum()  # images of each class that an epoch shows
@@ -67,12 +66,8 @@ def balance(
     weights = weights / (drawn * weights).sum()
     if oversampling == "balanced":
         return Balance(even, np.ones_like(n), even, np.zeros_like(n))
-    return Balance(drawn, weights, constant(drawn * weights), np.zeros_like(n))
-
-
-def _same(shares: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Cross-entropy is least for a predictor that says the shares."""
-    return shares
+    prior = drawn * weights  # what the cross-entropy is least for
+    return Balance(drawn, weights, _focal_constant(prior) if loss == "focal" else prior, np.zeros_like(n))
 
 
 def _focal_constant(shares: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

@@ -71,14 +71,12 @@ class HeadTrainer:
 
     def _placed(self) -> tuple[FloatArray, FloatArray]:
         """One vector for all weights, one for their gradients, and each layer's views of them."""
-        sizes = [math.prod(shape) for layer in self._chain for shape in layer.shapes()]
-        vectors = np.zeros((2, sum(sizes)), np.float32)
-        ends = iter(np.cumsum(sizes).tolist())
-        start = 0
+        size = sum(math.prod(shape) for layer in self._chain for shape in layer.shapes())
+        vectors, start = np.zeros((2, size), np.float32), 0
         for layer in self._chain:
             views: list[list[FloatArray]] = [[], []]
             for shape in layer.shapes():
-                end = next(ends)
+                end = start + math.prod(shape)
                 for vector, own in zip(vectors, views, strict=True):
                     own.append(vector[start:end].reshape(shape))
                 start = end
@@ -202,7 +200,7 @@ class HeadTrainer:
             return unmeasured, np.zeros((0, self.protocol.classes), np.float32)
         x, outputs = self._views[0][probe], []
         for layer in self._chain:
-            x = layer.by_batch(x) if layer in self._norms else layer.forward(x, training=False)
+            x = _by_batch(layer, x)
             if isinstance(layer, layers.Activation):
                 outputs.append(_of_outputs(x))
         return np.array([*outputs, _of_outputs(x)], np.float32), x
@@ -238,7 +236,7 @@ class HeadTrainer:
         for batch in rows:
             x = self._views[0][batch]
             for layer in self._chain:
-                x = layer.by_batch(x) if layer in self._norms else layer.forward(x, training=False)
+                x = _by_batch(layer, x)
             loss += plain(x, self._labels[batch])
             for total, norm in zip(sums, self._norms, strict=True):
                 total += norm.last
@@ -277,6 +275,11 @@ def _pure(layer: Any) -> layers.Layer:
             return layers.Dropout(layer.rate)
         case _:
             return layers.Activation(layer.activation.__name__)
+
+
+def _by_batch(layer: layers.Layer, x: FloatArray) -> FloatArray:
+    """Without dropout, and batch normalization by these images' own statistics."""
+    return layer.by_batch(x) if isinstance(layer, layers.BatchNormalization) else layer.forward(x, training=False)
 
 
 def _square(values: FloatArray) -> float:
