@@ -86,7 +86,7 @@ def measured(server: Server, folder: Path, hosts: int, each: int, fit_seconds: f
     server_seconds = _server_seconds() - cpu
     storage = open_storage(folder, server.url)
     trials = [trial for trial in optuna.load_study(study_name=study, storage=storage).trials if is_done(trial)]
-    fits = Ledger(storage.engine, study).fits()
+    fits = list(Ledger(storage.engine, study).fits())
     close(storage)
     places, again = Counter(map(place_of, trials)), Counter(trained.read_text().splitlines())
     first = min(trial.datetime_start for trial in trials if trial.datetime_start)

@@ -34,6 +34,9 @@ FAULTS: Final[Mapping[type[WorkerFault], str]] = {WorkerDied: "worker-died", Wor
 """Reasons of fits whose process died twice, the second time with the machine to itself, or stalled twice: the
 configuration has its part in it."""
 
+PROCESS_LOST: Final = "process-lost"
+"""Reason of a fit that took the whole search down with it again and again."""
+
 _TRIES: Final = 2  # of a fit that fails by our or the machine's fault
 _log = logging.getLogger(__name__)
 
@@ -153,6 +156,13 @@ class Fitter:
             *(fit.verdict, fit.score, fit.reason, fit.epochs, fit.seconds),
         )
         return fit, predicted
+
+    def give_up(self, spec: Spec, reason: str) -> Fit:
+        """Write that the fit failed, without trying it."""
+        fit = replace(self._blank(spec), reason=reason)
+        self._ledger.write(fit)
+        _log.warning("A fit of trial %d, fold %d, is given up: %s", spec.trial, spec.fold, reason)
+        return fit
 
     def _blank(self, spec: Spec) -> Fit:
         name, split = spec.configuration.hash, spec.split or spec.stage

@@ -16,12 +16,12 @@ from search.checks import Check
 from search.events import Listener
 from search.records import SEARCH, Fit, Trial, TrialState, Verdict
 from search.selection import scores
-from search.study.fitting import FAULTS, Fitter, Spec, Terms
+from search.study.fitting import FAULTS, PROCESS_LOST, Fitter, Spec, Terms
 from search.study.history import History
 from search.study.ledger import Ledger
 from search.study.pool import Pool
 from search.study.process import Stopped, Worker
-from search.study.queue import CONFIGURATION, JUDGED, REASON, START, Queue, Surplus
+from search.study.queue import CONFIGURATION, JUDGED, REASON, START, Queue, Surplus, deadly_fold
 from spaces.config import Configuration
 from spaces.space import Space
 
@@ -40,8 +40,11 @@ ENDS: Final = (Interrupted, TrialFailed, Surplus)
 """How a trial may end without a value, and the search go on."""
 
 
+_FAULTS: Final = frozenset({*FAULTS.values(), PROCESS_LOST})
+"""Reasons of failures in which both the configuration and the machine may have a part: something died or hung."""
+
 _FAULT: Final = 0.25
-"""Of a failure: what one counts that the machine may have had a part in, a worker that was killed or hung."""
+"""Of a failure: what one of those counts."""
 
 
 class TooManyFailures(Exception):
@@ -142,11 +145,11 @@ class Objective:
         self._listener.trial_finished(record, pooled, self._history.best)
         if state is TrialState.FAILED:
             with self._lock:
-                self._failures_left -= _FAULT if reason in FAULTS.values() else 1
+                self._failures_left -= _FAULT if reason in _FAULTS else 1
                 too_many = self._failures_left <= 0
             if too_many:
                 raise TooManyFailures(f"{self._max_failures} trials failed in a row, the last with: {reason}")
-            if reason in FAULTS.values():  # the sampler must learn to keep away; it does not see what is told as FAIL
+            if reason in _FAULTS:  # the sampler must learn to keep away; it does not see what is told as FAIL
                 raise optuna.TrialPruned(reason)
             raise TrialFailed(reason)
         with self._lock:
@@ -164,6 +167,7 @@ class _Run:
         self._trial, self._number, self._configuration = trial, number, configuration
         self._protection = objective._history.protection()
         self._is_start = START in trial.user_attrs  # known-good ones and the user's own are trained to their end
+        self._deadly = deadly_fold(trial)
         self.fits: list[Fit] = []
 
     def judge(self, worker: Worker) -> tuple[TrialState, str | None]:
@@ -200,6 +204,9 @@ class _Run:
             fold=fold,
             bars=self._objective._history.bars() if fold == 0 and not self._is_start else (),
         )
+        if fold == self._deadly:
+            self._note(lost := self._objective._fitter.give_up(spec, PROCESS_LOST))
+            return lost
         return self._objective._fitter.fold(worker, spec, self._protection, self._tell(fold), self._note)[-1]
 
     def _note(self, fit: Fit) -> None:

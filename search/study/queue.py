@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import warnings
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 import optuna
 from optuna.storages import BaseStorage
@@ -24,6 +24,9 @@ REASON: Final = "reason"
 START: Final = "start"  # hash of the start configuration
 CONFIGURATION: Final = "configuration"  # every field: Optuna's parameters lack those that the space fixes
 JUDGED: Final = "state"  # how it ended: our own word, richer than Optuna's
+
+_LOSSES: Final = "losses"  # how often a process or a host was lost in the same fold, and which fold
+_MOST_LOSSES: Final = 6
 
 
 class Queue:
@@ -56,14 +59,16 @@ class Queue:
         Returns:
             How many trials will be gone on with.
         """
-        for trial in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+        died = self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        for trial in died:
             self._interrupt(trial)
         again = self._lost()
         for trial in self._study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
             if again and trial.user_attrs.get(PLACE, -1) > min(again):  # would come before those that it stood behind
                 self._interrupt(trial)
+        numbers = {trial.number for trial in died}
         for place, trial in sorted(self._lost().items()):
-            go_on_with(self._study, trial, place)
+            _go_on_with(self._study, trial, place, died=trial.number in numbers)
         return len(again)
 
     def _interrupt(self, trial: FrozenTrial) -> None:
@@ -142,7 +147,7 @@ class SharedQueue(Queue):
             optuna.storages.fail_stale_trials(self._study)
         lost = self._lost()
         for place, trial in sorted(lost.items()):
-            go_on_with(self._study, trial, place)
+            _go_on_with(self._study, trial, place, died=False)
         return len(lost)
 
     def lacks(self) -> bool:
@@ -185,7 +190,7 @@ class SharedQueue(Queue):
 def lost(study: optuna.Study, trial: FrozenTrial) -> None:
     """What a storage with heartbeats calls for a trial whose host was lost: another one is to go on with it."""
     if PLACE in trial.user_attrs:
-        go_on_with(study, trial, place_of(trial))
+        _go_on_with(study, trial, place_of(trial), died=True)
 
 
 class Surplus(Exception):
@@ -197,10 +202,24 @@ def place_of(trial: FrozenTrial) -> int:
     return int(trial.user_attrs.get(PLACE, trial.number))
 
 
-def go_on_with(study: optuna.Study, trial: FrozenTrial, place: int) -> None:
-    """Enqueue a trial that was cut off, for its place."""
-    attributes = {PLACE: place, **({START: trial.user_attrs[START]} if START in trial.user_attrs else {})}
-    study.enqueue_trial(trial.system_attrs.get("fixed_params", trial.params), user_attrs=attributes)
+def deadly_fold(trial: optuna.Trial) -> int | None:
+    """The fold in which a process or a host was lost again and again: the configuration has its part in it.
+
+    Where a whole container is ended for want of memory, nobody is left to tell why: without a limit, the trial would
+    take down every process that goes on with the study.
+    """
+    losses, fold = trial.user_attrs.get(_LOSSES, (0, 0))
+    return fold if losses >= _MOST_LOSSES else None
+
+
+def _go_on_with(study: optuna.Study, trial: FrozenTrial, place: int, *, died: bool) -> None:
+    """Enqueue a trial that was cut off, for its place; `died`: with its process, not in good order."""
+    kept: dict[str, Any] = {name: trial.user_attrs[name] for name in (START, _LOSSES) if name in trial.user_attrs}
+    if died:
+        fold = len(trial.intermediate_values)
+        losses, before = kept.get(_LOSSES, (0, fold))
+        kept[_LOSSES] = (losses + 1 if before == fold else 1, fold)
+    study.enqueue_trial(trial.system_attrs.get("fixed_params", trial.params), user_attrs={PLACE: place, **kept})
 
 
 def is_interrupted(trial: FrozenTrial) -> bool:

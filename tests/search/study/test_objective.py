@@ -219,6 +219,41 @@ def test_what_nobody_expected_is_kept_and_ends_the_run_with_several_threads_too(
     assert len(study.study.trials) <= 2
 
 
+@pytest.mark.parametrize(
+    ("died_in", "state", "trained"),
+    [
+        ([1, 1, 1, 1, 1, 1], TrialState.FAILED, 1),  # a whole container ended for want of memory, again and again
+        ([1, 1, 1, 1, 1], TrialState.COMPLETE, 3),
+        ([1, 1, 1, 2, 2, 2, 2, 2], TrialState.COMPLETE, 3),  # it came further
+        ([0, 0, 0, 0, 0, 0], TrialState.FAILED, 0),
+    ],
+)
+def test_a_trial_that_takes_the_search_down_six_times_in_one_fold_is_given_up(
+    died_in: list[int], state: TrialState, trained: int, make: MakeStudy
+) -> None:
+    study = make()
+    for fold in died_in:
+        trial = study.study.ask()
+        SPACE.sample(trial)
+        study.queue.place(trial)
+        for step in range(fold):
+            trial.report(0.8, step + 1)
+        study = make(LEARNED, LEARNED, LEARNED)  # goes on with what it finds running
+    (judged,) = study.run(1)
+    assert (judged.state, len(study.script.jobs)) == (state, trained)
+    if state is TrialState.FAILED:
+        assert judged.reason == judged.fits[-1].reason == "process-lost"
+        assert told(study)[-1][0] is OptunaState.PRUNED
+        assert finished(study.study) == 1
+
+
+def test_ends_in_good_order_are_no_losses(make: MakeStudy) -> None:
+    for _ in range(7):
+        assert make(Stopped()).run(1) == []
+    (judged,) = make(LEARNED, LEARNED, LEARNED).run(1)
+    assert judged.state is TrialState.COMPLETE
+
+
 @pytest.mark.parametrize("end", [Stopped(), KeyboardInterrupt()])
 def test_an_interrupted_trial_goes_on_where_it_was(end: BaseException, make: MakeStudy) -> None:
     study = make(LEARNED, SOFT, end)
