@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -25,12 +26,15 @@ from pathlib import Path
 import optuna
 import sqlalchemy as sa
 
+from search.records import Verdict
 from search.study.ledger import Ledger
 from search.study.queue import is_done, place_of
 from search.study.server import with_driver
 from search.study.storage import close, open_storage
 from tests.factories import make_images
 from tests.servers import Server, programs, running
+
+_LOOK_SECONDS = 2.0
 
 ROOT = Path(__file__).parents[1]
 
@@ -41,8 +45,8 @@ class Round:
 
     hosts: int
     trials: int
-    fits: int
-    twice: int  # places that are there twice, or trainings that were begun twice
+    trainings: int
+    twice: int  # places that are there twice, or trainings that were begun twice and did not fail
     seconds: float  # from the first trial's beginning to the last one's end
     commits: int  # of the database
     server: float  # its processor seconds
@@ -50,9 +54,9 @@ class Round:
 
     def line(self, fit_seconds: float) -> str:
         """For the table."""
-        busy = self.fits * fit_seconds / (self.hosts * self.seconds)
+        busy = self.trainings * fit_seconds / (self.hosts * self.seconds)
         return (
-            f"{self.hosts:5} {self.trials:7} {self.fits:6} {self.twice:6} {self.trials / self.seconds:9.2f} "
+            f"{self.hosts:5} {self.trials:7} {self.trainings:9} {self.twice:6} {self.trials / self.seconds:9.2f} "
             f"{1 - busy:8.2f} {self.commits / self.trials:9.0f} {1000 * self.server / self.trials:10.0f} "
             f"{self.machine:8.2f}"
         )
@@ -78,30 +82,48 @@ def measured(server: Server, folder: Path, hosts: int, each: int, fit_seconds: f
         with (folder / f"{study}-{host}.log").open("w") as log:
             out = str(folder / study / str(host))
             begun.append(subprocess.Popen([*command, "--out", out], cwd=ROOT, env=environment, stdout=log, stderr=log))
-    codes = [process.wait() for process in begun]
-    if any(codes):
-        failed = next(host for host, code in enumerate(codes) if code)
-        raise RuntimeError((folder / f"{study}-{failed}.log").read_text()[-2000:])
+    storage = open_storage(folder, server.url)
+    try:
+        trials = _searched(storage, study, each * hosts, begun)
+    finally:
+        for process in begun:  # finalists, explanation and report are each host's own business
+            process.kill()
+            process.wait()
     wall, now = time.monotonic() - started, os.times()
     server_seconds = _server_seconds() - cpu
-    storage = open_storage(folder, server.url)
-    trials = [trial for trial in optuna.load_study(study_name=study, storage=storage).trials if is_done(trial)]
-    fits = list(Ledger(storage.engine, study).fits())
+    failing = {fit.configuration for fit in Ledger(storage.engine, study).fits() if fit.verdict is Verdict.FAILED}
     close(storage)
-    places, again = Counter(map(place_of, trials)), Counter(trained.read_text().splitlines())
+    places, begun_fits = Counter(map(place_of, trials)), trained.read_text().splitlines()
+    again = Counter(line for line in begun_fits if line.split()[0] not in failing)  # those are tried again
     first = min(trial.datetime_start for trial in trials if trial.datetime_start)
     last = max(trial.datetime_complete for trial in trials if trial.datetime_complete)
     children = now.children_user + now.children_system - used.children_user - used.children_system
     return Round(
         hosts=hosts,
         trials=len(trials),
-        fits=len(fits),
+        trainings=len(begun_fits),
         twice=sum(count - 1 for count in (*places.values(), *again.values())),
         seconds=(last - first).total_seconds(),
         commits=_commits(server) - before,
         server=server_seconds,
         machine=(children + server_seconds) / wall,
     )
+
+
+def _searched(
+    storage: optuna.storages.BaseStorage, study: str, wanted: int, hosts: Sequence[subprocess.Popen[bytes]]
+) -> list[optuna.trial.FrozenTrial]:
+    """The trials, once so many are done. Raises RuntimeError if a host ended by itself before."""
+    while True:
+        time.sleep(_LOOK_SECONDS)
+        if any(process.poll() for process in hosts):
+            raise RuntimeError("a host ended with an error")
+        try:
+            found = optuna.load_study(study_name=study, storage=storage).trials
+        except KeyError:  # no host has come so far
+            continue
+        if len(done := [trial for trial in found if is_done(trial)]) >= wanted:
+            return done
 
 
 def _commits(server: Server) -> int:
@@ -138,7 +160,7 @@ def main() -> None:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     versions = ", ".join(f"{name} {metadata.version(name)}" for name in ("optuna", "sqlalchemy", "psycopg"))
     print(f"{platform.platform()}, {os.cpu_count()} cores; {versions}")
-    print("hosts  trials   fits  twice  trials/s  waiting  commits/t  db ms/t  machine (cores)")
+    print("hosts  trials trainings  twice  trials/s  waiting  commits/t  db ms/t  machine (cores)")
     with tempfile.TemporaryDirectory(prefix="scale-") as name:
         folder = Path(name)
         folder.chmod(0o755)

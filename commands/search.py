@@ -191,7 +191,7 @@ class _Shifts:
         from reports.live_status import StatusFile
         from search.study.folder import locked
         from search.study.request import refuse_tangled
-        from search.study.session import Ended
+        from search.study.session import Ended, OutOfTime
 
         request, code, after = self._request, None, 0.0
         refuse_tangled(request)
@@ -213,6 +213,12 @@ class _Shifts:
                         continue
                     try:
                         code, session = self._session(hold, span[1])
+                    except OutOfTime as error:
+                        if span[1] is None or self._hours.next(span[1]) is None:
+                            raise
+                        _log.warning("%s Going on in the next hours.", error)
+                        after = span[1]
+                        continue
                     except (UserError, OSError) as error:
                         known = error if isinstance(error, UserError) else no_room(error)
                         if code is None or span[1] is None or known is None:

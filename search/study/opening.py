@@ -9,7 +9,7 @@ from typing import Final
 import optuna
 
 from search.data.images import ImageSet
-from search.errors import DamagedError
+from search.errors import DamagedError, UserError
 from search.events import Listener, Silent
 from search.settings import Identity
 from search.study import preparation, queue
@@ -29,6 +29,10 @@ SCHEMA: Final = 1
 
 class Ended(Exception):
     """The user ended the start before there was anything to report."""
+
+
+class OutOfTime(UserError):
+    """The hours of work, or the whole budget, were over before the images were read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +65,7 @@ def open_session(
     Raises:
         UserError: the user can mend it; nothing was written.
         Ended: the user ended it while the images were being read.
+        OutOfTime: they took longer than there was time for.
     """
     with ExitStack() as undone:
         if holds_study(request.out, request.storage):
@@ -118,7 +123,7 @@ def _open(request: Request, undone: ExitStack) -> tuple[optuna.storages.RDBStora
 
 
 class _Attentive(Silent):
-    """Passes on how far the reading of images is, and ends it when the user asks for the end."""
+    """Passes on how far the reading of images is, and ends it when the user asks for the end or the time is over."""
 
     def __init__(self, listener: Listener, clock: Clock) -> None:
         self._listener, self._clock = listener, clock
@@ -129,4 +134,9 @@ class _Attentive(Silent):
     def progress(self, what: str, done: int, total: int) -> None:
         if self._clock.asked.is_set():
             raise Ended
+        if self._clock.past_end():
+            raise OutOfTime(
+                f"the time was over when {done:,} of {total:,} images were read ({what}). Give it more --timeout or a "
+                "longer --window, or start it before the hours of work: images are read beforehand."
+            )
         self._listener.progress(what, done, total)

@@ -38,6 +38,7 @@ SIZE_CAPS_PRETRAINED: Final = (128, 224)
 """On a CPU and a GPU, where all networks are pretrained: they know 224 pixels, and frozen ones run only once."""
 SNAPSHOTS: Final = "paused"  # folder in the run folder: fits that were cut off between two epochs
 _ANOTHER: Final = 1.2  # times what finalists took so far: that much they may take again, if they are others
+_MOST: Final = 0.5  # of a session is kept back while there is nobody to confirm
 _PRICED_STEPS: Final = 16  # that an epoch has at most where it is timed
 _PACKAGES: Final = ("optuna", "numpy", "scikit-learn", "pillow")
 
@@ -288,15 +289,22 @@ def _drawn(space: Space, seed: int) -> Configuration:
     return space.sample(optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed)).ask())
 
 
-def _to_confirm(request: Request, ledger: Ledger, workers: int) -> float | None:
-    """Seconds of the finalists' share of the whole limit that they have not had yet; None without a limit."""
-    if request.budget.seconds is None:
+def _to_confirm(request: Request, ledger: Ledger, seconds: float | None, workers: int) -> float | None:
+    """Seconds of the finalists' share of the whole limit that they have not had yet; None without a limit.
+
+    While there is nobody to confirm, the search has its half of each session: a share that only grows would leave it
+    none.
+    """
+    if request.budget.seconds is None or seconds is None:
         return None
     had = sum(fit.seconds for fit in ledger.fits() if fit.stage in (CONFIRM, NEIGHBOUR)) / workers
     share = max(0.0, CONFIRM_SHARE * request.budget.seconds - had)
     known = ledger.fact("confirmation")
-    was_whole = known is not None and known["repeats"] >= REPEATS
-    return min(share, _ANOTHER * had) if was_whole else share
+    if known is None:
+        return min(share, _MOST * seconds)
+    if known["repeats"] < REPEATS and set(known["dropped"]) != set(known["finalists"]):
+        return share
+    return min(share, _ANOTHER * had, _MOST * seconds)
 
 
 def _timed_plan(
@@ -320,7 +328,7 @@ def _timed_plan(
         epochs_fixed=request.epochs is not None or kept is not None,
         folds=request.folds if kept is None else kept.folds,
         seconds=seconds,
-        confirm=_to_confirm(request, ledger, workers),
+        confirm=_to_confirm(request, ledger, seconds, workers),
         workers=workers,
         epoch_seconds=priced.epoch,
         trace_seconds=priced.trace,

@@ -20,7 +20,7 @@ from search.study.clock import Clock
 from search.study.crew import Crew, HostCrew, HostsCrew
 from search.study.folder import Hold, locked
 from search.study.objective import TooManyFailures
-from search.study.opening import Ended, Opened, open_session
+from search.study.opening import Ended, Opened, OutOfTime, open_session
 from search.study.pool import MakePool, Pool
 from search.study.presence import Presence
 from search.study.process import Stopped
@@ -33,7 +33,7 @@ from search.study.trials import run_trials
 from search.study.worker import Material
 from search.study.workshop import Workshop
 
-__all__ = ["Broken", "Ended", "Request", "Session", "rehearse", "search"]
+__all__ = ["Broken", "Ended", "OutOfTime", "Request", "Session", "rehearse", "search"]
 
 _log = logging.getLogger(__name__)
 

@@ -19,7 +19,7 @@ from search.errors import UserError
 from search.study import session
 from search.study.clock import Clock
 from search.study.folder import is_held
-from search.study.session import Session
+from search.study.session import OutOfTime, Session
 from tests.factories import make_images
 from tests.reports import made
 
@@ -105,6 +105,24 @@ def test_what_fails_in_a_later_night_is_tried_again_in_the_same_hours(
     world.at_night = fails
     assert run_search.main(NIGHTS) == DONE
     assert world.begun == ["Mon 23:30", "Tue 22:00", "Tue 22:10", "Tue 22:20"]
+
+
+@pytest.mark.parametrize(
+    ("given", "begun"), [((), ["Mon 23:30", "Tue 22:00"]), (("--deadline", "2026-11-24T06:00"), [])]
+)
+def test_images_that_took_all_of_the_first_hours_are_gone_on_with_in_the_next(
+    given: tuple[str, ...], begun: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world = World(monkeypatch, "2026-11-23T23:30", nights=2)
+
+    def fails() -> None:
+        if len(world.begun) == 1:
+            raise OutOfTime("the time was over")
+
+    world.at_night = fails
+    assert run_search.main([*NIGHTS, *given]) == (DONE if begun else 2)
+    assert world.begun == (begun or ["Mon 23:30"])
+    assert begun or "the time was over" in capsys.readouterr().err
 
 
 def test_a_bug_in_a_later_night_is_none_to_try_again(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,6 +17,7 @@ from search.records import Fit, StudyRecord, Trial
 from search.settings import Budget
 from search.study import opening, preparation, session
 from search.study.clock import Clock
+from search.study.opening import OutOfTime
 from search.study.reading import open_study
 from search.study.storage import open_storage
 from spaces.definitions import Choices, Fixed, Range
@@ -177,6 +178,13 @@ def test_the_test_of_a_split_may_be_named_and_nothing_else_of_the_images(tmp_pat
     for other in ("val", "test/bolt"):
         with pytest.raises(UserError, match="share images"):
             session.refuse_tangled(request(tmp_path / "images", tmp_path / "out", test=tmp_path / "images" / other))
+
+
+def test_images_are_not_read_for_ever_when_the_time_is_over(tmp_path: Path) -> None:
+    late = Clock(until=100.0, wall=lambda: 130.0)
+    with pytest.raises(OutOfTime, match=r"the time was over when \d+ of 24 images were read"):
+        run(request(make_images(tmp_path / "images", 12), tmp_path / "run"), late)
+    assert not (tmp_path / "run" / "study.db").exists()
 
 
 def test_what_was_refused_does_not_bind_the_run_folder(
