@@ -11,43 +11,17 @@ import sys
 import time
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from search.events import Silent
 from search.lifeline import die_with_coordinator
-from search.settings import Budget
-from search.study import arrangement, preparation, process, storage
-from search.study.clock import Clock
-from search.study.request import Request
-from search.study.server import OnLost, ServerStorage
-from search.study.session import search
 from search.study.worker import QUIT, STOP, Beat, Broken, Done, Halted, Job, Material, Priced, Pricing, Ready, Seat
-from spaces.definitions import Choices, Fixed, Range
-from spaces.presets import CORE
-from tests.search.study.made import WorkerFault, by_seed
 
-SPACE = CORE.changed(
-    {
-        "depth": Range(2, 5),
-        "initializer": Fixed("he_normal"),
-        "dropout": Fixed(0.0),
-        "class_weighting": Fixed("none"),
-        "oversampling": Fixed("none"),
-        "batch_size": Choices((4, 8)),
-        "head": Choices(("flatten", "average")),
-    },
-    name="faults",
-)
+if TYPE_CHECKING:
+    from search.study.server import OnLost, ServerStorage
+    from spaces.space import Space
 
 
-class Hurried(ServerStorage):
-    """Takes a host for lost sooner."""
-
-    grace = 3
-
-    def __init__(self, url: str, on_lost: OnLost) -> None:
-        super().__init__(url, on_lost, heartbeat=1, grace=self.grace)
-
-
+# Each worker imports this module before it can watch its coordinator: what only a coordinator needs comes later.
 def worker(pipe: Connection, lifeline: Connection, seat: Seat) -> None:
     """Entry point of a worker: a fit takes `STEADYNET_FIT_SECONDS` and is decided by its seed."""
     die_with_coordinator(lifeline)
@@ -71,14 +45,53 @@ def _fit(job: Job, pipe: Connection, seconds: float) -> Done | Halted | Broken:
         pipe.send(Beat())
         if pipe.poll() and pipe.recv() == STOP:
             return Halted()
+    from tests.search.study.made import WorkerFault, by_seed
+
     try:
         return Done(by_seed(job), None)
     except WorkerFault as error:
         return Broken(f"Traceback\n{error}")
 
 
+def small_space() -> Space:
+    """Of which a few dozen trials see most."""
+    from spaces.definitions import Choices, Fixed, Range
+    from spaces.presets import CORE
+
+    return CORE.changed(
+        {
+            "depth": Range(2, 5),
+            "initializer": Fixed("he_normal"),
+            "dropout": Fixed(0.0),
+            "class_weighting": Fixed("none"),
+            "oversampling": Fixed("none"),
+            "batch_size": Choices((4, 8)),
+            "head": Choices(("flatten", "average")),
+        },
+        name="faults",
+    )
+
+
+def hurried(grace_seconds: int) -> type[ServerStorage]:
+    """A storage that takes a host for lost sooner."""
+    from search.study.server import ServerStorage
+
+    class Hurried(ServerStorage):
+        def __init__(self, url: str, on_lost: OnLost) -> None:
+            super().__init__(url, on_lost, heartbeat=1, grace=grace_seconds)
+
+    return Hurried
+
+
 def main(arguments: list[str]) -> None:
     """Run or go on with a search."""
+    from search.events import Silent
+    from search.settings import Budget
+    from search.study import arrangement, preparation, process, storage
+    from search.study.clock import Clock
+    from search.study.request import Request
+    from search.study.session import search
+
     parser = argparse.ArgumentParser()
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
@@ -89,15 +102,14 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--grace", type=int, help="seconds after which a silent host is taken for lost")
     options = parser.parse_args(arguments)
     if options.grace is not None:
-        Hurried.grace = options.grace
-        storage.ServerStorage = Hurried
+        storage.ServerStorage = hurried(options.grace)
     process.main = worker
     preparation.baselines = lambda *given: {"constant": 0.5}
     arrangement.candidates = lambda *given: (1,)
     request = Request(
         data=options.data,
         out=options.out,
-        space=SPACE,
+        space=small_space(),
         budget=Budget(trials=options.trials, seconds=None, until_no_progress=False),
         folds=3,
         epochs=30,

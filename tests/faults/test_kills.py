@@ -24,6 +24,7 @@ from search.study.ledger import Ledger
 from search.study.reading import open_study
 from search.study.storage import open_storage
 from tests.factories import make_images
+from tests.keras_tests.runs import write_images
 
 pytestmark = [pytest.mark.study, pytest.mark.usefixtures("known_migrations")]
 
@@ -47,13 +48,13 @@ class Coordinators:
 
     def start_search(self, out: str, *further: str) -> subprocess.Popen[str]:
         """The product itself, on one core."""
-        core = str(min(os.sched_getaffinity(0)))
-        return self._start(
-            out, "taskset", "-c", core, sys.executable, "run_search.py", "--quiet", "--space", "core", *further
-        )
+        if not (self.folder / "bands").exists():
+            write_images(self.folder / "bands")
+        command = (sys.executable, "run_search.py", "--quiet", "--space", "core", *further)
+        return self._start(out, "taskset", "-c", str(min(os.sched_getaffinity(0))), *command, images="bands")
 
-    def _start(self, out: str, *command: str) -> subprocess.Popen[str]:
-        folders = ("--data", str(self.folder / "images"), "--out", str(self.folder / out))
+    def _start(self, out: str, *command: str, images: str = "images") -> subprocess.Popen[str]:
+        folders = ("--data", str(self.folder / images), "--out", str(self.folder / out))
         log = (self.folder / f"{out}.log").open("a")
         process = subprocess.Popen(
             [*command, *folders],
@@ -220,7 +221,7 @@ def test_with_tensorflow_too_a_killed_search_ends_as_an_undisturbed_one(coordina
     """On one core, where sums are made in one order; fits that were cut off go on from their last epoch."""
 
     def start(out: str) -> subprocess.Popen[str]:
-        return coordinators.start_search(out, "--trials", "60", "--folds", "3", "--epochs", "12", "--image-size", "8")
+        return coordinators.start_search(out, "--trials", "60", "--folds", "3", "--epochs", "100", "--image-size", "12")
 
     undisturbed = start("undisturbed")
     assert undisturbed.wait(timeout=1800) == 0, coordinators.told("undisturbed")

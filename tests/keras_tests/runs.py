@@ -124,6 +124,29 @@ class Desk:
             run.process.kill()
 
 
+def told(folder: Path, *arguments: str) -> str:
+    """What a command says that is run to its end; that it did well and never loaded TensorFlow itself is checked."""
+    environment = {**os.environ, "STEADYNET_CACHE": str(folder / "cache"), "PYTHONPATH": str(ROOT)}
+    run = subprocess.run(
+        [sys.executable, "-c", _LAUNCH, *arguments],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=400,
+    )
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.splitlines()[-1].strip() == "loaded:"
+    return run.stdout
+
+
+def plain_keras(folder: Path, script: str) -> None:
+    """Run Python that knows nothing of our packages."""
+    command = [sys.executable, "-I", "-c", script]
+    run = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=240)
+    assert run.returncode == 0, run.stderr
+
+
 def all_dead(pids: Sequence[int], within: float) -> bool:
     """Whether all processes are gone within so many seconds. A zombie is gone: it only waits to be counted."""
     ends = time.monotonic() + within

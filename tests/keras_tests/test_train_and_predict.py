@@ -1,26 +1,17 @@
 """`train` and `predict` as a user starts them, with real trainings in a process of their own."""
 
 import csv
-import os
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tests.factories import configuration
-from tests.keras_tests.runs import ROOT, write_images
+from tests.keras_tests.runs import ROOT, plain_keras, told, write_images
 from tests.search.delivery.stand_in import write_config
 
-_LAUNCH = """
-import sys, run_search
-code = run_search.main(sys.argv[1:])
-print("loaded:", *sorted({"tensorflow", "keras"} & set(sys.modules)))
-sys.exit(code)
-"""
 CHOSEN = configuration(batch_size=8, width=8, input_scaling="standardized", normalization="batch", learning_rate=0.01)
 
 
@@ -52,28 +43,12 @@ def readme_code() -> str:
     return code + "\nnp.save('said.npy', probabilities)\n"
 
 
-def run(folder: Path, *arguments: str) -> str:
-    """What it says; that it did well and never loaded TensorFlow itself is checked."""
-    environment = {**os.environ, "STEADYNET_CACHE": str(folder / "cache"), "PYTHONPATH": str(ROOT)}
-    told = subprocess.run(
-        [sys.executable, "-c", _LAUNCH, *arguments],
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=400,
-    )
-    assert told.returncode == 0, told.stderr
-    assert told.stdout.splitlines()[-1].strip() == "loaded:"
-    return told.stdout
-
-
 def train_and_ask(folder: Path, name: str, *more: str) -> tuple[str, list[dict[str, str]]]:
     """What `train` says, and the table that `predict` writes for the new images."""
     model, table = f"{name}.keras", f"{name}.csv"
     common = ("--config", "best_config.yaml", "--data", "images", "--model", model, "--quiet")
-    trained = run(folder, "train", *common, *more)
-    said = run(folder, "predict", "--model", model, "--data", "new", "--csv", table, "--quiet")
+    trained = told(folder, "train", *common, *more)
+    said = told(folder, "predict", "--model", model, "--data", "new", "--csv", table, "--quiet")
     with (folder / table).open(newline="") as stream:
         rows = list(csv.DictReader(stream))
     right = sum(row["class"] == row["file"].partition("/")[0] for row in rows)
@@ -88,10 +63,7 @@ def test_plain_keras_does_as_predict_by_the_readmes_code(folder) -> None:
     said, rows = train_and_ask(folder, "model")
     assert "Model: model.keras  (one training on 60 images" in said
     shutil.copy(folder / "new" / rows[0]["file"], folder / "photo.jpg")
-    told = subprocess.run(
-        [sys.executable, "-I", "-c", readme_code()], cwd=folder, capture_output=True, text=True, timeout=240
-    )
-    assert told.returncode == 0, told.stderr
+    plain_keras(folder, readme_code())
     expected = [float(rows[0][f"p_class {k}"]) for k in range(3)]
     np.testing.assert_allclose(np.load(folder / "said.npy"), expected, atol=1e-5)
 
