@@ -32,7 +32,7 @@ pytestmark = [
 
 EACH = 20 if "STEADYNET_FAULTS" in os.environ else 1
 HOSTS, GRACE = 4, 10
-TRIALS = 16 if EACH == 1 else 240
+TRIALS, FIT_SECONDS = (16, "0.4") if EACH == 1 else (320, "1.5")
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def acknowledged(server: Server) -> set[str]:
 
 def test_hosts_and_the_database_are_lost_again_and_again(server: Server, tmp_path: Path) -> None:
     hosts = Coordinators(tmp_path)
-    hosts.environment |= {"STEADYNET_BEGUN": str(tmp_path / "begun"), "STEADYNET_FIT_SECONDS": "0.4"}
+    hosts.environment |= {"STEADYNET_BEGUN": str(tmp_path / "begun"), "STEADYNET_FIT_SECONDS": FIT_SECONDS}
 
     def start(number: int) -> subprocess.Popen[str]:
         return hosts.start(f"host{number}", "--storage", server.url, "--grace", str(GRACE), trials=TRIALS)
