@@ -19,6 +19,7 @@ RANDOM: Final = "none"
 RANDOM_DIGEST: Final = "random"
 _SMALLEST_FETCHED: Final = "mobilenet_v2"  # 9 MB
 _OFF: Final = 0.02  # of the numbers: another width, or a top, makes far more of a difference
+_BY_ATTRIBUTE: Final = ".weights.h5"  # ending of files in which Keras names layers by their kind and order
 _FETCH_SECONDS: Final = 600.0
 _FETCH: Final = "import keras; keras.applications.{builder}(weights='imagenet', include_top=False)"
 
@@ -99,13 +100,16 @@ def _weights(name: str, path: Path) -> Weights:
             layers = [
                 layer if isinstance(layer, str) else layer.decode() for layer in held.attrs.get("layer_names", [])
             ]
+            has_layers = path.name.endswith(_BY_ATTRIBUTE) and "layers" in held
             held.visititems(add)
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"--weights {path}: an HDF5 file of Keras weights is expected ({error}).") from None
-    if not any(layer.startswith(known.last_block) for layer in layers) or abs(count / known.weights - 1) > _OFF:
+    has_layers = has_layers or any(layer.startswith(known.last_block) for layer in layers)
+    if not has_layers or abs(count / known.weights - 1) > _OFF:
         raise UserError(
             f"--weights {path}: these are not the weights of {name} without its top that Keras' own application loads "
-            f"(about {known.weights:,} numbers are expected; the file holds {count:,})."
+            f"(about {known.weights:,} numbers are expected, the file holds {count:,}; as `save_weights` of such an "
+            f"application writes them, into a file called ...{_BY_ATTRIBUTE}, or as Keras fetches them, ...h5)."
         )
     return Weights(path.resolve(), digest_of(path))
 

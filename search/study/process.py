@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import math
 import multiprocessing as mp
 import statistics
@@ -46,6 +47,9 @@ _STOP_SECONDS: Final = 8.0  # from STOP to the kill
 _RECYCLE_AFTER: Final = 400  # fits of networks on images: TensorFlow's memory grows a little with each network
 
 
+_log = logging.getLogger(__name__)
+
+
 class WorkerFault(Exception):
     """The worker died, stalled or raised: our or the machine's fault, worth another try."""
 
@@ -56,7 +60,15 @@ def last_line(text: str) -> str:
 
 
 class WorkerDied(WorkerFault):
-    """Its process ended, most often because the system killed it for want of memory."""
+    """Its process ended, most often because the system killed it for want of memory.
+
+    Args:
+        code: exit code; below zero, the number of the signal that ended it.
+    """
+
+    def __init__(self, code: int | None) -> None:
+        super().__init__(f"worker died (exit code {code})")
+        self.code = code
 
 
 class WorkerStalled(WorkerFault):
@@ -254,7 +266,14 @@ class Worker:
         self.begin()
         if self._is_up:
             return
-        answer = self._wait(lambda check: None, _START_SECONDS)
+        try:
+            answer = self._wait(lambda check: None, _START_SECONDS)
+        except WorkerDied as error:
+            if error.code is None or error.code >= 0:
+                raise
+            _log.warning("A %s before it was ready: it is started again.", error)  # no fit has a part in that
+            self.begin()
+            answer = self._wait(lambda check: None, _START_SECONDS)
         if not isinstance(answer, Ready):
             self.kill()
             raise WorkerFault(f"worker did not start: {answer}")
@@ -312,7 +331,7 @@ class Worker:
                 self.kill()
                 if self._should_stop():
                     raise Stopped from None
-                raise WorkerDied(f"worker died (exit code {code})") from None
+                raise WorkerDied(code) from None
             now = time.monotonic()
             if told is None and self._should_stop():
                 told = now

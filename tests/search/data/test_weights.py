@@ -1,5 +1,6 @@
 """Which weights there are, and one clear line for everything that is none."""
 
+from contextlib import nullcontext
 from pathlib import Path
 
 import h5py
@@ -50,6 +51,17 @@ def test_a_file_is_told_by_keras_name_or_ours(tmp_path) -> None:
     assert list(find_weights(f"mobilenet_v2={mine}", NAMES)) == ["mobilenet_v2"]
 
 
+@pytest.mark.parametrize(
+    ("more", "ending", "is_taken"), [(0, ".weights.h5", True), (9**6, ".weights.h5", False), (0, ".h5", False)]
+)
+def test_a_file_of_keras_3_names_no_layers(more: int, ending: str, is_taken: bool, tmp_path) -> None:
+    path = tmp_path / f"mine{ending}"
+    with h5py.File(path, "w") as file:
+        file.create_dataset("layers/conv2d/vars/0", (BACKBONES["mobilenet_v2"].weights + more,), "i1")
+    with nullcontext() if is_taken else pytest.raises(UserError, match="not the weights of mobilenet_v2"):
+        assert list(find_weights(f"mobilenet_v2={path}", NAMES)) == ["mobilenet_v2"]
+
+
 def test_the_digest_is_of_the_contents(tmp_path) -> None:
     one, same, other = (
         put(tmp_path / folder / BACKBONES["resnet50"].file, "resnet50", content)
@@ -74,7 +86,7 @@ def test_random_ones_need_no_file() -> None:
         (
             lambda folder: put(folder / "top.h5", "mobilenet_v2", more=1_281_000),
             "mobilenet_v2={}/top.h5",
-            r"without its top .*about 2,257,984 numbers are expected; the file holds 3,538,984",
+            r"without its top .*about 2,257,984 numbers are expected, the file holds 3,538,984",
         ),
         (lambda folder: put(folder / "mine.h5", "resnet50"), "resnet={}/mine.h5", "one of mobilenet_025"),
     ],

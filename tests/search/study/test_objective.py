@@ -187,14 +187,14 @@ def test_a_fault_twice_fails_the_trial_which_is_not_ranked(make: MakeStudy) -> N
 
 
 def test_a_worker_that_dies_of_a_network_teaches_the_sampler(make: MakeStudy) -> None:
-    study = make(WorkerDied("killed"), WorkerDied("killed"))
+    study = make(WorkerDied(-9), WorkerDied(-9))
     (trial,) = study.run(1)
     assert (trial.state, trial.reason) == (TrialState.FAILED, "worker-died")
     assert told(study) == [(OptunaState.PRUNED, None, [])]  # which TPE ranks behind all others
 
 
 def test_a_worker_that_dies_in_a_later_fold_teaches_the_sampler_too(make: MakeStudy) -> None:
-    study = make(LEARNED, WorkerDied("killed"), WorkerDied("killed"))
+    study = make(LEARNED, WorkerDied(-9), WorkerDied(-9))
     (trial,) = study.run(1)
     assert (trial.state, len(trial.fits)) == (TrialState.FAILED, 2)
     assert told(study)[0][0] is OptunaState.PRUNED

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 import time
+from multiprocessing.connection import Connection
+from pathlib import Path
 
 import pytest
 
-from search.study.process import Gate, Silence, Stopped
+from search.study import process
+from search.study.process import Gate, Silence, Stopped, Worker, WorkerDied
+from search.study.worker import Ready, Seat
 
 
 def test_silence_is_borne_by_what_epochs_take() -> None:
@@ -27,6 +33,34 @@ def test_building_a_network_may_take_ten_times_as_long_as_it_ever_took() -> None
         silence.learn_building(seconds)
         seen.append(silence.seconds(None))
     assert seen == [1800.0, 1800.0, 1800.0, 1800.0, 120.0, 400.0, 1800.0]
+
+
+def dies_at_first(pipe: Connection, lifeline: Connection, seat: Seat) -> None:
+    """Stands for a worker: killed while it starts, for as long as its log is not as long as its threads say."""
+    with seat.log.open("a") as file:
+        file.write(".")
+    if seat.log.stat().st_size < seat.threads:
+        os.kill(os.getpid(), signal.SIGKILL)
+    pipe.send(Ready("CPU", False, {}, 0.0))
+    pipe.recv()
+
+
+@pytest.mark.parametrize(("starts", "comes_up"), [(1, True), (2, True), (3, False)])
+def test_a_worker_that_is_killed_while_it_starts_is_started_once_more(
+    starts: int, comes_up: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "main", dies_at_first)
+    worker = Worker(Seat(threads=starts, gpu=None, log=tmp_path / "log", memory=None), lambda: False)
+    try:
+        if comes_up:
+            worker.start()
+            assert worker.ready is not None
+        else:
+            with pytest.raises(WorkerDied, match="exit code -9"):
+                worker.start()
+        assert (tmp_path / "log").stat().st_size == min(starts, 2)
+    finally:
+        worker.kill()
 
 
 class Fit(threading.Thread):
