@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from reports import ablation, wording
-from reports.sections import images, matters, sure
+from reports.sections import images, matters, run, sure
 from reports.sections.answer import Mark, equals, marks, next_steps, not_confirmed, nothing, retrainings, warnings
 from reports.sections.collapses import audit_sentence, cause_rows, reason_rows
 from reports.sections.neighbours import neighbours_sentence
@@ -238,7 +238,7 @@ def _run(results: Results) -> str:
             f"by the collapse watch, {epochs.saved_by_racing:,} by racing. Seed {study.identity.seed}, data "
             f"`{shown(study.data.fingerprint)}`.",
             "",
-            *(f"- {escaped(note)}" for note in study.plan.notes),
+            *(f"- {escaped(note)}" for note in run.notes(results)),
             "",
             "    " + shown(study.command),
         ]

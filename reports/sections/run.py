@@ -12,7 +12,7 @@ from reports.drawing import Drawing, drawing
 from reports.plots.trials import history
 from reports.summary import plain
 from reports.wording import counted, duration
-from search.records import TrialState
+from search.records import PARTS, TrialState
 from search.selection.results import Results
 
 
@@ -34,6 +34,7 @@ class Run:
     states: tuple[StateRow, ...]
     history: Drawing | None
     facts: tuple[tuple[str, str], ...]
+    notes: tuple[str, ...]  # on the plan, and on what became of it
     settings: tuple[tuple[str, str], ...]
     versions: tuple[tuple[str, str], ...]
 
@@ -47,6 +48,7 @@ def run(results: Results) -> Run:
         states=tuple(_states(results)),
         history=drawing(history(results), label) if study.trials else None,
         facts=tuple(_facts(results)),
+        notes=notes(results),
         settings=tuple(_rows(study.settings)),
         versions=tuple(_rows(study.versions)),
     )
@@ -63,6 +65,21 @@ def sentence(results: Results) -> str:
     )
     tried = counted(len(study.trials), "configuration")
     return f"{tried} in {duration(study.seconds)} on {wording.shown(study.device)}{share}."
+
+
+def notes(results: Results) -> tuple[str, ...]:
+    """On the plan, and on what became of it."""
+    study = results.study
+    fits = [*(fit for trial in study.trials for fit in trial.fits), *study.further]
+    parts = [fit.start[PARTS] for fit in fits if PARTS in fit.start]
+    if not parts:
+        return study.plan.notes
+    return (
+        *study.plan.notes,
+        f"In {counted(len(parts), 'training')} a batch found no room on the device whole: it went through in up to "
+        f"{max(parts):.0f} parts, the gradients summed. That is the same step; batch normalization, if any, saw "
+        "a part at a time.",
+    )
 
 
 def _states(results: Results) -> list[StateRow]:

@@ -25,7 +25,7 @@ from search.collapse.watch import Watch
 from search.data.images import ImageSet
 from search.lifeline import die_with_coordinator, redirect_messages
 from search.npy import mapped
-from search.records import TOO_LARGE, Verdict
+from search.records import PARTS, TOO_LARGE, Verdict
 from search.selection import metrics
 from search.settings import Metric, Protocol
 from search.study.corruption_scores import corrupted_scores
@@ -276,7 +276,7 @@ class _Bench:
         drawer = None if job.snapshot is None else Drawer(job.snapshot)
         outcome = run_fit(engine, task, watch, scorer, self._pipe.send, self._heed, drawer)
         if engine.parts > 1:
-            outcome = replace(outcome, start={**outcome.start, "parts_of_a_batch": float(engine.parts)})
+            outcome = replace(outcome, start={**outcome.start, PARTS: float(engine.parts)})
         done = self._follow_up(job, engine, scorer, outcome)
         if drawer is not None:
             drawer.clear()

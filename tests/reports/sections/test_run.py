@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 from reports.sections.run import run
 from tests.reports import made
 from tests.reports import made_robust as robust
@@ -22,3 +24,11 @@ def test_an_empty_run_says_how_to_go_on() -> None:
     found = run(made.results())
     assert "goes on where it stopped" in found.sentence
     assert found.history is None
+
+
+def test_batches_in_parts_are_noted() -> None:
+    first, *others = made.trials(4)
+    split = replace(first, fits=tuple(replace(fit, start={"parts_of_a_batch": 4.0}) for fit in first.fits))
+    (note,) = set(run(made.results((split, *others))).notes) - set(run(made.results((first, *others))).notes)
+    assert note.startswith(f"In {len(first.fits)} training")
+    assert "in up to 4 parts" in note
