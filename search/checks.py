@@ -118,7 +118,7 @@ REASONS: Final[Mapping[str, str]] = {
     "too-slow": "A fit would have taken longer than the plan allows.",
     "too-large": "Not even one image at a time found room in the device's memory.",
     "worker-died": "The training process died twice, most likely for want of memory.",
-    "process-lost": "The search or its machine ended six times in the middle of it, most likely for want of memory.",
+    "process-lost": "The search or its machine ended eight times in the middle of it, most likely for want of memory.",
     "stalled": "The training process twice said nothing for far longer than epochs take.",
     "raced": "On the folds that were run the configuration was too far behind the best.",
 }

@@ -76,7 +76,7 @@ def explain(
                 f"--from: batch_size {start.batch_size} is more than the {smallest} images that a fit of this run "
                 f"trains on. Allow at most {smallest}."
             )
-        opened = open_storage(out, storage, create=False)
+        opened = open_storage(out, storage, create=False, should_stop=clock.past_end)
         ledger = Ledger(opened.engine, study)
         metric = cast(Metric, results.study.identity.metric)
         weights = _weights(results.study)

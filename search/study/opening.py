@@ -19,7 +19,6 @@ from search.study.identity import refuse_other
 from search.study.ledger import Ledger
 from search.study.request import Request, check_request, identity
 from search.study.sampler import SteadySampler
-from search.study.server import ServerStorage
 from search.study.staff import Staff
 from search.study.storage import close, holds_study, is_server, open_storage, patience_of
 
@@ -69,7 +68,7 @@ def open_session(
     """
     with ExitStack() as undone:
         if holds_study(request.out, request.storage):
-            storage, study, ledger = _open(request, undone)
+            storage, study, ledger = _open(request, clock, undone)
         else:
             storage, study, ledger = None, None, None
         stored = ledger.fact("identity") if ledger is not None else None
@@ -84,7 +83,7 @@ def open_session(
         listener.data(images.summary)
         check_request(request, images)
         if storage is None or study is None or ledger is None:
-            storage, study, ledger = _open(request, undone)
+            storage, study, ledger = _open(request, clock, undone)
         asked = identity(request, images)
         if untried and request.storage is None:  # nothing can be mixed up
             ledger.forget_facts()
@@ -94,14 +93,17 @@ def open_session(
         preparation.describe(ledger, request, images)
         preparation.look_over(ledger, request, listener)
         clock.resume(ledger.own_fact("seconds") or 0.0)
-        if isinstance(storage, ServerStorage):
-            storage.patience.should_stop = clock.past_end
         undone.pop_all()
         return Opened(images, test, storage, study, ledger, used_up, is_server(request.storage))
 
 
-def _open(request: Request, undone: ExitStack) -> tuple[optuna.storages.RDBStorage, optuna.Study, Ledger]:
-    storage = open_storage(request.out, request.storage, on_lost=queue.lost)
+def _open(request: Request, clock: Clock, undone: ExitStack) -> tuple[optuna.storages.RDBStorage, optuna.Study, Ledger]:
+    try:
+        storage = open_storage(request.out, request.storage, on_lost=queue.lost, should_stop=clock.past_end)
+    except UserError:
+        if clock.asked.is_set():
+            raise Ended from None
+        raise
     undone.callback(close, storage)
     study = optuna.create_study(
         storage=storage,

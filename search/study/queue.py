@@ -26,7 +26,7 @@ CONFIGURATION: Final = "configuration"  # every field: Optuna's parameters lack 
 JUDGED: Final = "state"  # how it ended: our own word, richer than Optuna's
 
 _LOSSES: Final = "losses"  # how often a process or a host was lost in the same fold, and which fold
-_MOST_LOSSES: Final = 6
+_MOST_LOSSES: Final = 8
 
 
 class Queue:

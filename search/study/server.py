@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import math
 import random
+import re
 import threading
 import time
 import warnings
@@ -26,6 +27,12 @@ GRACE_SECONDS: Final = 120
 """Without a heartbeat, after which a host is taken for lost."""
 
 _PATIENCE_SECONDS: Final = 3600.0  # with a server that can't be reached
+_OPEN_SECONDS: Final = 120.0  # with one that could not be reached yet: the URL may be wrong
+_REFUSED: Final = re.compile(
+    r"authentication|password|does not exist|pg_hba|resolve|translate|not known", re.IGNORECASE
+)
+"""In what a server, or the name service, says to a wrong URL: waiting is no use."""
+
 _PAUSE_SECONDS: Final = (0.5, 10.0)  # between two tries: the first, the longest
 _TRIES: Final = 5  # to make tables
 _log = logging.getLogger(__name__)
@@ -66,7 +73,7 @@ class Patience:
     """
 
     def __init__(self, seconds: float = _PATIENCE_SECONDS, pause: Callable[[float], None] = time.sleep) -> None:
-        self._seconds, self._pause = seconds, pause
+        self.seconds, self._pause = seconds, pause
         self.should_stop: Callable[[], bool] = lambda: False  # asked between two tries
         self._lock = threading.Lock()
         self._is_away = False
@@ -82,7 +89,7 @@ class Patience:
 
         `ask` may have been heard before its answer was lost: it must be fit to be asked twice.
         """
-        end, pause, was_away = time.monotonic() + self._seconds, _PAUSE_SECONDS[0], False
+        end, pause, was_away = time.monotonic() + self.seconds, _PAUSE_SECONDS[0], False
         while True:
             try:
                 answer = ask()
@@ -110,9 +117,40 @@ class Patience:
             self._back = time.monotonic()
         if is_away:
             cause = error.__cause__ or error if error is not None else ""
-            _log.warning("The database can't be reached (%s): waiting for it; trainings go on.", _first_line(cause))
+            _log.warning("The database can't be reached (%s): waiting for it; what trains goes on.", _first_line(cause))
         else:
             _log.warning("The database is there again.")
+
+
+def open_server(url: str, on_lost: OnLost, should_stop: Callable[[], bool]) -> ServerStorage:
+    """The storage of a server, which is waited for if it is away, as hosts may start while it is started again.
+
+    Args:
+        url: of the database.
+        on_lost: told of each trial whose host was lost.
+        should_stop: asked between two tries, and as long as the storage is used.
+
+    Raises:
+        DBAPIError: it refuses, or did not answer for two minutes.
+    """
+    patience = Patience(_OPEN_SECONDS)
+    patience.should_stop = should_stop
+
+    def make() -> ServerStorage | Exception:
+        try:
+            return made_at_once(
+                lambda: ServerStorage(url, on_lost, patience, heartbeat=HEARTBEAT_SECONDS, grace=GRACE_SECONDS)
+            )
+        except sa.exc.OperationalError as error:
+            if _REFUSED.search(str(error.orig)):
+                return error
+            raise
+
+    found = patience(make)
+    if isinstance(found, Exception):
+        raise found
+    patience.seconds = _PATIENCE_SECONDS
+    return found
 
 
 def is_taken_over(error: Exception) -> bool:
@@ -181,11 +219,20 @@ class ServerStorage(optuna.storages.RDBStorage):
                 warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
                 super().__init__(
                     url,
-                    engine_kwargs={"pool_pre_ping": True, "pool_size": 20, "max_overflow": 20, **_unprepared(url)},
+                    engine_kwargs={
+                        "pool_pre_ping": True,
+                        "pool_size": 20,
+                        "max_overflow": 20,
+                        "execution_options": {"isolation_level": "AUTOCOMMIT"},
+                        **_unprepared(url),
+                    },
                     heartbeat_interval=heartbeat,
                     grace_period=grace,
                     heartbeat_stale_trial_callback=on_lost,
                 )
+            # Optuna looks at its tables by two connections at a time. In transactions, many hosts that start at once
+            # would each hold one of a pooler's connections and wait for ever for the other.
+            self.engine.update_execution_options(isolation_level="READ COMMITTED")
             if self.engine.dialect.name == "postgresql":
                 sa.event.listen(self.engine, "connect", _in_utc)
                 self.scoped_session.remove()

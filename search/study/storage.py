@@ -15,7 +15,7 @@ import optuna
 import sqlalchemy as sa
 
 from search.errors import DamagedError, UserError
-from search.study.server import OnLost, ServerStorage, made_at_once, with_driver
+from search.study.server import OnLost, ServerStorage, open_server, with_driver
 
 DATABASE: Final = "study.db"
 _PLAIN_FILE: Final = re.compile(r"sqlite:///([^?]+)")
@@ -23,7 +23,12 @@ _BUSY_SECONDS: Final = 60.0  # how long a writer waits for another (optuna-dashb
 
 
 def open_storage(
-    folder: Path, url: str | None = None, *, create: bool = True, on_lost: OnLost = lambda study, trial: None
+    folder: Path,
+    url: str | None = None,
+    *,
+    create: bool = True,
+    on_lost: OnLost = lambda study, trial: None,
+    should_stop: Callable[[], bool] = lambda: True,
 ) -> optuna.storages.RDBStorage:
     """Open the database of a run folder, or the one at `url`.
 
@@ -32,6 +37,7 @@ def open_storage(
         url: of another database.
         create: make it, if it is a file that is not there.
         on_lost: told of each trial of a shared study whose host was lost.
+        should_stop: asked while a server is waited for that is away; always true: it is not waited for.
 
     Raises:
         DamagedError: the file is there but is no database, or a broken one.
@@ -40,7 +46,7 @@ def open_storage(
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     path = database_file(folder, url)
     if path is None:
-        return _open_url(str(url), on_lost)
+        return _open_url(str(url), on_lost, should_stop)
     if path.exists():
         _check(path)
     elif not create:
@@ -139,13 +145,13 @@ def is_server(url: str | None) -> bool:
     return url is not None and url.partition("://")[0].partition("+")[0] in ("postgresql", "postgres")
 
 
-def _open_url(url: str, on_lost: OnLost) -> optuna.storages.RDBStorage:
+def _open_url(url: str, on_lost: OnLost, should_stop: Callable[[], bool]) -> optuna.storages.RDBStorage:
     try:
         if sa.make_url(url).get_backend_name() not in ("sqlite", "postgresql"):
             raise sa.exc.NoSuchModuleError
         whole = url.replace("{", "{{").replace("}", "}}")  # Optuna fills in templates
         if is_server(url):
-            return made_at_once(lambda: ServerStorage(with_driver(whole), on_lost))
+            return open_server(with_driver(whole), on_lost, should_stop)
         return optuna.storages.RDBStorage(whole)
     except sa.exc.NoSuchModuleError:
         detail = "SQLite and PostgreSQL are known"

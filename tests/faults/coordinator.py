@@ -17,7 +17,6 @@ from search.lifeline import die_with_coordinator
 from search.study.worker import QUIT, STOP, Beat, Broken, Done, Halted, Job, Material, Priced, Pricing, Ready, Seat
 
 if TYPE_CHECKING:
-    from search.study.server import OnLost, ServerStorage
     from spaces.space import Space
 
 
@@ -72,22 +71,11 @@ def small_space() -> Space:
     )
 
 
-def hurried(grace_seconds: int) -> type[ServerStorage]:
-    """A storage that takes a host for lost sooner."""
-    from search.study.server import ServerStorage
-
-    class Hurried(ServerStorage):
-        def __init__(self, url: str, on_lost: OnLost) -> None:
-            super().__init__(url, on_lost, heartbeat=1, grace=grace_seconds)
-
-    return Hurried
-
-
 def main(arguments: list[str]) -> None:
     """Run or go on with a search."""
     from search.events import Silent
     from search.settings import Budget
-    from search.study import arrangement, preparation, process, storage
+    from search.study import arrangement, preparation, process, server
     from search.study.clock import Clock
     from search.study.request import Request
     from search.study.session import search
@@ -102,7 +90,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--grace", type=int, help="seconds after which a silent host is taken for lost")
     options = parser.parse_args(arguments)
     if options.grace is not None:
-        storage.ServerStorage = hurried(options.grace)
+        server.HEARTBEAT_SECONDS, server.GRACE_SECONDS = 1, options.grace  # type: ignore[misc]
     process.main = worker
     preparation.baselines = lambda *given: {"constant": 0.5}
     arrangement.candidates = lambda *given: (1,)

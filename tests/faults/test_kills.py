@@ -225,5 +225,5 @@ def test_with_tensorflow_too_a_killed_search_ends_as_an_undisturbed_one(coordina
 
     undisturbed = start("undisturbed")
     assert undisturbed.wait(timeout=1800) == 0, coordinators.told("undisturbed")
-    Killing(coordinators, lambda: start("killed"), longest=12.0).run(KILLS)
+    Killing(coordinators, lambda: start("killed"), longest=20.0).run(KILLS)
     assert all_of(coordinators.folder / "killed") == all_of(coordinators.folder / "undisturbed")

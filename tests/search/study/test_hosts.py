@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+import socket
 import tempfile
 import threading
 import time
@@ -58,7 +59,9 @@ def no_baselines() -> Iterator[None]:
         yield
 
 
-def request(images: Path, out: Path, server: Server, study: str, trials: int = 8, **changes: Any) -> session.Request:
+def request(
+    images: Path, out: Path, server: Server | str, study: str = "x", trials: int = 8, **changes: Any
+) -> session.Request:
     values: dict[str, Any] = {
         "data": images,
         "out": out,
@@ -67,7 +70,7 @@ def request(images: Path, out: Path, server: Server, study: str, trials: int = 8
         "folds": 3,
         "epochs": 30,
         "image_size": 8,
-        "storage": server.url,
+        "storage": server if isinstance(server, str) else server.url,
         "study": study,
     }
     return session.Request(**{**values, **changes})
@@ -135,6 +138,26 @@ def test_hosts_share_a_study_through_a_pooler(server: Server, images: Path, tmp_
             pooler.stop()
 
 
+@pytest.mark.skipif(shutil.which("pgbouncer") is None, reason="PgBouncer is not installed: nothing went through it")
+def test_many_hosts_that_start_at_once_need_one_connection_each_at_a_time(server: Server) -> None:
+    """Who holds one and waits for another, waits for ever when all do so."""
+    together = threading.Barrier(8)
+
+    def host(url: str) -> None:
+        together.wait()
+        close(open_storage(Path(), url))
+
+    with tempfile.TemporaryDirectory(prefix="steadynet-") as folder:
+        Path(folder).chmod(0o755)
+        pooler = Pooler(Path(folder) / "pooler", server, connections=2)
+        try:
+            with ThreadPoolExecutor(8) as hosts:
+                for opened_by in [hosts.submit(host, pooler.url) for _ in range(8)]:
+                    opened_by.result(timeout=60)
+        finally:
+            pooler.stop()
+
+
 def test_heartbeats_bear_a_clock_change_of_the_server(server: Server) -> None:
     with opened(server) as storage, storage.engine.connect() as connection:
         connection.execute(sa.text("ALTER DATABASE postgres SET timezone TO 'Europe/Berlin'"))
@@ -177,6 +200,38 @@ def test_the_server_may_go_away_for_a_while(server: Server, images: Path, tmp_pa
             time.sleep(0.3)
             server.start()
         check(running_search.result(timeout=120), trials=10)
+
+
+def test_a_host_that_finds_the_server_away_waits_for_it(server: Server, images: Path, tmp_path: Path) -> None:
+    server.stop()
+    with ThreadPoolExecutor(1) as hosts:
+        waiting = hosts.submit(run, request(images, tmp_path, server, "late"))
+        time.sleep(2.0)
+        assert not waiting.done()
+        server.start()
+        check(waiting.result(timeout=60), trials=8)
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_a_server_that_stays_away_is_told_in_one_line_and_ctrl_c_waits_for_nobody(
+    asked: bool, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("search.study.server._OPEN_SECONDS", 1.0)
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        url = f"postgresql://me:geheim@127.0.0.1:{nobody.getsockname()[1]}/x"
+        clock = Clock()
+        if asked:
+            clock.asked.set()
+        with pytest.raises(session.Ended if asked else UserError) as told:
+            run(request(images, tmp_path, url), clock)
+    assert "geheim" not in str(told.value)
+
+
+def test_a_wrong_url_is_not_waited_for(server: Server, images: Path, tmp_path: Path) -> None:
+    wrong = request(images, tmp_path, server.url.replace("/postgres", "/nonesuch"))
+    with ThreadPoolExecutor(1) as hosts, pytest.raises(UserError, match='database "nonesuch" does not exist'):
+        hosts.submit(run, wrong).result(timeout=60)
 
 
 def test_a_password_stands_nowhere(server: Server, images: Path, tmp_path: Path) -> None:

@@ -222,13 +222,13 @@ def test_what_nobody_expected_is_kept_and_ends_the_run_with_several_threads_too(
 @pytest.mark.parametrize(
     ("died_in", "state", "trained"),
     [
-        ([1, 1, 1, 1, 1, 1], TrialState.FAILED, 1),  # a whole container ended for want of memory, again and again
-        ([1, 1, 1, 1, 1], TrialState.COMPLETE, 3),
-        ([1, 1, 1, 2, 2, 2, 2, 2], TrialState.COMPLETE, 3),  # it came further
-        ([0, 0, 0, 0, 0, 0], TrialState.FAILED, 0),
+        (8 * [1], TrialState.FAILED, 1),  # a whole container ended for want of memory, again and again
+        (7 * [1], TrialState.COMPLETE, 3),
+        (4 * [1] + 7 * [2], TrialState.COMPLETE, 3),  # it came further
+        (8 * [0], TrialState.FAILED, 0),
     ],
 )
-def test_a_trial_that_takes_the_search_down_six_times_in_one_fold_is_given_up(
+def test_a_trial_that_takes_the_search_down_eight_times_in_one_fold_is_given_up(
     died_in: list[int], state: TrialState, trained: int, make: MakeStudy
 ) -> None:
     study = make()
@@ -248,7 +248,7 @@ def test_a_trial_that_takes_the_search_down_six_times_in_one_fold_is_given_up(
 
 
 def test_ends_in_good_order_are_no_losses(make: MakeStudy) -> None:
-    for _ in range(7):
+    for _ in range(9):
         assert make(Stopped()).run(1) == []
     (judged,) = make(LEARNED, LEARNED, LEARNED).run(1)
     assert judged.state is TrialState.COMPLETE
