@@ -1,6 +1,6 @@
 """A whole search as a process of its own, with real workers that need no TensorFlow: what faults are tried on.
 
-python -m tests.faults.coordinator --data DIR --out DIR --trials N [--storage URL] [--study NAME] [--workers N]
+python -m tests.faults.coordinator --data DIR --out DIR --trials N [--storage URL] [--study NAME] [--workers N] [--seed N]
 """
 
 from __future__ import annotations
@@ -87,6 +87,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--storage")
     parser.add_argument("--study", default="steadynet")
     parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--grace", type=int, help="seconds after which a silent host is taken for lost")
     options = parser.parse_args(arguments)
     if options.grace is not None:
@@ -105,6 +106,7 @@ def main(arguments: list[str]) -> None:
         storage=options.storage,
         study=options.study,
         workers=options.workers,
+        seed=options.seed,
     )
     search(request, Silent(), Clock())
 

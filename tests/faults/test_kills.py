@@ -147,38 +147,51 @@ def keys(folder: Path) -> list[str]:
 
 @dataclass(frozen=True)
 class Killing:
-    """Kills of a search at random moments, each followed by another start, until it is let go to its end.
+    """Kills of a search at random moments, each followed by another start.
 
     Args:
         coordinators: for their folder.
-        start: begins the search or goes on with it, in the folder's `killed`.
+        start: begins the search of a run folder, or goes on with it.
+        check: told of the run folder of each search that came to its end.
         longest: seconds from the start of its workers to a kill.
     """
 
     coordinators: Coordinators
-    start: Callable[[], subprocess.Popen[str]]
+    start: Callable[[str], subprocess.Popen[str]]
+    check: Callable[[str], None]
     longest: float = 1.5
 
     def run(self, kills: int) -> None:
-        """Raises AssertionError where an acknowledged fit is lost or is there twice, or a worker stays behind."""
-        draw, known = random.Random(kills), set[str]()
-        for kill in range(kills):
-            process = self.start()
+        """Of one search, and of further ones if that ends before. Raises AssertionError where something is wrong."""
+        draw, left, number = random.Random(kills), kills, 0
+        while left:
+            number += 1
+            left = self._one(f"killed{number}", left, draw)
+            self.check(f"killed{number}")
+
+    def _one(self, out: str, kills: int, draw: random.Random) -> int:
+        """One search to its end, disturbed at most so often. How many of the kills are left."""
+        known = set[str]()
+        while True:
+            process = self.start(out)
             workers = wait_for_a_worker(process)
-            time.sleep(draw.uniform(0.0, self.longest))
-            assert process.poll() is None, f"it ended after {kill} kills: {self.coordinators.told('killed')}"
+            if kills:
+                time.sleep(draw.uniform(0.0, self.longest))
+            if not kills or process.poll() is not None:
+                assert process.wait(timeout=1200) == 0, self.coordinators.told(out)
+                assert known <= set(keys(self.coordinators.folder / out)), "an acknowledged fit was lost"
+                return kills
             self._strike(process, draw)
+            kills -= 1
             end = time.monotonic() + 5.0
             while any(map(is_alive, workers)) and time.monotonic() < end:
                 time.sleep(0.05)
             assert not any(map(is_alive, workers)), "a worker outlived its coordinator"
-            if (self.coordinators.folder / "killed" / "study.db").exists():
-                acknowledged = keys(self.coordinators.folder / "killed")
+            if (self.coordinators.folder / out / "study.db").exists():
+                acknowledged = keys(self.coordinators.folder / out)
                 assert len(acknowledged) == len(set(acknowledged))
                 assert known <= set(acknowledged), "an acknowledged fit was lost"
                 known = set(acknowledged)
-        assert self.start().wait(timeout=1200) == 0, self.coordinators.told("killed")
-        assert known <= set(keys(self.coordinators.folder / "killed"))
 
     def _strike(self, process: subprocess.Popen[str], draw: random.Random) -> None:
         victim, workers = draw.choice(["coordinator", "group", "worker"]), workers_of(process.pid)
@@ -190,27 +203,43 @@ class Killing:
         process.wait()
 
 
+def check_against(coordinators: Coordinators, undisturbed: subprocess.Popen[str]) -> Callable[[str], None]:
+    """Compares with what a search in the folder `undisturbed` left, once that has ended."""
+    assert undisturbed.wait(timeout=1800) == 0, coordinators.told("undisturbed")
+    expected = all_of(coordinators.folder / "undisturbed")
+
+    def check(out: str) -> None:
+        assert all_of(coordinators.folder / out) == expected
+
+    return check
+
+
 def test_a_search_killed_at_random_moments_ends_as_an_undisturbed_one(coordinators: Coordinators) -> None:
     """With one worker the ledger is the same to the last fit."""
-    undisturbed = coordinators.start("undisturbed")
-    assert undisturbed.wait(timeout=300) == 0, coordinators.told("undisturbed")
-    Killing(coordinators, lambda: coordinators.start("killed")).run(KILLS)
-    assert all_of(coordinators.folder / "killed") == all_of(coordinators.folder / "undisturbed")
+    check = check_against(coordinators, coordinators.start("undisturbed"))
+    Killing(coordinators, coordinators.start, check).run(KILLS)
 
 
 def test_with_several_workers_nothing_is_lost_or_done_twice(coordinators: Coordinators) -> None:
-    workers = 3
+    workers, trials = 3, 2 * TRIALS
     coordinators.environment["STEADYNET_BEGUN"] = str(coordinators.folder / "begun")
-    Killing(coordinators, lambda: coordinators.start("killed", "--workers", str(workers), trials=2 * TRIALS)).run(KILLS)
-    study = open_study(coordinators.folder / "killed")
-    assert [trial.number for trial in study.trials] == list(range(2 * TRIALS))
-    for trial in study.trials:
-        places = [(fit.fold, fit.attempt) for fit in trial.fits]
-        assert len(places) == len(set(places))
-        if trial.state is TrialState.COMPLETE:
-            assert {fold for fold, _ in places} == {0, 1, 2}
-    fits = [*(fit for trial in study.trials for fit in trial.fits), *study.further]
-    failing = {fit.configuration for fit in fits if fit.verdict is Verdict.FAILED}  # tried again, each time
+    failing: set[str] = set()
+
+    def check(out: str) -> None:
+        study = open_study(coordinators.folder / out)
+        assert [trial.number for trial in study.trials] == list(range(trials))
+        for trial in study.trials:
+            places = [(fit.fold, fit.attempt) for fit in trial.fits]
+            assert len(places) == len(set(places))
+            if trial.state is TrialState.COMPLETE:
+                assert {fold for fold, _ in places} == {0, 1, 2}
+        fits = [*(fit for trial in study.trials for fit in trial.fits), *study.further]
+        failing.update(fit.configuration for fit in fits if fit.verdict is Verdict.FAILED)  # tried again, each time
+
+    def start(out: str) -> subprocess.Popen[str]:
+        return coordinators.start(out, "--workers", str(workers), "--seed", out.removeprefix("killed"), trials=trials)
+
+    Killing(coordinators, start, check).run(KILLS)
     begun = Counter((coordinators.folder / "begun").read_text().splitlines())
     again = sum(count - 1 for key, count in begun.items() if key.split()[0] not in failing)
     assert again <= KILLS * (workers + 1), "more than the fits in flight were done again"
@@ -223,7 +252,5 @@ def test_with_tensorflow_too_a_killed_search_ends_as_an_undisturbed_one(coordina
     def start(out: str) -> subprocess.Popen[str]:
         return coordinators.start_search(out, "--trials", "60", "--folds", "3", "--epochs", "100", "--image-size", "12")
 
-    undisturbed = start("undisturbed")
-    assert undisturbed.wait(timeout=1800) == 0, coordinators.told("undisturbed")
-    Killing(coordinators, lambda: start("killed"), longest=20.0).run(KILLS)
-    assert all_of(coordinators.folder / "killed") == all_of(coordinators.folder / "undisturbed")
+    check = check_against(coordinators, start("undisturbed"))
+    Killing(coordinators, start, check, longest=20.0).run(KILLS)
