@@ -1,6 +1,7 @@
 """A whole search as a process of its own, with real workers that need no TensorFlow: what faults are tried on.
 
-python -m tests.faults.coordinator --data DIR --out DIR --trials N [--storage URL] [--study NAME] [--workers N] [--seed N]
+python -m tests.faults.coordinator --data DIR --out DIR --trials N [--storage URL] [--study NAME] [--workers N]
+    [--seed N]
 """
 
 from __future__ import annotations
