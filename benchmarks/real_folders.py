@@ -60,13 +60,14 @@ def searched(data: Folders, arm: str, weights: str | None, seconds: float) -> Re
         given = ["--weights", weights] if weights and arm == "pretrained" else []
         groups = ["--groups", str(data.groups)] if data.groups else []
         began = time.monotonic()
-        _command(
+        held = _command(
             *("--data", str(data.train), "--test", str(data.test), "--out", str(out), "--timeout", f"{seconds:g}s"),
             *(*ARMS[arm], *given, *groups),
         )
         spent = time.monotonic() - began
         told = json.loads((out / "summary.json").read_text())
         kept = {name: told[name] for name in ("trials", "fits", "collapse_reasons", "epochs", "recommended", "data")}
+        kept["megabytes"] = held
         tests, rarest = [], []
         for seed in SEEDS if told["recommended"] else ():
             _command(
@@ -81,12 +82,18 @@ def searched(data: Folders, arm: str, weights: str | None, seconds: float) -> Re
         return Result(data=data.name, arm=arm, seconds=spent, tests=tests, rarest=rarest, told=kept)
 
 
-def _command(*words: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "run_search.py", *words, "--quiet"], cwd=_HERE, capture_output=True, text=True, check=False
-    )
-    if done.returncode not in (0, 3):  # no healthy configuration is a result too
-        raise RuntimeError(done.stderr[-2000:])
+def _command(*words: str) -> float:
+    """Run it. Megabytes that the largest of its processes held at most."""
+    with tempfile.TemporaryFile("w+") as said:
+        process = subprocess.Popen(
+            [sys.executable, "run_search.py", *words, "--quiet"], cwd=_HERE, stdout=said, stderr=said
+        )
+        _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode not in (0, 3):  # no healthy configuration is a result too
+            said.seek(0)
+            raise RuntimeError(said.read()[-2000:])
+    return used.ru_maxrss / 1024
 
 
 def _recalls(table: Path) -> dict[str, float]:
@@ -165,11 +172,13 @@ def table(results: Sequence[Result]) -> Iterator[str]:
         scores = f"{np.mean(one.tests):.3f} ({min(one.tests):.3f})   {np.mean(one.rarest):.2f}" if one.tests else "none"
         line = f"{one.data:22} {one.arm:11} {scores:22} {one.seconds:6.0f} s"
         if told:
-            reasons = ", ".join(f"{name} {count}" for name, count in sorted(told["collapse_reasons"].items()))
-            promise = (
-                f"promise {best['promise']:.3f} [{best['promise_low']:.3f}, {best['promise_high']:.3f}]" if best else ""
+            epochs, reasons = told["epochs"], sorted(told["collapse_reasons"].items())
+            said = (
+                f"{best['promise']:.3f} [{best['promise_low']:.3f}, {best['promise_high']:.3f}]" if best else "nothing"
             )
-            line += f"  {promise}  {told['trials']} trials, epochs {told['epochs']}; {reasons or 'no collapse'}"
+            line += f"  promised {said}; {told['trials']} trials, {epochs['run']:,} of {epochs['full']:,} epochs; "
+            line += ", ".join(f"{name} {count}" for name, count in reasons) or "no collapse"
+            line += f"; {told['megabytes']:.0f} MB"
         yield line
 
 
