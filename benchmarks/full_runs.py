@@ -42,8 +42,8 @@ from search.selection.metrics import chance
 from search.settings import Plan, Protocol
 from search.study.fitting import Fitter, Spec, Terms
 from search.study.ledger import Ledger
+from search.study.messages import Done, Job, Material, Seat
 from search.study.plan import MIN_EPOCHS, auto_epochs
-from search.study.worker import Done, Job, Material, Seat
 from spaces.config import Configuration
 from spaces.presets import DEFAULT, KNOWN_GOOD
 

@@ -32,10 +32,10 @@ from search.records import Trial, Verdict
 from search.selection.analyse import analyse
 from search.settings import Budget
 from search.study.clock import Clock
+from search.study.messages import Done, Job, Priced, Pricing, Ready
 from search.study.reading import open_study
 from search.study.request import Request
 from search.study.session import search
-from search.study.worker import Done, Job, Priced, Pricing, Ready
 from search.training.outcome import Outcome
 from spaces.config import Configuration
 from spaces.presets import DEFAULT

@@ -40,10 +40,10 @@ from search.events import Silent
 from search.records import SEARCH, Fit
 from search.study.fitting import Fitter, Spec
 from search.study.ledger import Ledger
+from search.study.messages import Material, Seat
 from search.study.plan import auto_epochs
 from search.study.pool import Pool
 from search.study.request import digests, weight_files
-from search.study.worker import Material, Seat
 from spaces.config import Configuration
 from spaces.definitions import Fixed
 from spaces.presets import KNOWN_TRANSFER, TRANSFER, with_weights

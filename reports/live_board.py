@@ -66,8 +66,9 @@ class Board:
         self._collapses: Counter[str] = Counter()
 
     def stage(self, text: str) -> None:
-        """Note the new part of the run."""
+        """Note the new part of the run. Trials that the one before left unfinished no longer run."""
         with self._lock:
+            self._running.clear()
             self._stage, self._progress, self._waits_until = text, None, None
 
     def progress(self, what: str, done: int, total: int) -> None:

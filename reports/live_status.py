@@ -94,7 +94,9 @@ class StatusFile(Silent):
             self._running.clear()
 
     def stage(self, text: str) -> None:
-        """Note it."""
+        """Note it. Trials that the one before left unfinished no longer run."""
+        with self._lock:
+            self._running.clear()
         self._note(stage=text, state="working", until=None)
 
     def waiting(self, until: float) -> None:

@@ -29,9 +29,9 @@ from search.delivery.records import Predicted
 from search.errors import DataError, MismatchError, UserError
 from search.events import Listener
 from search.study import machine
+from search.study.messages import Seat
 from search.study.pool import MakePool, Pool
 from search.study.process import Worker, WorkerFault, last_line
-from search.study.worker import Seat
 
 _BATCH: Final = 64  # images that are in the memory at once
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")

@@ -32,10 +32,10 @@ from search.study import machine
 from search.study.final import TRIES, train_until_learned
 from search.study.fitting import Fitter, Spec
 from search.study.ledger import Ledger
+from search.study.messages import Material
 from search.study.pool import MakePool, Pool, seats
 from search.study.process import Worker
 from search.study.request import weight_files
-from search.study.worker import Material
 from spaces.best_config import BestConfig, image_recipe
 
 

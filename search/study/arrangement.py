@@ -13,9 +13,9 @@ from typing import Any, Final
 
 from search import host
 from search.study.ledger import Ledger
+from search.study.messages import Priced, Pricing
 from search.study.pool import Pool
 from search.study.process import WorkerFault, last_line
-from search.study.worker import Priced, Pricing
 
 MOST: Final = 16
 """Workers that are tried at once: the more there are, the less each configuration is chosen by those before it."""

@@ -24,11 +24,11 @@ from search.study.clock import Clock
 from search.study.fitting import Terms
 from search.study.folder import locked
 from search.study.ledger import Ledger
+from search.study.messages import Material
 from search.study.pool import MakePool, Pool, seats
 from search.study.reading import open_study, read_study
 from search.study.request import digests, weight_files
 from search.study.storage import open_storage
-from search.study.worker import Material
 from spaces.config import Configuration
 
 

@@ -25,9 +25,9 @@ from search.selection.shortlist import REPEATS
 from search.settings import Plan, Protocol
 from search.study.fitting import Terms
 from search.study.ledger import Ledger
+from search.study.messages import Priced, Pricing
 from search.study.plan import CONFIRM_SHARE, auto_epochs, make_plan
 from search.study.request import Request, bound, digests, starts
-from search.study.worker import Priced, Pricing
 from spaces.backbones import NO_BACKBONE
 from spaces.config import Configuration
 from spaces.space import Space

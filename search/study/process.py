@@ -17,7 +17,7 @@ from typing import Any, Final
 from search import host
 from search.checks import Check
 from search.lifeline import signals_blocked
-from search.study.worker import (
+from search.study.messages import (
     QUIT,
     STOP,
     Beat,
@@ -32,8 +32,8 @@ from search.study.worker import (
     Ready,
     Seat,
     Told,
-    main,
 )
+from search.study.worker import main
 
 _POLL_SECONDS: Final = 0.2
 _START_SECONDS: Final = 300.0  # importing TensorFlow from a cold network disk takes minutes

@@ -19,6 +19,7 @@ from search.study.afterwards import complete
 from search.study.clock import Clock
 from search.study.crew import Crew, HostCrew, HostsCrew
 from search.study.folder import Hold, locked
+from search.study.messages import Material
 from search.study.objective import TooManyFailures
 from search.study.opening import Ended, Opened, OutOfTime, open_session
 from search.study.pool import MakePool, Pool
@@ -30,7 +31,6 @@ from search.study.reserves import Reserves, ablation_seconds
 from search.study.staff import Staff
 from search.study.storage import close, unwritable
 from search.study.trials import run_trials
-from search.study.worker import Material
 from search.study.workshop import Workshop
 
 __all__ = ["Broken", "Ended", "OutOfTime", "Request", "Session", "rehearse", "search"]

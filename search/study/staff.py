@@ -12,10 +12,10 @@ from search.errors import UserError
 from search.study import arrangement
 from search.study.ledger import Ledger
 from search.study.machine import Gpu
+from search.study.messages import Material, Priced, Pricing
 from search.study.pool import MakePool, Pool, seats
 from search.study.process import WorkerFault, last_line
 from search.study.request import Request
-from search.study.worker import Material, Priced, Pricing
 
 MEASURED_SECONDS: Final = 1.0
 """For which each number of workers trains before one is chosen; more where an epoch takes longer."""

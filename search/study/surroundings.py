@@ -22,8 +22,8 @@ from search.study.ablation import fit_seconds
 from search.study.crew import Crew
 from search.study.fitting import Fitter, Spec, Terms, Trains
 from search.study.ledger import Ledger
+from search.study.messages import Done, Job
 from search.study.process import Stopped
-from search.study.worker import Done, Job
 
 FOLDS: Final = 1
 """Of the study's, the first ones: for each copy. Many copies on one fold tell more than few on several."""

@@ -1,7 +1,4 @@
-"""The worker process: the only one that loads TensorFlow. Takes jobs, trains, answers; ends when its coordinator does.
-
-Messages are plain records over a pipe between two processes of ours.
-"""
+"""The worker process: the only one that loads TensorFlow. Trains and answers; ends when its coordinator does."""
 
 from __future__ import annotations
 
@@ -9,27 +6,38 @@ import os
 import sys
 import time
 import traceback
-from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
 from search.arrays import FloatArray, IntArray
-from search.collapse.rules import Context
 from search.collapse.watch import Watch
-from search.data.images import ImageSet
 from search.lifeline import die_with_coordinator, redirect_messages
 from search.npy import mapped
 from search.records import PARTS, TOO_LARGE, Verdict
 from search.selection import metrics
-from search.settings import Metric, Protocol
+from search.settings import Protocol
 from search.study.corruption_scores import corrupted_scores
-from search.study.machine import Gpu
+from search.study.messages import (
+    QUIT,
+    STOP,
+    Beat,
+    Broken,
+    Done,
+    Errand,
+    Halted,
+    Job,
+    Material,
+    Priced,
+    Pricing,
+    Ready,
+    Seat,
+    Told,
+)
 from spaces.backbones import NO_BACKBONE
 from spaces.config import Configuration
 
@@ -41,128 +49,6 @@ _UNUSED: Final = ("scipy", "sklearn", "pandas")
 
 TRACED: Final = 8
 """Networks that a worker keeps traced: all fits of a trial come in a row, those of the finalists come round again."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Seat:
-    """Where a worker works: all that it needs to load TensorFlow."""
-
-    threads: int | None  # of the CPU; None leaves it to TensorFlow
-    gpu: Gpu | None
-    log: Path  # where TensorFlow's own messages go
-    memory: int | None = None  # bytes of its own that it may come to hold; None: as much as it likes
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Material:
-    """What a worker trains on; follows when it is there."""
-
-    pixels: Path  # (n, side, side, channels) uint8 .npy
-    labels: IntArray
-    metric: Metric
-    places: IntArray | None = None  # (n,) of each image among the protocol's shapes
-    weights: Mapping[str, Path | None] = field(default_factory=dict)  # of backbones; None: random ones
-
-    @classmethod
-    def of(cls, images: ImageSet, metric: Metric, weights: Mapping[str, Path | None] | None = None) -> Material:
-        """These images, without what no fit needs of them, and the files of backbones' weights."""
-        return cls(pixels=images.path, labels=images.labels, metric=metric, places=images.places, weights=weights or {})
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Job:
-    """One fit to run."""
-
-    configuration: Configuration
-    protocol: Protocol
-    train: IntArray
-    val: IntArray
-    seed: int
-    context: Context
-    audited: bool
-    updates: int | None = (
-        None  # optimizer steps of a fit of its kind, None for its own: equal for folds of unequal size
-    )
-    limit_seconds: float | None = None
-    predict: Path | None = None  # images to predict after the fit: (m, side, side, channels) uint8 .npy
-    predict_places: IntArray | None = None  # (m,) of theirs
-    corrupt: bool = False  # score corrupted copies of the validation images after a fit that learned
-    bars: tuple[tuple[int, float], ...] = ()  # by epoch, the least skill with which the fit goes on
-    snapshot: Path | None = None  # where to leave what a fit that is cut off needs to be gone on with
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Pricing:
-    """A configuration to time on some rows."""
-
-    configuration: Configuration
-    protocol: Protocol
-    train: IntArray
-    val: IntArray
-    seconds: float | None  # of warm epochs, at least one; None: none, the network is only made ready
-
-
-class Errand(ABC):
-    """Anything else that needs TensorFlow: sent as it is, done in the worker."""
-
-    @abstractmethod
-    def run(self, engine: Any) -> Any:
-        """Do it there; what comes of it is sent back. `engine` holds the last fit's network, None before any fit."""
-
-
-@dataclass(frozen=True, slots=True)
-class Ready:
-    """The worker is up."""
-
-    device: str
-    on_gpu: bool
-    versions: dict[str, str]
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class Beat:
-    """A fit goes on: another epoch is finished. Quick ones are not told of one by one."""
-
-
-@dataclass(frozen=True, slots=True)
-class Done:
-    """A fit ended by itself. `outcome` is `search.training.outcome.Outcome`; the others are there if asked for."""
-
-    outcome: Any
-    predicted: FloatArray | None  # (m, K)
-    corrupted: Mapping[str, float] = field(default_factory=dict)  # score by form of the corruption
-
-
-@dataclass(frozen=True, slots=True)
-class Priced:
-    """Seconds: to build and trace a network, and for a warm epoch; 0 for what was not asked for."""
-
-    trace: float
-    epoch: float
-
-
-@dataclass(frozen=True, slots=True)
-class Told:
-    """What came of an errand."""
-
-    value: Any
-
-
-@dataclass(frozen=True, slots=True)
-class Halted:
-    """A fit was ended by `STOP`."""
-
-
-@dataclass(frozen=True, slots=True)
-class Broken:
-    """A fit raised; the text is its traceback."""
-
-    text: str
-
-
-STOP: Final = "stop"
-QUIT: Final = "quit"
 
 
 def main(pipe: Connection, lifeline: Connection, seat: Seat) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from search.lifeline import die_with_coordinator
-from search.study.worker import QUIT, STOP, Beat, Broken, Done, Halted, Job, Material, Priced, Pricing, Ready, Seat
+from search.study.messages import QUIT, STOP, Beat, Broken, Done, Halted, Job, Material, Priced, Pricing, Ready, Seat
 
 if TYPE_CHECKING:
     from spaces.space import Space

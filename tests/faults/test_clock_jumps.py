@@ -13,8 +13,8 @@ import pytest
 from search.events import Silent
 from search.study import preparation, session
 from search.study.clock import Clock
+from search.study.messages import Job
 from search.study.reading import open_study
-from search.study.worker import Job
 from search.training.outcome import Outcome
 from tests.factories import make_images
 from tests.search.study.made import FakePool, by_seed

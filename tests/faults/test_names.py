@@ -20,7 +20,7 @@ from reports.write import write_all
 from search.settings import Budget
 from search.study import preparation, session
 from search.study.clock import Clock
-from search.study.worker import Job, Material
+from search.study.messages import Job, Material
 from search.training.outcome import Outcome
 from tests.factories import make_images
 from tests.faults.coordinator import SPACE

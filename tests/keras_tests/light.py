@@ -5,7 +5,7 @@ import time
 from multiprocessing.connection import Connection
 from typing import Any
 
-from search.study.worker import QUIT, STOP, Beat, Broken, Done, Errand, Ready
+from search.study.messages import QUIT, STOP, Beat, Broken, Done, Errand, Ready
 
 READY = Ready("CPU", False, {}, 0.0)
 

@@ -17,9 +17,9 @@ from search.records import Verdict
 from search.selection import metrics
 from search.settings import Protocol
 from search.study import process
+from search.study.messages import Job, Material, Pricing, Seat
 from search.study.pool import Pool
 from search.study.process import Stopped, Worker, WorkerFault, WorkerStalled
-from search.study.worker import Job, Material, Pricing, Seat
 from tests.keras_tests import light
 
 

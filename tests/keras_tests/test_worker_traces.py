@@ -10,7 +10,7 @@ from search.collapse.rules import Context
 from search.records import Verdict
 from search.settings import Protocol
 from search.study import worker
-from search.study.worker import Done, Job, Material, Pricing, Seat
+from search.study.messages import Done, Job, Material, Pricing, Seat
 from search.training.engine import Engine
 
 

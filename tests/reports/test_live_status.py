@@ -56,6 +56,13 @@ def test_a_run_at_work(tmp_path: Path) -> None:
     assert rest[4].startswith("Next hours of work: ")
 
 
+def test_what_was_left_unfinished_no_longer_runs(tmp_path: Path) -> None:
+    with told(tmp_path) as status:
+        status.stage("Ranking")
+        status._write()
+        assert not any("fold 3 of 5" in line for line in lines(tmp_path))
+
+
 def test_what_was_found_in_one_night_is_told_by_day(tmp_path: Path) -> None:
     with told(tmp_path) as status:
         status.hours(None, None)

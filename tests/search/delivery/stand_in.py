@@ -16,7 +16,7 @@ from search.delivery import card as cards
 from search.delivery.card import Card
 from search.delivery.errands import Ask, Keep, Shapes, Unite
 from search.records import Verdict
-from search.study.worker import Done, Job, Ready
+from search.study.messages import Done, Job, Ready
 from search.training.outcome import Outcome
 from tests.factories import configuration
 from tests.search.study.made import outcome

@@ -21,10 +21,9 @@ def test_the_order_is_that_of_the_pooled_scores(make_trial, labels) -> None:
     assert found[0].ranked.pooled == pytest.approx(pooled_score(found[0].ranked.trial, labels, "balanced_accuracy", 3))
 
 
-def _twin(trial, number, seconds=1.0, **changes):
+def _twin(trial, number, **changes):
     """Another configuration with the same predictions."""
-    fits = tuple(replace(fit, seconds=seconds) for fit in trial.fits)
-    return replace(trial, number=number, configuration=replace(trial.configuration, **changes), fits=fits)
+    return replace(trial, number=number, configuration=replace(trial.configuration, **changes))
 
 
 def test_ties_go_to_the_smaller_network(make_trial, labels) -> None:
@@ -35,9 +34,19 @@ def test_ties_go_to_the_smaller_network(make_trial, labels) -> None:
 
 
 def test_then_to_the_faster(make_trial, labels) -> None:
-    slow = make_trial(labels, 0, seconds=9.0)
-    found = _rank([slow, _twin(slow, 1, dropout=0.2, seconds=3.0), _twin(slow, 2, dropout=0.3, seconds=9.5)], labels)
+    slow = make_trial(labels, 0, changes={"batch_size": 8})
+    found = _rank([slow, _twin(slow, 1, batch_size=24), _twin(slow, 2, batch_size=9)], labels)
     assert found[0].ranked.trial.number == 1
+
+
+def test_what_a_busy_machine_took_changes_nothing(make_trial, labels) -> None:
+    trials = [make_trial(labels, 0), _twin(make_trial(labels, 0), 1, dropout=0.2)]
+    for seconds in ((1.0, 9.0), (9.0, 1.0)):
+        timed = [
+            replace(trial, fits=tuple(replace(fit, seconds=took) for fit in trial.fits))
+            for trial, took in zip(trials, seconds, strict=True)
+        ]
+        assert [one.ranked.trial.number for one in _rank(timed, labels)] == [0, 1]
 
 
 def test_only_ties_with_the_best_move(make_trial, labels) -> None:

@@ -13,7 +13,7 @@ from search.records import ABLATION, SEARCH, Ablation, Trial, TrialState, Verdic
 from search.study.ablation import CUT_SHORT, FOLDS, NO_TIME, SAME, ablate, affordable_folds, seconds_needed
 from search.study.fitting import Fitter, Spec, Terms
 from search.study.ledger import Ledger
-from search.study.worker import Job
+from search.study.messages import Job
 from search.training.outcome import Outcome
 from spaces.config import FIELDS, Configuration
 from tests.factories import configuration

@@ -17,10 +17,10 @@ from search.study import arrangement
 from search.study.arrangement import Arrangement, arrange, candidates, keep, kept
 from search.study.ledger import Ledger
 from search.study.machine import Gpu
+from search.study.messages import Priced, Pricing, Ready, Seat
 from search.study.process import WorkerFault
 from search.study.request import Request
 from search.study.staff import Staff
-from search.study.worker import Priced, Pricing, Ready, Seat
 from spaces.presets import CORE
 from tests.factories import configuration
 from tests.search.study.made import memory

@@ -17,8 +17,8 @@ from search.study.confirmation import confirm, confirmed_fits, plan_confirmation
 from search.study.crew import HostCrew
 from search.study.fitting import Terms
 from search.study.ledger import Ledger
+from search.study.messages import Job
 from search.study.process import WorkerFault
-from search.study.worker import Job
 from search.training.outcome import Outcome
 from tests.factories import configuration
 from tests.search.study.made import FakePool, Told, memory, outcome

@@ -21,9 +21,9 @@ from search.study.ablation import NO_TIME
 from search.study.clock import Clock
 from search.study.explanation import explain
 from search.study.ledger import Ledger
+from search.study.messages import Job
 from search.study.reading import open_study
 from search.study.storage import open_storage
-from search.study.worker import Job
 from search.training.outcome import Outcome
 from spaces.config import Configuration
 from tests.factories import configuration, make_images

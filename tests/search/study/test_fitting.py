@@ -4,7 +4,7 @@ from search.collapse.protection import Protection
 from search.records import BEHIND_OTHERS, CONFIRM, SEARCH, Fit, Verdict
 from search.study.fitting import Fitter, Spec
 from search.study.ledger import Ledger
-from search.study.worker import Done, Job
+from search.study.messages import Done, Job
 from search.training.outcome import Outcome
 from tests.factories import configuration
 from tests.search.study.made import FakeWorker, memory, outcome

@@ -30,9 +30,9 @@ from search.settings import Budget
 from search.study import preparation, queue, session
 from search.study.clock import Clock
 from search.study.ledger import Ledger
+from search.study.messages import Job
 from search.study.reading import open_study
 from search.study.storage import close, open_storage
-from search.study.worker import Job
 from search.training.outcome import Outcome
 from tests.search.study.made import FakePool, by_seed, outcome
 from tests.search.study.test_session import SMALL

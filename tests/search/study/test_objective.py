@@ -17,11 +17,11 @@ from search.records import Trial, TrialState, Verdict
 from search.study.fitting import Terms
 from search.study.history import History
 from search.study.ledger import Ledger
+from search.study.messages import Job
 from search.study.objective import Interrupted, Objective, TooManyFailures, TrialFailed
 from search.study.process import Stopped, WorkerDied, WorkerFault
 from search.study.queue import Queue, finished, is_interrupted
 from search.study.reading import read_trials
-from search.study.worker import Job
 from search.training.outcome import Outcome
 from spaces.config import Configuration
 from spaces.definitions import Fixed

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from search.study import process
+from search.study.messages import Ready, Seat
 from search.study.process import Gate, Silence, Stopped, Worker, WorkerDied
-from search.study.worker import Ready, Seat
 
 
 def test_silence_is_borne_by_what_epochs_take() -> None:

@@ -21,11 +21,11 @@ from search.study import surroundings as module
 from search.study.crew import HostCrew
 from search.study.fitting import Fitter, Spec, Terms
 from search.study.ledger import Ledger
+from search.study.messages import Done, Job
 from search.study.queue import CONFIGURATION, PLACE
 from search.study.reading import read_trials
 from search.study.storage import open_storage
 from search.study.surroundings import explore, seconds_needed
-from search.study.worker import Done, Job
 from search.training.outcome import Outcome
 from spaces.presets import CORE
 from tests.factories import configuration
