@@ -12,13 +12,9 @@ import sys
 import time
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from search.lifeline import die_with_coordinator
 from search.study.messages import QUIT, STOP, Beat, Broken, Done, Halted, Job, Material, Priced, Pricing, Ready, Seat
-
-if TYPE_CHECKING:
-    from spaces.space import Space
 
 
 # Each worker imports this module before it can watch its coordinator: what only a coordinator needs comes later.
@@ -53,25 +49,6 @@ def _fit(job: Job, pipe: Connection, seconds: float) -> Done | Halted | Broken:
         return Broken(f"Traceback\n{error}")
 
 
-def small_space() -> Space:
-    """Of which a few dozen trials see most."""
-    from spaces.definitions import Choices, Fixed, Range
-    from spaces.presets import CORE
-
-    return CORE.changed(
-        {
-            "depth": Range(2, 5),
-            "initializer": Fixed("he_normal"),
-            "dropout": Fixed(0.0),
-            "class_weighting": Fixed("none"),
-            "oversampling": Fixed("none"),
-            "batch_size": Choices((4, 8)),
-            "head": Choices(("flatten", "average")),
-        },
-        name="faults",
-    )
-
-
 def main(arguments: list[str]) -> None:
     """Run or go on with a search."""
     from search.events import Silent
@@ -80,6 +57,7 @@ def main(arguments: list[str]) -> None:
     from search.study.clock import Clock
     from search.study.request import Request
     from search.study.session import search
+    from tests.search.study.test_session import SMALL
 
     parser = argparse.ArgumentParser()
     parser.add_argument("--data", type=Path, required=True)
@@ -99,7 +77,7 @@ def main(arguments: list[str]) -> None:
     request = Request(
         data=options.data,
         out=options.out,
-        space=small_space(),
+        space=SMALL,
         budget=Budget(trials=options.trials, seconds=None, until_no_progress=False),
         folds=3,
         epochs=30,

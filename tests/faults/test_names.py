@@ -23,8 +23,8 @@ from search.study.clock import Clock
 from search.study.messages import Job, Material
 from search.training.outcome import Outcome
 from tests.factories import make_images
-from tests.faults.coordinator import small_space
 from tests.search.study.made import FakePool, outcome
+from tests.search.study.test_session import SMALL
 
 pytestmark = [pytest.mark.study, pytest.mark.slow, pytest.mark.usefixtures("known_migrations")]
 
@@ -97,7 +97,7 @@ def out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     request = session.Request(
         data=images,
         out=tmp_path / "run",
-        space=small_space(),
+        space=SMALL,
         budget=Budget(trials=6, seconds=None, until_no_progress=False),
         folds=3,
         epochs=30,

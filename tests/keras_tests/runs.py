@@ -103,11 +103,10 @@ class Desk:
         """A search of its own in a session of its own, so that a signal can reach all of it and nothing else."""
         assert not self.closed, "the tests are over"
         command: Sequence[str] = (sys.executable, "-c", _LAUNCH, *arguments, "--out", str(self.folder / out))
-        environment = {**os.environ, "STEADYNET_CACHE": str(self.folder / "cache"), "PYTHONPATH": str(ROOT)}
         process = subprocess.Popen(
             command,
             cwd=self.folder,
-            env=environment,
+            env=_environment(self.folder),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -124,13 +123,16 @@ class Desk:
             run.process.kill()
 
 
+def _environment(folder: Path) -> dict[str, str]:
+    return {**os.environ, "STEADYNET_CACHE": str(folder / "cache"), "PYTHONPATH": str(ROOT)}
+
+
 def told(folder: Path, *arguments: str) -> str:
     """What a command says that is run to its end; that it did well and never loaded TensorFlow itself is checked."""
-    environment = {**os.environ, "STEADYNET_CACHE": str(folder / "cache"), "PYTHONPATH": str(ROOT)}
     run = subprocess.run(
         [sys.executable, "-c", _LAUNCH, *arguments],
         cwd=folder,
-        env=environment,
+        env=_environment(folder),
         capture_output=True,
         text=True,
         timeout=400,

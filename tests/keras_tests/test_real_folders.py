@@ -28,9 +28,8 @@ trainable: {value: frozen}
 statistics: {value: kept}
 """
 ASK = """
-import json, zipfile, keras, numpy as np
+import keras, numpy as np
 model = keras.models.load_model("model.keras")
-card = json.loads(zipfile.ZipFile("model.keras").read("steadynet/card.json"))
 pixels = np.load("pixels.npy").astype("float32")
 np.save("said.npy", model.predict(pixels[None], verbose=0)[0])
 """
