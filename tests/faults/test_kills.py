@@ -12,14 +12,14 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from search.records import Fit, TrialState, Verdict
+from search.records import Fit, StudyRecord, Trial, TrialState, Verdict
 from search.study.ledger import Ledger
 from search.study.reading import open_study
 from search.study.storage import open_storage
@@ -203,6 +203,27 @@ class Killing:
         process.wait()
 
 
+def check_fits(trials: Sequence[Trial]) -> None:
+    """No fit of a trial is there twice, and a trial that is complete has all its folds."""
+    for trial in trials:
+        places = [(fit.fold, fit.attempt) for fit in trial.fits]
+        assert len(places) == len(set(places))
+        if trial.state is TrialState.COMPLETE:
+            assert {fold for fold, _ in places} == {0, 1, 2}
+
+
+def failing_in(study: StudyRecord) -> set[str]:
+    """Configurations that failed: their fits are tried again, each time."""
+    fits = [*(fit for trial in study.trials for fit in trial.fits), *study.further]
+    return {fit.configuration for fit in fits if fit.verdict is Verdict.FAILED}
+
+
+def done_again(begun: Path, failing: Collection[str]) -> int:
+    """How often a fit was begun that had been begun before, by what the workers wrote; of failing ones none counts."""
+    counts = Counter(begun.read_text().splitlines())
+    return sum(count - 1 for key, count in counts.items() if key.split()[0] not in failing)
+
+
 def check_against(coordinators: Coordinators, undisturbed: subprocess.Popen[str]) -> Callable[[str], None]:
     """Compares with what a search in the folder `undisturbed` left, once that has ended."""
     assert undisturbed.wait(timeout=1800) == 0, coordinators.told("undisturbed")
@@ -228,20 +249,14 @@ def test_with_several_workers_nothing_is_lost_or_done_twice(coordinators: Coordi
     def check(out: str) -> None:
         study = open_study(coordinators.folder / out)
         assert [trial.number for trial in study.trials] == list(range(trials))
-        for trial in study.trials:
-            places = [(fit.fold, fit.attempt) for fit in trial.fits]
-            assert len(places) == len(set(places))
-            if trial.state is TrialState.COMPLETE:
-                assert {fold for fold, _ in places} == {0, 1, 2}
-        fits = [*(fit for trial in study.trials for fit in trial.fits), *study.further]
-        failing.update(fit.configuration for fit in fits if fit.verdict is Verdict.FAILED)  # tried again, each time
+        check_fits(study.trials)
+        failing.update(failing_in(study))
 
     def start(out: str) -> subprocess.Popen[str]:
         return coordinators.start(out, "--workers", str(workers), "--seed", out.removeprefix("killed"), trials=trials)
 
     Killing(coordinators, start, check).run(KILLS)
-    begun = Counter((coordinators.folder / "begun").read_text().splitlines())
-    again = sum(count - 1 for key, count in begun.items() if key.split()[0] not in failing)
+    again = done_again(coordinators.folder / "begun", failing)
     assert again <= KILLS * (workers + 1), "more than the fits in flight were done again"
 
 

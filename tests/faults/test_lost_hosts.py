@@ -11,17 +11,15 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from search.records import TrialState
 from search.study.ledger import Ledger
 from search.study.reading import open_study
 from search.study.storage import close, open_storage
-from tests.faults.test_kills import Coordinators
+from tests.faults.test_kills import Coordinators, check_fits, done_again, failing_in
 from tests.servers import Server, programs, running
 
 pytestmark = [
@@ -86,17 +84,8 @@ def test_hosts_and_the_database_are_lost_again_and_again(server: Server, tmp_pat
     study = open_study(tmp_path / "host0", server.url)
     assert [trial.number for trial in study.trials] == sorted({trial.number for trial in study.trials})
     assert len(study.trials) == TRIALS
-    for trial in study.trials:
-        places = [(fit.fold, fit.attempt) for fit in trial.fits]
-        assert len(places) == len(set(places))
-        if trial.state is TrialState.COMPLETE:
-            assert {fold for fold, _ in places} == {0, 1, 2}
+    check_fits(study.trials)
     assert known <= acknowledged(server), "an acknowledged fit was lost"
-    begun = Counter((tmp_path / "begun").read_text().splitlines())
-    fits = [*(fit for trial in study.trials for fit in trial.fits), *study.further]
-    failing = {fit.configuration for fit in fits if fit.verdict == "failed"}
-    again = sum(
-        count - 1 for key, count in begun.items() if key.split()[0] not in failing
-    )  # those are tried again, by each host
+    again = done_again(tmp_path / "begun", failing_in(study))
     # A killed host has one in flight; with so little grace a busy host may be taken for lost after an outage.
     assert again <= EACH * (1 + HOSTS) + len(study.trials) // 10, "more than the fits in flight were done again"
