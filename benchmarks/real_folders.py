@@ -1,7 +1,7 @@
 """From scratch, at the images' own sizes, and pretrained: what each brings on the same folder in the same time.
 
     python -m benchmarks.real_folders run --data TRAIN:TEST[:GROUPS.csv] ... [--arm scratch] [--weights DIR]
-        [--seconds 900] --kept results.jsonl
+        [--seconds 900] [--runs DIR] --kept results.jsonl
     python -m benchmarks.real_folders table --kept results.jsonl
 
 Each arm is a search by the command line; what it recommends is trained three times by `train`, with a seed each, and
@@ -28,6 +28,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from benchmarks.promise import loaded
 from benchmarks.versus_peers import Folders, folders
 
 ARMS: Final[Mapping[str, Sequence[str]]] = {
@@ -53,10 +54,12 @@ class Result:
     told: dict[str, Any] = field(default_factory=dict)  # of `summary.json`
 
 
-def searched(data: Folders, arm: str, weights: str | None, seconds: float) -> Result:
+def searched(data: Folders, arm: str, options: argparse.Namespace) -> Result:
     """A search, three trainings of what it recommends, three predictions."""
+    seconds, weights = options.seconds, options.weights
     with tempfile.TemporaryDirectory() as place:
-        out, model = Path(place) / "out", Path(place) / "model.keras"
+        model = Path(place) / "model.keras"
+        out = (options.runs or Path(place)).absolute() / f"{data.name}-{arm}"
         given = ["--weights", weights] if weights and arm == "pretrained" else []
         groups = ["--groups", str(data.groups)] if data.groups else []
         began = time.monotonic()
@@ -115,9 +118,11 @@ def plain(data: Folders) -> Result:
     """What a user would write first."""
     import keras
 
-    classes = sorted(path.name for path in data.train.iterdir() if path.is_dir())
-    (images, labels), (others, truth) = (_pixels(folder, classes) for folder in (data.train, data.test))
-    tests, rarest, began = [], [], time.monotonic()
+    began = time.monotonic()
+    train = loaded(data.train, None, _PLAIN_SIDE, None)
+    test = loaded(data.test, None, _PLAIN_SIDE, train)
+    classes, images, others = train.summary.classes, train.pixels(), test.pixels()
+    tests, rarest = [], []
     for seed in SEEDS:
         keras.utils.set_random_seed(seed)
         layers: list[Any] = [keras.layers.Rescaling(1 / 255)]
@@ -126,26 +131,12 @@ def plain(data: Folders) -> Result:
         layers += [keras.layers.Flatten(), keras.layers.Dense(64, activation="relu")]
         model = keras.Sequential([*layers, keras.layers.Dense(len(classes), activation="softmax")])
         model.compile("adam", "sparse_categorical_crossentropy")
-        model.fit(images, labels, batch_size=32, epochs=_PLAIN_EPOCHS, verbose=0)
+        model.fit(images, train.labels, batch_size=32, epochs=_PLAIN_EPOCHS, verbose=0)
         said = model.predict(others, verbose=0).argmax(axis=1)
-        recalls = [float(np.mean(said[truth == k] == k)) for k in range(len(classes))]
+        recalls = [float(np.mean(said[test.labels == k] == k)) for k in range(len(classes))]
         tests.append(float(np.mean(recalls)))
         rarest.append(recalls[classes.index(_rarest(data))])
     return Result(data=data.name, arm="plain", seconds=time.monotonic() - began, tests=tests, rarest=rarest)
-
-
-def _pixels(folder: Path, classes: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    from search.data.decode import UnreadableImage, decode
-
-    images, labels = [], []
-    for label, name in enumerate(classes):
-        for path in sorted((folder / name).iterdir()):
-            try:
-                images.append(decode(path, size=_PLAIN_SIDE, channels=3))
-            except UnreadableImage:
-                continue
-            labels.append(label)
-    return np.stack(images), np.array(labels)
 
 
 def read(kept: Path) -> list[Result]:
@@ -159,7 +150,7 @@ def run(options: argparse.Namespace) -> None:
             for arm in options.arm or ARMS:
                 if (data.name, arm) in {(one.data, one.arm) for one in read(options.kept)}:
                     continue
-                result = plain(data) if arm == "plain" else searched(data, arm, options.weights, options.seconds)
+                result = plain(data) if arm == "plain" else searched(data, arm, options)
                 with options.kept.open("a") as stream:
                     stream.write(json.dumps(asdict(result)) + "\n")
                 print(*table([result]), sep="\n", flush=True)
@@ -190,6 +181,7 @@ def main() -> None:
     running.add_argument("--arm", action="append", choices=list(ARMS), help="all without")
     running.add_argument("--weights", metavar="DIR", help="of pretrained networks")
     running.add_argument("--seconds", type=float, default=900.0)
+    running.add_argument("--runs", type=Path, metavar="DIR", help="where the searches' pages stay")
     for one in (running, showing):
         one.add_argument("--kept", type=Path, required=True)
     options = parser.parse_args()
