@@ -9,10 +9,11 @@ from pathlib import Path
 
 from search.errors import UserError
 from search.events import Listener
+from search.study.faults import WorkerFault, last_line
 from search.study.machine import Gpu
 from search.study.messages import Seat
 from search.study.pool import MakePool
-from search.study.process import Worker, WorkerFault, last_line
+from search.study.process import Worker
 
 _log = logging.getLogger(__name__)
 

@@ -29,9 +29,10 @@ from search.delivery.records import Predicted
 from search.errors import DataError, MismatchError, UserError
 from search.events import Listener
 from search.study import machine
+from search.study.faults import WorkerFault, last_line
 from search.study.messages import Seat
 from search.study.pool import MakePool, Pool
-from search.study.process import Worker, WorkerFault, last_line
+from search.study.process import Worker
 
 _BATCH: Final = 64  # images that are in the memory at once
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")

@@ -23,9 +23,10 @@ from search.selection.tally import unique_fits
 from search.study.ablation import ablate
 from search.study.clock import LAST_SECONDS
 from search.study.confirmation import confirm, confirmed_fits, plan_confirmation
+from search.study.faults import Stopped
 from search.study.final import test_recommendation
 from search.study.fitting import Fitter
-from search.study.process import Stopped, Worker
+from search.study.process import Worker
 from search.study.reading import read_study, restored_confirmation, restored_surroundings, restored_test
 from search.study.surroundings import explore, seconds_needed
 from search.study.workshop import Workshop

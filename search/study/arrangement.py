@@ -12,10 +12,10 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
 from search import host
+from search.study.faults import WorkerFault, last_line
 from search.study.ledger import Ledger
 from search.study.messages import Priced, Pricing
 from search.study.pool import Pool
-from search.study.process import WorkerFault, last_line
 
 MOST: Final = 16
 """Workers that are tried at once: the more there are, the less each configuration is chosen by those before it."""

@@ -18,9 +18,10 @@ from typing import Final, Protocol, TypeVar
 import optuna
 from optuna.trial import TrialState
 
+from search.study.faults import Stopped
 from search.study.pool import Pool
 from search.study.presence import Presence
-from search.study.process import Stopped, Worker
+from search.study.process import Worker
 from search.study.server import is_taken_over
 
 _PART: Final = "part"

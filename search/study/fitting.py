@@ -23,9 +23,9 @@ from search.data.folds import Fold
 from search.data.images import ImageSet
 from search.records import BEHIND_OTHERS, ON_SEARCH_FOLDS, Fit, FitKey, Verdict
 from search.selection.rungs import Bars
+from search.study.faults import WorkerDied, WorkerFault, WorkerStalled, last_line
 from search.study.ledger import Ledger
 from search.study.messages import Done, Job
-from search.study.process import WorkerDied, WorkerFault, WorkerStalled, last_line
 from search.training.outcome import Outcome
 from search.training.sampling import balance_of
 from spaces.config import Configuration

@@ -16,11 +16,12 @@ from search.checks import Check
 from search.events import Listener
 from search.records import SEARCH, Fit, Trial, TrialState, Verdict
 from search.selection import scores
+from search.study.faults import Stopped
 from search.study.fitting import FAULTS, PROCESS_LOST, Fitter, Spec, Terms
 from search.study.history import History
 from search.study.ledger import Ledger
 from search.study.pool import Pool
-from search.study.process import Stopped, Worker
+from search.study.process import Worker
 from search.study.queue import CONFIGURATION, JUDGED, REASON, START, Queue, Surplus, deadly_fold
 from spaces.config import Configuration
 from spaces.space import Space

@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Final
 
 from search import host
+from search.study.gate import Gate
 from search.study.machine import Gpu, shares
 from search.study.messages import Material, Ready, Seat
-from search.study.process import Gate, Silence, Worker
+from search.study.process import Worker
+from search.study.silence import Silence
 
 _FAREWELL_SECONDS: Final = 1.0  # from QUIT to the kill
 _MEMORY_SHARE: Final = 0.8  # of the machine's, for all workers together: one that has grown beyond it is replaced

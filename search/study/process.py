@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import math
 import multiprocessing as mp
-import statistics
-import threading
 import time
-from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any, Final
 
 from search import host
 from search.checks import Check
 from search.lifeline import signals_blocked
+from search.study.faults import Stopped, WorkerDied, WorkerFault, WorkerStalled
+from search.study.gate import Gate
 from search.study.messages import (
     QUIT,
     STOP,
@@ -33,127 +30,16 @@ from search.study.messages import (
     Seat,
     Told,
 )
+from search.study.silence import Silence
 from search.study.worker import main
 
 _POLL_SECONDS: Final = 0.2
 _START_SECONDS: Final = 300.0  # importing TensorFlow from a cold network disk takes minutes
-_SILENCE_SECONDS: Final = 120.0  # that a fit may be silent (it speaks after each epoch) ...
-_SILENCE_FACTOR: Final = 10.0  # ... or so many times as long as the usual epoch ...
-_OWN_FACTOR: Final = 3.0  # ... or as its own longest silence, since networks and images differ
-_BUILD_SECONDS: Final = 1800.0  # until its first word, while a network is built, images are loaded, kernels are tuned
-_BUILT_BEFORE: Final = 5  # fits whose first words say how long the next ones may take: so many times the longest
-_REMEMBERED: Final = 500  # epochs
 _STOP_SECONDS: Final = 8.0  # from STOP to the kill
 _RECYCLE_AFTER: Final = 400  # fits of networks on images: TensorFlow's memory grows a little with each network
 
 
 _log = logging.getLogger(__name__)
-
-
-class WorkerFault(Exception):
-    """The worker died, stalled or raised: our or the machine's fault, worth another try."""
-
-
-def last_line(text: str) -> str:
-    """Of a traceback: what was raised."""
-    return text.strip().splitlines()[-1]
-
-
-class WorkerDied(WorkerFault):
-    """Its process ended, most often because the system killed it for want of memory.
-
-    Args:
-        code: exit code; below zero, the number of the signal that ended it.
-    """
-
-    def __init__(self, code: int | None) -> None:
-        super().__init__(f"worker died (exit code {code})")
-        self.code = code
-
-
-class WorkerStalled(WorkerFault):
-    """It said nothing for far longer than epochs take: hung, or its machine is overwhelmed."""
-
-
-class Stopped(Exception):
-    """The fit was ended because the search was told to end."""
-
-
-class Silence:
-    """How long a worker may say nothing: by what the epochs of this session take. For all threads."""
-
-    def __init__(self) -> None:
-        self._seconds: deque[float] = deque(maxlen=_REMEMBERED)
-        self._built: deque[float] = deque(maxlen=_REMEMBERED)
-        self._lock = threading.Lock()
-
-    def learn(self, seconds: float) -> None:
-        """From one word of a fit to the next."""
-        with self._lock:
-            self._seconds.append(seconds)
-
-    def learn_building(self, seconds: float) -> None:
-        """From the beginning of a fit, which builds its network, to its first word."""
-        with self._lock:
-            self._built.append(seconds)
-
-    def seconds(self, longest: float | None) -> float:
-        """Of silence to bear.
-
-        Args:
-            longest: silence of this fit so far, which began with building its network; None before its first word.
-        """
-        with self._lock:
-            if longest is None:
-                known = max(self._built) if len(self._built) >= _BUILT_BEFORE else math.inf
-                return min(_BUILD_SECONDS, max(_SILENCE_SECONDS, _SILENCE_FACTOR * known))
-            usual = statistics.median(self._seconds) if self._seconds else 0.0
-        return max(_SILENCE_SECONDS, _SILENCE_FACTOR * usual, _OWN_FACTOR * longest)
-
-
-class Gate:
-    """Lets fits run together, or one alone: a process that the system killed may have been one too many."""
-
-    def __init__(self) -> None:
-        self._changed = threading.Condition()
-        self._inside = 0
-        self._is_taken = False
-
-    @contextmanager
-    def together(self) -> Iterator[None]:
-        """For as long as the block lasts nobody is alone."""
-        with self._changed:
-            self._changed.wait_for(lambda: not self._is_taken)
-            self._inside += 1
-        try:
-            yield
-        finally:
-            self._leave()
-
-    @contextmanager
-    def alone(self, should_stop: Callable[[], bool]) -> Iterator[None]:
-        """For as long as the block lasts nobody else is inside. Raises Stopped."""
-        with self._changed:
-            self._changed.wait_for(lambda: not self._is_taken)
-            self._is_taken = True  # nobody new comes in
-            while self._inside and not should_stop():
-                self._changed.wait(_POLL_SECONDS)
-            if self._inside:
-                self._is_taken = False
-                self._changed.notify_all()
-                raise Stopped
-            self._inside += 1
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._is_taken = False
-            self._leave()
-
-    def _leave(self) -> None:
-        with self._changed:
-            self._inside -= 1
-            self._changed.notify_all()
 
 
 class Worker:

@@ -18,13 +18,13 @@ from search.study import machine, preparation
 from search.study.afterwards import complete
 from search.study.clock import Clock
 from search.study.crew import Crew, HostCrew, HostsCrew
+from search.study.faults import Stopped
 from search.study.folder import Hold, locked
 from search.study.messages import Material
 from search.study.objective import TooManyFailures
 from search.study.opening import Ended, Opened, OutOfTime, open_session
 from search.study.pool import MakePool, Pool
 from search.study.presence import Presence
-from search.study.process import Stopped
 from search.study.reading import read_study
 from search.study.request import Request, refuse_tangled, weight_files
 from search.study.reserves import Reserves, ablation_seconds

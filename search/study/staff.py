@@ -10,11 +10,11 @@ from typing import Final
 from search import host
 from search.errors import UserError
 from search.study import arrangement
+from search.study.faults import WorkerFault, last_line
 from search.study.ledger import Ledger
 from search.study.machine import Gpu
 from search.study.messages import Material, Priced, Pricing
 from search.study.pool import MakePool, Pool, seats
-from search.study.process import WorkerFault, last_line
 from search.study.request import Request
 
 MEASURED_SECONDS: Final = 1.0

@@ -20,10 +20,10 @@ from search.records import NEIGHBOUR, SEARCH, Copy, Surroundings, Trial
 from search.selection.scores import JUDGED
 from search.study.ablation import fit_seconds
 from search.study.crew import Crew
+from search.study.faults import Stopped
 from search.study.fitting import Fitter, Spec, Terms, Trains
 from search.study.ledger import Ledger
 from search.study.messages import Done, Job
-from search.study.process import Stopped
 
 FOLDS: Final = 1
 """Of the study's, the first ones: for each copy. Many copies on one fold tell more than few on several."""

@@ -16,10 +16,11 @@ from search.data.corruptions import FORMS, corrupt
 from search.records import Verdict
 from search.selection import metrics
 from search.settings import Protocol
-from search.study import process
+from search.study import process, silence
+from search.study.faults import Stopped, WorkerFault, WorkerStalled
 from search.study.messages import Job, Material, Pricing, Seat
 from search.study.pool import Pool
-from search.study.process import Stopped, Worker, WorkerFault, WorkerStalled
+from search.study.process import Worker
 from tests.keras_tests import light
 
 
@@ -183,7 +184,7 @@ def test_a_worker_is_replaced_after_many_jobs(seat, monkeypatch) -> None:
 
 def test_a_worker_that_does_not_listen_is_killed(seat, monkeypatch) -> None:
     monkeypatch.setattr(process, "main", light.deaf)
-    monkeypatch.setattr(process, "_BUILD_SECONDS", 0.5)
+    monkeypatch.setattr(silence, "_BUILD_SECONDS", 0.5)
     monkeypatch.setattr(process, "_STOP_SECONDS", 0.3)
     stop = threading.Event()
     worker = Worker(seat, stop.is_set)
@@ -203,7 +204,7 @@ def test_a_worker_that_does_not_listen_is_killed(seat, monkeypatch) -> None:
 def test_a_worker_that_stalls_after_some_epochs_is_killed_sooner(seat, monkeypatch) -> None:
     """It was silent three times as long as before its first word."""
     monkeypatch.setattr(process, "main", light.tiring)
-    monkeypatch.setattr(process, "_SILENCE_SECONDS", 0.2)
+    monkeypatch.setattr(silence, "_SILENCE_SECONDS", 0.2)
     worker = Worker(seat, lambda: False)
     with pytest.raises(WorkerStalled, match="worker stalled"):
         worker.run("job")

@@ -19,7 +19,7 @@ from search.delivery.prediction import Request, predict, without_offset
 from search.errors import DamagedError, DataError, MismatchError, UserError
 from search.events import Silent
 from search.selection.offset import offset_probabilities
-from search.study.process import WorkerFault
+from search.study.faults import WorkerFault
 from tests.search.delivery.stand_in import StandIn, write_keras, write_model
 
 CARD = Card(classes=("dark", "light"), image_size=8, channels=1, recipe=1, offset=(0.0, 0.0))

@@ -17,7 +17,7 @@ from search.delivery.order import Request
 from search.delivery.training import train
 from search.errors import UserError
 from search.events import Silent
-from search.study.process import WorkerDied, WorkerFault
+from search.study.faults import WorkerDied, WorkerFault
 from tests.factories import configuration, make_images
 from tests.search.delivery.stand_in import StandIn, collapsing, write_config, write_keras
 from tests.search.study.made import outcome

@@ -13,8 +13,8 @@ import sqlalchemy as sa
 from search import seeds
 from search.events import Silent
 from search.records import Verdict
+from search.study.faults import Stopped, WorkerFault
 from search.study.messages import Done, Job, Priced, Pricing, Ready
-from search.study.process import Stopped, WorkerFault
 from search.training.outcome import Outcome
 
 Answer = Callable[[Job], Outcome]

@@ -15,10 +15,10 @@ from search import host
 from search.settings import Budget, Protocol
 from search.study import arrangement
 from search.study.arrangement import Arrangement, arrange, candidates, keep, kept
+from search.study.faults import WorkerFault
 from search.study.ledger import Ledger
 from search.study.machine import Gpu
 from search.study.messages import Priced, Pricing, Ready, Seat
-from search.study.process import WorkerFault
 from search.study.request import Request
 from search.study.staff import Staff
 from spaces.presets import CORE

@@ -15,10 +15,10 @@ from search.records import BEHIND, COLLAPSES, CONFIRM, NO_TIME, NOT_JUDGED, Conf
 from search.selection.results import Ranked
 from search.study.confirmation import confirm, confirmed_fits, plan_confirmation
 from search.study.crew import HostCrew
+from search.study.faults import WorkerFault
 from search.study.fitting import Terms
 from search.study.ledger import Ledger
 from search.study.messages import Job
-from search.study.process import WorkerFault
 from search.training.outcome import Outcome
 from tests.factories import configuration
 from tests.search.study.made import FakePool, Told, memory, outcome

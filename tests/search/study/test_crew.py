@@ -12,9 +12,9 @@ import optuna
 import pytest
 
 from search.study.crew import HostCrew, HostsCrew, best_cut, longest_row
+from search.study.faults import Stopped
 from search.study.ledger import Ledger
 from search.study.presence import Presence
-from search.study.process import Stopped
 from search.study.storage import open_storage
 from tests.search.study.made import FakePool, memory
 

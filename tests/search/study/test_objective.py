@@ -14,12 +14,12 @@ import sqlalchemy as sa
 
 from search.events import Silent
 from search.records import Trial, TrialState, Verdict
+from search.study.faults import Stopped, WorkerDied, WorkerFault
 from search.study.fitting import Terms
 from search.study.history import History
 from search.study.ledger import Ledger
 from search.study.messages import Job
 from search.study.objective import Interrupted, Objective, TooManyFailures, TrialFailed
-from search.study.process import Stopped, WorkerDied, WorkerFault
 from search.study.queue import Queue, finished, is_interrupted
 from search.study.reading import read_trials
 from search.training.outcome import Outcome

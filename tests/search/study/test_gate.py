@@ -1,0 +1,79 @@
+"""Fits together, or one alone."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+from search.study.faults import Stopped
+from search.study.gate import Gate
+
+
+class Fit(threading.Thread):
+    """Holds the gate until it is told to end; keeps what it saw."""
+
+    def __init__(self, gate: Gate, *, alone: bool, stop: threading.Event) -> None:
+        super().__init__()
+        self._gate, self._alone, self._stopped = gate, alone, stop
+        self.inside, self.ends = threading.Event(), threading.Event()
+        self.error: BaseException | None = None
+
+    def run(self) -> None:
+        try:
+            with self._gate.alone(self._stopped.is_set) if self._alone else self._gate.together():
+                self.inside.set()
+                self.ends.wait(5.0)
+        except Stopped as error:
+            self.error = error
+
+
+@pytest.fixture
+def fits():
+    """Makes fits that are begun; all of them end with the test."""
+    gate, stop, made = Gate(), threading.Event(), []
+
+    def begin(*, alone: bool) -> Fit:
+        fit = Fit(gate, alone=alone, stop=stop)
+        fit.start()
+        made.append(fit)
+        time.sleep(0.02)  # the order in which they come is what matters
+        return fit
+
+    begin.stop = stop
+    yield begin
+    for fit in made:
+        fit.ends.set()
+        fit.join(5.0)
+
+
+def test_fits_train_together_and_one_that_must_be_alone_waits_and_keeps_others_out(fits) -> None:
+    first, second = fits(alone=False), fits(alone=False)
+    assert first.inside.is_set()
+    assert second.inside.is_set()
+    alone, later = fits(alone=True), fits(alone=False)
+    first.ends.set()
+    assert not alone.inside.wait(0.05)
+    second.ends.set()
+    assert alone.inside.wait(2.0)
+    assert not later.inside.wait(0.05)
+    alone.ends.set()
+    assert later.inside.wait(2.0)
+
+
+def test_two_that_must_be_alone_come_one_after_the_other(fits) -> None:
+    first, second = fits(alone=True), fits(alone=True)
+    assert first.inside.wait(2.0)
+    assert not second.inside.wait(0.05)
+    first.ends.set()
+    assert second.inside.wait(2.0)
+
+
+def test_whoever_waits_to_be_alone_can_be_stopped_and_lets_the_others_in(fits) -> None:
+    first, alone = fits(alone=False), fits(alone=True)
+    fits.stop.set()
+    alone.join(2.0)
+    assert isinstance(alone.error, Stopped)
+    assert fits(alone=False).inside.wait(2.0)
+    assert first.inside.is_set()
