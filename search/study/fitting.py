@@ -206,7 +206,8 @@ class Fitter:
             except WorkerFault as error:
                 _log.warning("A fit of trial %d failed: %s", spec.trial, error)
                 died = isinstance(error, WorkerDied)  # perhaps for want of memory, which others took
-                reason = FAULTS.get(type(error)) or last_line(str(error))[:64]
+                if not (died and reason):  # one death says less than whatever else it failed by
+                    reason = FAULTS.get(type(error)) or last_line(str(error))[:64]
                 continue
             outcome = done.outcome
             causes, shown = self._explained(job, outcome)

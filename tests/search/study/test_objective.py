@@ -193,6 +193,15 @@ def test_a_worker_that_dies_of_a_network_teaches_the_sampler(make: MakeStudy) ->
     assert told(study) == [(OptunaState.PRUNED, None, [])]  # which TPE ranks behind all others
 
 
+@pytest.mark.parametrize("faults", [(WorkerFault("no disk"), WorkerDied(-9)), (WorkerDied(-9), WorkerFault("no disk"))])
+def test_a_worker_that_died_only_once_says_nothing_of_its_network(make: MakeStudy, faults) -> None:
+    """Somebody may have killed it; what else went wrong is told."""
+    study = make(*faults)
+    (trial,) = study.run(1)
+    assert (trial.state, trial.reason) == (TrialState.FAILED, "no disk")
+    assert told(study)[0][0] is OptunaState.FAIL
+
+
 def test_a_worker_that_dies_in_a_later_fold_teaches_the_sampler_too(make: MakeStudy) -> None:
     study = make(LEARNED, WorkerDied(-9), WorkerDied(-9))
     (trial,) = study.run(1)
