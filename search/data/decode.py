@@ -13,15 +13,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageChops, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageChops, ImageFile, ImageOps, UnidentifiedImageError
 
 from search.data.silence import SILENCE
 
-RECIPE: Final = 1
+RECIPE: Final = 2
 """Number of the recipe: raised when the same file would give other pixels."""
 
 FORMATS: Final = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP")
@@ -33,6 +33,12 @@ GREY_TOLERANCE: Final = 2
 JPEG_MARGIN: Final = 4
 """A JPEG is decoded at half, a quarter or an eighth of its size while that leaves at least this many times the side
 asked for: many times faster for photographs, and seen in the result by a level or two at most."""
+
+_LOWER: Final = {"RGB;16B": "RGB;16L", "RGBA;16B": "RGBA;16L", "LA;16B": "RGBA"} | {
+    f"{colours};16{order}": f"{colours};16B" for colours in ("RGB", "RGBA") for order in ("L", "N")
+}
+"""Raw modes of colours with 16 bits, and those by which Pillow reads the same bytes so that the lower eight are in it;
+N is this machine's own order, which is L wherever TensorFlow runs."""
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -121,9 +127,15 @@ def _short(error: Exception) -> str:
     return text[0][:120] if text else type(error).__name__
 
 
+def raw_mode(image: Image.Image) -> str:
+    """How the pixels of an image that was not loaded yet lie in its file, in Pillow's words, such as RGB;16B."""
+    args = image.tile[0].args if isinstance(image, ImageFile.ImageFile) and image.tile else ""
+    return str(args[0] if isinstance(args, tuple) else args)
+
+
 def flattened(image: Image.Image) -> Image.Image:
     """The image upright, opaque and with 8 bits: mode L if it is stored without colours, else RGB."""
-    image.load()
+    _load(image)
     try:
         upright = ImageOps.exif_transpose(image)
     except Exception:  # damaged EXIF data are no reason to lose a sound image
@@ -133,6 +145,26 @@ def flattened(image: Image.Image) -> Image.Image:
     if upright.has_transparency_data:
         return _on_white(upright)
     return upright.convert("L" if upright.mode in ("1", "L") else "RGB")
+
+
+def _load(image: Image.Image) -> None:
+    """Read the pixels. Of colours with 16 bits Pillow keeps the upper eight, in which there may be next to nothing."""
+    raw, stream = raw_mode(image), getattr(image, "fp", None)
+    content = stream.getvalue() if raw in _LOWER and isinstance(stream, BytesIO) else b""
+    image.load()
+    if not content or np.asarray(image)[..., :3].max() >= 128:
+        return
+    with Image.open(BytesIO(content), formats=FORMATS) as twin:
+        twin.tile = [tile._replace(args=_lower(tile.args)) for tile in twin.tile]
+        lower = np.asarray(twin)[..., [1, 1, 1] if raw == "LA;16B" else [0, 1, 2]]
+    deep = Image.fromarray(_eight_bits(np.asarray(image)[..., :3].astype(np.int64) * 256 + lower))
+    if image.mode == "RGBA":
+        deep.putalpha(image.getchannel("A"))
+    image.paste(deep)
+
+
+def _lower(args: Any) -> Any:
+    return (_LOWER[args[0]], *args[1:]) if isinstance(args, tuple) else _LOWER[args]
 
 
 def _on_white(image: Image.Image) -> Image.Image:

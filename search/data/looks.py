@@ -15,7 +15,7 @@ from PIL import Image
 from PIL.ExifTags import IFD, Base
 
 from search.data import store
-from search.data.decode import Pixels, UnreadableImage, flattened, opened
+from search.data.decode import Pixels, UnreadableImage, flattened, opened, raw_mode
 from search.data.passes import OnProgress, each
 from search.data.scan import ImageFolder
 
@@ -25,7 +25,7 @@ SIDE: Final = 64
 TINY: Final = 16
 """Pixels a side of the coloured pictures that simple methods see."""
 
-RECIPE: Final = 2
+RECIPE: Final = 3
 """Raised when the same file would look otherwise."""
 
 _SHARP_SIDE: Final = 256  # pixels a side at most, where sharpness is measured: finer grain is the camera's
@@ -92,7 +92,7 @@ def _look(path: Path) -> dict[str, Any]:
         with opened(path) as image:
             known: dict[str, Any] = {"formats": image.format or "", "modes": image.mode, "size": size, "reasons": ""}
             known["width"], known["height"] = reversed(image.size) if _is_turned(image) else image.size
-            known["bits"] = _BITS.get(image.mode, 8)
+            known["bits"] = 16 if ";16" in raw_mode(image) else _BITS.get(image.mode, 8)
             known["frames"] = 1 if image.format == "MPO" else int(getattr(image, "n_frames", 1))
             known["taken"] = _taken(image)
             image.draft(None, (2 * _SHARP_SIDE, 2 * _SHARP_SIDE))  # a JPEG at half, a quarter, an eighth of its size

@@ -1,6 +1,8 @@
 import struct
 import threading
 import warnings
+import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -67,6 +69,73 @@ def test_every_mode_shows_the_same_picture(tmp_path: Path, mode: str, ending: st
 def test_sixteen_bits_are_scaled_by_the_bits_in_use(tmp_path: Path, values: list[int], expected: list[int]) -> None:
     path = save(Image.fromarray(np.array([values, values], np.uint16)), tmp_path / "a.png")
     assert decode(path, size=2, channels=1)[0, :, 0].tolist() == expected
+
+
+def png_of_16_bits(values: np.ndarray) -> bytes:
+    """(height, width, 2..4): what Pillow reads and does not write."""
+    height, width, channels = values.shape
+    kind = {2: 4, 3: 2, 4: 6}[channels]
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
+    parts = (b"IHDR", struct.pack(">IIBBBBB", width, height, 16, kind, 0, 0, 0)), (b"IDAT", zlib.compress(rows))
+    chunks = [
+        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        for name, data in (*parts, (b"IEND", b""))
+    ]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
+
+
+def tiff_of_16_bits(values: np.ndarray, order: str) -> bytes:
+    """(height, width, 3), in one strip for each row; order is < or >."""
+    height, width, channels = values.shape
+    pixels = values.astype(f"{order}u2").tobytes()
+    row = len(pixels) // height
+    lists = struct.pack(f"{order}3H", 16, 16, 16) + struct.pack(
+        f"{order}{2 * height}I", *(8 + row * n for n in range(height)), *(height * [row])
+    )
+    at = 8 + len(pixels)
+    tags = [
+        *((256, 4, 1, width), (257, 4, 1, height), (258, 3, 3, at), (259, 3, 1, 1), (262, 3, 1, 2)),
+        *((273, 4, height, at + 6), (277, 3, 1, channels), (278, 4, 1, 1), (279, 4, height, at + 6 + 4 * height)),
+    ]
+    entries = b"".join(
+        struct.pack(f"{order}HHI", tag, kind, count)
+        + (struct.pack(f"{order}HH", value, 0) if kind == 3 and count == 1 else struct.pack(f"{order}I", value))
+        for tag, kind, count, value in tags
+    )
+    directory = struct.pack(f"{order}H", len(tags)) + entries + struct.pack(f"{order}I", 0)
+    head = {"<": b"II*\0", ">": b"MM\0*"}[order]
+    return head + struct.pack(f"{order}I", at + len(lists)) + pixels + lists + directory
+
+
+def deep_files() -> list[object]:
+    """Colour images of 16 bits, and in which channels."""
+
+    def as_grey(values: np.ndarray) -> np.ndarray:
+        return np.concatenate([values[..., :1], np.full_like(values[..., :1], 65535)], axis=2)
+
+    def with_alpha(values: np.ndarray) -> np.ndarray:
+        return np.concatenate([values, np.full_like(values[..., :1], 65535)], axis=2)
+
+    return [
+        pytest.param(png_of_16_bits, False, id="PNG"),
+        pytest.param(lambda values: png_of_16_bits(with_alpha(values)), False, id="PNG with alpha"),
+        pytest.param(lambda values: png_of_16_bits(as_grey(values)), True, id="PNG, grey with alpha"),
+        pytest.param(lambda values: tiff_of_16_bits(values, "<"), False, id="TIFF, little-endian"),
+        pytest.param(lambda values: tiff_of_16_bits(values, ">"), False, id="TIFF, big-endian"),
+    ]
+
+
+@pytest.mark.parametrize("bits", [5, 10, 12, 15, 16])
+@pytest.mark.parametrize(("written", "is_grey"), deep_files())
+def test_colours_of_sixteen_bits_are_scaled_by_the_bits_in_use(
+    tmp_path: Path, written: Callable[[np.ndarray], bytes], is_grey: bool, bits: int
+) -> None:
+    values = np.random.default_rng(bits).integers(0, 2**bits, (6, 6, 3))
+    values[0, 0] = 2**bits - 1
+    (tmp_path / "a").write_bytes(written(values))
+    expected = values[..., [0, 0, 0]] if is_grey else values
+    found = decode(tmp_path / "a", size=6, channels=3).astype(int)
+    assert np.abs(found - expected * 255 / (2**bits - 1)).max() <= 1.0
 
 
 @pytest.mark.parametrize(
