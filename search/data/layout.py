@@ -59,11 +59,28 @@ def layout(folder: Path) -> Layout:
             f"{folder} has nothing but {tests[0]!r}, the part of a split that is for a test. "
             f"Pass --data {folder / tests[0]} if you want to search on it."
         )
+    return Layout(parts, _only(tests, folder), tuple(name for name in names if name not in sorted_ones))
+
+
+def test_part(folder: Path) -> str | None:
+    """The part for a test, of a split whose classes stand in a table; None where there is no split.
+
+    Raises:
+        DataError: no such folder; a file; two such parts.
+    """
+    names = subfolders(folder)
+    tests = [name for name in names if name.casefold() in TESTING]
+    if not tests or not any(name.casefold() in TRAINING for name in names):
+        return None
+    return _only(tests, folder)
+
+
+def _only(tests: Sequence[str], folder: Path) -> str | None:
     if len(tests) > 1:
         raise DataError(
             f"{folder} has two parts for a test ({', '.join(tests)}). Join them, or pass --data and --test."
         )
-    return Layout(parts, tests[0] if tests else None, tuple(name for name in names if name not in sorted_ones))
+    return tests[0] if tests else None
 
 
 def subfolders(folder: Path) -> Sequence[str]:

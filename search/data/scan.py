@@ -13,7 +13,7 @@ import numpy as np
 
 from search.arrays import IntArray
 from search.data.digests import digests
-from search.data.layout import EXPECTED, Layout, layout, subfolders
+from search.data.layout import EXPECTED, Layout, layout, subfolders, test_part
 from search.data.passes import OnProgress
 from search.data.tables import Column, names_none, read_column
 from search.errors import DataError
@@ -54,7 +54,8 @@ def scan(
 
     Of a `train/ val/ test/` layout those of `folder/train/<class>/` and `folder/val/<class>/` are found. With `labels`,
     a CSV file with the columns `file` and `label`, the images may lie anywhere in the folder; those that it does not
-    name are left out. A test folder of which it names none has sub-folders for classes.
+    name are left out, and those below `folder/test` kept apart where there is a `folder/train` as well. A test folder
+    of which it names none has sub-folders for classes.
 
     Hidden files and folders are skipped. Links to files are followed, links to folders only where they are a class;
     those that lead out of the folder only with `follow_links`: who packed the folder could name any file by them.
@@ -77,8 +78,8 @@ def scan(
             every += [(name, place, file) for file in files]
             unread |= others
     else:
-        names, every, unread = by_table
-        places = [(name, ".") for name in names]
+        names, every, unread, test = by_table
+        places, known = [(name, ".") for name in names], Layout((".",), test)
     found = every if follow_links else [entry for entry in every if not _leads_out(folder, *entry[1:])]
     for name in names if classes is None else ():
         if not any(name == owner for owner, _, _ in found):
@@ -125,8 +126,11 @@ def _classes(
 
 def _labelled(
     folder: Path, table: Path, classes: Sequence[str] | None
-) -> tuple[tuple[str, ...], list[tuple[str, str, str]], dict[str, str]] | None:
-    """Names of the classes; for each labelled image its class, the folder itself, and the file; what is not read."""
+) -> tuple[tuple[str, ...], list[tuple[str, str, str]], dict[str, str], str | None] | None:
+    """Names of the classes; of each labelled image its class, the folder itself, the file; what is not read; the test.
+
+    That is the part of a split of which the images are for a test: it is kept apart, if any of them is labelled.
+    """
     below = subfolders(folder)  # which complains where there is no folder to read
     files, unread = _images(folder, ".")
     by_file = read_column(table, LABEL, folder=folder, files=files, endings=EXTENSIONS)
@@ -136,9 +140,12 @@ def _labelled(
         raise names_none(table, folder, files)
     if bare := len(files) - len(by_file):
         _log.warning("%d of %d images in %s are not in %s: left out.", bare, len(files), folder, table)
-    names = tuple(sorted(set(by_file.values())))
+    part = test_part(folder) if classes is None else None
+    kept = {file: name for file, name in by_file.items() if part is None or not file.startswith(f"{part}/")}
+    names = tuple(sorted(set(kept.values())))
     _check_names(names, classes, table, "Mend the label", "two labels")
-    return names, [(name, ".", file) for file, name in by_file.items()], unread
+    every = [(name, ".", file) for file, name in kept.items()]
+    return names, every, unread, part if len(kept) < len(by_file) else None
 
 
 def _check_names(names: Sequence[str], classes: Sequence[str] | None, where: Path, mend: str, expected: str) -> None:

@@ -36,8 +36,8 @@ def read_column(
 ) -> dict[str, str]:
     """The column's value by file, for those of `files` (relative to `folder`) that the CSV names.
 
-    The file's name is relative to the CSV's own folder or to `folder`. Other columns, rows for other files and rows
-    without a value are ignored. Fields are parted by commas, semicolons or tabs.
+    The file's name is relative to the CSV's own folder, to `folder`, or to the one that `folder` lies in. Other
+    columns, rows for other files and rows without a value are ignored. Fields are parted by commas, semicolons or tabs.
 
     Args:
         table: the CSV file; its first line names the columns.
@@ -102,4 +102,5 @@ def _rows(table: Path, column: Column) -> list[tuple[str, str]]:
 def _names(entry: str, table: Path, folder: Path) -> list[str]:
     """What the row's file may be called relative to the image folder: from the CSV's folder first."""
     root, entry = folder.resolve(), entry.replace("\\", "/")
-    return [Path(os.path.relpath(place / entry, root)).as_posix() for place in (table.resolve().parent, root)]
+    places = (table.resolve().parent, root, root.parent)
+    return [Path(os.path.relpath(place / entry, root)).as_posix() for place in places]

@@ -11,7 +11,7 @@ from search.data.folds import make_folds
 from search.data.fresh_splits import smallest_part
 from search.data.groups import groups_hash
 from search.data.images import ImageSet
-from search.data.layout import layout
+from search.data.layout import layout, test_part
 from search.data.weights import Weights
 from search.errors import UserError
 from search.selection.shortlist import REPEATS
@@ -63,7 +63,10 @@ def refuse_tangled(request: Request) -> None:
     if request.test is None:
         return
     test = request.test.resolve()
-    own = data / (layout(request.data).test or "") if data in test.parents and request.labels is None else data
+    part = None
+    if data in test.parents:
+        part = layout(request.data).test if request.labels is None else test_part(request.data)
+    own = data / (part or "")
     if test == data or (data in test.parents and test != own) or test in data.parents:
         raise UserError(
             f"--test {request.test} and --data {request.data} share images, so its score would promise too much. "

@@ -87,6 +87,40 @@ def test_test_images_are_in_the_table_or_in_sub_folders(here: Path) -> None:
         scan(here / "test", classes=("cat", "cow"), labels=labels, on_progress=quiet)
 
 
+SPLIT = ("train/x1.png", "train/x2.png", "val/x3.png", "test/x4.png", "test/x5.png", "more/x6.png")
+
+
+@pytest.mark.parametrize("place", ["labels.csv", "images/labels.csv"])
+def test_the_part_of_a_split_that_is_for_a_test_is_kept_apart(tmp_path: Path, place: str) -> None:
+    put(tmp_path / "images", *SPLIT)
+    rows = "".join(f"{file},{'cat' if number % 2 else 'dog'}\n" for number, file in enumerate(SPLIT))
+    labels = table(tmp_path, "file,label\n" + rows, place)
+    found = scan(tmp_path / "images", labels=labels, on_progress=quiet)
+    assert set(found.files) == {"train/x1.png", "train/x2.png", "val/x3.png", "more/x6.png"}
+    assert found.test == tmp_path / "images" / "test"
+    kept = scan(found.test, classes=found.classes, labels=labels, on_progress=quiet)
+    assert {file: kept.classes[label] for file, label in zip(kept.files, kept.labels, strict=True)} == {
+        "x4.png": "cat",
+        "x5.png": "dog",
+    }
+
+
+def test_a_split_without_a_part_to_train_on_or_with_two_for_a_test(tmp_path: Path) -> None:
+    put(tmp_path / "images", "test/x1.png", "other/x2.png")
+    labels = table(tmp_path, "file,label\ntest/x1.png,cat\nother/x2.png,dog\n")
+    found = scan(tmp_path / "images", labels=labels, on_progress=quiet)
+    assert (len(found.files), found.test) == (2, None)
+    put(tmp_path / "images", "train/x3.png", "Testing/x4.png")
+    with pytest.raises(DataError, match=r"has two parts for a test \(Testing, test\)"):
+        scan(tmp_path / "images", labels=labels, on_progress=quiet)
+
+
+def test_a_test_of_which_no_image_is_labelled_is_no_test(tmp_path: Path) -> None:
+    put(tmp_path / "images", "train/x1.png", "train/x2.png", "test/x3.png")
+    labels = table(tmp_path, "file,label\ntrain/x1.png,cat\ntrain/x2.png,dog\n")
+    assert scan(tmp_path / "images", labels=labels, on_progress=quiet).test is None
+
+
 def test_the_same_images_are_the_same_however_they_are_labelled(tmp_path: Path) -> None:
     folders = make_images(tmp_path / "folders", 6)
     flat = tmp_path / "flat"

@@ -178,6 +178,12 @@ def test_the_test_of_a_split_may_be_named_and_nothing_else_of_the_images(tmp_pat
     for other in ("val", "test/bolt"):
         with pytest.raises(UserError, match="share images"):
             session.refuse_tangled(request(tmp_path / "images", tmp_path / "out", test=tmp_path / "images" / other))
+    asked = {"labels": tmp_path / "labels.csv", "test": tmp_path / "images/test"}
+    session.refuse_tangled(request(tmp_path / "images", tmp_path / "out", **asked))
+    with pytest.raises(UserError, match="share images"):
+        session.refuse_tangled(
+            request(tmp_path / "images", tmp_path / "out", **asked | {"test": asked["test"] / "bolt"})
+        )
 
 
 def test_images_are_not_read_for_ever_when_the_time_is_over(tmp_path: Path) -> None:
