@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import math
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import PurePath
 from typing import Final
 
-from reports import wording
+from reports import steps, wording
 from reports.best_config import best_config_text
 from reports.scales import Scale
 from reports.wording import counted, percent
@@ -202,12 +200,9 @@ def next_steps(results: Results) -> tuple[tuple[str, str], ...]:
     """What to do with the recommendation, as commands."""
     if results.recommended is None:
         return ()
-    folder = results.study.data.folder
-    out = PurePath(str(results.study.settings.get("out") or PurePath("runs") / PurePath(folder).name))
-    config, data = (shlex.quote(wording.shown(str(path))) for path in (out / "best_config.yaml", folder))
     return (
-        ("Train it on all images", f"python run_search.py train --config {config} --data {data} --model model.keras"),
-        ("Use it on new ones", "python run_search.py predict --model model.keras --data NEW --csv out.csv"),
+        ("Train it on all images", steps.train(results.study, results.recommended.ranked.trial.configuration)),
+        ("Use it on new ones", steps.predict()),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from reports import steps
 from reports.wording import counted, whole
 from search.inspection.records import KINDS
 from search.selection.results import Results
@@ -27,6 +28,7 @@ class Data:
     facts: tuple[tuple[str, str], ...]
     quarantined: tuple[tuple[str, str], ...]  # file, why
     findings: tuple[tuple[str, str, str], ...]  # what it is, how grave, in words
+    pictures: str  # command that shows them
 
 
 def data(results: Results) -> Data:
@@ -43,6 +45,7 @@ def data(results: Results) -> Data:
             for kind, severity, detail in results.study.findings
             if kind != "corrupt"  # those are listed by themselves
         ),
+        pictures=steps.check(results.study),
     )
 
 

@@ -177,9 +177,10 @@ def _leaks(seen: _Seen, folder: Path, request: Request, listener: Listener) -> l
         by_digest.setdefault(seen.found.digests[row], []).append(place)
     pairs = set(crossing(seen.looks.grey[seen.rows], other.grey[readable]))
     pairs |= {(place, number) for number, row in enumerate(readable) for place in by_digest.get(test.digests[row], ())}
-    named = [f"{folder.name}/{file}" for file in test.files]
+    name = folder.resolve().name
+    named = [f"{name}/{file}" for file in test.files]
     theirs = [named[row] for row in readable]
-    bad = files.unreadable(named, other, {f"{folder.name}/{file}": why for file, why in test.unopened.items()})
+    bad = files.unreadable(named, other, {f"{name}/{file}": why for file, why in test.unopened.items()})
     return [
         *copies.leaks(sorted(pairs), seen.names, theirs),
         *(replace(one, detail=f"Test: {one.detail}") for one in bad),
@@ -218,7 +219,7 @@ def _thumbnails(data: Path, test: Path | None, told: Sequence[Finding], listener
     def drawn(file: str) -> str | None:
         path = data / file
         if test is not None and not path.exists():
-            path = test.parent / file
+            path = test.resolve().parent / file
         try:
             return encoded(miniature(path, side=_SIDE))
         except UnreadableImage:

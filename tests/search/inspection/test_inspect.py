@@ -126,7 +126,9 @@ def test_what_is_planted_is_found(
     assert set(told) <= {kind, "odd-size", "blurry"}, "and nothing else"
 
 
-def test_test_images_that_are_among_the_training_images(folder: Path, tmp_path: Path) -> None:
+def test_test_images_that_are_among_the_training_images(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name in ("bolt", "nut"):
         (tmp_path / "test" / name).mkdir(parents=True)
     scene(700).save(tmp_path / "test" / "bolt" / "new.png")
@@ -135,6 +137,9 @@ def test_test_images_that_are_among_the_training_images(folder: Path, tmp_path: 
     (one,) = found(folder, test=tmp_path / "test")["leak"]
     assert one.severity is Severity.ERROR
     assert set(one.sets) == {("test/bolt/known.jpg", "bolt/7.png"), ("test/nut/known.png", "nut/4.png")}
+    monkeypatch.chdir(tmp_path / "test")  # a folder without a name
+    (one,) = found(folder, test=Path())["leak"]
+    assert ("test/bolt/known.jpg", "bolt/7.png") in one.sets
 
 
 def framed(folder: Path) -> None:
