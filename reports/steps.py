@@ -1,0 +1,45 @@
+"""Commands that go on from a study, for the shell: they name the same images as it did."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import PurePath
+
+from reports.wording import shown
+from search.records import StudyRecord
+from spaces.backbones import NO_BACKBONE
+from spaces.config import Configuration
+
+_WITHOUT_A_FILE = ("imagenet", "none")  # of `--weights`: what `train` finds by itself
+
+
+def check(study: StudyRecord) -> str:
+    """That shows what stood out in the images."""
+    return f"python run_search.py check {_images(study)}"
+
+
+def train(study: StudyRecord, configuration: Configuration) -> str:
+    """That trains the recommended configuration on all images."""
+    out = PurePath(study.settings.get("out") or PurePath("runs") / PurePath(study.data.folder).name)
+    weights = study.settings.get("weights", _WITHOUT_A_FILE[0])
+    is_needed = configuration.backbone != NO_BACKBONE and weights not in _WITHOUT_A_FILE
+    given = f" --weights {_word(weights)}" if is_needed else ""
+    return (
+        f"python run_search.py train --config {_word(str(out / 'best_config.yaml'))} {_images(study)}{given} "
+        "--model model.keras"
+    )
+
+
+def predict() -> str:
+    """That asks the trained network."""
+    return "python run_search.py predict --model model.keras --data NEW --csv out.csv"
+
+
+def _images(study: StudyRecord) -> str:
+    labels, links = study.settings.get("labels"), study.settings.get("follow_links") == str(True)
+    table = f" --labels {_word(labels)}" if labels else ""
+    return f"--data {_word(study.data.folder)}{table}{' --follow-links' if links else ''}"
+
+
+def _word(text: str) -> str:
+    return shlex.quote(shown(text))

@@ -1,0 +1,40 @@
+"""Commands that a report tells people to go on with."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import replace
+
+import pytest
+
+from reports import steps
+from tests.reports import made
+
+STUDY = made.results().study
+CONFIGURATION = made.configuration(0)
+PRETRAINED = replace(CONFIGURATION, backbone="mobilenet_v2", depth=1, dense_ratio=0.0, head="average")
+
+
+@pytest.mark.parametrize(
+    ("settings", "train", "check"),
+    [
+        ({}, "", ""),
+        ({"labels": "a b.csv", "follow_links": "True"}, "--labels 'a b.csv' --follow-links", "the same"),
+        ({"weights": "/weights", "follow_links": "False"}, "--weights /weights", ""),
+        ({"weights": "none"}, "", ""),
+        ({"labels": "l\n.csv"}, "--labels 'l\\n.csv'", "the same"),
+    ],
+)
+def test_the_images_are_named_as_the_search_had_them(settings: dict[str, str], train: str, check: str) -> None:
+    study = replace(STUDY, settings={"out": "run"} | settings)
+    data = shlex.quote(STUDY.data.folder)
+    given = f" {train}" if train else ""
+    assert steps.train(study, PRETRAINED) == (
+        f"python run_search.py train --config run/best_config.yaml --data {data}{given} --model model.keras"
+    )
+    assert steps.check(study) == f"python run_search.py check --data {data}{given if check else ''}"
+
+
+def test_a_network_from_scratch_needs_no_weights() -> None:
+    study = replace(STUDY, settings={"out": "run", "weights": "/weights"})
+    assert "--weights" not in steps.train(study, CONFIGURATION)
