@@ -22,7 +22,7 @@ MOST: Final = 8
 STRETCH: Final = 1.1
 """Factor by which the aspect ratio may change."""
 
-LEAST_SIDE: Final = 8  # pixels: thinner images are widened to it
+LEAST_SIDE: Final = 8  # pixels
 _ALIKE: Final = 1.5  # sides that differ by less are not worth a shape of their own
 
 Floats = npt.NDArray[np.float64]
@@ -41,16 +41,20 @@ class Buckets:
     of: IntArray
 
 
-def choose_buckets(sizes: Sequence[tuple[int, int]], *, max_side: int, most: int = MOST) -> tuple[tuple[int, int], ...]:
+def choose_buckets(
+    sizes: Sequence[tuple[int, int]], *, max_side: int, least: int = LEAST_SIDE, most: int = MOST
+) -> tuple[tuple[int, int], ...]:
     """Shapes (height, width) for images of these sizes, the smallest area first.
 
     Args:
         sizes: (width, height) of each, upright; at least one.
-        max_side: longer images are shrunk to it; none is enlarged but to `LEAST_SIDE`.
+        max_side: longer images are shrunk to it; none is enlarged but to `least`.
+        least: pixels that the shorter side has at least: thinner images are widened to it.
         most: shapes at most. Where so few can't keep all aspect ratios to `STRETCH`, the largest change is the least
             that they can do with.
     """
-    width, height = _limited(np.asarray(sizes, np.float64), max_side)
+    least = min(least, max_side)
+    width, height = _limited(np.asarray(sizes, np.float64), max_side, least)
     aspect, area = np.log(width / height), np.log(width * height)
     groups = _by_aspect(aspect, most)
     while len(groups) < most:
@@ -60,7 +64,7 @@ def choose_buckets(sizes: Sequence[tuple[int, int]], *, max_side: int, most: int
         rows = groups[place]
         middle = (area[rows].min() + area[rows].max()) / 2
         groups[place : place + 1] = [rows[area[rows] <= middle], rows[area[rows] > middle]]
-    found = {_shape(aspect[rows], area[rows], max_side) for rows in groups}
+    found = {_shape(aspect[rows], area[rows], max_side, least) for rows in groups}
     return tuple(sorted(found, key=lambda shape: (shape[0] * shape[1], shape)))
 
 
@@ -72,7 +76,7 @@ def nearest(sizes: Sequence[tuple[int, int]], shapes: Sequence[tuple[int, int]])
         shapes: (height, width) on offer.
     """
     offered = np.array(shapes, np.float64)
-    width, height = _limited(np.asarray(sizes, np.float64), offered.max())
+    width, height = _limited(np.asarray(sizes, np.float64), offered.max(), LEAST_SIDE)
     bent = np.abs(np.log(width / height)[:, None] - np.log(offered[:, 1] / offered[:, 0]))
     grown = np.abs(np.log(width * height)[:, None] - np.log(offered[:, 0] * offered[:, 1]))
     # A change of the aspect beyond what is allowed weighs more than any change of size.
@@ -82,16 +86,14 @@ def nearest(sizes: Sequence[tuple[int, int]], shapes: Sequence[tuple[int, int]])
 
 def stretch(sizes: Sequence[tuple[int, int]], shapes: Sequence[tuple[int, int]]) -> float:
     """Factor by which the aspect ratio of an image changes at most."""
-    offered = np.array(shapes, np.float64)
-    width, height = _limited(np.asarray(sizes, np.float64), offered.max())
-    chosen = offered[nearest(sizes, shapes)]
+    (width, height), chosen = np.asarray(sizes, np.float64).T, np.array(shapes, np.float64)[nearest(sizes, shapes)]
     return float(np.exp(np.abs(np.log(width / height) - np.log(chosen[:, 1] / chosen[:, 0])).max()))
 
 
-def _limited(sizes: Floats, max_side: float) -> tuple[Floats, Floats]:
-    """Widths and heights with the longer side at most `max_side`, and none below the least."""
+def _limited(sizes: Floats, max_side: float, least: float) -> tuple[Floats, Floats]:
+    """Widths and heights with the longer side at most `max_side`, and none below `least`."""
     scale = np.minimum(1.0, max_side / sizes.max(axis=1))
-    fitted = np.maximum(sizes * scale[:, None], min(LEAST_SIDE, max_side))
+    fitted = np.maximum(sizes * scale[:, None], least)
     return fitted[:, 0], fitted[:, 1]
 
 
@@ -118,10 +120,9 @@ def _ranges(aspect: Floats, reach: float) -> list[IntArray]:
     return groups
 
 
-def _shape(aspect: Floats, area: Floats, max_side: int) -> tuple[int, int]:
+def _shape(aspect: Floats, area: Floats, max_side: int, least: int) -> tuple[int, int]:
     """Height and width: the middle of the aspect ratios, the median area."""
     middle, size = (float(aspect.min()) + float(aspect.max())) / 2, float(np.median(area))
     height, width = math.exp((size - middle) / 2), math.exp((size + middle) / 2)
     shrink = min(1.0, max_side / max(height, width))
-    least = min(LEAST_SIDE, max_side)
     return max(least, round(height * shrink)), max(least, round(width * shrink))

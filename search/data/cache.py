@@ -58,7 +58,7 @@ def decoded(
     shape = (len(images.files), size, size, channels)
     known = store.plain(facts, lambda value: _checked(value, pixels, shape))
     if known is None:
-        _check_room(shape, pixels.parent)
+        _check_room(shape, pixels.parent, "--image-size" if shapes is None else "--max-side")
         unreadable = _build(images, pixels, shape, shapes, on_progress)
         known = {"unreadable": unreadable, "bytes": store.digest_of(pixels)}
         store.keep_plain(facts, known)
@@ -134,15 +134,13 @@ def _checked(known: Any, pixels: Path, shape: tuple[int, ...]) -> dict[str, Any]
     return dict(known)
 
 
-def _check_room(shape: tuple[int, int, int, int], folder: Path) -> None:
+def _check_room(shape: tuple[int, int, int, int], folder: Path, option: str) -> None:
     count, side, _, channels = shape
     needed, room = count * side * side * channels, max(0, shutil.disk_usage(folder).free - SPARE_DISK)
     if needed <= room:
         return
     fitting = max((step for step in LADDER if step < side and count * step * step * channels <= room), default=None)
-    advice = (
-        f"--image-size {fitting} or smaller" if fitting else f"fewer images: not even --image-size {LADDER[0]} fits"
-    )
+    advice = f"{option} {fitting} or smaller" if fitting else f"fewer images: not even {option} {LADDER[0]} fits"
     raise DataError(
         f"{count} images of {side} x {side} pixels in {channels} channel(s) take {_mega(needed)}, "
         f"but {_mega(room)} may be used of what is free in {folder}. Use {advice}, make room, or set STEADYNET_CACHE "

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from search.arrays import IntArray
 from search.data import cache, store
-from search.data.buckets import Buckets, choose_buckets, nearest, stretch
+from search.data.buckets import LEAST_SIDE, Buckets, choose_buckets, nearest, stretch
 from search.data.decode import Probe
 from search.data.duplicates import Cluster, clusters
 from search.data.duplicates import groups as groups_of
@@ -79,10 +79,11 @@ def load_images(
     labels: Path | None = None,
     least: int = SIDES[0],
     native: bool = False,
+    thinnest: int = LEAST_SIDE,
     shapes: Sequence[tuple[int, int]] = (),
     common_cap: int | None = None,
     follow_links: bool = False,
-    join_copies: bool = False,
+    copies_in: int = 0,
     listener: Listener,
 ) -> ImageSet:
     """Scan a folder with one sub-folder a class, decode what is not in the cache, and say what was found.
@@ -102,24 +103,26 @@ def load_images(
         least: smallest `image_size` that is accepted.
         native: images keep their sizes, up to `image_size` or `size_cap` pixels on the longer side, as well as a few
             shapes allow.
+        thinnest: pixels of the shorter side at least, of images that keep their sizes.
         shapes: (height, width) of the training images, for others that are to be brought to the same.
         common_cap: images that all have one size keep it up to so many pixels a side; None never.
         follow_links: read images that lie elsewhere too, by links.
-        join_copies: make groups of images that show the same, so that no split parts them.
+        copies_in: make groups of images that show the same, so that none of so many folds parts them; 0 does not.
         listener: told how far it is.
 
     Raises:
         DataError: the folder, the group file or the size can't be used as they are.
     """
     if image_size is not None and not least <= image_size <= SIDES[1]:
-        raise DataError(f"--image-size lies between {least} and {SIDES[1]} pixels; got {image_size}.")
+        option = "--max-side" if native else "--image-size"
+        raise DataError(f"{option} lies between {least} and {SIDES[1]} pixels; got {image_size}.")
     listener.stage(f"Scanning {folder}")
     found = scan(folder, classes=classes, labels=labels, follow_links=follow_links, on_progress=listener.progress)
     by_file = read_groups(groups, folder=folder, files=(*found.files, *found.unopened)) if groups else None
     buckets = None
     if native or shapes:
         probed = _measured(found, listener)
-        buckets, reason = _every_size(probed, image_size or size_cap, shapes)
+        buckets, reason = _every_size(probed, image_size or size_cap, thinnest, shapes)
         probes = [one for one in probed if one is not None]
         side, depth = max(map(max, buckets.shapes)), channels if channels is not None else choose_channels(probes)
         listener.stage(f"Reading {len(found.files)} images in {len(buckets.shapes)} shapes")
@@ -141,8 +144,8 @@ def load_images(
     files = tuple(found.files[row] for row in rows)
     numbers = number_groups(by_file, files, groups) if by_file is not None and groups else None
     copies = None
-    if join_copies:
-        numbers, copies = _with_copies(found, rows, classed, numbers, folds, listener)
+    if copies_in:
+        numbers, copies = _with_copies(found, rows, classed, numbers, copies_in, listener)
     return ImageSet(
         path=decoded.path,
         labels=classed,
@@ -248,12 +251,12 @@ def _measured(found: ImageFolder, listener: Listener) -> tuple[Probe | None, ...
 
 
 def _every_size(
-    probed: Sequence[Probe | None], max_side: int, shapes: Sequence[tuple[int, int]]
+    probed: Sequence[Probe | None], max_side: int, thinnest: int, shapes: Sequence[tuple[int, int]]
 ) -> tuple[Buckets, str]:
     """The shape of each image, and a sentence about them. Unreadable ones get any: they are left out later."""
     sizes = [(one.width, one.height) for one in probed if one is not None] or [(max_side, max_side)]
     everyone = [(one.width, one.height) if one else sizes[0] for one in probed]
-    chosen = tuple(shapes) or choose_buckets(sizes, max_side=max_side)
+    chosen = tuple(shapes) or choose_buckets(sizes, max_side=max_side, least=thinnest)
     least, most = chosen[0], chosen[-1]
     reason = (
         f"images keep their sizes, with at most {max(map(max, chosen))} pixels on the longer side, as well as "

@@ -51,10 +51,10 @@ def find_weights(
     if asked == IMAGENET:
         found = _in_folder(_keras_models(), backbones)
         return found or _fetched(backbones, tell)
-    name, _, file = asked.partition("=")
-    if file:
-        return {_known(name, backbones): _weights(name, Path(file))}
     path = Path(asked)
+    name, _, file = asked.partition("=")
+    if file and os.sep not in name and not path.exists():  # a folder may be called a=b
+        return {_known(name, backbones): _weights(name, Path(file))}
     if path.is_dir():
         found = _in_folder(path, backbones) or _in_folder(path / "models", backbones)
         if not found:

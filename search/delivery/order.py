@@ -121,7 +121,7 @@ def _images(request: Request, config: BestConfig, listener: Listener) -> ImageSe
         labels=request.labels,
         shapes=config.shapes,
         follow_links=request.follow_links,
-        join_copies=config.groups is not None,
+        copies_in=0 if config.groups is None else config.folds,
         listener=listener,
     )
     listener.data(images.summary)

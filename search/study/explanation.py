@@ -111,7 +111,7 @@ def _images(study: StudyRecord, out: Path, data: Path | None, listener: Listener
         labels=None if labels is None else Path(labels),
         shapes=study.protocol.shapes,
         follow_links=study.settings.get("follow_links") == str(True),
-        join_copies=study.settings.get("split_copies") != str(True),
+        copies_in=0 if study.settings.get("split_copies") == str(True) else study.identity.folds,
         listener=listener,
     )
     same = images.summary.fingerprint == study.identity.fingerprint

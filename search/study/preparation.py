@@ -12,6 +12,7 @@ from typing import Final
 import numpy as np
 import optuna
 
+from search.data.buckets import LEAST_SIDE
 from search.data.folds import fold_warnings, make_folds
 from search.data.images import ImageSet, load_images
 from search.errors import MismatchError
@@ -28,7 +29,7 @@ from search.study.ledger import Ledger
 from search.study.messages import Priced, Pricing
 from search.study.plan import CONFIRM_SHARE, auto_epochs, make_plan
 from search.study.request import Request, bound, digests, starts
-from spaces.backbones import NO_BACKBONE
+from spaces.backbones import BACKBONES, NO_BACKBONE
 from spaces.config import Configuration
 from spaces.space import Space
 
@@ -72,9 +73,10 @@ def load(
         size_cap=cap,
         labels=request.labels,
         native=request.native,
+        thinnest=max([LEAST_SIDE, *(BACKBONES[name].smallest for name in request.space.backbones)]),
         shapes=shapes if request.native else (),
         follow_links=request.follow_links,
-        join_copies=not request.split_copies,
+        copies_in=0 if request.split_copies else request.folds,
         listener=listener,
     )
     own = request.test or images.test

@@ -91,7 +91,7 @@ def check_request(request: Request, images: ImageSet) -> None:
         if side < (least := BACKBONES[name].smallest):
             raise UserError(
                 f"--space: {name} needs images of at least {least} pixels a side; these are seen with {side}. Pass "
-                f"--image-size {least}, or leave it out of the space."
+                f"{'--max-side' if request.native else '--image-size'} {least}, or leave it out of the space."
             )
 
 

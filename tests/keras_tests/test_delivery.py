@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from search.arrays import FloatArray
+from search.data.decode import RECIPE
 from search.delivery import card as cards
 from search.delivery.card import Card
 from search.selection import metrics
@@ -135,7 +136,9 @@ def test_plain_keras_without_our_packages_says_the_same(make_engine, images, lab
     for name, members in models.items():
         deliver([tmp_path / "kept.keras"] * members, OFFSET, tmp_path / f"{name}.keras")
         cards.put_in(
-            tmp_path / f"{name}.keras", Card(classes=names, image_size=8, channels=3, recipe=1, offset=OFFSET), b"-"
+            tmp_path / f"{name}.keras",
+            Card(classes=names, image_size=8, channels=3, recipe=RECIPE, offset=OFFSET),
+            b"-",
         )
         assert_nothing_of_ours(tmp_path / f"{name}.keras")
     elsewhere = tmp_path / "elsewhere"

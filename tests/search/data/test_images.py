@@ -264,7 +264,7 @@ def copied(folder: Path, pictures: dict[str, tuple[int, int]]) -> Path:
 
 
 def test_copies_of_a_picture_are_one_group(tmp_path: Path) -> None:
-    found = load(copied(tmp_path / "images", {"a": (6, 2), "b": (7, 1)}), folds=5, join_copies=True)
+    found = load(copied(tmp_path / "images", {"a": (6, 2), "b": (7, 1)}), folds=5, copies_in=5)
     assert found.groups is not None
     assert len(found.groups) == 19
     assert len(np.unique(found.groups)) == 13
@@ -274,10 +274,18 @@ def test_copies_of_a_picture_are_one_group(tmp_path: Path) -> None:
         assert len(names) == 1
 
 
+def test_copies_are_joined_as_for_a_cross_validation_where_none_follows(tmp_path: Path) -> None:
+    """A network of all images, and one for each fold, know the same groups as the search."""
+    folder = copied(tmp_path / "images", {"few": (3, 3), "many": (8, 2)})
+    searched, trained = (load(folder, folds=folds, copies_in=5) for folds in (5, 1))
+    assert searched.groups is not None
+    np.testing.assert_array_equal(trained.groups, searched.groups)
+
+
 def test_where_a_class_has_too_few_pictures_only_its_copies_stay_apart(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    found = load(copied(tmp_path / "images", {"few": (3, 3), "many": (8, 2)}), folds=5, join_copies=True)
+    found = load(copied(tmp_path / "images", {"few": (3, 3), "many": (8, 2)}), folds=5, copies_in=5)
     assert found.groups is not None
     few = found.labels == 0
     assert len(np.unique(found.groups[few])) == few.sum() == 9

@@ -48,6 +48,11 @@ def test_a_file_is_told_by_keras_name_or_ours(tmp_path) -> None:
     theirs = put(tmp_path / BACKBONES["resnet50"].file, "resnet50")
     mine = put(tmp_path / "mine.h5", "mobilenet_v2")
     assert list(find_weights(str(theirs), NAMES)) == ["resnet50"]
+    odd = put(tmp_path / "run=3" / BACKBONES["resnet50"].file, "resnet50")
+    assert list(find_weights(str(odd), NAMES)) == list(find_weights(str(odd.parent), NAMES)) == ["resnet50"]
+    assert list(find_weights(f"resnet50={odd}", NAMES)) == ["resnet50"]
+    with pytest.raises(UserError, match="no such file or folder"):
+        find_weights(str(tmp_path / "run=4"), NAMES)
     assert list(find_weights(f"mobilenet_v2={mine}", NAMES)) == ["mobilenet_v2"]
 
 
