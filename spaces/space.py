@@ -69,8 +69,8 @@ class Space:
 
     Definitions are brought to one form: choices in a fixed order, a single choice as `Fixed`; where batch normalization
     is the only normalization, batch sizes too small for it are dropped; where classes are always weighted or drawn
-    by their shares, the loss that would do so in their place is dropped. Spaces that search the same are equal but for
-    their name, and have equal hashes.
+    by their shares, the loss that would do so in their place is dropped (an error, if it is the only one). Spaces that
+    search the same are equal but for their name, and have equal hashes.
 
     Raises:
         SpaceError: a field is missing or unknown, or a definition is impossible. The message begins with the field.
@@ -85,7 +85,14 @@ class Space:
         definitions = {name: normal(name, self.definitions[name]) for name in FIELDS}
         if definitions["normalization"] == Fixed("batch"):
             definitions["batch_size"] = batches_from(MIN_BATCH_FOR_BATCHNORM, definitions["batch_size"])
-        if any("none" not in definitions[name] for name in ("class_weighting", "oversampling")):
+        correcting = [name for name in ("class_weighting", "oversampling") if "none" not in definitions[name]]
+        if correcting:
+            if definitions["loss"] == Fixed("logit_adjusted"):
+                other = correcting[0]
+                raise SpaceError(
+                    f"loss: 'logit_adjusted' makes up for rare classes, and so does {other} without 'none': twice is "
+                    f"too much. Allow another loss, or 'none' for {other}."
+                )
             definitions["loss"] = _without(definitions["loss"], ("logit_adjusted",), "cross_entropy")
         object.__setattr__(self, "definitions", definitions)
 

@@ -71,21 +71,26 @@ def open_session(
             storage, study, ledger = _open(request, clock, undone)
         else:
             storage, study, ledger = None, None, None
-        stored = ledger.fact("identity") if ledger is not None else None
+        untried = study is None or not study.get_trials(deepcopy=False)
+        fresh = untried and request.storage is None  # nothing can be mixed up, whatever was asked for before
+        stored = None if ledger is None or fresh else ledger.fact("identity")
         size = request.image_size or (stored["image_size"] if stored and not request.native else None)
         planned = ledger is not None and preparation.kept_plan(ledger) is not None
         used_up = planned and study is not None and queue.used_up(study, request.budget.trials)
-        untried = study is None or not study.get_trials(deepcopy=False)
         staff.hire(None if untried else ledger, busy=not (used_up or rehearsal))
         images, test = preparation.load(
-            request, size, bool(staff.gpus), _Attentive(listener, clock), preparation.kept_shapes(ledger)
+            request,
+            size,
+            bool(staff.gpus),
+            _Attentive(listener, clock),
+            preparation.kept_shapes(None if fresh else ledger),
         )
         listener.data(images.summary)
         check_request(request, images)
         if storage is None or study is None or ledger is None:
             storage, study, ledger = _open(request, clock, undone)
         asked = identity(request, images)
-        if untried and request.storage is None:  # nothing can be mixed up
+        if fresh:
             ledger.forget_facts()
         refuse_other(Identity(**ledger.settle_fact("identity", asdict(asked))), asked, request.out)
         preparation.settle_side(ledger, request)

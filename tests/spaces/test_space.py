@@ -191,6 +191,15 @@ def test_binding_agrees_with_counting_updates(images: int, epochs: int) -> None:
     assert list(values) == (wanted or [2])
 
 
+@pytest.mark.parametrize("other", ["class_weighting", "oversampling"])
+def test_rare_classes_are_not_made_up_for_twice(other: str) -> None:
+    always = {other: Fixed("balanced")}
+    with pytest.raises(SpaceError, match=f"^loss: 'logit_adjusted' makes up for rare classes, and so does {other}"):
+        CORE.changed(always | {"loss": Fixed("logit_adjusted")})
+    both = CORE.changed(always | {"loss": Choices(("logit_adjusted", "cross_entropy"))})
+    assert both.definitions["loss"] == Fixed("cross_entropy")
+
+
 def test_a_range_of_batch_sizes_is_bound_too() -> None:
     space = CORE.changed({"batch_size": Range(2, 100, step=7)})
     assert space.bound_to(100, 30).definitions["batch_size"] == Range(2, 44, step=7)  # at most 100 // 2 = 50

@@ -7,9 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import optuna
 import pytest
 import sqlalchemy as sa
+from PIL import Image
 
 from search.errors import MismatchError, UserError
 from search.events import Silent
@@ -146,6 +148,20 @@ def test_a_study_stopped_in_good_order_goes_on_as_if_nothing_had_been(
     stopped = run(request(images, tmp_path, trials=3), StopAfter(5))
     assert 0 < len(stopped.trials) < 3
     assert told(run(request(images, tmp_path, trials=3))) == undisturbed[:3]
+
+
+def test_what_was_asked_for_before_the_first_trial_binds_nothing(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for name in ("bolt", "nut"):
+        (tmp_path / "images" / name).mkdir(parents=True)
+        for number in range(12):
+            noise = rng.integers(0, 256, (16, 32), dtype=np.uint8)
+            Image.fromarray(noise).save(tmp_path / "images" / name / f"{number}.png")
+    for side, shapes in ((32, ((16, 32),)), (16, ((8, 16),))):
+        asked = request(tmp_path / "images", tmp_path / "out", native=True, image_size=side)
+        assert run(asked, StopAfter(0)).trials == ()
+        study = open_study(tmp_path / "out")
+        assert (study.protocol.shapes, study.identity.image_size) == (shapes, side)
 
 
 def test_a_refused_start_leaves_nothing_and_a_refused_study_as_it_was(images: Path, tmp_path: Path) -> None:
