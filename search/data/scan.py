@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +26,17 @@ _OTHERS: Final = frozenset(
     ".avif .cr2 .dcm .dng .heic .heif .ico .jp2 .jxl .mpo .nef .pbm .pcx .pgm .pnm .ppm .psd .svg .tga .xbm".split()
 )
 """Of images too, in formats that are not read."""
+_STARTS: Final = {
+    ".png": re.compile(rb"\x89PNG\r\n"),
+    ".jpg": re.compile(rb"\xff\xd8\xff"),
+    ".gif": re.compile(rb"GIF8[79]a"),
+    ".tif": re.compile(rb"II\*\0|MM\0\*"),
+    ".webp": re.compile(rb"RIFF....WEBP", re.DOTALL),
+    ".bmp": re.compile(rb"BM.{4}\0{4}", re.DOTALL),
+}
+"""First bytes of the formats that are read."""
 LABEL: Final = Column(("label", "class", "category", "target", "diagnosis"), "label file", "classes")
+_LINKED: Final = "a link to a folder is only followed where it is a class: put the folder itself there"
 LEADS_OUT: Final = "a link that leads out of the folder (--follow-links follows it)"
 
 
@@ -162,21 +173,38 @@ def _check_names(names: Sequence[str], classes: Sequence[str] | None, where: Pat
 
 
 def _images(folder: Path, place: str) -> tuple[list[str], dict[str, str]]:
-    """Image files of a class, relative to the folder; and those in formats that are not read, with the reason."""
-    files, others = [], {}
+    """Image files of a class, relative to the folder; and what else may hold images, with why it is not read."""
+    files: list[str] = []
+    others: dict[str, str] = {}
     for parent, folders, names in os.walk(folder / place):
         folders[:] = [entry for entry in folders if entry[0] != "."]
+        links = [entry for entry in folders if Path(parent, entry).is_symlink()]
+        others |= {Path(parent, entry).relative_to(folder).as_posix(): _LINKED for entry in links}
         for entry in names:
             path = Path(parent, entry)
-            ending = path.suffix.lower()
             if entry[0] == ".":
                 continue
-            if ending in EXTENSIONS and (path.is_file() or path.is_symlink()):
+            if path.suffix.lower() in EXTENSIONS and (path.is_file() or path.is_symlink()):
                 files.append(path.relative_to(folder).as_posix())
-            elif ending in _OTHERS:
-                why = f"images ending in {ending} are not read: convert them to png or jpg"
+            elif why := _passed_over(path):
                 others[path.relative_to(folder).as_posix()] = why
     return files, others
+
+
+def _passed_over(path: Path) -> str:
+    """Why a file that may hold an image is not read; empty for one that holds none."""
+    ending = path.suffix.lower()
+    if ending in _OTHERS:
+        return f"images ending in {ending} are not read: convert them to png or jpg"
+    if path.is_symlink() or not path.is_file():
+        return ""
+    try:
+        with path.open("rb") as file:
+            start = file.read(16)
+    except OSError:
+        return ""
+    named = next((ending for ending, known in _STARTS.items() if known.match(start)), None)
+    return f"holds a picture, but is not named as one: let its name end in {named}" if named else ""
 
 
 def _leads_out(folder: Path, place: str, file: str) -> bool:

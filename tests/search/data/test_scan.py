@@ -3,6 +3,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from search.data.scan import LEADS_OUT, scan
 from search.errors import DataError
@@ -28,6 +29,18 @@ def test_finds_images_of_any_ending_at_any_depth_and_nothing_hidden(tmp_path: Pa
     assert found.labels.dtype == np.int64
 
 
+@pytest.mark.parametrize("ending", ["png", "jpg", "bmp", "gif", "tif", "webp"])
+def test_pictures_that_are_not_named_as_ones_are_told(tmp_path: Path, ending: str) -> None:
+    put(tmp_path, "a/1.png", "a/notes", "a/labels.txt", "a/BMI.csv", "b/2.png")
+    Image.new("RGB", (4, 4), "red").save(tmp_path / f"{ending}.{ending}")
+    for name in ("IMG_0001", "scan.png.bak", "x.jpe"):
+        shutil.copy(tmp_path / f"{ending}.{ending}", tmp_path / "a" / name)
+    found = scan(tmp_path, on_progress=quiet)
+    assert sorted(found.files) == ["a/1.png", "b/2.png"]
+    why = f"holds a picture, but is not named as one: let its name end in .{ending}"
+    assert dict(found.unopened) == dict.fromkeys(("a/IMG_0001", "a/scan.png.bak", "a/x.jpe"), why)
+
+
 def test_rows_are_sorted_by_class_then_content_so_names_change_nothing(tmp_path: Path) -> None:
     before = scan(put(tmp_path / "x", *(f"{c}/{n}.png" for c in "ab" for n in range(9))), on_progress=quiet)
     shutil.copytree(tmp_path / "x", tmp_path / "y")
@@ -48,7 +61,10 @@ def test_links_to_files_are_followed_and_broken_ones_named(tmp_path: Path) -> No
     (tmp_path / "data/b/loop").symlink_to(tmp_path / "data")
     found = scan(tmp_path / "data", on_progress=quiet)
     assert sorted(found.files) == ["a/1.png", "a/link.png", "b/2.png"]
-    assert dict(found.unopened) == {"b/broken.png": "No such file or directory"}
+    assert dict(found.unopened) == {
+        "b/broken.png": "No such file or directory",
+        "b/loop": "a link to a folder is only followed where it is a class: put the folder itself there",
+    }
 
 
 def test_links_that_lead_out_of_the_folder_are_followed_only_when_asked(tmp_path: Path) -> None:
