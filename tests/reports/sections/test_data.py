@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from reports.sections.data import data
+from search.inspection.records import KINDS
 from tests.reports import made
 
 
@@ -31,6 +32,14 @@ def test_sizes_colours_and_duplicates_are_told_where_they_are_known() -> None:
         "64 x 64",
         "40",
     ]
+
+
+def test_what_stood_out_is_named_but_for_files_that_have_a_table_of_their_own() -> None:
+    results = made.results()
+    findings = (("leak", "error", "3 test images are here too"), ("corrupt", "warning", "1 file"))
+    told = data(replace(results, study=replace(results.study, findings=findings)))
+    assert told.findings == ((KINDS["leak"], "error", "3 test images are here too"),)
+    assert told.pictures == "python run_search.py check --data images"
 
 
 def test_classes_keep_their_order() -> None:
