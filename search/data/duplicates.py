@@ -118,7 +118,7 @@ def _alike(grey: Pixels) -> list[list[int]]:
     parts = connected_components(graph, directed=False)[1]
     found = []
     for part in np.unique(parts[ends[0]]):
-        members = np.flatnonzero(parts == part)
+        members = _side_by_side(grey, np.flatnonzero(parts == part))
         for start in range(0, len(members), _MOST_TOGETHER):
             some = members[start : start + _MOST_TOGETHER]
             distances = 1 - _standard(grey[some]) @ _standard(grey[some]).T
@@ -129,6 +129,17 @@ def _alike(grey: Pixels) -> list[list[int]]:
             groups = [some[numbers == number].tolist() for number in np.unique(numbers)]
             found += [group for group in groups if len(group) > 1]
     return found
+
+
+def _side_by_side(grey: Pixels, members: IntArray) -> IntArray:
+    """Too many to be compared all with all, in an order in which those that are alike stand together: a film's."""
+    if len(members) <= _MOST_TOGETHER:
+        return members
+    from scipy.sparse.linalg import svds  # type: ignore[import-untyped]
+
+    shown = _standard(grey[members])
+    strongest = svds(shown - shown.mean(axis=0), k=1, v0=np.ones(min(shown.shape), np.float32))[0]
+    return members[np.argsort(strongest[:, 0], kind="stable")]
 
 
 def _vivid(grey: Pixels) -> npt.NDArray[np.bool_]:

@@ -172,3 +172,23 @@ def test_a_still_camera_is_one_cluster_however_the_pictures_are_compared(
     assert [one.rows for one in found] == [tuple(range(0, 60, 2)), tuple(range(1, 60, 2))]
     pairs = crossing(every[:40], every[40:])
     assert sorted(pairs) == [(i, j) for i in range(40) for j in range(20) if i % 2 == j % 2]
+
+
+def test_a_film_of_more_frames_than_are_compared_at_once_is_cut_between_its_moments(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As if all had been compared with all, though files come in no order."""
+    wide = scene(5).resize((400, 160))
+    moments = np.random.default_rng(0).permutation(120)
+    frames = grey(*(wide.crop((moment // 2, 0, moment // 2 + 200, 160)) for moment in moments))
+    names = [str(row) for row in range(120)]
+    whole = clusters(names, frames)
+    monkeypatch.setattr(duplicates, "_MOST_TOGETHER", 30)
+    parts = clusters(names, frames)
+
+    def together(found: list[Cluster]) -> int:
+        of = {int(moments[row]): number for number, one in enumerate(found) for row in one.rows}
+        return sum(of.get(moment) == of.get(moment + 1, -1) for moment in range(119))
+
+    assert together(whole) > 100
+    assert together(parts) > 0.95 * together(whole)
