@@ -16,12 +16,13 @@ from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from search import records
+from search.study.promotion import Judged, to_fine_tune
 from spaces.config import Configuration
 from spaces.space import Space
 
 PLACE: Final = "place"
 REASON: Final = "reason"
-START: Final = "start"  # hash of the start configuration
+START: Final = "start"  # hash of a configuration that was not drawn
 CONFIGURATION: Final = "configuration"  # every field: Optuna's parameters lack those that the space fixes
 JUDGED: Final = "state"  # how it ended: our own word, richer than Optuna's
 
@@ -87,11 +88,22 @@ class Queue:
             trials = self._study.get_trials(deepcopy=False)
             queued = sum(t.state == TrialState.WAITING for t in trials)
             begun = {t.user_attrs[START] for t in trials if START in t.user_attrs}
-            left = [start for start in self._starts if start.hash not in begun]
+            left = [start for start in self._wanted(trials) if start.hash not in begun]
             place = _next_place(trials)
             for offset, start in enumerate(left[: max(0, waiting - queued)]):
                 attributes = {PLACE: place + offset, START: start.hash}
                 self._study.enqueue_trial(self._space.parameters(start), user_attrs=attributes)
+
+    def _wanted(self, trials: Sequence[FrozenTrial]) -> list[Configuration]:
+        """To be tried sooner or later, in order, begun ones too."""
+        if not self._space.backbones:
+            return list(self._starts)
+        done = sorted((t for t in trials if is_done(t) and CONFIGURATION in t.user_attrs), key=place_of)
+        judged = [
+            Judged(trial.user_attrs[CONFIGURATION], trial.value if trial.state == TrialState.COMPLETE else None)
+            for trial in done
+        ]
+        return [*self._starts, *to_fine_tune(judged, self._space)]
 
     def waits(self) -> bool:
         """Whether a trial is waiting to be taken."""
@@ -162,7 +174,7 @@ class SharedQueue(Queue):
             trials = self._study.get_trials(deepcopy=False)
             queued = sum(t.state == TrialState.WAITING for t in trials)
             begun = {t.user_attrs[START] for t in trials if START in t.user_attrs and not is_interrupted(t)}
-            left = [start for start in self._starts if start.hash not in begun]
+            left = [start for start in self._wanted(trials) if start.hash not in begun]
             for start in left[: max(0, waiting - queued)]:
                 self._study.enqueue_trial(self._space.parameters(start), user_attrs={START: start.hash})
 
