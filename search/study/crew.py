@@ -22,7 +22,7 @@ from search.study.faults import Stopped
 from search.study.pool import Pool
 from search.study.presence import Presence
 from search.study.process import Worker
-from search.study.server import is_taken_over
+from search.study.server import optimized
 
 _PART: Final = "part"
 _POLL_SECONDS: Final = 2.0
@@ -178,11 +178,7 @@ class HostsCrew:
 
         def at_work(_: int) -> None:
             while not self._should_stop() and self._waiting(whole):
-                try:
-                    whole.optimize(objective, n_trials=1)
-                except (ValueError, optuna.exceptions.UpdateFinishedTrialError) as error:
-                    if isinstance(error, ValueError) and not is_taken_over(error):
-                        raise
+                optimized(whole, objective, n_trials=1)
 
         while missing := self._missing(whole, len(parts)):
             if self._should_stop():

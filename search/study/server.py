@@ -153,9 +153,26 @@ def open_server(url: str, on_lost: OnLost, should_stop: Callable[[], bool]) -> S
     return found
 
 
-def is_taken_over(error: Exception) -> bool:
-    """Whether Optuna refuses a trial's end because another host, which took this one for lost, has ended it."""
-    return isinstance(error, ValueError) and str(error).startswith("Cannot tell a ")
+def optimized(study: optuna.Study, objective: Callable[[optuna.Trial], float], **options: Any) -> bool:
+    """`study.optimize`. False: a trial was another host's by its end, since it took this one for lost: go on."""
+    try:
+        study.optimize(objective, **options)
+    except (ValueError, AssertionError, optuna.exceptions.UpdateFinishedTrialError) as error:
+        if not _is_taken_over(error):
+            raise
+        _log.warning("This host was silent for so long that another one has gone on with its trial.")
+        return False
+    return True
+
+
+def _is_taken_over(error: BaseException | None) -> bool:
+    """Whether Optuna refuses a trial's end because it has one; its own tidying up may fail over that."""
+    while error is not None:
+        refused = isinstance(error, ValueError) and str(error).startswith("Cannot tell a ")
+        if refused or isinstance(error, optuna.exceptions.UpdateFinishedTrialError):
+            return True
+        error = error.__context__
+    return False
 
 
 def is_away(error: BaseException) -> bool:

@@ -17,7 +17,7 @@ from search.study.objective import ENDS, Objective
 from search.study.progress import no_more_progress
 from search.study.reading import read_trials
 from search.study.request import starts
-from search.study.server import is_taken_over
+from search.study.server import optimized
 from search.study.workshop import Workshop
 from spaces.space import Space
 
@@ -80,19 +80,18 @@ def run_trials(shop: Workshop) -> bool:
     objective = Objective(terms, space, shop.ledger, shop.pool, order, history, shop.listener, catch_up=catch_up)
 
     def go_on() -> None:
-        try:
-            study.optimize(
+        is_whole = False
+        while not (is_whole or clock.phase_over() or is_over()):
+            is_whole = optimized(
+                study,
                 objective,
                 n_trials=None if budget.trials is None or shop.opened.is_shared else budget.trials - done,
                 n_jobs=len(shop.pool),
                 catch=ENDS,
                 callbacks=[after_trial],
             )
-        except ValueError as error:
-            if not is_taken_over(error):
-                raise
-        if objective.error is not None:
-            raise objective.error
+            if objective.error is not None:
+                raise objective.error
 
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Fixed parameter", category=UserWarning)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import optuna
 import pytest
+from optuna.trial import TrialState
 
 from search.study.crew import HostCrew, HostsCrew, best_cut, longest_row
 from search.study.faults import Stopped
@@ -111,3 +112,23 @@ def test_wholes_are_cut_so_that_no_worker_waits_long(workers: int, wholes: int) 
     assert done_after(workers, wholes, pieces, chosen) <= longest_row(workers, wholes, pieces, chosen)
     if wholes % workers == 0:
         assert chosen == 1, "every network is traced once"
+
+
+@pytest.mark.study
+@pytest.mark.parametrize("end", [TrialState.FAIL, TrialState.COMPLETE])
+def test_a_host_that_was_silent_for_too_long_finds_its_part_taken_over(
+    end: TrialState, storage: optuna.storages.RDBStorage
+) -> None:
+    """It lets it go, and has done it."""
+    work, taken = Work(), []
+
+    def asleep(worker: object, part: str) -> None:
+        work(worker, part)
+        if not taken:
+            (whole,) = optuna.get_all_study_names(storage)
+            (trial,) = optuna.load_study(study_name=whole, storage=storage).get_trials(states=(TrialState.RUNNING,))
+            storage.set_trial_state_values(trial._trial_id, end, [1.0] if end is TrialState.COMPLETE else None)
+            taken.append(part)
+
+    crew(storage).do("whole", ["a", "b"], asleep)
+    assert work.done == Counter("ab")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import shutil
 import socket
@@ -179,11 +180,47 @@ def test_a_host_with_other_images_is_refused(server: Server, images: Path, tmp_p
         run(request(images, tmp_path / "two", server, "refused", trials=1, seed=5))
 
 
+def ends_after(fits: int, clock: Clock, answer: Callable[[Job], Outcome]) -> Callable[[Job], Outcome]:
+    """As Ctrl-C in one of so many fits."""
+    left = itertools.count(fits, -1)
+
+    def counted(job: Job) -> Outcome:
+        if next(left) <= 1:
+            clock.asked.set()
+        return answer(job)
+
+    return counted
+
+
 def test_a_host_that_stops_leaves_its_trial_to_others(server: Server, images: Path, tmp_path: Path) -> None:
     clock = Clock()
-    threading.Timer(0.8, clock.asked.set).start()
-    run(request(images, tmp_path / "one", server, "stopped", trials=12), clock)
+    run(request(images, tmp_path / "one", server, "stopped", trials=12), clock, ends_after(7, clock, by_seed))
     check(run(request(images, tmp_path / "two", server, "stopped", trials=12)), trials=12)
+
+
+def test_a_host_that_finds_its_trial_taken_over_takes_the_next_one(
+    server: Server, images: Path, tmp_path: Path
+) -> None:
+    """Without a number of trials too."""
+    taken: list[int] = []
+    clock = Clock()
+
+    def asleep(job: Job) -> Outcome:
+        if not taken:
+            storage = open_storage(tmp_path / "other", server.url)
+            study = optuna.load_study(study_name="asleep", storage=storage)
+            (trial,) = study.get_trials(states=(optuna.trial.TrialState.RUNNING,))
+            storage.set_trial_state_values(trial._trial_id, optuna.trial.TrialState.FAIL)
+            taken.append(trial.number)
+            close(storage)
+        return well(job)
+
+    budget = Budget(trials=None, seconds=None, until_no_progress=False)
+    study = run(
+        request(images, tmp_path / "one", server, "asleep", budget=budget), clock, ends_after(15, clock, asleep)
+    )
+    assert taken == [0]
+    assert len(study.trials) > 3
 
 
 def test_the_report_of_a_shared_study_needs_no_host(server: Server, images: Path, tmp_path: Path) -> None:
