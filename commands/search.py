@@ -32,7 +32,7 @@ from commands.options import (
     size,
     whole,
 )
-from commands.terminal import INTERRUPTED, listen_for_the_end, log_to, no_room, tell, write
+from commands.terminal import DONE, INTERRUPTED, listen_for_the_end, log_to, no_room, tell, write
 from search.errors import UserError
 from search.settings import DEFAULT_SECONDS, DEFAULT_TRIALS, METRICS, Budget
 
@@ -184,6 +184,7 @@ class _Shifts:
 
         self._request, self._hours, self._asked = request, hours, asked
         self._quiet, self._on_finish = options.quiet, options.on_finish
+        self._has_failed = False  # in the last session
         self._console = Console(stderr=True)
 
     def run(self) -> int:
@@ -193,7 +194,7 @@ class _Shifts:
         from search.study.request import refuse_tangled
         from search.study.session import Ended, OutOfTime
 
-        request, code, after = self._request, None, 0.0
+        request, code, after, is_known_good = self._request, None, 0.0, False
         refuse_tangled(request)
         with (
             locked(request.out, request.storage) as hold,
@@ -203,8 +204,9 @@ class _Shifts:
             try:
                 while (span := self._hours.next(max(after, time.time()))) is not None:
                     if span[0] > time.time():
-                        if code is None:
+                        if not is_known_good:
                             self._rehearse(hold)
+                            is_known_good = True
                         span = self._wait(after)
                     if span is None:  # a machine that slept missed its last hours
                         break
@@ -215,19 +217,22 @@ class _Shifts:
                         code, session = self._session(hold, span[1])
                     except OutOfTime as error:
                         if span[1] is None or self._hours.next(span[1]) is None:
+                            self._finish("failed")
                             raise
                         _log.warning("%s Going on in the next hours.", error)
                         after = span[1]
                         continue
                     except (UserError, OSError) as error:
                         known = error if isinstance(error, UserError) else no_room(error)
-                        if code is None or span[1] is None or known is None:
+                        self._finish("failed")
+                        if not is_known_good or span[1] is None or known is None:
                             raise
                         # A database that is away, say, or a full disk: it may get better.
                         _log.error("%s Trying again in a minute.", known)
                         if self._asked.wait(_AGAIN_SECONDS):
                             raise Ended from None
                         continue
+                    is_known_good = True
                     if session.is_last or span[1] is None or self._asked.is_set():
                         return code
                     goes_on = session.has_trained and span[1] - time.time() >= _WORTH_SECONDS  # finalists took less
@@ -237,6 +242,9 @@ class _Shifts:
                     "Interrupted before there was anything to report." if code is None else "Interrupted while waiting."
                 )
                 return INTERRUPTED
+            if code is None and (request.out / "report.html").exists():
+                tell(f"--deadline is over. What was found stands in {request.out / 'report.html'}.")
+                return DONE
             if code is None:
                 deadline = datetime.fromtimestamp(self._hours.deadline or 0)
                 raise UserError(
@@ -279,26 +287,35 @@ class _Shifts:
         later = None if end is None else self._hours.next(end)
         usual = None if later is None or later[1] is None else later[1] - later[0]
         clock = Clock(self._request.budget.seconds, until=end, usual=usual, asked=self._asked)
-        ended, is_news = "failed", True
         try:
             with self._display(end) as listener:
                 session = search(self._request, listener, clock, hold=hold)
             code = write(session.results, self._request.out, interrupted=self._asked.is_set())
-            if self._asked.is_set():
-                ended = "interrupted"
-            else:
-                ended = "finished" if session.is_last or end is None else "hours"
-                is_news = session.has_trained or ended == "hours"  # a finished study, started again each night, is none
-            return code, session
         except (Ended, KeyboardInterrupt):
-            ended = "interrupted"
+            self._finish("interrupted")
             raise
         except Broken as broken:  # our bug or a broken machine: the report first, then the traceback
             write(broken.results, self._request.out, interrupted=False)
+            self._finish("failed")
             raise
-        finally:
-            if self._on_finish is not None and is_news:
-                _run_shell(self._on_finish, self._request.out, ended)
+        except (UserError, OSError):  # it may be tried again
+            raise
+        except BaseException:
+            self._finish("failed")
+            raise
+        if self._asked.is_set():
+            self._finish("interrupted")
+        elif not session.is_last and end is not None:
+            self._finish("hours")
+        elif session.has_trained:  # a finished study, started again each night, is no news
+            self._finish("finished")
+        return code, session
+
+    def _finish(self, ended: str) -> None:
+        """Run the user's command, if there is one; of failures one after the other, after the first."""
+        is_known, self._has_failed = self._has_failed and ended == "failed", ended == "failed"
+        if self._on_finish is not None and not is_known:
+            _run_shell(self._on_finish, self._request.out, ended)
 
     @contextmanager
     def _display(self, ends: float | None = None) -> Iterator[Listener]:

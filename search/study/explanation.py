@@ -28,7 +28,7 @@ from search.study.messages import Material
 from search.study.pool import MakePool, Pool, seats
 from search.study.reading import open_study, read_study
 from search.study.request import digests, weight_files
-from search.study.storage import open_storage
+from search.study.storage import open_storage, writing
 from spaces.config import Configuration
 
 
@@ -66,7 +66,7 @@ def explain(
     results = analyse(open_study(out, storage, study))
     if results.recommended is None:
         return results
-    with locked(out, storage) as hold:
+    with locked(out, storage) as hold, writing(out, storage):
         hold.keep()
         images = _images(results.study, out, data, listener)
         terms = _terms(results, images)

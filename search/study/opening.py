@@ -78,11 +78,12 @@ def open_session(
         planned = ledger is not None and preparation.kept_plan(ledger) is not None
         used_up = planned and study is not None and queue.used_up(study, request.budget.trials)
         staff.hire(None if untried else ledger, busy=not (used_up or rehearsal))
+        attentive = _Attentive(listener, clock)
         images, test = preparation.load(
             request,
             size,
             bool(staff.gpus),
-            _Attentive(listener, clock),
+            attentive,
             preparation.kept_shapes(None if fresh else ledger),
         )
         listener.data(images.summary)
@@ -96,7 +97,7 @@ def open_session(
         preparation.settle_side(ledger, request)
         ledger.set_fact("schema", SCHEMA)
         preparation.describe(ledger, request, images)
-        preparation.look_over(ledger, request, listener)
+        preparation.look_over(ledger, request, attentive)
         clock.resume(ledger.own_fact("seconds") or 0.0)
         undone.pop_all()
         return Opened(images, test, storage, study, ledger, used_up, is_server(request.storage))

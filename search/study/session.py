@@ -7,9 +7,6 @@ import shutil
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
-import optuna
-import sqlalchemy as sa
-
 from search.events import Listener
 from search.selection.analyse import analyse
 from search.selection.results import Results
@@ -29,7 +26,7 @@ from search.study.reading import read_study
 from search.study.request import Request, refuse_tangled, weight_files
 from search.study.reserves import Reserves, ablation_seconds
 from search.study.staff import Staff
-from search.study.storage import close, unwritable
+from search.study.storage import close, writing
 from search.study.trials import run_trials
 from search.study.workshop import Workshop
 
@@ -78,14 +75,12 @@ def search(
         staff = Staff(request, gpus, make_pool, clock.phase_over)
         opened: Opened | None = None
         try:
-            opened = open_session(request, listener, clock, staff)
-            held.keep()
-            opened.ledger.on_write = lambda: opened.ledger.set_own_fact("seconds", clock.seconds)
-            request = replace(request, budget=replace(request.budget, seconds=clock.total))
-            return _run(request, opened, staff, listener, clock)
-        except (sa.exc.OperationalError, optuna.exceptions.StorageInternalError) as error:
-            _log.info("the study can't be written", exc_info=True)  # the terminal is told in one line
-            raise unwritable(error, request.out, request.storage) from None
+            with writing(request.out, request.storage):
+                opened = open_session(request, listener, clock, staff)
+                held.keep()
+                opened.ledger.on_write = lambda: opened.ledger.set_own_fact("seconds", clock.seconds)
+                request = replace(request, budget=replace(request.budget, seconds=clock.total))
+                return _run(request, opened, staff, listener, clock)
         finally:
             staff.close()
             if opened is not None:
@@ -101,8 +96,9 @@ def rehearse(request: Request, listener: Listener, clock: Clock, hold: Hold) -> 
     """
     refuse_tangled(request)
     staff = Staff(request, machine.gpus(), Pool, clock.phase_over)
-    opened = open_session(request, listener, clock, staff, rehearsal=True)
-    close(opened.storage)
+    with writing(request.out, request.storage):
+        opened = open_session(request, listener, clock, staff, rehearsal=True)
+        close(opened.storage)
     hold.keep()
 
 

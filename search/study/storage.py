@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import re
 import sqlite3
 import threading
@@ -16,6 +17,8 @@ import sqlalchemy as sa
 
 from search.errors import DamagedError, UserError
 from search.study.server import OnLost, ServerStorage, open_server, with_driver
+
+_log = logging.getLogger(__name__)
 
 DATABASE: Final = "study.db"
 _PLAIN_FILE: Final = re.compile(r"sqlite:///([^?]+)")
@@ -177,7 +180,17 @@ def _passwords(url: str) -> list[str]:
     return [str(parts.password or ""), *(str(value) for value in parts.query.values())]
 
 
-def unwritable(error: Exception, folder: Path, url: str | None) -> UserError:
+@contextmanager
+def writing(folder: Path, url: str | None) -> Iterator[None]:
+    """Work with a study that was opened. Raises UserError where it can't be written any more."""
+    try:
+        yield
+    except (sa.exc.OperationalError, optuna.exceptions.StorageInternalError) as error:
+        _log.info("the study can't be written", exc_info=True)  # the terminal is told in one line
+        raise _unwritable(error, folder, url) from None
+
+
+def _unwritable(error: Exception, folder: Path, url: str | None) -> UserError:
     """What to do when a study that was opened can't be written any more: a full disk, a folder that lost its rights."""
     cause = error if isinstance(error, sa.exc.SQLAlchemyError) else error.__cause__ or error
     where = folder / DATABASE if url is None else hide_credentials(url)

@@ -9,7 +9,6 @@ import contextlib
 import json
 import logging
 import time
-import zipfile
 from collections.abc import Sequence
 from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
@@ -95,7 +94,7 @@ class Snapshot:
                 )
         except FileNotFoundError:
             return None
-        except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile) as error:
+        except Exception as error:  # whatever a damaged archive makes its readers raise
             _log.warning("The snapshot %s can't be used (%s): that fit begins anew.", path, error)
             return None
 

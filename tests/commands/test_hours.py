@@ -11,10 +11,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 import run_search
 from commands import search as command
-from commands.terminal import DONE, INTERRUPTED
+from commands.terminal import DONE, INTERRUPTED, USER_ERROR
 from search.errors import UserError
 from search.study import session
 from search.study.clock import Clock
@@ -192,6 +193,51 @@ def test_a_command_of_the_users_is_run_after_each_session(
     note = 'echo "$STEADYNET_ENDED $STEADYNET_OUT" >> ended'
     run_search.main([*NIGHTS[:-2], *options, "--on-finish", note])
     assert (here / "ended").read_text().splitlines() == [f"{each} {here / 'run'}" for each in told]
+
+
+def test_a_fault_that_passes_costs_the_first_night_a_minute_and_is_told_once(
+    monkeypatch: pytest.MonkeyPatch, here: Path
+) -> None:
+    """The images were looked at before the night: what is wrong now may get better."""
+    world = World(monkeypatch, "2026-11-23T21:30", nights=5)
+
+    def fails() -> None:
+        if len(world.begun) in (1, 2, 4):
+            raise UserError("the database is away")
+
+    world.at_night = fails
+    assert run_search.main([*NIGHTS, "--on-finish", 'echo "$STEADYNET_ENDED" >> ended']) == DONE
+    assert world.begun == ["Mon 22:00", "Mon 22:10", "Mon 22:20", "Tue 22:00", "Tue 22:10"]
+    assert (here / "ended").read_text().splitlines() == ["failed", "hours", "failed", "finished"]
+
+
+def test_after_its_deadline_a_search_that_left_a_report_is_no_error(
+    monkeypatch: pytest.MonkeyPatch, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A service that is started with the machine then ends for good."""
+    World(monkeypatch, "2026-11-23T21:30", nights=1)
+    late = (*NIGHTS, "--deadline", "2026-11-22T06:00")
+    assert run_search.main(late) == USER_ERROR
+    (here / "run").mkdir()
+    (here / "run" / "report.html").touch()
+    capsys.readouterr()
+    assert run_search.main(late) == DONE
+    assert "--deadline is over. What was found stands in run/report.html." in capsys.readouterr().out
+
+
+def test_a_full_disk_before_the_night_is_told_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    World(monkeypatch, "2026-11-23T12:00", nights=1)
+
+    def full(*given: object, **options: object) -> None:
+        raise sa.exc.OperationalError("insert", {}, Exception("database or disk is full"))
+
+    monkeypatch.setattr(session, "open_session", full)
+    assert run_search.main(NIGHTS) == USER_ERROR
+    told = capsys.readouterr().err
+    assert "can't be written any more (database or disk is full)" in told
+    assert "Traceback" not in told
 
 
 def test_a_command_that_fails_is_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
