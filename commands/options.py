@@ -12,6 +12,7 @@ from typing import Any, Final
 from search.errors import UserError
 
 STORAGE: Final = "STEADYNET_STORAGE"
+_MOST_LETTERS: Final = 200  # of a study, with what is put behind it for its parts: databases bear 256
 """Variable of the environment that names the database, with its password."""
 
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -94,12 +95,20 @@ def add_storage(parser: argparse._ActionsContainer) -> None:
         metavar="URL",
         help=f"database of the study (default: ${STORAGE}, else study.db in the run folder)",
     )
-    parser.add_argument("--study", default="steadynet", metavar="NAME", help="name of the study in its database")
+    parser.add_argument(
+        "--study", type=_name, default="steadynet", metavar="NAME", help="name of the study in its database"
+    )
 
 
 def add_quiet(parser: argparse._ActionsContainer) -> None:
     """The option that leaves the progress out."""
     parser.add_argument("--quiet", action="store_true", help="print the result only")
+
+
+def _name(text: str) -> str:
+    if not 1 <= len(text) <= _MOST_LETTERS:
+        raise argparse.ArgumentTypeError(f"a name of 1 to {_MOST_LETTERS} letters is expected, got {len(text)}")
+    return text
 
 
 def path(text: str) -> Path:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Final
 
-from commands.options import Parser, add_data, add_quiet, path
+from commands.options import Parser, add_data, add_follow_links, add_quiet, path
 from commands.terminal import say
 
 _HELP: Final = """\
@@ -27,6 +27,7 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--model", type=path, required=True, metavar="model.keras", help="written by train")
     add_data(options, "folder of images in any layout, or one image")
     options.add_argument("--csv", type=path, required=True, metavar="out.csv", help="table to write")
+    add_follow_links(options)
     add_quiet(options)
     return options
 
@@ -36,5 +37,5 @@ def run(options: argparse.Namespace, given: list[str]) -> int:
     from reports.delivery import predicted_lines
     from search.delivery.prediction import Request, predict
 
-    request = Request(model=options.model, data=options.data, csv=options.csv)
+    request = Request(model=options.model, data=options.data, csv=options.csv, follow_links=options.follow_links)
     return say(predicted_lines, lambda listener: predict(request, listener), quiet=options.quiet)

@@ -34,6 +34,9 @@ JPEG_MARGIN: Final = 4
 """A JPEG is decoded at half, a quarter or an eighth of its size while that leaves at least this many times the side
 asked for: many times faster for photographs, and seen in the result by a level or two at most."""
 
+_MOST_BYTES: Final = 1 << 30  # of a file: the largest image that is taken, uncompressed, with 16 bits and four channels
+_AT_ONCE: Final = 1 << 20  # deep pixels that are brought to eight bits in one go
+
 _LOWER: Final = {"RGB;16B": "RGB;16L", "RGBA;16B": "RGBA;16L", "LA;16B": "RGBA"} | {
     f"{colours};16{order}": f"{colours};16B" for colours in ("RGB", "RGBA") for order in ("L", "N")
 }
@@ -107,10 +110,14 @@ def probe(path: Path) -> Probe:
 def opened(path: Path) -> Iterator[Image.Image]:
     """An image open for reading; whatever goes wrong inside becomes `UnreadableImage`. Never warns."""
     try:
-        content = path.read_bytes()
-        if not content:
+        size = path.stat().st_size
+        if not size:
             raise UnreadableImage("empty file")
-        with SILENCE, Image.open(BytesIO(content), formats=FORMATS) as image:
+        if size > _MOST_BYTES:
+            raise UnreadableImage(f"larger than {_MOST_BYTES >> 20} MB")
+        with SILENCE, Image.open(BytesIO(path.read_bytes()), formats=FORMATS) as image:
+            if math.prod(image.size) > (Image.MAX_IMAGE_PIXELS or math.inf):
+                raise UnreadableImage("declares an absurd number of pixels")
             yield image
     except UnreadableImage:
         raise
@@ -185,15 +192,19 @@ def _eight_bits(values: npt.NDArray[np.generic]) -> Pixels:
     or 14 bits in 16, often only the lowest of them, and by the file's own depth such images would come out black.
     Images with negative values have no known black: they are stretched from their minimum to their maximum.
     """
-    deep = values.astype(np.float64)
-    finite = np.isfinite(deep)
-    if not finite.any():
+    flat = values.reshape(-1)
+    parts = [flat[start : start + _AT_ONCE] for start in range(0, len(flat), _AT_ONCE)]
+    ends = [(part.min(), part.max()) for part in (part[np.isfinite(part)] for part in parts) if len(part)]
+    if not ends:
         raise UnreadableImage("no finite pixel")
-    low, high = float(deep[finite].min()), float(deep[finite].max())
+    low, high = float(min(least for least, _ in ends)), float(max(most for _, most in ends))
     if low >= 0 and high > 0:
         low, high = 0.0, 2.0 ** math.ceil(math.log2(high)) if high <= 1 else 2.0 ** math.ceil(high).bit_length() - 1
-    shares = (np.where(finite, deep, low) - low) / ((high - low) or 1.0)
-    return np.rint(shares * 255).clip(0, 255).astype(np.uint8)
+    pixels = np.empty(len(flat), np.uint8)
+    for start, part in zip(range(0, len(flat), _AT_ONCE), parts, strict=True):
+        shares = (np.where(np.isfinite(part), part, low).astype(np.float64) - low) / ((high - low) or 1.0)
+        pixels[start : start + _AT_ONCE] = np.rint(shares * 255).clip(0, 255)
+    return pixels.reshape(values.shape)
 
 
 def _is_grey(flat: Image.Image) -> bool:

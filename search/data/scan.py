@@ -91,7 +91,7 @@ def scan(
     else:
         names, every, unread, test = by_table
         places, known = [(name, ".") for name in names], Layout((".",), test)
-    found = every if follow_links else [entry for entry in every if not _leads_out(folder, *entry[1:])]
+    found = every if follow_links else [entry for entry in every if not leads_out(folder, *entry[1:])]
     for name in names if classes is None else ():
         if not any(name == owner for owner, _, _ in found):
             where = next(folder / place for owner, place in places if owner == name)
@@ -100,6 +100,9 @@ def scan(
             else:
                 why = f"{where} holds no file ending in {_endings()}. Add images to it, or remove the folder."
             raise DataError(f"class {name!r} has no images: {why}")
+    test = known.test
+    if test is not None and not follow_links and not _is_inside(folder / test, folder):
+        unread[test], test = LEADS_OUT, None
     read = digests(folder, [file for *_, file in found], on_progress)
     rows, unopened = [], {file: LEADS_OUT for _, _, file in set(every) - set(found)}
     unopened |= unread
@@ -117,7 +120,7 @@ def scan(
         digests=tuple(digest for _, digest, _ in rows),
         labels=np.array([order.index(name) for name, _, _ in rows], dtype=np.int64),
         unopened=unopened,
-        test=None if known.test is None else folder / known.test,
+        test=None if test is None else folder / test,
     )
 
 
@@ -207,8 +210,8 @@ def _passed_over(path: Path) -> str:
     return f"holds a picture, but is not named as one: let its name end in {named}" if named else ""
 
 
-def _leads_out(folder: Path, place: str, file: str) -> bool:
-    """Whether an image of the class in `place` lies elsewhere, and is here by a link."""
+def leads_out(folder: Path, place: str, file: str) -> bool:
+    """Whether an image below `folder/place` lies outside the folder, and is here by a link."""
     path, above = folder / file, [folder / part for part in [Path(place), *Path(place).parents]]
     is_linked = path.is_symlink() or any(part.is_symlink() for part in above if part != folder)
     return is_linked and not _is_inside(path, folder)

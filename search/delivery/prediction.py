@@ -17,7 +17,7 @@ from search.arrays import FloatArray, IntArray
 from search.data.buckets import nearest
 from search.data.decode import RECIPE, Pixels, UnreadableImage, decode, probe
 from search.data.passes import each
-from search.data.scan import EXTENSIONS
+from search.data.scan import EXTENSIONS, LEADS_OUT, leads_out
 from search.data.squares import Squares, square_side
 from search.delivery import card as cards
 from search.delivery.card import Card
@@ -46,6 +46,7 @@ class Request:
     model: Path  # .keras file that `train` wrote
     data: Path  # folder of images in any layout, or a single image
     csv: Path  # to write
+    follow_links: bool = False  # read images that lie elsewhere too, by links
 
 
 def predict(request: Request, listener: Listener, make_pool: MakePool = Pool) -> Predicted:
@@ -148,7 +149,7 @@ def _table(
     with part.open("w", encoding="utf-8", errors="backslashreplace", newline="") as stream:
         table = csv.writer(stream)
         table.writerow(header)
-        for names, pixels, places in _batches(folder, files, card, unreadable, listener):
+        for names, pixels, places in _batches(request, folder, files, card, unreadable, listener):
             probabilities = worker.do(Ask(request.model, pixels, card.shapes, places))
             flags = None if likeness is None else likeness.distances(_seen(pixels, card, places)) > 1
             raw = without_offset(probabilities, offset) if offset.any() else probabilities[:, :0]
@@ -182,12 +183,21 @@ def _table(
 
 
 def _batches(
-    folder: Path, files: Sequence[str], card: Card, unreadable: dict[str, str], listener: Listener
+    request: Request,
+    folder: Path,
+    files: Sequence[str],
+    card: Card,
+    unreadable: dict[str, str],
+    listener: Listener,
 ) -> Iterator[tuple[list[str], Pixels, IntArray]]:
     """Names, pixels and shapes of a few readable images at a time; the others go to `unreadable`."""
 
+    follows = request.follow_links or request.data.is_file()  # what was named itself is meant
+
     def read(name: str) -> tuple[Pixels, int] | str:
         path, place, shape = folder / name, 0, None
+        if not follows and leads_out(folder, ".", name):
+            return LEADS_OUT
         try:
             if card.shapes:
                 size = probe(path)

@@ -83,6 +83,9 @@ def unit(command: Command) -> str:
     return f"""\
 [Unit]
 Description=Steadynet: search in {_plain(str(command.out))}
+# What is refused again and again, such as other images, is given up after some two hours.
+StartLimitIntervalSec=86400
+StartLimitBurst=24
 
 [Service]
 Type=exec

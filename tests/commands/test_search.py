@@ -91,6 +91,7 @@ SEARCH = ("--data", "images", "--image-size", "8", "--quiet")
         ((*SEARCH, "--folds", "1"), "--folds: a whole number from 2 on is expected, got '1'"),
         ((*SEARCH, "--trials", "-3"), "--trials: a whole number from 1 on is expected, got '-3'"),
         ((*SEARCH, "--trials", "many"), "--trials: a whole number from 1 on is expected, got 'many'"),
+        ((*SEARCH, "--study", "x" * 201), "--study: a name of 1 to 200 letters is expected, got 201"),
         ((*SEARCH, "--timeout", "8x"), "--timeout: a time such as 90s, 10m, 8h or 1h30m is expected, got '8x'"),
         ((*SEARCH, "--timeout", "0s"), "--timeout: a time above zero is expected, got '0s'"),
         ((*SEARCH, "--timeout", "8"), "--timeout: a time such as"),

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
+from search.data import decode as decoding
 from search.data.decode import Probe, UnreadableImage, decode, probe
 
 # A quarter of the picture is bright, at the top left: every mode must show it there.
@@ -251,6 +252,27 @@ def test_damaged_exif_is_no_reason_to_lose_an_image(tmp_path: Path) -> None:
     assert corners(path) == [[200], [0], [0], [0]]
 
 
+def test_images_that_would_fill_the_memory_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = save(Image.new("L", (40, 40), 7), tmp_path / "a.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1600)
+    decode(path, size=8, channels=1)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1599)  # Pillow itself would only warn below twice as many
+    with pytest.raises(UnreadableImage, match="absurd number of pixels"):
+        decode(path, size=8, channels=1)
+    with (tmp_path / "sparse.png").open("wb") as file:
+        file.truncate((1 << 30) + 1)
+    with pytest.raises(UnreadableImage, match="larger than 1024 MB"):
+        decode(tmp_path / "sparse.png", size=8, channels=1)
+
+
+def test_deep_pixels_are_scaled_alike_in_all_parts_of_an_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    values = np.random.default_rng(0).integers(0, 4096, (9, 7), dtype=np.uint16)
+    path = save(Image.fromarray(values), tmp_path / "a.png")
+    whole = decode(path, size=7, channels=1)
+    monkeypatch.setattr(decoding, "_AT_ONCE", 5)
+    np.testing.assert_array_equal(decode(path, size=7, channels=1), whole)
+
+
 def test_a_name_may_lie_about_the_format(tmp_path: Path) -> None:
     assert corners(save(Image.fromarray(QUARTER), tmp_path / "a.jpg", format="PNG"))[0] == [200]
 
@@ -276,11 +298,10 @@ def test_probe_sees_colour_in_a_part_of_a_jpeg(tmp_path: Path) -> None:
     assert probe(save(image, tmp_path / "spot.jpg")) == Probe(640, 480, False)
 
 
-def test_warnings_of_the_reader_stay_inside_whatever_the_threads_do(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = save(Image.new("L", (40, 40), 7), tmp_path / "a.png")
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)  # 1600 pixels: Pillow warns, which is an error in tests
+def test_warnings_of_the_reader_stay_inside_whatever_the_threads_do(tmp_path: Path) -> None:
+    path = save(Image.new("L", (40, 40), 7), tmp_path / "a.png", exif=b"Exif\0\0II*\0\xff\xff\xff\x7f garbage")
+    with pytest.warns(UserWarning, match="Corrupt EXIF"), Image.open(path) as image:
+        ImageOps.exif_transpose(image)
     before = list(warnings.filters)
     levels: list[int] = []
 

@@ -159,6 +159,15 @@ def test_a_linked_part_of_a_split_is_not_followed_either(tmp_path: Path) -> None
     assert len(scan(tmp_path / "data", follow_links=True, on_progress=quiet).files) == 4
 
 
+def test_a_linked_test_is_not_followed_either(tmp_path: Path) -> None:
+    put(tmp_path / "elsewhere", "a/1.png", "b/2.png")
+    put(tmp_path / "data", "train/a/3.png", "train/b/4.png")
+    (tmp_path / "data/test").symlink_to(tmp_path / "elsewhere")
+    found = scan(tmp_path / "data", on_progress=quiet)
+    assert (found.test, dict(found.unopened)) == (None, {"test": LEADS_OUT})
+    assert scan(tmp_path / "data", follow_links=True, on_progress=quiet).test == tmp_path / "data" / "test"
+
+
 @pytest.mark.parametrize("files", [["train/1.png", "test/2.png"], ["train/a/1.png", "other/2.png"]])
 def test_classes_may_be_called_like_a_split(files: list[str], tmp_path: Path) -> None:
     found = scan(put(tmp_path, *files), on_progress=quiet)

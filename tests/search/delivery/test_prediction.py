@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from search.data.decode import RECIPE
+from search.data.scan import LEADS_OUT
 from search.delivery import prediction
 from search.delivery.card import Card
 from search.delivery.errands import Ask
@@ -50,9 +51,16 @@ def rows(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(stream))
 
 
-def ask(tmp_path: Path, data: Path, card: Card = CARD, likeness: bytes | None = None, pool: StandIn | None = None):
+def ask(
+    tmp_path: Path,
+    data: Path,
+    card: Card = CARD,
+    likeness: bytes | None = None,
+    pool: StandIn | None = None,
+    **options: bool,
+):
     model = write_model(tmp_path / "model.keras", card, likeness)
-    request = Request(model=model, data=data, csv=tmp_path / "out.csv")
+    request = Request(model=model, data=data, csv=tmp_path / "out.csv", **options)
     return predict(request, Silent(), pool or StandIn())
 
 
@@ -185,6 +193,15 @@ def test_a_folder_without_a_readable_image_leaves_an_earlier_table(tmp_path) -> 
     with pytest.raises(DataError, match=r"not one image in .* can be read\. The first: x\.png: holds no image"):
         ask(tmp_path, tmp_path / "data")
     assert (tmp_path / "out.csv").read_text() == "earlier"
+
+
+def test_links_that_lead_out_are_only_followed_when_asked(tmp_path, folder) -> None:
+    Image.new("L", (8, 8), 200).save(tmp_path / "secret.png")
+    (folder / "link.png").symlink_to(tmp_path / "secret.png")
+    told = ask(tmp_path, folder)
+    assert dict(told.unreadable) == {"link.png": LEADS_OUT}
+    assert ask(tmp_path, folder, follow_links=True).images == told.images + 1
+    assert ask(tmp_path, folder / "link.png").images == 1
 
 
 def test_a_model_that_does_not_fit_its_card_is_refused(tmp_path, folder) -> None:
