@@ -33,6 +33,7 @@ def parser() -> argparse.ArgumentParser:
 def run(options: argparse.Namespace, given: list[str]) -> int:
     """Look; returns the exit code."""
     from reports.live_status import read_status, status_lines
+    from search.host import may_live
     from search.study.folder import is_held
 
     check_run_folder(options.out)
@@ -40,5 +41,8 @@ def run(options: argparse.Namespace, given: list[str]) -> int:
     if status is None:
         raise UserError(f"no search has worked in {options.out}. Pass the --out of a search.")
     held = is_held(options.out)
+    if held and not may_live(int(status.get("pid", 0)), str(status.get("host"))):
+        print("Another command, such as explain, is at work in the folder.")
+        held = False
     print(*status_lines(status, is_held=held, now=time.time()), sep="\n")
     return DONE if held else NOT_RUNNING

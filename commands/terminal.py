@@ -109,6 +109,7 @@ def listen_for_the_end(asked: threading.Event) -> None:
         if asked.is_set() and number == signal.SIGINT:
             raise KeyboardInterrupt
         asked.set()
+        logging.getLogger("search.run").info("asked to end by %s", signal.Signals(number).name)
         tell("\nStopping: the report is being written; everything is kept. Ctrl-C again stops at once.", error=True)
 
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):

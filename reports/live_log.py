@@ -9,12 +9,17 @@ from reports.wording import moment
 from search.events import Before, Silent
 from search.records import DataSummary
 from search.settings import Plan
+from spaces.config import Configuration
 
 _log = logging.getLogger("search.run")
 
 
 class EventLog(Silent):
-    """One line a stage; fits and trials are told to the log by those who make and judge them."""
+    """One line a stage and a trial that begins; what comes of fits and trials is told by those who judge them."""
+
+    def trial_started(self, number: int, configuration: Configuration, folds: int) -> None:
+        """One line: after a crash, what was going on."""
+        _log.info("trial %d begins", number)
 
     def stage(self, text: str) -> None:
         """One line."""

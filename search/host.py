@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import platform
 from pathlib import Path
 from typing import Final
 
@@ -55,6 +56,19 @@ def _groups(controller: str) -> list[Path]:
             inner /= part
             found.append(inner)
     return found
+
+
+def may_live(process: int, host: str) -> bool:
+    """Whether a process may still be there; of another host nothing is known."""
+    if host != platform.node():
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):
+        return True
+    return True
 
 
 def memory_of(process: int) -> int | None:

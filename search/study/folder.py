@@ -14,6 +14,7 @@ from typing import Final
 from filelock import FileLock, Timeout
 
 from search.errors import BusyError, UserError
+from search.host import may_live
 from search.records import STATUS_FILE
 from search.study.storage import DATABASE, database_file
 
@@ -90,7 +91,8 @@ def _holder(folder: Path) -> str:
         known = json.loads((folder / STATUS_FILE).read_text(encoding="utf-8"))
         if known.get("state") == "ended":  # an earlier one's; whoever is at work has not written yet
             return ""
-        return f" (process {int(known['pid'])} on {str(known['host'])[:64]!r})"
+        process, where = int(known["pid"]), str(known["host"])
+        return f" (process {process} on {where[:64]!r})" if may_live(process, where) else ""
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return ""
 

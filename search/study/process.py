@@ -148,6 +148,7 @@ class Worker:
     def start(self) -> None:
         """Have the process up. Raises WorkerFault, Stopped."""
         if self._is_up and (self._jobs >= _RECYCLE_AFTER or self._has_grown()):
+            _log.info("a worker is replaced after %d trainings", self._jobs)
             self.close()
         self.begin()
         if self._is_up:

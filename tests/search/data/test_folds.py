@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -148,3 +150,31 @@ def test_kept_folds_are_those_made_anew(tmp_path, monkeypatch, groups) -> None:
         assert len(list(tmp_path.glob("*.folds.json"))) == 1
     make_folds(labels, folds=5, seed=3, groups=groups, kept=True)
     assert len(list(tmp_path.glob("*.folds.json"))) == 2
+
+
+@pytest.mark.parametrize(
+    "planted",
+    [
+        [0, 1, 2, 3] * 15,  # which parts groups
+        [0] * 60,
+        [0, 1, 2, 9] * 15,
+        [0, 1, 2],
+        [0.5] * 60,
+        ["a"] * 60,
+        [[0]] * 60,
+        {"0": 1},
+        "no list",
+        None,
+    ],
+)
+def test_folds_that_somebody_planted_in_the_cache_are_made_anew(tmp_path, monkeypatch, planted: object) -> None:
+    monkeypatch.setenv("STEADYNET_CACHE", str(tmp_path))
+    labels, groups = np.repeat([0, 1, 2], 20), np.arange(60) // 3
+    made = make_folds(labels, folds=4, seed=3, groups=groups, kept=True)
+    (entry,) = tmp_path.glob("*.folds.json")
+    sound = entry.read_text()
+    entry.write_text(json.dumps(planted))
+    again = make_folds(labels, folds=4, seed=3, groups=groups, kept=True)
+    for one, other in zip(made, again, strict=True):
+        np.testing.assert_array_equal(one.val, other.val)
+    assert entry.read_text() == sound

@@ -1,4 +1,6 @@
+import json
 import logging
+import os
 import pickle
 import shutil
 from pathlib import Path
@@ -280,6 +282,15 @@ def test_copies_are_joined_as_for_a_cross_validation_where_none_follows(tmp_path
     searched, trained = (load(folder, folds=folds, copies_in=5) for folds in (5, 1))
     assert searched.groups is not None
     np.testing.assert_array_equal(trained.groups, searched.groups)
+
+
+@pytest.mark.parametrize("planted", [[[[0, 99]]], [[[-1, 0]]], [[[0, 1]], [[1, 2]]], [[["a"]]], 7])
+def test_copies_that_somebody_planted_in_the_cache_are_compared_anew(tmp_path: Path, planted: object) -> None:
+    folder = copied(tmp_path / "images", {"a": (6, 2), "b": (7, 1)})
+    found = load(folder, folds=5, copies_in=5)
+    (entry,) = Path(os.environ["STEADYNET_CACHE"]).glob("*.clusters.json")
+    entry.write_text(json.dumps(planted))
+    np.testing.assert_array_equal(load(folder, folds=5, copies_in=5).groups, found.groups)
 
 
 def test_where_a_class_has_too_few_pictures_only_its_copies_stay_apart(

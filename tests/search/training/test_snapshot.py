@@ -114,6 +114,18 @@ def test_a_planted_pickle_is_not_read(tmp_path, caplog) -> None:
     assert "begins anew" in caplog.text
 
 
+def test_a_snapshot_packed_in_a_way_that_nobody_knows_is_none(tmp_path) -> None:
+    snapshot().write(tmp_path / "a.npz")
+    content = bytearray((tmp_path / "a.npz").read_bytes())
+    for start, offset in ((b"PK\x03\x04", 8), (b"PK\x01\x02", 10)):
+        place = content.find(start)
+        while place >= 0:
+            content[place + offset : place + offset + 2] = (99).to_bytes(2, "little")
+            place = content.find(start, place + 1)
+    (tmp_path / "a.npz").write_bytes(content)
+    assert Snapshot.read(tmp_path / "a.npz") is None
+
+
 def test_a_snapshot_of_another_network_is_not_gone_on_with(run, tmp_path, caplog) -> None:
     drawer = Drawer(tmp_path / "paused" / "fit.npz")
     drawer.put(snapshot(trainer=(np.zeros(1), np.zeros(2))))
