@@ -48,7 +48,10 @@ class Listener(Protocol):
         """A fit is recorded."""
 
     def trial_finished(self, trial: Trial, pooled: float | None, best: float | None) -> None:
-        """A trial is recorded, with its pooled score if all folds were judged; `best` is the study's best so far."""
+        """A trial is recorded, with its pooled score if all folds were judged; `best` is the study's best so far.
+
+        In a study that hosts share, those of the others are told too, though they were not told to begin.
+        """
 
 
 class Silent:

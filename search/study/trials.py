@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import warnings
 from dataclasses import replace
 from typing import Final
@@ -44,11 +45,14 @@ def run_trials(shop: Workshop) -> bool:
         _log.info("Going on with %d interrupted trial(s).", again)
     history = History(terms, read_trials(shop.ledger, study))
 
+    looking = threading.Lock()
+
     def catch_up() -> None:
         if shop.opened.is_shared:
             shop.presence.tell()
-            for trial in read_trials(shop.ledger, study, but=history.known):
-                history.add(trial)
+            with looking:  # so that no trial of another host is told twice
+                for trial in read_trials(shop.ledger, study, but=history.known):
+                    shop.listener.trial_finished(trial, history.add(trial), history.best)
 
     clock.reserve = lambda: shop.reserves.after_search(history.best_trial())
     done = queue.finished(study)

@@ -24,8 +24,8 @@ from reports.live_status import StatusFile
 from reports.write import write_all
 from search import seeds
 from search.errors import MismatchError, UserError
-from search.events import Silent
-from search.records import SEARCH, StudyRecord, TrialState
+from search.events import Listener, Silent
+from search.records import SEARCH, StudyRecord, Trial, TrialState
 from search.selection.analyse import analyse
 from search.settings import Budget
 from search.study import preparation, queue, session
@@ -35,6 +35,7 @@ from search.study.messages import Job
 from search.study.reading import open_study
 from search.study.storage import close, open_storage
 from search.training.outcome import Outcome
+from spaces.config import Configuration
 from tests.search.study.made import FakePool, by_seed, outcome
 from tests.search.study.test_session import SMALL
 from tests.servers import Pooler, Server, programs, running
@@ -77,7 +78,26 @@ def request(
     return session.Request(**{**values, **changes})
 
 
-def run(asked: session.Request, clock: Clock | None = None, answer: Callable[[Job], Outcome] = by_seed) -> StudyRecord:
+class Told(Silent):
+    """Keeps the trials that it is told of."""
+
+    def __init__(self) -> None:
+        self.begun: list[int] = []
+        self.ended: list[int] = []
+
+    def trial_started(self, number: int, configuration: Configuration, folds: int) -> None:
+        self.begun.append(number)
+
+    def trial_finished(self, trial: Trial, pooled: float | None, best: float | None) -> None:
+        self.ended.append(trial.number)
+
+
+def run(
+    asked: session.Request,
+    clock: Clock | None = None,
+    answer: Callable[[Job], Outcome] = by_seed,
+    listener: Listener | None = None,
+) -> StudyRecord:
     def slowly(job: Job) -> Outcome:
         time.sleep(0.05)  # so that hosts work side by side
         return answer(job)
@@ -85,7 +105,7 @@ def run(asked: session.Request, clock: Clock | None = None, answer: Callable[[Jo
     def pool(seats: object, must_stop: Any) -> Any:
         return FakePool(slowly, must_stop=must_stop)
 
-    return session.search(asked, Silent(), clock or Clock(), pool).results.study
+    return session.search(asked, listener or Silent(), clock or Clock(), pool).results.study
 
 
 def check(study: StudyRecord, trials: int) -> None:
@@ -109,7 +129,11 @@ def well(job: Job) -> Outcome:
 def test_hosts_share_a_study_and_each_writes_the_whole_of_it(server: Server, images: Path, tmp_path: Path) -> None:
     with ThreadPoolExecutor(3) as hosts:
         asked = [request(images, tmp_path / str(host), server, "shared") for host in range(3)]
-        studies = list(hosts.map(lambda one: run(one, answer=well), asked))
+        told = [Told() for _ in asked]
+        studies = list(hosts.map(lambda one, listener: run(one, answer=well, listener=listener), asked, told))
+    for listener in told:
+        assert len(listener.ended) == len(set(listener.ended)), "a trial was told twice"
+        assert set(listener.ended) > set(listener.begun), "those of other hosts are told too"
     for study in studies:
         check(study, trials=8)
         assert study.confirmation is not None
