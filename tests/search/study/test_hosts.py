@@ -36,6 +36,7 @@ from search.study.reading import open_study
 from search.study.storage import close, open_storage
 from search.training.outcome import Outcome
 from spaces.config import Configuration
+from tests.factories import make_images
 from tests.search.study.made import FakePool, by_seed, outcome
 from tests.search.study.test_session import SMALL
 from tests.servers import Pooler, Server, programs, running
@@ -200,6 +201,9 @@ def opened(server: Server) -> Iterator[optuna.storages.RDBStorage]:
 
 def test_a_host_with_other_images_is_refused(server: Server, images: Path, tmp_path: Path) -> None:
     run(request(images, tmp_path / "one", server, "refused", trials=1))
+    others = make_images(tmp_path / "others", 13)
+    with pytest.raises(MismatchError, match="other images"):
+        run(request(others, tmp_path / "two", server, "refused", trials=1))
     with pytest.raises(MismatchError, match="another --seed"):
         run(request(images, tmp_path / "two", server, "refused", trials=1, seed=5))
 
