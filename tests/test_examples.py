@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import shlex
+import subprocess
 from collections import Counter
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 
+from commands import search
 from examples.four_questions import make_images
 
 pytestmark = pytest.mark.slow
@@ -95,3 +99,18 @@ def test_a_mended_network_differs_in_few_lines(story: str) -> None:
     )
     changed = set(asked).symmetric_difference(mended)
     assert 1 <= len(changed) <= 3
+
+
+@pytest.mark.parametrize("name", ["postgres.sh", "slurm.sh"])
+def test_scripts_for_clusters_are_sound(name: str) -> None:
+    subprocess.run(["bash", "-n", str(ROOT.parent / "cluster" / name)], check=True)
+
+
+def test_the_kubernetes_job_searches_and_shows_no_password() -> None:
+    job = yaml.safe_load((ROOT.parent / "cluster" / "kubernetes.yaml").read_text())
+    (container,) = job["spec"]["template"]["spec"]["containers"]
+    (storage,) = (entry for entry in container["env"] if entry["name"] == "STEADYNET_STORAGE")
+    assert "secretKeyRef" in storage["valueFrom"]
+    (words,) = (shlex.split(text) for text in container["args"])
+    options = search.parser("search", "").parse_args(words[words.index("run_search.py") + 1 :])
+    assert (options.study, options.trials) == ("images", 400)
