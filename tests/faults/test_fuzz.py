@@ -23,14 +23,19 @@ from PIL import Image
 
 from reports.live_status import read_status, status_lines
 from search.data.decode import UnreadableImage, decode, miniature, probe
+from search.data.folds import make_folds
 from search.data.groups import read_groups
+from search.data.scan import scan
 from search.delivery import card
 from search.errors import UserError
 from search.records import STATUS_FILE
+from search.training.snapshot import Snapshot
 from spaces.best_config import load_best_config
 from spaces.config import ConfigurationError
 from spaces.definitions import SpaceError
 from spaces.yaml_io import load_configurations, load_space
+from tests.search.data.test_decode import png_of_16_bits, tiff_of_16_bits
+from tests.search.training.test_snapshot import snapshot
 
 CASES: Final = 10_000 if os.environ.get("STEADYNET_FAULTS") else 60
 LONGEST: Final = 5.0
@@ -149,6 +154,7 @@ START: Final = b"""\
 - {n_conv: 1, n_dense: 2, initializer: glorot_uniform, dropout: 0.5, class_weighting: balanced, oversampling: none,
    batch_size: 32, learning_rate: 0.01}
 """
+LABELS: Final = b"file,label\na/1.png,cat\na/2.png,dog\nb/3.png,cat\n"
 GROUPS: Final = b"file,group\ntrain/a/1.png,x\ntrain/a/2.png,x\ntrain/b/3.png,y\n"
 
 
@@ -183,6 +189,43 @@ def test_group_tables(tmp_path: Path, changed: Callable[[bytes], bytes]) -> None
     path.write_bytes(changed(GROUPS))
     files = ("a/1.png", "a/2.png", "b/3.png")
     in_time(lambda: read_groups(path, folder=tmp_path / "train", files=files), refusals=(UserError,), word="groups.csv")
+
+
+@many
+@given(changes())
+def test_label_tables(tmp_path: Path, changed: Callable[[bytes], bytes]) -> None:
+    for name in ("a/1.png", "a/2.png", "b/3.png"):
+        (tmp_path / "train" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "train" / name).touch()
+    path = tmp_path / "labels.csv"
+    path.write_bytes(changed(LABELS))
+    quiet = lambda *told: None  # noqa: E731
+    in_time(lambda: scan(tmp_path / "train", labels=path, on_progress=quiet), refusals=(UserError,), word="labels.csv")
+
+
+@many
+@given(changes())
+def test_snapshots(tmp_path: Path, changed: Callable[[bytes], bytes]) -> None:
+    snapshot().write(tmp_path / "a.npz")
+    path = tmp_path / "a.npz"
+    path.write_bytes(changed(path.read_bytes()))
+    in_time(lambda: Snapshot.read(path), refusals=())
+
+
+@many
+@given(changes())
+def test_folds_in_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changed: Callable[[bytes], bytes]) -> None:
+    monkeypatch.setenv("STEADYNET_CACHE", str(tmp_path))
+    labels, groups = np.repeat([0, 1], 6), np.arange(12) // 2
+    made = make_folds(labels, folds=3, seed=0, groups=groups, kept=True)
+    (entry,) = tmp_path.glob("*.folds.json")
+    entry.write_bytes(changed(entry.read_bytes()))
+    again = make_folds(labels, folds=3, seed=0, groups=groups, kept=True)
+    for fold in again:
+        assert not set(groups[fold.train]) & set(groups[fold.val])
+    assert sorted(np.concatenate([fold.val for fold in again]).tolist()) == list(range(12))
+    assert len(again) == len(made)
+    entry.unlink(missing_ok=True)
 
 
 @many
@@ -239,6 +282,8 @@ def pictures() -> dict[str, bytes]:
         buffer = BytesIO()
         picture.save(buffer, **{"format": {"jpg": "JPEG"}.get(name, name.upper()), **options})
         found[name] = buffer.getvalue()
+    found["colours of 16 bits.png"] = png_of_16_bits(rng.integers(0, 4096, (40, 56, 3)))
+    found["colours of 16 bits.tif"] = tiff_of_16_bits(rng.integers(0, 4096, (40, 56, 3)), "<")
     return found
 
 
