@@ -12,9 +12,9 @@ from typing import Any, Final
 from search.errors import UserError
 
 STORAGE: Final = "STEADYNET_STORAGE"
-_MOST_LETTERS: Final = 200  # of a study, with what is put behind it for its parts: databases bear 256
 """Variable of the environment that names the database, with its password."""
 
+_MOST_LETTERS: Final = 200  # of a study, with what is put behind it for its parts: databases bear 256
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 

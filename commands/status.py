@@ -33,15 +33,14 @@ def parser() -> argparse.ArgumentParser:
 def run(options: argparse.Namespace, given: list[str]) -> int:
     """Look; returns the exit code."""
     from reports.live_status import read_status, status_lines
-    from search.host import may_live
-    from search.study.folder import is_held
+    from search.study.folder import is_gone, is_held
 
     check_run_folder(options.out)
     status = read_status(options.out)
     if status is None:
         raise UserError(f"no search has worked in {options.out}. Pass the --out of a search.")
     held = is_held(options.out)
-    if held and not may_live(int(status.get("pid", 0)), str(status.get("host"))):
+    if held and is_gone(options.out):
         print("Another command, such as explain, is at work in the folder.")
         held = False
     print(*status_lines(status, is_held=held, now=time.time()), sep="\n")

@@ -110,3 +110,9 @@ BACKBONES: Final[dict[str, Backbone]] = {
     ),
 }
 """By name, from small to large."""
+
+
+def embeds(backbone: str, trainable: str, statistics: str) -> bool:
+    """Whether a backbone gives the same for an image in each epoch, so that it need run only once."""
+    known = backbone != NO_BACKBONE and trainable == "frozen"
+    return known and (statistics == "kept" or not BACKBONES[backbone].batchnorm)

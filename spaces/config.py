@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields
 from functools import lru_cache
 from typing import Any, Final
 
-from spaces.backbones import BACKBONES, NO_BACKBONE, POOLED, STATISTICS, TRAINABLE
+from spaces.backbones import BACKBONES, NO_BACKBONE, POOLED, STATISTICS, TRAINABLE, embeds
 
 Value = bool | int | float | str
 
@@ -162,8 +162,7 @@ class Configuration:
     @property
     def embeds(self) -> bool:
         """Whether its backbone gives the same for an image in each epoch, so that it need run only once."""
-        known = self.backbone != NO_BACKBONE and self.trainable == "frozen"
-        return known and (self.statistics == "kept" or not self._has_statistics)
+        return embeds(self.backbone, self.trainable, self.statistics)
 
     @property
     def _has_statistics(self) -> bool:

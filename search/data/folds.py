@@ -58,13 +58,12 @@ def make_folds(
     if kept:
         version = metadata.version("scikit-learn")
         parts = [version, labels.tolist(), folds, state, None if groups is None else groups.tolist()]
-
-        def parsed(stored: list[int]) -> IntArray:
-            known = np.array(stored)
-            _check_stored(known, labels, groups, folds)
-            return known
-
-        fold_of = store.made("folds", parts, lambda: _fold_of(labels, groups, folds, state).tolist(), parsed)
+        fold_of = store.made(
+            "folds",
+            parts,
+            make=lambda: _fold_of(labels, groups, folds, state).tolist(),
+            parse=lambda stored: _stored(np.array(stored), labels, groups, folds),
+        )
     else:
         fold_of = _fold_of(labels, groups, folds, state)
     result = tuple(
@@ -74,12 +73,13 @@ def make_folds(
     return result
 
 
-def _check_stored(fold_of: IntArray, labels: IntArray, groups: IntArray | None, folds: int) -> None:
-    """Raises ValueError for what the cache can't have from us: somebody may have put it there."""
+def _stored(fold_of: IntArray, labels: IntArray, groups: IntArray | None, folds: int) -> IntArray:
+    """As it is. Raises ValueError for what the cache can't have from us: somebody may have put it there."""
     if fold_of.shape != labels.shape or fold_of.dtype.kind != "i" or set(np.unique(fold_of)) != set(range(folds)):
         raise ValueError("no fold for each image")
     if groups is not None and len(set(zip(groups.tolist(), fold_of.tolist(), strict=True))) > len(np.unique(groups)):
         raise ValueError("a group in two folds")
+    return fold_of
 
 
 def _fold_of(labels: IntArray, groups: IntArray | None, folds: int, state: int) -> IntArray:

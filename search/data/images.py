@@ -178,11 +178,11 @@ def known_clusters(found: ImageFolder, rows: IntArray, *, on_progress: OnProgres
     digests = [found.digests[row] for row in rows]
 
     def parsed(stored: list[list[list[int]]]) -> list[Cluster]:
-        found = [Cluster(tuple(first), tuple(map(tuple, same))) for first, *same in stored]
-        members = [row for cluster in found for row in cluster.rows]
+        known = [Cluster(tuple(first), tuple(map(tuple, same))) for first, *same in stored]
+        members = [row for cluster in known for row in cluster.rows]
         if len(set(members)) < len(members) or not set(members) <= set(range(len(rows))):
             raise ValueError("no such images")
-        return found
+        return known
 
     def compared() -> list[list[list[int]]]:
         seen = looks(found, on_progress=on_progress)

@@ -87,14 +87,26 @@ def locked(folder: Path, url: str | None = None) -> Iterator[Hold]:
 
 def _holder(folder: Path) -> str:
     """Who says to be at work in the folder, if it is known."""
+    named = _named(folder)
+    if named is None or named[0] == "ended" or is_gone(folder):  # ended: whoever is at work has not written yet
+        return ""
+    _, process, where = named
+    return f" (process {process} on {where[:64]!r})"
+
+
+def is_gone(folder: Path) -> bool:
+    """Whether the process that last told of a search here is known to be dead, whoever may hold the folder now."""
+    named = _named(folder)
+    return named is not None and not may_live(*named[1:])
+
+
+def _named(folder: Path) -> tuple[str, int, str] | None:
+    """State, process and host that the status file names; None where it names none."""
     try:
         known = json.loads((folder / STATUS_FILE).read_text(encoding="utf-8"))
-        if known.get("state") == "ended":  # an earlier one's; whoever is at work has not written yet
-            return ""
-        process, where = int(known["pid"]), str(known["host"])
-        return f" (process {process} on {where[:64]!r})" if may_live(process, where) else ""
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return ""
+        return str(known.get("state")), int(known["pid"]), str(known["host"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError):
+        return None
 
 
 def host_of(folder: Path) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from spaces.backbones import NO_BACKBONE, TRAINABLE
+from spaces.backbones import TRAINABLE, embeds
 from spaces.config import Configuration, Value
 from spaces.space import Space
 
@@ -17,7 +17,7 @@ RATE: Final = 1e-4
 """Peak learning rate of a backbone that is fine-tuned: of the order that Keras' guide to transfer learning gives."""
 
 
-_FROZEN, *_MORE = TRAINABLE
+_, *_MORE = TRAINABLE
 _LEAST_SHARE: Final = 0.01  # of the learning rate, that spaces offer
 
 
@@ -31,8 +31,7 @@ class Judged:
     @property
     def is_head(self) -> bool:
         """Whether only what stands on its backbone was trained."""
-        frozen = self.values["backbone"] != NO_BACKBONE and self.values["trainable"] == _FROZEN
-        return frozen and self.values["statistics"] == "kept"
+        return embeds(*(str(self.values[name]) for name in ("backbone", "trainable", "statistics")))
 
 
 def to_fine_tune(judged: Sequence[Judged], space: Space) -> list[Configuration]:

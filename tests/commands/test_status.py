@@ -13,7 +13,7 @@ import pytest
 
 import run_search
 from commands.status import NOT_RUNNING
-from commands.terminal import DONE
+from commands.terminal import DONE, USER_ERROR
 from reports.live_status import StatusFile
 from search.errors import BusyError
 from search.study.folder import locked
@@ -72,6 +72,16 @@ def test_another_command_in_the_folder_of_a_killed_search(out: Path, capsys: pyt
             pass
     assert code == NOT_RUNNING
     assert told.startswith("Another command, such as explain, is at work in the folder.\nNot running:")
+
+
+@pytest.mark.parametrize("pid", ["x", None, 1e400, [1]])
+def test_a_status_that_names_no_process_is_told_in_one_line(
+    pid: object, out: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    change(out, pid=pid)
+    with locked(out):
+        assert run_search.main(["status", "--out", str(out)]) == USER_ERROR
+    assert "does not say what it should" in capsys.readouterr().err
 
 
 def test_the_second_start_is_told_who_holds_the_folder(out: Path) -> None:
