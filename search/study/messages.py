@@ -53,9 +53,7 @@ class Job:
     seed: int
     context: Context
     audited: bool
-    updates: int | None = (
-        None  # optimizer steps of a fit of its kind, None for its own: equal for folds of unequal size
-    )
+    updates: int | None = None  # optimizer steps of a fit of its kind, equal for unequal folds; None: its own
     limit_seconds: float | None = None
     predict: Path | None = None  # images to predict after the fit: (m, side, side, channels) uint8 .npy
     predict_places: IntArray | None = None  # (m,) of theirs

@@ -84,18 +84,18 @@ def run_trials(shop: Workshop) -> bool:
     objective = Objective(terms, space, shop.ledger, shop.pool, order, history, shop.listener, catch_up=catch_up)
 
     def go_on() -> None:
-        is_whole = False
-        while not (is_whole or clock.phase_over() or is_over()):
-            is_whole = optimized(
-                study,
-                objective,
-                n_trials=None if budget.trials is None or shop.opened.is_shared else budget.trials - done,
-                n_jobs=len(shop.pool),
-                catch=ENDS,
-                callbacks=[after_trial],
-            )
-            if objective.error is not None:
-                raise objective.error
+        while not optimized(
+            study,
+            objective,
+            n_trials=None if budget.trials is None or shop.opened.is_shared else budget.trials - done,
+            n_jobs=len(shop.pool),
+            catch=ENDS,
+            callbacks=[after_trial],
+        ):
+            if objective.error is not None or clock.phase_over() or is_over():
+                break
+        if objective.error is not None:
+            raise objective.error
 
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Fixed parameter", category=UserWarning)
