@@ -35,7 +35,7 @@ from benchmarks.full_runs import terms_of
 from search import seeds
 from search.collapse.protection import Protection
 from search.data.images import ImageSet, load_images
-from search.data.weights import IMAGENET, find_weights
+from search.data.weights import find_weights
 from search.events import Silent
 from search.records import SEARCH, Fit
 from search.study.fitting import Fitter, Spec
@@ -44,6 +44,7 @@ from search.study.messages import Material, Seat
 from search.study.plan import auto_epochs
 from search.study.pool import Pool
 from search.study.request import digests, weight_files
+from spaces.backbones import IMAGENET
 from spaces.config import Configuration
 from spaces.definitions import Fixed
 from spaces.presets import KNOWN_TRANSFER, TRANSFER, with_weights

@@ -217,14 +217,12 @@ class _Shifts:
                         code, session = self._session(hold, span[1])
                     except OutOfTime as error:
                         if span[1] is None or self._hours.next(span[1]) is None:
-                            self._finish("failed")
                             raise
                         _log.warning("%s Going on in the next hours.", error)
                         after = span[1]
                         continue
                     except (UserError, OSError) as error:
                         known = error if isinstance(error, UserError) else no_room(error)
-                        self._finish("failed")
                         if not is_known_good or span[1] is None or known is None:
                             raise
                         # A database that is away, say, or a full disk: it may get better.
@@ -282,7 +280,7 @@ class _Shifts:
     def _session(self, hold: Hold, end: float | None) -> tuple[int, Session]:
         """Work until `end`. Returns the exit code, and what came of it."""
         from search.study.clock import Clock
-        from search.study.session import Broken, Ended, search
+        from search.study.session import Broken, Ended, OutOfTime, search
 
         later = None if end is None else self._hours.next(end)
         usual = None if later is None or later[1] is None else later[1] - later[0]
@@ -291,17 +289,11 @@ class _Shifts:
             with self._display(end) as listener:
                 session = search(self._request, listener, clock, hold=hold)
             code = write(session.results, self._request.out, interrupted=self._asked.is_set())
-        except (Ended, KeyboardInterrupt):
-            self._finish("interrupted")
-            raise
-        except Broken as broken:  # our bug or a broken machine: the report first, then the traceback
-            write(broken.results, self._request.out, interrupted=False)
-            self._finish("failed")
-            raise
-        except (UserError, OSError):  # it may be tried again
-            raise
-        except BaseException:
-            self._finish("failed")
+        except BaseException as error:
+            if isinstance(error, Broken):  # our bug or a broken machine: the report first, then the traceback
+                write(error.results, self._request.out, interrupted=False)
+            if not isinstance(error, OutOfTime) or later is None:  # else the next hours may do for the images
+                self._finish("interrupted" if isinstance(error, Ended | KeyboardInterrupt) else "failed")
             raise
         if self._asked.is_set():
             self._finish("interrupted")
@@ -408,8 +400,8 @@ def _request(options: argparse.Namespace, given: list[str]) -> Request:
 
 def _weights(options: argparse.Namespace, space: Space) -> dict[str, Weights]:
     """Of the backbones that the space offers; none where it offers none."""
-    from search.data.weights import IMAGENET, RANDOM, find_weights
-    from spaces.backbones import BACKBONES
+    from search.data.weights import find_weights
+    from spaces.backbones import BACKBONES, IMAGENET, RANDOM
     from spaces.presets import DEFAULT
 
     def tell(text: str) -> None:

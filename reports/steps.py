@@ -7,10 +7,8 @@ from pathlib import PurePath
 
 from reports.wording import shown
 from search.records import StudyRecord
-from spaces.backbones import NO_BACKBONE
+from spaces.backbones import IMAGENET, NO_BACKBONE, RANDOM
 from spaces.config import Configuration
-
-_WITHOUT_A_FILE = ("imagenet", "none")  # of `--weights`: what `train` finds by itself
 
 
 def check(study: StudyRecord) -> str:
@@ -21,8 +19,8 @@ def check(study: StudyRecord) -> str:
 def train(study: StudyRecord, configuration: Configuration) -> str:
     """That trains the recommended configuration on all images."""
     out = PurePath(study.settings.get("out") or PurePath("runs") / PurePath(study.data.folder).name)
-    weights = study.settings.get("weights", _WITHOUT_A_FILE[0])
-    is_needed = configuration.backbone != NO_BACKBONE and weights not in _WITHOUT_A_FILE
+    weights = study.settings.get("weights", IMAGENET)
+    is_needed = configuration.backbone != NO_BACKBONE and weights not in (IMAGENET, RANDOM)
     given = f" --weights {_word(weights)}" if is_needed else ""
     return (
         f"python run_search.py train --config {_word(str(out / 'best_config.yaml'))} {_images(study)}{given} "
@@ -36,7 +34,7 @@ def predict() -> str:
 
 
 def _images(study: StudyRecord) -> str:
-    labels, links = study.settings.get("labels"), study.settings.get("follow_links") == str(True)
+    labels, links = study.settings.get("labels"), study.has_switch("follow_links")
     table = f" --labels {_word(labels)}" if labels else ""
     return f"--data {_word(study.data.folder)}{table}{' --follow-links' if links else ''}"
 

@@ -42,6 +42,8 @@ class Backbone:
 
 
 NO_BACKBONE: Final = "none"
+IMAGENET: Final = "imagenet"  # first weights as Keras ships them
+RANDOM: Final = "none"  # no first weights
 TRAINABLE: Final = ("frozen", "last_block", "all")
 STATISTICS: Final = ("kept", "re_estimated", "adapted")
 POOLED: Final = ("average", "max")

@@ -12,10 +12,8 @@ from typing import Final
 
 from search.data.store import digest_of
 from search.errors import UserError
-from spaces.backbones import BACKBONES
+from spaces.backbones import BACKBONES, IMAGENET, RANDOM
 
-IMAGENET: Final = "imagenet"
-RANDOM: Final = "none"
 RANDOM_DIGEST: Final = "random"
 _SMALLEST_FETCHED: Final = "mobilenet_v2"  # 9 MB
 _OFF: Final = 0.02  # of the numbers: another width, or a top, makes far more of a difference

@@ -10,7 +10,7 @@ import numpy as np
 
 from search.data.folds import Fold, make_folds
 from search.data.images import ImageSet, load_images
-from search.data.weights import IMAGENET, RANDOM, RANDOM_DIGEST, Weights, find_weights
+from search.data.weights import RANDOM_DIGEST, Weights, find_weights
 from search.delivery.package import check_target
 from search.errors import MismatchError, UserError
 from search.events import Listener
@@ -18,7 +18,7 @@ from search.records import FINAL, SEARCH
 from search.selection import metrics
 from search.settings import ENGINE, METRICS, Plan, Protocol
 from search.study.fitting import Spec, Terms
-from spaces.backbones import NO_BACKBONE
+from spaces.backbones import IMAGENET, NO_BACKBONE, RANDOM
 from spaces.best_config import BestConfig, load_best_config
 from spaces.config import ConfigurationError
 

@@ -11,7 +11,7 @@ import optuna
 from search.data.folds import make_folds
 from search.data.groups import groups_hash
 from search.data.images import ImageSet, load_images
-from search.data.weights import IMAGENET, Weights, find_weights
+from search.data.weights import Weights, find_weights
 from search.errors import MismatchError, UserError
 from search.events import Listener
 from search.records import StudyRecord
@@ -29,6 +29,7 @@ from search.study.pool import MakePool, Pool, seats
 from search.study.reading import open_study, read_study
 from search.study.request import digests, weight_files
 from search.study.storage import open_storage, writing
+from spaces.backbones import IMAGENET
 from spaces.config import Configuration
 
 
@@ -110,8 +111,8 @@ def _images(study: StudyRecord, out: Path, data: Path | None, listener: Listener
         size_cap=study.identity.image_size,
         labels=None if labels is None else Path(labels),
         shapes=study.protocol.shapes,
-        follow_links=study.settings.get("follow_links") == str(True),
-        copies_in=0 if study.settings.get("split_copies") == str(True) else study.identity.folds,
+        follow_links=study.has_switch("follow_links"),
+        copies_in=0 if study.has_switch("split_copies") else study.identity.folds,
         listener=listener,
     )
     same = images.summary.fingerprint == study.identity.fingerprint
