@@ -21,7 +21,7 @@ import numpy as np
 from benchmarks.full_runs import FIRST, FOLDS, PACKED, Run, load
 from search.checks import HARD_REASONS
 from search.selection import racing, rungs
-from search.training.fit import missed_bar
+from search.training.schedule import missed_bar
 
 ARMS: Final = ("everything", "+ collapse rules", "+ early end", "+ fold racing", "+ rungs")
 CONFIGURATIONS: Final = 40  # of a study

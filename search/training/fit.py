@@ -7,11 +7,10 @@ not load TensorFlow, so that the coordinator can read an outcome.
 from __future__ import annotations
 
 import logging
-import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,102 +19,18 @@ from search import seeds
 from search.arrays import FloatArray, IntArray
 from search.checks import LAYER_SIGNALS, Check, Collapse
 from search.records import BEHIND_OTHERS, Verdict
-from search.training.outcome import EpochSums, LayerProbe, Outcome, Task
+from search.training.measures import answers, log_loss, log_softmax, skill
+from search.training.outcome import EpochSums, Outcome, Task
+from search.training.roles import Drawer, Scorer, Trainer, Watch
 from search.training.sampling import Balance, balance_of, cross_entropy, epoch_rows
-from search.training.schedule import Schedule, check_epochs, nothing_left
+from search.training.schedule import Schedule, check_epochs, missed_bar, nothing_left
 from search.training.snapshot import Snapshot
-from spaces.config import Configuration
 
 _PROBE_IMAGES = 32
 _PRICED_EPOCHS = 3  # after which a fit's time is foreseen; the first one also traces the network
 _CHECK_FACTOR = 1.15  # what the checks add to the epochs
 
 _log = logging.getLogger(__name__)
-
-
-class Trainer(Protocol):
-    """What a fit needs of a network; `Engine` is the real one."""
-
-    configuration: Configuration
-
-    @property
-    def at_once(self) -> int:
-        """Images that it is shown at once at most in training: a batch, or where memory is short a part of one."""
-
-    @property
-    def batchnorm_momentum(self) -> float:
-        """0 without batch normalization."""
-
-    def begin(self, seed: int, rows: IntArray, balance: Balance) -> None:
-        """Start anew."""
-
-    def train_epoch(
-        self,
-        rows: npt.NDArray[np.int32],
-        rates: FloatArray,
-        seed: int,
-        probe: IntArray | None = None,
-        *,
-        gradients: bool = False,
-    ) -> EpochSums:
-        """One epoch of batches `(steps, batch)`; the layers are measured on `probe` after it."""
-
-    def look(self, probe: IntArray) -> LayerProbe:
-        """The layers as they are."""
-
-    def logits(self, rows: IntArray) -> FloatArray:
-        """`(len(rows), K)`."""
-
-    def reestimate_batchnorm(self, rows: npt.NDArray[np.int32]) -> float:
-        """Returns the loss with batch statistics, NaN without batch normalization."""
-
-    def alike(self, rows: IntArray) -> IntArray:
-        """Those of the rows that can be shown all at once, being of one shape."""
-
-    def state(self) -> tuple[np.ndarray[Any, Any], ...]:
-        """Everything that epochs change."""
-
-    def restore(self, state: Sequence[np.ndarray[Any, Any]]) -> None:
-        """After `begin`: stand where `state` was taken. Raises ValueError if it is another network's."""
-
-
-class Watch(Protocol):
-    """Says when a fit has collapsed; `search.collapse.watch.Watch` is the real one."""
-
-    passed: Collapse | None  # the stop that an audit let pass
-
-    def resume(self, checks: Sequence[Check], passed: Collapse | None) -> None:
-        """Stand where a fit with these checks stood."""
-
-    def on_check(self, check: Check) -> Collapse | None:
-        """None: go on. A second call for the same epoch replaces the first."""
-
-    def final(self, check: Check, probabilities: FloatArray) -> Collapse | None:
-        """The verdict on a fit that ran to its end."""
-
-
-class Scorer(Protocol):
-    """The study's metric."""
-
-    def score(self, labels: IntArray, probabilities: FloatArray) -> float:
-        """The metric's value."""
-
-    def auc(self, labels: IntArray, probabilities: FloatArray) -> float:
-        """Mean one-vs-rest area under the curve."""
-
-
-class Drawer(Protocol):
-    """Keeps what a fit needs to be gone on with; `search.training.snapshot.Drawer` is the real one."""
-
-    @property
-    def is_due(self) -> bool:
-        """Whether it is time for another one."""
-
-    def take(self) -> Snapshot | None:
-        """What was put there."""
-
-    def put(self, snapshot: Snapshot) -> None:
-        """In place of the last one."""
 
 
 class Interrupted(Exception):
@@ -284,8 +199,8 @@ class _Fit:
         if not np.isfinite(logits).all():
             self.start = {"finite": 0.0}
             return
-        loss = _loss(_log_softmax(logits), self.task.labels[self.probe])
-        self.start = {"finite": 1.0, "loss": loss, **_answers(logits)}
+        loss = log_loss(log_softmax(logits), self.task.labels[self.probe])
+        self.start = {"finite": 1.0, "loss": loss, **answers(logits)}
 
     def _add_first_gradients(self) -> None:
         measured = self.since[-1].probe
@@ -328,7 +243,7 @@ class _Fit:
             epoch=epoch,
             updates=updates,
             train_loss=train_loss,
-            train_skill=_skill(train_loss, self.train_reference),
+            train_skill=skill(train_loss, self.train_reference),
             dead_share=self._dead_share(),
             first_gradient=max(sums.first_gradient for sums in self.since),
             last_gradient=max(sums.last_gradient for sums in self.since),
@@ -350,15 +265,15 @@ class _Fit:
         if not len(logits) or not np.isfinite(logits).all():
             self.probabilities = np.zeros((0, self.task.classes), np.float32)
             return nothing
-        log_p = _log_softmax(logits)
+        log_p = log_softmax(logits)
         self.probabilities = np.exp(log_p).astype(np.float32)
-        loss = _loss(log_p, self.val_labels)
+        loss = log_loss(log_p, self.val_labels)
         return {
             "val_loss": loss,
-            "val_skill": _skill(loss, self.val_reference),
+            "val_skill": skill(loss, self.val_reference),
             "score": self.scorer.score(self.val_labels, self.probabilities),
             "auc": self.scorer.auc(self.val_labels, self.probabilities),
-            **_answers(logits),
+            **answers(logits),
         }
 
     def _warm(self, seconds: float) -> float:
@@ -395,38 +310,6 @@ class _Fit:
             shares=self._shares(),
             probabilities=self.probabilities,
         )
-
-
-def missed_bar(checks: Sequence[Check], bars: Sequence[tuple[int, float]]) -> dict[str, float] | None:
-    """The numbers of the bar that the last check shows the fit below; None if it is below none.
-
-    A bar is looked at once, at the first check at or after its epoch: the best skill so far counts.
-    """
-    before = checks[-2].epoch if len(checks) > 1 else 0
-    best = max((check.val_skill for check in checks if math.isfinite(check.val_skill)), default=-math.inf)
-    due = [bar for epoch, bar in bars if before < epoch <= checks[-1].epoch]
-    if not due or best >= max(due):
-        return None
-    return {"best_skill": best, "bar": max(due)}
-
-
-def _skill(loss: float, reference: float) -> float:
-    return 1.0 - loss / reference if reference > 0 else float("nan")
-
-
-def _log_softmax(logits: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    shifted = logits - logits.max(1, keepdims=True)
-    return shifted - np.log(np.exp(shifted).sum(1, keepdims=True))  # type: ignore[no-any-return]
-
-
-def _loss(log_p: npt.NDArray[np.float64], labels: IntArray) -> float:
-    return float(-log_p[np.arange(len(log_p)), labels].mean())
-
-
-def _answers(logits: npt.NDArray[np.float64]) -> dict[str, float]:
-    """How alike the answers are, from image to image."""
-    said = np.bincount(logits.argmax(1))
-    return {"top_share": float(said.max() / len(logits)), "logit_spread": float(logits.std(0).max())}
 
 
 def _spread(rows: IntArray, most: int) -> IntArray:

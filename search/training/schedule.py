@@ -1,4 +1,4 @@
-"""The learning rate over a fit: warm up, hold, cool down to zero. Pure NumPy.
+"""How long a fit goes on and how fast: warm up, hold, cool down to zero; what ends it sooner. Pure NumPy.
 
 The fit is judged at its last epoch, so the rate must have come down by then. When the training loss has nothing
 left to give, the cool-down begins early and the fit is shorter.
@@ -7,11 +7,14 @@ left to give, the cool-down begins early and the fit is shorter.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
+
+from search.checks import Check
 
 _WARM_UP: Final = 0.05  # share of the updates
 _HOLD_UNTIL: Final = 0.6  # share of the updates at which the planned cool-down begins
@@ -74,3 +77,16 @@ def batchnorm_momentum(updates: int) -> float:
     Keras' own 0.99 leaves most of them there on a small set, and evaluation then looks like a collapse.
     """
     return float(np.clip(0.01 ** (1 / max(1e-9, 0.1 * updates)), 0.5, 0.99))
+
+
+def missed_bar(checks: Sequence[Check], bars: Sequence[tuple[int, float]]) -> dict[str, float] | None:
+    """The numbers of the bar that the last check shows the fit below; None if it is below none.
+
+    A bar is looked at once, at the first check at or after its epoch: the best skill so far counts.
+    """
+    before = checks[-2].epoch if len(checks) > 1 else 0
+    best = max((check.val_skill for check in checks if math.isfinite(check.val_skill)), default=-math.inf)
+    due = [bar for epoch, bar in bars if before < epoch <= checks[-1].epoch]
+    if not due or best >= max(due):
+        return None
+    return {"best_skill": best, "bar": max(due)}

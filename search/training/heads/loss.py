@@ -7,6 +7,7 @@ from typing import Final
 import numpy as np
 
 from search.arrays import FloatArray, IntArray
+from search.training.measures import log_softmax
 from spaces.config import Configuration
 
 FOCUS: Final = 2.0
@@ -33,10 +34,10 @@ class Loss:
     def __call__(self, logits: FloatArray, labels: IntArray) -> tuple[float, FloatArray]:
         """Mean plain cross-entropy in nats, and the gradient `(batch, K)` of the loss' mean."""
         rows = np.arange(len(labels))
-        log_p = _log_softmax(logits)
+        log_p = log_softmax(logits)
         loss = -float(np.add.reduce(log_p[rows, labels])) / len(labels)
         if self._margin is not None:
-            log_p = _log_softmax(logits + self._margin)
+            log_p = log_softmax(logits + self._margin)
         slope = np.exp(log_p)
         factor = self._weights[labels]
         if self._is_focal:
@@ -48,14 +49,3 @@ class Loss:
         slope -= self._targets[labels]
         slope *= (factor / np.float32(len(labels)))[:, None]
         return loss, slope
-
-
-def plain(logits: FloatArray, labels: IntArray) -> float:
-    """Mean plain cross-entropy of a batch, nats."""
-    return -float(_log_softmax(logits)[np.arange(len(labels)), labels].mean())
-
-
-def _log_softmax(logits: FloatArray) -> FloatArray:
-    """`(batch, K)` -> logs of the probabilities."""
-    shifted = logits - np.maximum.reduce(logits, axis=1, keepdims=True)
-    return shifted - np.log(np.add.reduce(np.exp(shifted), axis=1, keepdims=True))

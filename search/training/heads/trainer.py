@@ -22,8 +22,9 @@ from search.settings import Protocol
 from search.training import network
 from search.training.embeddings import Stem
 from search.training.heads import layers
-from search.training.heads.loss import Loss, plain
+from search.training.heads.loss import Loss
 from search.training.heads.update import Updater
+from search.training.measures import log_loss, log_softmax
 from search.training.outcome import EpochSums, LayerProbe
 from search.training.sampling import Balance
 from spaces.backbones import POOLED
@@ -237,7 +238,7 @@ class HeadTrainer:
             x = self._views[0][batch]
             for layer in self._chain:
                 x = _by_batch(layer, x)
-            loss += plain(x, self._labels[batch])
+            loss += log_loss(log_softmax(x), self._labels[batch])
             for total, norm in zip(sums, self._norms, strict=True):
                 total += norm.last
         for total, norm in zip(sums, self._norms, strict=True):

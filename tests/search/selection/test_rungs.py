@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from search.selection.rungs import KEPT, LEAST, SHARES, bars
-from search.training.fit import missed_bar
+from search.training.schedule import missed_bar
 from tests.search.study.test_ledger import check
 
 EPOCHS = 40  # rungs at 5, 10 and 20

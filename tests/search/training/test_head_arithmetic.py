@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from search.training.heads.layers import Activation, BatchNormalization, Dense, Dropout, GroupNormalization, Layer
-from search.training.heads.loss import Loss, plain
+from search.training.heads.loss import Loss
 from search.training.heads.update import Updater
+from search.training.measures import log_loss, log_softmax
 from spaces.config import ACTIVATIONS, LOSSES, OPTIMIZERS
 from tests.factories import configuration
 
@@ -85,7 +86,7 @@ def test_gradients_are_the_slopes_of_the_loss(case: dict[str, Any]) -> None:
         return total
 
     said, slope = loss(forwards(chain, x), LABELS)
-    assert said == pytest.approx(plain(forwards(chain, x), LABELS))
+    assert said == pytest.approx(log_loss(log_softmax(forwards(chain, x)), LABELS))
     for place, layer in reversed(list(enumerate(chain))):
         slope = layer.backward(slope, further=place > 0)
     for weight, found in zip(weights, slopes, strict=True):
