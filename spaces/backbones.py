@@ -59,13 +59,13 @@ BACKBONES: Final[dict[str, Backbone]] = {
         last_block="conv_dw_13",
         file="mobilenet_2_5_224_tf_no_top.h5",
     ),
-    "mobilenet": Backbone(
-        builder="MobileNet",
-        feeding="tf",
-        features=1024,
-        weights=3_228_864,
-        last_block="conv_dw_13",
-        file="mobilenet_1_0_224_tf_no_top.h5",
+    "mobilenet_v3_small": Backbone(
+        builder="MobileNetV3Small",
+        feeding="inside",
+        features=576,
+        weights=939_120,
+        last_block="expanded_conv_10",
+        file="weights_mobilenet_v3_small_224_1.0_float_no_top_v2.h5",
     ),
     "mobilenet_v2": Backbone(
         builder="MobileNetV2",
@@ -75,13 +75,13 @@ BACKBONES: Final[dict[str, Backbone]] = {
         last_block="block_16",
         file="mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5",
     ),
-    "mobilenet_v3_small": Backbone(
-        builder="MobileNetV3Small",
-        feeding="inside",
-        features=576,
-        weights=939_120,
-        last_block="expanded_conv_10",
-        file="weights_mobilenet_v3_small_224_1.0_float_no_top_v2.h5",
+    "mobilenet": Backbone(
+        builder="MobileNet",
+        feeding="tf",
+        features=1024,
+        weights=3_228_864,
+        last_block="conv_dw_13",
+        file="mobilenet_1_0_224_tf_no_top.h5",
     ),
     "efficientnet_v2_b0": Backbone(
         builder="EfficientNetV2B0",

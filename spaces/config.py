@@ -73,6 +73,9 @@ BOUNDS: Final[dict[str, tuple[float, float]]] = {
 }
 """What is possible at all, both ends included. A space searches a part of it; a YAML may widen that part up to here."""
 
+BY_RATIO: Final = frozenset({"learning_rate", "weight_decay", "width", "dense_units", "batch_size", "backbone_rate"})
+"""Numbers whose steps are factors."""
+
 MIN_BATCH_FOR_BATCHNORM: Final = 4
 MOST_DENSE_ON_BACKBONE: Final = 2
 """Dense layers that depth and ratio put on a backbone at most: what it gives is nearly what is to be told apart."""

@@ -11,10 +11,7 @@ from typing import Any, Final
 from reports.drawing import safe
 from reports.wording import compact, plain_name
 from search.selection.results import SafeRange
-from spaces.config import CHOICES, FIELDS, Configuration, Value
-
-LOGARITHMIC: Final = frozenset({"learning_rate", "weight_decay", "batch_size", "width", "dense_units"})
-"""Hyperparameters whose steps are factors."""
+from spaces.config import BY_RATIO, CHOICES, FIELDS, Configuration, Value
 
 _CELLS: Final = 4  # that an axis of numbers is cut into
 _CROWDED: Final = 4  # choices whose names stand side by side
@@ -55,7 +52,7 @@ class Axis:
             tried = tuple(choice for choice in order if choice in values)
             return cls(name, tried, -0.6, len(tried) - 0.4, logarithmic=False)
         numbers = [_rounded(value) for value in values]
-        logarithmic = name in LOGARITHMIC and min(numbers) > 0
+        logarithmic = name in BY_RATIO and min(numbers) > 0
         return cls(name, (), min(numbers), max(numbers), logarithmic)
 
     @property

@@ -6,18 +6,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from search.selection.copies import FACTOR, SHARE
 from search.selection.results import Ranked
-from spaces.config import BOUNDS, Configuration
+from spaces.config import BOUNDS, BY_RATIO, Configuration
 
 FINALISTS: Final = 8
 REPEATS: Final = 5
 
 _SCHEMES: Final = ((REPEATS, 4), (3, 3), (2, 2))
 """Repeats, and finalists that make them worth while: first more repeats, then more finalists."""
-
-_RATIO: Final = 1.26  # a tenth of a decade
-_SHARE: Final = 0.05  # of what is possible
-_BY_RATIO: Final = frozenset({"learning_rate", "weight_decay", "width", "dense_units", "batch_size"})
 
 
 def shortlist(ranking: Sequence[Ranked], count: int = FINALISTS) -> list[Ranked]:
@@ -38,7 +35,7 @@ def shortlist(ranking: Sequence[Ranked], count: int = FINALISTS) -> list[Ranked]
 
 
 def are_close(one: Configuration, other: Configuration) -> bool:
-    """Whether two configurations are the same but for small steps: a factor of 1.26, or 5 % of what is possible."""
+    """Whether two configurations differ by no more than a copy: a factor, or a share of what is possible."""
     ours, theirs = one.canonical(), other.canonical()
     return ours.keys() == theirs.keys() and all(_is_close(name, ours[name], theirs[name]) for name in ours)
 
@@ -48,10 +45,10 @@ def _is_close(name: str, one: object, other: object) -> bool:
         return True
     if name not in BOUNDS or not isinstance(one, int | float) or not isinstance(other, int | float):
         return False
-    if name in _BY_RATIO:
-        return min(one, other) > 0 and max(one, other) <= _RATIO * min(one, other)
+    if name in BY_RATIO:
+        return min(one, other) > 0 and max(one, other) <= FACTOR * min(one, other)
     low, high = BOUNDS[name]
-    return abs(one - other) <= _SHARE * (high - low)
+    return abs(one - other) <= SHARE * (high - low)
 
 
 @dataclass(frozen=True, slots=True)

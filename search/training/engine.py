@@ -21,10 +21,9 @@ from search.settings import Protocol
 from search.training import batchnorm, network, optimizer, signals
 from search.training.ahead import Ahead
 from search.training.backbones import prepare
-from search.training.heads.loss import FOCUS
 from search.training.inputs import Pixels
 from search.training.outcome import EpochSums, LayerProbe
-from search.training.sampling import Balance
+from search.training.sampling import FOCUS, Balance
 from spaces.backbones import BACKBONES
 from spaces.config import Configuration
 
@@ -363,11 +362,16 @@ class Engine:
     def _loss(self, labels: Any, logits: Any, plain: Any) -> Any:
         """Of each image; `plain` is its cross-entropy."""
         smoothing, classes = self.configuration.label_smoothing, self.protocol.classes
-        if self.configuration.loss == "focal":
-            return (1.0 - tf.exp(-plain)) ** FOCUS * plain
-        if self.configuration.loss == "logit_adjusted":
-            logits = logits + self._margin
-            plain = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+        match self.configuration.loss:
+            case "cross_entropy":
+                pass
+            case "focal":
+                return (1.0 - tf.exp(-plain)) ** FOCUS * plain
+            case "logit_adjusted":
+                logits = logits + self._margin
+                plain = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+            case unknown:
+                raise ValueError(f"no such loss: {unknown!r}")
         if not smoothing:
             return plain
         targets = tf.one_hot(labels, classes) * (1.0 - smoothing) + smoothing / classes

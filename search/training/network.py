@@ -110,8 +110,10 @@ def _activated(configuration: Configuration, units: int, updates: int, dtype: st
         case "group":
             groups = math.gcd(units, _MOST_GROUPS)
             return [keras.layers.GroupNormalization(groups=groups, dtype=dtype), activation]
-        case _:
+        case "none":
             return [activation]
+        case unknown:
+            raise ValueError(f"no such normalization: {unknown!r}")
 
 
 def _head(configuration: Configuration, side: int, filters: int, dtype: str, *, any_size: bool = False) -> list[Any]:
@@ -129,8 +131,8 @@ def _head(configuration: Configuration, side: int, filters: int, dtype: str, *, 
 
 def pooling(head: str, dtype: str = "float32") -> Any:
     """The layer that makes one number of each feature, "average" or "max"."""
-    kind = keras.layers.GlobalAveragePooling2D if head == "average" else keras.layers.GlobalMaxPooling2D
-    return kind(dtype=dtype)
+    kinds = {"average": keras.layers.GlobalAveragePooling2D, "max": keras.layers.GlobalMaxPooling2D}
+    return kinds[head](dtype=dtype)
 
 
 def pyramid(finest: int, filters: int, dtype: str = "float32") -> keras.Model:

@@ -30,8 +30,10 @@ def build_optimizer(configuration: Configuration) -> Any:
             return keras.optimizers.Adam(rate)
         case "adamw":
             optimizer = keras.optimizers.AdamW(rate, weight_decay=decay)
-        case _:
+        case "sgd":
             optimizer = keras.optimizers.SGD(rate, momentum=_MOMENTUM, nesterov=True, weight_decay=decay or None)
+        case unknown:
+            raise ValueError(f"no such optimizer: {unknown!r}")
     optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
     return optimizer
 

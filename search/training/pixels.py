@@ -43,8 +43,10 @@ def scaling(configuration: Configuration, mean: Any, deviation: Any) -> tuple[An
             return tf.zeros_like(mean), tf.ones_like(mean) / 255.0
         case "symmetric":
             return tf.ones_like(mean) * 127.5, tf.ones_like(mean) / 127.5
-        case _:
+        case "standardized":
             return mean, 1.0 / deviation
+        case unknown:
+            raise ValueError(f"no such scaling: {unknown!r}")
 
 
 def is_standardized(configuration: Configuration) -> bool:

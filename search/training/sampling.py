@@ -15,6 +15,9 @@ import numpy.typing as npt
 from search.arrays import IntArray
 from spaces.config import Configuration
 
+FOCUS: Final = 2.0
+"""gamma of the focal loss, (1 - p)^gamma x cross-entropy (Lin et al., ICCV 2017)."""
+
 _HALVINGS: Final = 60
 _EFFECTIVE_BETA: Final = 0.999  # Cui et al., CVPR 2019, "Class-balanced loss": (1 - beta**n) / (1 - beta)
 
@@ -67,18 +70,25 @@ def balance(
     if oversampling == "balanced":
         return Balance(even, np.ones_like(n), even, np.zeros_like(n))
     prior = drawn * weights  # what the cross-entropy is least for
-    return Balance(drawn, weights, _focal_constant(prior) if loss == "focal" else prior, np.zeros_like(n))
+    match loss:
+        case "cross_entropy":
+            said = prior
+        case "focal":
+            said = _focal_constant(prior)
+        case _:
+            raise ValueError(f"what a constant says under the loss {loss!r} is not known")
+    return Balance(drawn, weights, said, np.zeros_like(n))
 
 
 def _focal_constant(shares: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """What a constant predictor says that minimizes the focal loss: more even than the shares.
 
-    With f(p) = -(1 - p)^2 ln p, which is convex, the minimum of sum(share x f(p)) over p that sum to 1 has the same
+    With f(p) = -(1 - p)^gamma ln p, which is convex, the minimum of sum(share x f(p)) over p that sum to 1 has the same
     share x f'(p) for each class; both that number and each p are found by halving.
     """
 
     def slope(p: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        return np.asarray((1 - p) * (2 * np.log(p) - (1 - p) / p))
+        return np.asarray((1 - p) ** (FOCUS - 1) * (FOCUS * np.log(p) - (1 - p) / p))
 
     def said(level: float) -> npt.NDArray[np.float64]:
         low, high = np.full_like(shares, 1e-12), np.ones_like(shares)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spaces.backbones import BACKBONES
-from spaces.config import BOUNDS, CHOICES, FIELDS, Configuration
+from spaces.config import BOUNDS, BY_RATIO, CHOICES, FIELDS, Configuration
 from spaces.definitions import Choices, Definition, Fixed, Range, SpaceError
 from spaces.presets import CORE, DEFAULT, KNOWN_GOOD, PRESETS, TRANSFER, known_good, with_weights
 from spaces.space import MIN_UPDATES, Space
@@ -145,6 +145,17 @@ def test_what_costs_least_is_tried_first_on_each_backbone() -> None:
     assert [one.backbone for one in first[:3]] == ["mobilenet_025", "mobilenet_v2", "resnet50"]
     assert all(one.embeds for one in first[:3])
     assert {one.backbone for one in first[3:]} == {"mobilenet_v2"}
+
+
+def test_backbones_stand_from_small_to_large() -> None:
+    sizes = [known.weights for known in BACKBONES.values()]
+    assert sizes == sorted(sizes)
+
+
+@pytest.mark.parametrize("space", PRESETS.values(), ids=PRESETS)
+def test_what_is_searched_by_its_logarithm_counts_by_ratio_everywhere(space: Space) -> None:
+    by_logarithm = {name for name, one in space.definitions.items() if isinstance(one, Range) and one.log}
+    assert by_logarithm <= BY_RATIO
 
 
 def test_augmentation_is_often_off() -> None:

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 import numpy as np
 
 from search.arrays import FloatArray, IntArray
 from search.training.measures import log_softmax
+from search.training.sampling import FOCUS
 from spaces.config import Configuration
-
-FOCUS: Final = 2.0
-"""gamma of the focal loss, (1 - p)^gamma x cross-entropy (Lin et al., ICCV 2017)."""
 
 
 class Loss:
@@ -24,6 +20,8 @@ class Loss:
     """
 
     def __init__(self, configuration: Configuration, weights: FloatArray, margin: FloatArray) -> None:
+        if configuration.loss not in ("cross_entropy", "focal", "logit_adjusted"):
+            raise ValueError(f"no gradient of the loss {configuration.loss!r} is known")
         self._is_focal = configuration.loss == "focal"
         self._margin = margin if configuration.loss == "logit_adjusted" else None
         smoothing = 0.0 if self._is_focal else configuration.label_smoothing
@@ -44,8 +42,8 @@ class Loss:
             log_own = log_p[rows, labels]
             own = slope[rows, labels]
             rest = 1 - own
-            # d/dz of -(1 - p)^2 ln p, by the chain rule through p
-            factor = factor * (rest * rest - np.float32(FOCUS) * own * rest * log_own)
+            # d/dz of -(1 - p)^gamma ln p, by the chain rule through p
+            factor = factor * rest ** np.float32(FOCUS - 1) * (rest - np.float32(FOCUS) * own * log_own)
         slope -= self._targets[labels]
         slope *= (factor / np.float32(len(labels)))[:, None]
         return loss, slope

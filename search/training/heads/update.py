@@ -25,6 +25,8 @@ class Updater:
     """
 
     def __init__(self, configuration: Configuration, decays: npt.NDArray[np.bool]) -> None:
+        if configuration.optimizer not in ("adam", "adamw", "sgd"):
+            raise ValueError(f"no step of the optimizer {configuration.optimizer!r} is known")
         size = len(decays)
         self._is_adam = configuration.optimizer != "sgd"
         decay = 0.0 if configuration.optimizer == "adam" else configuration.weight_decay

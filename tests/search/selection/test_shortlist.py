@@ -30,6 +30,12 @@ def test_close_is_a_small_step_in_numbers_and_the_same_choices(changes, close):
     assert are_close(configuration(), configuration(**changes)) is close
 
 
+@pytest.mark.parametrize(("rate", "close"), [(0.06, True), (0.01, False)])
+def test_a_backbones_rate_counts_by_ratio(rate, close):
+    tuned = configuration(backbone="resnet50", head="average", trainable="all", backbone_rate=0.05)
+    assert are_close(tuned, replace(tuned, backbone_rate=rate)) is close
+
+
 def test_depth_and_ratio_that_make_the_same_layers_are_close():
     assert are_close(configuration(depth=3, dense_ratio=0.3), configuration(depth=3, dense_ratio=0.4))
 
