@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal
 
-Feeding = Literal["tf", "caffe", "torch", "inside"]
-"""What becomes of 0..255 first: -1..1; BGR less the means of ImageNet; (RGB / 255 - means) / deviations; or nothing,
-where the network has that in itself."""
+Feeding = Literal["tf", "caffe", "inside"]
+"""What becomes of 0..255 first: -1..1; BGR less the means of ImageNet; or nothing, where the network has a scaling
+in itself."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 
 from search.arrays import FloatArray
-from search.checks import Check, Collapse
+from search.checks import HARD_REASONS, Check, Collapse
 from search.collapse.limits import DEFAULT_LIMITS, Limits
 from search.collapse.protection import Protection
 
@@ -57,11 +57,11 @@ def judge_end(
         probabilities: (n, K), of the validation images; n is 0 without any.
     """
     if not check.finite or not np.isfinite(probabilities).all():
-        return _collapse("non-finite", True, check, {"finite": 0.0, "train_loss": check.train_loss})
+        return _collapse("non-finite", check, {"finite": 0.0, "train_loss": check.train_loss})
     evidence = {"train_skill": check.train_skill}
     if len(probabilities) == 0:
         lost = check.train_skill < limits.unseen_train_skill
-        return _collapse("prior-predictor", False, check, evidence) if lost else None
+        return _collapse("prior-predictor", check, evidence) if lost else None
     top_share = float(np.bincount(probabilities.argmax(1)).max() / len(probabilities))
     no_skill = check.val_skill < limits.val_skill and check.train_skill < limits.train_skill
     ranks = abs(check.auc - 0.5) >= limits.auc_distance
@@ -69,7 +69,7 @@ def judge_end(
         return None
     evidence |= {"val_skill": check.val_skill, "auc": check.auc, "top_share": top_share}
     evidence |= {"logit_spread": check.logit_spread}
-    return _collapse(_stuck_reason(check, limits), False, check, evidence)
+    return _collapse(_stuck_reason(check, limits), check, evidence)
 
 
 def _non_finite(check: Check, context: Context, limits: Limits) -> Collapse | None:
@@ -81,7 +81,7 @@ def _non_finite(check: Check, context: Context, limits: Limits) -> Collapse | No
     evidence = {"finite": float(check.finite), "train_loss": check.train_loss, "most": most}
     if not math.isnan(check.val_loss):
         evidence["val_loss"] = check.val_loss
-    return _collapse("non-finite", True, check, evidence)
+    return _collapse("non-finite", check, evidence)
 
 
 def _hard(checks: Sequence[Check], context: Context, limits: Limits) -> Collapse | None:
@@ -95,7 +95,6 @@ def _hard(checks: Sequence[Check], context: Context, limits: Limits) -> Collapse
     dead = now.dead_share >= limits.dead_share
     return _collapse(
         "dead-layer" if dead else "no-gradient",
-        True,
         now,
         {
             "dead_share": now.dead_share,
@@ -153,7 +152,7 @@ def _stopped(
             "logit_spread": now.logit_spread,
             "first_spread": window[0].logit_spread,
         }
-    return _collapse(reason, False, now, evidence)
+    return _collapse(reason, now, evidence)
 
 
 def window_epochs(context: Context, limits: Limits = DEFAULT_LIMITS) -> float:
@@ -267,6 +266,6 @@ def _stuck_reason(check: Check, limits: Limits) -> str:
     return "constant-output" if check.logit_spread < limits.constant_spread else "prior-predictor"
 
 
-def _collapse(reason: str, hard: bool, check: Check, evidence: dict[str, float]) -> Collapse:
+def _collapse(reason: str, check: Check, evidence: dict[str, float]) -> Collapse:
     flagged = {name: float(value) if math.isfinite(value) else NOT_FINITE for name, value in evidence.items()}
-    return Collapse(reason=reason, hard=hard, epoch=check.epoch, evidence=flagged)
+    return Collapse(reason=reason, hard=reason in HARD_REASONS, epoch=check.epoch, evidence=flagged)

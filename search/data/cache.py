@@ -7,7 +7,6 @@ of their own and then renamed, the JSON last, so that two processes that build t
 
 from __future__ import annotations
 
-import logging
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -24,8 +23,6 @@ from search.data.scan import ImageFolder
 from search.data.sizes import LADDER
 from search.errors import DataError
 from search.npy import mapped
-
-_log = logging.getLogger(__name__)
 
 Shapes = Sequence[tuple[int, int]]
 

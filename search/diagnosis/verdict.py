@@ -61,10 +61,3 @@ def _starts_late(run: Run, chance: float) -> bool:
     scores = [epoch.train_score for epoch in run.epochs]
     early = [score for score in scores[: max(3, int(LATE * len(scores)))] if score == score]
     return len(scores) >= 6 and all(score < chance + CLEAR for score in early)
-
-
-def improves(run: Run) -> bool:
-    """Whether the loss still falls at the end of the fit."""
-    losses = [epoch.data_loss if epoch.data_loss == epoch.data_loss else epoch.loss for epoch in run.epochs]
-    tail = losses[-max(3, len(losses) // 3) :]
-    return len(tail) >= 3 and tail[-1] < tail[0] - 0.003 * abs(tail[0]) and tail[-1] == min(tail)

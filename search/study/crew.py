@@ -7,7 +7,6 @@ heartbeats and takeovers of the search serve here too; what another host has don
 from __future__ import annotations
 
 import hashlib
-import logging
 import threading
 import time
 import warnings
@@ -27,7 +26,6 @@ from search.study.server import optimized
 _PART: Final = "part"
 _POLL_SECONDS: Final = 2.0
 _TRACE: Final = 0.25  # of a fit: what tracing its network costs
-_log = logging.getLogger(__name__)
 
 Part = TypeVar("Part")
 

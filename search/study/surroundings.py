@@ -11,7 +11,6 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import Final
 
 from search.checks import Check
 from search.collapse.protection import Protection
@@ -25,9 +24,6 @@ from search.study.fitting import Fitter, Spec, Terms, Trains
 from search.study.ledger import Ledger
 from search.study.messages import Done, Job
 
-FOLDS: Final = 1
-"""Of the study's, the first ones: for each copy. Many copies on one fold tell more than few on several."""
-
 _log = logging.getLogger(__name__)
 
 
@@ -39,8 +35,8 @@ def explore(
     crew: Crew,
     listener: Listener,
     trials: Sequence[Trial],
-    left: float | None = None,
-    folds: int = FOLDS,
+    left: float | None,
+    folds: int,
 ) -> Surroundings:
     """Fit the copies, in order, as far as time allows.
 
@@ -89,7 +85,7 @@ def explore(
     )
 
 
-def seconds_needed(best_trial: Trial, copies: int, workers: int = 1, folds: int = FOLDS) -> float:
+def seconds_needed(best_trial: Trial, copies: int, workers: int, folds: int) -> float:
     """What so many copies may take, if their fits are like the recommended one's."""
     return -(-copies // workers) * folds * fit_seconds(best_trial)
 

@@ -100,14 +100,6 @@ def augment(images: Any, configuration: Configuration, seed: Any) -> Any:
     )
 
 
-def flips(batch: Any, configuration: Configuration, seed: Any) -> tuple[Any, Any]:
-    """Which images `augment` would flip, from left to right and upside down, each `(batch,)` bool."""
-    draws = _draws(batch, seed)
-    across = (draws[3] < 0) & configuration.horizontal_flip
-    down = (draws[4] < 0) & configuration.vertical_flip
-    return across, down
-
-
 def _draws(batch: Any, seed: Any) -> Any:
     return tf.random.stateless_uniform((7, batch), seed, -1.0, 1.0)
 
