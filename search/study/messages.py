@@ -13,6 +13,7 @@ from search.collapse.rules import Context
 from search.data.images import ImageSet
 from search.settings import Metric, Protocol
 from search.study.machine import Gpu
+from search.training.outcome import Outcome
 from spaces.config import Configuration
 
 
@@ -55,6 +56,7 @@ class Job:
     audited: bool
     updates: int | None = None  # optimizer steps of a fit of its kind, equal for unequal folds; None: its own
     limit_seconds: float | None = None
+    parts: int = 1  # that each batch is known to need to find room in the device's memory
     predict: Path | None = None  # images to predict after the fit: (m, side, side, channels) uint8 .npy
     predict_places: IntArray | None = None  # (m,) of theirs
     corrupt: bool = False  # score corrupted copies of the validation images after a fit that learned
@@ -93,14 +95,14 @@ class Ready:
 
 @dataclass(frozen=True, slots=True)
 class Beat:
-    """A fit goes on: another epoch is finished. Quick ones are not told of one by one."""
+    """What was asked goes on: an epoch is over, or so many images are predicted. At most one a second is told."""
 
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """A fit ended by itself. `outcome` is `search.training.outcome.Outcome`; the others are there if asked for."""
+    """A fit ended by itself. All but the outcome is there if asked for."""
 
-    outcome: Any
+    outcome: Outcome
     predicted: FloatArray | None  # (m, K)
     corrupted: Mapping[str, float] = field(default_factory=dict)  # score by form of the corruption
 

@@ -14,6 +14,7 @@ from search.study.gate import Gate
 from search.study.machine import Gpu, shares
 from search.study.messages import Material, Ready, Seat
 from search.study.process import Worker
+from search.study.room import Room
 from search.study.silence import Silence
 
 _FAREWELL_SECONDS: Final = 1.0  # from QUIT to the kill
@@ -37,8 +38,8 @@ class Pool:
     """A few workers, handed out one at a time."""
 
     def __init__(self, seats: Sequence[Seat], should_stop: Callable[[], bool]) -> None:
-        silence, gate = Silence(), Gate()
-        self._workers = [Worker(seat, should_stop, silence, gate) for seat in seats]
+        silence, gate, room = Silence(), Gate(), Room()
+        self._workers = [Worker(seat, should_stop, silence, gate, room) for seat in seats]
         self._free: queue.SimpleQueue[Worker] = queue.SimpleQueue()
         for worker in self._workers:
             self._free.put(worker)

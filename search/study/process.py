@@ -7,6 +7,7 @@ import logging
 import multiprocessing as mp
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Final
 
 from search import host
@@ -30,6 +31,7 @@ from search.study.messages import (
     Seat,
     Told,
 )
+from search.study.room import Room
 from search.study.silence import Silence
 from search.study.worker import main
 
@@ -50,14 +52,20 @@ class Worker:
         should_stop: asked some five times a second while a fit runs; True ends it.
         silence: shared by the workers of a session.
         gate: shared by them too.
+        room: shared by them too.
     """
 
     def __init__(
-        self, seat: Seat, should_stop: Callable[[], bool], silence: Silence | None = None, gate: Gate | None = None
+        self,
+        seat: Seat,
+        should_stop: Callable[[], bool],
+        silence: Silence | None = None,
+        gate: Gate | None = None,
+        room: Room | None = None,
     ) -> None:
         self._seat = seat
         self._should_stop = should_stop
-        self._silence, self._gate = silence or Silence(), gate or Gate()
+        self._silence, self._gate, self._room = silence or Silence(), gate or Gate(), room or Room()
         self._material: Material | None = None
         self._process: Any = None
         self._pipe: Any = None
@@ -85,9 +93,10 @@ class Worker:
             WorkerFault: anything that is not the configuration's fault.
         """
         with self._gate.alone(self._should_stop) if alone else self._gate.together():
-            answer = self._ask(job, on_check)
+            answer = self._ask(replace(job, parts=self._room.parts(job)), on_check)
         if not isinstance(answer, Done):
             raise WorkerFault(f"unexpected answer {type(answer).__name__}")
+        self._room.learn(job, answer.outcome)
         return answer
 
     def price(self, job: Pricing) -> Priced:

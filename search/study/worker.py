@@ -9,6 +9,7 @@ import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from multiprocessing.connection import Connection
 from typing import Any, Final
 
@@ -38,6 +39,12 @@ from search.study.messages import (
     Seat,
     Told,
 )
+from search.training.ahead import ahead_of
+from search.training.fit import Interrupted, run_fit
+from search.training.outcome import Outcome, Task
+from search.training.sampling import balance
+from search.training.schedule import Schedule
+from search.training.snapshot import Drawer
 from spaces.backbones import NO_BACKBONE
 from spaces.config import Configuration
 
@@ -85,10 +92,9 @@ class _Bench:
         self.device, self.on_gpu = name or "CPU", name is not None
         self.versions = device.versions()
         self._room = seat.gpu.bytes if seat.gpu and self.on_gpu else None
-        self._engines: dict[tuple[str, Protocol, int], Any] = {}  # the one used last comes last
+        self._engines: dict[tuple[str, Protocol, int, int], Any] = {}  # the one used last comes last
         self._pretrained: dict[str, list[Any]] = {}  # by backbone
         self._stems: dict[str, Any] = {}
-        self._parts: dict[tuple[int, int], int] = {}  # by weights and batch: in how many parts a batch found room
         self._material: Material
         self._images: Any
         self._ahead: Any
@@ -96,8 +102,6 @@ class _Bench:
 
     def supply(self, material: Material) -> None:
         """Take over what is trained on."""
-        from search.training.ahead import ahead_of
-
         self._engines.clear()
         self._stems.clear()
         self._pretrained.clear()
@@ -107,8 +111,6 @@ class _Bench:
         self._labels = self._device.tensor(material.labels.astype(np.int32))
 
     def answer(self, message: Job | Pricing | Errand) -> Done | Priced | Told | Halted | Broken:
-        from search.training.fit import Interrupted
-
         try:
             if isinstance(message, Errand):
                 return Told(message.run(next(reversed(self._engines.values()), None)))
@@ -121,32 +123,27 @@ class _Bench:
 
     def _fit(self, job: Job) -> Done:
         """The fit, with batches in parts where they don't find room whole."""
-        from search.training.outcome import Outcome
-
+        drawer = None if job.snapshot is None else Drawer(job.snapshot)
+        batch = job.configuration.batch_size
+        parts = (drawer and _begun_in(drawer, batch)) or job.parts
         while True:
             others, engine = len(self._engines) > 1, None
             try:
-                engine = self._engine(job.configuration, job.protocol, job.updates or _updates(job))
-                return self._fit_by(engine, job)
+                engine = self._engine(job.configuration, job.protocol, job.updates or _updates(job), parts)
+                return self._fit_by(engine, job, drawer)
             except Exception as error:
                 if not self._device.is_out_of_memory(error):
                     raise
-            known = None if engine is None else (engine.parameters, engine.parts)
+            is_built = engine is not None
             del engine
             self._engines.clear()
             if others:  # networks of other fits may have been in the way
                 continue
-            batch = job.configuration.batch_size
-            if known is None or known[1] == batch:
+            if not is_built or parts == batch:
                 return Done(Outcome(verdict=Verdict.STOPPED, reason=TOO_LARGE, epochs=0, seconds=0.0), None)
-            size, parts = known
-            self._parts[size, batch] = next(more for more in range(parts + 1, batch + 1) if batch % more == 0)
+            parts = next(more for more in range(parts + 1, batch + 1) if batch % more == 0)
 
-    def _fit_by(self, engine: Any, job: Job) -> Done:
-        from search.training.fit import run_fit
-        from search.training.outcome import Task
-        from search.training.snapshot import Drawer
-
+    def _fit_by(self, engine: Any, job: Job, drawer: Drawer | None) -> Done:
         task = Task(
             labels=self._material.labels,
             classes=job.protocol.classes,
@@ -159,7 +156,6 @@ class _Bench:
         )
         watch = Watch(job.context, audited=job.audited)
         scorer = metrics.Scorer(self._material.metric)
-        drawer = None if job.snapshot is None else Drawer(job.snapshot)
         outcome = run_fit(engine, task, watch, scorer, self._pipe.send, self._heed, drawer)
         if engine.parts > 1:
             outcome = replace(outcome, start={**outcome.start, PARTS: float(engine.parts)})
@@ -168,7 +164,7 @@ class _Bench:
             drawer.clear()
         return done
 
-    def _follow_up(self, job: Job, engine: Any, scorer: metrics.Scorer, outcome: Any) -> Done:
+    def _follow_up(self, job: Job, engine: Any, scorer: metrics.Scorer, outcome: Outcome) -> Done:
         """What else was asked for of a fit that learned."""
         if outcome.verdict is not Verdict.LEARNED:
             return Done(outcome, None)
@@ -200,9 +196,6 @@ class _Bench:
         return Done(outcome, others, corrupted)
 
     def _price(self, job: Pricing) -> Priced:
-        from search.training.sampling import balance
-        from search.training.schedule import Schedule
-
         if job.configuration.embeds:  # running the backbone is no part of a fit's price
             self._stem(job.configuration, job.protocol).views(job.configuration)
         started = time.monotonic()
@@ -227,26 +220,25 @@ class _Bench:
             epochs += 1
         return Priced(traced - started, (ended - traced) / max(1, epochs))
 
-    def _engine(self, configuration: Configuration, protocol: Protocol, updates: int) -> Any:
-        key = self._key(configuration, protocol, updates)
+    def _engine(self, configuration: Configuration, protocol: Protocol, updates: int, parts: int = 1) -> Any:
+        key = self._key(configuration, protocol, updates, parts)
         engine = self._engines.pop(key, None)
         if engine is None:
             while len(self._engines) >= TRACED:
                 del self._engines[next(iter(self._engines))]
-            engine = (self._head if configuration.embeds else self._network)(configuration, protocol, updates)
+            make = self._head if configuration.embeds else partial(self._network, parts=parts)
+            engine = make(configuration, protocol, updates)
         self._engines[key] = engine  # the last one used comes last
         return engine
 
-    def _network(self, configuration: Configuration, protocol: Protocol, updates: int) -> Any:
-        """On images, each batch in as many parts as it is known to need."""
+    def _network(self, configuration: Configuration, protocol: Protocol, updates: int, parts: int) -> Any:
+        """On images."""
         from search.training.engine import Engine
 
         material = configuration, protocol, self._images, self._labels, updates
         weights = self._weights_of(configuration.backbone, protocol)
         more = {"ahead": self._ahead, "places": self._material.places, "pretrained": weights}
-        engine = Engine(*material, **more)
-        parts = self._parts.get((engine.parameters, configuration.batch_size), 1)
-        return engine if parts == 1 else Engine(*material, parts, **more)
+        return Engine(*material, parts, **more)
 
     def _head(self, configuration: Configuration, protocol: Protocol, updates: int) -> Any:
         """On what a backbone gave once and for all."""
@@ -284,20 +276,27 @@ class _Bench:
         return self._stems[name]
 
     @staticmethod
-    def _key(configuration: Configuration, protocol: Protocol, updates: int) -> tuple[str, Protocol, int]:
+    def _key(
+        configuration: Configuration, protocol: Protocol, updates: int, parts: int = 1
+    ) -> tuple[str, Protocol, int, int]:
         """What the graph depends on: of the number of updates only BatchNorm knows, and a backbone that learns."""
         same = replace(protocol, epochs=0)
         known = configuration.normalized or configuration.trainable != "frozen"
-        return configuration.hash, same, updates if known else 0
+        return configuration.hash, same, updates if known else 0, parts
 
     def _heed(self, epoch: int) -> None:
-        from search.training.fit import Interrupted
-
         if time.monotonic() >= self._next_beat:
             self._pipe.send(Beat())
             self._next_beat = time.monotonic() + _BEAT_SECONDS
         if self._pipe.poll() and self._pipe.recv() == STOP:
             raise Interrupted
+
+
+def _begun_in(drawer: Drawer, batch: int) -> int | None:
+    """In how many parts a batch was shown before the fit was cut off, in which it has to end; None if it begins now."""
+    begun = drawer.take()
+    fits = begun is not None and 0 < begun.at_once <= batch and batch % begun.at_once == 0
+    return batch // begun.at_once if begun is not None and fits else None
 
 
 @contextmanager

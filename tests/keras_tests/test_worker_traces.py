@@ -10,8 +10,10 @@ from search.collapse.rules import Context
 from search.records import Verdict
 from search.settings import Protocol
 from search.study import worker
-from search.study.messages import Done, Job, Material, Pricing, Seat
+from search.study.messages import Done, Halted, Job, Material, Pricing, Seat
+from search.study.room import Room
 from search.training.engine import Engine
+from search.training.fit import Interrupted
 
 
 class Pipe:
@@ -114,7 +116,7 @@ class Cramped:
         monkeypatch.setattr(Engine, "train_epoch", train_epoch)
 
 
-def test_a_batch_that_finds_no_room_is_split_and_that_is_remembered(bench, job, monkeypatch) -> None:
+def test_a_batch_that_finds_no_room_is_split_and_what_is_known_is_not_tried_again(bench, job, monkeypatch) -> None:
     whole = bench.answer(job(12)).outcome
     bench._engines.clear()
     cramped = Cramped(monkeypatch, images=2)
@@ -123,9 +125,28 @@ def test_a_batch_that_finds_no_room_is_split_and_that_is_remembered(bench, job, 
     np.testing.assert_allclose(done.probabilities, whole.probabilities, atol=1e-5)
     assert done.start["parts_of_a_batch"] == 4
     bench._engines.clear()
-    bench.answer(job(12, seed=2))
+    room = Room()
+    room.learn(job(12), done)
+    bench.answer(replace(job(12, seed=2), parts=room.parts(job(12, seed=2))))
     assert cramped.tried == [8, 4, 2]
-    bench._parts.clear()
+
+
+def test_a_fit_that_began_in_parts_goes_on_in_them(bench, job, monkeypatch, tmp_path) -> None:
+    cramped = Cramped(monkeypatch, images=2)
+    one = replace(job(12), snapshot=tmp_path / "one.npz")
+    whole = bench.answer(job(12)).outcome
+
+    def heed(bench: object, epoch: int) -> None:
+        raise Interrupted
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(bench), "_heed", heed)
+        assert isinstance(bench.answer(one), Halted)
+    bench._engines.clear()
+    cramped.tried.clear()
+    done = bench.answer(one).outcome
+    assert cramped.tried == [2]
+    np.testing.assert_array_equal(done.probabilities, whole.probabilities)
 
 
 def test_where_one_image_finds_no_room_the_fit_says_so(bench, job, fit, monkeypatch) -> None:
@@ -133,5 +154,4 @@ def test_where_one_image_finds_no_room_the_fit_says_so(bench, job, fit, monkeypa
         Cramped(patch, images=0)
         outcome = bench.answer(job(13)).outcome
     assert (outcome.verdict, outcome.reason, outcome.epochs) == (Verdict.STOPPED, "too-large", 0)
-    bench._parts.clear()
     assert len(fit(8)) == 12, "the worker goes on"
