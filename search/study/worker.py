@@ -107,7 +107,8 @@ class _Bench:
         self._pretrained.clear()
         self._material = material
         self._images = self._device.load_pixels(material.pixels, self._room)
-        self._ahead = ahead_of(material.pixels)
+        on_host = self._device.stay_on_host(material.pixels, self._room)
+        self._ahead = ahead_of(material.pixels) if on_host else None
         self._labels = self._device.tensor(material.labels.astype(np.int32))
 
     def answer(self, message: Job | Pricing | Errand) -> Done | Priced | Told | Halted | Broken:

@@ -56,6 +56,7 @@ def fitted_model(fitted: Fitted, name: str = "steadynet") -> keras.Sequential:
         protocol.classes,
         updates=1,
         any_size=bool(protocol.shapes),
+        delivered=True,
     )
     network.set_weights(fitted.weights)
     for fresh, layer in zip(reversed(network.layers), reversed(fitted.network.layers), strict=False):

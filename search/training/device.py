@@ -14,6 +14,7 @@ from search.npy import mapped
 from search.training.ahead import LARGE, touched_at_random
 
 _HOST: Final = "/CPU:0"
+_GPU: Final = "/GPU:0"
 _NO_ROOM: Final = (
     "out of memory",
     "out_of_memory",
@@ -47,24 +48,22 @@ def set_up(threads: int | None, gpu: int | None) -> str | None:
     return str(tf.config.experimental.get_device_details(chosen[0]).get("device_name", "GPU"))
 
 
-def pixel_device(pixel_bytes: int, device_bytes: int | None) -> str:
-    """Where the pixels lie: on the GPU unless they would take more than 40 % of its memory (None: there is none)."""
-    if device_bytes is None or pixel_bytes > _PIXEL_SHARE * device_bytes:
-        return _HOST
-    return "/GPU:0"
+def stay_on_host(path: Path, device_bytes: int | None) -> bool:
+    """Whether the pixels of a file do: they would take more than 40 % of the GPU's memory (None: there is none)."""
+    return device_bytes is None or path.stat().st_size > _PIXEL_SHARE * device_bytes
 
 
 def load_pixels(path: Path, device_bytes: int | None) -> Any:
-    """All images of a `.npy` file as one uint8 tensor, where `pixel_device` says.
+    """All images of a `.npy` file as one uint8 tensor, on the host or the GPU as `stay_on_host` says.
 
     On the host the tensor is the mapped file itself: nothing is copied, workers share the pages, and the system drops
     those that find no room.
     """
-    place = pixel_device(path.stat().st_size, device_bytes)
-    if place != _HOST:
-        with tf.device(place):
-            return tf.constant(mapped(path))
     array = mapped(path)
+    if not stay_on_host(path, device_bytes):
+        # A variable: TensorFlow picks bytes of a tensor on the host only, where all of them would be sent at each step.
+        with tf.device(_GPU):
+            return tf.Variable(array, trainable=False)
     if path.stat().st_size >= LARGE:
         touched_at_random(array)
     shared = np.asarray(_Unmarked(array))

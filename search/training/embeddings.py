@@ -65,9 +65,9 @@ class Stem:
     def view(self, *, across: bool, down: bool) -> FloatArray:
         """Embeddings `(n, 2, features)` float32 of all images, mirrored so: their means and their maxima."""
         if (across, down) not in self._views:
-            shape = [len(self._images), len(POOLED), BACKBONES[self.name].features]
+            shape = [self._images.shape[0], len(POOLED), BACKBONES[self.name].features]
             parts = [_RECIPE, keras.__version__, self.name, self._digest, self._source.stem, shape, self._shapes]
-            rows = np.arange(len(self._images))
+            rows = np.arange(self._images.shape[0])
             path = store.array_file(
                 f"{store.entry_name([*parts, across, down])}.embeddings.npy",
                 shape,

@@ -28,6 +28,7 @@ from spaces.backbones import BACKBONES
 from spaces.config import Configuration
 
 _MOST_AT_ONCE: Final = 128  # images of a forward pass without gradients
+_NO_STEP: Final = -1  # of an epoch: none is measured
 
 
 class Engine:
@@ -100,7 +101,7 @@ class Engine:
         self._optimizer.build(self._weights)
         self._class_weights = tf.Variable(tf.ones(protocol.classes))
         self._margin = tf.Variable(tf.zeros(protocol.classes))
-        self.traces = 0
+        self.traces = self.evaluation_traces = 0
 
     def _place(self, variable: Any) -> int:
         return next(i for i, other in enumerate(self._weights) if other is variable)
@@ -198,7 +199,7 @@ class Engine:
                 tf.constant(seed, tf.int32),
                 tf.constant(images),
                 tf.constant(probe is not None),
-                tf.constant(gradients),
+                tf.constant(0 if gradients else _NO_STEP),
             )
         loss, first, last, ratio, finite = (float(value) for value in sums.numpy())
         measured = LayerProbe(layers.numpy(), logits.numpy()) if probe is not None or gradients else None
@@ -248,8 +249,22 @@ class Engine:
         batches = np.array_split(rows, max(1, -(-len(rows) // max(1, _MOST_AT_ONCE // self.parts))))
         width = len(batches[0])
         padded = np.stack([np.pad(batch, (0, width - len(batch)), mode="edge") for batch in batches])
-        values = self._evaluate(images, tf.constant(padded, tf.int32), self._shapes[place]).numpy()
+        shape = self._shapes[place]
+        if images is not self._inputs.images:
+            values = self._evaluate_others(images, tf.constant(padded, tf.int32), shape).numpy()
+        elif self._ahead is None:
+            values = self._evaluate(tf.constant(padded, tf.int32), shape).numpy()
+        else:
+            values = self._evaluate_fetched(self._ahead, padded, shape)
         return np.concatenate([values[i, : len(batch)] for i, batch in enumerate(batches)])
+
+    def _evaluate_fetched(self, ahead: Ahead, rows: IntArray, shape: Any) -> FloatArray:
+        """Batch by batch, so that it is known how far it is."""
+        values: list[FloatArray] = []
+        with ahead.epoch(rows, lambda: len(values)):
+            for batch in rows:
+                values.append(self._evaluate(tf.constant(batch[None], tf.int32), shape).numpy()[0])
+        return np.stack(values)
 
     def reestimate_batchnorm(self, rows: npt.NDArray[np.int32]) -> float:
         """Replace BatchNorm's moving statistics by those of the training batches `(steps, batch)`, dropout off.
@@ -278,11 +293,11 @@ class Engine:
             tf.TensorSpec([], tf.int32),
             tf.TensorSpec([None], tf.int32),
             tf.TensorSpec([], tf.bool),
-            tf.TensorSpec([], tf.bool),
+            tf.TensorSpec([], tf.int32),
         ],
         jit_compile=False,
     )
-    def _train(self, rows: Any, rates: Any, seed: Any, probe: Any, looks: Any, measures: Any) -> Any:
+    def _train(self, rows: Any, rates: Any, seed: Any, probe: Any, looks: Any, measured: Any) -> Any:
         self.traces += 1
         before = [tf.identity(self._weights[place].value) for place in self._kernels]
         steps = tf.shape(rows)[0]
@@ -296,7 +311,7 @@ class Engine:
             kernels = [gradients[place] for place in self._kernels]
             first = tf.maximum(first, tf.norm(kernels[0]))
             last = tf.maximum(last, tf.norm(kernels[-1]))
-            if measures & (i == 0):
+            if i == measured:  # whole numbers lie on the host: no step waits for the device to decide
                 slopes = signals.of_gradients(kernels)
         after = [self._weights[place].value for place in self._kernels]
         count = tf.cast(tf.maximum(steps, 1), tf.float32)
@@ -393,8 +408,26 @@ class Engine:
                 pending = False
         return tf.stack([*outputs, signals.of_outputs(x)]), tf.cast(x, tf.float32)
 
-    @tf.function(reduce_retracing=True, jit_compile=False)  # type: ignore[untyped-decorator]
-    def _evaluate(self, images: Any, rows: Any, shape: Any) -> Any:
+    @tf.function(  # type: ignore[untyped-decorator]
+        input_signature=[tf.TensorSpec([None, None], tf.int32), tf.TensorSpec([2], tf.int32)], jit_compile=False
+    )
+    def _evaluate(self, rows: Any, shape: Any) -> Any:
+        self.evaluation_traces += 1
+        return self._evaluated(self._inputs.images, rows, shape)
+
+    @tf.function(  # type: ignore[untyped-decorator]
+        input_signature=[
+            tf.TensorSpec([None, None, None, None], tf.uint8),
+            tf.TensorSpec([None, None], tf.int32),
+            tf.TensorSpec([2], tf.int32),
+        ],
+        jit_compile=False,
+    )
+    def _evaluate_others(self, images: Any, rows: Any, shape: Any) -> Any:
+        images.set_shape([None, *self._inputs.images.shape[1:]])
+        return self._evaluated(images, rows, shape)
+
+    def _evaluated(self, images: Any, rows: Any, shape: Any) -> Any:
         spec = tf.TensorSpec([None, self.protocol.classes], tf.float32)
         return tf.map_fn(
             lambda batch: self._forward(self._inputs.shown(images, batch, shape), training=False),

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from search import seeds
+from search.training import pyramid
 from search.training.backbones import build_backbone
 from search.training.schedule import batchnorm_momentum
 from spaces.backbones import BACKBONES, NO_BACKBONE, POOLED
@@ -24,7 +25,7 @@ from spaces.config import Configuration
 _POOL_FROM: Final = 4  # pixels: smallest side that is still halved
 _MOST_WIDENING: Final = 8
 _MOST_GROUPS: Final = 8
-_GRID: Final = 32  # pixels a side on which a pyramid pools, and that networks without convolutions see of any size
+_FLAT_IMAGE: Final = 32  # pixels a side to which images of any size are brought for networks without convolutions
 _FLAT_MAP: Final = 8  # pixels a side to which a feature map of any size is brought before it is flattened
 OUTPUT: Final = "logits"
 
@@ -39,6 +40,7 @@ def build_network(
     *,
     any_size: bool = False,
     embedded: bool = False,
+    delivered: bool = False,
 ) -> keras.Sequential:
     """The network of a configuration, with arbitrary weights; `reset` gives it its own.
 
@@ -52,6 +54,7 @@ def build_network(
         any_size: take images of any height and width up to `image_size`. What is flattened (a feature map, or the
             images themselves where there are no convolutions) is then brought to a fixed size first.
         embedded: leave out backbone and pooling: what they give goes in, `(batch, features)` float32.
+        delivered: of layers that every Keras has, to be saved; else the same by layers of ours where they are better.
 
     Returns:
         `(batch, image_size, image_size, channels)` float32, scaled -> `(batch, K)` float32 logits.
@@ -87,7 +90,7 @@ def build_network(
             side //= 2
             filters = min(2 * filters, _MOST_WIDENING * configuration.width)
     if configuration.backbone == NO_BACKBONE:
-        layers += _head(configuration, side, deep, dtype, any_size=any_size)
+        layers += _head(configuration, side, deep, dtype, any_size=any_size, delivered=delivered)
     for _ in range(configuration.n_dense):
         layers.append(
             keras.layers.Dense(configuration.dense_units, kernel_initializer=configuration.initializer, dtype=dtype)
@@ -116,47 +119,27 @@ def _activated(configuration: Configuration, units: int, updates: int, dtype: st
             raise ValueError(f"no such normalization: {unknown!r}")
 
 
-def _head(configuration: Configuration, side: int, filters: int, dtype: str, *, any_size: bool = False) -> list[Any]:
+def _head(
+    configuration: Configuration, side: int, filters: int, dtype: str, *, any_size: bool, delivered: bool
+) -> list[Any]:
     """From the last feature map, `side` pixels a side at most, to a vector."""
     if configuration.n_conv == 0 or configuration.head == "flatten":
-        fixed = min(side, _FLAT_MAP if configuration.n_conv else _GRID)
+        fixed = min(side, _FLAT_MAP if configuration.n_conv else _FLAT_IMAGE)
         brought = [keras.layers.Resizing(fixed, fixed, dtype=dtype)] if any_size else []
         return [*brought, keras.layers.Flatten(dtype=dtype)]
     if configuration.head in POOLED:
         return [pooling(configuration.head, dtype)]
-    halvings = max(0, math.ceil(math.log2(side / _GRID)))
+    halvings = max(0, math.ceil(math.log2(side / pyramid.GRID)))
     halved = [keras.layers.MaxPooling2D(padding="same", dtype=dtype) for _ in range(halvings)]
-    return [*halved, pyramid(int(configuration.head.removeprefix("pyramid_")), filters, dtype)]
+    finest = int(configuration.head.removeprefix("pyramid_"))
+    pooled = pyramid.delivered(finest, filters, dtype) if delivered else pyramid.Pyramid(finest, dtype=dtype)
+    return [*halved, pooled]
 
 
 def pooling(head: str, dtype: str = "float32") -> Any:
     """The layer that makes one number of each feature, "average" or "max"."""
     kinds = {"average": keras.layers.GlobalAveragePooling2D, "max": keras.layers.GlobalMaxPooling2D}
     return kinds[head](dtype=dtype)
-
-
-def pyramid(finest: int, filters: int, dtype: str = "float32") -> keras.Model:
-    """Spatial pyramid pooling (He et al., ECCV 2014): maxima over 1 x 1, 2 x 2, ... up to `finest` x `finest` parts.
-
-    The feature map is first brought to 32 x 32 by the nearest pixel, and the maxima are taken there, so that core
-    layers of Keras do for maps of any size up to that. A part's maximum lies between that of the pixels wholly inside
-    of it and that of all it touches; it is exact for maps whose side is a multiple of `finest` and divides 32.
-
-    Args:
-        finest: 2, 4 or 8, parts a side.
-        filters: of the feature map.
-        dtype: Keras' dtype policy.
-
-    Returns:
-        `(batch, height, width, filters)` -> `(batch, filters x (1 + 4 + ... + finest^2))`, the coarsest first.
-    """
-    features = keras.Input((None, None, filters))
-    grid = keras.layers.Resizing(_GRID, _GRID, interpolation="nearest", dtype=dtype)(features)
-    parts = [keras.layers.MaxPooling2D(_GRID // finest, dtype=dtype)(grid)]
-    for _ in range(int(math.log2(finest))):
-        parts.insert(0, keras.layers.MaxPooling2D(2, dtype=dtype)(parts[0]))
-    flat = [keras.layers.Flatten(dtype=dtype)(part) for part in parts]
-    return keras.Model(features, keras.layers.Concatenate(dtype=dtype)(flat), name="pyramid")
 
 
 def reset(

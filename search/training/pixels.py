@@ -12,6 +12,7 @@ from spaces.config import Configuration
 
 _MIN_DEVIATION: Final = 1.0  # of pixel values: a constant channel is centred, not blown up
 _MEASURED: Final = 2000  # images that speak for all
+_AT_ONCE: Final = 16_000_000  # numbers that are measured at a time: 64 MB
 
 
 def statistics(pixels: Any, rows: Any, shapes: Any = None) -> tuple[Any, Any]:
@@ -20,14 +21,28 @@ def statistics(pixels: Any, rows: Any, shapes: Any = None) -> tuple[Any, Any]:
     Of many rows at most 2,000 are measured, evenly spaced: rows are ordered by class, so every class has its share.
     With `shapes` `(rows, 2)` only so many pixels from the upper left corner are an image's own.
     """
-    step = -(-tf.shape(rows)[0] // _MEASURED)
-    images = tf.cast(tf.gather(pixels, rows[::step]), tf.float32)
-    if shapes is None:
-        mean, variance = tf.nn.moments(images, axes=[0, 1, 2])
-    else:
-        down, across = (tf.sequence_mask(shapes[::step, axis], tf.shape(images)[1 + axis]) for axis in (0, 1))
-        own = tf.cast(down[:, :, None, None] & across[:, None, :, None], tf.float32)
-        mean, variance = tf.nn.weighted_moments(images, axes=[0, 1, 2], frequency_weights=own)
+    step = -(-len(rows) // _MEASURED)
+    rows, shapes = rows[::step], None if shapes is None else shapes[::step]
+    size = max(1, _AT_ONCE // math.prod(pixels.shape[1:]))
+    counts: list[float] = []
+    means, variances = [], []
+    for first in range(0, len(rows), size):
+        some = slice(first, first + size)
+        images = tf.cast(tf.gather(pixels, rows[some]), tf.float32)
+        if shapes is None:
+            counts.append(len(images))
+            mean, variance = tf.nn.moments(images, axes=[0, 1, 2])
+        else:
+            down, across = (tf.sequence_mask(shapes[some, axis], images.shape[1 + axis]) for axis in (0, 1))
+            own = tf.cast(down[:, :, None, None] & across[:, None, :, None], tf.float32)
+            counts.append(float(tf.reduce_sum(own)))
+            mean, variance = tf.nn.weighted_moments(images, axes=[0, 1, 2], frequency_weights=own)
+        means.append(mean)
+        variances.append(variance)
+    if len(counts) > 1:  # Chan, Golub and LeVeque, 1983, "Algorithms for computing the sample variance"
+        shares = tf.constant(counts, tf.float32)[:, None] / sum(counts)
+        mean = tf.reduce_sum(shares * means, axis=0)
+        variance = tf.reduce_sum(shares * (variances + tf.square(means - mean)), axis=0)
     return mean, tf.maximum(tf.sqrt(variance), _MIN_DEVIATION)
 
 

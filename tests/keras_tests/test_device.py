@@ -11,16 +11,17 @@ from search.training import device
 
 
 @pytest.mark.parametrize(
-    ("pixel_bytes", "device_bytes", "expected"),
+    ("pixel_bytes", "device_bytes", "stays"),
     [
-        (1, None, "/CPU:0"),  # no GPU
-        (400, 1000, "/GPU:0"),  # 40 % of its memory
-        (401, 1000, "/CPU:0"),
-        (0, 1000, "/GPU:0"),
+        (1, None, True),  # no GPU
+        (400, 1000, False),  # 40 % of its memory
+        (401, 1000, True),
+        (0, 1000, False),
     ],
 )
-def test_pixels_stay_on_the_host_when_they_would_crowd_the_gpu(pixel_bytes, device_bytes, expected) -> None:
-    assert device.pixel_device(pixel_bytes, device_bytes) == expected
+def test_pixels_stay_on_the_host_when_they_would_crowd_the_gpu(tmp_path, pixel_bytes, device_bytes, stays) -> None:
+    (tmp_path / "pixels").write_bytes(bytes(pixel_bytes))
+    assert device.stay_on_host(tmp_path / "pixels", device_bytes) is stays
 
 
 def test_pixels_are_loaded_as_bytes(tmp_path, images) -> None:

@@ -135,42 +135,6 @@ def test_filters_double_with_each_pooling_up_to_eight_times(make_configuration) 
     assert [layer.filters for layer in network.weight_layers(built)[:-1]] == [2, 4, 8, 16, 16, 16, 16]
 
 
-def parts(side: int, finest: int, *, whole: bool) -> list[list[slice]]:
-    """Pixels of each part of each level: those wholly inside, or all that it touches (He et al., 2015)."""
-    levels = [2**power for power in range(int(np.log2(finest)) + 1)]
-    inward, outward = (np.ceil, np.floor) if whole else (np.floor, np.ceil)
-    return [[slice(int(inward(i * side / n)), int(outward((i + 1) * side / n))) for i in range(n)] for n in levels]
-
-
-def exact(maps: np.ndarray, finest: int, *, whole: bool = False) -> np.ndarray:
-    """Spatial pyramid pooling by a loop, (n, features); -inf where no pixel lies wholly in a part."""
-    values = [
-        maps[:, y, x].max(axis=(1, 2), initial=-np.inf)
-        for rows, columns in zip(
-            parts(maps.shape[1], finest, whole=whole), parts(maps.shape[2], finest, whole=whole), strict=True
-        )
-        for y in rows
-        for x in columns
-    ]
-    return np.concatenate(values, axis=1)
-
-
-@pytest.mark.parametrize(("finest", "height", "width"), [(2, 2, 8), (4, 8, 16), (8, 8, 8), (8, 16, 32)])
-def test_a_pyramid_of_maps_that_divide_evenly_is_exact(finest, height, width) -> None:
-    maps = np.random.default_rng(0).normal(size=(3, height, width, 5)).astype(np.float32)
-    np.testing.assert_array_equal(network.pyramid(finest, 5)(maps), exact(maps, finest))
-
-
-@pytest.mark.parametrize("finest", [2, 4, 8])
-def test_a_pyramid_of_any_map_lies_between_the_pixels_inside_a_part_and_those_it_touches(finest) -> None:
-    built, rng = network.pyramid(finest, 2), np.random.default_rng(1)
-    for height, width in rng.integers(1, 33, (12, 2)):
-        maps = rng.normal(size=(2, height, width, 2)).astype(np.float32)
-        pooled = np.asarray(built(maps))
-        assert (pooled <= exact(maps, finest)).all()
-        assert (pooled >= exact(maps, finest, whole=True)).all()
-
-
 def test_a_pyramid_sees_every_pixel_of_a_large_map(make_configuration) -> None:
     """Maps larger than its grid are halved first: the brightest pixel is never lost."""
     layers = network._head(make_configuration(head="pyramid_2"), 112, 1, "float32")

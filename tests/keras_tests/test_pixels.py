@@ -148,6 +148,15 @@ def test_statistics_are_numpys(images) -> None:
     np.testing.assert_allclose(deviation, images[rows].std((0, 1, 2)), rtol=1e-4)
 
 
+def test_statistics_are_the_same_in_pieces(images, monkeypatch) -> None:
+    rows, shapes = tf.range(50), tf.constant([[8, 4], [2, 8]] * 25, tf.int32)
+    whole = [pixels.statistics(tf.constant(images), rows, some) for some in (None, shapes)]
+    monkeypatch.setattr(pixels, "_AT_ONCE", 7 * images[0].size)
+    pieces = [pixels.statistics(tf.constant(images), rows, some) for some in (None, shapes)]
+    for one, other in zip(whole, pieces, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5)
+
+
 def test_statistics_of_many_images_speak_for_every_class() -> None:
     """Rows are ordered by class: here the last class alone is bright."""
     many = np.repeat(np.array([0, 100], np.uint8), [4500, 1500])[:, None, None, None]
