@@ -7,13 +7,17 @@ threads that read at once can end with a `SystemError` (CPython issue 106905).
 from __future__ import annotations
 
 import io
+import math
 import threading
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
 _PARSING: Final = threading.Lock()
+_FIRST_VERSION: Final = b"\x93NUMPY\x01\x00"
+_BEGINS: Final = len(_FIRST_VERSION)
 
 
 def unpacked(data: bytes) -> np.ndarray[Any, Any]:
@@ -22,8 +26,25 @@ def unpacked(data: bytes) -> np.ndarray[Any, Any]:
     Raises:
         ValueError: they are none, or hold pickled objects.
     """
+    if data[:_BEGINS] != _FIRST_VERSION:
+        with _PARSING:
+            return np.load(io.BytesIO(data), allow_pickle=False)  # type: ignore[no-any-return]
+    start = _BEGINS + 2 + int.from_bytes(data[_BEGINS : _BEGINS + 2], "little")
+    shape, is_fortran, dtype = _header(data[:start])
+    flat = np.frombuffer(data, dtype, math.prod(shape), start).copy()
+    return flat.reshape(shape, order="F" if is_fortran else "C")
+
+
+@lru_cache(maxsize=1024)
+def _header(data: bytes) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Shape, order and dtype. A study has a few headers and tens of thousands of arrays: each is parsed once."""
     with _PARSING:
-        return np.load(io.BytesIO(data), allow_pickle=False)  # type: ignore[no-any-return]
+        stream = io.BytesIO(data)
+        np.lib.format.read_magic(stream)
+        shape, is_fortran, dtype = np.lib.format.read_array_header_1_0(stream)
+    if dtype.hasobject or any(side < 0 for side in shape):
+        raise ValueError("an array of plain values is expected")
+    return shape, is_fortran, dtype
 
 
 def packed(array: np.ndarray[Any, Any]) -> bytes:

@@ -69,6 +69,9 @@ PARTS: Final = "parts_of_a_batch"
 FINAL: Final = "final"
 """Stage of a training on all images."""
 
+BESIDE_TRIALS: Final = (ABLATION, CONFIRM, NEIGHBOUR, FINAL)
+"""Stages of the fits that no trial is made of."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FitKey:

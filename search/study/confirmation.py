@@ -75,9 +75,7 @@ class Prices:
 def confirmed_fits(ledger: Ledger) -> frozenset[tuple[str, int, int]]:
     """(configuration, repeat, fold) of what was confirmed so far."""
     return frozenset(
-        (fit.configuration, fit.repeat, fit.fold)
-        for fit in ledger.fits()
-        if fit.stage == CONFIRM and fit.verdict in JUDGED
+        (fit.configuration, fit.repeat, fit.fold) for fit in ledger.fits(stages=(CONFIRM,)) if fit.verdict in JUDGED
     )
 
 

@@ -28,7 +28,7 @@ from search.study.messages import Material
 from search.study.pool import MakePool, Pool, seats
 from search.study.reading import open_study, read_study
 from search.study.request import digests, weight_files
-from search.study.storage import open_storage, writing
+from search.study.storage import ledgers_engine, open_storage, writing
 from spaces.backbones import IMAGENET
 from spaces.config import Configuration
 
@@ -78,7 +78,7 @@ def explain(
                 f"trains on. Allow at most {smallest}."
             )
         opened = open_storage(out, storage, create=False, should_stop=clock.past_end)
-        ledger = Ledger(opened.engine, study)
+        ledger = Ledger(ledgers_engine(opened), study)
         metric = cast(Metric, results.study.identity.metric)
         weights = _weights(results.study)
         gpus, known = machine.gpus(), arrangement.kept(ledger)

@@ -109,15 +109,30 @@ class Ledger:
         """The fit with this key, None if it is not there."""
         return next(iter(self._some([key])), None)
 
-    def fits(self, configurations: Collection[str] | None = None) -> Iterator[Fit]:
-        """All fits, or those of some configurations, by trial, repeat, fold and attempt; a few at a time in memory."""
+    def fits(
+        self, configurations: Collection[str] | None = None, *, stages: Collection[str] | None = None
+    ) -> Iterator[Fit]:
+        """Fits by trial, repeat, fold and attempt; a few at a time in memory.
+
+        Args:
+            configurations: hashes of those whose fits are wanted; None: of all.
+            stages: that are wanted; None: all.
+        """
         columns = (_FITS.c.trial, _FITS.c.stage, _FITS.c.repeat, _FITS.c.fold, _FITS.c.attempt, _FITS.c.key)
         query = sa.select(_FITS.c.key).where(_FITS.c.study == self._study).order_by(*columns)
         if configurations is not None:
             query = query.where(_FITS.c.configuration.in_(sorted(configurations)))
+        if stages is not None:
+            query = query.where(_FITS.c.stage.in_(stages))
         keys = self._read(lambda connection: connection.execute(query).scalars().all())
         for first in range(0, len(keys), _AT_ONCE):
             yield from self._some(keys[first : first + _AT_ONCE])
+
+    def seconds(self, stages: Collection[str]) -> float:
+        """That the fits of these stages took together."""
+        ours = (_FITS.c.study == self._study) & _FITS.c.stage.in_(stages)
+        query = sa.select(sa.func.coalesce(sa.func.sum(_FITS.c.seconds), 0.0)).where(ours)
+        return float(self._read(lambda connection: connection.execute(query).scalar()))
 
     def set_fact(self, name: str, value: Any) -> None:
         """Keep a JSON value under a name, in place of an earlier one."""

@@ -20,7 +20,7 @@ from search.study.ledger import Ledger
 from search.study.request import Request, check_request, identity
 from search.study.sampler import SteadySampler
 from search.study.staff import Staff
-from search.study.storage import close, holds_study, is_server, open_storage, patience_of
+from search.study.storage import close, holds_study, is_server, ledgers_engine, open_storage, patience_of
 
 SCHEMA: Final = 1
 """Of the facts and the ledger; a study of another one is refused."""
@@ -120,7 +120,7 @@ def _open(request: Request, clock: Clock, undone: ExitStack) -> tuple[optuna.sto
         pruner=optuna.pruners.NopPruner(),
     )
     host = host_of(request.out) if is_server(request.storage) else ""
-    ledger = Ledger(storage.engine, request.study, patience_of(storage), host)
+    ledger = Ledger(ledgers_engine(storage), request.study, patience_of(storage), host)
     schema = ledger.fact("schema")
     if schema not in (None, SCHEMA):
         raise DamagedError(

@@ -299,7 +299,7 @@ def _to_confirm(request: Request, ledger: Ledger, seconds: float | None, workers
     """
     if request.budget.seconds is None or seconds is None:
         return None
-    had = sum(fit.seconds for fit in ledger.fits() if fit.stage in (CONFIRM, NEIGHBOUR)) / workers
+    had = ledger.seconds((CONFIRM, NEIGHBOUR)) / workers
     share = max(0.0, CONFIRM_SHARE * request.budget.seconds - had)
     known = ledger.fact("confirmation")
     if known is None:

@@ -13,8 +13,8 @@ from optuna.trial import FrozenTrial
 
 from search.errors import DamagedError, UserError
 from search.records import (
+    BESIDE_TRIALS,
     ON_SEARCH_FOLDS,
-    SEARCH,
     Confirmation,
     Copy,
     DataSummary,
@@ -29,7 +29,7 @@ from search.selection.ablation import restored
 from search.settings import Identity, Plan, Protocol
 from search.study.ledger import Ledger
 from search.study.queue import CONFIGURATION, JUDGED, PLACE, REASON, is_done
-from search.study.storage import closing, open_storage
+from search.study.storage import closing, ledgers_engine, open_storage
 from spaces.config import Configuration
 
 
@@ -47,7 +47,7 @@ def open_study(folder: Path, url: str | None = None, name: str = "steadynet") ->
         except KeyError:
             wanted = "Pass the --out (and --study) of an earlier search."
             raise UserError(f"no study {name!r} in {folder}. {wanted}") from None
-        ledger = Ledger(storage.engine, name)
+        ledger = Ledger(ledgers_engine(storage), name)
         if ledger.fact("data") is None:
             raise UserError(f"the search in {folder} ended before its images were read. Start it again.")
         return read_study(ledger, study)
@@ -79,7 +79,7 @@ def read_study(ledger: Ledger, study: optuna.Study) -> StudyRecord:
         device=fact("device"),
         versions=fact("versions"),
         command=settings["command"],
-        further=tuple(fit for fit in ledger.fits() if fit.stage != SEARCH),
+        further=tuple(ledger.fits(stages=BESIDE_TRIALS)),
         baselines=ledger.fact("baselines") or {},
         files=tuple(ledger.fact("files") or ()),
         thumbnails={int(row): image for row, image in (ledger.fact("thumbnails") or {}).items()},
@@ -137,9 +137,8 @@ def read_trials(ledger: Ledger, study: optuna.Study, but: Collection[int] = ()) 
         return []
     hashes = {Configuration(**frozen.user_attrs[CONFIGURATION]).hash for frozen in wanted} if but else None
     by_configuration: defaultdict[str, list[Fit]] = defaultdict(list)
-    for fit in ledger.fits(hashes):
-        if fit.stage in ON_SEARCH_FOLDS:
-            by_configuration[fit.configuration].append(fit)
+    for fit in ledger.fits(hashes, stages=ON_SEARCH_FOLDS):
+        by_configuration[fit.configuration].append(fit)
     return sorted((_trial(frozen, by_configuration) for frozen in wanted), key=lambda trial: trial.number)
 
 

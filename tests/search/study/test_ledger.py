@@ -157,7 +157,7 @@ def test_no_pickle_is_written_or_read(engine: sa.Engine) -> None:
         evil = io.BytesIO()
         np.save(evil, np.array([Path()], dtype=object), allow_pickle=True)
         connection.execute(sa.text("UPDATE fits SET rows = :evil"), {"evil": evil.getvalue()})
-    with pytest.raises(ValueError, match="allow_pickle=False"):
+    with pytest.raises(ValueError, match="plain values"):
         ledger.fit("k")
     with pytest.raises(ValueError, match="allow_pickle=False"):
         ledger.write(fit("other", rows=np.array([Path()], dtype=object)))
