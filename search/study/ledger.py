@@ -10,11 +10,13 @@ import json
 import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, fields
+from functools import lru_cache
 from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
+from search.arrays import IntArray
 from search.causes import Cause
 from search.checks import Checks, Collapse
 from search.npy import packed, unpacked
@@ -64,7 +66,9 @@ _FACTS: Final = sa.Table(
 _INSERTS: Final[Mapping[str, Callable[[sa.Table], Any]]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 _AT_ONCE: Final = 500  # fits in memory as the database gives them
 _KEY: Final = (_FACTS.c.study, _FACTS.c.name)
-_ARRAYS: Final = ("layers", "shares", "rows", "probabilities")
+_OWN_ARRAYS: Final = ("layers", "shares", "probabilities")
+_ARRAYS: Final = (*_OWN_ARRAYS, "rows")
+_SPLITS: Final = 256  # parts to validate on that are known at a time
 
 
 Patient = Callable[[Callable[[], Any]], Any]
@@ -223,5 +227,14 @@ def _from_row(row: Mapping[Any, Any]) -> Fit:
     values["checks"] = Checks(unpacked(row["checks"]))
     values["start"] = json.loads(row["start"])
     values["corrupted"] = json.loads(row["corrupted"])
-    values |= {name: unpacked(row[name]) for name in _ARRAYS}
+    values |= {name: unpacked(row[name]) for name in _OWN_ARRAYS}
+    values["rows"] = _rows(row["rows"])
     return Fit(**values)
+
+
+@lru_cache(maxsize=_SPLITS)
+def _rows(data: bytes) -> IntArray:
+    """One array for all fits that were validated on the same images."""
+    rows = unpacked(data)
+    rows.flags.writeable = False
+    return rows

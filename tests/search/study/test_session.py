@@ -21,7 +21,7 @@ from search.study import opening, preparation, session
 from search.study.clock import Clock
 from search.study.opening import OutOfTime
 from search.study.reading import open_study
-from search.study.storage import open_storage
+from search.study.storage import ledgers_engine, open_storage
 from spaces.definitions import Choices, Fixed, Range
 from spaces.presets import CORE, TRANSFER, with_weights
 from tests.factories import configuration, make_images
@@ -57,7 +57,8 @@ class Executioner:
 
     def _open(self, *arguments: Any, **options: Any) -> optuna.storages.RDBStorage:
         storage = open_storage(*arguments, **options)
-        sa.event.listen(storage.engine, "commit", self._on_commit)
+        for engine in {storage.engine, ledgers_engine(storage)}:
+            sa.event.listen(engine, "commit", self._on_commit)
         return storage
 
     def _on_commit(self, connection: sa.Connection) -> None:
