@@ -12,7 +12,7 @@ from threadpoolctl import threadpool_limits
 
 from search import seeds
 from search.arrays import IntArray
-from search.selection.metrics import UNDEFINED, chance, prior
+from search.selection.metrics import chance, defined, prior
 from search.selection.scores import OutOfFold, score_matrix
 
 SIDE: Final = 16  # pixels a side of the images that the simple methods see
@@ -130,4 +130,4 @@ def _logistic(seen: Features, labels: IntArray, unseen: Features, classes: int, 
 def _pooled(metric: str, labels: IntArray, probabilities: Any, fold_of: IntArray, kept: npt.NDArray[np.bool_]) -> float:
     predictions = OutOfFold(probabilities=probabilities, folds=fold_of)
     value = float(score_matrix(metric, labels, [predictions], kept[None].astype(np.float64))[0, 0])
-    return UNDEFINED.get(metric, 0.0) if np.isnan(value) else value
+    return defined(metric, value)

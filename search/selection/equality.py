@@ -8,6 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.special import stdtr  # type: ignore[import-untyped]
 
+from search.selection.spread import variance_factor
+
 
 def equal_to_best(
     scores_by_finalist: Sequence[Sequence[float]], best: int, folds: int, alpha: float = 0.05
@@ -46,7 +48,7 @@ def p_value(one: Sequence[float], other: Sequence[float], folds: int) -> float |
     mean, spread = float(differences.mean()), float(differences.std(ddof=1))
     if spread <= 1e-12:  # the same difference in every fit
         return 1.0 if abs(mean) <= 1e-12 else 0.0
-    t = mean / (spread * math.sqrt(1 / fits + 1 / (folds - 1)))
+    t = mean / (spread * math.sqrt(variance_factor(fits, folds)))
     return float(2 * stdtr(fits - 1, -abs(t)))
 
 

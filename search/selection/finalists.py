@@ -14,6 +14,7 @@ from search.selection.equality import equal_to_best
 from search.selection.ranking import Candidate, by_size_then_speed
 from search.selection.results import Finalist
 from search.selection.scores import JUDGED, OutOfFold, fit_score, out_of_fold
+from search.selection.spread import variance_factor
 from search.selection.tally import upper_bound
 
 
@@ -99,7 +100,7 @@ def _ranked(
     partial = [one for one in ours if not one.finalist.complete]
     errors = list(robust.errors(score_table(complete), plan.folds)) if complete else []
     typical = float(np.sqrt(np.mean([np.var(one.finalist.scores) for one in ours])))
-    factor = [np.sqrt(1 / len(one.finalist.scores) + 1 / (plan.folds - 1)) for one in partial]
+    factor = [np.sqrt(variance_factor(len(one.finalist.scores), plan.folds)) for one in partial]
     judged = [_judged(one, float(error), chance) for one, error in zip(complete, errors, strict=True)]
     rest = [_judged(one, typical * float(f), chance) for one, f in zip(partial, factor, strict=True)]
     judged.sort(key=lambda one: -one.finalist.robust)

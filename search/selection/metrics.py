@@ -90,6 +90,11 @@ def score(metric: str, labels: IntArray, probabilities: Array) -> float:
         value = float(decided_scores(metric, labels, decided, once, probabilities.shape[1])[0, 0])
     else:
         value = float(probability_scores(metric, labels, probabilities, once)[0])
+    return defined(metric, value)
+
+
+def defined(metric: str, value: float) -> float:
+    """The value, or what stands for it where the images do not define it."""
     return UNDEFINED.get(metric, 0.0) if np.isnan(value) else value
 
 

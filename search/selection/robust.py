@@ -11,6 +11,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from search.selection.spread import variance_factor
 from search.selection.weighted import Array
 
 TIE: Final = 0.5
@@ -41,7 +42,7 @@ def errors(scores: Array, folds: int) -> Array:
     together = own.mean(axis=-1, keepdims=True)
     freedom = fits - 1
     variance = (freedom * own + _PRIOR_FREEDOM * together) / (freedom + _PRIOR_FREEDOM)
-    error: Array = np.sqrt(variance * _factor(fits, folds))
+    error: Array = np.sqrt(variance * variance_factor(fits, folds))
     return error
 
 
@@ -57,7 +58,7 @@ def differences(scores: Array, best: npt.NDArray[np.intp], folds: int) -> tuple[
     behind = ahead - scores
     fits = scores.shape[-1]
     variance = behind.var(axis=-1, ddof=1) if fits > 1 else np.zeros(behind.shape[:-1])
-    return behind.mean(axis=-1), np.sqrt(variance * _factor(fits, folds))
+    return behind.mean(axis=-1), np.sqrt(variance * variance_factor(fits, folds))
 
 
 def winner(scores: Array, folds: int, order: npt.ArrayLike, allowed: npt.NDArray[np.bool_]) -> npt.NDArray[np.intp]:
@@ -104,8 +105,3 @@ def clearly_behind(scores: Array, folds: int, best: int) -> npt.NDArray[np.bool_
 def vetoed(collapsed: int, fits: int) -> bool:
     """Whether so many of the fits collapsed that the configuration can't be trusted to train again."""
     return fits >= VETO_FITS and collapsed > VETO_RATE * fits
-
-
-def _factor(fits: int, folds: int) -> float:
-    """What a fit's variance is multiplied by: 1/J + test size / training size."""
-    return 1 / fits + 1 / (folds - 1)

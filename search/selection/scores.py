@@ -9,7 +9,7 @@ import numpy as np
 
 from search.arrays import FloatArray, IntArray
 from search.records import Fit, Trial, TrialState, Verdict
-from search.selection.metrics import UNDEFINED, is_decided, is_pooled, prior, score
+from search.selection.metrics import defined, is_decided, is_pooled, prior, score
 from search.selection.weighted import Array, decided_scores, mean_over_folds, probability_scores
 
 JUDGED = (Verdict.LEARNED, Verdict.COLLAPSED)
@@ -134,4 +134,4 @@ def pooled_score(trial: Trial, labels: IntArray, metric: str, folds: int) -> flo
     if predictions is None:
         return None
     value = float(score_matrix(metric, labels, [predictions], np.ones((1, len(labels))))[0, 0])
-    return UNDEFINED.get(metric, 0.0) if np.isnan(value) else value
+    return defined(metric, value)

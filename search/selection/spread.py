@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -35,7 +36,12 @@ def standard_error(deviation: float, fits: int, folds: int) -> float:
         fits: J, number of fits averaged.
         folds: k, at least 2.
     """
-    return deviation * float(np.sqrt(1 / fits + 1 / (folds - 1)))
+    return deviation * math.sqrt(variance_factor(fits, folds))
+
+
+def variance_factor(fits: int, folds: int) -> float:
+    """What the variance of one fit's score is multiplied by to be that of the mean of J: 1/J + 1/(k - 1)."""
+    return 1 / fits + 1 / (folds - 1)
 
 
 def paired_error(one: Sequence[float], other: Sequence[float]) -> float:

@@ -44,6 +44,11 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
+def first_line(error: object) -> str:
+    """What a database or its driver says is wrong, in one line."""
+    return next(iter(str(getattr(error, "orig", None) or error).splitlines()), type(error).__name__)
+
+
 def made_at_once(make: Callable[[], T]) -> T:
     """What `make` gives. Other hosts may make the same tables at the same moment: then they are there the next time."""
     for _ in range(_TRIES):
@@ -117,7 +122,7 @@ class Patience:
             self._back = time.monotonic()
         if is_away:
             cause = error.__cause__ or error if error is not None else ""
-            _log.warning("The database can't be reached (%s): waiting for it; what trains goes on.", _first_line(cause))
+            _log.warning("The database can't be reached (%s): waiting for it; what trains goes on.", first_line(cause))
         else:
             _log.warning("The database is there again.")
 
@@ -305,7 +310,3 @@ for _name in (
     *("set_trial_user_attr", "set_trial_system_attr", "record_heartbeat"),
 ):
     setattr(ServerStorage, _name, _patient(getattr(optuna.storages.RDBStorage, _name)))
-
-
-def _first_line(error: object) -> str:
-    return next(iter(str(getattr(error, "orig", None) or error).splitlines()), type(error).__name__)

@@ -16,7 +16,7 @@ import optuna
 import sqlalchemy as sa
 
 from search.errors import DamagedError, UserError
-from search.study.server import OnLost, ServerStorage, open_server, with_driver
+from search.study.server import OnLost, ServerStorage, first_line, open_server, with_driver
 
 _log = logging.getLogger(__name__)
 
@@ -65,12 +65,12 @@ def open_storage(
             connection.execute("PRAGMA journal_mode=WAL")  # a property of the file: readers never block the writer
         return _OneFile(connect)
     except (sqlite3.OperationalError, sa.exc.OperationalError) as error:
-        detail = _first_line(error)
+        detail = first_line(error)
         raise UserError(f"can't open {path} ({detail}). Pass an --out or a --storage that can be written.") from None
     except sa.exc.DatabaseError as error:
-        raise _damaged(path, _first_line(error)) from None
+        raise _damaged(path, first_line(error)) from None
     except RuntimeError as error:  # Optuna's word for tables of another version
-        raise _damaged(path, _first_line(error)) from None
+        raise _damaged(path, first_line(error)) from None
 
 
 class _OneFile(optuna.storages.RDBStorage):
@@ -181,7 +181,7 @@ def _open_url(url: str, on_lost: OnLost, should_stop: Callable[[], bool]) -> opt
     except ImportError as error:
         detail = f"{error.__cause__ or error}; install that driver"
     except sa.exc.DBAPIError as error:
-        detail = _first_line(error)
+        detail = first_line(error)
     for secret in filter(None, (url, *_passwords(url))):
         detail = detail.replace(secret, "***")
     raise UserError(
@@ -213,13 +213,9 @@ def _unwritable(error: Exception, folder: Path, url: str | None) -> UserError:
     cause = error if isinstance(error, sa.exc.SQLAlchemyError) else error.__cause__ or error
     where = folder / DATABASE if url is None else hide_credentials(url)
     return UserError(
-        f"the study in {where} can't be written any more ({_first_line(cause)}). What was recorded is kept: make room "
+        f"the study in {where} can't be written any more ({first_line(cause)}). What was recorded is kept: make room "
         "or make it writable, and the same command goes on."
     )
-
-
-def _first_line(error: BaseException) -> str:
-    return next(iter(str(getattr(error, "orig", None) or error).splitlines()), type(error).__name__)
 
 
 def _check(path: Path) -> None:

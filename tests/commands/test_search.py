@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import signal
 import subprocess
 import sys
@@ -310,6 +311,12 @@ def test_help_and_a_wrong_argument_load_nothing_heavy() -> None:
     loaded = [line for line in told.stdout.splitlines() if line.startswith("loaded")]
     asked = ("--help", "report --help", "explain --help", "status", "schedule --help", "--folds 1")
     assert loaded == [f"loaded {each} set()" for each in asked]
+
+
+def test_each_file_of_a_command_is_one_that_can_be_called() -> None:
+    files = {path.stem for path in (ROOT / "commands").glob("*.py")}
+    commands = {name for name in files if hasattr(importlib.import_module(f"commands.{name}"), "run")}
+    assert commands == {*run_search._NAMED, "search"}
 
 
 @pytest.mark.parametrize("command", ["report", "explain", "status"])

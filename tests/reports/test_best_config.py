@@ -9,7 +9,7 @@ import yaml
 
 from reports.best_config import best_config_text
 from search.selection.results import Results
-from spaces.best_config import image_recipe, load_best_config
+from spaces.best_config import KEYS, image_recipe, load_best_config
 from spaces.config import Configuration
 from spaces.yaml_io import load_configurations
 from tests.reports import made
@@ -52,6 +52,11 @@ def test_everything_needed_to_train_and_use_it_is_there() -> None:
     assert content["seed"] == 7
     assert content["command"].startswith("python run_search.py")
     assert {"metric", "chance", "versions", "device", "images"} <= set(content)
+
+
+def test_whoever_reads_the_file_knows_all_that_is_ever_written() -> None:
+    whole = load(robust.confirmed(made.results(made.trials(12), test=True)))
+    assert set(whole) == set(KEYS)
 
 
 def test_confirmed_scores_and_the_promise_s_stages_stand_there() -> None:

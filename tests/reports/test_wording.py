@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from reports import wording
+from search.settings import METRICS
 from tests.reports import made
 
 
@@ -25,6 +26,10 @@ def test_percentages(share: float | None, words: str) -> None:
 )
 def test_folder_titles(folder: str, title: str) -> None:
     assert wording.folder_title(folder) == title
+
+
+def test_every_metric_has_its_words() -> None:
+    assert set(wording.METRIC_NAMES) == set(wording.METRIC_SENTENCES) == set(METRICS)
 
 
 def test_a_configuration_in_words_names_only_what_is_active() -> None:
