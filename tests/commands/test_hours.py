@@ -15,6 +15,7 @@ import sqlalchemy as sa
 
 import run_search
 from commands import search as command
+from commands import shifts
 from commands.terminal import DONE, INTERRUPTED, USER_ERROR
 from search.errors import UserError
 from search.study import session
@@ -57,11 +58,11 @@ class World:
         self.begun: list[str] = []
         self.asked = Asked(self)
         self.at_night: Callable[[], None] = lambda: None
-        monkeypatch.setattr(command, "time", SimpleNamespace(time=lambda: self.now))
+        monkeypatch.setattr(shifts, "time", SimpleNamespace(time=lambda: self.now))
         monkeypatch.setattr(command, "listen_for_the_end", lambda asked: None)
         monkeypatch.setattr(command, "threading", SimpleNamespace(Event=lambda: self.asked))
         monkeypatch.setattr(session, "search", self._search)
-        monkeypatch.setattr(command, "write", lambda results, out, *, interrupted: INTERRUPTED if interrupted else DONE)
+        monkeypatch.setattr(shifts, "write", lambda results, out, *, interrupted: INTERRUPTED if interrupted else DONE)
 
     def _search(self, request: Any, listener: Any, clock: Clock, hold: Any) -> Session:
         assert is_held(request.out)
