@@ -6,9 +6,12 @@
     python -m benchmarks.versus_peers table --kept results.jsonl
 
 Every arm gets the training folder and the seconds, and delivers a configuration; it is retrained three times with fresh
-seeds (AutoKeras' best model is taken as it is) and scored by balanced accuracy on images that nobody saw. Which arm
-begins changes from run to run. Ours starts from the first configurations chosen without the set at hand. It can be
-stopped and gone on with at any time: results are kept one by one.
+seeds and scored by balanced accuracy on images that nobody saw. Each retrains as it is used: ours on all images with
+its decision offset, AutoKeras on all by its own final training, the others on 85 % with the rest for early stopping.
+Our seconds count from the command and hold the start of Python and the report; theirs count from when all is loaded.
+Ours alone is told of groups, and starts from the first configurations put in order without the set at hand. Which arm
+begins changes from run to run. An arm that fails delivers nothing: that counts as guessing. It can be stopped and gone
+on with at any time: results are kept one by one.
 """
 
 from __future__ import annotations
@@ -47,6 +50,7 @@ OURS: Final = "ours"
 PEERS: Final = {"optuna": "optuna_keras.py", "kerastuner": "kerastuner.py", "autokeras": "auto_keras.py"}
 RETRAININGS: Final = 3
 AT_CHANCE: Final = 0.05  # a score no further above chance says nothing of the images
+MACHINE: Final = f"{platform.platform()}, {os.cpu_count()} cores"
 _HERE: Final = Path(__file__).parents[1]
 
 
@@ -75,6 +79,8 @@ class Result:
     constant: int  # retrainings that predict one class
     curve: tuple[tuple[float, float], ...] = ()  # ours: seconds from the command, best cross-validated score so far
     versions: dict[str, str]
+    machine: str
+    failure: str = ""  # why it delivered nothing
 
     @property
     def mean(self) -> float:
@@ -117,6 +123,7 @@ def ours(data: Folders, seed: int, seconds: float, side: int) -> Result:
             constant=constant,
             curve=_curve(out, started, results),
             versions={name: metadata.version(name) for name in ("tensorflow", "keras", "optuna")},
+            machine=MACHINE,
         )
 
 
@@ -169,6 +176,26 @@ def peer(name: str, python: str, data: Folders, seed: int, seconds: float, side:
         tests=tuple(one["bal_acc"] for one in told["tests"]),
         constant=sum(one["distinct_predictions"] == 1 for one in told["tests"]),
         versions=told["versions"],
+        machine=MACHINE,
+    )
+
+
+def nothing(arm: str, data: Folders, seed: int, seconds: float, failure: str) -> Result:
+    """Of an arm that failed."""
+    classes = sum(path.is_dir() for path in data.train.iterdir())
+    return Result(
+        arm=arm,
+        data=data.name,
+        seed=seed,
+        classes=classes,
+        seconds=seconds,
+        limit=seconds,
+        promise=None,
+        tests=(1 / classes,) * RETRAININGS,
+        constant=RETRAININGS,
+        versions={},
+        machine=MACHINE,
+        failure=failure,
     )
 
 
@@ -216,10 +243,14 @@ def run(options: argparse.Namespace) -> None:
                     done = {(one.arm, one.data, one.seed) for one in read(options.kept)}
                     if (arm, data.name, seed) in done:
                         continue
-                    if arm == OURS:
-                        result = ours(data, seed, options.seconds, options.side)
-                    else:
-                        result = peer(arm, options.peers_python, data, seed, options.seconds, options.side)
+                    try:
+                        if arm == OURS:
+                            result = ours(data, seed, options.seconds, options.side)
+                        else:
+                            result = peer(arm, options.peers_python, data, seed, options.seconds, options.side)
+                    except RuntimeError as error:
+                        result = nothing(arm, data, seed, options.seconds, str(error)[-500:])
+                        print(f"{data.name} {seed} {arm} failed: {error}", flush=True)
                     _keep(options.kept, result)
                     print(
                         f"{data.name} {seed} {arm}: {result.mean:.3f} (worst {min(result.tests):.3f}), says "
@@ -250,7 +281,8 @@ def table(results: Sequence[Result]) -> Iterator[str]:
             continue
         gains = [ahead.mean - behind.mean for ahead, behind in pairs]
         shares = [share for pair in pairs if (share := time_share(*pair)) is not None]
-        reached = f"{np.median(shares):.2f} (median of {len(shares)} reached)" if shares else "-"
+        never = sum(np.isinf(shares))
+        reached = f"{np.median(shares):.2f} (median of {len(shares)}, {never} of them never)" if shares else "-"
         yield f"{arm:12}  {len(pairs):5}  {np.mean(np.array(gains) > 0):5.0%}  {np.mean(gains):+.3f}  {reached}"
     yield ""
     for name in dict.fromkeys(one.data for one in results):
@@ -261,11 +293,11 @@ def table(results: Sequence[Result]) -> Iterator[str]:
 
 
 def time_share(ours_: Result, theirs: Result) -> float | None:
-    """When ours first had the peer's own final score, over the peer's seconds; None if never, or it says none."""
+    """When ours first had the peer's own final score, over its seconds; infinite if never. None: it says no score."""
     if theirs.promise is None:
         return None
-    moment = next((moment for moment, score in ours_.curve if score >= theirs.promise), None)
-    return None if moment is None else moment / theirs.seconds
+    moments = (moment for moment, score in ours_.curve if score >= theirs.promise)
+    return next(moments, float("inf")) / theirs.seconds
 
 
 def main() -> None:
@@ -282,12 +314,13 @@ def main() -> None:
     for one in (running, showing):
         one.add_argument("--kept", type=Path, required=True)
     options = parser.parse_args()
-    print(f"{platform.platform()}, {os.cpu_count()} cores", flush=True)
+    print(MACHINE, flush=True)
     if options.command == "run":
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         run(options)
     results: Any = read(options.kept)
-    print({arm: next(one.versions for one in results if one.arm == arm) for arm in {one.arm for one in results}})
+    for one in {(one.arm, one.machine, *sorted(one.versions.items())) for one in results}:
+        print(*one)
     print(*table(results), sep="\n")
 
 

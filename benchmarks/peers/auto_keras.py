@@ -1,6 +1,7 @@
-"""AutoKeras' image classifier with its own space, ended after the epoch that passes the limit; its best model as it is.
+"""AutoKeras' image classifier with its own space, ended after the epoch that passes the limit.
 
-It reports a loss, not an accuracy, so it promises nothing that a test could be compared with.
+Its best network is trained on all images as AutoKeras itself does at the end of a search, for as many epochs as were
+best there, three times. It reports a loss, not an accuracy: it promises nothing that a test could be compared with.
 """
 
 from __future__ import annotations
@@ -44,11 +45,18 @@ def main() -> None:
         except common.TimeUp:
             pass
         spent = arena.spent
-        said = search.tuner.get_best_model().predict(arena.test, verbose=0)
-        if said.shape[1] == 1:
-            said = np.concatenate([1 - said, said], axis=1)
-        trials = len(search.tuner.oracle.trials)
-    arena.write("autokeras", spent, None, [arena.scored(said)], trials=trials)
+        tuner, tests = search.tuner, []
+        for number in range(3):
+            keras.utils.set_random_seed(1000 + number)
+            pipeline, model, _ = tuner.final_fit(
+                x=arena.train[order], y=target, epochs=tuner._get_best_trial_epochs(), callbacks=[], verbose=0
+            )
+            said = model.predict(pipeline.transform_x(arena.test), verbose=0)
+            if said.shape[1] == 1:
+                said = np.concatenate([1 - said, said], axis=1)
+            tests.append(arena.scored(said))
+        trials = len(tuner.oracle.trials)
+    arena.write("autokeras", spent, None, tests, trials=trials)
 
 
 if __name__ == "__main__":

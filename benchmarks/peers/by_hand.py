@@ -50,8 +50,29 @@ def network(chosen: Mapping[str, Any], shape: tuple[int, ...], classes: int) -> 
         x = keras.layers.Dropout(chosen["dropout"])(x)
     said = keras.layers.Dense(classes, activation="softmax", kernel_initializer=chosen["initializer"])(x)
     model = keras.Model(given, said)
-    model.compile(keras.optimizers.Adam(chosen["rate"]), "sparse_categorical_crossentropy", metrics=["accuracy"])
+    metrics = ["accuracy", BalancedAccuracy(classes)]
+    model.compile(keras.optimizers.Adam(chosen["rate"]), "sparse_categorical_crossentropy", metrics=metrics)
     return model
+
+
+class BalancedAccuracy(keras.metrics.Metric):
+    """What all are compared by, so that nobody has to choose by another score."""
+
+    def __init__(self, classes: int) -> None:
+        super().__init__(name="balanced_accuracy")
+        self._right, self._all = (self.add_weight(shape=(classes,), initializer="zeros") for _ in range(2))
+
+    def update_state(self, given: Any, said: Any, sample_weight: Any = None) -> None:
+        given = keras.ops.cast(keras.ops.reshape(given, (-1,)), "int32")
+        of_class = keras.ops.one_hot(given, self._all.shape[0])
+        right = keras.ops.cast(keras.ops.equal(keras.ops.argmax(said, axis=-1), given), of_class.dtype)
+        self._all.assign_add(keras.ops.sum(of_class, axis=0))
+        self._right.assign_add(keras.ops.sum(of_class * right[:, None], axis=0))
+
+    def result(self) -> Any:
+        there = keras.ops.cast(self._all > 0, "float32")
+        shares = self._right / keras.ops.maximum(self._all, 1.0)
+        return keras.ops.sum(shares) / keras.ops.maximum(keras.ops.sum(there), 1.0)
 
 
 def fitted(

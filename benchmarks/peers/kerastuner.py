@@ -44,7 +44,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as place:
         tuner = Timed(
             ByHand(),
-            objective="val_accuracy",
+            objective=keras_tuner.Objective("val_balanced_accuracy", "max"),
             max_epochs=by_hand.EPOCHS,
             factor=3,
             hyperband_iterations=20,
