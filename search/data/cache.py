@@ -7,6 +7,7 @@ of their own and then renamed, the JSON last, so that two processes that build t
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -53,12 +54,13 @@ def decoded(
     key = store.entry_name([RECIPE, size, channels, images.labels.tolist(), images.digests, *own])
     pixels, facts = store.entry(f"{key}.npy"), f"{key}.json"
     shape = (len(images.files), size, size, channels)
-    known = store.plain(facts, lambda value: _checked(value, pixels, shape))
+    known = store.plain(facts, lambda value: _checked(value, pixels, shape, _seen(facts)))
     if known is None:
         _check_room(shape, pixels.parent, "--image-size" if shapes is None else "--max-side")
         unreadable = _build(images, pixels, shape, shapes, on_progress)
         known = {"unreadable": unreadable, "bytes": store.digest_of(pixels)}
         store.keep_plain(facts, known)
+        store.keep_plain(_seen(facts), store.stamp_of(pixels))
     return Decoded(path=pixels, unreadable={int(row): reason for row, reason in known["unreadable"].items()})
 
 
@@ -121,13 +123,22 @@ def _write_header(file: BinaryIO, shape: tuple[int, ...]) -> None:
     np.lib.format.write_array_header_1_0(file, header)
 
 
-def _checked(known: Any, pixels: Path, shape: tuple[int, ...]) -> dict[str, Any]:
-    """The facts of an entry, if its pixels are the ones that were written."""
+def _seen(facts: str) -> str:
+    """Name of what tells whether the pixels were touched since they were last compared with what was written."""
+    return f"{Path(facts).stem}.seen.json"
+
+
+def _checked(known: Any, pixels: Path, shape: tuple[int, ...], seen: str) -> dict[str, Any]:
+    """The facts of an entry, if its pixels are the ones that were written: gigabytes are not read at each start."""
     rows = shape[0] - len(known["unreadable"])
     if mapped(pixels).shape != (rows, *shape[1:]) if rows else not pixels.exists():
         raise ValueError("its shape is wrong")
-    if store.digest_of(pixels) != known["bytes"]:
-        raise ValueError("its bytes have changed")
+    stamp = store.stamp_of(pixels)
+    if store.plain(seen, list) != stamp:
+        if store.digest_of(pixels) != known["bytes"]:
+            raise ValueError("its bytes have changed")
+        with contextlib.suppress(DataError):  # of a cache that can only be read
+            store.keep_plain(seen, stamp)
     return dict(known)
 
 

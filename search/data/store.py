@@ -86,6 +86,12 @@ def digest_of(path: Path) -> str:
         return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
 
 
+def stamp_of(path: Path) -> list[int]:
+    """What changes with a file's bytes: its place on the disk, size, and when it was last written, in ns."""
+    stat = path.stat()
+    return [stat.st_ino, stat.st_size, stat.st_mtime_ns]
+
+
 def arrays(name: str, parse: Callable[[dict[str, np.ndarray[Any, Any]]], Kept]) -> Kept | None:
     """What was kept under a name, parsed; None if there is none, or a damaged one."""
     path = entry(name)

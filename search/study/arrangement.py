@@ -1,4 +1,4 @@
-"""One worker with all threads of the CPU, or several that share them? Measured, since it depends on machine and images.
+"""One worker with all threads of the CPU, or several that share them? Measured, as it depends on machine and images.
 
 Small networks leave most of a second thread idle, and a network is traced by one thread alone; large ones gain by all.
 """
@@ -6,6 +6,7 @@ Small networks leave most of a second thread idle, and a network is traced by on
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
@@ -23,6 +24,7 @@ MOST: Final = 16
 WORKER_BYTES: Final = 1_500_000_000
 """Memory that a worker may come to need: TensorFlow, eight networks, the images of a batch."""
 
+_MANY: Final = 8  # from which on a number between one and all is measured too
 _FACT: Final = "workers"
 _log = logging.getLogger(__name__)
 
@@ -47,14 +49,15 @@ class Arrangement:
 
 
 def candidates(cores: int, memory: int, trials: int | None = None) -> tuple[int, ...]:
-    """Numbers of workers worth measuring on a CPU: one, and as many as cores, memory and trials to do bear.
+    """Numbers of workers worth measuring on a CPU: one, as many as cores, memory and trials to do bear, and between.
 
     >>> candidates(cores=8, memory=64_000_000_000), candidates(cores=1, memory=64_000_000_000)
-    ((1, 8), (1,))
+    ((1, 3, 8), (1,))
     """
     in_memory = memory // WORKER_BYTES - 1  # while they are compared there is one more
     most = max(1, min(cores, in_memory, MOST, cores if trials is None else trials))
-    return (1,) if most == 1 else (1, most)
+    between = round(math.sqrt(most)) if most >= _MANY and most + math.isqrt(most) < in_memory else 1
+    return tuple(sorted({1, between, most}))
 
 
 def kept(ledger: Ledger) -> Arrangement | None:

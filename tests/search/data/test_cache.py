@@ -126,14 +126,41 @@ def _flip(path: Path) -> None:
 def test_a_damaged_entry_is_built_again(make_folder, own_cache: Path, caplog, ending: str, damage) -> None:
     images = read(make_folder(a=2, b=2))
     first, probes = decoded(images), cache.probes(images, on_progress=quiet)
-    good = {path.name: path.read_bytes() for path in own_cache.iterdir()}
+    good = contents(own_cache)
     with caplog.at_level(logging.INFO, logger="search.data.store"):
         damage(next(path for path in own_cache.iterdir() if path.name.partition(".")[2] == ending[1:]))
         assert decoded(images) == first
         assert cache.probes(images, on_progress=quiet) == probes
-    assert {path.name: path.read_bytes() for path in own_cache.iterdir()} == good
+    assert contents(own_cache) == good
     assert ("is built again" in caplog.text) == (damage is not Path.unlink)
     assert all(record.levelno == logging.INFO for record in caplog.records)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """All but the stamps, which say when a file was written."""
+    return {path.name: path.read_bytes() for path in folder.iterdir() if not path.name.endswith(".seen.json")}
+
+
+def test_pixels_are_compared_with_what_was_written_where_the_file_was_touched_and_not_at_each_start(
+    make_folder, own_cache: Path, monkeypatch
+) -> None:
+    images = read(make_folder(a=2, b=2))
+    first = decoded(images)
+    pixels, compared = bytearray(first.path.read_bytes()), []
+    monkeypatch.setattr(store, "digest_of", lambda path, real=store.digest_of: compared.append(path) or real(path))
+    assert decoded(images) == first
+    assert not compared
+    pixels[-1] ^= 1
+    first.path.write_bytes(pixels)
+    decoded(images)
+    assert compared
+    assert first.path.read_bytes() != pixels, "built again"
+    for path in own_cache.glob("*.seen.json"):
+        path.unlink()
+    compared.clear()
+    assert decoded(images) == first
+    assert decoded(images) == first
+    assert len(compared) == 1
 
 
 def test_builders_at_the_same_time_do_not_hurt_each_other(make_folder, own_cache: Path) -> None:
@@ -142,7 +169,7 @@ def test_builders_at_the_same_time_do_not_hurt_each_other(make_folder, own_cache
         results = list(pool.map(lambda _: decoded(images), range(4)))
     assert all(result == results[0] for result in results)
     assert np.load(results[0].path).shape == (20, 8, 8, 1)
-    assert sorted(path.suffix for path in own_cache.iterdir()) == [".json", ".npy"]
+    assert sorted(path.name.partition(".")[2] for path in own_cache.iterdir()) == ["json", "npy", "seen.json"]
 
 
 def test_remains_of_killed_builders_are_swept_and_fresh_ones_left(make_folder, own_cache: Path) -> None:

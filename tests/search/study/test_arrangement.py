@@ -40,10 +40,12 @@ PRICING = Pricing(
     [
         (1, 64 * GB, (1,)),
         (2, 64 * GB, (1, 2)),
-        (8, 64 * GB, (1, 8)),
+        (4, 64 * GB, (1, 4)),
+        (8, 64 * GB, (1, 3, 8)),
+        (8, 16 * GB, (1, 8)),  # no room for three more beside the eight
         (8, 5 * GB, (1, 2)),  # a worker may need 1.5 GB, and while they are compared there is one more
         (8, 1 * GB, (1,)),
-        (64, 512 * GB, (1, 16)),
+        (64, 512 * GB, (1, 4, 16)),
     ],
 )
 def test_candidates_are_one_and_as_many_as_cores_and_memory_bear(
