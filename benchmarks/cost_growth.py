@@ -13,16 +13,16 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import statistics
 import tempfile
 import time
 from collections.abc import Callable
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from benchmarks.machine import machine
 
 IMAGES = (100, 300, 1000, 3000, 10_000, 20_000)
 SIDES = (16, 32, 64, 96, 128, 160, 224)
@@ -208,8 +208,7 @@ def main() -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     if options.command == "draw":
         return draw(json.loads(options.kept.read_text()), options.out)
-    versions = ", ".join(f"{name} {metadata.version(name)}" for name in ("tensorflow", "keras", "numpy"))
-    print(f"{platform.platform()}, {os.cpu_count()} cores; {versions}")
+    print(machine("tensorflow", "keras", "numpy"), flush=True)
     for name, points in medians(run(options.kept, options.rounds)).items():
         each = ", ".join(f"{size:,.0f}: {seconds:.2f}" for size, seconds in points)
         print(f"{name}: {each}; slope {slope(points):.2f}")

@@ -17,19 +17,19 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
+
+from benchmarks.machine import machine
 
 _CLASSES = ("a", "b")
 _GIB = 2**30
@@ -238,8 +238,7 @@ def main() -> None:
                 told = data_path(options.place / "images")
         print(json.dumps(told))
         return
-    versions = ", ".join(f"{name} {metadata.version(name)}" for name in ("tensorflow", "pillow", "numpy"))
-    print(f"{platform.platform()}, {os.cpu_count()} cores; {versions}")
+    print(machine("tensorflow", "pillow", "numpy"), flush=True)
     start(options) if options.command == "start" else stream(options)
 
 

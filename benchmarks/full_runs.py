@@ -16,12 +16,10 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass, replace
-from importlib import metadata
 from pathlib import Path
 from typing import Any, Final
 
@@ -31,6 +29,7 @@ import optuna
 import sqlalchemy as sa
 
 from benchmarks.collapse_audit import CHECK_FIELDS, check_of, side_by_side
+from benchmarks.machine import machine
 from search import host, seeds
 from search.checks import Check
 from search.collapse.protection import Protection
@@ -334,8 +333,7 @@ def main() -> None:
     packer.add_argument("--out", type=Path, default=PACKED)
     options = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    versions = ", ".join(f"{name} {metadata.version(name)}" for name in ("tensorflow", "keras", "optuna", "numpy"))
-    print(f"{platform.platform()}, {os.cpu_count()} cores; {versions}", flush=True)
+    print(machine("tensorflow", "keras", "optuna", "numpy"), flush=True)
     if options.command == "run":
         sets = image_sets(options.data, options.image_size, digits=options.digits)
         run(sets, options.parts, options.random, options.folds)

@@ -15,15 +15,12 @@ from __future__ import annotations
 
 import argparse
 import math
-import os
-import platform
 import resource
 import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +28,7 @@ import numpy as np
 import optuna
 from PIL import Image
 
+from benchmarks.machine import machine
 from reports.write import write_all
 from search import seeds
 from search.checks import LAYER_SIGNALS, Check
@@ -222,8 +220,7 @@ def main() -> None:
     bound.add_argument("--seeds", type=int, default=5)
     bound.set_defaults(run=seen)
     options = parser.parse_args()
-    versions = ", ".join(f"{name} {metadata.version(name)}" for name in ("optuna", "numpy", "sqlalchemy"))
-    print(f"{platform.platform()}, {os.cpu_count()} cores; {versions}", flush=True)
+    print(machine("optuna", "numpy", "sqlalchemy"), flush=True)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     options.run(options)
 

@@ -13,18 +13,17 @@ from __future__ import annotations
 
 import argparse
 import os
-import platform
 import shutil
 import tempfile
 import time
 from collections.abc import Callable
-from importlib import metadata
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 from PIL import Image, ImageEnhance
 
+from benchmarks.machine import machine
 from search import seeds
 from search.data.scan import EXTENSIONS
 from search.events import Silent
@@ -185,8 +184,7 @@ def main() -> None:
     parser.add_argument("--data", action="append", required=True, type=Path)
     parser.add_argument("--each", type=int, default=10, help="faults of a kind")
     options = parser.parse_args()
-    versions = ", ".join(f"{name} {metadata.version(name)}" for name in ("pillow", "numpy", "scikit-learn"))
-    print(f"{platform.platform()}, {os.cpu_count()} cores; {versions}")
+    print(machine("pillow", "numpy", "scikit-learn"), flush=True)
     for folder in options.data:
         tried(folder, options.each)
 

@@ -20,6 +20,7 @@ import numpy as np
 import yaml
 
 from benchmarks.full_runs import PACKED, Run, load
+from benchmarks.machine import machine
 from spaces.config import Configuration
 from spaces.presets import KNOWN_GOOD
 
@@ -149,6 +150,7 @@ def main() -> None:
     options = parser.parse_args()
     runs = load(options.runs)
     if options.command == "table":
+        print(machine("numpy"))
         table, _, chances = measured(runs)
         print(*figures(table, chances), sep="\n")
     else:

@@ -22,7 +22,6 @@ import argparse
 import json
 import math
 import os
-import platform
 import shutil
 import subprocess
 import sys
@@ -31,13 +30,13 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
-from importlib import metadata
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import sqlalchemy as sa
 
+from benchmarks.machine import machine
 from search import host, seeds
 from search.collapse.protection import Protection
 from search.data.groups import number_groups, read_groups
@@ -375,8 +374,7 @@ def main() -> None:
     for one in (running, showing):
         one.add_argument("--kept", type=Path, required=True)
     options = parser.parse_args()
-    versions = ", ".join(f"{name} {metadata.version(name)}" for name in ("tensorflow", "keras", "optuna", "numpy"))
-    print(f"{platform.platform()}, {os.cpu_count()} cores; {versions}")
+    print(machine("tensorflow", "keras", "optuna", "numpy"), flush=True)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     if options.command == "again":
         for out, test in zip(options.out, options.test, strict=True):

@@ -19,6 +19,7 @@ from typing import Final
 import numpy as np
 
 from benchmarks.full_runs import FIRST, FOLDS, PACKED, Run, load
+from benchmarks.machine import machine
 from search.checks import HARD_REASONS
 from search.selection import racing, rungs
 from search.training.schedule import missed_bar
@@ -96,6 +97,7 @@ def main() -> None:
     parser.add_argument("--orders", type=int, default=200)
     parser.add_argument("--data", action="append", help="all without")
     options = parser.parse_args()
+    print(machine("numpy"))
     runs = load(options.runs)
     for what, starts in (("random orders", ()), ("the product's first ones first", FIRST)):
         print(f"{what}\n{'':24}{'arm':20} epochs   regret (worst)   same choice")

@@ -16,7 +16,6 @@ import argparse
 import csv
 import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -28,6 +27,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from benchmarks.machine import machine
 from benchmarks.promise import loaded
 from benchmarks.versus_peers import Folders, folders
 
@@ -185,7 +185,7 @@ def main() -> None:
     for one in (running, showing):
         one.add_argument("--kept", type=Path, required=True)
     options = parser.parse_args()
-    print(f"{platform.platform()}, {os.cpu_count()} cores", flush=True)
+    print(machine("tensorflow", "keras", "optuna"), flush=True)
     if options.command == "run":
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         run(options)

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -20,12 +19,12 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 
 import optuna
 import sqlalchemy as sa
 
+from benchmarks.machine import machine
 from search.records import Verdict
 from search.study.ledger import Ledger
 from search.study.queue import is_done, place_of
@@ -158,8 +157,7 @@ def main() -> None:
     if programs() is None:
         sys.exit("PostgreSQL is not installed (Debian: apt install postgresql).")
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    versions = ", ".join(f"{name} {metadata.version(name)}" for name in ("optuna", "sqlalchemy", "psycopg"))
-    print(f"{platform.platform()}, {os.cpu_count()} cores; {versions}")
+    print(machine("optuna", "sqlalchemy", "psycopg"), flush=True)
     print("hosts  trials trainings  twice  trials/s  waiting  commits/t  db ms/t  machine (cores)")
     with tempfile.TemporaryDirectory(prefix="scale-") as name:
         folder = Path(name)

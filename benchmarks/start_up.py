@@ -11,17 +11,16 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import signal
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from importlib import metadata
 from pathlib import Path
 from typing import Final
+
+from benchmarks.machine import machine
 
 _HERE: Final = Path(__file__).parents[1]
 _TRAINS: Final = "Timing the first epochs"
@@ -52,8 +51,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--times", type=int, default=5)
     options = parser.parse_args()
-    versions = ", ".join(f"{name} {metadata.version(name)}" for name in ("tensorflow", "keras", "optuna"))
-    print(f"{platform.platform()}, {os.cpu_count()} cores; {versions}", flush=True)
+    print(machine("tensorflow", "keras", "optuna"), flush=True)
     found = []
     for number in range(options.times + 1):
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as place:

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import platform
 import statistics
 import tempfile
 import time
@@ -23,7 +22,6 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
-from importlib import metadata
 from pathlib import Path
 from typing import Any, Final
 
@@ -32,6 +30,7 @@ import optuna
 import sqlalchemy as sa
 
 from benchmarks.full_runs import terms_of
+from benchmarks.machine import machine
 from search import seeds
 from search.collapse.protection import Protection
 from search.data.images import ImageSet, load_images
@@ -239,8 +238,7 @@ def main() -> None:
     options = parser.parse_args()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    versions = ", ".join(f"{name} {metadata.version(name)}" for name in ("tensorflow", "keras", "optuna", "numpy"))
-    print(f"{platform.platform()}, {os.cpu_count()} cores; {versions}")
+    print(machine("tensorflow", "keras", "optuna", "numpy"), flush=True)
     setting = Setting(options.data, options.weights, options.image_size, options.epochs)
     match options.command:
         case "trials":

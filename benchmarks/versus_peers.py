@@ -19,7 +19,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import shutil
 import subprocess
 import sys
@@ -35,6 +34,7 @@ from typing import Any, Final, cast
 import numpy as np
 import optuna
 
+from benchmarks.machine import machine
 from benchmarks.promise import loaded, retrained
 from search import host
 from search.data.demo import write_digits
@@ -50,7 +50,7 @@ OURS: Final = "ours"
 PEERS: Final = {"optuna": "optuna_keras.py", "kerastuner": "kerastuner.py", "autokeras": "auto_keras.py"}
 RETRAININGS: Final = 3
 AT_CHANCE: Final = 0.05  # a score no further above chance says nothing of the images
-MACHINE: Final = f"{platform.platform()}, {os.cpu_count()} cores"
+MACHINE: Final = machine()
 _HERE: Final = Path(__file__).parents[1]
 
 
