@@ -94,7 +94,7 @@ def diagnose(
         elif not healthy:
             on_progress("Learning 16 images by heart", 0, 1)
             heart = probe.overfits(case, look.fed, labels, len(classes), seeds.child(seed, "heart"), logits=look.logits)
-            look = replace(look, probe=replace(look.probe, overfits=heart[0], overfit_skill=heart[1]))
+            look = replace(look, probe=replace(look.probe, overfits=heart))
             causes = suspects.suspects(look.anatomy, look.material, look.probe, runs, state, look.chance)
             outcome = _mend(look, causes, runs, started + budget, on_progress)
             causes, remarks, found = _settled(causes, outcome, runs)
@@ -149,10 +149,7 @@ def _look(
     material = feeding.material(case, images, fed, labels, classes, parts, same)
     logits = anatomy.compilation.from_logits and head(anatomy).activation == "linear"
     look = probe.probe(case, fed, labels, len(classes), seeds.child(seed, "fit", 0), logits=logits)
-    look = replace(
-        look, nondeterministic_input=feeding.is_nondeterministic(case, images),
-        misaligned=feeding.misaligned(case, images, labels, len(classes)),
-    )  # fmt: skip
+    look = replace(look, misaligned=feeding.misaligned(case, images, labels, len(classes)))
     chance = 1 / len(classes)
     held_out = len(np.unique(same[parts.held_out]))
     threshold = scoring.threshold(chance, material.baseline, held_out)

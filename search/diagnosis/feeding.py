@@ -61,12 +61,6 @@ def pixels(case: Case, images: npt.NDArray[np.uint8]) -> Floats:
     return made.astype(np.float32)
 
 
-def is_nondeterministic(case: Case, images: npt.NDArray[np.uint8]) -> bool:
-    """Whether PREPROCESS gives other values for the same images a second time."""
-    few = images[:16]
-    return case.preprocess is not None and not np.array_equal(pixels(case, few), pixels(case, few), equal_nan=True)
-
-
 def misaligned(case: Case, images: npt.NDArray[np.uint8], labels: IntArray, classes: int) -> float:
     """Share of images that PREPROCESS and AUGMENT give the label of another image, as one that shuffles images does.
 

@@ -52,7 +52,6 @@ def probe(case: Case, fed: Floats, labels: IntArray, classes: int, seed: int, *,
     gradients = _gradients(model, tape, total)
     inputs = _first_inputs(steps)
     layers = _layers(model, steps, gradients, _updates(model, gradients))
-    trained = _training_mode(model, pixels, wanted, outputs)
     shift, spread = _backbone(steps)
     return Probe(
         loss=loss - penalty,
@@ -61,8 +60,7 @@ def probe(case: Case, fed: Floats, labels: IntArray, classes: int, seed: int, *,
         finite=bool(np.isfinite(outputs).all() and math.isfinite(loss)),
         top_share=top_share(decided(outputs, logits)),
         layers=layers,
-        train_mode_loss=trained[0],
-        train_mode_spread=trained[1],
+        train_mode_loss=_training_mode(model, pixels, wanted),
         backbone_shift=shift,
         backbone_spread=spread,
         batch_ratio=_batch_ratio(model, wanted, outputs),
@@ -167,20 +165,17 @@ def _saturated(values: np.ndarray, activation: str) -> float:
     return float((np.abs(values) > 0.99).mean()) if activation == "tanh" else 0.0
 
 
-def _training_mode(model: Any, pixels: Any, wanted: Any, outputs: np.ndarray) -> tuple[float | None, float | None]:
-    """Loss in training mode, and how much of the outputs' deviation over images is left in it."""
+def _training_mode(model: Any, pixels: Any, wanted: Any) -> float | None:
+    """Loss in training mode."""
     stored = [array(v) for v in model.variables]
     try:
-        output = model(pixels, training=True)
-        loss, _ = _loss(model, pixels, wanted, output)
-        spread = float(array(output).reshape(len(pixels), -1).std(axis=0).max())
+        loss, _ = _loss(model, pixels, wanted, model(pixels, training=True))
     except Exception:  # the user's own layers; the fit will tell
-        return None, None
+        return None
     finally:
         for variable, value in zip(model.variables, stored, strict=True):
             variable.assign(value)
-    own = float(outputs.std(axis=0).max())
-    return (loss if math.isfinite(loss) else None), (spread / own if own > 0 else None)
+    return loss if math.isfinite(loss) else None
 
 
 def _backbone(steps: tuple[Step, ...]) -> tuple[float | None, float | None]:
@@ -197,13 +192,10 @@ def _backbone(steps: tuple[Step, ...]) -> tuple[float | None, float | None]:
     return None, None
 
 
-def overfits(
-    case: Case, fed: Floats, labels: IntArray, classes: int, seed: int, *, logits: bool
-) -> tuple[bool | None, float | None]:
+def overfits(case: Case, fed: Floats, labels: IntArray, classes: int, seed: int, *, logits: bool) -> bool | None:
     """Whether the network learns 16 images by heart, trained as the user does, in at most 200 steps and 8 seconds.
 
-    Returns:
-        Whether, and its skill on them: (balanced accuracy - chance) / (1 - chance). None where it can't be trained.
+    By heart is a skill, (balanced accuracy - chance) / (1 - chance), of at least .9. None where it can't be trained.
     """
     keras.utils.clear_session()
     keras.utils.set_random_seed(seed)
@@ -223,5 +215,5 @@ def overfits(
                 if skill >= 0.9 or time.monotonic() > ends:
                     break
     except Exception:  # the user's loss or layers; the fit tells what it says
-        return None, None
-    return skill >= 0.9, skill
+        return None
+    return skill >= 0.9

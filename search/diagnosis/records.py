@@ -114,15 +114,12 @@ class Probe:
     layers: tuple[LayerProbe, ...]
     train_mode_loss: float | None = None  # dropout on, BatchNorm by the batch
     overfits: bool | None = None  # 16 images by heart, regularization as the user has it
-    overfit_skill: float | None = None
     backbone_shift: float | None = None  # |mean of the first frozen BatchNorm's input - stored mean| / stored deviation
     backbone_spread: float | None = None  # deviation of that input / stored deviation
     batch_ratio: float | None = None  # loss of 32 images / loss of 16: 1 for an average, 2 for a sum
     low: float | None = None  # smallest and largest value that reaches the first kernel
     high: float | None = None
-    train_mode_spread: float | None = None  # deviation of the outputs over images in training mode / evaluation mode
     misaligned: float = 0.0  # share of images that come out of the user's pipeline with another image's label
-    nondeterministic_input: bool = False  # the user's PREPROCESS gives different values for the same image
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -136,7 +133,6 @@ class Epoch:
     val_score: float  # balanced accuracy
     auc: float  # of the held-out predictions
     top_share: float
-    output_spread: float  # largest over classes: deviation of the output over held-out images
     first_gradient: float
     last_gradient: float
     dead: float  # worst hidden layer's

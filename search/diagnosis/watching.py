@@ -108,7 +108,6 @@ class EpochWatch(keras.callbacks.Callback):  # type: ignore[misc]  # Keras is no
             val_score=balanced_accuracy(held_labels, found[self._seen :], self._classes),
             auc=area(held_labels, held, self._classes),
             top_share=top_share(found[self._seen :]),
-            output_spread=float(np.nanmax(np.append(held.std(axis=0), 0.0))),
             first_gradient=signals[0],
             last_gradient=signals[1],
             dead=signals[2],
@@ -179,7 +178,7 @@ def _unseen(loss: float) -> Epoch:
     nan = math.nan
     return Epoch(
         loss=loss, data_loss=nan, val_loss=nan, train_score=nan, val_score=nan, auc=nan, top_share=nan,
-        output_spread=nan, first_gradient=nan, last_gradient=nan, dead=nan, dead_layer=None, weight=nan, update=nan,
+        first_gradient=nan, last_gradient=nan, dead=nan, dead_layer=None, weight=nan, update=nan,
         finite=math.isfinite(loss),
     )  # fmt: skip
 

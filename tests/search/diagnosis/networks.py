@@ -78,7 +78,7 @@ def probe(*layers: LayerProbe, **changes: Any) -> Probe:
 def epoch(**changes: Any) -> EpochRecord:
     values: dict[str, Any] = {
         "loss": 1.0, "data_loss": 1.0, "val_loss": 1.0, "train_score": 0.33, "val_score": 0.33, "auc": 0.5,
-        "top_share": 1.0, "output_spread": 0.01, "first_gradient": 0.1, "last_gradient": 0.1, "dead": 0.0,
+        "top_share": 1.0, "first_gradient": 0.1, "last_gradient": 0.1, "dead": 0.0,
         "dead_layer": None, "weight": 10.0, "update": 1e-3, "finite": True,
     }  # fmt: skip
     return EpochRecord(**{**values, **changes})
