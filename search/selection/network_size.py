@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
+from spaces.architecture import FLAT_IMAGE, FLAT_MAP, POOLED_FROM, WIDENING
 from spaces.backbones import BACKBONES, NO_BACKBONE
 from spaces.config import PYRAMIDS, Configuration
-
-MAX_WIDENING = 8  # filters grow to this many times the first convolution's
-MIN_POOLED_SIDE = 4  # smaller feature maps are not pooled
-FLAT_MAP, FLAT_IMAGE = 8, 32  # sides to which what is flattened is brought, of images of every size
 
 _NORMALIZATION_WEIGHTS = {"none": 0, "group": 2, "batch": 4}  # a channel: scale, shift; moving mean and variance
 
@@ -41,9 +38,9 @@ def _convolutions(configuration: Configuration, side: int, channels: int, *, any
     for _ in range(configuration.n_conv):
         total += configuration.kernel_size**2 * features * filters + filters + normalization * filters
         features = filters
-        if side >= MIN_POOLED_SIDE:
+        if side >= POOLED_FROM:
             side //= 2
-            filters = min(2 * filters, MAX_WIDENING * configuration.width)
+            filters = min(2 * filters, WIDENING * configuration.width)
     if configuration.n_conv == 0 or configuration.head == "flatten":
         fixed = FLAT_MAP if configuration.n_conv else FLAT_IMAGE
         features *= min(side, fixed) ** 2 if any_size else side * side

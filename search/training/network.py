@@ -19,14 +19,11 @@ from search import seeds
 from search.training import pyramid
 from search.training.backbones import build_backbone
 from search.training.schedule import batchnorm_momentum
+from spaces.architecture import FLAT_IMAGE, FLAT_MAP, POOLED_FROM, WIDENING
 from spaces.backbones import BACKBONES, NO_BACKBONE, POOLED
 from spaces.config import Configuration
 
-_POOL_FROM: Final = 4  # pixels: smallest side that is still halved
-_MOST_WIDENING: Final = 8
 _MOST_GROUPS: Final = 8
-_FLAT_IMAGE: Final = 32  # pixels a side to which images of any size are brought for networks without convolutions
-_FLAT_MAP: Final = 8  # pixels a side to which a feature map of any size is brought before it is flattened
 OUTPUT: Final = "logits"
 
 
@@ -84,11 +81,11 @@ def build_network(
         )
         layers += _activated(configuration, filters, updates, dtype)
         deep = filters
-        if side >= _POOL_FROM:
+        if side >= POOLED_FROM:
             # Of any size: a map that is long but narrow is halved by its longer side, and must not vanish.
             layers.append(keras.layers.MaxPooling2D(padding="same" if any_size else "valid", dtype=dtype))
             side //= 2
-            filters = min(2 * filters, _MOST_WIDENING * configuration.width)
+            filters = min(2 * filters, WIDENING * configuration.width)
     if configuration.backbone == NO_BACKBONE:
         layers += _head(configuration, side, deep, dtype, any_size=any_size, delivered=delivered)
     for _ in range(configuration.n_dense):
@@ -124,7 +121,7 @@ def _head(
 ) -> list[Any]:
     """From the last feature map, `side` pixels a side at most, to a vector."""
     if configuration.n_conv == 0 or configuration.head == "flatten":
-        fixed = min(side, _FLAT_MAP if configuration.n_conv else _FLAT_IMAGE)
+        fixed = min(side, FLAT_MAP if configuration.n_conv else FLAT_IMAGE)
         brought = [keras.layers.Resizing(fixed, fixed, dtype=dtype)] if any_size else []
         return [*brought, keras.layers.Flatten(dtype=dtype)]
     if configuration.head in POOLED:
