@@ -44,6 +44,7 @@ def trial(count: int, side: int, folds: int) -> tuple[float, float]:
     from search.data.folds import make_folds
     from search.selection import metrics
     from search.settings import Protocol
+    from search.training import device
     from search.training.engine import Engine
     from search.training.fit import run_fit
     from search.training.outcome import Task
@@ -52,7 +53,7 @@ def trial(count: int, side: int, folds: int) -> tuple[float, float]:
     given = make_folds(labels, folds=folds, seed=0)
     steps = max(1, len(given[0].train) // 32)
     protocol = Protocol(epochs=EPOCHS, image_size=side, channels=3, classes=2)
-    engine = Engine(_configuration(), protocol, tf.constant(pixels), tf.constant(labels, tf.int32), EPOCHS * steps)
+    engine = Engine(_configuration(), protocol, device.held(pixels), tf.constant(labels, tf.int32), EPOCHS * steps)
     context = Context(epochs=EPOCHS, updates_per_epoch=steps, imbalance=1.0, batchnorm=False, prior_entropy=np.log(2))
 
     def fit(number: int, train: np.ndarray[Any, Any], val: np.ndarray[Any, Any]) -> float:
@@ -155,7 +156,7 @@ def run(kept: Path, rounds: int) -> dict[str, Any]:
     """All series, going on where a file of them ends."""
     from search.training import device
 
-    device.set_up(None, None)
+    device.set_up(None, 0)
     found: dict[str, Any] = json.loads(kept.read_text()) if kept.exists() else {}
     for name, (sizes, measure) in SERIES.items():
         for number in range(rounds):

@@ -83,7 +83,7 @@ def fit(kind: type[Engine], pixels: Any, labels: Any, epochs: int, normalization
         prior_entropy=np.log(2),
     )
     clock, processor = time.perf_counter(), time.process_time()
-    engine = kind(configuration, protocol, tf.constant(pixels), tf.constant(labels, tf.int32), epochs * steps)
+    engine = kind(configuration, protocol, device.held(pixels), tf.constant(labels, tf.int32), epochs * steps)
     for fold in folds:
         task = Task(labels=labels, classes=2, train=fold.train, val=fold.val, seed=0, epochs=epochs)
         assert run_fit(engine, task, Watch(context), metrics.Scorer()).epochs == epochs, "a fit ended early"
@@ -95,7 +95,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=60)
     options = parser.parse_args()
-    name = device.set_up(None, None) or "CPU"
+    name = device.set_up(None, 0) or "CPU"
     print(
         f"{platform.machine()}, {os.cpu_count()} cores, {name}; TensorFlow {tf.__version__}, Keras {keras.__version__}"
     )

@@ -56,7 +56,7 @@ CONFIGURATION = Configuration(
 def with_engine(pixels, labels, folds, epochs) -> None:
     protocol = Protocol(epochs=epochs, image_size=pixels.shape[1], channels=3, classes=2)
     steps = len(folds[0].train) // CONFIGURATION.batch_size
-    engine = Engine(CONFIGURATION, protocol, tf.constant(pixels), tf.constant(labels, tf.int32), epochs * steps)
+    engine = Engine(CONFIGURATION, protocol, device.held(pixels), tf.constant(labels, tf.int32), epochs * steps)
     context = Context(epochs=epochs, updates_per_epoch=steps, imbalance=1.0, batchnorm=False, prior_entropy=np.log(2))
     for number, fold in enumerate(folds):
         task = Task(labels=labels, classes=2, train=fold.train, val=fold.val, seed=number, epochs=epochs)
@@ -90,7 +90,7 @@ def bare_steps(pixels, labels, folds, epochs) -> float:
     protocol = Protocol(epochs=epochs, image_size=pixels.shape[1], channels=3, classes=2)
     train, batch = folds[0].train, CONFIGURATION.batch_size
     steps = len(train) // batch
-    engine = Engine(CONFIGURATION, protocol, tf.constant(pixels), tf.constant(labels, tf.int32), epochs * steps)
+    engine = Engine(CONFIGURATION, protocol, device.held(pixels), tf.constant(labels, tf.int32), epochs * steps)
     engine.begin(0, train, balance([1, 1]))
     rows = train[: steps * batch].reshape(steps, batch).astype(np.int32)
     rates = Schedule.planned(epochs, steps).rates(0)
@@ -114,7 +114,7 @@ def main() -> None:
     parser.add_argument("--engine-only", action="store_true", help="without `fit`")
     parser.add_argument("--fit-only", action="store_true", help="without the bare loop")
     options = parser.parse_args()
-    name = device.set_up(None, None) or "CPU"
+    name = device.set_up(None, 0) or "CPU"
     print(
         f"{platform.machine()}, {os.cpu_count()} cores, {name}; TensorFlow {tf.__version__}, Keras {keras.__version__}"
     )

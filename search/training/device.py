@@ -61,14 +61,23 @@ def load_pixels(path: Path, device_bytes: int | None) -> Any:
     """
     array = mapped(path)
     if not stay_on_host(path, device_bytes):
-        # A variable: TensorFlow picks bytes of a tensor on the host only, where all of them would be sent at each step.
-        with tf.device(_GPU):
-            return tf.Variable(array, trainable=False)
+        return _on_gpu(array)
     if path.stat().st_size >= LARGE:
         touched_at_random(array)
     shared = np.asarray(_Unmarked(array))
     with tf.device(_HOST):
         return tf.experimental.dlpack.from_dlpack(shared.__dlpack__())
+
+
+def held(pixels: np.ndarray[Any, Any]) -> Any:
+    """Images in memory, `(n, side, side, channels)` uint8, as a tensor where the work is done."""
+    return _on_gpu(pixels) if tf.config.get_visible_devices("GPU") else tf.constant(pixels)
+
+
+def _on_gpu(pixels: np.ndarray[Any, Any]) -> Any:
+    """A variable: TensorFlow picks bytes of a tensor on the host only, where all of them would be sent at each step."""
+    with tf.device(_GPU):
+        return tf.Variable(pixels, trainable=False)
 
 
 class _Unmarked:

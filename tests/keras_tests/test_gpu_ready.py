@@ -158,6 +158,7 @@ def test_pixels_in_a_variable_train_as_a_tensor_does(tmp_path, monkeypatch, imag
     monkeypatch.setattr(device, "_GPU", "/CPU:0")
     loaded = device.load_pixels(tmp_path / "pixels.npy", 10**9)
     assert isinstance(loaded, tf.Variable)
+    assert not isinstance(device.held(images), tf.Variable), "without a GPU"
     said = []
     for held in (loaded, device.tensor(images)):
         protocol = Protocol(epochs=3, image_size=8, channels=3, classes=3)
