@@ -56,7 +56,7 @@ NEIGHBOUR: Final = "neighbour"
 ON_SEARCH_FOLDS: Final = (SEARCH, ABLATION, NEIGHBOUR)
 """Stages on the search's own folds and seeds: a trial of the same configuration has the same fits."""
 
-BEHIND_OTHERS: Final = "behind"
+CUT_BY_RUNG: Final = "behind"
 """Reason of a first fit that a rung stopped: it may be done again where a whole one is wanted."""
 
 STATUS_FILE: Final = "status.json"  # in the run folder: how the run is getting on
@@ -142,7 +142,7 @@ class Trial:
     seconds: float = 0.0
 
 
-BEHIND: Final = "clearly behind"
+DROPPED_BEHIND: Final = "clearly behind"
 COLLAPSES: Final = "collapsed too often"
 NOT_JUDGED: Final = "could not be fitted"
 NO_TIME: Final = "no time"

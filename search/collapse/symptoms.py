@@ -23,7 +23,7 @@ class SymptomLimits:
 
     score: float = 0.05  # above chance at most: the fit guesses
     auc: float = 0.65  # from which on it ranks well
-    train_skill: float = 0.5  # by heart (facts: V6)
+    train_skill: float = 0.5  # by heart
     stale_gap: float = 0.3  # validation skill gained by re-estimating BatchNorm's statistics
     growing: float = 1.5  # ratio of the logits' spread over the last third of the checks
     rare: float = 1e-9  # share of the predictions that counts as never

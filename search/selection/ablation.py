@@ -7,7 +7,7 @@ proposed change does not raise the score, the next best one is tried at the same
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Any, Final
 
@@ -178,28 +178,6 @@ def gain_error(ablation: Ablation, folds: int) -> float | None:
     freedom = sum(len(difference) - 1 for difference in told)
     squares = sum(float(((difference - difference.mean()) ** 2).sum()) for difference in told)
     return standard_error(float(np.sqrt(squares / freedom)), ablation.folds, folds)
-
-
-def restored(stored: Mapping[str, Any]) -> Ablation:
-    """The way as it was before it became JSON."""
-    steps = tuple(_step(step) for step in stored["steps"])
-    return Ablation(**{**stored, "start": _waypoint(stored["start"]), "steps": steps})
-
-
-def _step(stored: Mapping[str, Any]) -> AblationStep:
-    instead = stored["instead"]
-    return AblationStep(
-        changes={name: (before, after) for name, (before, after) in stored["changes"].items()},
-        reached=_waypoint(stored["reached"]),
-        predicted=stored["predicted"],
-        instead=None if instead is None else _step(instead),
-    )
-
-
-def _waypoint(stored: Mapping[str, Any]) -> Waypoint:
-    return Waypoint(
-        configuration=stored["configuration"], scores=tuple(stored["scores"]), reasons=tuple(stored["reasons"])
-    )
 
 
 def _usual_place(move: Move) -> list[int]:

@@ -15,7 +15,6 @@ from search import seeds
 from search.data.images import ImageSet
 from search.data.thumbnails import thumbnails
 from search.records import Confirmation, TestScore
-from search.selection.ablation import restored
 from search.selection.copies import COUNT, perturbed
 from search.selection.results import Results
 from search.selection.shortlist import shortlist
@@ -27,7 +26,13 @@ from search.study.faults import Stopped
 from search.study.final import test_recommendation
 from search.study.fitting import Fitter
 from search.study.process import Worker
-from search.study.reading import read_study, restored_confirmation, restored_surroundings, restored_test
+from search.study.reading import (
+    read_study,
+    restored_ablation,
+    restored_confirmation,
+    restored_surroundings,
+    restored_test,
+)
 from search.study.surroundings import explore, seconds_needed
 from search.study.workshop import Workshop
 from spaces.config import Configuration
@@ -99,8 +104,7 @@ def with_ablation(results: Results, shop: Workshop) -> Results:
     trial = best.ranked.trial
 
     def is_known() -> bool:
-        found = shop.ledger.fact("ablation")
-        known = None if found is None else restored(found)
+        known = restored_ablation(shop.ledger.fact("ablation"))
         return (
             known is not None
             and not known.cut_short

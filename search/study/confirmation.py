@@ -15,7 +15,7 @@ from search.collapse.protection import Protection
 from search.data.folds import Fold
 from search.data.fresh_splits import fresh_count, fresh_folds
 from search.events import Listener
-from search.records import BEHIND, COLLAPSES, CONFIRM, NO_TIME, NOT_JUDGED, Confirmation, Fit, Verdict
+from search.records import COLLAPSES, CONFIRM, DROPPED_BEHIND, NO_TIME, NOT_JUDGED, Confirmation, Fit, Verdict
 from search.selection import robust
 from search.selection.results import Ranked
 from search.selection.scores import JUDGED, fit_score
@@ -264,7 +264,7 @@ class _Race:
                     continue  # there is nothing left to save
                 both = self._scores([best, name], self._repeats[name])
                 if robust.clearly_behind(both, self.plan.folds, best=0)[1]:
-                    lost[name] = BEHIND
+                    lost[name] = DROPPED_BEHIND
             _log.info("after %d fresh splits %s leads; out: %s", most, best, lost)
         self._dropped = lost
 

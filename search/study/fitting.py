@@ -21,7 +21,7 @@ from search.collapse.rules import Context
 from search.collapse.symptoms import symptom
 from search.data.folds import Fold
 from search.data.images import ImageSet
-from search.records import BEHIND_OTHERS, ON_SEARCH_FOLDS, Fit, FitKey, Verdict
+from search.records import CUT_BY_RUNG, ON_SEARCH_FOLDS, Fit, FitKey, Verdict
 from search.selection.rungs import Bars
 from search.study.faults import WorkerDied, WorkerFault, WorkerStalled, last_line
 from search.study.ledger import Ledger
@@ -88,7 +88,7 @@ def deserves_second_chance(fit: Fit) -> bool:
 
 def is_cut(fit: Fit) -> bool:
     """Whether a rung ended the fit: enough to race a configuration, not to know it."""
-    return fit.verdict is Verdict.STOPPED and fit.reason == BEHIND_OTHERS
+    return fit.verdict is Verdict.STOPPED and fit.reason == CUT_BY_RUNG
 
 
 class Fitter:

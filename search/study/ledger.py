@@ -20,7 +20,7 @@ from search.arrays import IntArray
 from search.causes import Cause
 from search.checks import Checks, Collapse
 from search.npy import packed, unpacked
-from search.records import BEHIND_OTHERS, Fit, Verdict
+from search.records import CUT_BY_RUNG, Fit, Verdict
 from search.study.server import made_at_once
 
 _METADATA: Final = sa.MetaData()
@@ -103,7 +103,7 @@ class Ledger:
     def write(self, fit: Fit) -> None:
         """Record a fit. One with the same key is left as it is, unless that one failed or was cut by a rung."""
         ours = (_FITS.c.study == self._study) & (_FITS.c.key == fit.key)
-        worthless = (_FITS.c.verdict == Verdict.FAILED.value) | (_FITS.c.reason == BEHIND_OTHERS)
+        worthless = (_FITS.c.verdict == Verdict.FAILED.value) | (_FITS.c.reason == CUT_BY_RUNG)
         row = self._insert(_FITS).values(study=self._study, **_to_row(fit)).on_conflict_do_nothing()
         self._execute(sa.delete(_FITS).where(ours & worthless), row)
         self.written += 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,8 @@ from search.errors import DamagedError, UserError
 from search.records import (
     BESIDE_TRIALS,
     ON_SEARCH_FOLDS,
+    Ablation,
+    AblationStep,
     Confirmation,
     Copy,
     DataSummary,
@@ -24,8 +26,8 @@ from search.records import (
     TestScore,
     Trial,
     TrialState,
+    Waypoint,
 )
-from search.selection.ablation import restored
 from search.settings import Identity, Plan, Protocol
 from search.study.ledger import Ledger
 from search.study.queue import CONFIGURATION, JUDGED, PLACE, REASON, is_done
@@ -63,7 +65,6 @@ def read_study(ledger: Ledger, study: optuna.Study) -> StudyRecord:
         return value
 
     plan, groups = fact("plan"), ledger.fact("groups")
-    ablation = ledger.fact("ablation")
     settings = fact("settings")
     return StudyRecord(
         name=study.study_name,
@@ -86,7 +87,7 @@ def read_study(ledger: Ledger, study: optuna.Study) -> StudyRecord:
         confirmation=restored_confirmation(ledger.fact("confirmation")),
         surroundings=restored_surroundings(ledger.fact("surroundings")),
         test=restored_test(ledger.fact("test")),
-        ablation=None if ablation is None else restored(ablation),
+        ablation=restored_ablation(ledger.fact("ablation")),
         findings=tuple(
             (str(kind), str(severity), str(detail)) for kind, severity, detail, _ in ledger.fact("findings") or ()
         ),
@@ -118,6 +119,30 @@ def restored_surroundings(stored: Any) -> Surroundings | None:
         for copy in stored["copies"]
     )
     return Surroundings(centre=stored["centre"], folds=stored["folds"], copies=copies)
+
+
+def restored_ablation(stored: Any) -> Ablation | None:
+    """From the ledger's fact."""
+    if stored is None:
+        return None
+    steps = tuple(_step(step) for step in stored["steps"])
+    return Ablation(**{**stored, "start": _waypoint(stored["start"]), "steps": steps})
+
+
+def _step(stored: Mapping[str, Any]) -> AblationStep:
+    instead = stored["instead"]
+    return AblationStep(
+        changes={name: (before, after) for name, (before, after) in stored["changes"].items()},
+        reached=_waypoint(stored["reached"]),
+        predicted=stored["predicted"],
+        instead=None if instead is None else _step(instead),
+    )
+
+
+def _waypoint(stored: Mapping[str, Any]) -> Waypoint:
+    return Waypoint(
+        configuration=stored["configuration"], scores=tuple(stored["scores"]), reasons=tuple(stored["reasons"])
+    )
 
 
 def read_trials(ledger: Ledger, study: optuna.Study, but: Collection[int] = ()) -> list[Trial]:

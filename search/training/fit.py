@@ -18,7 +18,7 @@ import numpy.typing as npt
 from search import seeds
 from search.arrays import FloatArray, IntArray
 from search.checks import LAYER_SIGNALS, Check, Collapse
-from search.records import BEHIND_OTHERS, Verdict
+from search.records import CUT_BY_RUNG, Verdict
 from search.training.measures import answers, log_loss, log_softmax, skill
 from search.training.outcome import EpochSums, Outcome, Task
 from search.training.roles import Drawer, Scorer, Trainer, Watch
@@ -120,7 +120,7 @@ class _Fit:
                 if (collapse := self._check(epoch, last=last)) is not None:
                     return self._outcome(Verdict.COLLAPSED, epoch, collapse.reason, collapse.evidence)
                 if not last and (missed := missed_bar(self.checks, task.bars)) is not None:
-                    return self._outcome(Verdict.STOPPED, epoch, BEHIND_OTHERS, missed)
+                    return self._outcome(Verdict.STOPPED, epoch, CUT_BY_RUNG, missed)
                 if nothing_left([check.train_skill for check in self.checks]):
                     self.schedule = self.schedule.cooled(epoch)
             self._pause(epoch)

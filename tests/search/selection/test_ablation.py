@@ -14,9 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from search.records import Ablation, AblationStep, TrialState, Waypoint
-from search.selection.ablation import SPARE, USUAL_ORDER, Walk, gain_error, gains, restored
+from search.selection.ablation import SPARE, USUAL_ORDER, Walk, gain_error, gains
 from search.selection.differences import way
 from search.selection.surrogate import Surrogate, encoded, known_scores
+from search.study.reading import restored_ablation
 from spaces.config import FIELDS, Configuration
 from tests.factories import configuration
 from tests.search.selection.conftest import trial
@@ -313,4 +314,4 @@ def test_the_way_comes_back_from_json_as_it_was() -> None:
         seconds=1.5,
         note="n",
     )
-    assert restored(json.loads(json.dumps(asdict(one)))) == one
+    assert restored_ablation(json.loads(json.dumps(asdict(one)))) == one

@@ -15,7 +15,7 @@ from tests.factories import make_images
 
 @pytest.fixture
 def terms() -> Terms:
-    """Two classes of 30 images, three folds, two epochs; without a time limit."""
+    """Two classes of 30 images, three folds; without a time limit."""
     labels = np.repeat([0, 1], 30)
     return Terms(
         labels=labels,

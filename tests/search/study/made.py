@@ -51,7 +51,7 @@ def by_seed(job: Job) -> Outcome:
 
 @dataclass
 class FakeWorker:
-    """Stands for `search.study.pool.Worker`."""
+    """Stands for `search.study.process.Worker`."""
 
     answer: Answer
     must_stop: Callable[[], bool] = lambda: False

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import sqlalchemy as sa
 
-from search.records import BEHIND, COLLAPSES, CONFIRM, NO_TIME, NOT_JUDGED, Confirmation, Verdict
+from search.records import COLLAPSES, CONFIRM, DROPPED_BEHIND, NO_TIME, NOT_JUDGED, Confirmation, Verdict
 from search.selection.results import Ranked
 from search.study.confirmation import confirm, confirmed_fits, plan_confirmation
 from search.study.crew import HostCrew
@@ -89,7 +89,7 @@ def case(terms: Terms) -> Case:
 def test_all_are_fitted_on_the_same_fresh_splits_until_they_are_clearly_behind(case: Case) -> None:
     found = case.run()
     assert (found.repeats, found.planned, found.folds) == (5, 5, 3)
-    assert found.dropped == {case.names[2]: BEHIND}
+    assert found.dropped == {case.names[2]: DROPPED_BEHIND}
     fits = [fit for fit in case.ledger.fits() if fit.stage == CONFIRM]
     by_finalist = [[fit for fit in fits if fit.configuration == name] for name in case.names]
     assert [len(ours) for ours in by_finalist] == [15, 15, 3]
@@ -138,7 +138,7 @@ def test_when_the_time_is_over_whole_repeats_count(
     found = case.run(most=most)
     assert found.repeats == repeats
     assert set(found.dropped) == {case.names[place] for place in dropped}
-    assert set(found.dropped.values()) <= {NO_TIME, BEHIND}
+    assert set(found.dropped.values()) <= {NO_TIME, DROPPED_BEHIND}
 
 
 def test_no_repeat_is_begun_that_can_not_end_in_time(case: Case) -> None:
@@ -154,7 +154,7 @@ def test_who_collapses_more_than_the_veto_allows_is_given_up(terms: Terms) -> No
 
     case = Case(terms, collapses)
     found = case.run()
-    assert found.dropped == {case.names[0]: COLLAPSES, case.names[2]: BEHIND}
+    assert found.dropped == {case.names[0]: COLLAPSES, case.names[2]: DROPPED_BEHIND}
     assert len([job for job in case.jobs if job.configuration.learning_rate == RATES[0]]) == 3
 
 
@@ -217,7 +217,7 @@ def test_a_leader_that_falls_gives_back_whom_it_drove_out(terms: Terms) -> None:
     ordinal: dict[float, int] = {}
     case = Case(terms, falls)
     found = case.run()
-    assert found.dropped == {case.names[0]: COLLAPSES, case.names[2]: BEHIND}
+    assert found.dropped == {case.names[0]: COLLAPSES, case.names[2]: DROPPED_BEHIND}
     assert found.repeats == 5
     assert ordinal[RATES[1]] == 15
     again = case.run()

@@ -1,7 +1,7 @@
 from dataclasses import replace
 
 from search.collapse.protection import Protection
-from search.records import BEHIND_OTHERS, CONFIRM, SEARCH, Fit, Verdict
+from search.records import CONFIRM, CUT_BY_RUNG, SEARCH, Fit, Verdict
 from search.study.fitting import Fitter, Spec
 from search.study.ledger import Ledger
 from search.study.messages import Done, Job
@@ -47,13 +47,13 @@ def test_a_fit_that_a_rung_cut_is_enough_for_a_race_and_done_whole_where_a_whole
     spec = Spec(trial=3, stage=SEARCH, configuration=configuration(), train=fold.train, val=fold.val, bars=((9, 0.4),))
 
     def cut_if_told(job: Job) -> Outcome:
-        return outcome(job, Verdict.STOPPED, BEHIND_OTHERS, epochs=9) if job.bars else outcome(job)
+        return outcome(job, Verdict.STOPPED, CUT_BY_RUNG, epochs=9) if job.bars else outcome(job)
 
     worker, ledger = FakeWorker(cut_if_told), Ledger(memory(), "study")
     fitter = Fitter(terms, ledger)
     cut = fitter.fit(worker, spec, CALM)
-    assert (cut.verdict, cut.reason, cut.epochs) == (Verdict.STOPPED, BEHIND_OTHERS, 9)
-    assert fitter.fit(worker, spec, CALM).reason == BEHIND_OTHERS
+    assert (cut.verdict, cut.reason, cut.epochs) == (Verdict.STOPPED, CUT_BY_RUNG, 9)
+    assert fitter.fit(worker, spec, CALM).reason == CUT_BY_RUNG
     assert len(worker.jobs) == 1
     whole = fitter.fit(worker, replace(spec, bars=()), CALM)
     assert (whole.verdict, whole.key) == (Verdict.LEARNED, cut.key)
