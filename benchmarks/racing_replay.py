@@ -21,6 +21,8 @@ import numpy as np
 from benchmarks.full_runs import FIRST, FOLDS, PACKED, Run, load
 from benchmarks.machine import machine
 from search.checks import HARD_REASONS
+from search.collapse.audit import is_audited
+from search.collapse.limits import DEFAULT_LIMITS
 from search.selection import racing, rungs
 from search.training.schedule import missed_bar
 
@@ -38,27 +40,34 @@ class Played:
 
 
 def play(
-    order: Sequence[int], runs: Mapping[int, Sequence[Run]], arm: int, chance: float, spared: Collection[int] = ()
+    order: Sequence[int],
+    runs: Mapping[int, Sequence[Run]],
+    arm: int,
+    chance: float,
+    spared: Collection[int] = (),
+    seed: int = 0,
 ) -> Played:
     """One study: configurations in this order, each with its fits by fold; the first `arm` savings are on.
 
-    Rungs end no fit of those in `spared`.
+    Rungs end no fit of those in `spared`. As in a search, nothing is stopped softly in the first trials, and by the
+    seed some stops are let pass.
     """
     epochs = 0
     complete: dict[int, list[float]] = {}
     curves: list[rungs.Curve] = []
-    for number in order:
+    for place, number in enumerate(order):
         done: list[float] = []
         lost = False
         for run in runs[number]:
             fit = run.shortened if arm >= 2 and run.shortened is not None else run
-            if arm >= 1 and run.caught is not None and run.caught[1] <= fit.epochs:
+            if arm >= 1 and _is_stopped(run, fit.epochs, place, seed):
+                assert run.caught is not None
                 reason, epoch = run.caught
                 tries = 1 if reason in HARD_REASONS else 2  # a soft collapse gets a second seed
                 epochs += tries * epoch
                 lost = True
                 if run.fold == 0:
-                    curves.append(())
+                    curves.append(tuple((c.epoch, c.val_skill) for c in fit.checks if c.epoch <= epoch))
                 break
             if arm >= 4 and run.fold == 0:
                 curve = tuple((check.epoch, check.val_skill) for check in fit.checks)
@@ -81,6 +90,14 @@ def play(
         if not lost:
             complete[number] = done
     return Played(epochs, max(complete, key=lambda number: np.mean(complete[number]), default=None))
+
+
+def _is_stopped(run: Run, epochs: int, place: int, seed: int) -> bool:
+    """Whether a collapse rule ends the fit of the trial in this place."""
+    if run.caught is None or run.caught[1] > epochs:
+        return False
+    calibrates = place < DEFAULT_LIMITS.calibration_trials and run.caught[0] not in HARD_REASONS
+    return not calibrates and not is_audited(seed, str(run.number), 0, run.fold)
 
 
 def _fallen(run: Run, bars: rungs.Bars) -> int | None:
@@ -126,7 +143,7 @@ def _arms(
     told = [[*first, *others][:CONFIGURATIONS] for others in drawn]
     whole = [play(order, own, 0, chance) for order in told]
     for arm, what in enumerate(ARMS):
-        played = [play(order, own, arm, chance, first) for order in told]
+        played = [play(order, own, arm, chance, first, seed) for seed, order in enumerate(told)]
         share = float(np.mean([one.epochs / all_.epochs for one, all_ in zip(played, whole, strict=True)]))
         regret = [
             max(truth[number] for number in order) - (chance if one.chosen is None else truth[one.chosen])
