@@ -15,7 +15,7 @@ from optuna.search_space import IntersectionSearchSpace
 from optuna.trial import FrozenTrial, TrialState
 
 from search import seeds
-from search.study.queue import is_done
+from search.study.queue import is_done, place_of
 
 SEEN: Final = 1000
 """Judged trials that a proposal is made from at most: what it costs grows with them."""
@@ -104,7 +104,8 @@ def thinned(trials: Sequence[FrozenTrial], most: int, seed: int) -> list[FrozenT
     """Of the judged trials at most so many, in their order: the best ones, and of the others some at random.
 
     TPE compares the density of the good ones with that of the others. The first stays what it is; the second is that
-    of a fair sample, in which a trial stays or stays out for as long as the study grows.
+    of a fair sample, in which a trial stays or stays out for as long as the study grows. Places decide, not Optuna's
+    numbers, which count interrupted trials too.
 
     Args:
         trials: of a study that is maximized.
@@ -115,12 +116,12 @@ def thinned(trials: Sequence[FrozenTrial], most: int, seed: int) -> list[FrozenT
     if len(judged) <= most:
         return judged
     complete = [trial for trial in judged if trial.state is TrialState.COMPLETE]
-    good = {trial.number for trial in heapq.nlargest(_GOOD, complete, key=lambda trial: trial.value or 0.0)}
-    others = [trial.number for trial in judged if trial.number not in good]
-    kept = good.union(heapq.nsmallest(most - len(good), others, key=lambda number: _lot(seed, number)))
-    return [trial for trial in judged if trial.number in kept]
+    good = {place_of(trial) for trial in heapq.nlargest(_GOOD, complete, key=lambda trial: trial.value or 0.0)}
+    others = [place for trial in judged if (place := place_of(trial)) not in good]
+    kept = good.union(heapq.nsmallest(most - len(good), others, key=lambda place: _lot(seed, place)))
+    return [trial for trial in judged if place_of(trial) in kept]
 
 
 @lru_cache(maxsize=100_000)
-def _lot(seed: int, number: int) -> float:
-    return seeds.share(seed, "seen", number)
+def _lot(seed: int, place: int) -> float:
+    return seeds.share(seed, "seen", place)

@@ -8,6 +8,7 @@ import optuna
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 
+from search.study.queue import PLACE
 from search.study.sampler import SteadySampler, thinned
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -54,6 +55,15 @@ def test_who_was_left_out_stays_out_and_who_is_in_leaves_one_at_a_time() -> None
     before, after = ({one.number for one in thinned(trials[:count], 300, 0)} for count in (900, 901))
     assert len(before - after) <= 2
     assert after - before <= {900} | {one.number for one in trials if one.value is not None and one.value > 0.9}
+
+
+def test_interruptions_change_nothing_of_who_is_seen() -> None:
+    trials = many(1000)
+    shifted = [trial(n + n // 10, one.value) for n, one in enumerate(trials)]
+    for place, one in enumerate(shifted):
+        one.user_attrs[PLACE] = place
+    seen, again = thinned(trials, 300, 0), thinned(shifted, 300, 0)
+    assert [one.number for one in seen] == [one.user_attrs[PLACE] for one in again]
 
 
 def proposals(sampler: Any, count: int) -> list[dict[str, Any]]:
