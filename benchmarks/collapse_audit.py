@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import multiprocessing
 import os
 import platform
@@ -88,7 +89,7 @@ class _Witness:
         doubt = self.batchnorm and check.val_skill < _SUSPICIOUS
         return Collapse(reason="doubt", hard=False, epoch=check.epoch, evidence={}) if doubt else None
 
-    def final(self, check: Check, probabilities: Any) -> Collapse | None:
+    def final(self, check: Check, probabilities: Any, train_auc: float = math.nan) -> Collapse | None:
         return None
 
 

@@ -45,7 +45,11 @@ def judge(checks: Sequence[Check], context: Context, limits: Limits = DEFAULT_LI
 
 
 def judge_end(
-    check: Check, probabilities: FloatArray, context: Context, limits: Limits = DEFAULT_LIMITS
+    check: Check,
+    probabilities: FloatArray,
+    context: Context,
+    limits: Limits = DEFAULT_LIMITS,
+    train_auc: float = math.nan,
 ) -> Collapse | None:
     """The verdict on a fit that ran to its end, with BatchNorm's statistics re-estimated.
 
@@ -55,12 +59,16 @@ def judge_end(
     Args:
         check: of the last epoch.
         probabilities: (n, K), of the validation images; n is 0 without any.
+        train_auc: of training images in evaluation mode, which speak where there are no others. In training mode a
+            high rate, dropout or smoothing can cost more than all that was learned.
     """
     if not check.finite or not np.isfinite(probabilities).all():
         return _collapse("non-finite", check, {"finite": 0.0, "train_loss": check.train_loss})
     evidence = {"train_skill": check.train_skill}
     if len(probabilities) == 0:
-        lost = check.train_skill < limits.unseen_train_skill
+        if math.isfinite(train_auc):
+            evidence["train_auc"] = train_auc
+        lost = check.train_skill < limits.unseen_train_skill and not abs(train_auc - 0.5) >= limits.auc_distance
         return _collapse("prior-predictor", check, evidence) if lost else None
     top_share = float(np.bincount(probabilities.argmax(1)).max() / len(probabilities))
     no_skill = check.val_skill < limits.val_skill and check.train_skill < limits.train_skill

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from search.arrays import FloatArray
@@ -53,6 +54,6 @@ class Watch:
         self.passed = collapse
         return None
 
-    def final(self, check: Check, probabilities: FloatArray) -> Collapse | None:
+    def final(self, check: Check, probabilities: FloatArray, train_auc: float = math.nan) -> Collapse | None:
         """The verdict on a fit that ran to its end; `check` of the last epoch, `probabilities` (n, K) at it."""
-        return judge_end(check, probabilities, self._context, self._limits)
+        return judge_end(check, probabilities, self._context, self._limits, train_auc)

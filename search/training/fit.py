@@ -27,6 +27,7 @@ from search.training.schedule import Schedule, check_epochs, missed_bar, nothing
 from search.training.snapshot import Snapshot
 
 _PROBE_IMAGES = 32
+_RANKED_IMAGES = 512
 _PRICED_EPOCHS = 3  # after which a fit's time is foreseen; the first one also traces the network
 _CHECK_FACTOR = 1.15  # what the checks add to the epochs
 
@@ -124,7 +125,7 @@ class _Fit:
                 if nothing_left([check.train_skill for check in self.checks]):
                     self.schedule = self.schedule.cooled(epoch)
             self._pause(epoch)
-        final = self.watch.final(self.checks[-1], self.probabilities)
+        final = self.watch.final(self.checks[-1], self.probabilities, self._train_auc())
         if final is not None:
             return self._outcome(Verdict.COLLAPSED, epoch, final.reason, final.evidence)
         return self._outcome(Verdict.LEARNED, epoch)
@@ -252,6 +253,15 @@ class _Fit:
             warmth=1.0 if steady_train_loss is not None else 1.0 - self.trainer.batchnorm_momentum**updates,
             **val,
         )
+
+    def _train_auc(self) -> float:
+        """Of training images in evaluation mode, where no others can speak; else NaN."""
+        rows = _spread(self.task.train, _RANKED_IMAGES)
+        logits = np.zeros((0, 0)) if len(self.task.val) else self.trainer.logits(rows).astype(np.float64)
+        if not len(logits) or not np.isfinite(logits).all():
+            return float("nan")
+        probabilities = np.exp(log_softmax(logits)).astype(np.float32)
+        return self.scorer.auc(self.task.labels[rows], probabilities)
 
     def _dead_share(self) -> float:
         """Of the worst hidden layer; 0 where there is none, or where a non-finite epoch came between two checks."""

@@ -76,8 +76,8 @@ class Watch(Protocol):
     def on_check(self, check: Check) -> Collapse | None:
         """None: go on. A second call for the same epoch replaces the first."""
 
-    def final(self, check: Check, probabilities: FloatArray) -> Collapse | None:
-        """The verdict on a fit that ran to its end."""
+    def final(self, check: Check, probabilities: FloatArray, train_auc: float) -> Collapse | None:
+        """The verdict on a fit that ran to its end; `train_auc` is NaN where there are validation images."""
 
 
 class Scorer(Protocol):

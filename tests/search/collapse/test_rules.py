@@ -263,3 +263,27 @@ def test_the_verdict_at_the_end(
     if verdict:
         assert verdict.epoch == 60
         assert all(math.isfinite(value) for value in verdict.evidence.values())
+
+
+@pytest.mark.parametrize(
+    ("train_skill", "train_auc", "reason"),
+    [
+        (-0.5, NAN, "prior-predictor"),
+        (-0.5, 0.5, "prior-predictor"),
+        (-0.5, 0.6, "prior-predictor"),
+        (-0.5, 0.8, None),  # dropout and a high rate cost more than what was learned
+        (-0.5, 0.2, None),  # as with validation images: upside down is no collapse
+        (0.4, 0.5, None),
+    ],
+)
+def test_without_validation_images_who_ranks_the_training_images_has_learned(
+    train_skill: float,
+    train_auc: float,
+    reason: str | None,
+    stuck: Callable[..., Check],
+    context: Callable[..., Context],
+) -> None:
+    nothing = np.zeros((0, 2), np.float32)
+    check = stuck(60, **{**UNSEEN, "train_skill": train_skill})
+    verdict = judge_end(check, nothing, context(), train_auc=train_auc)
+    assert (verdict and verdict.reason) == reason

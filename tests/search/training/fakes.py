@@ -122,6 +122,6 @@ class FakeWatch:
     def resume(self, checks: Sequence[Check], passed: Collapse | None) -> None:
         self.heard, self.passed = list(checks), passed
 
-    def final(self, check: Check, probabilities: np.ndarray) -> Collapse | None:
-        self.last, self.last_probabilities = check, probabilities
+    def final(self, check: Check, probabilities: np.ndarray, train_auc: float) -> Collapse | None:
+        self.last, self.last_probabilities, self.train_auc = check, probabilities, train_auc
         return self.end

@@ -230,14 +230,16 @@ def test_with_nothing_left_to_learn_the_fit_cools_down_early(run, labels) -> Non
     assert got.told[-1].epoch == 8
 
 
-def test_without_validation_images_training_speaks_alone(run, make_task) -> None:
+def test_without_validation_images_training_speaks_alone(run, knowing, make_task) -> None:
     task = make_task()
     got = run(val=task.val[:0])
     outcome = got.outcome
     assert outcome.verdict is Verdict.LEARNED
     assert (outcome.score, outcome.loss, outcome.skill) == (None, None, None)
     assert outcome.probabilities.shape == (0, 3)
-    assert "logits" not in got.trainer.calls
+    assert got.trainer.calls.count("logits") == 1, "of training images, in the end"
+    assert (got.watch.train_auc, run(val=task.val[:0], answers=knowing).watch.train_auc) == (0.5, 1.0)
+    assert np.isnan(run(answers=knowing).watch.train_auc)
     check = outcome.checks[-1]
     assert check.finite
     assert np.isfinite(check.train_skill)
