@@ -63,6 +63,9 @@ STATUS_FILE: Final = "status.json"  # in the run folder: how the run is getting 
 TOO_LARGE: Final = "too-large"
 """Reason of a fit that the device has no room for."""
 
+TOO_SLOW: Final = "too-slow"
+"""Reason of a fit that would have taken longer than the plan allows."""
+
 PARTS: Final = "parts_of_a_batch"
 """Among the signals of a fit's start: in how many its batches went through a device that has no room for them whole."""
 

@@ -164,6 +164,17 @@ class Fitter:
         _log.warning("A fit of trial %d, fold %d, is given up: %s", spec.trial, spec.fold, reason)
         return fit
 
+    def knows(self, spec: Spec) -> bool:
+        """Whether the fit stands in the ledger."""
+        return self._ledger.fit(self._blank(spec).key) is not None
+
+    def pass_over(self, spec: Spec, reason: str, evidence: Mapping[str, float]) -> Fit:
+        """Write that the fit was stopped before it began."""
+        fit = replace(self._blank(spec), verdict=Verdict.STOPPED, reason=reason, evidence=evidence)
+        self._ledger.write(fit)
+        _log.info("a fit of trial %d, fold %d, is passed over: %s", spec.trial, spec.fold, reason)
+        return fit
+
     def _blank(self, spec: Spec) -> Fit:
         name, split = spec.configuration.hash, spec.split or spec.stage
         seed = seeds.child(self.terms.seed, "fit", name, split, spec.repeat, spec.fold, spec.attempt)

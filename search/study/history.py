@@ -11,6 +11,8 @@ from search.collapse.protection import Achievements, Protection
 from search.records import Trial, TrialState, Verdict
 from search.selection import racing, rungs, scores
 from search.study.fitting import Terms
+from search.study.pace import Pace
+from spaces.config import Configuration
 
 
 class History:
@@ -19,7 +21,7 @@ class History:
     def __init__(self, terms: Terms, trials: Iterable[Trial] = ()) -> None:
         self._terms = terms
         self._lock = threading.Lock()
-        self._achieved = Achievements()
+        self._achieved, self._pace = Achievements(), Pace()
         self._best: Trial | None = None
         self._first_curves: list[rungs.Curve] = []
         self._complete: dict[str, list[float]] = {}  # configuration -> fold scores
@@ -41,7 +43,9 @@ class History:
             self.known.add(trial.number)
             for fit in trial.fits:
                 self._achieved.add(fit)
-            self._first_curves += [rungs.curve_of(fit) for fit in trial.fits[:1] if fit.verdict is not Verdict.FAILED]
+            self._pace.learn(trial.configuration, trial.fits)
+            tried = [fit for fit in trial.fits[:1] if fit.verdict is not Verdict.FAILED and fit.epochs]
+            self._first_curves += map(rungs.curve_of, tried)
             if pooled is not None:
                 by_fold = scores.fold_scores(trial, terms.chance)
                 self._complete[trial.configuration.hash] = [by_fold[fold] for fold in range(len(terms.folds))]
@@ -72,6 +76,11 @@ class History:
         """What the next trial's first fit has to reach."""
         with self._lock:
             return rungs.bars(self._first_curves, self._terms.protocol.epochs)
+
+    def too_slow(self, configuration: Configuration) -> dict[str, float] | None:
+        """The numbers by which a configuration takes longer than the plan allows, or None."""
+        with self._lock:
+            return self._pace.too_slow(configuration, self._terms.protocol.epochs, self._terms.plan.fit_seconds)
 
     def behind(self, done: Sequence[float]) -> str | None:
         """Why a trial with these fold scores is not worth going on, or None."""

@@ -14,7 +14,7 @@ import optuna
 
 from search.checks import Check
 from search.events import Listener
-from search.records import SEARCH, Fit, Trial, TrialState, Verdict
+from search.records import SEARCH, TOO_SLOW, Fit, Trial, TrialState, Verdict
 from search.selection import scores
 from search.study.faults import Stopped
 from search.study.fitting import FAULTS, PROCESS_LOST, Fitter, Spec, Terms
@@ -205,6 +205,10 @@ class _Run:
             fold=fold,
             bars=self._objective._history.bars() if fold == 0 and not self._is_start else (),
         )
+        evidence = self._objective._history.too_slow(self._configuration) if fold == 0 else None
+        if evidence is not None and not self._objective._fitter.knows(spec):
+            self._note(passed := self._objective._fitter.pass_over(spec, TOO_SLOW, evidence))
+            return passed
         if fold == self._deadly:
             self._note(lost := self._objective._fitter.give_up(spec, PROCESS_LOST))
             return lost

@@ -18,18 +18,17 @@ import numpy.typing as npt
 from search import seeds
 from search.arrays import FloatArray, IntArray
 from search.checks import LAYER_SIGNALS, Check, Collapse
-from search.records import CUT_BY_RUNG, Verdict
+from search.records import CUT_BY_RUNG, TOO_SLOW, Verdict
 from search.training.measures import answers, log_loss, log_softmax, skill
 from search.training.outcome import EpochSums, Outcome, Task
 from search.training.roles import Drawer, Scorer, Trainer, Watch
 from search.training.sampling import Balance, balance_of, cross_entropy, epoch_rows
-from search.training.schedule import Schedule, check_epochs, missed_bar, nothing_left
+from search.training.schedule import Schedule, check_epochs, fit_seconds, missed_bar, nothing_left
 from search.training.snapshot import Snapshot
 
 _PROBE_IMAGES = 32
 _RANKED_IMAGES = 512
 _PRICED_EPOCHS = 3  # after which a fit's time is foreseen; the first one also traces the network
-_CHECK_FACTOR = 1.15  # what the checks add to the epochs
 
 _log = logging.getLogger(__name__)
 
@@ -115,7 +114,7 @@ class _Fit:
                 self._add_first_gradients()
             if self._too_slow(epoch):
                 evidence = {"epoch_seconds": min(self.epoch_seconds), "limit_seconds": float(task.limit_seconds or 0)}
-                return self._outcome(Verdict.STOPPED, epoch, "too-slow", evidence)
+                return self._outcome(Verdict.STOPPED, epoch, TOO_SLOW, evidence)
             last = epoch == self.schedule.last
             if epoch % self.every == 0 or last or not self.since[-1].finite:
                 if (collapse := self._check(epoch, last=last)) is not None:
@@ -296,7 +295,7 @@ class _Fit:
         limit = self.task.limit_seconds
         if limit is None:
             return False
-        foreseen = _CHECK_FACTOR * min(self.epoch_seconds) * self.task.epochs
+        foreseen = fit_seconds(min(self.epoch_seconds), self.task.epochs)
         return sum(self.epoch_seconds[1:]) > limit or (epoch == _PRICED_EPOCHS and foreseen > limit)
 
     def _outcome(

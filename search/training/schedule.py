@@ -19,6 +19,7 @@ from search.checks import Check
 _WARM_UP: Final = 0.05  # share of the updates
 _HOLD_UNTIL: Final = 0.6  # share of the updates at which the planned cool-down begins
 _EARLY_COOL_DOWN: Final = 0.2  # share of the planned epochs that an early cool-down takes
+_CHECKS: Final = 1.15  # times as long as its epochs a fit takes, checks included
 _NOTHING_LEFT: Final = 0.98  # training skill above which the loss has nothing left to give
 
 
@@ -77,6 +78,11 @@ def batchnorm_momentum(updates: int) -> float:
     Keras' own 0.99 leaves most of them there on a small set, and evaluation then looks like a collapse.
     """
     return float(np.clip(0.01 ** (1 / max(1e-9, 0.1 * updates)), 0.5, 0.99))
+
+
+def fit_seconds(epoch_seconds: float, epochs: int) -> float:
+    """That a fit of so many epochs takes."""
+    return _CHECKS * epoch_seconds * epochs
 
 
 def missed_bar(checks: Sequence[Check], bars: Sequence[tuple[int, float]]) -> dict[str, float] | None:

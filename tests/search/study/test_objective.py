@@ -186,6 +186,24 @@ def test_a_fault_twice_fails_the_trial_which_is_not_ranked(make: MakeStudy) -> N
     assert finished(study.study) == 2  # it is not tried again
 
 
+def test_what_is_known_to_take_too_long_is_passed_over(make: MakeStudy, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = make(0.7, 0.8, 0.9)
+    evidence = {"epoch_seconds": 9.0, "limit_seconds": 30.0}
+    monkeypatch.setattr(study.history, "too_slow", lambda configuration: evidence)
+    (trial,) = study.run(1)
+    assert (trial.state, trial.reason, study.script.jobs) == (TrialState.RACED, "too-slow", [])
+    assert [(f.verdict, f.epochs, f.seconds, f.evidence) for f in trial.fits] == [(Verdict.STOPPED, 0, 0.0, evidence)]
+    assert study.study.trials[0].state is OptunaState.PRUNED
+
+
+def test_a_fit_that_was_trained_is_not_passed_over(make: MakeStudy, monkeypatch: pytest.MonkeyPatch) -> None:
+    make(0.7, Stopped()).run(1)
+    again = make(0.8, 0.9)
+    monkeypatch.setattr(again.history, "too_slow", lambda configuration: {"epoch_seconds": 9.0, "limit_seconds": 30.0})
+    (trial,) = again.run(1)
+    assert (trial.state, [fit.verdict for fit in trial.fits]) == (TrialState.COMPLETE, [Verdict.LEARNED] * 3)
+
+
 def test_a_worker_that_dies_of_a_network_teaches_the_sampler(make: MakeStudy) -> None:
     study = make(WorkerDied(-9), WorkerDied(-9))
     (trial,) = study.run(1)

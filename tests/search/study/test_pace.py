@@ -1,0 +1,62 @@
+"""What is known to take too long is not begun; what may cost less is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from search.records import TOO_SLOW, Fit, Verdict
+from search.study.pace import Pace
+from spaces.config import Configuration
+from tests.factories import configuration
+
+NOTHING = np.zeros(0, np.int64)
+
+
+def on_backbone(**changes: Any) -> Configuration:
+    tuned = {"backbone": "mobilenet_v2", "head": "average", "trainable": "last_block", "batch_size": 32}
+    return configuration(**{**tuned, **changes})
+
+
+def fit(epochs: int = 3, reason: str | None = TOO_SLOW) -> Fit:
+    return Fit(
+        key="k", trial=0, stage="search", configuration="c", repeat=0, fold=0, attempt=0, seed=0, rows=NOTHING,
+        verdict=Verdict.STOPPED, reason=reason, epochs=epochs, epochs_planned=30, evidence={"epoch_seconds": 10.0},
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("changes", "slow"),
+    [
+        ({}, True),
+        ({"trainable": "all"}, True),
+        ({"backbone": "resnet50"}, True),
+        ({"learning_rate": 0.1, "dropout": 0.5, "batch_size": 8}, True),
+        ({"trainable": "frozen", "statistics": "adapted"}, False),  # less is trained
+        ({"backbone": "mobilenet_025", "trainable": "all"}, False),  # a smaller one
+        ({"trainable": "frozen", "statistics": "kept"}, False),  # runs once
+        ({"backbone": "none"}, False),
+    ],
+)
+def test_whatever_costs_no_less_is_too_slow_too(changes: dict[str, Any], slow: bool) -> None:
+    pace = Pace()
+    pace.learn(on_backbone(), [fit()])
+    found = pace.too_slow(on_backbone(**changes), epochs=30, limit=100.0)
+    assert found == ({"epoch_seconds": 10.0, "limit_seconds": 100.0} if slow else None)
+
+
+@pytest.mark.parametrize(("limit", "batch", "slow"), [(340.0, 32, True), (350.0, 32, False), (None, 32, False),
+                                                      (220.0, 64, True), (240.0, 64, False)])  # fmt: skip
+def test_the_limit_of_now_counts_and_a_larger_batch_may_be_faster(limit: float | None, batch: int, slow: bool) -> None:
+    pace = Pace()
+    pace.learn(on_backbone(), [fit()])
+    assert (pace.too_slow(on_backbone(batch_size=batch), epochs=30, limit=limit) is not None) is slow
+
+
+def test_only_what_was_timed_teaches() -> None:
+    pace = Pace()
+    pace.learn(on_backbone(), [fit(epochs=0), fit(reason="behind")])
+    pace.learn(configuration(), [fit()])
+    assert pace.too_slow(on_backbone(), epochs=30, limit=1.0) is None
