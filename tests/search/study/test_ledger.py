@@ -128,6 +128,25 @@ def test_fits_come_in_the_order_of_trials_whatever_order_they_were_written_in(en
     assert [one.key for one in ledger.fits()] == ["(0, 0, 0)", "(0, 1, 0)", "(0, 1, 1)", "(1, 0, 0)"]
 
 
+def test_some_stages_are_asked_for_alone(engine: sa.Engine) -> None:
+    ledger, other = Ledger(engine, "s"), Ledger(engine, "t")
+    for stage, seconds in (("search", 5.0), ("confirm", 2.0), ("neighbour", 1.5)):
+        ledger.write(fit(stage, stage=stage, seconds=seconds))
+        other.write(fit(stage, stage=stage, seconds=100.0))
+    assert [one.key for one in ledger.fits(stages=("confirm", "neighbour"))] == ["confirm", "neighbour"]
+    assert [one.key for one in ledger.fits(["no such configuration"], stages=("search",))] == []
+    assert (ledger.seconds(("confirm", "neighbour")), ledger.seconds(("final",))) == (3.5, 0.0)
+
+
+def test_fits_on_the_same_images_share_their_rows(engine: sa.Engine) -> None:
+    ledger = Ledger(engine, "s")
+    for key in "ab":
+        ledger.write(fit(key, rows=np.arange(7)))
+    one, other = ledger.fits()
+    assert one.rows is other.rows
+    assert not one.rows.flags.writeable
+
+
 def test_two_studies_share_a_database_and_nothing_else(engine: sa.Engine) -> None:
     one, two = Ledger(engine, "one"), Ledger(engine, "two")
     one.write(fit(score=0.1))

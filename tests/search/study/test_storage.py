@@ -21,7 +21,7 @@ from search.errors import BusyError, DamagedError, UserError
 from search.study.folder import locked
 from search.study.ledger import Ledger
 from search.study.reading import open_study
-from search.study.storage import hide_credentials, holds_study, open_storage
+from search.study.storage import closing, hide_credentials, holds_study, ledgers_engine, open_storage
 
 pytestmark = [pytest.mark.usefixtures("known_migrations"), pytest.mark.slow]
 
@@ -246,3 +246,14 @@ def test_a_url_that_can_not_be_opened_is_told_of_without_its_password(url: str, 
 )
 def test_credentials_are_hidden_wherever_they_stand(url: str, shown: str) -> None:
     assert hide_credentials(url) == shown
+
+
+def test_the_ledger_s_commits_wait_for_the_disk_and_optuna_s_do_not(tmp_path: Path) -> None:
+    """2 is FULL, 1 is NORMAL (sqlite.org/pragma.html#pragma_synchronous)."""
+    storage = open_storage(tmp_path)
+    with closing(storage):
+        said = []
+        for engine in (storage.engine, ledgers_engine(storage)):
+            with engine.connect() as connection:
+                said.append(connection.exec_driver_sql("PRAGMA synchronous").scalar())
+    assert said == [1, 2]
