@@ -10,7 +10,7 @@ from pathlib import Path
 from search.errors import UserError
 from search.events import Listener
 from search.study.faults import WorkerFault, last_line
-from search.study.machine import Gpu
+from search.study.machine import Gpu, unseen
 from search.study.messages import Seat
 from search.study.pool import MakePool
 from search.study.process import Worker
@@ -41,11 +41,7 @@ def desk(seat: Seat, gpus: tuple[Gpu, ...], make_pool: MakePool, listener: Liste
                 said = " ".join([last_line(str(error)), *_last_words(seat.log)])
                 raise UserError(f"TensorFlow does not start: {said}") from None
             if gpus and worker.ready is not None and not worker.ready.on_gpu:
-                _log.warning(
-                    "This machine has an NVIDIA GPU (%s) that TensorFlow does not see: the CPU does the work. "
-                    "To use it: pip install 'steadynet[gpu]' (from a checkout: pip install -e '.[gpu]').",
-                    gpus[0].name,
-                )
+                _log.warning("%s", unseen(gpus[0]))
             yield worker
     except WorkerFault as error:
         raise RuntimeError(str(error)) from None  # our bug, with the worker's own traceback

@@ -72,6 +72,14 @@ def parse_gpus(answer: str) -> tuple[Gpu, ...]:
     return tuple(found)
 
 
+def unseen(gpu: Gpu) -> str:
+    """What to tell where the driver lists a GPU and TensorFlow does not see it."""
+    return (
+        f"This machine has an NVIDIA GPU ({gpu.name}) that TensorFlow does not see: the CPU does the work. "
+        "To use it: pip install 'steadynet[gpu]' (from a checkout: pip install -e '.[gpu]')."
+    )
+
+
 def precision(gpu: Gpu | None) -> str:
     """bfloat16 where the GPU gains by it, float32 elsewhere; on CPUs it takes three times as long."""
     return "mixed_bfloat16" if gpu is not None and gpu.capability >= _BFLOAT16_FROM else "float32"

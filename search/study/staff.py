@@ -12,7 +12,7 @@ from search.errors import UserError
 from search.study import arrangement
 from search.study.faults import WorkerFault, last_line
 from search.study.ledger import Ledger
-from search.study.machine import Gpu
+from search.study.machine import Gpu, unseen
 from search.study.messages import Material, Priced, Pricing
 from search.study.pool import MakePool, Pool, seats
 from search.study.request import Request
@@ -74,11 +74,7 @@ class Staff:
         self._start()
         ready = self.pool.ready
         if ready is not None and self.gpus and not ready.on_gpu:
-            _log.warning(
-                "This machine has an NVIDIA GPU (%s) that TensorFlow does not see; the search runs on the CPU. "
-                "To use it: pip install 'steadynet[gpu]' (from a checkout: pip install -e '.[gpu]').",
-                self.gpus[0].name,
-            )
+            _log.warning("%s", unseen(self.gpus[0]))
             self.gpus = ()
             self.close()
             self._hire(self._counts(ledger, busy=True))
