@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import signal
-import sys
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Final
 
 from commands.options import Parser, add_data, add_follow_links, add_labels, add_quiet, path
-from commands.terminal import DONE, INTERRUPTED, USER_ERROR
+from commands.terminal import DONE, USER_ERROR, say
 
 _HELP: Final = """\
 Look for what is wrong with a folder of images, in seconds, without training anything: unreadable and unusual files,
@@ -42,14 +39,10 @@ def parser() -> argparse.ArgumentParser:
 
 def run(options: argparse.Namespace, given: list[str]) -> int:
     """Inspect; returns the exit code."""
-    from rich.console import Console
-
     from reports.inspection_text import inspection_lines
-    from reports.live import LiveDisplay
     from reports.write import write_inspection
-    from search.events import Silent
     from search.inspection.inspect import Request, inspect
-    from search.inspection.records import Severity
+    from search.inspection.records import Inspection, Severity
 
     out = options.out or Path("runs") / f"{options.data.resolve().name}-check"
     request = Request(
@@ -59,14 +52,14 @@ def run(options: argparse.Namespace, given: list[str]) -> int:
         labels=options.labels,
         follow_links=options.follow_links,
     )
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        with nullcontext(Silent()) if options.quiet else LiveDisplay(Console(stderr=True)) as listener:
-            found = inspect(request, listener)
-    except KeyboardInterrupt:
-        print("Interrupted; nothing was written.", file=sys.stderr)
-        return INTERRUPTED
-    page = write_inspection(found, out)
-    print(*inspection_lines(found, page), sep="\n")
-    is_bad = any(one.severity is not Severity.NOTE for one in found.findings)
-    return USER_ERROR if options.strict and is_bad else DONE
+
+    def code(found: Inspection) -> int:
+        is_bad = any(one.severity is not Severity.NOTE for one in found.findings)
+        return USER_ERROR if options.strict and is_bad else DONE
+
+    return say(
+        lambda found: inspection_lines(found, write_inspection(found, out)),
+        lambda listener: inspect(request, listener),
+        quiet=options.quiet,
+        code=code,
+    )

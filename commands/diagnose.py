@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
 from pathlib import Path
 from typing import Final
 
 from commands.options import Parser, add_data, add_follow_links, add_labels, duration, path, whole
-from commands.terminal import DONE, INTERRUPTED
+from commands.terminal import say
 
 _HELP: Final = """\
 Say why a network of your own does not learn, and try the smallest change that makes it learn.
@@ -46,10 +45,7 @@ def parser() -> argparse.ArgumentParser:
 
 def run(options: argparse.Namespace, given: list[str]) -> int:
     """Examine it; returns the exit code."""
-    from rich.console import Console
-
     from reports.diagnosis_summary import diagnosis_lines
-    from reports.live import LiveDisplay
     from reports.write import write_diagnosis
     from search.diagnosis.examination import Request, examine
 
@@ -68,13 +64,9 @@ def run(options: argparse.Namespace, given: list[str]) -> int:
         f"This runs your own code ({options.model}) in a process of its own; what it prints goes to {request.log}.",
         file=sys.stderr,
     )
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        with LiveDisplay(Console(stderr=True)) as listener:
-            diagnosis = examine(request, listener)
-    except KeyboardInterrupt:
-        print("Interrupted; nothing was written but what your code printed.", file=sys.stderr)
-        return INTERRUPTED
-    page = write_diagnosis(diagnosis, out)
-    print(*diagnosis_lines(diagnosis, page), sep="\n")
-    return DONE
+    return say(
+        lambda diagnosis: diagnosis_lines(diagnosis, write_diagnosis(diagnosis, out)),
+        lambda listener: examine(request, listener),
+        quiet=False,
+        written="nothing was written but what your code printed",
+    )

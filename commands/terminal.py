@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -62,8 +62,23 @@ def tell(*lines: str, error: bool = False) -> None:
         print(*lines, sep="\n", file=sys.stderr if error else sys.stdout, flush=True)
 
 
-def say(lines: Callable[[Any], list[str]], work: Callable[[Listener], Any], *, quiet: bool) -> int:
-    """Do the work with its progress and warnings on the terminal, then say what came of it."""
+def say(
+    lines: Callable[[Any], Iterable[str]],
+    work: Callable[[Listener], Any],
+    *,
+    quiet: bool,
+    code: Callable[[Any], int] = lambda result: DONE,
+    written: str = "nothing was written",
+) -> int:
+    """Do the work with its progress and warnings on the terminal, then say what came of it; returns the exit code.
+
+    Args:
+        lines: what to say of it; also what writes it, being called when it is done.
+        work: told of its progress to a listener.
+        quiet: no progress, and errors only.
+        code: that it ends with.
+        written: said where it is interrupted.
+    """
     from rich.console import Console
 
     from reports.live import LiveDisplay
@@ -75,10 +90,10 @@ def say(lines: Callable[[Any], list[str]], work: Callable[[Listener], Any], *, q
         with log_to(None, console, quiet=quiet), nullcontext(Silent()) if quiet else LiveDisplay(console) as listener:
             result = work(listener)
     except KeyboardInterrupt:
-        print("Interrupted; nothing was written.", file=sys.stderr)
+        print(f"Interrupted; {written}.", file=sys.stderr)
         return INTERRUPTED
     print(*lines(result), sep="\n")
-    return DONE
+    return code(result)
 
 
 def check_run_folder(out: Path) -> None:

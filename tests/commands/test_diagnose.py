@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import run_search
-from commands import diagnose
+from commands import terminal
 from search.diagnosis import examination
 from search.diagnosis.examination import Request
 from search.diagnosis.records import Diagnosis, State
@@ -24,7 +24,7 @@ COMMAND = ("diagnose", "--data", "images", "--model", "net.py:build")
 @pytest.fixture(autouse=True)
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(diagnose.signal, "signal", lambda number, handler: None)  # pytest keeps its own
+    monkeypatch.setattr(terminal.signal, "signal", lambda number, handler: None)  # pytest keeps its own
     return tmp_path
 
 
