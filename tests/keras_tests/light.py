@@ -5,9 +5,16 @@ import time
 from multiprocessing.connection import Connection
 from typing import Any
 
+from search.records import Verdict
 from search.study.messages import QUIT, STOP, Beat, Broken, Done, Errand, Ready
+from search.training.outcome import Outcome
 
 READY = Ready("CPU", False, {}, 0.0)
+
+
+def told(**start: float) -> Done:
+    """An outcome that holds these numbers."""
+    return Done(Outcome(verdict=Verdict.LEARNED, epochs=1, seconds=0.0, start=start), None)
 
 
 def obedient(pipe: Connection, lifeline: Connection, seat: Any) -> None:
@@ -15,7 +22,7 @@ def obedient(pipe: Connection, lifeline: Connection, seat: Any) -> None:
     pipe.send(READY)
     while (message := pipe.recv()) != QUIT:
         if message != STOP:
-            pipe.send(Done(os.getpid(), None))
+            pipe.send(told(pid=os.getpid()))
 
 
 def deaf(pipe: Connection, lifeline: Connection, seat: Any) -> None:
@@ -42,7 +49,7 @@ def slow(pipe: Connection, lifeline: Connection, seat: Any) -> None:
         if message != STOP:
             began = time.time()
             time.sleep(0.5)
-            pipe.send(Done((began, time.time()), None))
+            pipe.send(told(began=began, ended=time.time()))
 
 
 def broken(pipe: Connection, lifeline: Connection, seat: Any) -> None:

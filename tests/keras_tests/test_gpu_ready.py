@@ -132,9 +132,8 @@ def test_images_of_every_size_too(pixels: Any) -> None:
     protocol = Protocol(epochs=3, image_size=SIDE, channels=3, classes=3, shapes=((32, 16), (32, 32)))
     labels, places = tf.constant(np.repeat([0, 1, 2], N // 3), tf.int32), np.arange(N) % 2
     for head in ("flatten", "pyramid_4"):
-        found = list(
-            nodes(Engine(configuration(head=head, batch_size=8), protocol, pixels, labels, 100, 1, places)._train)
-        )
+        made = Engine(configuration(head=head, batch_size=8), protocol, pixels, labels, 100, 1, places)
+        found = list(nodes(made._train))
         assert not [(node.op, types_of(node)) for node in found if stays_behind(node)]
         assert not REFUSED & {node.op for node in found}
 

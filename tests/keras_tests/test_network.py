@@ -135,9 +135,11 @@ def test_filters_double_with_each_pooling_up_to_eight_times(make_configuration) 
     assert [layer.filters for layer in network.weight_layers(built)[:-1]] == [2, 4, 8, 16, 16, 16, 16]
 
 
-def test_a_pyramid_sees_every_pixel_of_a_large_map(make_configuration) -> None:
+@pytest.mark.parametrize("delivered", [False, True])
+def test_a_pyramid_sees_every_pixel_of_a_large_map(make_configuration, delivered) -> None:
     """Maps larger than its grid are halved first: the brightest pixel is never lost."""
-    layers = network._head(make_configuration(head="pyramid_2"), 112, 1, "float32")
+    chosen = make_configuration(head="pyramid_2")
+    layers = network._head(chosen, 112, 1, "float32", any_size=False, delivered=delivered)
     for place in np.random.default_rng(0).integers(0, 112, (20, 2)):
         maps = np.zeros((1, 112, 112, 1), np.float32)
         maps[0, place[0], place[1], 0] = 1

@@ -168,12 +168,12 @@ def test_a_worker_that_is_killed_is_a_fault_and_the_next_fit_runs_in_a_new_one(r
     assert repr(again.checks) == repr(first.checks)  # not a number is not equal to itself
 
 
-def test_a_worker_is_replaced_after_many_jobs(seat, monkeypatch) -> None:
+def test_a_worker_is_replaced_after_many_jobs(seat, monkeypatch, make_job) -> None:
     monkeypatch.setattr(process, "main", light.obedient)
     monkeypatch.setattr(process, "_RECYCLE_AFTER", 2)
     workers = Pool([seat], lambda: False)
     with workers.worker() as worker:
-        first, second, third = (worker.run("job").outcome for _ in range(3))
+        first, second, third = (int(worker.run(make_job(4)).outcome.start["pid"]) for _ in range(3))
     assert first == second != third
     assert not is_alive(first)
     assert workers.ready == light.READY
@@ -182,7 +182,7 @@ def test_a_worker_is_replaced_after_many_jobs(seat, monkeypatch) -> None:
     workers.close()
 
 
-def test_a_worker_that_does_not_listen_is_killed(seat, monkeypatch) -> None:
+def test_a_worker_that_does_not_listen_is_killed(seat, monkeypatch, make_job) -> None:
     monkeypatch.setattr(process, "main", light.deaf)
     monkeypatch.setattr(silence, "_BUILD_SECONDS", 0.5)
     monkeypatch.setattr(process, "_STOP_SECONDS", 0.3)
@@ -191,37 +191,37 @@ def test_a_worker_that_does_not_listen_is_killed(seat, monkeypatch) -> None:
     worker.start()
     pid = worker._process.pid
     with pytest.raises(WorkerFault, match="worker stalled: no word for 0 s"):
-        worker.run("job")
+        worker.run(make_job(4))
     assert not is_alive(pid)
     worker.start()
     pid = worker._process.pid
     stop.set()
     with pytest.raises(Stopped):
-        worker.run("job")
+        worker.run(make_job(4))
     assert not is_alive(pid)
 
 
-def test_a_worker_that_stalls_after_some_epochs_is_killed_sooner(seat, monkeypatch) -> None:
+def test_a_worker_that_stalls_after_some_epochs_is_killed_sooner(seat, monkeypatch, make_job) -> None:
     """It was silent three times as long as before its first word."""
     monkeypatch.setattr(process, "main", light.tiring)
     monkeypatch.setattr(silence, "_SILENCE_SECONDS", 0.2)
     worker = Worker(seat, lambda: False)
     with pytest.raises(WorkerStalled, match="worker stalled"):
-        worker.run("job")
+        worker.run(make_job(4))
     worker.close()
 
 
-def test_a_worker_that_has_grown_is_replaced(seat, monkeypatch) -> None:
+def test_a_worker_that_has_grown_is_replaced(seat, monkeypatch, make_job) -> None:
     monkeypatch.setattr(process, "main", light.obedient)
     worker = Worker(replace(seat, memory=1_000_000_000), lambda: False)
-    first = worker.run("job").outcome
-    assert worker.run("job").outcome == first
+    first = worker.run(make_job(4)).outcome.start
+    assert worker.run(make_job(4)).outcome.start == first
     monkeypatch.setattr(worker, "_seat", replace(seat, memory=1_000_000))
-    assert worker.run("job").outcome != first
+    assert worker.run(make_job(4)).outcome.start != first
     worker.close()
 
 
-def test_a_fit_of_which_the_worker_died_is_done_again_alone(seat, monkeypatch) -> None:
+def test_a_fit_of_which_the_worker_died_is_done_again_alone(seat, monkeypatch, make_job) -> None:
     monkeypatch.setattr(process, "main", light.slow)
     workers = Pool([seat, seat], lambda: False)
     spans: dict[str, tuple[float, float]] = {}
@@ -229,8 +229,8 @@ def test_a_fit_of_which_the_worker_died_is_done_again_alone(seat, monkeypatch) -
     def run(name: str, *, alone: bool) -> None:
         with workers.worker() as worker:
             worker.start()
-            done = worker.run(name, alone=alone).outcome
-            spans[name] = done
+            told = worker.run(make_job(4), alone=alone).outcome.start
+            spans[name] = told["began"], told["ended"]
 
     workers.start()
     threads = [threading.Thread(target=run, args=(name,), kwargs={"alone": name == "b"}) for name in "abc"]
