@@ -49,7 +49,12 @@ def main() -> None:
         for number in range(3):
             keras.utils.set_random_seed(1000 + number)
             pipeline, model, _ = tuner.final_fit(
-                x=arena.train[order], y=target, epochs=tuner._get_best_trial_epochs(), callbacks=[], verbose=0
+                x=arena.train[order],
+                y=target,
+                batch_size=32,
+                epochs=tuner._get_best_trial_epochs(),
+                callbacks=[],
+                verbose=0,
             )
             said = model.predict(pipeline.transform_x(arena.test), verbose=0)
             if said.shape[1] == 1:
