@@ -9,7 +9,6 @@ import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
 from multiprocessing.connection import Connection
 from typing import Any, Final
 
@@ -227,8 +226,10 @@ class _Bench:
         if engine is None:
             while len(self._engines) >= TRACED:
                 del self._engines[next(iter(self._engines))]
-            make = self._head if configuration.embeds else partial(self._network, parts=parts)
-            engine = make(configuration, protocol, updates)
+            if configuration.embeds:
+                engine = self._head(configuration, protocol, updates)
+            else:
+                engine = self._network(configuration, protocol, updates, parts)
         self._engines[key] = engine  # the last one used comes last
         return engine
 
@@ -236,10 +237,17 @@ class _Bench:
         """On images."""
         from search.training.engine import Engine
 
-        material = configuration, protocol, self._images, self._labels, updates
-        weights = self._weights_of(configuration.backbone, protocol)
-        more = {"ahead": self._ahead, "places": self._material.places, "pretrained": weights}
-        return Engine(*material, parts, **more)
+        return Engine(
+            configuration,
+            protocol,
+            self._images,
+            self._labels,
+            updates,
+            parts,
+            places=self._material.places,
+            pretrained=self._weights_of(configuration.backbone, protocol),
+            ahead=self._ahead,
+        )
 
     def _head(self, configuration: Configuration, protocol: Protocol, updates: int) -> Any:
         """On what a backbone gave once and for all."""
