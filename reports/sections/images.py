@@ -21,8 +21,7 @@ CLASS_COLUMNS: Final[Mapping[str, str]] = {
     "recall": "recall",
     "f1": "F1",
     "auc": "ROC AUC",
-    "average_precision": "average precision",
-    "recall_at_precision": "recall at 90 % precision",
+    **{metric: wording.METRIC_NAMES[metric] for metric in ("average_precision", "recall_at_precision")},
 }
 """What is told of every class, and what it is called."""
 _LIKELIEST: Final = 3  # classes with their probability

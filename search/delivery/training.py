@@ -128,7 +128,7 @@ def _deliver(order: Order, kept: Sequence[tuple[Fit, Path]], worker: Worker) -> 
 
 def _held_out(config: BestConfig, images: ImageSet, fits: Sequence[Fit]) -> float:
     """The metric on every image by the member that did not see it, with the offset."""
-    if not metrics.is_pooled(config.metric):
+    if not metrics.facts_of(config.metric).is_pooled:
         return float(np.mean([fit.score for fit in fits]))
     rows = np.concatenate([fit.rows for fit in fits])
     probabilities = np.concatenate([fit.probabilities for fit in fits])

@@ -12,7 +12,7 @@ from threadpoolctl import threadpool_limits
 
 from search import seeds
 from search.arrays import IntArray
-from search.selection.metrics import chance, defined, prior
+from search.selection.metrics import chance, defined, facts_of, prior
 from search.selection.scores import OutOfFold, score_matrix
 
 SIDE: Final = 16  # pixels a side of the images that the simple methods see
@@ -20,7 +20,6 @@ NEIGHBOURS: Final = (1, 3, 5)
 MAX_IMAGES: Final = 5000
 COMPONENTS: Final = 50  # principal components that the logistic regression sees: there are more pixels than images
 STRENGTH: Final = 0.01  # its inverse regularisation
-REBALANCED: Final = ("balanced_accuracy", "macro_f1")  # metrics that count rare classes fully
 
 _CHUNK: Final = 256  # images shrunk at a time
 
@@ -56,7 +55,7 @@ def baselines(
     features[kept] = shrink(pixels, np.flatnonzero(kept))
     shares = prior(labels, classes)
     predicted = {name: np.tile(shares, (len(labels), 1)) for name in (*map(_neighbour_name, NEIGHBOURS), "logistic")}
-    fold_of = np.zeros(len(labels), np.int64)
+    fold_of, rebalanced = np.zeros(len(labels), np.int64), facts_of(metric).counts_rare
     for number, (training, validation) in enumerate(folds):
         training, validation = training[kept[training]], validation[kept[validation]]
         fold_of[validation] = number
@@ -69,7 +68,7 @@ def baselines(
             warnings.simplefilter("ignore")  # blank images, not fully converged: good enough for a bar
             for name, probabilities in _nearest(seen, labels[training], unseen, shares).items():
                 predicted[name][validation] = probabilities
-            predicted["logistic"][validation] = _logistic(seen, labels[training], unseen, classes, metric in REBALANCED)
+            predicted["logistic"][validation] = _logistic(seen, labels[training], unseen, classes, rebalanced)
     scores = {name: _pooled(metric, labels, probabilities, fold_of, kept) for name, probabilities in predicted.items()}
     return {
         "constant": chance(metric, labels),

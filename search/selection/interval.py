@@ -11,13 +11,11 @@ from scipy.special import stdtrit  # type: ignore[import-untyped]
 
 from search.arrays import IntArray
 from search.data.strata import strata
+from search.selection.metrics import facts_of
 from search.selection.weighted import Array
 
 _OF_POOLED: Final = 4  # repeats that the variance between repeats of all finalists weighs as much as
 _MOST_NEEDED: Final = 100  # times as many images: beyond that nobody can say
-_SQUARED: Final = {"mcc": 4.0, "skill": 0.0}
-"""Variance of a metric beside that of balanced accuracy on the same images: MCC is about twice it less one. Skill has
-no upper end that networks reach, so that its draws always differ."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +41,7 @@ class Evidence:
             between: variance between repeats.
             metric: the study's.
         """
-        least = _SQUARED.get(metric, 1.0) * float(self.least.sum()) / len(self.least) ** 2
+        least = facts_of(metric).spread * float(self.least.sum()) / len(self.least) ** 2
         grown = drawn * float(np.mean(_grown(self.units)))
         return _quantile(int((self.units - 1).sum())) * math.sqrt(max(grown, least) + between)
 

@@ -1,39 +1,48 @@
-"""The metrics, what chance gives in each, and their ranges."""
+"""The metrics, what chance gives in each, and what else there is to know of them."""
 
 from __future__ import annotations
 
-from typing import Any, Final
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from search.arrays import FloatArray, IntArray
 from search.selection.weighted import DECIDED, Array, decided_scores, probability_scores
-from search.settings import METRICS
+from search.settings import Metric
 
-RANGE: Final[dict[str, tuple[float, float]]] = {
-    "balanced_accuracy": (0.0, 1.0),
-    "macro_f1": (0.0, 1.0),
-    "mcc": (-1.0, 1.0),
-    "accuracy": (0.0, 1.0),
-    "auc": (0.0, 1.0),
-    "average_precision": (0.0, 1.0),
-    "recall_at_precision": (0.0, 1.0),
-    "skill": (-float("inf"), 1.0),
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Facts:
+    """What there is to know of a metric beside its formula; higher is better in all of them."""
+
+    low: float = 0.0  # lowest and
+    high: float = 1.0  # highest possible value
+    undefined: float = 0.0  # where there are no images, or those of a single class in a metric that needs two
+    is_pooled: bool = True  # a trial's score is the metric on all out-of-fold predictions together
+    counts_rare: bool = False  # a rare class counts as much as a frequent one, whatever it is confused with
+    spread: float = 1.0  # least variance, beside that of balanced accuracy on the same images
+
+
+METRIC_FACTS: Final[Mapping[Metric, Facts]] = {
+    "balanced_accuracy": Facts(counts_rare=True),
+    "macro_f1": Facts(counts_rare=True),
+    "mcc": Facts(low=-1.0, spread=4.0),  # about twice balanced accuracy less one
+    "accuracy": Facts(),
+    # Means over folds: they compare probabilities, and those of different fits need not share one scale.
+    "auc": Facts(undefined=0.5, is_pooled=False),
+    "average_precision": Facts(),
+    "recall_at_precision": Facts(),
+    # No upper end that networks reach, so that its draws always differ.
+    "skill": Facts(low=-float("inf"), is_pooled=False, spread=0.0),
 }
-"""Lowest and highest possible value. Higher is better in all of them."""
-
-UNDEFINED: Final[dict[str, float]] = {"auc": 0.5, "skill": 0.0, "mcc": 0.0}
-"""What images of a single class give in the metrics that need two; 0 in the others where there are no images."""
 
 
-def is_pooled(metric: str) -> bool:
-    """Whether a trial's score is the metric on all out-of-fold predictions together.
-
-    AUC and skill are means over folds: they compare probabilities, and those of different fits need not share one
-    scale.
-    """
-    return metric not in ("auc", "skill")
+def facts_of(metric: str) -> Facts:
+    """Raises KeyError for an unknown one."""
+    return METRIC_FACTS[cast(Metric, metric)]
 
 
 def is_decided(metric: str) -> bool:
@@ -80,8 +89,8 @@ def score(metric: str, labels: IntArray, probabilities: Array) -> float:
     Raises:
         ValueError: an unknown metric, or probabilities that don't fit the labels.
     """
-    if metric not in METRICS:
-        raise ValueError(f"metric is one of {', '.join(METRICS)}; got {metric!r}.")
+    if metric not in METRIC_FACTS:
+        raise ValueError(f"metric is one of {', '.join(METRIC_FACTS)}; got {metric!r}.")
     if probabilities.ndim != 2 or len(probabilities) != len(labels):
         raise ValueError(f"probabilities have the shape ({len(labels)}, K); got {probabilities.shape}.")
     once = np.ones((1, len(labels)))
@@ -95,7 +104,7 @@ def score(metric: str, labels: IntArray, probabilities: Array) -> float:
 
 def defined(metric: str, value: float) -> float:
     """The value, or what stands for it where the images do not define it."""
-    return UNDEFINED.get(metric, 0.0) if np.isnan(value) else value
+    return facts_of(metric).undefined if np.isnan(value) else value
 
 
 def chance(metric: str, labels: IntArray) -> float:

@@ -19,7 +19,7 @@ from search.arrays import IntArray
 from search.selection import offset, robust
 from search.selection.draws import draws, usable
 from search.selection.interval import between_repeats, evidence, images_needed
-from search.selection.metrics import RANGE, is_decided, prior
+from search.selection.metrics import facts_of, is_decided, prior
 from search.selection.results import Promise
 from search.selection.scores import OutOfFold, score_matrix
 from search.selection.weighted import Array, decided_scores, recalls
@@ -111,7 +111,8 @@ def promise(
     known = evidence(labels, groups, own.right)
     between, recalls_between = _between(metric, labels, predictions, second)
     half = known.half(_variance(own.inside), between, metric)
-    value, low, high = _expected(outside, own.inside, half, *RANGE[metric])
+    facts = facts_of(metric)
+    value, low, high = _expected(outside, own.inside, half, facts.low, facts.high)
     ranges = {}
     for k, name in enumerate(names):
         inside = own.inside_recalls[k]

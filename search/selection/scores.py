@@ -9,7 +9,7 @@ import numpy as np
 
 from search.arrays import FloatArray, IntArray
 from search.records import Fit, Trial, TrialState, Verdict
-from search.selection.metrics import defined, is_decided, is_pooled, prior, score
+from search.selection.metrics import defined, facts_of, is_decided, prior, score
 from search.selection.weighted import Array, decided_scores, mean_over_folds, probability_scores
 
 JUDGED = (Verdict.LEARNED, Verdict.COLLAPSED)
@@ -111,7 +111,7 @@ def score_matrix(metric: str, labels: IntArray, predictions: Sequence[OutOfFold]
         return decided_scores(metric, labels, decided, weights, predictions[0].probabilities.shape[1])
     columns = []
     for trial in predictions:
-        if is_pooled(metric):
+        if facts_of(metric).is_pooled:
             columns.append(probability_scores(metric, labels, trial.probabilities, weights))
         else:
             columns.append(mean_over_folds(metric, labels, trial.probabilities, trial.folds, weights))

@@ -19,9 +19,6 @@ from search.settings import PRECISION
 Array = npt.NDArray[np.floating[Any]]
 Predictions = npt.NDArray[np.integer[Any]]
 
-DECIDED: Final = ("balanced_accuracy", "macro_f1", "mcc", "accuracy")
-"""Metrics of the decided class alone; the others look at the probabilities."""
-
 SMALLEST_PROBABILITY: Final = 1e-7
 
 
@@ -65,25 +62,45 @@ def decided_scores(metric: str, labels: IntArray, predictions: Predictions, weig
     Returns:
         `(B, N)`. Averages over classes are over those with weight.
     """
+    if metric not in DECIDED:
+        raise ValueError(f"a metric of decided classes is one of {', '.join(DECIDED)}; got {metric!r}.")
     right, total = hits(labels, predictions, weights, classes)
-    if metric == "accuracy":
-        return _ratio(right.sum(axis=0), total.sum(axis=0))
-    if metric == "balanced_accuracy":
-        return _mean_of_defined(_ratio(right, total))
-    called = np.stack([weights @ (predictions == k).T.astype(weights.dtype) for k in range(classes)])
-    if metric == "macro_f1":
-        return _mean_of_defined(np.where(total > 0, 2 * right / np.maximum(total + called, 1e-30), np.nan))
-    if metric == "mcc":
-        return _mcc(right.astype(np.float64), total.astype(np.float64), called.astype(np.float64))
-    raise ValueError(f"a metric of decided classes is one of {', '.join(DECIDED)}; got {metric!r}.")
+
+    def called() -> Array:
+        return np.stack([weights @ (predictions == k).T.astype(weights.dtype) for k in range(classes)])
+
+    return DECIDED[metric](right, total, called)
 
 
-def _mcc(right: Array, total: Array, called: Array) -> Array:
+def _accuracy(right: Array, total: Array, called: Callable[[], Array]) -> Array:
+    return _ratio(right.sum(axis=0), total.sum(axis=0))
+
+
+def _balanced_accuracy(right: Array, total: Array, called: Callable[[], Array]) -> Array:
+    return _mean_of_defined(_ratio(right, total))
+
+
+def _macro_f1(right: Array, total: Array, called: Callable[[], Array]) -> Array:
+    return _mean_of_defined(np.where(total > 0, 2 * right / np.maximum(total + called(), 1e-30), np.nan))
+
+
+def _mcc(right: Array, total: Array, called: Callable[[], Array]) -> Array:
     """Gorodkin's K-class correlation; 0 where either side names one class only."""
+    right, total, named = (values.astype(np.float64) for values in (right, total, called()))
     everything = total.sum(axis=0)
-    covariance = right.sum(axis=0) * everything - (called * total).sum(axis=0)
-    scale = (everything**2 - (called**2).sum(axis=0)) * (everything**2 - (total**2).sum(axis=0))
+    covariance = right.sum(axis=0) * everything - (named * total).sum(axis=0)
+    scale = (everything**2 - (named**2).sum(axis=0)) * (everything**2 - (total**2).sum(axis=0))
     return np.where(scale > 0, covariance / np.sqrt(np.where(scale > 0, scale, 1)), 0.0)
+
+
+DECIDED: Final[dict[str, Callable[[Array, Array, Callable[[], Array]], Array]]] = {
+    "balanced_accuracy": _balanced_accuracy,
+    "macro_f1": _macro_f1,
+    "mcc": _mcc,
+    "accuracy": _accuracy,
+}
+"""Metrics of the decided class alone, of the weights of right ones `(K, B, N)`, of all images `(K, B, 1)` and, asked
+for only where it matters, of the images that are taken for each class `(K, B, N)`. The others look at probabilities."""
 
 
 def probability_scores(metric: str, labels: IntArray, probabilities: Array, weights: Array) -> Array:

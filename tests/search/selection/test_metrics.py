@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as sk
 
-from search.selection.metrics import RANGE, chance, is_pooled, prior, score
+from search.selection.metrics import METRIC_FACTS, chance, facts_of, prior, score
 from search.settings import METRICS
 
 
@@ -89,7 +89,7 @@ def test_chance(metric: str, value: float) -> None:
 @settings(max_examples=40)
 def test_scores_stay_in_their_range_and_a_perfect_predictor_gets_the_top(seed: int, classes: int, metric: str) -> None:
     labels, given = _sample(seed, classes, n=12)
-    low, high = RANGE[metric]
+    low, high = facts_of(metric).low, facts_of(metric).high
     assert low <= score(metric, labels, given) <= high + 1e-12
     assert score(metric, labels, np.eye(classes)[labels]) == pytest.approx(high)
 
@@ -102,8 +102,12 @@ def test_the_order_of_images_does_not_matter(seed: int, metric: str) -> None:
     assert score(metric, labels[order], given[order]) == pytest.approx(score(metric, labels, given), abs=1e-9)
 
 
+def test_facts_are_told_of_every_metric() -> None:
+    assert tuple(METRIC_FACTS) == METRICS
+
+
 def test_only_auc_and_skill_are_means_over_folds() -> None:
-    assert {metric for metric in METRICS if not is_pooled(metric)} == {"auc", "skill"}
+    assert {metric for metric in METRICS if not facts_of(metric).is_pooled} == {"auc", "skill"}
 
 
 def test_errors_say_what_came_and_what_was_expected() -> None:

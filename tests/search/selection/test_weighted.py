@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from search.selection.metrics import UNDEFINED, score
+from search.selection.metrics import facts_of, score
 from search.selection.scores import OutOfFold, score_matrix
 from search.selection.weighted import decided_scores, probability_scores, recalls
 from search.settings import METRICS
@@ -28,7 +28,7 @@ def test_weights_are_copies(seed: int, metric: str, classes: int) -> None:
         rows = np.repeat(np.arange(15), times)
         for n, trial in enumerate(trials):
             expected = score(metric, labels[rows], trial.probabilities[rows])
-            value = UNDEFINED.get(metric, 0.0) if np.isnan(found[b, n]) else found[b, n]
+            value = facts_of(metric).undefined if np.isnan(found[b, n]) else found[b, n]
             assert value == pytest.approx(expected, abs=1e-5)
 
 
