@@ -149,7 +149,7 @@ def _train(name: str, number: int, images: Any) -> Audited:
             self.kept: list[Any] = []
 
         def reestimate_batchnorm(self, rows: Any) -> float:
-            moving = [v for layer in self._batchnorms for v in (layer.moving_mean, layer.moving_variance)]
+            moving = [v for layer in self.chain.gathering for v in (layer.moving_mean, layer.moving_variance)]
             self.kept = [(variable, variable.numpy()) for variable in moving]
             return super().reestimate_batchnorm(rows)
 

@@ -51,11 +51,11 @@ class Silent(Engine):
         )
 
     def _nothing(self) -> LayerProbe:
-        layers = np.zeros((len(self._weighted), len(LAYER_SIGNALS)), np.float32)
+        layers = np.zeros((len(self.chain.weighted), len(LAYER_SIGNALS)), np.float32)
         return LayerProbe(layers, np.zeros((32, self.protocol.classes), np.float32))
 
     def _look(self, rows: Any) -> Any:
-        return tf.zeros([len(self._weighted), 3]), tf.zeros([0, self.protocol.classes])
+        return tf.zeros([len(self.chain.weighted), 3]), tf.zeros([0, self.protocol.classes])
 
 
 def fit(kind: type[Engine], pixels: Any, labels: Any, epochs: int, normalization: str) -> tuple[float, float]:

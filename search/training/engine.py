@@ -18,13 +18,14 @@ from search import seeds
 from search.arrays import FloatArray, IntArray
 from search.checks import LAYER_SIGNALS
 from search.settings import Protocol
-from search.training import batchnorm, network, optimizer, signals
+from search.training import network, optimizer, signals
 from search.training.ahead import Ahead
-from search.training.backbones import prepare
+from search.training.chain import Chain
+from search.training.evaluation import Evaluation
 from search.training.inputs import Pixels
 from search.training.outcome import EpochSums, LayerProbe
 from search.training.sampling import FOCUS, Balance
-from spaces.backbones import BACKBONES
+from search.training.statistics import Statistics
 from spaces.config import Configuration
 
 _MOST_AT_ONCE: Final = 128  # images of a forward pass without gradients
@@ -86,22 +87,17 @@ class Engine:
         self._ahead = ahead
         self._inputs = Pixels(configuration, protocol, images, places)
         self._placed = None if self._inputs.places is None else tf.constant(self._inputs.places, tf.int32)
-        self._shapes = self._inputs.shapes
         self._labels = labels
-        self._layers = self.network.layers
-        self._backbone = next((layer for layer in self._layers if layer.name in BACKBONES), None)
-        self._deep_norms, deep = ([], []) if self._backbone is None else prepare(self._backbone, configuration, updates)
-        self._batchnorms = network.batchnorms(self.network)
-        self._weighted = network.weight_layers(self.network)
-        own = [layer for layer in self._layers if layer is not self._backbone]
-        self._weights = [*deep, *(weight for layer in own for weight in layer.trainable_variables)]
-        self._deep, self._rest = len(deep), updates / 4
-        self._kernels = [self._place(layer.kernel) for layer in self._weighted]
+        self.chain = Chain(self.network, configuration, updates)
+        self.evaluation = Evaluation(self.chain, self._inputs, protocol.classes, max(1, _MOST_AT_ONCE // parts), ahead)
+        self.statistics = Statistics(self.chain, self._inputs, labels)
+        self._weights, self._deep, self._rest = self.chain.weights, len(self.chain.deep), updates / 4
+        self._kernels = [self._place(layer.kernel) for layer in self.chain.weighted]
         self._optimizer = optimizer.build_optimizer(configuration)
         self._optimizer.build(self._weights)
         self._class_weights = tf.Variable(tf.ones(protocol.classes))
         self._margin = tf.Variable(tf.zeros(protocol.classes))
-        self.traces = self.evaluation_traces = 0
+        self.traces = 0
 
     def _place(self, variable: Any) -> int:
         return next(i for i, other in enumerate(self._weights) if other is variable)
@@ -114,17 +110,18 @@ class Engine:
     @property
     def batchnorm(self) -> bool:
         """Whether statistics of batches are gathered in training."""
-        return bool(self._gathering)
-
-    @property
-    def _gathering(self) -> list[Any]:
-        adapted = self._deep_norms if self.configuration.statistics == "adapted" else []
-        return [*adapted, *self._batchnorms]
+        return bool(self.chain.gathering)
 
     @property
     def batchnorm_momentum(self) -> float:
         """Of these; 0 without."""
-        return float(self._gathering[0].momentum) if self._gathering else 0.0
+        gathering = self.chain.gathering
+        return float(gathering[0].momentum) if gathering else 0.0
+
+    @property
+    def evaluation_traces(self) -> int:
+        """How often an evaluation of its own images was traced."""
+        return self.evaluation.traces
 
     @property
     def parameters(self) -> int:
@@ -143,10 +140,10 @@ class Engine:
         self._class_weights.assign(balance.weights.astype(np.float32))
         self._margin.assign(balance.margin.astype(np.float32))
         self._inputs.begin(rows)
-        if self._deep_norms and self.configuration.statistics == "re_estimated":
+        if self.chain.deep_norms and self.configuration.statistics == "re_estimated":
             shuffled = seeds.generator(seed, "statistics").permutation(rows)  # rows are ordered by class
             whole = len(rows) // self.at_once * self.at_once
-            self._reestimate_backbone(tf.constant(shuffled[:whole].reshape(-1, self.at_once), tf.int32))
+            self.statistics.reestimate_backbone(tf.constant(shuffled[:whole].reshape(-1, self.at_once), tf.int32))
 
     def state(self) -> tuple[npt.NDArray[Any], ...]:
         """All that an epoch changes: weights, BatchNorm's statistics, dropout's counters, the optimizer's memory."""
@@ -166,7 +163,7 @@ class Engine:
 
     @property
     def _changing(self) -> list[Any]:
-        return [*(variable for layer in self._layers for variable in layer.variables), *self._optimizer.variables]
+        return [*(variable for layer in self.chain.layers for variable in layer.variables), *self._optimizer.variables]
 
     def scaling(self) -> tuple[FloatArray, FloatArray]:
         """Offset and factor `(channels,)` of this fit: the network sees (pixels - offset) x factor."""
@@ -217,7 +214,7 @@ class Engine:
 
     def logits(self, rows: IntArray) -> FloatArray:
         """Logits `(len(rows), K)` float32 in evaluation mode."""
-        return self._logits(self._inputs.images, rows, self._inputs.places)
+        return self.evaluation.logits(rows)
 
     def logits_of(self, images: Any, rows: IntArray, places: IntArray | None = None) -> FloatArray:
         """Logits `(len(rows), K)` float32 in evaluation mode of rows of any uint8 image tensor of the same size.
@@ -227,16 +224,7 @@ class Engine:
             rows: of them.
             places: (m,) of theirs among the shapes; None where there are none.
         """
-        return self._logits(images, rows, places)
-
-    def _logits(self, images: Any, rows: IntArray, places: IntArray | None) -> FloatArray:
-        if places is None:
-            return self._logits_alike(images, rows, 0)
-        logits = np.zeros((len(rows), self.protocol.classes), np.float32)
-        for place in np.unique(places[rows]):
-            at = np.flatnonzero(places[rows] == place)
-            logits[at] = self._logits_alike(images, rows[at], int(place))
-        return logits
+        return self.evaluation.logits_of(images, rows, places)
 
     def alike(self, rows: IntArray) -> IntArray:
         """Those of the rows whose images have the most frequent shape: what can be shown all at once."""
@@ -244,27 +232,6 @@ class Engine:
             return rows
         found = self._inputs.places[rows]
         return np.asarray(rows[found == np.bincount(found).argmax()], np.int64)
-
-    def _logits_alike(self, images: Any, rows: IntArray, place: int) -> FloatArray:
-        batches = np.array_split(rows, max(1, -(-len(rows) // max(1, _MOST_AT_ONCE // self.parts))))
-        width = len(batches[0])
-        padded = np.stack([np.pad(batch, (0, width - len(batch)), mode="edge") for batch in batches])
-        shape = self._shapes[place]
-        if images is not self._inputs.images:
-            values = self._evaluate_others(images, tf.constant(padded, tf.int32), shape).numpy()
-        elif self._ahead is None:
-            values = self._evaluate(tf.constant(padded, tf.int32), shape).numpy()
-        else:
-            values = self._evaluate_fetched(self._ahead, padded, shape)
-        return np.concatenate([values[i, : len(batch)] for i, batch in enumerate(batches)])
-
-    def _evaluate_fetched(self, ahead: Ahead, rows: IntArray, shape: Any) -> FloatArray:
-        """Batch by batch, so that it is known how far it is."""
-        values: list[FloatArray] = []
-        with ahead.epoch(rows, lambda: len(values)):
-            for batch in rows:
-                values.append(self._evaluate(tf.constant(batch[None], tf.int32), shape).numpy()[0])
-        return np.stack(values)
 
     def reestimate_batchnorm(self, rows: npt.NDArray[np.int32]) -> float:
         """Replace BatchNorm's moving statistics by those of the training batches `(steps, batch)`, dropout off.
@@ -274,17 +241,7 @@ class Engine:
         """
         if not self.batchnorm:
             return float("nan")
-        return float(self._reestimate(tf.constant(rows.reshape(-1, self.at_once))))
-
-    def _forward(self, x: Any, *, training: bool) -> Any:
-        for layer in self._layers:
-            x = self._through(layer, x, training=training)
-        return x
-
-    def _through(self, layer: Any, x: Any, *, training: bool) -> Any:
-        if training and layer in self._batchnorms and batchnorm.is_fusible(layer, x):
-            return batchnorm.apply(layer, x)
-        return layer(x, training=training)
+        return float(self.statistics.reestimate(tf.constant(rows.reshape(-1, self.at_once))))
 
     @tf.function(  # type: ignore[untyped-decorator]
         input_signature=[
@@ -351,7 +308,7 @@ class Engine:
     def _gradients_of_part(self, batch: Any, seed: Any) -> tuple[Any, Any]:
         """The same of images that find room; those of every size go through the network shape by shape."""
         if self._placed is None:
-            return self._gradients_at_once(batch, seed, self._shapes[0])
+            return self._gradients_at_once(batch, seed, self._inputs.shapes[0])
         place_of, count = tf.gather(self._placed, batch), len(self.protocol.shapes)
         loss, sums = tf.constant(0.0), [tf.zeros_like(weight.value) for weight in self._weights]
         for place in tf.range(count):
@@ -359,7 +316,7 @@ class Engine:
             share = tf.cast(tf.size(some), tf.float32) / tf.cast(tf.size(batch), tf.float32)
             if share > 0:
                 draws = tf.stack([seed[0], seed[1] * count + place])
-                plain, gradients = self._gradients_at_once(some, draws, self._shapes[place])
+                plain, gradients = self._gradients_at_once(some, draws, self._inputs.shapes[place])
                 loss += share * plain
                 sums = [total + share * gradient for total, gradient in zip(sums, gradients, strict=True)]
         return loss, sums
@@ -368,7 +325,7 @@ class Engine:
         labels = tf.gather(self._labels, batch)
         x = self._inputs.drawn(batch, seed, shape)
         with tf.GradientTape() as tape:
-            logits = self._forward(x, training=True)
+            logits = self.chain.forward(x, training=True)
             plain = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
             each = self._loss(labels, logits, plain)
             loss = tf.reduce_mean(each * tf.gather(self._class_weights, labels))
@@ -393,74 +350,6 @@ class Engine:
         return tf.nn.softmax_cross_entropy_with_logits(targets, logits)
 
     def _look(self, rows: Any) -> tuple[Any, Any]:
-        """What each weight layer gives (after normalization and activation) for some images, and the logits.
-
-        BatchNorm uses the images' own statistics, so that its moving ones, cold or warm, play no part. The images are
-        alike in shape.
-        """
-        shape = self._shapes[0 if self._placed is None else self._placed[rows[0]]]
-        x, outputs, pending = self._inputs.shown(self._inputs.images, rows, shape), [], False
-        for layer in self._layers:
-            x = batchnorm.by_batch(layer, x) if layer in self._batchnorms else layer(x, training=False)
-            pending = pending or layer in self._weighted
-            if pending and type(layer).__name__ == "Activation":
-                outputs.append(signals.of_outputs(x))
-                pending = False
-        return tf.stack([*outputs, signals.of_outputs(x)]), tf.cast(x, tf.float32)
-
-    @tf.function(  # type: ignore[untyped-decorator]
-        input_signature=[tf.TensorSpec([None, None], tf.int32), tf.TensorSpec([2], tf.int32)], jit_compile=False
-    )
-    def _evaluate(self, rows: Any, shape: Any) -> Any:
-        self.evaluation_traces += 1
-        return self._evaluated(self._inputs.images, rows, shape)
-
-    @tf.function(  # type: ignore[untyped-decorator]
-        input_signature=[
-            tf.TensorSpec([None, None, None, None], tf.uint8),
-            tf.TensorSpec([None, None], tf.int32),
-            tf.TensorSpec([2], tf.int32),
-        ],
-        jit_compile=False,
-    )
-    def _evaluate_others(self, images: Any, rows: Any, shape: Any) -> Any:
-        images.set_shape([None, *self._inputs.images.shape[1:]])
-        return self._evaluated(images, rows, shape)
-
-    def _evaluated(self, images: Any, rows: Any, shape: Any) -> Any:
-        spec = tf.TensorSpec([None, self.protocol.classes], tf.float32)
-        return tf.map_fn(
-            lambda batch: self._forward(self._inputs.shown(images, batch, shape), training=False),
-            rows,
-            fn_output_signature=spec,
-        )
-
-    @tf.function(input_signature=[tf.TensorSpec([None, None], tf.int32)], jit_compile=False)  # type: ignore[untyped-decorator]
-    def _reestimate(self, rows: Any) -> Any:
-        return self._statistics_of(self._gathering, rows)
-
-    @tf.function(input_signature=[tf.TensorSpec([None, None], tf.int32)], jit_compile=False)  # type: ignore[untyped-decorator]
-    def _reestimate_backbone(self, rows: Any) -> Any:
-        return self._statistics_of(self._deep_norms, rows)
-
-    def _statistics_of(self, layers: list[Any], rows: Any) -> Any:
-        """Gives the layers the statistics of these batches; the loss with each batch's own."""
-        moving = [variable for layer in layers for variable in (layer.moving_mean, layer.moving_variance)]
-        shares = [1.0 - float(layer.momentum) for layer in layers for _ in range(2)]
-        sums = [tf.zeros_like(variable.value) for variable in moving]
-        loss = tf.constant(0.0)
-        listens = any(layer in self._deep_norms for layer in layers)
-        for i in tf.range(tf.shape(rows)[0]):
-            for variable in moving:  # with zeros in place, one update leaves its share of the batch's own statistics
-                variable.assign(tf.zeros_like(variable.value))
-            x = self._inputs.shown(self._inputs.images, rows[i], self._shapes[0])
-            with batchnorm.listening(layers):
-                for layer in self._layers:
-                    x = self._through(layer, x, training=layer in layers or (listens and layer is self._backbone))
-            labels = tf.gather(self._labels, rows[i])
-            loss += tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels, x))
-            sums = [total + variable.value for total, variable in zip(sums, moving, strict=True)]
-        count = tf.cast(tf.shape(rows)[0], tf.float32)
-        for variable, total, share in zip(moving, sums, shares, strict=True):
-            variable.assign(total / (count * share))
-        return loss / count
+        """The layers' signals on some images alike in shape, and their logits."""
+        shape = self._inputs.shapes[0 if self._placed is None else self._placed[rows[0]]]
+        return self.chain.looked_through(self._inputs.shown(self._inputs.images, rows, shape))

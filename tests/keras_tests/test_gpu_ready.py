@@ -120,7 +120,7 @@ def test_the_gradient_of_a_resize_by_the_nearest_pixel_is_refused() -> None:
 @pytest.mark.parametrize("changes", CASES, ids=str)
 def test_all_of_a_training_runs_on_the_gpu_and_repeats(pixels: Any, changes: dict[str, Any]) -> None:
     made = engine(pixels, configuration(batch_size=8, **changes))
-    for function in (made._train, made._evaluate, made._reestimate):
+    for function in (made._train, made.evaluation.of_own, made.statistics.reestimate):
         found = list(nodes(function))
         assert not [(node.op, types_of(node)) for node in found if stays_behind(node)]
         assert not REFUSED & {node.op for node in found}

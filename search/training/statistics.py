@@ -1,0 +1,54 @@
+"""What batch normalization believes of the images: its moving statistics, replaced by those of some batches."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+
+from search.training.chain import Chain
+from search.training.inputs import Pixels
+
+
+class Statistics:
+    """Those of a network.
+
+    Args:
+        chain: the network.
+        inputs: the images it is trained on.
+        labels: (n,) int32 tensor of theirs.
+    """
+
+    def __init__(self, chain: Chain, inputs: Pixels, labels: Any) -> None:
+        self._chain, self._inputs, self._labels = chain, inputs, labels
+
+    @tf.function(input_signature=[tf.TensorSpec([None, None], tf.int32)], jit_compile=False)  # type: ignore[untyped-decorator]
+    def reestimate(self, rows: Any) -> Any:
+        """Of all layers that gather them in training, by the batches `(steps, batch)`, dropout off.
+
+        Gives the mean plain cross-entropy of these batches, each with its own statistics, nats.
+        """
+        return self._replaced(self._chain.gathering, rows)
+
+    @tf.function(input_signature=[tf.TensorSpec([None, None], tf.int32)], jit_compile=False)  # type: ignore[untyped-decorator]
+    def reestimate_backbone(self, rows: Any) -> Any:
+        """Of a backbone's layers alone."""
+        return self._replaced(self._chain.deep_norms, rows)
+
+    def _replaced(self, layers: list[Any], rows: Any) -> Any:
+        moving = [variable for layer in layers for variable in (layer.moving_mean, layer.moving_variance)]
+        shares = [1.0 - float(layer.momentum) for layer in layers for _ in range(2)]
+        sums = [tf.zeros_like(variable.value) for variable in moving]
+        loss = tf.constant(0.0)
+        for i in tf.range(tf.shape(rows)[0]):
+            for variable in moving:  # with zeros in place, one update leaves its share of the batch's own statistics
+                variable.assign(tf.zeros_like(variable.value))
+            shown = self._inputs.shown(self._inputs.images, rows[i], self._inputs.shapes[0])
+            logits = self._chain.forward_by_batch(shown, layers)
+            labels = tf.gather(self._labels, rows[i])
+            loss += tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits))
+            sums = [total + variable.value for total, variable in zip(sums, moving, strict=True)]
+        count = tf.cast(tf.shape(rows)[0], tf.float32)
+        for variable, total, share in zip(moving, sums, shares, strict=True):
+            variable.assign(total / (count * share))
+        return loss / count
