@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import cache
 from typing import Any, Final
 
 import keras
 import numpy as np
 import numpy.typing as npt
+from threadpoolctl import ThreadpoolController
 
 from search import seeds
 from search.arrays import FloatArray, IntArray
@@ -142,7 +144,8 @@ class HeadTrainer:
         before = [layer.kernel.copy() for layer in self._dense]
         slopes = np.full((len(self._dense), 2), _UNMEASURED, np.float32)
         loss = first = last = 0.0
-        with np.errstate(all="ignore"):  # what is not finite ends the fit, not the process
+        # Threads would wait for each other, at a few rows; what is not finite ends the fit, not the process.
+        with _linear_algebra().limit(limits=1), np.errstate(all="ignore"):
             for step, (batch, rate) in enumerate(zip(rows, rates.tolist(), strict=True)):
                 loss += self._step(batch, rate, generator)
                 first = max(first, _square(self._dense[0].kernel_slope))
@@ -260,6 +263,12 @@ class HeadTrainer:
             norm.moving[:] = values
         self._updater.memory[:] = memory
         self._updater.steps = int(steps)
+
+
+@cache
+def _linear_algebra() -> ThreadpoolController:
+    """The threads of NumPy's and SciPy's own copies of BLAS; looking for them takes longer than an epoch."""
+    return ThreadpoolController()
 
 
 def _pure(layer: Any) -> layers.Layer:

@@ -1,4 +1,8 @@
-"""The steps of the optimizers, on all weights at once as one vector. Pure NumPy; formulas and defaults are Keras'."""
+"""The steps of the optimizers, on all weights at once as one vector. Formulas and defaults are Keras'.
+
+On a few images a large head spends half of its time here, each pass over its weights a tenth of a step. So products are
+added by BLAS in one pass, and what Keras scales in each step is kept as plain sums and scaled once.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +11,14 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
+from scipy.linalg.blas import saxpy  # type: ignore[import-untyped]  # y += a x in place, of contiguous float32
 
 from search.arrays import FloatArray
 from spaces.config import Configuration
 
-_MOMENTUM: Final = np.float32(0.9)
+_MOMENTUM: Final = 0.9
 _BETAS: Final = (0.9, 0.999)
-_EPSILON: Final = np.float32(1e-7)
+_EPSILON: Final = 1e-7
 
 
 class Updater:
@@ -29,8 +34,9 @@ class Updater:
             raise ValueError(f"no step of the optimizer {configuration.optimizer!r} is known")
         size = len(decays)
         self._is_adam = configuration.optimizer != "sgd"
-        decay = 0.0 if configuration.optimizer == "adam" else configuration.weight_decay
-        self._decay = np.where(decays, np.float32(decay), np.float32(0)) if decay else None
+        self._decay = 0.0 if configuration.optimizer == "adam" else configuration.weight_decay
+        edges = np.flatnonzero(np.diff(decays, prepend=False, append=False)).reshape(-1, 2)
+        self._decaying = [slice(*edge) for edge in edges.tolist()]
         self.memory = np.zeros((2 if self._is_adam else 1, size), np.float32)
         self.steps = 0
         self._spare = np.empty(size, np.float32)
@@ -42,8 +48,9 @@ class Updater:
 
     def step(self, weights: FloatArray, slopes: FloatArray, rate: float) -> None:
         """Change the weights `(size,)` in place."""
-        if self._decay is not None:
-            weights *= 1 - self._decay * np.float32(rate)
+        if self._decay:
+            for part in self._decaying:
+                weights[part] *= np.float32(1 - self._decay * rate)
         self.steps += 1
         if self._is_adam:
             self._adam(weights, slopes, rate)
@@ -51,28 +58,27 @@ class Updater:
             self._sgd(weights, slopes, rate)
 
     def _adam(self, weights: FloatArray, slopes: FloatArray, rate: float) -> None:
-        """Kingma and Ba, ICLR 2015, algorithm 1 in the order at the end of its section 2."""
+        """Kingma and Ba, ICLR 2015, algorithm 1 in the order at the end of its section 2.
+
+        In memory are the sums whose shares 1 - beta are the moving means of the slopes and of their squares.
+        """
         (mean, square), spare = self.memory, self._spare
-        first, second = (np.float32(1 - beta) for beta in _BETAS)
-        np.subtract(slopes, mean, out=spare)
-        spare *= first
-        mean += spare
+        first, second = _BETAS
+        mean *= np.float32(first)
+        saxpy(slopes, mean)
         np.multiply(slopes, slopes, out=spare)
-        spare -= square
-        spare *= second
+        square *= np.float32(second)
         square += spare
+        root = math.sqrt(1 - second)  # of the share, taken out of the denominator
         np.sqrt(square, out=spare)
-        spare += _EPSILON
+        spare += np.float32(_EPSILON / root)
         np.divide(mean, spare, out=spare)
-        biases = [1 - beta**self.steps for beta in _BETAS]
-        spare *= np.float32(rate * math.sqrt(biases[1]) / biases[0])
-        weights -= spare
+        unbiased = math.sqrt(1 - second**self.steps) / (1 - first**self.steps)
+        saxpy(spare, weights, a=-rate * unbiased * (1 - first) / root)
 
     def _sgd(self, weights: FloatArray, slopes: FloatArray, rate: float) -> None:
-        (speed,), spare = self.memory, self._spare
-        np.multiply(slopes, np.float32(rate), out=spare)
-        speed *= _MOMENTUM
-        speed -= spare
-        weights -= spare
-        np.multiply(speed, _MOMENTUM, out=spare)
-        weights += spare
+        (speed,) = self.memory
+        speed *= np.float32(_MOMENTUM)
+        saxpy(slopes, speed, a=-rate)
+        saxpy(slopes, weights, a=-rate)
+        saxpy(speed, weights, a=_MOMENTUM)
