@@ -121,7 +121,7 @@ def plain(data: Folders) -> Result:
     began = time.monotonic()
     train = loaded(data.train, None, _PLAIN_SIDE, None)
     test = loaded(data.test, None, _PLAIN_SIDE, train)
-    classes, images, others = train.summary.classes, train.pixels(), test.pixels()
+    classes, images, others = list(train.summary.classes), train.pixels(), test.pixels()
     tests, rarest = [], []
     for seed in SEEDS:
         keras.utils.set_random_seed(seed)

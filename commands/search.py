@@ -48,6 +48,7 @@ Search robust configurations for a folder of images, one sub-folder a class.
 examples:
   run_search.py --demo                                   a study on a small real data set, about three minutes
   run_search.py --data ./images                          over night: 200 trials or 8 hours, whichever comes first
+  run_search.py check --data ./images                    what is wrong with the images, in seconds, without training
   run_search.py --data ./images --timeout 30m --space core --test ./holdout
   run_search.py --data ./images --space my_space.yaml --start mine.yaml --groups patients.csv
   run_search.py --data ./images --timeout 40h --window "Mon-Fri 20:00-07:00, Sat-Sun 00:00-24:00"
@@ -93,7 +94,11 @@ def parser(command: str = "", description: str = _HELP) -> argparse.ArgumentPars
         help="pixels a side (default: auto, says why); native: images keep their sizes, as well as eight shapes allow",
     )
     data.add_argument(
-        "--max-side", type=whole(8), metavar="N", help="with --image-size native: longer images are shrunk to it"
+        "--max-side",
+        type=whole(8),
+        metavar="N",
+        help="with --image-size native: longer images are shrunk to it (default: 64; 128 on a GPU or of pretrained "
+        "networks, on both 224)",
     )
     study = options.add_argument_group("study")
     study.add_argument("--out", type=path, metavar="DIR", help="run folder (default: runs/<name of the data folder>)")
@@ -237,7 +242,10 @@ def _weights(options: argparse.Namespace, space: Space) -> dict[str, Weights]:
         print(f"{text} ...", file=sys.stderr)
 
     if space.backbones:
-        return find_weights(options.weights or IMAGENET, space.backbones, tell)
+        found = find_weights(options.weights or IMAGENET, space.backbones, tell)
+        if missing := [name for name in space.backbones if name not in found]:
+            print(f"Left out, as their weights are not there: {', '.join(missing)}.", file=sys.stderr)
+        return found
     if options.weights is None:
         return {}
     if space != DEFAULT:

@@ -72,7 +72,8 @@ def expectation(found: Inspection) -> str:
             f"Simple methods reach a balanced accuracy of {number(found.baselines[best], 2)} ({named} on small "
             f"pictures; guessing: {number(found.chance, 2)})."
         )
-    parts.append(f"So many images can tell a score to about +- {number(found.half, 2)}.")
+    if found.half is not None:
+        parts.append(f"So many images can tell a score to about +- {number(found.half, 2)}.")
     return " ".join(parts)
 
 

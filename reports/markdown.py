@@ -12,7 +12,7 @@ from reports.sections.collapses import audit_sentence, cause_rows, reason_rows
 from reports.sections.neighbours import neighbours_sentence
 from reports.wording import counted, duration, number, percent, shown, whole
 from search.causes import SYMPTOMS
-from search.inspection.records import KINDS
+from search.inspection.records import KINDS, OF_TEST
 from search.selection.results import Recommendation, Results
 
 ROWS: Final = 8  # of the table of the best
@@ -215,7 +215,11 @@ def _data(results: Results) -> str:
         "",
         f"{classes}. {wording.seen_at(data)}: {escaped(data.size_reason)}",
     ]
-    found = [(kind, detail) for kind, _, detail in results.study.findings if kind != "corrupt"]
+    found = [
+        (kind, detail)
+        for kind, _, detail in results.study.findings
+        if kind != "corrupt" or detail.startswith(OF_TEST)  # those to be searched are listed by themselves
+    ]
     if found:
         lines += ["", "What stood out before the search:", ""]
         lines += [f"- {KINDS.get(kind, kind)}: {escaped(detail)}" for kind, detail in found]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from functools import cache
-from typing import Any
+from typing import Any, Final
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -18,6 +19,17 @@ from reports.sections.matters import matters
 from reports.sections.run import run
 from reports.sections.sure import sure
 from search.selection.results import Results
+
+SECTIONS: Final[Mapping[str, tuple[str, Callable[[Results], Any]]]] = {
+    "answer": ("Answer", answer),
+    "sure": ("How sure", sure),
+    "collapses": ("Collapses", collapses),
+    "matters": ("What matters", matters),
+    "images": ("Images", images),
+    "data": ("Data", data),
+    "run": ("Run", run),
+}
+"""In their order: what each is called on top of the page, and what lays it out for its template of the same name."""
 
 
 def page(results: Results) -> str:
@@ -63,12 +75,7 @@ def _content(results: Results) -> dict[str, Any]:
         "metric": wording.metric_name(study.identity.metric),
         "metric_sentence": wording.METRIC_SENTENCES.get(study.identity.metric, ""),
         "control": wording.control_sentence(results.control, study.identity.metric) if results.control else "",
-        "answer": answer(results),
-        "sure": sure(results),
-        "collapses": collapses(results),
-        "matters": matters(results),
-        "images": images(results),
-        "data": data(results),
-        "run": run(results),
+        "sections": {name: title for name, (title, _) in SECTIONS.items()},
+        **{name: lay_out(results) for name, (_, lay_out) in SECTIONS.items()},
         "plotly": Markup(get_plotlyjs()),
     }

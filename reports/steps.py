@@ -13,7 +13,7 @@ from spaces.config import Configuration
 
 def check(study: StudyRecord) -> str:
     """That shows what stood out in the images."""
-    return f"python run_search.py check {_images(study)}"
+    return f"python run_search.py check {_images(study)}{_given(study, 'groups')}{_given(study, 'test')}"
 
 
 def train(study: StudyRecord, configuration: Configuration) -> str:
@@ -23,7 +23,8 @@ def train(study: StudyRecord, configuration: Configuration) -> str:
     is_needed = configuration.backbone != NO_BACKBONE and weights not in (IMAGENET, RANDOM)
     given = f" --weights {_word(weights)}" if is_needed else ""
     return (
-        f"python run_search.py train --config {_word(str(out / 'best_config.yaml'))} {_images(study)}{given} "
+        f"python run_search.py train --config {_word(str(out / 'best_config.yaml'))} {_images(study)}"
+        f"{_given(study, 'groups')}{given} "
         "--model model.keras"
     )
 
@@ -34,9 +35,14 @@ def predict() -> str:
 
 
 def _images(study: StudyRecord) -> str:
-    labels, links = study.settings.get("labels"), study.has_switch("follow_links")
-    table = f" --labels {_word(labels)}" if labels else ""
-    return f"--data {_word(study.data.folder)}{table}{' --follow-links' if links else ''}"
+    links = " --follow-links" if study.has_switch("follow_links") else ""
+    return f"--data {_word(study.data.folder)}{_given(study, 'labels')}{links}"
+
+
+def _given(study: StudyRecord, name: str) -> str:
+    """An option as the search had it."""
+    value = study.settings.get(name)
+    return f" --{name} {_word(value)}" if value else ""
 
 
 def _word(text: str) -> str:

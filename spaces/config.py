@@ -157,6 +157,12 @@ class Configuration:
         return self.depth - self.n_dense if self.backbone == NO_BACKBONE else 0
 
     @property
+    def layer_names(self) -> tuple[str, ...]:
+        """Of its weight layers, as people count them: `conv 1`, `conv 2`, ..., `dense 1`, ..., `output`."""
+        conv = (f"conv {place + 1}" for place in range(self.n_conv))
+        return (*conv, *(f"dense {place + 1}" for place in range(self.n_dense)), "output")
+
+    @property
     def normalized(self) -> bool:
         """Whether anything of the network is normalized by its batches."""
         layers = self.normalization == "batch" and self.n_conv + self.n_dense > 0

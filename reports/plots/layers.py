@@ -38,7 +38,7 @@ def layer_curves(results: Results) -> list[LayerCurves]:
 
 
 def _panel(configuration: Configuration, fit: Fit, signal: str) -> Figure:
-    epochs, names = [0, *(check.epoch for check in fit.checks)], _names(configuration)
+    epochs, names = [0, *(check.epoch for check in fit.checks)], configuration.layer_names
     colours = sample_colorscale("Viridis", [0.9 * place / max(1, len(names) - 1) for place in range(len(names))])
     values = fit.layers[:, :, LAYER_SIGNALS.index(signal)]
     shares = signal == "dead_share"
@@ -83,12 +83,7 @@ def _chosen(results: Results) -> list[tuple[str, Configuration, Fit]]:
     for code, fit in collapsed_examples(results).items():
         if fit.layers.size and fit.trial in configurations:
             found.append((f"trial {fit.trial}, {code}", configurations[fit.trial], fit))
-    return [one for one in found if len(_names(one[1])) == one[2].layers.shape[1]][:_MOST]
-
-
-def _names(configuration: Configuration) -> list[str]:
-    conv = [f"conv {place + 1}" for place in range(configuration.n_conv)]
-    return [*conv, *(f"dense {place + 1}" for place in range(configuration.n_dense)), "output"]
+    return [one for one in found if len(one[1].layer_names) == one[2].layers.shape[1]][:_MOST]
 
 
 def _decades(values: np.ndarray) -> float:

@@ -1,1 +1,1 @@
-"""The seven sections of the report: what each shows, laid out as plain values without markup."""
+"""The sections of the report: what each shows, laid out as plain values without markup."""

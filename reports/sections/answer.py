@@ -40,7 +40,7 @@ class Retrainings:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Everything of the first section."""
+    """Everything that the section shows."""
 
     title: str
     warnings: tuple[str, ...]
@@ -57,7 +57,7 @@ class Answer:
 
 
 def answer(results: Results) -> Answer:
-    """The first section."""
+    """The section, laid out."""
     shown = marks(results)
     recommended = results.recommended
     return Answer(
@@ -186,6 +186,11 @@ def warnings(results: Results) -> list[str]:
         found.append(
             f"The test score lies below the interval: by the luck of {counted(test.n, 'image')}, or because they "
             "differ from the others."
+        )
+    if apart := results.study.data.apart:
+        found.append(
+            f"Copies of one picture lie on both sides of splits in {', '.join(map(wording.shown, apart))}: there "
+            "are too few other pictures. What is expected there is too good."
         )
     if not (recommended.finalist.healthy if recommended.finalist else recommended.ranked.healthy):
         found.append("This configuration is not healthy: less its standard error it is not above chance.")

@@ -65,7 +65,7 @@ class End:
 
 @dataclass(frozen=True, slots=True)
 class Collapses:
-    """Everything of the third section."""
+    """Everything that the section shows."""
 
     sentence: str
     reasons: tuple[ReasonRow, ...]
@@ -82,7 +82,7 @@ class Collapses:
 
 
 def collapses(results: Results) -> Collapses:
-    """The third section."""
+    """The section, laid out."""
     found = _map(results)
     trainings = drawn(results)
     return Collapses(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from reports import steps
 from reports.wording import counted, whole
-from search.inspection.records import KINDS
+from search.inspection.records import KINDS, OF_TEST
 from search.selection.results import Results
 
 
@@ -21,7 +21,7 @@ class ClassBar:
 
 @dataclass(frozen=True, slots=True)
 class Data:
-    """Everything of the sixth section."""
+    """Everything that the section shows."""
 
     sentence: str
     classes: tuple[ClassBar, ...]
@@ -32,7 +32,7 @@ class Data:
 
 
 def data(results: Results) -> Data:
-    """The sixth section."""
+    """The section, laid out."""
     found = results.study.data
     most = max(found.classes.values(), default=1) or 1
     return Data(
@@ -43,7 +43,7 @@ def data(results: Results) -> Data:
         findings=tuple(
             (KINDS.get(kind, kind), severity, detail)
             for kind, severity, detail in results.study.findings
-            if kind != "corrupt"  # those are listed by themselves
+            if kind != "corrupt" or detail.startswith(OF_TEST)  # those to be searched are listed by themselves
         ),
         pictures=steps.check(results.study),
     )

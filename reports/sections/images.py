@@ -75,7 +75,7 @@ class ScoredClass:
 
 @dataclass(frozen=True, slots=True)
 class Images:
-    """Everything of the fifth section."""
+    """Everything that the section shows."""
 
     sentence: str
     classes: tuple[str, ...]
@@ -96,7 +96,7 @@ class Images:
 
 
 def images(results: Results) -> Images:
-    """The fifth section."""
+    """The section, laid out."""
     names = tuple(results.study.data.classes)
     seen = results.on_images
     rows = corruption_rows(results)

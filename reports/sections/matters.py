@@ -58,7 +58,7 @@ class Kind:
 
 @dataclass(frozen=True, slots=True)
 class Matters:
-    """Everything of the fourth section."""
+    """Everything that the section shows."""
 
     sentence: str
     rows: tuple[Row, ...]
@@ -78,7 +78,7 @@ class Matters:
 
 
 def matters(results: Results) -> Matters:
-    """The fourth section."""
+    """The section, laid out."""
     made, way = results.study.ablation, ablation.rows(results)
     return Matters(
         sentence=sentence(results),

@@ -28,7 +28,7 @@ class StateRow:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Everything of the seventh section."""
+    """Everything that the section shows."""
 
     sentence: str
     states: tuple[StateRow, ...]
@@ -40,7 +40,7 @@ class Run:
 
 
 def run(results: Results) -> Run:
-    """The seventh section."""
+    """The section, laid out."""
     study = results.study
     label = "Score and time of every trial in order, with the best so far; collapsed trials lie on the line of chance"
     return Run(

@@ -48,7 +48,7 @@ class SplitRow:
 
 @dataclass(frozen=True, slots=True)
 class Sure:
-    """Everything of the second section."""
+    """Everything that the section shows."""
 
     sentence: str
     figure: Drawing | None
@@ -61,7 +61,7 @@ class Sure:
 
 
 def sure(results: Results) -> Sure:
-    """The second section."""
+    """The section, laid out."""
     return Sure(
         sentence=sentence(results),
         figure=drawing(finalist_fits(results), _label(results)) if results.finalists else None,

@@ -17,6 +17,7 @@ import numpy as np
 from search.arrays import FloatArray
 from search.causes import Cause
 from search.checks import LAYER_SIGNALS, Check
+from search.collapse.limits import DEFAULT_LIMITS
 from spaces.backbones import BACKBONES
 from spaces.config import Configuration
 
@@ -26,7 +27,6 @@ _STILL: Final = 1e-6  # |change of the weights| / |weights|, per step (DeepDiagn
 _JUMPING: Final = 1e-1  # usual)
 _SHRUNK: Final = 0.1  # of the weights' initial size
 _FAR_LOSS: Final = 5.0  # times the prior's entropy, before the first step; two or three times is usual
-_DEAD: Final = 0.99
 _MUCH_DROPOUT: Final = 0.5
 _RARE: Final = 3.0  # largest / smallest class
 
@@ -68,15 +68,6 @@ def _signal(layers: FloatArray, name: str) -> FloatArray:
     return layers[:, :, LAYER_SIGNALS.index(name)]
 
 
-def layer_name(configuration: Configuration, place: int) -> str:
-    """`conv 2`, `dense 1` or `output`, by place among the weight layers."""
-    if place < configuration.n_conv:
-        return f"conv {place + 1}"
-    if place < configuration.n_conv + configuration.n_dense:
-        return f"dense {place - configuration.n_conv + 1}"
-    return "output"
-
-
 def _exploded(
     configuration: Configuration,
     checks: Sequence[Check],
@@ -100,7 +91,7 @@ def _dead(configuration: Configuration, layers: FloatArray) -> Iterator[Cause]:
     if shares.size == 0:
         return
     worst = np.nan_to_num(shares).max(1)
-    dead = np.flatnonzero(worst >= _DEAD)
+    dead = np.flatnonzero(worst >= DEFAULT_LIMITS.dead_share)
     if not dead.size:
         return
     place = int(np.nan_to_num(shares[dead[0]]).argmax())
@@ -109,7 +100,7 @@ def _dead(configuration: Configuration, layers: FloatArray) -> Iterator[Cause]:
         "dead_share": float(worst[dead[0]]),
         "when": "from the start" if born else "later",
     }
-    yield Cause(code="dead-relu", score=0.85, layer=layer_name(configuration, place), evidence=evidence)
+    yield Cause(code="dead-relu", score=0.85, layer=configuration.layer_names[place], evidence=evidence)
     if born:
         yield Cause(code="bad-initializer", score=0.7, evidence={"initializer": configuration.initializer})
     else:
@@ -131,7 +122,7 @@ def _hopeless_start(configuration: Configuration, layers: FloatArray) -> Iterato
         small = configuration.initializer in ("random_uniform", "random_normal")
         yield Cause(code="bad-initializer", score=(0.6 if small else 0.4) + 0.3 * depth, evidence=named)
         yield Cause(
-            code="vanishing-gradient", score=0.5 + 0.3 * depth, layer=layer_name(configuration, 0), evidence=evidence
+            code="vanishing-gradient", score=0.5 + 0.3 * depth, layer=configuration.layer_names[0], evidence=evidence
         )
     if max(forward, backward) > _BLOWN:
         evidence = {"last_to_first_activation": forward, "first_to_last_gradient": backward}
@@ -178,7 +169,7 @@ def _by_configuration(configuration: Configuration, checks: Sequence[Check], imb
     minded = {configuration.class_weighting, configuration.oversampling, configuration.loss}
     if imbalance >= _RARE and minded <= {"none", "cross_entropy", "focal"} and checks and checks[-1].top_share > 0.99:
         yield Cause(code="majority-class", score=0.45, evidence={"imbalance": imbalance})
-    cold = checks and checks[-1].warmth < 0.95
+    cold = checks and checks[-1].warmth < DEFAULT_LIMITS.warm
     if configuration.normalized and cold:
         yield Cause(code="batchnorm-momentum", score=0.5, evidence={"warmth": checks[-1].warmth})
     known = BACKBONES.get(configuration.backbone)

@@ -46,10 +46,10 @@ class Limits:
 
     # The same for a network whose answer hardly depends on the image: neither its loss nor its skill need be flat,
     # as both follow the class shares that it drifts to.
-    small_spread: float = 0.01  # logits, in the whole window
-    constant_train_skill: float = 0.03
+    small_spread: float = 0.01  # logits, in the whole window; measured
+    constant_train_skill: float = 0.03  # as `train_skill`
 
-    # Hopeless: not stuck, yet guessing all the time and not on its way to anything.
+    # Hopeless: not stuck, yet guessing all the time and not on its way to anything. Measured (docs/collapse.md).
     hopeless_after: float = 0.4  # of the planned epochs, at least
     hopeless_window: float = 0.25  # of the planned epochs
     hopeless_val_skill: float = 0.02  # in the whole window below

@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 
 from search.arrays import FloatArray
-from search.checks import HARD_REASONS, Check, Collapse
+from search.checks import HARD_REASONS, REASONS, Check, Collapse
 from search.collapse.limits import DEFAULT_LIMITS, Limits
 from search.collapse.protection import Protection
 
@@ -275,5 +275,7 @@ def _stuck_reason(check: Check, limits: Limits) -> str:
 
 
 def _collapse(reason: str, check: Check, evidence: dict[str, float]) -> Collapse:
+    if reason not in REASONS:
+        raise ValueError(f"what {reason!r} means is not said in `search.checks`")
     flagged = {name: float(value) if math.isfinite(value) else NOT_FINITE for name, value in evidence.items()}
     return Collapse(reason=reason, hard=reason in HARD_REASONS, epoch=check.epoch, evidence=flagged)

@@ -18,7 +18,7 @@ from typing import Any, BinaryIO, Final
 import numpy as np
 
 from search.data import store
-from search.data.decode import RECIPE, Pixels, Probe, UnreadableImage, decode, probe
+from search.data.decode import RECIPE, Pixels, Probe, UnreadableImage, UnreadableNow, decode, probe
 from search.data.passes import OnProgress, each
 from search.data.scan import ImageFolder
 from search.data.sizes import LADDER
@@ -57,10 +57,11 @@ def decoded(
     known = store.plain(facts, lambda value: _checked(value, pixels, shape, _seen(facts)))
     if known is None:
         _check_room(shape, pixels.parent, "--image-size" if shapes is None else "--max-side")
-        unreadable = _build(images, pixels, shape, shapes, on_progress)
+        unreadable, lasts = _build(images, pixels, shape, shapes, on_progress)
         known = {"unreadable": unreadable, "bytes": store.digest_of(pixels)}
-        store.keep_plain(facts, known)
-        store.keep_plain(_seen(facts), store.stamp_of(pixels))
+        if lasts:
+            store.keep_plain(facts, known)
+            store.keep_plain(_seen(facts), store.stamp_of(pixels))
     return Decoded(path=pixels, unreadable={int(row): reason for row, reason in known["unreadable"].items()})
 
 
@@ -73,13 +74,16 @@ def probes(images: ImageFolder, *, on_progress: OnProgress) -> tuple[Probe | Non
         return known
     paths = [images.path / file for file in images.files]
     found = tuple(each(_probe_or_none, paths, "measuring", on_progress))
-    store.keep_plain(name, [entry and asdict(entry) for entry in found])
-    return found
+    if not any(isinstance(entry, UnreadableNow) for entry in found):
+        store.keep_plain(name, [asdict(entry) if isinstance(entry, Probe) else None for entry in found])
+    return tuple(entry if isinstance(entry, Probe) else None for entry in found)
 
 
-def _probe_or_none(path: Path) -> Probe | None:
+def _probe_or_none(path: Path) -> Probe | UnreadableNow | None:
     try:
         return probe(path)
+    except UnreadableNow as error:
+        return error
     except UnreadableImage:
         return None
 
@@ -90,31 +94,32 @@ def _build(
     shape: tuple[int, int, int, int],
     shapes: Shapes | None,
     on_progress: OnProgress,
-) -> dict[int, str]:
-    """Decode all images into `target`, one after another; reasons of those that have none by row.
+) -> tuple[dict[int, str], bool]:
+    """Decode all images into `target`, one after another; reasons of those without any by row, and whether they last.
 
     Written as a stream rather than through a memory map: on a full disk that ends in an error, not in a signal.
     """
 
-    def row(entry: tuple[Path, tuple[int, int] | None]) -> Pixels | str:
+    def row(entry: tuple[Path, tuple[int, int] | None]) -> Pixels | UnreadableImage:
         try:
             return decode(entry[0], size=shape[1], channels=shape[3], shape=entry[1])
         except UnreadableImage as error:
-            return str(error)
+            return error
 
-    unreadable = {}
+    unreadable, lasts = {}, True
     with store.replacing(target) as file:
         _write_header(file, shape)
         paths = [images.path / name for name in images.files]
         entries = list(zip(paths, shapes or repeat(None), strict=False))
         for number, result in enumerate(each(row, entries, "decoding", on_progress)):
-            if isinstance(result, str):
-                unreadable[number] = result
+            if isinstance(result, UnreadableImage):
+                unreadable[number] = str(result)
+                lasts = lasts and not isinstance(result, UnreadableNow)
             else:
                 file.write(result.tobytes())
         file.seek(0)
         _write_header(file, (shape[0] - len(unreadable), *shape[1:]))
-    return unreadable
+    return unreadable, lasts
 
 
 def _write_header(file: BinaryIO, shape: tuple[int, ...]) -> None:

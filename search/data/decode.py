@@ -50,6 +50,10 @@ class UnreadableImage(Exception):
     """The file holds no image that can be decoded; the text is a short reason, without the file's name."""
 
 
+class UnreadableNow(UnreadableImage):
+    """The file could not be read, whatever it holds: another time it may be."""
+
+
 @dataclass(frozen=True, slots=True)
 class Probe:
     """What an image is before it is resized."""
@@ -125,6 +129,11 @@ def opened(path: Path) -> Iterator[Image.Image]:
         raise UnreadableImage("holds no image of a known format (png, jpg, bmp, gif, tif, webp)") from error
     except Image.DecompressionBombError as error:
         raise UnreadableImage("declares an absurd number of pixels") from error
+    except OSError as error:
+        # Those of a disk or a network have a number; what Pillow says of contents has none.
+        raise (UnreadableImage if error.errno is None else UnreadableNow)(error.strerror or _short(error)) from error
+    except MemoryError as error:
+        raise UnreadableNow("there is no memory left to read it") from error
     except Exception as error:  # Pillow's readers raise whatever they stumble over: OSError, SyntaxError, struct.error
         raise UnreadableImage(_short(error)) from error
 

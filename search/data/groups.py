@@ -16,16 +16,16 @@ from search.errors import DataError
 GROUP: Final = Column(("group",), "group file", "groups")
 
 
-def read_groups(table: Path, *, folder: Path, files: Sequence[str]) -> dict[str, str]:
+def read_groups(table: Path, *, folder: Path, files: Sequence[str], endings: Sequence[str] = ()) -> dict[str, str]:
     """Group name by file, for those of `files` (relative to `folder`) that the CSV names.
 
     The column `file` is relative to the CSV's own folder or to `folder`. Other columns, and rows for other files, are
-    ignored. Fields are parted by commas, semicolons or tabs.
+    ignored. Fields are parted by commas, semicolons or tabs. Names may lack one of the `endings`.
 
     Raises:
         DataError: no such file; no such table or columns; two groups for one file; not one of `files` is in it.
     """
-    groups = read_column(table, GROUP, folder=folder, files=files)
+    groups = read_column(table, GROUP, folder=folder, files=files, endings=endings).by_file
     if not groups:
         raise names_none(table, folder, files)
     return groups

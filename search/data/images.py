@@ -23,7 +23,7 @@ from search.data.folds import check_count
 from search.data.groups import number_groups, read_groups
 from search.data.looks import looks
 from search.data.passes import OnProgress
-from search.data.scan import ImageFolder, scan
+from search.data.scan import EXTENSIONS, ImageFolder, scan
 from search.data.sizes import choose_channels, choose_size, common_size, frequent_sizes
 from search.data.squares import Squares, square_side
 from search.errors import DataError
@@ -103,7 +103,7 @@ def load_images(
         least: smallest `image_size` that is accepted.
         native: images keep their sizes, up to `image_size` or `size_cap` pixels on the longer side, as well as a few
             shapes allow.
-        thinnest: pixels of the shorter side at least, of images that keep their sizes.
+        thinnest: pixels of the shorter side at least, unless `image_size` says otherwise.
         shapes: (height, width) of the training images, for others that are to be brought to the same.
         common_cap: images that all have one size keep it up to so many pixels a side; None never.
         follow_links: read images that lie elsewhere too, by links.
@@ -118,7 +118,8 @@ def load_images(
         raise DataError(f"{option} lies between {least} and {SIDES[1]} pixels; got {image_size}.")
     listener.stage(f"Scanning {folder}")
     found = scan(folder, classes=classes, labels=labels, follow_links=follow_links, on_progress=listener.progress)
-    by_file = read_groups(groups, folder=folder, files=(*found.files, *found.unopened)) if groups else None
+    known = (*found.files, *found.unopened)
+    by_file = read_groups(groups, folder=folder, files=known, endings=EXTENSIONS) if groups else None
     buckets = None
     if native or shapes:
         probed = _measured(found, listener)
@@ -127,7 +128,7 @@ def load_images(
         side, depth = max(map(max, buckets.shapes)), channels if channels is not None else choose_channels(probes)
         listener.stage(f"Reading {len(found.files)} images in {len(buckets.shapes)} shapes")
     else:
-        side, reason, depth, probes = _format(found, image_size, size_cap, common_cap, channels, listener)
+        side, reason, depth, probes = _format(found, image_size, size_cap, common_cap, channels, thinnest, listener)
         listener.stage(f"Reading {len(found.files)} images at {side} x {side} pixels")
     own = None if buckets is None else [buckets.shapes[place] for place in buckets.of]
     decoded = cache.decoded(found, size=side, channels=depth, shapes=own, on_progress=listener.progress)
@@ -143,9 +144,10 @@ def load_images(
 
     files = tuple(found.files[row] for row in rows)
     numbers = number_groups(by_file, files, groups) if by_file is not None and groups else None
-    copies = None
+    copies: int | None = None
+    apart: tuple[str, ...] = ()
     if copies_in:
-        numbers, copies = _with_copies(found, rows, classed, numbers, copies_in, listener)
+        numbers, copies, apart = _with_copies(found, rows, classed, numbers, copies_in, listener)
     return ImageSet(
         path=decoded.path,
         labels=classed,
@@ -168,6 +170,7 @@ def load_images(
             grey=sum(probe.grey for probe in probes) if probes else None,
             duplicates=len(rows) - len({found.digests[row] for row in rows}),
             copies=copies,
+            apart=apart,
             shapes={} if buckets is None else _counted(buckets, rows),
         ),
     )
@@ -193,10 +196,10 @@ def known_clusters(found: ImageFolder, rows: IntArray, *, on_progress: OnProgres
 
 def _with_copies(
     found: ImageFolder, rows: IntArray, labels: IntArray, given: IntArray | None, folds: int, listener: Listener
-) -> tuple[IntArray | None, int]:
+) -> tuple[IntArray | None, int, tuple[str, ...]]:
     """Groups that also hold copies of a picture together, and how many pictures have copies.
 
-    Where a class would then have too few groups for the folds, its copies stay apart, and that is logged.
+    Last, the classes that would have too few groups for the folds: their copies stay apart.
     """
     listener.stage("Comparing the images with each other")
     same = known_clusters(found, rows, on_progress=listener.progress)
@@ -206,7 +209,7 @@ def _with_copies(
             "%d images such as %s show the same: too many of their class to be kept on one side of each split.",
             *(len(cluster.rows), found.files[rows[cluster.rows[0]]]),
         )
-    kept = [cluster for cluster in same if cluster not in large]
+    kept, few = [cluster for cluster in same if cluster not in large], []
     if joined is not None and joined is not given:
         few = [
             label
@@ -222,7 +225,7 @@ def _with_copies(
         if few:
             kept = [cluster for cluster in kept if not set(labels[list(cluster.rows)].tolist()) & set(few)]
             joined, _ = groups_of(kept, labels, given)
-    return given if joined is None else joined, len(kept)
+    return given if joined is None else joined, len(kept), tuple(found.classes[label] for label in few)
 
 
 def _units(groups: IntArray | None, labels: IntArray, label: int) -> int:
@@ -237,6 +240,7 @@ def _format(
     cap: int,
     common_cap: int | None,
     channels: int | None,
+    thinnest: int,
     listener: Listener,
 ) -> tuple[int, str, int, list[Probe]]:
     """Side, why, channels, and the images as measured, which they only are if something is left to choose."""
@@ -246,6 +250,8 @@ def _format(
     probes = [probe for probe in _measured(found, listener) if probe is not None]
     common = None if common_cap is None else common_size(probes, cap=common_cap)
     side, reason = (image_size, given) if image_size is not None else common or choose_size(probes, cap=cap)
+    if image_size is None and common is None and side < thinnest:
+        side, reason = thinnest, f"{thinnest} pixels: a network that may be tried takes no smaller images."
     return side, reason, channels if channels is not None else choose_channels(probes), probes
 
 

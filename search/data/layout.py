@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -12,6 +14,8 @@ from search.errors import DataError
 EXPECTED: Final = "one sub-folder for each class, with its images in it"
 TRAINING: Final = frozenset({"train", "training", "val", "valid", "validation", "dev"})
 TESTING: Final = frozenset({"test", "testing"})
+NO_CLASSES: Final = frozenset({"__MACOSX", "@eaDir"})
+"""Folders that an archive made on a Mac and a Synology disk put beside and into others, with leavings in them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +38,8 @@ def layout(folder: Path) -> Layout:
 
     A cross-validation makes its own validation parts: images of `val` are images like those of `train`.
 
-    A split is what has two folders of such names, or no others, and classes in one of them.
+    A split is what has two folders of such names, or no others, and classes in one of them; names that only hold such
+    a word, as `seg_train` and `test set`, are a split's where the same classes are in two of them.
 
     Raises:
         DataError: no such folder; a file; no sub-folders; nothing but a test; folders beside a split's.
@@ -42,9 +47,11 @@ def layout(folder: Path) -> Layout:
     names = subfolders(folder)
     if not names:
         raise DataError(f"{folder} has no sub-folders. Expected {EXPECTED}.")
-    known = [name for name in names if name.casefold() in TRAINING | TESTING]
+    known = _parts(names)
+    if not known and _share_classes(folder, loose := _parts(names, within=True)):
+        known = loose
     sorted_ones = [name for name in known if subfolders(folder / name)]
-    trains = any(name.casefold() in TRAINING for name in sorted_ones)
+    trains = any(not known[name] for name in sorted_ones)
     if not sorted_ones or (len(known) < len(names) and (len(known) < 2 or not trains)):
         return Layout((".",))
     if others := [name for name in names if name not in known]:
@@ -52,8 +59,8 @@ def layout(folder: Path) -> Layout:
             f"{folder} has {others[0]!r} beside {' and '.join(known)}: is it a class, or a split and something "
             f"else? Move {others[0]!r} away, or pass --data {folder / sorted_ones[0]}."
         )
-    parts = tuple(name for name in sorted_ones if name.casefold() in TRAINING)
-    tests = [name for name in sorted_ones if name.casefold() in TESTING]
+    parts = tuple(name for name in sorted_ones if not known[name])
+    tests = [name for name in sorted_ones if known[name]]
     if not parts:
         raise DataError(
             f"{folder} has nothing but {tests[0]!r}, the part of a split that is for a test. "
@@ -68,11 +75,25 @@ def test_part(folder: Path) -> str | None:
     Raises:
         DataError: no such folder; a file; two such parts.
     """
-    names = subfolders(folder)
-    tests = [name for name in names if name.casefold() in TESTING]
-    if not tests or not any(name.casefold() in TRAINING for name in names):
-        return None
-    return _only(tests, folder)
+    known = _parts(subfolders(folder), within=True)
+    tests = [name for name, is_test in known.items() if is_test]
+    return _only(tests, folder) if tests and len(tests) < len(known) else None
+
+
+def _parts(names: Sequence[str], *, within: bool = False) -> Mapping[str, bool]:
+    """Those that are called as a split's parts, or `within` hold such a word; and whether they are for a test."""
+    found = {}
+    for name in names:
+        words = set(re.split("[^a-z]+", name.casefold())) if within else {name.casefold()}
+        if words & (TRAINING | TESTING):
+            found[name] = bool(words & TESTING)
+    return found
+
+
+def _share_classes(folder: Path, parts: Mapping[str, bool]) -> bool:
+    """Whether training and test are among them, and two sub-folders or more are found in several."""
+    often = Counter(name for part in parts for name in subfolders(folder / part))
+    return len(set(parts.values())) > 1 and sum(count > 1 for count in often.values()) > 1
 
 
 def _only(tests: Sequence[str], folder: Path) -> str | None:
@@ -81,6 +102,11 @@ def _only(tests: Sequence[str], folder: Path) -> str | None:
             f"{folder} has two parts for a test ({', '.join(tests)}). Join them, or pass --data and --test."
         )
     return tests[0] if tests else None
+
+
+def is_shown(name: str) -> bool:
+    """Whether a file or folder of this name is meant for people."""
+    return name[0] != "." and name not in NO_CLASSES
 
 
 def subfolders(folder: Path) -> Sequence[str]:
@@ -94,6 +120,6 @@ def subfolders(folder: Path) -> Sequence[str]:
     if not folder.is_dir():
         raise DataError(f"{folder} is a file. Expected a folder with {EXPECTED}.")
     try:
-        return sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and entry.name[0] != ".")
+        return sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and is_shown(entry.name))
     except PermissionError as error:
         raise DataError(f"{folder} may not be read ({error.strerror}). Change its permissions.") from error

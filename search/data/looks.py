@@ -15,7 +15,7 @@ from PIL import Image
 from PIL.ExifTags import IFD, Base
 
 from search.data import store
-from search.data.decode import Pixels, UnreadableImage, flattened, opened, raw_mode
+from search.data.decode import Pixels, UnreadableImage, UnreadableNow, flattened, opened, raw_mode
 from search.data.passes import OnProgress, each
 from search.data.scan import ImageFolder
 
@@ -80,8 +80,10 @@ def looks(images: ImageFolder, *, on_progress: OnProgress) -> Looks:
     known = store.arrays(f"{name}.looks.npz", unpacked)
     if known is None:
         paths = [images.path / file for file in images.files]
-        known = _joined(list(each(_look, paths, "looking at", on_progress)))
-        store.keep_arrays(f"{name}.looks.npz", packed(known))
+        seen = list(each(_look, paths, "looking at", on_progress))
+        known = _joined(seen)
+        if not any(one.get("passes") for one in seen):
+            store.keep_arrays(f"{name}.looks.npz", packed(known))
     return known
 
 
@@ -98,7 +100,8 @@ def _look(path: Path) -> dict[str, Any]:
             image.draft(None, (2 * _SHARP_SIDE, 2 * _SHARP_SIDE))  # a JPEG at half, a quarter, an eighth of its size
             return known | _appearance(flattened(image))
     except (UnreadableImage, OSError) as error:
-        return {"reasons": str(error) or type(error).__name__}
+        passes = isinstance(error, UnreadableNow | OSError)
+        return {"reasons": str(error) or type(error).__name__, "passes": passes}
 
 
 def _is_turned(image: Image.Image) -> bool:

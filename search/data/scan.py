@@ -14,9 +14,9 @@ import numpy as np
 
 from search.arrays import IntArray
 from search.data.digests import digests
-from search.data.layout import EXPECTED, Layout, layout, subfolders, test_part
+from search.data.layout import EXPECTED, Layout, is_shown, layout, subfolders, test_part
 from search.data.passes import OnProgress
-from search.data.tables import Column, names_none, read_column
+from search.data.tables import Column, composed, names_none, read_column
 from search.errors import DataError
 
 _log = logging.getLogger(__name__)
@@ -51,6 +51,8 @@ class ImageFolder:
     labels: IntArray  # (n,) index into classes
     unopened: Mapping[str, str]  # file that can't even be read from the disk -> reason
     test: Path | None = None  # part of a `train/ val/ test/` layout that is kept apart
+    unlabelled: tuple[str, ...] = ()  # images that the table of labels does not name
+    absent: tuple[str, ...] = ()  # names in the table that are no image's
 
 
 def scan(
@@ -80,17 +82,20 @@ def scan(
     for part in known.flat:
         _log.warning("%s has no sub-folders for classes: left alone.", folder / part)
     by_table = None if labels is None else _labelled(folder, labels, classes)
+    unlabelled: tuple[str, ...] = ()
+    absent: tuple[str, ...] = ()
     if by_table is None:
         names, places = _classes(folder, known, classes)
         every: list[tuple[str, str, str]] = []
         unread: dict[str, str] = {}
         for name, place in places:
-            files, others = _images(folder, place)
+            files, others = images_in(folder, place)
             every += [(name, place, file) for file in files]
             unread |= others
     else:
-        names, every, unread, test = by_table
-        places, known = [(name, ".") for name in names], Layout((".",), test)
+        names, every, unread = by_table.names, by_table.every, by_table.unread
+        unlabelled, absent = by_table.unlabelled, by_table.absent
+        places, known = [(name, ".") for name in names], Layout((".",), by_table.test)
     found = every if follow_links else [entry for entry in every if not leads_out(folder, *entry[1:])]
     for name in names if classes is None else ():
         if not any(name == owner for owner, _, _ in found):
@@ -121,6 +126,8 @@ def scan(
         labels=np.array([order.index(name) for name, _, _ in rows], dtype=np.int64),
         unopened=unopened,
         test=None if test is None else folder / test,
+        unlabelled=unlabelled,
+        absent=absent,
     )
 
 
@@ -129,7 +136,9 @@ def _classes(
 ) -> tuple[tuple[str, ...], list[tuple[str, str]]]:
     """Names of the classes, and for each of their folders its class and its place in the image folder."""
     places = [
-        (name, name if part == "." else f"{part}/{name}") for part in known.parts for name in subfolders(folder / part)
+        (composed(name), name if part == "." else f"{part}/{name}")
+        for part in known.parts
+        for name in subfolders(folder / part)
     ]
     names = tuple(sorted({name for name, _ in places}))
     if not names:
@@ -138,28 +147,46 @@ def _classes(
     return names, places
 
 
-def _labelled(
-    folder: Path, table: Path, classes: Sequence[str] | None
-) -> tuple[tuple[str, ...], list[tuple[str, str, str]], dict[str, str], str | None] | None:
-    """Names of the classes; of each labelled image its class, the folder itself, the file; what is not read; the test.
+@dataclass(frozen=True, slots=True)
+class _Labelled:
+    """What a table of labels says of a folder.
 
-    That is the part of a split of which the images are for a test: it is kept apart, if any of them is labelled.
+    Attributes:
+        names: of the classes.
+        every: each labelled image's class, the folder itself, the file.
+        unread: what may hold images and is not read, with why.
+        test: the part of a split whose images are for a test: kept apart, if any of them is labelled.
+        unlabelled: images that it does not name.
+        absent: names in it that are no image's.
     """
+
+    names: tuple[str, ...]
+    every: list[tuple[str, str, str]]
+    unread: dict[str, str]
+    test: str | None
+    unlabelled: tuple[str, ...]
+    absent: tuple[str, ...]
+
+
+def _labelled(folder: Path, table: Path, classes: Sequence[str] | None) -> _Labelled | None:
+    """None for a test folder of which it names nothing, and which has sub-folders for classes."""
     below = subfolders(folder)  # which complains where there is no folder to read
-    files, unread = _images(folder, ".")
-    by_file = read_column(table, LABEL, folder=folder, files=files, endings=EXTENSIONS)
+    files, unread = images_in(folder, ".")
+    said = read_column(table, LABEL, folder=folder, files=files, endings=EXTENSIONS)
+    by_file = said.by_file
     if not by_file:
         if classes is not None and below:
             return None
         raise names_none(table, folder, files)
-    if bare := len(files) - len(by_file):
-        _log.warning("%d of %d images in %s are not in %s: left out.", bare, len(files), folder, table)
+    unlabelled = tuple(file for file in files if file not in by_file)
+    if unlabelled:
+        _log.warning("%d of %d images in %s are not in %s: left out.", len(unlabelled), len(files), folder, table)
     part = test_part(folder) if classes is None else None
     kept = {file: name for file, name in by_file.items() if part is None or not file.startswith(f"{part}/")}
     names = tuple(sorted(set(kept.values())))
     _check_names(names, classes, table, "Mend the label", "two labels")
     every = [(name, ".", file) for file, name in kept.items()]
-    return names, every, unread, part if len(kept) < len(by_file) else None
+    return _Labelled(names, every, unread, part if len(kept) < len(by_file) else None, unlabelled, said.absent)
 
 
 def _check_names(names: Sequence[str], classes: Sequence[str] | None, where: Path, mend: str, expected: str) -> None:
@@ -175,12 +202,15 @@ def _check_names(names: Sequence[str], classes: Sequence[str] | None, where: Pat
         )
 
 
-def _images(folder: Path, place: str) -> tuple[list[str], dict[str, str]]:
-    """Image files of a class, relative to the folder; and what else may hold images, with why it is not read."""
+def images_in(folder: Path, place: str) -> tuple[list[str], dict[str, str]]:
+    """Image files below `folder/place`, relative to the folder; and what else may hold images, with why it is not read.
+
+    Hidden ones are skipped.
+    """
     files: list[str] = []
     others: dict[str, str] = {}
     for parent, folders, names in os.walk(folder / place):
-        folders[:] = [entry for entry in folders if entry[0] != "."]
+        folders[:] = [entry for entry in folders if is_shown(entry)]
         links = [entry for entry in folders if Path(parent, entry).is_symlink()]
         others |= {Path(parent, entry).relative_to(folder).as_posix(): _LINKED for entry in links}
         for entry in names:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,36 +32,63 @@ class Column:
     several: str
 
 
+@dataclass(frozen=True, slots=True)
+class Values:
+    """What a table says.
+
+    Attributes:
+        by_file: the column's value of those files that the table names.
+        absent: names of the table that are no file's.
+    """
+
+    by_file: dict[str, str]
+    absent: tuple[str, ...]
+
+
 def read_column(
     table: Path, column: Column, *, folder: Path, files: Sequence[str], endings: Sequence[str] = ()
-) -> dict[str, str]:
+) -> Values:
     """The column's value by file, for those of `files` (relative to `folder`) that the CSV names.
 
     The file's name is relative to the CSV's own folder, to `folder`, or to the one that `folder` lies in. Other
     columns, rows for other files and rows without a value are ignored. Fields are parted by commas, semicolons or tabs.
+    An accent may be one sign with its letter in the one and two in the other.
 
     Args:
         table: the CSV file; its first line names the columns.
         column: the one to read.
         folder: the image folder.
         files: the images in it.
-        endings: of image files: a name in the CSV may lack them.
+        endings: of image files, in lower case: a name in the CSV may lack them, in any case.
 
     Raises:
         DataError: no such file; no such table or columns; two values for one file.
     """
-    known = frozenset(files)
+    known = {composed(file): file for file in files} | {file: file for file in files}
+    bare: dict[str, str] = {}
+    for name, path in sorted(known.items()):
+        stem, dot, ending = name.rpartition(".")
+        if dot and f".{ending.lower()}" in endings:
+            bare.setdefault(stem, path)
     values: dict[str, str] = {}
+    absent: list[str] = []
     for entry, value in _rows(table, column):
-        names = _names(entry, table, folder)
-        file = next((name for name in (*names, *(n + e for n in names for e in endings)) if name in known), None)
+        names = [form for name in _names(entry, table, folder) for form in (name, composed(name))]
+        file = next((owner[name] for owner in (known, bare) for name in names if name in owner), None)
+        if file is None:
+            absent.append(entry)
         if file is None or not value:
             continue
         if values.setdefault(file, value) != value:
             raise DataError(
                 f"{table} puts {entry} into two {column.several}, {values[file]!r} and {value!r}. Keep one row."
             )
-    return values
+    return Values(values, tuple(absent))
+
+
+def composed(name: str) -> str:
+    """A name with each accent in one sign with its letter (Unicode's form C), as most systems write it."""
+    return unicodedata.normalize("NFC", name)
 
 
 def names_none(table: Path, folder: Path, files: Sequence[str]) -> DataError:

@@ -19,7 +19,7 @@ _FETCHED_FIRST: Final = "mobilenet_v2"  # 9 MB, and far better than the smaller 
 _OFF: Final = 0.02  # of the numbers: another width, or a top, makes far more of a difference
 _BY_ATTRIBUTE: Final = ".weights.h5"  # ending of files in which Keras names layers by their kind and order
 _FETCH_SECONDS: Final = 600.0
-_FETCH: Final = "import keras; keras.applications.{builder}(weights='imagenet', include_top=False)"
+_FETCH: Final = "import keras; keras.applications.{builder}({options}include_top=False, input_shape=(224, 224, 3))"
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,9 +117,15 @@ def _keras_models() -> Path:
     return Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras") / "models"
 
 
+def fetching(name: str) -> str:
+    """The code that has Keras fetch a backbone's ImageNet weights into its cache."""
+    known = BACKBONES[name]
+    return _FETCH.format(builder=known.builder, options="".join(f"{key}={value}, " for key, value in known.options))
+
+
 def _fetched(backbones: Sequence[str], tell: Callable[[str], None]) -> dict[str, Weights]:
     name = _FETCHED_FIRST if _FETCHED_FIRST in backbones else backbones[0]
-    code = _FETCH.format(builder=BACKBONES[name].builder)
+    code = fetching(name)
     tell(f"Fetching the ImageNet weights of {name}, which are not in {_keras_models()}")
     try:
         told = subprocess.run(
@@ -129,6 +135,7 @@ def _fetched(backbones: Sequence[str], tell: Callable[[str], None]) -> dict[str,
     except subprocess.TimeoutExpired:
         why = f"no answer in {_FETCH_SECONDS:.0f} s"
     found = {} if why else _in_folder(_keras_models(), backbones)
+    why = why or f"Keras wrote no {BACKBONES[name].file}"
     if not found:
         raise UserError(
             f"--weights {IMAGENET}: there are no weights in {_keras_models()}, and they could not be fetched ({why}). "

@@ -7,7 +7,7 @@ import logging
 import os
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,8 +17,9 @@ from search.arrays import FloatArray, IntArray
 from search.data.buckets import nearest
 from search.data.decode import RECIPE, Pixels, UnreadableImage, decode, probe
 from search.data.passes import each
-from search.data.scan import EXTENSIONS, LEADS_OUT, leads_out
+from search.data.scan import EXTENSIONS, LEADS_OUT, images_in, leads_out
 from search.data.squares import Squares, square_side
+from search.data.tables import composed
 from search.delivery import card as cards
 from search.delivery.card import Card
 from search.delivery.desk import desk
@@ -73,18 +74,19 @@ def predict(request: Request, listener: Listener, make_pool: MakePool = Pool) ->
     side = square_side(card.image_size) if card.shapes else card.image_size
     likeness = None if stored is None else Likeness.of_bytes(stored, card.channels, side)
     _check_table(request.csv)
-    folder, files = find(request.data)
+    folder, files, passed_over = find(request.data)
     with tempfile.TemporaryDirectory(prefix="steadynet-") as name:
         gpus = machine.gpus()
         seat = Seat(threads=None, gpu=next(iter(gpus), None), log=Path(name) / "worker.log")
         with desk(seat, gpus, make_pool, listener) as worker, draft(request.csv) as part:
             _check_model(worker, request.model, card)
             listener.stage(f"Predicting {len(files):,} images")
-            return _table(request, card, likeness, folder, files, worker, part, listener)
+            found = _table(request, card, likeness, folder, files, worker, part, listener)
+            return replace(found, unreadable=dict(sorted((passed_over | found.unreadable).items())))
 
 
-def find(data: Path) -> tuple[Path, list[str]]:
-    """The folder, and the images in it however deep, sorted; hidden files and folders are skipped.
+def find(data: Path) -> tuple[Path, list[str], dict[str, str]]:
+    """The folder; the images in it however deep, sorted; what else may hold images, with why it is not read.
 
     A single file is taken whatever its ending.
 
@@ -92,19 +94,15 @@ def find(data: Path) -> tuple[Path, list[str]]:
         DataError: there is nothing.
     """
     if data.is_file():
-        return data.parent, [data.name]
+        return data.parent, [data.name], {}
     if not data.is_dir():
         raise DataError(f"there is no {data}. Pass a folder of images, or one image.")
-    files = []
-    for parent, folders, names in os.walk(data):
-        folders[:] = sorted(name for name in folders if name[0] != ".")
-        for name in names:
-            path = Path(parent, name)
-            if name[0] != "." and path.suffix.lower() in EXTENSIONS and (path.is_file() or path.is_symlink()):
-                files.append(path.relative_to(data).as_posix())
+    files, others = images_in(data, ".")
+    for name, why in sorted(others.items()):
+        _log.warning("Left out %s: %s", name, why)
     if not files:
         raise DataError(f"{data} holds no image: no file ending in {', '.join(EXTENSIONS)}.")
-    return data, sorted(files)
+    return data, sorted(files), others
 
 
 def _check_table(path: Path) -> None:
@@ -253,7 +251,7 @@ def _numbers(values: Iterable[float]) -> list[str]:
 
 def _right(files: Sequence[str], decided: Sequence[int], card: Card) -> tuple[int, int] | None:
     """Images that lie in the folder of the class they were given; None unless all lie in folders of classes."""
-    owners = [file.partition("/")[0] for file in files]
+    owners = [composed(file.partition("/")[0]) for file in files]
     if not set(owners) <= set(card.classes):
         return None
     return sum(card.classes[place] == owner for place, owner in zip(decided, owners, strict=True)), len(files)

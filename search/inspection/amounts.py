@@ -24,18 +24,23 @@ FEW: Final = 20
 _NORMAL_95: Final = 1.96
 
 
-def possible_folds(labels: IntArray, groups: IntArray | None) -> int:
+def possible_folds(labels: IntArray, groups: IntArray | None, classes: int) -> int:
     """Largest number of folds, at most ten, of which each can have an image of each class; 0 or 1: none."""
-    each = [_units(labels, groups, label) for label in np.unique(labels)]
+    each = [_units(labels, groups, label) for label in range(classes)]
     return min([MOST_FOLDS, *each], default=0)
 
 
-def half_width(labels: IntArray, groups: IntArray | None) -> float:
-    """Half-width of the plain 95 % interval of a balanced accuracy half-way between guessing and always right."""
-    present = np.unique(labels)
-    share = (1 + 1 / len(present)) / 2
-    variance = sum(share * (1 - share) / _units(labels, groups, label) for label in present)
-    return float(_NORMAL_95 * np.sqrt(variance) / len(present))
+def half_width(labels: IntArray, groups: IntArray | None, classes: int) -> float | None:
+    """Half-width of the plain 95 % interval of a balanced accuracy half-way between guessing and always right.
+
+    None where a class has no image.
+    """
+    each = [_units(labels, groups, label) for label in range(classes)]
+    if not all(each):
+        return None
+    share = (1 + 1 / classes) / 2
+    variance = sum(share * (1 - share) / units for units in each)
+    return float(_NORMAL_95 * np.sqrt(variance) / classes)
 
 
 def amounts(counts: Mapping[str, int], labels: IntArray, groups: IntArray | None) -> Iterator[Finding]:

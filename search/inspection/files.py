@@ -48,6 +48,25 @@ def unreadable(files: Sequence[str], looks: Looks, unopened: dict[str, str]) -> 
         )
 
 
+def unlabelled(files: Sequence[str], absent: Sequence[str]) -> Iterator[Finding]:
+    """Images that a table of labels does not name, and names in it that are no image's."""
+    if files:
+        yield Finding(
+            kind="odd-file",
+            severity=Severity.WARNING,
+            detail=f"{_counted(files)} not in the table of labels, and left out.",
+            files=tuple(files),
+        )
+    if absent:
+        named = ", ".join(absent[:3]) + (" ..." if len(absent) > 3 else "")
+        yield Finding(
+            kind="odd-file",
+            severity=Severity.WARNING,
+            detail=f"The table of labels names {len(absent):,} that {'is' if len(absent) == 1 else 'are'} not in the "
+            f"folder: {named}",
+        )
+
+
 def unusual(files: Sequence[str], looks: Looks) -> Iterator[Finding]:
     """Wrong endings, animations, deep pixels, modes that are converted."""
     readable = looks.readable
@@ -131,7 +150,7 @@ def appearance(files: Sequence[str], looks: Looks) -> Iterator[Finding]:
         )
 
 
-def sizes(files: Sequence[str], looks: Looks) -> Iterator[Finding]:
+def sizes(files: Sequence[str], looks: Looks, *, native: bool = False) -> Iterator[Finding]:
     """Those that are far smaller, larger, wider or higher than the rest."""
     good = looks.readable
     if good.sum() < _LEAST_TO_JUDGE:
@@ -146,8 +165,13 @@ def sizes(files: Sequence[str], looks: Looks) -> Iterator[Finding]:
         yield Finding(
             kind="odd-size",
             severity=Severity.NOTE,
-            detail=f"{_counted(bad)} of a size or shape far from the usual (about {usual}): all are stretched to one "
-            "square, which distorts these most.",
+            detail=f"{_counted(bad)} of a size or shape far from the usual (about {usual}): "
+            + (
+                "each gets the nearest of a few shapes."
+                if native
+                else "all are stretched to one square, which distorts "
+            )
+            + ("" if native else "these most."),
             files=bad,
         )
 

@@ -19,13 +19,13 @@ from search.data.groups import number_groups, read_groups
 from search.data.images import known_clusters
 from search.data.looks import Looks, looks
 from search.data.passes import each
-from search.data.scan import ImageFolder, scan
+from search.data.scan import EXTENSIONS, ImageFolder, scan
 from search.data.sizes import frequent_sizes
 from search.data.thumbnails import encoded
 from search.errors import DataError
 from search.events import Listener
 from search.inspection import amounts, copies, files
-from search.inspection.records import Finding, Inspection, Severity
+from search.inspection.records import OF_TEST, Finding, Inspection, Severity
 from search.inspection.shortcuts import shortcuts, tables
 from search.selection.baselines import baselines
 
@@ -44,6 +44,7 @@ class Request:
     groups: Path | None = None
     labels: Path | None = None  # CSV file, where sub-folders are no classes
     follow_links: bool = False
+    native: bool = False  # images will keep their sizes
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -90,10 +91,10 @@ def inspect(request: Request, listener: Listener) -> Inspection:
         modes=dict(Counter(looked.modes[row] for row in rows).most_common()),
         formats=dict(Counter(looked.formats[row] for row in rows).most_common()),
         units=len(rows) if seen.units is None else len(np.unique(seen.units)),
-        folds=amounts.possible_folds(seen.labels, seen.units),
-        chance=1 / max(1, len(np.unique(seen.labels))),
+        folds=amounts.possible_folds(seen.labels, seen.units, len(seen.found.classes)),
+        chance=1 / len(seen.found.classes),
         baselines=simple,
-        half=amounts.half_width(seen.labels, seen.units),
+        half=amounts.half_width(seen.labels, seen.units, len(seen.found.classes)),
         seconds=time.monotonic() - started,
         thumbnails=_thumbnails(request.data, seen.test, told, listener),
     )
@@ -122,7 +123,9 @@ def _seen(request: Request, listener: Listener) -> _Seen:
     labels, names = found.labels[rows], tuple(found.files[row] for row in rows)
     given = None
     if request.groups is not None:
-        by_file = read_groups(request.groups, folder=request.data, files=(*found.files, *found.unopened))
+        by_file = read_groups(
+            request.groups, folder=request.data, files=(*found.files, *found.unopened), endings=EXTENSIONS
+        )
         given = number_groups(by_file, names, request.groups)
     listener.stage("Comparing the images with each other")
     same = known_clusters(found, rows, on_progress=listener.progress)
@@ -142,14 +145,17 @@ def _seen(request: Request, listener: Listener) -> _Seen:
 
 def _findings(seen: _Seen, request: Request, listener: Listener) -> tuple[Finding, ...]:
     found, looked = seen.found, seen.looks
+    test = None if seen.test is None else _test_images(seen, seen.test, request, listener)
+    absent = [name for name in found.absent if test is None or name in test.absent]
     told = [
         *files.unreadable(found.files, looked, dict(found.unopened)),
         *copies.within(seen.same, seen.large, seen.names, seen.labels, found.classes, _blank(seen)),
         *files.appearance(found.files, looked),
-        *files.sizes(found.files, looked),
+        *files.unlabelled(found.unlabelled, absent),
+        *files.sizes(found.files, looked, native=request.native),
         *files.unusual(found.files, looked),
         *amounts.amounts(seen.counts, seen.labels, seen.units),
-        *(() if seen.test is None else _leaks(seen, seen.test, request, listener)),
+        *(() if test is None else _leaks(seen, test, listener)),
         *_shortcuts(seen),
     ]
     return tuple(sorted(told, key=lambda one: _ORDER[one.severity]))
@@ -160,16 +166,19 @@ def _blank(seen: _Seen) -> frozenset[int]:
     return frozenset(np.flatnonzero(seen.looks.contrast[seen.rows] < files.BLANK_CONTRAST).tolist())
 
 
-def _leaks(seen: _Seen, folder: Path, request: Request, listener: Listener) -> list[Finding]:
-    """Test images that are among the images."""
+def _test_images(seen: _Seen, folder: Path, request: Request, listener: Listener) -> ImageFolder:
     listener.stage(f"Looking at the test images in {folder}")
-    test = scan(
+    return scan(
         folder,
         classes=seen.found.classes,
         labels=request.labels,
         follow_links=request.follow_links,
         on_progress=listener.progress,
     )
+
+
+def _leaks(seen: _Seen, test: ImageFolder, listener: Listener) -> list[Finding]:
+    """Test images that are among the images, and those that can't be read."""
     other = looks(test, on_progress=listener.progress)
     readable = np.flatnonzero(other.readable)
     by_digest: dict[str, list[int]] = {}
@@ -177,13 +186,13 @@ def _leaks(seen: _Seen, folder: Path, request: Request, listener: Listener) -> l
         by_digest.setdefault(seen.found.digests[row], []).append(place)
     pairs = set(crossing(seen.looks.grey[seen.rows], other.grey[readable]))
     pairs |= {(place, number) for number, row in enumerate(readable) for place in by_digest.get(test.digests[row], ())}
-    name = folder.resolve().name
+    name = test.path.resolve().name
     named = [f"{name}/{file}" for file in test.files]
     theirs = [named[row] for row in readable]
     bad = files.unreadable(named, other, {f"{name}/{file}": why for file, why in test.unopened.items()})
     return [
         *copies.leaks(sorted(pairs), seen.names, theirs),
-        *(replace(one, detail=f"Test: {one.detail}") for one in bad),
+        *(replace(one, detail=f"{OF_TEST}{one.detail}") for one in bad),
     ]
 
 
@@ -202,7 +211,7 @@ def _shortcuts(seen: _Seen) -> list[Finding]:
 
 def _folds(seen: _Seen) -> list[tuple[IntArray, IntArray]]:
     """Training and validation rows; none where groups are too few or too uneven, which is said elsewhere."""
-    count = min(amounts.FOLDS, amounts.possible_folds(seen.labels, seen.units))
+    count = min(amounts.FOLDS, amounts.possible_folds(seen.labels, seen.units, len(seen.found.classes)))
     if count < 2:
         return []
     try:

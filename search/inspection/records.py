@@ -25,6 +25,10 @@ KINDS: Final[Mapping[str, str]] = {
 """Kind of a finding, and what it is called."""
 
 
+OF_TEST: Final = "Test: "
+"""How the details of unreadable test images begin."""
+
+
 class Severity(StrEnum):
     """How much a finding matters."""
 
@@ -62,6 +66,7 @@ class Inspection:
     folds: int  # of a cross-validation that the classes allow, 10 at most
     chance: float  # balanced accuracy of guessing
     baselines: Mapping[str, float]  # balanced accuracy of simple methods; empty where nothing could be learned
-    half: float  # half-width of the 95 % interval of a balanced accuracy half-way between chance and 1
+    half: float | None  # half-width of the 95 % interval of a balanced accuracy half-way between chance and 1; None
+    # where a class has no image that can be read
     seconds: float
     thumbnails: Mapping[str, str] = field(default_factory=dict)  # file -> JPEG in base64

@@ -21,21 +21,22 @@ class Facts:
     low: float = 0.0  # lowest and
     high: float = 1.0  # highest possible value
     undefined: float = 0.0  # where there are no images, or those of a single class in a metric that needs two
-    is_pooled: bool = True  # a trial's score is the metric on all out-of-fold predictions together
+    is_pooled: bool  # whether a trial's score is the metric on all out-of-fold predictions, or the mean over folds
     counts_rare: bool = False  # a rare class counts as much as a frequent one, whatever it is confused with
     spread: float = 1.0  # least variance, beside that of balanced accuracy on the same images
 
 
 METRIC_FACTS: Final[Mapping[Metric, Facts]] = {
-    "balanced_accuracy": Facts(counts_rare=True),
-    "macro_f1": Facts(counts_rare=True),
-    "mcc": Facts(low=-1.0, spread=4.0),  # about twice balanced accuracy less one
-    "accuracy": Facts(),
-    # Means over folds: they compare probabilities, and those of different fits need not share one scale.
+    "balanced_accuracy": Facts(is_pooled=True, counts_rare=True),
+    "macro_f1": Facts(is_pooled=True, counts_rare=True),
+    "mcc": Facts(is_pooled=True, low=-1.0, spread=4.0),  # about twice balanced accuracy less one
+    "accuracy": Facts(is_pooled=True),
+    # Its rank of each image is among all others: those of another fit may lie on another scale.
     "auc": Facts(undefined=0.5, is_pooled=False),
-    "average_precision": Facts(),
-    "recall_at_precision": Facts(),
-    # No upper end that networks reach, so that its draws always differ.
+    # These two need many images of a class: those of one fold may be two or three.
+    "average_precision": Facts(is_pooled=True),
+    "recall_at_precision": Facts(is_pooled=True),
+    # A mean over images anyway. No upper end that networks reach, so that its draws always differ.
     "skill": Facts(low=-float("inf"), is_pooled=False, spread=0.0),
 }
 

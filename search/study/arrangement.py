@@ -24,6 +24,9 @@ MOST: Final = 16
 WORKER_BYTES: Final = 1_500_000_000
 """Memory that a worker may come to need: TensorFlow, eight networks, the images of a batch."""
 
+PRETRAINED_BYTES: Final = 3_500_000_000
+"""The same where pretrained networks may be trained, on larger images; 3.4 GB were seen at 128 pixels."""
+
 _MANY: Final = 8  # from which on a number between one and all is measured too
 _FACT: Final = "workers"
 _log = logging.getLogger(__name__)
@@ -48,25 +51,27 @@ class Arrangement:
         return f"Epochs a second: {', '.join(told)}; {self.chosen} chosen."
 
 
-def candidates(cores: int, memory: int, trials: int | None = None) -> tuple[int, ...]:
+def candidates(cores: int, memory: int, trials: int | None = None, each: int = WORKER_BYTES) -> tuple[int, ...]:
     """Numbers of workers worth measuring on a CPU: one, as many as cores, memory and trials to do bear, and between.
+
+    `each` is the memory that a worker may need.
 
     >>> candidates(cores=8, memory=64_000_000_000), candidates(cores=1, memory=64_000_000_000)
     ((1, 3, 8), (1,))
     """
-    in_memory = memory // WORKER_BYTES - 1  # while they are compared there is one more
+    in_memory = memory // each - 1  # while they are compared there is one more
     most = max(1, min(cores, in_memory, MOST, cores if trials is None else trials))
     between = round(math.sqrt(most)) if most >= _MANY and most + math.isqrt(most) < in_memory else 1
     return tuple(sorted({1, between, most}))
 
 
-def kept(ledger: Ledger) -> Arrangement | None:
+def kept(ledger: Ledger, each: int = WORKER_BYTES) -> Arrangement | None:
     """What an earlier session of the study found on such a machine: as many cores, memory enough. None: nothing."""
     stored: dict[str, Any] | None = ledger.own_fact(_FACT)
     if stored is None or stored["cores"] != host.cores():
         return None
     found = Arrangement(**stored)
-    return found if found.chosen <= max(candidates(host.cores(), host.memory())) else None
+    return found if found.chosen <= max(candidates(host.cores(), host.memory(), each=each)) else None
 
 
 def keep(ledger: Ledger, arrangement: Arrangement) -> None:

@@ -108,6 +108,7 @@ def look_over(ledger: Ledger, request: Request, listener: Listener) -> None:
         groups=request.groups,
         labels=request.labels,
         follow_links=request.follow_links,
+        native=request.native,
     )
     found = inspect.look_over(asked, listener)
     for one in found:

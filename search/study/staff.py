@@ -137,13 +137,14 @@ class Staff:
     def _counts(self, ledger: Ledger | None, busy: bool) -> tuple[int | None, ...]:
         if self._request.workers is not None or self.gpus:
             return (self._request.workers,)
-        known = None if ledger is None else arrangement.kept(ledger)
+        each = arrangement.PRETRAINED_BYTES if self._request.space.backbones else arrangement.WORKER_BYTES
+        known = None if ledger is None else arrangement.kept(ledger, each)
         if known is not None:
             return (known.chosen,)
         seconds, trials = self._request.budget.seconds, self._request.budget.trials
         if not busy:
             return (None,)
-        counts = arrangement.candidates(host.cores(), host.memory(), trials)
+        counts = arrangement.candidates(host.cores(), host.memory(), trials, each)
         if seconds is not None and seconds < MEASURED_FROM:
             is_small = self._request.image_size is None or self._request.image_size <= _SMALL
             return counts[-1:] if is_small else counts[:1]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Iterator, Sequence
@@ -38,6 +39,7 @@ from search.study.messages import (
     Seat,
     Told,
 )
+from search.study.pulse import pulse
 from search.training.ahead import ahead_of
 from search.training.fit import Interrupted, run_fit
 from search.training.outcome import Outcome, Task
@@ -85,7 +87,7 @@ class _Bench:
             from search.training import device
 
         self._device = device
-        self._pipe = pipe
+        self._pipe, self._saying = pipe, threading.Lock()
         self._next_beat = 0.0
         name = device.set_up(seat.threads, seat.gpu.index if seat.gpu else None)
         self.device, self.on_gpu = name or "CPU", name is not None
@@ -156,7 +158,8 @@ class _Bench:
         )
         watch = Watch(job.context, audited=job.audited)
         scorer = metrics.Scorer(self._material.metric)
-        outcome = run_fit(engine, task, watch, scorer, self._pipe.send, self._heed, drawer)
+        with pulse(engine.work_done, lambda: self._say(Beat())):
+            outcome = run_fit(engine, task, watch, scorer, self._say, self._heed, drawer)
         if engine.parts > 1:
             outcome = replace(outcome, start={**outcome.start, PARTS: float(engine.parts)})
         done = self._follow_up(job, engine, scorer, outcome)
@@ -293,9 +296,14 @@ class _Bench:
         known = configuration.normalized or configuration.trainable != "frozen"
         return configuration.hash, same, updates if known else 0, parts
 
+    def _say(self, message: Any) -> None:
+        """From any thread."""
+        with self._saying:
+            self._pipe.send(message)
+
     def _heed(self, epoch: int) -> None:
         if time.monotonic() >= self._next_beat:
-            self._pipe.send(Beat())
+            self._say(Beat())
             self._next_beat = time.monotonic() + _BEAT_SECONDS
         if self._pipe.poll() and self._pipe.recv() == STOP:
             raise Interrupted

@@ -30,6 +30,7 @@ class Chain:
         )
         self.weighted = network.weight_layers(model)
         self._norms = network.batchnorms(model)
+        self.passed = tf.Variable(0, dtype=tf.int64, trainable=False)  # batches, in evaluation and the like
         self.gathering = [*(self.deep_norms if configuration.statistics == "adapted" else []), *self._norms]
         own = [layer for layer in self.layers if layer is not self.backbone]
         self.weights = [*self.deep, *(weight for layer in own for weight in layer.trainable_variables)]

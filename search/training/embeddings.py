@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any, Final
 
@@ -66,7 +67,8 @@ class Stem:
         """Embeddings `(n, 2, features)` float32 of all images, mirrored so: their means and their maxima."""
         if (across, down) not in self._views:
             shape = [self._images.shape[0], len(POOLED), BACKBONES[self.name].features]
-            parts = [_RECIPE, keras.__version__, self.name, self._digest, self._source.stem, shape, self._shapes]
+            card = astuple(BACKBONES[self.name])  # how it is fed is part of what it gives
+            parts = [_RECIPE, keras.__version__, self.name, card, self._digest, self._source.stem, shape, self._shapes]
             rows = np.arange(self._images.shape[0])
             path = store.array_file(
                 f"{store.entry_name([*parts, across, down])}.embeddings.npy",

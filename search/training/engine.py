@@ -22,13 +22,15 @@ from search.training import network, optimizer, signals
 from search.training.ahead import Ahead
 from search.training.chain import Chain
 from search.training.evaluation import Evaluation
-from search.training.inputs import Pixels
+from search.training.inputs import Inputs
 from search.training.outcome import EpochSums, LayerProbe
 from search.training.sampling import FOCUS, Balance
 from search.training.statistics import Statistics
 from spaces.config import Configuration
 
 _MOST_AT_ONCE: Final = 128  # images of a forward pass without gradients
+_MOST_PIXELS: Final = 128 * 64 * 64  # of all of them, but for the fewest
+_FEWEST: Final = 16
 _NO_STEP: Final = -1  # of an epoch: none is measured
 
 
@@ -85,11 +87,13 @@ class Engine:
         )
         self._pretrained = pretrained
         self._ahead = ahead
-        self._inputs = Pixels(configuration, protocol, images, places)
+        self._inputs = Inputs(configuration, protocol, images, places)
         self._placed = None if self._inputs.places is None else tf.constant(self._inputs.places, tf.int32)
         self._labels = labels
         self.chain = Chain(self.network, configuration, updates)
-        self.evaluation = Evaluation(self.chain, self._inputs, protocol.classes, max(1, _MOST_AT_ONCE // parts), ahead)
+        self.evaluation = Evaluation(
+            self.chain, self._inputs, protocol.classes, max(1, _evaluated_at_once(protocol.image_size) // parts), ahead
+        )
         self.statistics = Statistics(self.chain, self._inputs, labels)
         self._weights, self._deep, self._rest = self.chain.weights, len(self.chain.deep), updates / 4
         self._kernels = [self._place(layer.kernel) for layer in self.chain.weighted]
@@ -117,11 +121,6 @@ class Engine:
         """Of these; 0 without."""
         gathering = self.chain.gathering
         return float(gathering[0].momentum) if gathering else 0.0
-
-    @property
-    def evaluation_traces(self) -> int:
-        """How often an evaluation of its own images was traced."""
-        return self.evaluation.traces
 
     @property
     def parameters(self) -> int:
@@ -204,6 +203,10 @@ class Engine:
 
     def _steps_done(self) -> int:
         return int(self._optimizer.iterations.numpy())
+
+    def work_done(self) -> int:
+        """A number that grows with each batch, to be asked from other threads: whether it is at work at all."""
+        return self._steps_done() + int(self.chain.passed.numpy())
 
     def look(self, probe: IntArray) -> LayerProbe:
         """The layers' signals and the logits of some images with the weights as they are."""
@@ -353,3 +356,8 @@ class Engine:
         """The layers' signals on some images alike in shape, and their logits."""
         shape = self._inputs.shapes[0 if self._placed is None else self._placed[rows[0]]]
         return self.chain.looked_through(self._inputs.shown(self._inputs.images, rows, shape))
+
+
+def _evaluated_at_once(side: int) -> int:
+    """Images of a forward pass: fewer of large ones, whose feature maps would fill the memory."""
+    return min(_MOST_AT_ONCE, max(_FEWEST, _MOST_PIXELS // side**2))

@@ -10,7 +10,7 @@ import tensorflow as tf
 from search.arrays import FloatArray, IntArray
 from search.training.ahead import Ahead
 from search.training.chain import Chain
-from search.training.inputs import Pixels
+from search.training.inputs import Inputs
 
 
 class Evaluation:
@@ -24,7 +24,7 @@ class Evaluation:
         ahead: fetches images of coming batches from the disk; None: they are in memory.
     """
 
-    def __init__(self, chain: Chain, inputs: Pixels, classes: int, most: int, ahead: Ahead | None) -> None:
+    def __init__(self, chain: Chain, inputs: Inputs, classes: int, most: int, ahead: Ahead | None) -> None:
         self._chain, self._inputs, self._classes, self._most, self._ahead = chain, inputs, classes, most, ahead
         self.traces = 0
 
@@ -86,8 +86,13 @@ class Evaluation:
         return self._batches(images, rows, shape)
 
     def _batches(self, images: Any, rows: Any, shape: Any) -> Any:
+        def logits(batch: Any) -> Any:
+            self._chain.passed.assign_add(1)
+            return self._chain.forward(self._inputs.shown(images, batch, shape), training=False)
+
         return tf.map_fn(
-            lambda batch: self._chain.forward(self._inputs.shown(images, batch, shape), training=False),
+            logits,
             rows,
             fn_output_signature=tf.TensorSpec([None, self._classes], tf.float32),
+            parallel_iterations=1,  # ten, its default, would hold the feature maps of ten batches
         )

@@ -29,6 +29,7 @@ from search.training.snapshot import Snapshot
 _PROBE_IMAGES = 32
 _RANKED_IMAGES = 512
 _PRICED_EPOCHS = 3  # after which a fit's time is foreseen; the first one also traces the network
+_FAR_TOO_SLOW = 2.0  # times the limit, foreseen by the first warm epoch alone
 
 _log = logging.getLogger(__name__)
 
@@ -296,7 +297,9 @@ class _Fit:
         if limit is None:
             return False
         foreseen = fit_seconds(min(self.epoch_seconds), self.task.epochs)
-        return sum(self.epoch_seconds[1:]) > limit or (epoch == _PRICED_EPOCHS and foreseen > limit)
+        warm = 1 < epoch <= _PRICED_EPOCHS
+        bearable = limit if epoch == _PRICED_EPOCHS else _FAR_TOO_SLOW * limit
+        return sum(self.epoch_seconds[1:]) > limit or (warm and foreseen > bearable)
 
     def _outcome(
         self, verdict: Verdict, epoch: int, reason: str | None = None, evidence: Mapping[str, float] | None = None

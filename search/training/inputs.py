@@ -12,7 +12,7 @@ from search.training import pixels
 from spaces.config import Configuration
 
 
-class Pixels:
+class Inputs:
     """The images themselves; of every size, in the upper left corners of squares."""
 
     def __init__(

@@ -20,6 +20,7 @@ from search.arrays import FloatArray
 from search.checks import Check, Checks, Collapse
 from search.training.outcome import EpochSums
 
+_FORM: Final = 2  # raised when the same arrays would mean something else
 _EVERY_SECONDS: Final = 5.0
 _SHARE: Final = 0.02  # of the time that writing may take
 
@@ -48,6 +49,7 @@ class Snapshot:
     def write(self, path: Path) -> None:
         """Put it in place of an earlier one; whoever reads finds one or the other."""
         plain = {name: getattr(self, name) for name in ("epoch", "at_once", "last", "cool_from", "seconds", "start")}
+        plain["form"] = _FORM
         plain["passed"] = None if self.passed is None else asdict(self.passed)
         arrays = {
             "plain": np.array(json.dumps(plain)),
@@ -76,6 +78,8 @@ class Snapshot:
         try:
             with path.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
                 plain = json.loads(str(stored["plain"]))
+                if (form := plain.pop("form", None)) != _FORM:
+                    raise ValueError(f"written in the form {form}, not {_FORM}")
                 passed = plain.pop("passed")
                 trainer = [name for name in stored.files if name.startswith("trainer_")]
                 return cls(

@@ -7,7 +7,7 @@ from typing import Any
 import tensorflow as tf
 
 from search.training.chain import Chain
-from search.training.inputs import Pixels
+from search.training.inputs import Inputs
 
 
 class Statistics:
@@ -19,7 +19,7 @@ class Statistics:
         labels: (n,) int32 tensor of theirs.
     """
 
-    def __init__(self, chain: Chain, inputs: Pixels, labels: Any) -> None:
+    def __init__(self, chain: Chain, inputs: Inputs, labels: Any) -> None:
         self._chain, self._inputs, self._labels = chain, inputs, labels
 
     @tf.function(input_signature=[tf.TensorSpec([None, None], tf.int32)], jit_compile=False)  # type: ignore[untyped-decorator]
@@ -43,6 +43,7 @@ class Statistics:
         for i in tf.range(tf.shape(rows)[0]):
             for variable in moving:  # with zeros in place, one update leaves its share of the batch's own statistics
                 variable.assign(tf.zeros_like(variable.value))
+            self._chain.passed.assign_add(1)
             shown = self._inputs.shown(self._inputs.images, rows[i], self._inputs.shapes[0])
             logits = self._chain.forward_by_batch(shown, layers)
             labels = tf.gather(self._labels, rows[i])

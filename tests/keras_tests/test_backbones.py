@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import warnings
 
@@ -10,10 +11,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from search.data.weights import fetching
 from search.training.backbones import build_backbone, last_block
 from spaces.backbones import BACKBONES
-
-SMALL = ("mobilenet_025", "mobilenet_v2", "mobilenet_v3_small")
 
 
 @pytest.mark.parametrize("name", BACKBONES)
@@ -35,6 +35,20 @@ def test_it_is_what_its_card_says(name: str) -> None:
     assert np.isfinite(pooled(built, least)).all()
     if known.smallest > 8:
         assert pooled(built, least - 8) is None or not np.isfinite(pooled(built, least - 8)).all()
+
+
+class Asked(Exception):
+    """The name of a file that Keras would fetch."""
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_the_file_of_its_card_is_the_one_that_keras_fetches(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def ask(file: str, *_: object, **__: object) -> None:
+        raise Asked(file)
+
+    monkeypatch.setattr("keras.src.utils.file_utils.get_file", ask)
+    with pytest.raises(Asked, match=f"^{re.escape(BACKBONES[name].file)}$"):
+        exec(fetching(name), {})
 
 
 def pooled(built: keras.Model, side: int) -> np.ndarray | None:

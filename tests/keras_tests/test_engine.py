@@ -199,7 +199,7 @@ def test_nothing_leaks_from_fit_to_fit_and_one_trace_serves_all(everything_on, m
     assert same(first, one_fit(engine, labels, 1, fold))
     for few in (7, 8, 40):
         engine.logits(rows[:few])
-    assert (engine.traces, engine.evaluation_traces) == (1, 1)
+    assert (engine.traces, engine.evaluation.traces) == (1, 1)
     assert same(first, one_fit(make_engine(**EVERYTHING), labels, 1, fold))
 
 

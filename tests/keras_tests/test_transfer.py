@@ -21,7 +21,7 @@ from search.training.embeddings import Stem
 from search.training.engine import Engine
 from search.training.heads.trainer import HeadTrainer
 from search.training.sampling import balance, balance_of
-from spaces.config import Configuration
+from spaces.config import NORMALIZATIONS, Configuration
 from tests.factories import configuration
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Keras' own, while it saves
@@ -140,6 +140,7 @@ HEADS: list[dict[str, Any]] = [
     {"depth": 2, "normalization": "group", "dense_units": 32, "activation": "relu", "class_weighting": "balanced"},
     {"dense_ratio": 0.0, "optimizer": "sgd", "weight_decay": 0.01, "loss": "logit_adjusted"},
     {"activation": "leaky_relu", "normalization": "batch", "head": "max"},
+    *({"depth": 2, "normalization": name} for name in NORMALIZATIONS),
 ]
 
 

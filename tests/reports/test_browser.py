@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser
 
-from reports.page import page
+from reports.page import SECTIONS, page
 from tests.reports import chromium as browsers
 from tests.reports import made
 from tests.reports import made_robust as robust
@@ -16,7 +16,6 @@ from tests.reports.chromium import chromium, draw_all, opened
 
 pytestmark = pytest.mark.browser
 
-SECTIONS = ["answer", "sure", "collapses", "matters", "images", "data", "run"]
 STRANGE = ("صورة ١.jpg", "🌷 tulip.png", "<b>bold</b>.jpg", "a" * 120 + ".jpeg")
 
 
@@ -48,7 +47,7 @@ def test_the_page_is_whole_and_quiet(browser: Browser, report: Path, tmp_path: P
         assert found.page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") == 0
         ground = found.page.evaluate("getComputedStyle(document.body).backgroundColor")
         assert (sum(int(part) for part in ground.strip("rgb()").split(",")) < 200) is dark
-        assert [section.get_attribute("id") for section in found.page.locator("main > section").all()] == SECTIONS
+        assert [section.get_attribute("id") for section in found.page.locator("main > section").all()] == list(SECTIONS)
         found.page.add_style_tag(content="nav { position: static !important }")  # not across the pictures
         for name in SECTIONS:
             section = found.page.locator(f"#{name}")

@@ -22,6 +22,7 @@ PRETRAINED = replace(CONFIGURATION, backbone="mobilenet_v2", depth=1, dense_rati
         ({"labels": "a b.csv", "follow_links": "True"}, "--labels 'a b.csv' --follow-links", "the same"),
         ({"weights": "/weights", "follow_links": "False"}, "--weights /weights", ""),
         ({"weights": "none"}, "", ""),
+        ({"groups": "who.csv"}, "--groups who.csv", "the same"),
         ({"labels": "l\n.csv"}, "--labels 'l\\n.csv'", "the same"),
     ],
 )
@@ -38,3 +39,9 @@ def test_the_images_are_named_as_the_search_had_them(settings: dict[str, str], t
 def test_a_network_from_scratch_needs_no_weights() -> None:
     study = replace(STUDY, settings={"out": "run", "weights": "/weights"})
     assert "--weights" not in steps.train(study, CONFIGURATION)
+
+
+def test_what_stood_out_is_shown_of_the_test_images_too() -> None:
+    study = replace(STUDY, settings={"groups": "who.csv", "test": "hold out"})
+    assert steps.check(study).endswith(" --groups who.csv --test 'hold out'")
+    assert "hold out" not in steps.train(study, CONFIGURATION)

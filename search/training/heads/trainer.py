@@ -190,6 +190,10 @@ class HeadTrainer:
                 x[here] = view[batch[here]]
         return x
 
+    def work_done(self) -> int:
+        """A number that grows with each step, as `Engine.work_done`."""
+        return self._updater.steps
+
     def look(self, probe: IntArray) -> LayerProbe:
         """The layers' signals and the logits of some images with the weights as they are."""
         steps = np.zeros((0, self.configuration.batch_size), np.int32)
@@ -283,8 +287,10 @@ def _pure(layer: Any) -> layers.Layer:
             return layers.GroupNormalization(units, layer.epsilon, layer.groups)
         case keras.layers.Dropout():
             return layers.Dropout(layer.rate)
-        case _:
+        case keras.layers.Activation():
             return layers.Activation(layer.activation.__name__)
+        case _:
+            raise ValueError(f"no head has a {type(layer).__name__}: layers.py has to say what it computes")
 
 
 def _by_batch(layer: layers.Layer, x: FloatArray) -> FloatArray:

@@ -98,6 +98,12 @@ def test_a_test_score_below_the_interval_is_not_passed_over() -> None:
     assert not any("luck" in warning for warning in warnings(FULL))
 
 
+def test_copies_on_both_sides_of_splits_are_a_warning() -> None:
+    apart = replace(BARE.study.data, apart=("tulip", "rose"))
+    (warning,) = warnings(replace(BARE, study=replace(BARE.study, data=apart)))
+    assert "both sides of splits in tulip, rose" in warning
+
+
 def test_a_cliff_is_a_warning() -> None:
     assert any("cliff" in warning for warning in warnings(FULL))
     firm = robust.surrounded(BARE, cliff=False)

@@ -36,9 +36,16 @@ def test_sizes_colours_and_duplicates_are_told_where_they_are_known() -> None:
 
 def test_what_stood_out_is_named_but_for_files_that_have_a_table_of_their_own() -> None:
     results = made.results()
-    findings = (("leak", "error", "3 test images are here too"), ("corrupt", "warning", "1 file"))
+    findings = (
+        ("leak", "error", "3 test images are here too"),
+        ("corrupt", "warning", "1 file is left out"),
+        ("corrupt", "warning", "Test: 2 files are left out"),
+    )
     told = data(replace(results, study=replace(results.study, findings=findings)))
-    assert told.findings == ((KINDS["leak"], "error", "3 test images are here too"),)
+    assert told.findings == (
+        (KINDS["leak"], "error", "3 test images are here too"),
+        (KINDS["corrupt"], "warning", "Test: 2 files are left out"),
+    )
     assert told.pictures == "python run_search.py check --data images"
 
 

@@ -1,3 +1,4 @@
+import errno
 import json
 import logging
 import os
@@ -10,6 +11,7 @@ import pytest
 
 from search.data import cache, store
 from search.data.decode import Probe, decode
+from search.data.looks import looks
 from search.data.scan import ImageFolder, scan
 from search.errors import DataError
 
@@ -238,3 +240,24 @@ def test_the_facts_hold_no_names(make_folder, own_cache: Path) -> None:
     facts = decoded(read(folder)).path.with_suffix(".json").read_text()
     assert "secret" not in facts
     assert list(json.loads(facts)) == ["unreadable", "bytes"]
+
+
+@pytest.mark.parametrize("error", [OSError(errno.EIO, "Input/output error"), MemoryError()], ids=["disk", "memory"])
+def test_what_could_not_be_read_for_once_is_not_kept(make_folder, monkeypatch, error: Exception) -> None:
+    images = read(make_folder(a=3, b=2))
+    away = images.path / images.files[1]
+    plain = Path.read_bytes
+
+    def failing(path: Path) -> bytes:
+        if path == away:
+            raise error
+        return plain(path)
+
+    monkeypatch.setattr(Path, "read_bytes", failing)
+    assert list(decoded(images).unreadable) == [1]
+    assert cache.probes(images, on_progress=quiet)[1] is None
+    assert looks(images, on_progress=quiet).readable.tolist() == [True, False, True, True, True]
+    monkeypatch.setattr(Path, "read_bytes", plain)
+    assert not decoded(images).unreadable
+    assert cache.probes(images, on_progress=quiet)[1] is not None
+    assert looks(images, on_progress=quiet).readable.all()

@@ -301,6 +301,13 @@ def test_where_a_class_has_too_few_pictures_only_its_copies_stay_apart(
     few = found.labels == 0
     assert len(np.unique(found.groups[few])) == few.sum() == 9
     assert len(np.unique(found.groups[~few])) == 8
-    assert found.summary.copies == 8
+    assert (found.summary.copies, found.summary.apart) == (8, ("few",))
     assert "Class 'few' has copies of so few pictures" in caplog.text
     assert "many" not in caplog.text
+
+
+def test_small_images_are_grown_to_what_networks_take(make_folder) -> None:
+    found = load(make_folder(a=6, b=6, side=20), folds=2, thinnest=32)
+    assert found.summary.image_size == 32
+    assert "takes no smaller images" in found.summary.size_reason
+    assert load(make_folder("other", a=6, b=6, side=20), folds=2, image_size=24, thinnest=32).summary.image_size == 24

@@ -55,6 +55,26 @@ def test_what_a_table_names_is_found_and_the_rest_left_out(
     assert caplog.messages == [f"1 of 5 images in {here / 'images'} are not in {labels}: left out."]
 
 
+def test_what_is_in_one_of_them_only_is_kept(here: Path) -> None:
+    labels = table(here, "file,label\nx1.png,cat\nx2.png,dog\ngone.png,dog\nx5.png,\n")
+    found = scan(here / "images", labels=labels, on_progress=quiet)
+    assert set(found.unlabelled) == {"deep/x3.jpg", "deep/er/x4.PNG", "x5.png"}
+    assert found.absent == ("gone.png",)
+
+
+@pytest.mark.parametrize("file", ["ISIC_1.JPG", "ISIC_1.Jpeg", "scan.2.PNG"])
+def test_a_name_without_its_ending_finds_the_image_however_that_is_written(tmp_path: Path, file: str) -> None:
+    put(tmp_path / "images", file, "other.png")
+    labels = table(tmp_path, f"id,label\n{file.rpartition('.')[0]},cat\nother,dog\n")
+    assert set(scan(tmp_path / "images", labels=labels, on_progress=quiet).files) == {file, "other.png"}
+
+
+def test_an_accent_may_be_written_otherwise_in_the_table(tmp_path: Path) -> None:
+    put(tmp_path / "images", "cafe\u0301.png", "tea.png")
+    labels = table(tmp_path, "file,label\ncaf\u00e9.png,cat\ntea.png,dog\n")
+    assert len(scan(tmp_path / "images", labels=labels, on_progress=quiet).files) == 2
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

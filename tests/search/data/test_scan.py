@@ -131,6 +131,44 @@ def test_of_a_split_that_was_made_the_test_is_kept_apart(tmp_path: Path) -> None
     assert (test.files, test.test) == (("a/5.png",), None)
 
 
+@pytest.mark.parametrize(
+    ("train", "test"), [("training_set", "test_set"), ("seg_train", "seg_test"), ("Train Images", "Test-Images")]
+)
+def test_a_split_is_known_by_words_in_its_names_and_by_its_classes(tmp_path: Path, train: str, test: str) -> None:
+    put(tmp_path, *(f"{part}/{name}/{part[:2]}.png" for part in (train, test) for name in ("cats", "dogs")))
+    found = scan(tmp_path, on_progress=quiet)
+    assert found.classes == ("cats", "dogs")
+    assert {file.partition("/")[0] for file in found.files} == {train}
+    assert found.test == tmp_path / test
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        ["test_tube/red/1.png", "train_station/old/2.png"],
+        ["test tube/a/1.png", "test tube/b/2.png", "flask/a/3.png", "flask/b/4.png"],
+        ["test_a/x/1.png", "test_a/y/2.png", "test_b/x/3.png", "test_b/y/4.png"],
+    ],
+)
+def test_words_of_a_split_alone_make_none(tmp_path: Path, files: list[str]) -> None:
+    found = scan(put(tmp_path, *files), on_progress=quiet)
+    assert set(found.classes) == {file.split("/")[0] for file in files}
+    assert found.test is None
+
+
+def test_what_macs_and_disks_leave_is_no_class_and_no_image(tmp_path: Path) -> None:
+    put(tmp_path, "a/1.png", "b/2.png", "__MACOSX/a/._1.png", "__MACOSX/x.png", "a/@eaDir/1.png/THUMB.jpg")
+    found = scan(tmp_path, on_progress=quiet)
+    assert (found.classes, sorted(found.files)) == (("a", "b"), ["a/1.png", "b/2.png"])
+
+
+def test_a_class_is_one_however_its_accents_are_written(tmp_path: Path) -> None:
+    put(tmp_path, "train/caf\u00e9/1.png", "train/tea/2.png", "val/cafe\u0301/3.png")
+    found = scan(tmp_path, on_progress=quiet)
+    assert found.classes == ("caf\u00e9", "tea")
+    assert found.labels.tolist().count(0) == 2
+
+
 def test_parts_without_classes_are_left_alone_and_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     put(tmp_path, "train/a/1.png", "train/b/2.png", "test/3.png")
     found = scan(tmp_path, on_progress=quiet)

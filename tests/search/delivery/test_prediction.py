@@ -112,6 +112,14 @@ def test_unreadable_files_are_told_and_left_out(tmp_path, folder, caplog) -> Non
     assert sum("Left out" in record.getMessage() for record in caplog.records) == 3
 
 
+def test_pictures_of_other_formats_are_told_too(tmp_path, folder) -> None:
+    for name in ("phone.heic", "a/slice.dcm", "notes.txt"):
+        (folder / name).write_bytes(b"something")
+    predicted = ask(tmp_path, folder)
+    assert predicted.images == 4
+    assert set(predicted.unreadable) == {"phone.heic", "a/slice.dcm"}
+
+
 def test_images_come_in_batches_and_in_order(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(prediction, "_BATCH", 4)
     for number in range(11):

@@ -48,6 +48,23 @@ def test_a_clean_folder_has_no_findings(folder: Path) -> None:
     assert 0.05 < result.half < 0.15
 
 
+def test_a_table_of_labels_that_fits_only_in_part(folder: Path, tmp_path: Path) -> None:
+    files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.png"))
+    rows = "".join(f"{file},{file.partition('/')[0]}\n" for file in files[:-2])
+    (tmp_path / "labels.csv").write_text(f"file,label\n{rows}bolt/99.png,bolt\n")
+    few, gone = found(folder, labels=tmp_path / "labels.csv")["odd-file"]
+    assert few.detail == "2 files are not in the table of labels, and left out."
+    assert few.files == tuple(files[-2:])
+    assert gone.detail == "The table of labels names 1 that is not in the folder: bolt/99.png"
+
+
+def test_a_class_of_which_nothing_can_be_read(folder: Path) -> None:
+    for path in (folder / "nut").iterdir():
+        path.write_bytes(b"nothing")
+    result = inspect(Request(data=folder), Silent())
+    assert (result.images, result.folds, result.chance, result.half, result.baselines) == (30, 0, 0.5, None, {})
+
+
 def copied(folder: Path) -> None:
     shutil.copy(folder / "bolt" / "3.png", folder / "bolt" / "again.png")
 
@@ -187,9 +204,10 @@ def test_amounts() -> None:
     ]
     assert "'c' has 3" in told[0].detail
     assert "--folds 3" in told[0].detail
-    assert amounts.possible_folds(labels, None) == 3
-    assert amounts.possible_folds(np.repeat([0, 1], 40), np.arange(80) // 10) == 4
-    assert amounts.half_width(np.repeat([0, 1], 100), None) == pytest.approx(1.96 * 0.4330127 / 200**0.5, rel=1e-3)
+    assert amounts.possible_folds(labels, None, 3) == 3
+    assert amounts.possible_folds(np.repeat([0, 1], 40), np.arange(80) // 10, 2) == 4
+    assert amounts.possible_folds(np.repeat([0, 1], 40), None, 3) == 0
+    assert amounts.half_width(np.repeat([0, 1], 100), None, 2) == pytest.approx(1.96 * 0.4330127 / 200**0.5, rel=1e-3)
     assert list(amounts.amounts({"a": 50, "b": 50}, np.repeat([0, 1], 50), None)) == []
 
 

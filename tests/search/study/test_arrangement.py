@@ -14,7 +14,7 @@ import pytest
 from search import host
 from search.settings import Budget, Protocol
 from search.study import arrangement
-from search.study.arrangement import Arrangement, arrange, candidates, keep, kept
+from search.study.arrangement import PRETRAINED_BYTES, Arrangement, arrange, candidates, keep, kept
 from search.study.faults import WorkerFault
 from search.study.ledger import Ledger
 from search.study.machine import Gpu
@@ -52,6 +52,11 @@ def test_candidates_are_one_and_as_many_as_cores_and_memory_bear(
     cores: int, bytes_: int, expected: tuple[int, ...]
 ) -> None:
     assert candidates(cores, bytes_) == expected
+
+
+def test_what_needs_more_memory_has_fewer_workers() -> None:
+    assert candidates(8, 16 * GB, each=PRETRAINED_BYTES) == (1, 3)
+    assert candidates(2, 24 * GB, each=PRETRAINED_BYTES) == (1, 2)
 
 
 def test_no_more_workers_than_trials() -> None:

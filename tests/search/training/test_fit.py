@@ -204,6 +204,14 @@ def test_a_fit_that_will_take_too_long_is_stopped_after_three_epochs(run, monkey
     assert run(limit_seconds=None).outcome.verdict is Verdict.LEARNED
 
 
+def test_one_that_would_take_twice_its_time_shows_by_the_first_warm_epoch(run, monkeypatch) -> None:
+    clock = iter(range(0, 10_000, 10))
+    set_clock(monkeypatch, clock)
+    outcome = run(limit_seconds=68.0).outcome
+    assert (outcome.verdict, outcome.reason, outcome.epochs) == (Verdict.STOPPED, "too-slow", 2)
+    assert run(limit_seconds=70.0).outcome.epochs == 3
+
+
 def test_the_first_epoch_is_no_measure_of_time(run, monkeypatch) -> None:
     """It traces the network: a hundred seconds there, one a warm epoch."""
     times = iter([0, 0, 100, *range(101, 10_000)])
