@@ -25,11 +25,14 @@ from search.study.faults import Stopped
 from search.study.fitting import Fitter, Spec, Terms
 from search.study.ledger import Ledger
 from search.study.process import Worker
+from spaces.config import Configuration
 
 SHARE_OF_FITS: Final = 0.43
 """Without a time limit: fits of the finalists, of those that the search has done; 30 % of all."""
 
-_CORRUPTED: Final = 1.15  # times as long take fits that are also tried on corrupted images: those of the first repeat
+_CORRUPTED: Final = (
+    1.15  # times as long take fits that are also tried on corrupted images, but heads' (`_tries_corrupted`)
+)
 
 _log = logging.getLogger(__name__)
 
@@ -69,7 +72,8 @@ class Prices:
         seconds = [fit.seconds for fit in one.trial.fits if fit.verdict is Verdict.LEARNED]
         typical = float(np.median(seconds)) if seconds else 0.0
         trace = max(0.0, seconds[0] - typical) if seconds and repeat == 0 else 0.0  # the first fit also builds
-        return missing * typical * (_CORRUPTED if repeat == 0 else 1.0) + trace
+        embeds = one.trial.configuration.embeds
+        return missing * typical * (_CORRUPTED if repeat == 0 and not embeds else 1.0) + trace
 
 
 def confirmed_fits(ledger: Ledger) -> frozenset[tuple[str, int, int]]:
@@ -239,7 +243,7 @@ class _Race:
             repeat=repeat,
             fold=fold,
             shortest=shortest,
-            corrupt=repeat == 0,
+            corrupt=_tries_corrupted(one.trial.configuration, repeat, self.plan.planned),
         )
         fit = self._fitter.fit(worker, spec, self._protection)
         if fit.verdict in JUDGED:
@@ -308,3 +312,12 @@ class _Race:
             self._fits[name].append(fit)
             expected = sum(len(self._fits[n]) if n in self._dropped else whole for n in self.plan.finalists)
             self._listener.progress("fits", sum(map(len, self._fits.values())), expected)
+
+
+def _tries_corrupted(configuration: Configuration, repeat: int, planned: int) -> bool:
+    """Whether the fits of a repeat are also tried on corrupted images: in the first repeat, most often.
+
+    Those of a head cost a hundred times what the fit does, since all copies have to go through the backbone: they come
+    last, when everything else is known, and never in the only repeat.
+    """
+    return 0 < repeat == planned - 1 if configuration.embeds else repeat == 0

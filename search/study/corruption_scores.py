@@ -14,6 +14,9 @@ from search.data.corruptions import FORMS, Pixels, corrupt
 MOST_IMAGES: Final = 500
 """Of a fit that are copied. The fits of a configuration together see many times as many."""
 
+MOST_THROUGH_BACKBONES: Final = 100
+"""The same of a head, whose fit costs less than sending one image through its backbone a hundred times."""
+
 CHUNK_BYTES: Final = 1 << 25
 """Of copies that are held at once."""
 
@@ -30,6 +33,7 @@ def corrupted_scores(
     heed: Callable[[], None] = lambda: None,
     shapes: Sequence[tuple[int, int]] = (),
     places: IntArray | None = None,
+    most: int = MOST_IMAGES,
 ) -> dict[str, float]:
     """Score on the copies, by form of the corruption.
 
@@ -46,13 +50,14 @@ def corrupted_scores(
         heed: called before each chunk of copies; may raise.
         shapes: (height, width) of images of every size, each in the upper left corner.
         places: `(all,)` shape of each image, None where all are squares.
+        most: images that are copied.
 
     Returns:
         The metric by form, such as "noise/2"; nothing where there are no images or no usable probabilities.
     """
     if not len(rows) or len(probabilities) != len(rows) or not np.isfinite(probabilities).all():
         return {}
-    chosen = _sample(labels, MOST_IMAGES)
+    chosen = _sample(labels, most)
     images, given = pixels[rows[chosen]], labels[chosen]
     own = None if places is None else places[rows[chosen]]
     above_sample = score(labels, probabilities) - score(given, probabilities[chosen])

@@ -22,7 +22,7 @@ from search.npy import mapped
 from search.records import PARTS, TOO_LARGE, Verdict
 from search.selection import metrics
 from search.settings import Protocol
-from search.study.corruption_scores import corrupted_scores
+from search.study.corruption_scores import MOST_IMAGES, MOST_THROUGH_BACKBONES, corrupted_scores
 from search.study.messages import (
     QUIT,
     STOP,
@@ -192,6 +192,7 @@ class _Bench:
                 lambda: self._heed(outcome.epochs),
                 job.protocol.shapes,
                 self._material.places,
+                MOST_THROUGH_BACKBONES if job.configuration.embeds else MOST_IMAGES,
             )
         others = None
         if job.predict is not None:

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from search.records import COLLAPSES, CONFIRM, DROPPED_BEHIND, NO_TIME, NOT_JUDGED, Confirmation, Verdict
 from search.selection.results import Ranked
-from search.study.confirmation import confirm, confirmed_fits, plan_confirmation
+from search.study.confirmation import _tries_corrupted, confirm, confirmed_fits, plan_confirmation
 from search.study.crew import HostCrew
 from search.study.faults import WorkerFault
 from search.study.fitting import Terms
@@ -104,6 +104,14 @@ def test_the_cost_is_told_and_the_progress_ends_at_its_total(case: Case) -> None
     assert case.told.stages == ["Confirming 3 finalists: up to 15 fits each, on fresh splits with fresh seeds"]
     assert case.told.done[0] == (1, 45)
     assert case.told.done[-1] == (33, 33)
+
+
+@pytest.mark.parametrize(("planned", "tried"), [(1, []), (2, [1]), (5, [4])])
+def test_heads_are_tried_on_corrupted_images_last(planned: int, tried: list[int]) -> None:
+    """All copies go through the backbone: a hundred times what a fit costs."""
+    head = configuration(backbone="mobilenet_v2", trainable="frozen", statistics="kept", head="average")
+    assert [repeat for repeat in range(planned) if _tries_corrupted(head, repeat, planned)] == tried
+    assert [repeat for repeat in range(planned) if _tries_corrupted(configuration(), repeat, planned)] == [0]
 
 
 def test_only_the_first_repeat_is_tried_on_corrupted_images(case: Case) -> None:

@@ -60,7 +60,6 @@ def test_chunks_change_nothing_and_the_end_of_the_run_is_heeded_between_them(lab
 
 
 def test_of_many_images_a_share_of_each_class_is_copied_and_compared_with_itself(labels, monkeypatch) -> None:
-    monkeypatch.setattr(corruption_scores, "MOST_IMAGES", 40)
     pixels, rows, seen = images_of(labels), np.arange(len(labels)), []
     known = {image.tobytes(): label for image, label in zip(pixels, labels, strict=True)}
     clean = by_brightness(pixels)
@@ -71,7 +70,7 @@ def test_of_many_images_a_share_of_each_class_is_copied_and_compared_with_itself
         return by_brightness(images)
 
     monkeypatch.setattr(corruption_scores, "corrupt", lambda images, form: images)
-    scores = corrupted_scores(pixels, rows, labels, clean, predict, SCORE)
+    scores = corrupted_scores(pixels, rows, labels, clean, predict, SCORE, most=40)
     copied = [known[image.tobytes()] for image in seen[0]]
     assert np.bincount(copied).tolist() == [30, 10]
     chosen = [np.flatnonzero((pixels == image).all(axis=(1, 2, 3)))[0] for image in seen[0]]
