@@ -23,7 +23,7 @@ class Pace:
         """Take in a trial: its fits that took too long."""
         if not _is_priced(configuration):
             return
-        took = [fit.evidence["epoch_seconds"] for fit in fits if fit.reason == TOO_SLOW and fit.epochs]
+        took = [fit.evidence["epoch_seconds"] for fit in fits if fit.reason == TOO_SLOW and fit.seconds]
         self._slow += [(configuration, seconds) for seconds in took]
 
     def too_slow(self, configuration: Configuration, epochs: int, limit: float | None) -> dict[str, float] | None:

@@ -6,6 +6,7 @@ statistics, seeds), so that a trial is traced once. Pixels stay on the device as
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from contextlib import nullcontext
 from typing import Any, Final
@@ -31,6 +32,7 @@ from spaces.config import Configuration
 _MOST_AT_ONCE: Final = 128  # images of a forward pass without gradients
 _MOST_PIXELS: Final = 128 * 64 * 64  # of all of them, but for the fewest
 _FEWEST: Final = 16
+_TRIED: Final = 2  # steps that are timed
 _NO_STEP: Final = -1  # of an epoch: none is measured
 
 
@@ -101,6 +103,7 @@ class Engine:
         self._optimizer.build(self._weights)
         self._class_weights = tf.Variable(tf.ones(protocol.classes))
         self._margin = tf.Variable(tf.zeros(protocol.classes))
+        self._step_seconds: float | None = None
         self.traces = 0
 
     def _place(self, variable: Any) -> int:
@@ -131,6 +134,16 @@ class Engine:
     def weights(self) -> list[npt.NDArray[Any]]:
         """Of the whole network, in the order of `build_network`."""
         return self.network.get_weights()  # type: ignore[no-any-return]
+
+    def step_seconds(self, rows: IntArray) -> float:
+        """What a step on these images takes, the network traced; `begin` forgets what it changes. Measured once."""
+        if self._step_seconds is None:
+            batch = rows[: self.configuration.batch_size].astype(np.int32)[None]
+            self.train_epoch(batch, np.zeros(1, np.float32), 0)
+            began = time.monotonic()
+            self.train_epoch(np.repeat(batch, _TRIED, 0), np.zeros(_TRIED, np.float32), 0)
+            self._step_seconds = (time.monotonic() - began) / _TRIED
+        return self._step_seconds
 
     def begin(self, seed: int, rows: IntArray, balance: Balance) -> None:
         """Start a new fit: initial weights, optimizer state, statistics of the training images `rows`."""

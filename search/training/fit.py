@@ -29,7 +29,8 @@ from search.training.snapshot import Snapshot
 _PROBE_IMAGES = 32
 _RANKED_IMAGES = 512
 _PRICED_EPOCHS = 3  # after which a fit's time is foreseen; the first one also traces the network
-_FAR_TOO_SLOW = 2.0  # times the limit, foreseen by the first warm epoch alone
+_FAR_TOO_SLOW = 2.0  # times the limit, foreseen by a few steps before the first epoch, or by the first warm one alone
+_TRIED_STEPS = 16  # that an epoch has at least where a few are tried first
 
 _log = logging.getLogger(__name__)
 
@@ -96,6 +97,9 @@ class _Fit:
 
     def run(self) -> Outcome:
         task, configuration = self.task, self.trainer.configuration
+        if (evidence := self._far_too_slow()) is not None:
+            seconds = time.monotonic() - self.started
+            return Outcome(verdict=Verdict.STOPPED, reason=TOO_SLOW, evidence=evidence, epochs=0, seconds=seconds)
         epoch = self._begin()
         while epoch < self.schedule.last:
             generator = seeds.generator(task.seed, "epoch", epoch)
@@ -290,6 +294,16 @@ class _Fit:
         """Of an epoch; the first one of a fit that is gone on with traces its network once more."""
         is_again, self.is_gone_on_with = self.is_gone_on_with, False
         return min(seconds, *self.epoch_seconds) if is_again and self.epoch_seconds else seconds
+
+    def _far_too_slow(self) -> dict[str, float] | None:
+        """The numbers that say so, by a few steps on weights that are then forgotten; None: it may be quick enough."""
+        limit, begun = self.task.limit_seconds, self.drawer is not None and self.drawer.take() is not None
+        if limit is None or self.steps < _TRIED_STEPS or begun:
+            return None
+        seconds = self.trainer.step_seconds(self.task.train)
+        if seconds is None or fit_seconds(seconds * self.steps, self.task.epochs) <= _FAR_TOO_SLOW * limit:
+            return None
+        return {"epoch_seconds": seconds * self.steps, "limit_seconds": limit}
 
     def _too_slow(self, epoch: int) -> bool:
         """Foreseen once the epochs are warm; seen at any epoch."""

@@ -32,6 +32,9 @@ class Trainer(Protocol):
     def batchnorm_momentum(self) -> float:
         """0 without batch normalization."""
 
+    def step_seconds(self, rows: IntArray) -> float | None:
+        """What a step on these images takes, tried before `begin`; None where that is known to be next to nothing."""
+
     def begin(self, seed: int, rows: IntArray, balance: Balance) -> None:
         """Start anew."""
 

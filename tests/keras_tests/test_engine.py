@@ -300,6 +300,22 @@ def test_batchnorm_reestimation_is_numpys_mean_over_the_batches(everything_on, i
     assert 0.5 <= engine.batchnorm_momentum <= 0.99
 
 
+def test_steps_that_were_tried_leave_no_trace(make_engine, images) -> None:
+    """Weights, optimizer, statistics, dropout: what they change is forgotten, and the network is traced once."""
+    rows = np.arange(48).reshape(6, 8).astype(np.int32)
+
+    def trained(engine) -> list[np.ndarray]:
+        engine.begin(5, rows.ravel(), given(EVEN))
+        engine.train_epoch(rows, np.full(6, 0.01, np.float32), 7)
+        return list(engine.state())
+
+    plain, tried = (make_engine(normalization="batch", dropout=0.3, batch_size=8) for _ in range(2))
+    assert tried.step_seconds(rows.ravel()) > 0
+    for one, other in zip(trained(plain), trained(tried), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert tried.traces == 1
+
+
 def test_without_batchnorm_there_is_nothing_to_reestimate(plain) -> None:
     assert not plain.batchnorm
     assert plain.batchnorm_momentum == 0.0

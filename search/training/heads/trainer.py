@@ -117,6 +117,9 @@ class HeadTrainer:
         """Backbones get the pixels as they are."""
         return np.zeros(self.protocol.channels, np.float32), np.ones(self.protocol.channels, np.float32)
 
+    def step_seconds(self, rows: IntArray) -> None:
+        """Next to nothing."""
+
     def begin(self, seed: int, rows: IntArray, balance: Balance) -> None:
         """Start a new fit: the first weights of this seed, nothing remembered."""
         network.reset(self.network, seed, balance.prior)

@@ -20,10 +20,11 @@ def on_backbone(**changes: Any) -> Configuration:
     return configuration(**{**tuned, **changes})
 
 
-def fit(epochs: int = 3, reason: str | None = TOO_SLOW) -> Fit:
+def fit(seconds: float = 30.0, reason: str | None = TOO_SLOW) -> Fit:
     return Fit(
         key="k", trial=0, stage="search", configuration="c", repeat=0, fold=0, attempt=0, seed=0, rows=NOTHING,
-        verdict=Verdict.STOPPED, reason=reason, epochs=epochs, epochs_planned=30, evidence={"epoch_seconds": 10.0},
+        verdict=Verdict.STOPPED, reason=reason, epochs=3, epochs_planned=30, evidence={"epoch_seconds": 10.0},
+        seconds=seconds,
     )  # fmt: skip
 
 
@@ -57,6 +58,6 @@ def test_the_limit_of_now_counts_and_a_larger_batch_may_be_faster(limit: float |
 
 def test_only_what_was_timed_teaches() -> None:
     pace = Pace()
-    pace.learn(on_backbone(), [fit(epochs=0), fit(reason="behind")])
+    pace.learn(on_backbone(), [fit(seconds=0.0), fit(reason="behind")])
     pace.learn(configuration(), [fit()])
     assert pace.too_slow(on_backbone(), epochs=30, limit=1.0) is None

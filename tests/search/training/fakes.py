@@ -39,6 +39,11 @@ class FakeTrainer:
         self.seeds: list[int] = []
         self.steady_loss = float("nan")
         self.infinite_at: int | None = None  # epoch
+        self.step: float | None = None  # seconds
+
+    def step_seconds(self, rows: np.ndarray) -> float | None:
+        self.calls.append("step")
+        return self.step
 
     def begin(self, seed: int, rows: np.ndarray, balance: Balance) -> None:
         self.begun = {"seed": seed, "rows": rows, "class_weights": balance.weights, "prior": balance.prior}

@@ -204,6 +204,23 @@ def test_a_fit_that_will_take_too_long_is_stopped_after_three_epochs(run, monkey
     assert run(limit_seconds=None).outcome.verdict is Verdict.LEARNED
 
 
+@pytest.mark.parametrize(("step", "slow"), [(1.3, True), (1.0, False), (None, False)])
+def test_what_is_far_too_slow_shows_before_its_first_epoch(run, monkeypatch, step, slow) -> None:
+    """Twelve epochs of fifteen steps, and 15 % for the checks, within twice a hundred and ten seconds."""
+    monkeypatch.setattr(fit, "_TRIED_STEPS", 15)
+    got = run(limit_seconds=110.0, prepare=lambda trainer: setattr(trainer, "step", step))
+    assert (got.outcome.reason == "too-slow") is slow
+    assert got.trainer.calls.count("epoch") == (0 if slow else 12)
+    if slow:
+        assert got.outcome.evidence == {"epoch_seconds": pytest.approx(19.5), "limit_seconds": 110.0}
+        assert (got.outcome.verdict, got.outcome.epochs) == (Verdict.STOPPED, 0)
+
+
+def test_short_epochs_and_fits_without_a_limit_try_no_steps(run) -> None:
+    assert "step" not in run(limit_seconds=1e6).trainer.calls
+    assert "step" not in run(limit_seconds=None).trainer.calls
+
+
 def test_one_that_would_take_twice_its_time_shows_by_the_first_warm_epoch(run, monkeypatch) -> None:
     clock = iter(range(0, 10_000, 10))
     set_clock(monkeypatch, clock)
