@@ -7,6 +7,7 @@ prior is the product of both; a loss that is adjusted by the shares itself goes 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -74,18 +75,21 @@ def balance(
         case "cross_entropy":
             said = prior
         case "focal":
-            said = _focal_constant(prior)
+            said = np.array(_focal_constant(tuple(prior.tolist())))
         case _:
             raise ValueError(f"what a constant says under the loss {loss!r} is not known")
     return Balance(drawn, weights, said, np.zeros_like(n))
 
 
-def _focal_constant(shares: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """What a constant predictor says that minimizes the focal loss: more even than the shares.
+@lru_cache(maxsize=256)
+def _focal_constant(given: tuple[float, ...]) -> tuple[float, ...]:
+    """What a constant predictor says that minimizes the focal loss: more even than the shares that are given.
 
     With f(p) = -(1 - p)^gamma ln p, which is convex, the minimum of sum(share x f(p)) over p that sum to 1 has the same
-    share x f'(p) for each class; both that number and each p are found by halving.
+    share x f'(p) for each class; both that number and each p are found by halving. All folds of many trials ask for the
+    same few, and the answer takes as long as some epochs of a head.
     """
+    shares = np.array(given)
 
     def slope(p: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         return np.asarray((1 - p) ** (FOCUS - 1) * (FOCUS * np.log(p) - (1 - p) / p))
@@ -103,7 +107,7 @@ def _focal_constant(shares: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         middle = (least + most) / 2
         least, most = (middle, most) if said(middle).sum() < 1 else (least, middle)
     found = said(least)
-    return np.asarray(found / found.sum())
+    return tuple((found / found.sum()).tolist())
 
 
 def balance_of(counts: npt.ArrayLike, configuration: Configuration) -> Balance:

@@ -177,7 +177,7 @@ def test_flipped_images_have_the_embeddings_of_mirror_images(make, stem, images,
     views = np.stack([stem.embed(view, np.arange(COUNT), None)[:, 0] for view in mirrored])
     seen = set()
     for seed in range(40):
-        drawn = trainer._drawn(rows, np.random.default_rng(seed))
+        (drawn,) = trainer._drawn(rows[None], np.random.default_rng(seed))
         near = np.abs(views - drawn).max(2)
         assert near.min(0).max() < 1e-4
         seen |= {(image, view) for image, view in enumerate(near.argmin(0).tolist())}

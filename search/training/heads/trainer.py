@@ -8,7 +8,7 @@ the whole fit on being traced.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import Any, Final
 
@@ -33,6 +33,7 @@ from spaces.backbones import POOLED
 from spaces.config import Configuration
 
 _MOST_AT_ONCE: Final = 1024  # embeddings of a forward pass without gradients
+_DRAWN_BYTES: Final = 1 << 22  # of embeddings that are drawn at once, for as many steps as they are enough for
 _UNMEASURED: Final = float("nan")
 
 
@@ -149,8 +150,10 @@ class HeadTrainer:
         loss = first = last = 0.0
         # Threads would wait for each other, at a few rows; what is not finite ends the fit, not the process.
         with _linear_algebra().limit(limits=1), np.errstate(all="ignore"):
-            for step, (batch, rate) in enumerate(zip(rows, rates.tolist(), strict=True)):
-                loss += self._step(batch, rate, generator)
+            for step, (batch, x, rate) in enumerate(
+                zip(rows, self._drawn(rows, generator), rates.tolist(), strict=True)
+            ):
+                loss += self._step(batch, x, rate)
                 first = max(first, _square(self._dense[0].kernel_slope))
                 last = max(last, _square(self._dense[-1].kernel_slope))
                 if gradients and step == 0:
@@ -173,8 +176,7 @@ class HeadTrainer:
     def _kernels(self) -> list[FloatArray]:
         return [layer.kernel for layer in self._dense]
 
-    def _step(self, batch: npt.NDArray[np.int32], rate: float, generator: np.random.Generator) -> float:
-        x = self._drawn(batch, generator)
+    def _step(self, batch: npt.NDArray[np.int32], x: FloatArray, rate: float) -> float:
         for layer in self._chain:
             x = layer.forward(x, training=True)
         loss, slope = self._loss(x, self._labels[batch])
@@ -183,15 +185,18 @@ class HeadTrainer:
         self._updater.step(self._weights, self._slopes, rate)
         return loss
 
-    def _drawn(self, batch: npt.NDArray[np.int32], generator: np.random.Generator) -> FloatArray:
-        """Embeddings of the images, each flipped or not: any of the views is equally likely."""
-        x = self._views[0][batch]
-        if len(self._views) > 1:
-            drawn = generator.integers(len(self._views), size=len(batch))
-            for number, view in enumerate(self._views[1:], start=1):
-                here = drawn == number
-                x[here] = view[batch[here]]
-        return x
+    def _drawn(self, rows: npt.NDArray[np.int32], generator: np.random.Generator) -> Iterator[FloatArray]:
+        """Embeddings `(batch, features)` of each step's images, each in any of its views, which are equally likely."""
+        steps = max(1, _DRAWN_BYTES // max(1, self._views[0][0].nbytes * rows.shape[1]))
+        for first in range(0, len(rows), steps):
+            some = rows[first : first + steps]
+            x = self._views[0][some]
+            if len(self._views) > 1:
+                drawn = generator.integers(len(self._views), size=some.shape)
+                for number, view in enumerate(self._views[1:], start=1):
+                    here = drawn == number
+                    x[here] = view[some[here]]
+            yield from x
 
     def work_done(self) -> int:
         """A number that grows with each step, as `Engine.work_done`."""
