@@ -28,7 +28,7 @@ def _training(protocol: Protocol, configuration: Configuration) -> dict[str, Any
 def best_config(results: Results, recommendation: Recommendation) -> dict[str, Any]:
     """Everything of `best_config.yaml`, as plain values."""
     study, ranked, promise = results.study, recommendation.ranked, recommendation.promise
-    configuration = ranked.trial.configuration
+    configuration, white = ranked.trial.configuration, study.data.white
     content = {
         "schema": SCHEMA,
         "configuration": {
@@ -36,8 +36,8 @@ def best_config(results: Results, recommendation: Recommendation) -> dict[str, A
             "sampled": configuration.as_dict(),
             "hash": configuration.hash,
         },
-        "training": _training(study.protocol, configuration),
-        "images": image_recipe(study.protocol.image_size, study.protocol.channels, study.protocol.shapes),
+        "training": _training(study.protocol, configuration) | ({} if white is None else {"white": white}),
+        "images": image_recipe(study.protocol.image_size, study.protocol.channels, study.protocol.shapes, white),
         "classes": list(study.data.classes),
         "decision_offset": recommendation.offset,
         "metric": study.identity.metric,

@@ -199,6 +199,7 @@ class DataSummary:
     duplicates: int | None = None  # images whose file is byte by byte that of another; None where nobody looked
     copies: int | None = None  # pictures of which there are several images, kept together; None where nobody looked
     shapes: Mapping[str, int] = field(default_factory=dict)  # "width x height" that images of every size get -> images
+    white: float | None = None  # what is white in images with more than 8 bits; None where there are none
     apart: Sequence[str] = ()  # classes in which copies of a picture may be on both sides of a split: they have too few
 
 

@@ -51,6 +51,7 @@ _PRECISIONS: Final = ("float32", "mixed_bfloat16")
 _LARGEST_OFFSET: Final = 50.0  # of a logit: more would decide alone
 _MOST: Final = 2**31 - 1
 _MOST_SHAPES: Final = 64
+_MOST_WHITE: Final = 2.0**64
 _WRITE_AGAIN: Final = "Take the file as the search wrote it; 'run_search.py report --out RUN' writes it again"
 _ADVICE: Final = "Mend it, or take the file as the search wrote it"
 
@@ -68,6 +69,7 @@ class BestConfig:
     engine: int  # protocol of the training engine
     weights: str | None  # digest of what its backbone began with, "random" for none of its own; None without backbone
     shapes: tuple[tuple[int, int], ...]  # (height, width) of images of every size; none: all are squares
+    white: float | None  # what is white in images with more than 8 bits; None: the search had none
     classes: tuple[str, ...]  # in the order of the outputs
     offset: tuple[float, ...]  # (K,) of the decision: added to the logits
     metric: str
@@ -91,37 +93,32 @@ def load_best_config(path: Path) -> BestConfig:
         raise ConfigurationFileError(f"{path}: {error}") from None
 
 
-def image_recipe(size: int, channels: int, shapes: Sequence[tuple[int, int]] = ()) -> dict[str, Any]:
+def image_recipe(
+    size: int, channels: int, shapes: Sequence[tuple[int, int]] = (), white: float | None = None
+) -> dict[str, Any]:
     """How a file becomes the network's input, in words and as data."""
-    mode = "RGB" if channels == 3 else "L"
+    first = f"of more than 8 bits a channel take {white:g} for white; " if white is not None else ""
+    mode, said = ("RGB", "RGB") if channels == 3 else ("L", "grey (Pillow mode L)")
+    resize: dict[str, Any] = {"filter": "bilinear", "antialias": True}
     if shapes:
         offered = ", ".join(f"{width} x {height}" for height, width in shapes)
-        return {
-            "channels": channels,
-            "recipe": (
-                f"apply the EXIF orientation, convert to {'RGB' if channels == 3 else 'grey (Pillow mode L)'}, resize "
-                f"with Pillow's bilinear filter (antialiased) to that of these widths x heights whose aspect ratio and "
-                f"then size is nearest: {offered}; feed the values 0 to 255"
-            ),
-            "steps": [
-                {"exif_transpose": True},
-                {"convert": mode},
-                {"resize": {"to": [list(shape) for shape in shapes], "filter": "bilinear", "antialias": True}},
-                {"range": [0, 255]},
-            ],
-        }
+        where = (
+            "with Pillow's bilinear filter (antialiased) to that of these widths x heights whose aspect ratio and then "
+            f"size is nearest: {offered}"
+        )
+        resize = {"to": [list(shape) for shape in shapes], **resize}
+    else:
+        where = f"to {size} x {size} pixels with Pillow's bilinear filter (antialiased; the aspect ratio is not kept)"
+        resize = {"width": size, "height": size, **resize, "keep_aspect": False}
     return {
-        "size": size,
+        **({} if shapes else {"size": size}),
         "channels": channels,
-        "recipe": (
-            f"apply the EXIF orientation, convert to {'RGB' if channels == 3 else 'grey (Pillow mode L)'}, resize to "
-            f"{size} x {size} pixels with Pillow's bilinear filter (antialiased; the aspect ratio is not kept), "
-            f"feed the values 0 to 255"
-        ),
+        "recipe": f"{first}apply the EXIF orientation, convert to {said}, resize {where}; feed the values 0 to 255",
         "steps": [
+            *([] if white is None else [{"white": white}]),
             {"exif_transpose": True},
             {"convert": mode},
-            {"resize": {"width": size, "height": size, "filter": "bilinear", "antialias": True, "keep_aspect": False}},
+            {"resize": resize},
             {"range": [0, 255]},
         ],
     }
@@ -140,7 +137,7 @@ def _best_config(content: Any) -> BestConfig:
         )
     _check_keys("", content, KEYS, _USED)
     training, data = _mapping(content, "training"), _mapping(content, "data")
-    _check_keys("training", training, (*_TRAINING, "shapes", "weights"), _TRAINING)
+    _check_keys("training", training, (*_TRAINING, "shapes", "weights", "white"), _TRAINING)
     _check_keys("data", data, ("folder", "fingerprint", "images", "groups"), ("fingerprint",))
     classes = _classes(content["classes"])
     if training["classes"] != len(classes):
@@ -165,6 +162,7 @@ def _best_config(content: Any) -> BestConfig:
         precision=str(training["precision"]),
         engine=_whole("training.engine", training["engine"], 1, _MOST),
         shapes=_shapes(training.get("shapes", [])),
+        white=_white(training.get("white")),
         weights=None if "weights" not in training else _text("training.weights", training["weights"]),
         classes=classes,
         offset=_offset(content["decision_offset"], len(classes)),
@@ -210,6 +208,14 @@ def _classes(value: Any) -> tuple[str, ...]:
         if value.count(name) > 1:
             raise _wrong("classes", f"{name!r} is there twice", "Leave one out")
     return tuple(value)
+
+
+def _white(value: Any) -> float | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < _MOST_WHITE:
+        raise _wrong("training.white", f"a number above 0 is expected, got {_got(value)}")
+    return float(value)
 
 
 def _shapes(value: Any) -> tuple[tuple[int, int], ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from reports import steps
-from reports.wording import counted, whole
+from reports.wording import compact, counted, whole
 from search.inspection.records import KINDS, OF_TEST
 from search.selection.results import Results
 
@@ -76,6 +76,10 @@ def _facts(results: Results) -> list[tuple[str, str]]:
         facts.append((size, f"pixels: {count:,} of the files; others: {rest}" if rest else "pixels: all files"))
     if found.grey is not None:
         facts.append((whole(found.images - found.grey), f"images in colour, {found.grey:,} grey"))
+    if found.white is not None:
+        facts.append(
+            (compact(found.white), "is white in images with more than 8 bits a channel, in most or all of them")
+        )
     if found.duplicates is not None:
         facts.append((whole(found.duplicates), "images are byte by byte the same as another"))
     if found.copies:

@@ -40,24 +40,31 @@ class Decoded:
 
 
 def decoded(
-    images: ImageFolder, *, size: int, channels: int, shapes: Shapes | None = None, on_progress: OnProgress
+    images: ImageFolder,
+    *,
+    size: int,
+    channels: int,
+    shapes: Shapes | None = None,
+    white: float | None = None,
+    on_progress: OnProgress,
 ) -> Decoded:
     """Pixels of all readable images, from the cache or decoded now. A damaged entry is built again.
 
     They are mapped, never read as a whole, and may be more than the memory holds. With `shapes`, the (height, width) of
-    each, they lie in the upper left corners of squares.
+    each, they lie in the upper left corners of squares. `white` is that of the set's deep pixels.
 
     Raises:
         DataError: the pixels don't fit on the disk, or the cache folder can't be written.
     """
-    own = [] if shapes is None else [[list(shape) for shape in shapes]]
+    own: list[Any] = [] if shapes is None else [[list(shape) for shape in shapes]]
+    own += [] if white is None else [white]
     key = store.entry_name([RECIPE, size, channels, images.labels.tolist(), images.digests, *own])
     pixels, facts = store.entry(f"{key}.npy"), f"{key}.json"
     shape = (len(images.files), size, size, channels)
     known = store.plain(facts, lambda value: _checked(value, pixels, shape, _seen(facts)))
     if known is None:
         _check_room(shape, pixels.parent, "--image-size" if shapes is None else "--max-side")
-        unreadable, lasts = _build(images, pixels, shape, shapes, on_progress)
+        unreadable, lasts = _build(images, pixels, shape, shapes, white, on_progress)
         known = {"unreadable": unreadable, "bytes": store.digest_of(pixels)}
         if lasts:
             store.keep_plain(facts, known)
@@ -67,7 +74,7 @@ def decoded(
 
 def probes(images: ImageFolder, *, on_progress: OnProgress) -> tuple[Probe | None, ...]:
     """Original size and greyness of every image, None for unreadable ones; from the cache or measured now."""
-    name = f"{store.entry_name([RECIPE, 'upright', images.digests])}.probes.json"
+    name = f"{store.entry_name([RECIPE, 'upright, white', images.digests])}.probes.json"
     known: tuple[Probe | None, ...] | None
     known = store.plain(name, lambda value: tuple(entry and Probe(**entry) for entry in value))
     if known is not None and len(known) == len(images.files):
@@ -93,6 +100,7 @@ def _build(
     target: Path,
     shape: tuple[int, int, int, int],
     shapes: Shapes | None,
+    white: float | None,
     on_progress: OnProgress,
 ) -> tuple[dict[int, str], bool]:
     """Decode all images into `target`, one after another; reasons of those without any by row, and whether they last.
@@ -102,7 +110,7 @@ def _build(
 
     def row(entry: tuple[Path, tuple[int, int] | None]) -> Pixels | UnreadableImage:
         try:
-            return decode(entry[0], size=shape[1], channels=shape[3], shape=entry[1])
+            return decode(entry[0], size=shape[1], channels=shape[3], shape=entry[1], white=white)
         except UnreadableImage as error:
             return error
 

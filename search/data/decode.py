@@ -1,8 +1,8 @@
 """From an image file to pixels.
 
 The recipe, the same for training, test and prediction: first frame; EXIF orientation applied; transparent parts on
-white; more than 8 bits scaled by the bits in use; grey or RGB; stretched to a square by Pillow's bilinear resize,
-which averages over the source pixels when it shrinks.
+white; more than 8 bits scaled by the bits in use, those of the image or of its set; grey or RGB; stretched to a square
+by Pillow's bilinear resize, which averages over the source pixels when it shrinks.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ JPEG_MARGIN: Final = 4
 asked for: many times faster for photographs, and seen in the result by a level or two at most."""
 
 _MOST_BYTES: Final = 1 << 30  # of a file: the largest image that is taken, uncompressed, with 16 bits and four channels
+_FAR_WHITE: Final = 16.0  # times an image's own: four bits of eight are left of it
 _AT_ONCE: Final = 1 << 20  # deep pixels that are brought to eight bits in one go
 
 _LOWER: Final = {"RGB;16B": "RGB;16L", "RGBA;16B": "RGBA;16L", "LA;16B": "RGBA"} | {
@@ -61,19 +62,23 @@ class Probe:
     width: int  # pixels, upright
     height: int
     grey: bool  # no colour in any pixel
+    white: float = 0.0  # what would be white by its own deep pixels (see `_eight_bits`); 0 where it has none
 
 
-def decode(path: Path, *, size: int, channels: int, shape: tuple[int, int] | None = None) -> Pixels:
+def decode(
+    path: Path, *, size: int, channels: int, shape: tuple[int, int] | None = None, white: float | None = None
+) -> Pixels:
     """Pixels of an image file, (size, size, channels) uint8 0..255; 1 channel is grey, 3 are RGB. Never warns.
 
     With a `shape` (height, width) the image is brought to it and lies in the upper left corner, zeros around it.
+    `white` is that of the set's deep pixels, by which one intensity is the same in each of its images.
 
     Raises:
         UnreadableImage: truncated, empty, no image, or of an absurd size.
     """
     with opened(path) as image:
         image.draft(None, (size * JPEG_MARGIN, size * JPEG_MARGIN))
-        flat = flattened(image).convert("RGB" if channels == 3 else "L")
+        flat = flattened(image, white).convert("RGB" if channels == 3 else "L")
         height, width = shape or (size, size)
         resized = flat.resize((width, height), Image.Resampling.BILINEAR)
         pixels = np.asarray(resized, dtype=np.uint8).reshape(height, width, channels)
@@ -105,9 +110,9 @@ def probe(path: Path) -> Probe:
         width, height = image.size
         if min(width, height) >= 64:
             image.draft(None, (width // 8, height // 8))
-        flat = flattened(image)
+        flat, white = _flattened(image, None)
         is_turned = flat.size != image.size  # by the EXIF orientation
-        return Probe(*((height, width) if is_turned else (width, height)), _is_grey(flat))
+        return Probe(*((height, width) if is_turned else (width, height)), _is_grey(flat), white)
 
 
 @contextmanager
@@ -149,34 +154,47 @@ def raw_mode(image: Image.Image) -> str:
     return str(args[0] if isinstance(args, tuple) else args)
 
 
-def flattened(image: Image.Image) -> Image.Image:
+def flattened(image: Image.Image, white: float | None = None) -> Image.Image:
     """The image upright, opaque and with 8 bits: mode L if it is stored without colours, else RGB."""
-    _load(image)
+    return _flattened(image, white)[0]
+
+
+def _flattened(image: Image.Image, white: float | None) -> tuple[Image.Image, float]:
+    """The same, and what is white by its own deep pixels."""
+    own = _load(image, white)
     try:
         upright = ImageOps.exif_transpose(image)
     except Exception:  # damaged EXIF data are no reason to lose a sound image
         upright = image
     if upright.mode[0] in "IF":
-        return Image.fromarray(_eight_bits(np.asarray(upright)))
+        pixels, own = _eight_bits(np.asarray(upright), white)
+        return Image.fromarray(pixels), own
     if upright.has_transparency_data:
-        return _on_white(upright)
-    return upright.convert("L" if upright.mode in ("1", "L") else "RGB")
+        return _on_white(upright), own
+    return upright.convert("L" if upright.mode in ("1", "L") else "RGB"), own
 
 
-def _load(image: Image.Image) -> None:
-    """Read the pixels. Of colours with 16 bits Pillow keeps the upper eight, in which there may be next to nothing."""
+def _load(image: Image.Image, white: float | None) -> float:
+    """Read the pixels. Of colours with 16 bits Pillow keeps the upper eight, in which there may be next to nothing.
+
+    Gives what is white by these, 0 for others.
+    """
     raw, stream = raw_mode(image), getattr(image, "fp", None)
     content = stream.getvalue() if raw in _LOWER and isinstance(stream, BytesIO) else b""
     image.load()
-    if not content or np.asarray(image)[..., :3].max() >= 128:
-        return
+    if not content:
+        return 0.0
+    if np.asarray(image)[..., :3].max() >= 128:
+        return 65535.0
     with Image.open(BytesIO(content), formats=FORMATS) as twin:
         twin.tile = [tile._replace(args=_lower(tile.args)) for tile in twin.tile]
         lower = np.asarray(twin)[..., [1, 1, 1] if raw == "LA;16B" else [0, 1, 2]]
-    deep = Image.fromarray(_eight_bits(np.asarray(image)[..., :3].astype(np.int64) * 256 + lower))
+    pixels, own = _eight_bits(np.asarray(image)[..., :3].astype(np.int64) * 256 + lower, white)
+    deep = Image.fromarray(pixels)
     if image.mode == "RGBA":
         deep.putalpha(image.getchannel("A"))
     image.paste(deep)
+    return own
 
 
 def _lower(args: Any) -> Any:
@@ -194,26 +212,30 @@ def _on_white(image: Image.Image) -> Image.Image:
     return colours.convert("RGB")
 
 
-def _eight_bits(values: npt.NDArray[np.generic]) -> Pixels:
-    """Deep pixels as 0..255.
+def _eight_bits(values: npt.NDArray[np.generic], white: float | None) -> tuple[Pixels, float]:
+    """Deep pixels as 0..255, and what is white by themselves.
 
-    Black stays black, and full scale is the smallest power of two that holds the image's maximum: sensors store 10, 12
+    Black stays black, and white is the smallest power of two that holds the image's maximum: sensors store 10, 12
     or 14 bits in 16, often only the lowest of them, and by the file's own depth such images would come out black.
-    Images with negative values have no known black: they are stretched from their minimum to their maximum.
+    In a set the one `white` counts for all, but for images that are brighter, and for those of which it would leave
+    less than four bits. Images with negative values have no known black: they are stretched from their minimum to
+    their maximum.
     """
     flat = values.reshape(-1)
     parts = [flat[start : start + _AT_ONCE] for start in range(0, len(flat), _AT_ONCE)]
     ends = [(part.min(), part.max()) for part in (part[np.isfinite(part)] for part in parts) if len(part)]
     if not ends:
         raise UnreadableImage("no finite pixel")
+    own = 0.0
     low, high = float(min(least for least, _ in ends)), float(max(most for _, most in ends))
     if low >= 0 and high > 0:
-        low, high = 0.0, 2.0 ** math.ceil(math.log2(high)) if high <= 1 else 2.0 ** math.ceil(high).bit_length() - 1
+        own = 2.0 ** math.ceil(math.log2(high)) if high <= 1 else 2.0 ** math.ceil(high).bit_length() - 1
+        low, high = 0.0, white if white is not None and own <= white <= _FAR_WHITE * own else own
     pixels = np.empty(len(flat), np.uint8)
     for start, part in zip(range(0, len(flat), _AT_ONCE), parts, strict=True):
         shares = (np.where(np.isfinite(part), part, low).astype(np.float64) - low) / ((high - low) or 1.0)
         pixels[start : start + _AT_ONCE] = np.rint(shares * 255).clip(0, 255)
-    return pixels.reshape(values.shape)
+    return pixels.reshape(values.shape), own
 
 
 def _is_grey(flat: Image.Image) -> bool:

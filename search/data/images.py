@@ -24,7 +24,7 @@ from search.data.groups import number_groups, read_groups
 from search.data.looks import looks
 from search.data.passes import OnProgress
 from search.data.scan import EXTENSIONS, ImageFolder, scan
-from search.data.sizes import choose_channels, choose_size, common_size, frequent_sizes
+from search.data.sizes import choose_channels, choose_size, common_size, common_white, frequent_sizes
 from search.data.squares import Squares, square_side
 from search.errors import DataError
 from search.events import Listener
@@ -75,6 +75,7 @@ def load_images(
     groups: Path | None,
     size_cap: int,
     channels: int | None = None,
+    white: float | None = None,
     classes: Sequence[str] | None = None,
     labels: Path | None = None,
     least: int = SIDES[0],
@@ -98,6 +99,7 @@ def load_images(
         groups: CSV file with the columns `file` and `group`.
         size_cap: largest side that is picked.
         channels: 1 or 3; None is 1 if every image is grey.
+        white: of deep pixels, where it is known; None: that of these images, if they are measured.
         classes: of the training images, for a test folder: its labels then agree, and it may lack some of them.
         labels: CSV file with the columns `file` and `label`, where sub-folders are no classes.
         least: smallest `image_size` that is accepted.
@@ -131,7 +133,8 @@ def load_images(
         side, reason, depth, probes = _format(found, image_size, size_cap, common_cap, channels, thinnest, listener)
         listener.stage(f"Reading {len(found.files)} images at {side} x {side} pixels")
     own = None if buckets is None else [buckets.shapes[place] for place in buckets.of]
-    decoded = cache.decoded(found, size=side, channels=depth, shapes=own, on_progress=listener.progress)
+    white = common_white(probes) if white is None and channels is None else white
+    decoded = cache.decoded(found, size=side, channels=depth, shapes=own, white=white, on_progress=listener.progress)
 
     quarantined = dict(found.unopened) | {found.files[row]: why for row, why in decoded.unreadable.items()}
     quarantined = dict(sorted(quarantined.items()))
@@ -158,7 +161,7 @@ def load_images(
         places=None if buckets is None else buckets.of[rows],
         summary=DataSummary(
             folder=str(folder),
-            fingerprint=_fingerprint(found, rows, side, depth, () if buckets is None else buckets.shapes),
+            fingerprint=_fingerprint(found, rows, side, depth, () if buckets is None else buckets.shapes, white),
             classes=counts,
             images=len(files),
             quarantined=quarantined,
@@ -171,6 +174,7 @@ def load_images(
             duplicates=len(rows) - len({found.digests[row] for row in rows}),
             copies=copies,
             apart=apart,
+            white=white,
             shapes={} if buckets is None else _counted(buckets, rows),
         ),
     )
@@ -300,9 +304,16 @@ def _check_counts(
 
 
 def _fingerprint(
-    found: ImageFolder, rows: IntArray, side: int, channels: int, shapes: Sequence[tuple[int, int]]
+    found: ImageFolder,
+    rows: IntArray,
+    side: int,
+    channels: int,
+    shapes: Sequence[tuple[int, int]],
+    white: float | None,
 ) -> str:
-    """Sixteen hexadecimal digits of class names, readable contents by class, size, channels and shapes."""
+    """Sixteen hexadecimal digits of class names, readable contents by class, size, channels, shapes and white."""
     contents = [[found.classes[found.labels[row]], found.digests[row]] for row in rows]
-    text = json.dumps([list(found.classes), contents, side, channels, *([list(map(list, shapes))] if shapes else [])])
+    more: list[Any] = [list(map(list, shapes))] if shapes else []
+    more += [] if white is None else [white]
+    text = json.dumps([list(found.classes), contents, side, channels, *more])
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()

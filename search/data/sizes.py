@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections import Counter
 from collections.abc import Sequence
@@ -9,6 +10,7 @@ from typing import Final
 
 from search.data.decode import Probe
 
+_FIT: Final = 0.95  # of the images with deep pixels: a few that are brighter keep their own white
 _SHOWN: Final = 4  # sizes that are named
 LADDER: Final = (16, 24, 32, 48, 64, 96, 128, 160, 192, 224)
 
@@ -50,6 +52,12 @@ def common_size(probes: Sequence[Probe], *, cap: int) -> tuple[int, str] | None:
 def choose_channels(probes: Sequence[Probe]) -> int:
     """1 if every image is grey, else 3."""
     return 1 if all(probe.grey for probe in probes) else 3
+
+
+def common_white(probes: Sequence[Probe]) -> float | None:
+    """What is white in all images with deep pixels; None where there are none of those."""
+    whites = sorted(probe.white for probe in probes if probe.white)
+    return whites[math.ceil(_FIT * len(whites)) - 1] if whites else None
 
 
 def frequent_sizes(probes: Sequence[Probe]) -> dict[str, int]:

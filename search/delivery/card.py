@@ -38,6 +38,7 @@ class Card:
     channels: int  # 1 grey, 3 colour
     recipe: int  # number of the recipe by which files become pixels
     shapes: tuple[tuple[int, int], ...] = ()  # (height, width) of images of every size; none: all are squares
+    white: float | None = None  # what is white in images with more than 8 bits; None: each has its own
     offset: tuple[float, ...]  # (K,) of the decision, which the model has in it
     facts: Mapping[str, Any] = field(default_factory=dict)  # for people: image recipe, configuration, training, ...
 
@@ -51,6 +52,7 @@ class Card:
                 "channels": self.channels,
                 "recipe": self.recipe,
                 **({"shapes": self.shapes} if self.shapes else {}),
+                **({} if self.white is None else {"white": self.white}),
             },
             "decision_offset": list(self.offset),
             **self.facts,
@@ -81,6 +83,7 @@ class Card:
                 channels=content["input"]["channels"],
                 recipe=content["input"]["recipe"],
                 shapes=tuple((height, width) for height, width in content["input"].get("shapes", ())),
+                white=content["input"].get("white"),
                 offset=tuple(content["decision_offset"]),
                 facts={key: value for key, value in content.items() if key not in _USED},
             )
@@ -98,6 +101,7 @@ class Card:
             and isinstance(self.image_size, int)
             and 1 <= self.image_size <= _LARGEST_SIDE
             and self.channels in (1, 3)
+            and (self.white is None or (isinstance(self.white, int | float) and 0 < self.white < math.inf))
             and all(isinstance(side, int) and 1 <= side <= self.image_size for shape in self.shapes for side in shape)
         )
         if not sound:

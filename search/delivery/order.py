@@ -118,6 +118,7 @@ def _images(request: Request, config: BestConfig, listener: Listener) -> ImageSe
         groups=request.groups,
         size_cap=config.image_size,
         channels=config.channels,
+        white=config.white,
         labels=request.labels,
         shapes=config.shapes,
         follow_links=request.follow_links,

@@ -201,7 +201,7 @@ def _batches(
                 size = probe(path)
                 place = int(nearest([(size.width, size.height)], card.shapes)[0])
                 shape = card.shapes[place]
-            return decode(path, size=card.image_size, channels=card.channels, shape=shape), place
+            return decode(path, size=card.image_size, channels=card.channels, shape=shape, white=card.white), place
         except UnreadableImage as error:
             return str(error)
 

@@ -106,6 +106,7 @@ def _deliver(order: Order, kept: Sequence[tuple[Fit, Path]], worker: Worker) -> 
         channels=config.channels,
         recipe=RECIPE,
         shapes=config.shapes,
+        white=config.white,
         offset=config.offset,
         facts=_facts(config, images, fits, held_out, worker.ready.versions if worker.ready else {}),
     )
@@ -141,7 +142,7 @@ def _facts(
     return {
         "model": "float32 images (batch, height, width, channels) of 0 to 255 in, probabilities of the classes out; "
         "scaling, softmax and decision offset are part of it",
-        "images": image_recipe(config.image_size, config.channels, config.shapes),
+        "images": image_recipe(config.image_size, config.channels, config.shapes, config.white),
         "configuration": config.configuration.as_dict(),
         "trained": {
             "images": dict(images.summary.classes),

@@ -100,7 +100,7 @@ def unusual(files: Sequence[str], looks: Looks) -> Iterator[Finding]:
         yield Finding(
             kind="odd-file",
             severity=Severity.NOTE,
-            detail=f"{_counted(deep)} with more than 8 bits a channel; scaled to 8 bits by the bits in use.",
+            detail=f"{_counted(deep)} with more than 8 bits a channel; scaled by the bits that most of them use.",
             files=deep,
         )
     mixed = sorted({mode for mode, good in zip(looks.modes, readable, strict=True) if good})

@@ -89,6 +89,7 @@ def load(
         groups=None,
         size_cap=cap,
         channels=images.summary.channels,
+        white=images.summary.white,
         classes=tuple(images.summary.classes),
         labels=request.labels,
         shapes=images.shapes,

@@ -91,6 +91,15 @@ def test_class_names_that_look_like_something_else_stay_names() -> None:
     assert load(made.results(made.trials(12), classes=classes))["classes"] == list(classes)
 
 
+def test_what_is_white_in_deep_images_is_told_where_there_are_such() -> None:
+    results = made.results(made.trials(12))
+    deep = replace(results, study=replace(results.study, data=replace(results.study.data, white=4095.0)))
+    assert load(deep)["training"]["white"] == 4095.0
+    assert {"white": 4095.0} in load(deep)["images"]["steps"]
+    assert "white" not in load(results)["training"]
+    assert image_recipe(64, 1, white=4095.0)["recipe"].startswith("of more than 8 bits a channel take 4095 for white; ")
+
+
 @pytest.mark.parametrize(("channels", "mode"), [(3, "RGB"), (1, "L")])
 def test_the_image_recipe_in_words_and_data(channels: int, mode: str) -> None:
     recipe = image_recipe(64, channels)

@@ -44,6 +44,8 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ),
     ({"training__image_size": 4096}, "training.image_size: a whole number from 8 to 1,024 is expected, got a number"),
     ({"training__channels": 2}, "training.channels: 1 (grey) or 3 (colour) is expected, got 2."),
+    ({"training__white": 0}, "training.white: a number above 0 is expected, got a number: 0."),
+    ({"training__white": "bright"}, "training.white: a number above 0 is expected, got text: 'bright'."),
     ({"training__precision": "float16"}, "training.precision: one of float32, mixed_bfloat16 is expected, got text"),
     ({"training__precision": ["a"]}, "training.precision: one of float32, mixed_bfloat16 is expected, got a list"),
     ({"training__classes": 3}, "training.classes: 2 is expected, as many as classes has names; got a number: 3."),

@@ -156,6 +156,32 @@ def test_fractions(tmp_path: Path, values: list[float], expected: list[int]) -> 
     assert decode(path, size=2, channels=1)[0, :, 0].tolist() == expected
 
 
+@pytest.mark.parametrize(
+    ("highest", "white", "expected"),
+    [
+        (1000, None, 249),  # white is 1023
+        (1000, 4095.0, 62),  # as in the set's other images
+        (1000, 1023.0, 249),
+        (5000, 4095.0, 156),  # brighter than the set's white: its own, 8191
+        (200, 4095.0, 200),  # less than four bits would be left: its own, 255
+    ],
+)
+def test_in_a_set_one_level_is_white_but_for_images_far_from_it(
+    tmp_path: Path, highest: int, white: float | None, expected: int
+) -> None:
+    grey = save(Image.fromarray(np.full((4, 4), highest, np.uint16)), tmp_path / "grey.png")
+    (tmp_path / "colour.png").write_bytes(png_of_16_bits(np.full((4, 4, 3), highest)))
+    for path in (grey, tmp_path / "colour.png"):
+        assert decode(path, size=2, channels=3, white=white)[0, 0].tolist() == [expected] * 3
+        assert probe(path).white == 2.0 ** highest.bit_length() - 1
+
+
+def test_plain_pixels_know_no_white(tmp_path: Path) -> None:
+    path = save(Image.new("L", (9, 9), 200), tmp_path / "a.png")
+    assert probe(path).white == 0.0
+    assert decode(path, size=2, channels=1, white=4095.0)[0, 0, 0] == 200
+
+
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_orientation_is_applied(tmp_path: Path, orientation: int) -> None:
     undo = {

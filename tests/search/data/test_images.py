@@ -3,6 +3,7 @@ import logging
 import os
 import pickle
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -311,3 +312,31 @@ def test_small_images_are_grown_to_what_networks_take(make_folder) -> None:
     assert found.summary.image_size == 32
     assert "takes no smaller images" in found.summary.size_reason
     assert load(make_folder("other", a=6, b=6, side=20), folds=2, image_size=24, thinnest=32).summary.image_size == 24
+
+
+def deep(folder: Path, **highest: Sequence[int]) -> Path:
+    """Grey pictures of 16 bits, each with this highest level."""
+    for owner, levels in highest.items():
+        (folder / owner).mkdir(parents=True)
+        for number, level in enumerate(levels):
+            pixels = np.random.default_rng(number).integers(0, level + 1, (20, 20)).astype(np.uint16)
+            pixels[0, 0] = level
+            Image.fromarray(pixels).save(folder / owner / f"{number}.png")
+    return folder
+
+
+def test_one_intensity_is_the_same_in_all_images_of_a_set(tmp_path: Path) -> None:
+    folder = deep(tmp_path / "images", a=(4000, 2500, 4095, 3000), b=(1800, 1900, 2000, 1000))
+    found = load(folder)
+    assert found.summary.white == 4095.0
+    highest = {file: int(pixels.max()) for file, pixels in zip(found.files, found.pixels(), strict=True)}
+    assert highest["a/2.png"] > 200
+    assert highest["b/0.png"] < 128, "half as bright, as it was taken"
+    own = deep(tmp_path / "test", a=(1000,), b=(900,))
+    tested = load(own, folds=0, image_size=16, channels=1, white=4095.0)
+    assert tested.pixels().max() < 64
+    assert tested.summary.white == 4095.0
+
+
+def test_images_of_eight_bits_have_no_white(make_folder) -> None:
+    assert load(make_folder(a=3, b=3)).summary.white is None

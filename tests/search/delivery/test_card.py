@@ -20,10 +20,17 @@ CARD = Card(classes=("bolt", "nut"), image_size=32, channels=3, recipe=1, offset
     names=st.lists(st.text(min_size=1), min_size=2, max_size=5, unique=True),
     side=st.integers(1, 1024),
     offset=st.floats(-50, 50),
+    white=st.none() | st.floats(1e-3, 1e9),
 )
-def test_a_card_comes_back_as_it_was(names, side, offset) -> None:
+def test_a_card_comes_back_as_it_was(names, side, offset, white) -> None:
     card = Card(
-        classes=tuple(names), image_size=side, channels=1, recipe=1, offset=(offset,) * len(names), facts={"a": 1}
+        classes=tuple(names),
+        image_size=side,
+        channels=1,
+        recipe=1,
+        white=white,
+        offset=(offset,) * len(names),
+        facts={"a": 1},
     )
     assert Card.of(card.text(), "card") == card
 
@@ -57,6 +64,8 @@ def test_what_is_no_model_is_refused(tmp_path) -> None:
         ({"decision_offset": [0.0, "x"]}, "contradicts itself"),
         ({"input": {"image_size": 10**6, "channels": 3, "recipe": 1}}, "contradicts itself"),
         ({"input": {"image_size": 32, "channels": 2, "recipe": 1}}, "contradicts itself"),
+        ({"input": {"image_size": 32, "channels": 3, "recipe": 1, "white": 0}}, "contradicts itself"),
+        ({"input": {"image_size": 32, "channels": 3, "recipe": 1, "white": "x"}}, "contradicts itself"),
         ({"input": None}, "can't be read (TypeError"),
         ({"classes": None}, "can't be read (TypeError"),
     ],
