@@ -15,13 +15,15 @@ from spaces.best_config import SCHEMA, image_recipe
 from spaces.config import Configuration
 
 
-def _training(protocol: Protocol, configuration: Configuration) -> dict[str, Any]:
+def _training(protocol: Protocol, configuration: Configuration, white: float | None) -> dict[str, Any]:
     found = asdict(protocol)
     del found["weights"]
     if configuration.backbone != NO_BACKBONE:
         found["weights"] = dict(protocol.weights)[configuration.backbone]
     if not protocol.shapes:
         del found["shapes"]  # squares need no word
+    if white is not None:
+        found["white"] = white
     return found
 
 
@@ -36,7 +38,7 @@ def best_config(results: Results, recommendation: Recommendation) -> dict[str, A
             "sampled": configuration.as_dict(),
             "hash": configuration.hash,
         },
-        "training": _training(study.protocol, configuration) | ({} if white is None else {"white": white}),
+        "training": _training(study.protocol, configuration, white),
         "images": image_recipe(study.protocol.image_size, study.protocol.channels, study.protocol.shapes, white),
         "classes": list(study.data.classes),
         "decision_offset": recommendation.offset,

@@ -9,10 +9,10 @@ from reports import ablation, wording
 from reports.sections import images, matters, run, sure
 from reports.sections.answer import Mark, equals, marks, next_steps, not_confirmed, nothing, retrainings, warnings
 from reports.sections.collapses import audit_sentence, cause_rows, reason_rows
+from reports.sections.data import stood_out
 from reports.sections.neighbours import neighbours_sentence
 from reports.wording import counted, duration, number, percent, shown, whole
 from search.causes import SYMPTOMS
-from search.inspection.records import KINDS, OF_TEST
 from search.selection.results import Recommendation, Results
 
 ROWS: Final = 8  # of the table of the best
@@ -215,14 +215,9 @@ def _data(results: Results) -> str:
         "",
         f"{classes}. {wording.seen_at(data)}: {escaped(data.size_reason)}",
     ]
-    found = [
-        (kind, detail)
-        for kind, _, detail in results.study.findings
-        if kind != "corrupt" or detail.startswith(OF_TEST)  # those to be searched are listed by themselves
-    ]
-    if found:
+    if found := stood_out(results):
         lines += ["", "What stood out before the search:", ""]
-        lines += [f"- {KINDS.get(kind, kind)}: {escaped(detail)}" for kind, detail in found]
+        lines += [f"- {kind}: {escaped(detail)}" for kind, _, detail in found]
     if data.quarantined:
         lines += ["", f"{counted(len(data.quarantined), 'file')} could not be used:", ""]
         lines += [f"- {escaped(file)}: {escaped(why)}" for file, why in list(data.quarantined.items())[:NAMES]]

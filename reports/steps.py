@@ -24,8 +24,7 @@ def train(study: StudyRecord, configuration: Configuration) -> str:
     given = f" --weights {_word(weights)}" if is_needed else ""
     return (
         f"python run_search.py train --config {_word(str(out / 'best_config.yaml'))} {_images(study)}"
-        f"{_given(study, 'groups')}{given} "
-        "--model model.keras"
+        f"{_given(study, 'groups')}{given} --model model.keras"
     )
 
 

@@ -40,12 +40,20 @@ def data(results: Results) -> Data:
         classes=tuple(ClassBar(name, n, round(100 * n / most, 2)) for name, n in found.classes.items()),
         facts=tuple(_facts(results)),
         quarantined=tuple(found.quarantined.items()),
-        findings=tuple(
-            (KINDS.get(kind, kind), severity, detail)
-            for kind, severity, detail in results.study.findings
-            if kind != "corrupt" or detail.startswith(OF_TEST)  # those to be searched are listed by themselves
-        ),
+        findings=stood_out(results),
         pictures=steps.check(results.study),
+    )
+
+
+def stood_out(results: Results) -> tuple[tuple[str, str, str], ...]:
+    """What the inspection found before the search: what it is called, severity, detail.
+
+    Files that can't be read are listed by themselves, but for those of the test.
+    """
+    return tuple(
+        (KINDS.get(kind, kind), severity, detail)
+        for kind, severity, detail in results.study.findings
+        if kind != "corrupt" or detail.startswith(OF_TEST)
     )
 
 

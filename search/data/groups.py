@@ -10,22 +10,23 @@ from typing import Final
 import numpy as np
 
 from search.arrays import IntArray
+from search.data.scan import EXTENSIONS
 from search.data.tables import Column, names_none, read_column
 from search.errors import DataError
 
 GROUP: Final = Column(("group",), "group file", "groups")
 
 
-def read_groups(table: Path, *, folder: Path, files: Sequence[str], endings: Sequence[str] = ()) -> dict[str, str]:
+def read_groups(table: Path, *, folder: Path, files: Sequence[str]) -> dict[str, str]:
     """Group name by file, for those of `files` (relative to `folder`) that the CSV names.
 
     The column `file` is relative to the CSV's own folder or to `folder`. Other columns, and rows for other files, are
-    ignored. Fields are parted by commas, semicolons or tabs. Names may lack one of the `endings`.
+    ignored. Fields are parted by commas, semicolons or tabs. Names may lack their ending.
 
     Raises:
         DataError: no such file; no such table or columns; two groups for one file; not one of `files` is in it.
     """
-    groups = read_column(table, GROUP, folder=folder, files=files, endings=endings).by_file
+    groups = read_column(table, GROUP, folder=folder, files=files, endings=EXTENSIONS).by_file
     if not groups:
         raise names_none(table, folder, files)
     return groups

@@ -23,7 +23,7 @@ from search.data.folds import check_count
 from search.data.groups import number_groups, read_groups
 from search.data.looks import looks
 from search.data.passes import OnProgress
-from search.data.scan import EXTENSIONS, ImageFolder, scan
+from search.data.scan import ImageFolder, scan
 from search.data.sizes import choose_channels, choose_size, common_size, common_white, frequent_sizes
 from search.data.squares import Squares, square_side
 from search.errors import DataError
@@ -120,8 +120,7 @@ def load_images(
         raise DataError(f"{option} lies between {least} and {SIDES[1]} pixels; got {image_size}.")
     listener.stage(f"Scanning {folder}")
     found = scan(folder, classes=classes, labels=labels, follow_links=follow_links, on_progress=listener.progress)
-    known = (*found.files, *found.unopened)
-    by_file = read_groups(groups, folder=folder, files=known, endings=EXTENSIONS) if groups else None
+    by_file = read_groups(groups, folder=folder, files=(*found.files, *found.unopened)) if groups else None
     buckets = None
     if native or shapes:
         probed = _measured(found, listener)

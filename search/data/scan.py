@@ -82,8 +82,6 @@ def scan(
     for part in known.flat:
         _log.warning("%s has no sub-folders for classes: left alone.", folder / part)
     by_table = None if labels is None else _labelled(folder, labels, classes)
-    unlabelled: tuple[str, ...] = ()
-    absent: tuple[str, ...] = ()
     if by_table is None:
         names, places = _classes(folder, known, classes)
         every: list[tuple[str, str, str]] = []
@@ -94,7 +92,6 @@ def scan(
             unread |= others
     else:
         names, every, unread = by_table.names, by_table.every, by_table.unread
-        unlabelled, absent = by_table.unlabelled, by_table.absent
         places, known = [(name, ".") for name in names], Layout((".",), by_table.test)
     found = every if follow_links else [entry for entry in every if not leads_out(folder, *entry[1:])]
     for name in names if classes is None else ():
@@ -126,8 +123,8 @@ def scan(
         labels=np.array([order.index(name) for name, _, _ in rows], dtype=np.int64),
         unopened=unopened,
         test=None if test is None else folder / test,
-        unlabelled=unlabelled,
-        absent=absent,
+        unlabelled=() if by_table is None else by_table.unlabelled,
+        absent=() if by_table is None else by_table.absent,
     )
 
 

@@ -45,9 +45,7 @@ class Values:
     absent: tuple[str, ...]
 
 
-def read_column(
-    table: Path, column: Column, *, folder: Path, files: Sequence[str], endings: Sequence[str] = ()
-) -> Values:
+def read_column(table: Path, column: Column, *, folder: Path, files: Sequence[str], endings: Sequence[str]) -> Values:
     """The column's value by file, for those of `files` (relative to `folder`) that the CSV names.
 
     The file's name is relative to the CSV's own folder, to `folder`, or to the one that `folder` lies in. Other

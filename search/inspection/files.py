@@ -162,16 +162,12 @@ def sizes(files: Sequence[str], looks: Looks, *, native: bool = False) -> Iterat
     if odd.any():
         usual = f"{int(np.median(width[good]))} x {int(np.median(height[good]))}"
         bad = _where(files, odd)
+        square = "all are stretched to one square, which distorts these most"
+        fate = "each gets the nearest of a few shapes" if native else square
         yield Finding(
             kind="odd-size",
             severity=Severity.NOTE,
-            detail=f"{_counted(bad)} of a size or shape far from the usual (about {usual}): "
-            + (
-                "each gets the nearest of a few shapes."
-                if native
-                else "all are stretched to one square, which distorts "
-            )
-            + ("" if native else "these most."),
+            detail=f"{_counted(bad)} of a size or shape far from the usual (about {usual}): {fate}.",
             files=bad,
         )
 

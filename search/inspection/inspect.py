@@ -19,7 +19,7 @@ from search.data.groups import number_groups, read_groups
 from search.data.images import known_clusters
 from search.data.looks import Looks, looks
 from search.data.passes import each
-from search.data.scan import EXTENSIONS, ImageFolder, scan
+from search.data.scan import ImageFolder, scan
 from search.data.sizes import frequent_sizes
 from search.data.thumbnails import encoded
 from search.errors import DataError
@@ -123,9 +123,7 @@ def _seen(request: Request, listener: Listener) -> _Seen:
     labels, names = found.labels[rows], tuple(found.files[row] for row in rows)
     given = None
     if request.groups is not None:
-        by_file = read_groups(
-            request.groups, folder=request.data, files=(*found.files, *found.unopened), endings=EXTENSIONS
-        )
+        by_file = read_groups(request.groups, folder=request.data, files=(*found.files, *found.unopened))
         given = number_groups(by_file, names, request.groups)
     listener.stage("Comparing the images with each other")
     same = known_clusters(found, rows, on_progress=listener.progress)

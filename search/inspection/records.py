@@ -66,7 +66,6 @@ class Inspection:
     folds: int  # of a cross-validation that the classes allow, 10 at most
     chance: float  # balanced accuracy of guessing
     baselines: Mapping[str, float]  # balanced accuracy of simple methods; empty where nothing could be learned
-    half: float | None  # half-width of the 95 % interval of a balanced accuracy half-way between chance and 1; None
-    # where a class has no image that can be read
+    half: float | None  # of the 95 % interval of a score half-way between chance and 1; None with an empty class
     seconds: float
     thumbnails: Mapping[str, str] = field(default_factory=dict)  # file -> JPEG in base64

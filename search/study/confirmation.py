@@ -30,9 +30,7 @@ from spaces.config import Configuration
 SHARE_OF_FITS: Final = 0.43
 """Without a time limit: fits of the finalists, of those that the search has done; 30 % of all."""
 
-_CORRUPTED: Final = (
-    1.15  # times as long take fits that are also tried on corrupted images, but heads' (`_tries_corrupted`)
-)
+_CORRUPTED: Final = 1.15  # times as long take fits that are also tried on corrupted images, but for those of heads
 
 _log = logging.getLogger(__name__)
 

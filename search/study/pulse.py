@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Final
+
+from search.beside import beside
 
 _EVERY_SECONDS: Final = 1.0
 
 
-@contextmanager
-def pulse(done: Callable[[], int], beat: Callable[[], None], every: float = _EVERY_SECONDS) -> Iterator[None]:
+def pulse(
+    done: Callable[[], int], beat: Callable[[], None], every: float = _EVERY_SECONDS
+) -> AbstractContextManager[None]:
     """Inside, `beat` is called by a thread of its own whenever more is done than the last time.
 
     Args:
@@ -19,9 +22,8 @@ def pulse(done: Callable[[], int], beat: Callable[[], None], every: float = _EVE
         beat: raises OSError where nobody listens any more.
         every: seconds between two looks.
     """
-    over = threading.Event()
 
-    def watch() -> None:
+    def watch(over: threading.Event) -> None:
         before = done()
         while not over.wait(every):
             now = done()
@@ -32,10 +34,4 @@ def pulse(done: Callable[[], int], beat: Callable[[], None], every: float = _EVE
                     return
             before = now
 
-    thread = threading.Thread(target=watch, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
+    return beside(watch)

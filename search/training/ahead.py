@@ -9,13 +9,14 @@ from __future__ import annotations
 import mmap
 import os
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
+from search.beside import beside
 from search.npy import mapped
 
 LARGE: Final = 1_000_000_000
@@ -38,22 +39,14 @@ class Ahead:
         self._start = int(getattr(array, "offset", 0))
         self._path = path
 
-    @contextmanager
-    def epoch(self, rows: np.ndarray[Any, Any], done: Callable[[], int]) -> Iterator[None]:
+    def epoch(self, rows: np.ndarray[Any, Any], done: Callable[[], int]) -> AbstractContextManager[None]:
         """Inside, rows of coming steps are fetched, not too far ahead of the steps that are done.
 
         Args:
             rows: (steps, batch).
             done: finished steps since it began.
         """
-        over = threading.Event()
-        thread = threading.Thread(target=self._fetch, args=(rows, done, over), daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            over.set()
-            thread.join()
+        return beside(lambda over: self._fetch(rows, done, over))
 
     def _fetch(self, rows: np.ndarray[Any, Any], done: Callable[[], int], over: threading.Event) -> None:
         lead = max(2, _LEAD // max(1, self._bytes * rows.shape[1]))

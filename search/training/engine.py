@@ -29,9 +29,6 @@ from search.training.sampling import FOCUS, Balance
 from search.training.statistics import Statistics
 from spaces.config import Configuration
 
-_MOST_AT_ONCE: Final = 128  # images of a forward pass without gradients
-_MOST_PIXELS: Final = 128 * 64 * 64  # of all of them, but for the fewest
-_FEWEST: Final = 16
 _TRIED: Final = 2  # steps that are timed
 _NO_STEP: Final = -1  # of an epoch: none is measured
 
@@ -93,9 +90,7 @@ class Engine:
         self._placed = None if self._inputs.places is None else tf.constant(self._inputs.places, tf.int32)
         self._labels = labels
         self.chain = Chain(self.network, configuration, updates)
-        self.evaluation = Evaluation(
-            self.chain, self._inputs, protocol.classes, max(1, _evaluated_at_once(protocol.image_size) // parts), ahead
-        )
+        self.evaluation = Evaluation(self.chain, self._inputs, protocol, parts, ahead)
         self.statistics = Statistics(self.chain, self._inputs, labels)
         self._weights, self._deep, self._rest = self.chain.weights, len(self.chain.deep), updates / 4
         self._kernels = [self._place(layer.kernel) for layer in self.chain.weighted]
@@ -369,8 +364,3 @@ class Engine:
         """The layers' signals on some images alike in shape, and their logits."""
         shape = self._inputs.shapes[0 if self._placed is None else self._placed[rows[0]]]
         return self.chain.looked_through(self._inputs.shown(self._inputs.images, rows, shape))
-
-
-def _evaluated_at_once(side: int) -> int:
-    """Images of a forward pass: fewer of large ones, whose feature maps would fill the memory."""
-    return min(_MOST_AT_ONCE, max(_FEWEST, _MOST_PIXELS // side**2))

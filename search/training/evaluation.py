@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import tensorflow as tf
 
 from search.arrays import FloatArray, IntArray
+from search.settings import Protocol
 from search.training.ahead import Ahead
 from search.training.chain import Chain
 from search.training.inputs import Inputs
+
+_MOST_AT_ONCE: Final = 128  # images of a forward pass
+_MOST_PIXELS: Final = 128 * 64 * 64  # of all of them, but for the fewest
+_FEWEST: Final = 16
 
 
 class Evaluation:
@@ -19,13 +24,14 @@ class Evaluation:
     Args:
         chain: the network.
         inputs: the images it is trained on.
-        classes: K.
-        most: images that go through it at once.
+        protocol: image size, classes.
+        parts: that a batch of the training is passed through the network in.
         ahead: fetches images of coming batches from the disk; None: they are in memory.
     """
 
-    def __init__(self, chain: Chain, inputs: Inputs, classes: int, most: int, ahead: Ahead | None) -> None:
-        self._chain, self._inputs, self._classes, self._most, self._ahead = chain, inputs, classes, most, ahead
+    def __init__(self, chain: Chain, inputs: Inputs, protocol: Protocol, parts: int, ahead: Ahead | None) -> None:
+        self._chain, self._inputs, self._classes, self._ahead = chain, inputs, protocol.classes, ahead
+        self._most = max(1, _at_once(protocol.image_size) // parts)
         self.traces = 0
 
     def logits(self, rows: IntArray) -> FloatArray:
@@ -96,3 +102,8 @@ class Evaluation:
             fn_output_signature=tf.TensorSpec([None, self._classes], tf.float32),
             parallel_iterations=1,  # ten, its default, would hold the feature maps of ten batches
         )
+
+
+def _at_once(side: int) -> int:
+    """Images of a forward pass: fewer of large ones, whose feature maps would fill the memory."""
+    return min(_MOST_AT_ONCE, max(_FEWEST, _MOST_PIXELS // side**2))

@@ -97,10 +97,11 @@ class _Fit:
 
     def run(self) -> Outcome:
         task, configuration = self.task, self.trainer.configuration
-        if (evidence := self._far_too_slow()) is not None:
+        found = None if self.drawer is None else self.drawer.take()
+        if found is None and (evidence := self._far_too_slow()) is not None:
             seconds = time.monotonic() - self.started
             return Outcome(verdict=Verdict.STOPPED, reason=TOO_SLOW, evidence=evidence, epochs=0, seconds=seconds)
-        epoch = self._begin()
+        epoch = self._begin(found)
         while epoch < self.schedule.last:
             generator = seeds.generator(task.seed, "epoch", epoch)
             self.last_rows = epoch_rows(task.train, self.train_labels, self.balance.drawn, self.batch, generator)
@@ -134,10 +135,9 @@ class _Fit:
             return self._outcome(Verdict.COLLAPSED, epoch, final.reason, final.evidence)
         return self._outcome(Verdict.LEARNED, epoch)
 
-    def _begin(self) -> int:
+    def _begin(self, found: Snapshot | None) -> int:
         """Start anew, or where the drawer's snapshot was taken. Returns the finished epochs."""
         task = self.task
-        found = None if self.drawer is None else self.drawer.take()
         self.trainer.begin(task.seed, task.train, self.balance)
         if found is not None and found.at_once != self.trainer.at_once:
             found = None  # augmentation and BatchNorm would be others from here on
@@ -297,8 +297,8 @@ class _Fit:
 
     def _far_too_slow(self) -> dict[str, float] | None:
         """The numbers that say so, by a few steps on weights that are then forgotten; None: it may be quick enough."""
-        limit, begun = self.task.limit_seconds, self.drawer is not None and self.drawer.take() is not None
-        if limit is None or self.steps < _TRIED_STEPS or begun:
+        limit = self.task.limit_seconds
+        if limit is None or self.steps < _TRIED_STEPS:
             return None
         seconds = self.trainer.step_seconds(self.task.train)
         if seconds is None or fit_seconds(seconds * self.steps, self.task.epochs) <= _FAR_TOO_SLOW * limit:
