@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any, Final
 
@@ -43,9 +44,15 @@ def set_up(threads: int | None, gpu: int | None) -> str | None:
     for device in chosen:
         tf.config.experimental.set_memory_growth(device, True)
     tf.config.experimental.enable_op_determinism()
+    logging.getLogger("tensorflow").addFilter(_unforeseen)
     if not chosen:
         return None
     return str(tf.config.experimental.get_device_details(chosen[0]).get("device_name", "GPU"))
+
+
+def _unforeseen(record: logging.LogRecord) -> bool:
+    """Not the warning that graphs are traced anew: each configuration's network has its own, and they are counted."""
+    return "triggered tf.function retracing" not in record.getMessage()
 
 
 def stay_on_host(path: Path, device_bytes: int | None) -> bool:

@@ -342,6 +342,7 @@ class Engine:
             loss = tf.reduce_mean(each * tf.gather(self._class_weights, labels))
         return tf.reduce_mean(plain), tape.gradient(loss, self._weights)
 
+    @tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]  # reads no `match`; none is on tensors
     def _loss(self, labels: Any, logits: Any, plain: Any) -> Any:
         """Of each image; `plain` is its cross-entropy."""
         smoothing, classes = self.configuration.label_smoothing, self.protocol.classes

@@ -66,6 +66,11 @@ def test_the_summary_keeps_its_contract(undisturbed) -> None:
     assert 0 <= best["test"]["score"] <= 1
 
 
+def test_tensorflow_has_nothing_to_warn_of(undisturbed) -> None:
+    log = (undisturbed.out / "worker.log").read_text()
+    assert "WARNING:tensorflow" not in log
+
+
 def test_the_coordinator_never_loads_tensorflow(undisturbed) -> None:
     assert undisturbed.runs[0].stdout.splitlines()[-1].strip() == "loaded:"
 
