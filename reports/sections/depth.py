@@ -21,7 +21,7 @@ class CellView:
 
 @dataclass(frozen=True, slots=True)
 class MapView:
-    """The depth x dense-ratio map as a table."""
+    """The depth x dense-ratio map as a table; without rows if no trial is in it."""
 
     columns: tuple[str, ...]  # dense ratios
     rows: tuple[tuple[str, tuple[CellView | None, ...]], ...]  # depth, cells
@@ -30,7 +30,7 @@ class MapView:
 def map_view(results: Results) -> MapView:
     """The cells as a table: depth down, dense ratio across."""
     cells = {(cell.depth, cell.dense_ratio): cell for cell in results.depth_map}
-    depths = sorted({depth for depth, _ in cells})
+    depths = sorted({depth for depth, _ in cells}) if any(cell.trials for cell in cells.values()) else []
     ratios = sorted({ratio for _, ratio in cells})
     best = max((cell.score for cell in cells.values() if cell.score is not None), default=results.chance)
 

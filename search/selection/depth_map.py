@@ -62,6 +62,8 @@ def sentence(cells: Sequence[MapCell], points: Sequence[_Point]) -> str:
     warning = _warning(points)
     judged = [cell for cell in cells if cell.trials >= MIN_TRIALS and cell.collapsed < cell.trials]
     if not judged or len(points) < 2 * MIN_TRIALS:
+        if not points:
+            return "No network trained from scratch was judged, so nothing is known of depth and dense layers."
         count = f"{len(points)} trial{'' if len(points) == 1 else 's'}"
         said = f"Too few trials ({count}) to say which depth or share of dense layers works best"
         return f"{said}; {warning}." if warning else f"{said}."

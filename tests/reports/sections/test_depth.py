@@ -18,6 +18,12 @@ def test_the_map_is_a_table_with_gaps() -> None:
     assert any(cell is None for _, row in view.rows for cell in row)
 
 
+def test_a_map_of_nothing_is_no_table() -> None:
+    results = made.results([made.trial(0, [0.9] * 5)])
+    empty = tuple(replace(cell, trials=0, collapsed=0, score=None) for cell in results.depth_map)
+    assert not map_view(replace(results, depth_map=empty)).rows
+
+
 @pytest.mark.parametrize("chance", [0.0, 0.5, 0.99])
 def test_a_map_at_chance_has_no_strength(chance: float) -> None:
     results = replace(made.results([made.trial(0, [], "dead-layer")]), chance=chance)

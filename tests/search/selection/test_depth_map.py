@@ -1,4 +1,5 @@
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -65,10 +66,18 @@ def test_a_flat_map_says_so(make_trial, labels) -> None:
     assert said.startswith("No depth or share of dense layers stood out over 12 trials (means 0.")
 
 
-@pytest.mark.parametrize(("count", "text"), [(0, "0 trials"), (1, "1 trial"), (4, "4 trials")])
+@pytest.mark.parametrize(("count", "text"), [(1, "1 trial"), (4, "4 trials")])
 def test_few_trials_say_little(make_trial, labels, count, text) -> None:
     _, said = depth_map(_trials(make_trial, labels, count, 3, 0.3), 1 / 3)
     assert said == f"Too few trials ({text}) to say which depth or share of dense layers works best."
+
+
+def test_pretrained_networks_say_nothing_of_depth(make_trial, labels) -> None:
+    (trial,) = _trials(make_trial, labels, 1, 3, 0.3)
+    trial = replace(trial, configuration=replace(trial.configuration, backbone="mobilenet_v2", head="average"))
+    cells, said = depth_map([trial], 1 / 3)
+    assert not any(cell.trials for cell in cells)
+    assert said.startswith("No network trained from scratch was judged")
 
 
 def test_even_where_everything_collapsed_there_is_a_sentence(make_trial, labels) -> None:
