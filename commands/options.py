@@ -118,28 +118,32 @@ def path(text: str) -> Path:
     return Path(text)
 
 
-def whole(least: int) -> Callable[[str], int]:
-    """Reads whole numbers from `least` on."""
+def whole(least: int, *words: str) -> Callable[[str], int]:
+    """Reads whole numbers from `least` on; the words are what the option takes besides, for its error."""
+    expected = ", or ".join([f"a whole number from {least} on", *words])
 
     def parse(text: str) -> int:
         if not re.fullmatch(r"[+-]?\d+", text) or int(text) < least:
-            raise argparse.ArgumentTypeError(f"a whole number from {least} on is expected, got {text!r}")
+            raise argparse.ArgumentTypeError(f"{expected} is expected, got {text!r}")
         return int(text)
 
     return parse
 
 
-def auto_or(parse: Callable[[str], int]) -> Callable[[str], int | None]:
-    """Reads "auto" as None, anything else as `parse` does."""
-    return lambda text: None if text == "auto" else parse(text)
-
-
+AUTO: Final = "auto"
 NATIVE: Final = "native"
+
+
+def auto_or_whole(least: int) -> Callable[[str], int | None]:
+    """Reads "auto" as None, and whole numbers from `least` on."""
+    return lambda text: None if text == AUTO else whole(least, AUTO)(text)
 
 
 def size(text: str) -> int | str | None:
     """Reads "auto" as None, "native" as it is, else pixels a side."""
-    return text if text == NATIVE else auto_or(whole(8))(text)
+    if text in (AUTO, NATIVE):
+        return None if text == AUTO else text
+    return whole(8, AUTO, NATIVE)(text)
 
 
 def duration(text: str) -> float:

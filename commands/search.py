@@ -21,7 +21,7 @@ from commands.options import (
     add_quiet,
     add_storage,
     add_weights,
-    auto_or,
+    auto_or_whole,
     duration,
     path,
     size,
@@ -114,7 +114,7 @@ def parser(command: str = "", description: str = _HELP) -> argparse.ArgumentPars
         "--metric", default="balanced_accuracy", choices=METRICS, metavar="NAME", help=f"one of {', '.join(METRICS)}"
     )
     study.add_argument("--folds", type=whole(2), default=5, metavar="N", help="of the cross-validation (default: 5)")
-    study.add_argument("--epochs", type=auto_or(whole(1)), metavar="auto|N", help="of each fit (default: auto)")
+    study.add_argument("--epochs", type=auto_or_whole(1), metavar="auto|N", help="of each fit (default: auto)")
     study.add_argument("--seed", type=whole(0), default=0, metavar="N", help="root of all randomness (default: 0)")
     add_storage(study)
     budget = options.add_argument_group(
@@ -139,7 +139,7 @@ def parser(command: str = "", description: str = _HELP) -> argparse.ArgumentPars
     machine = options.add_argument_group("machine")
     machine.add_argument(
         "--workers",
-        type=auto_or(whole(1)),
+        type=auto_or_whole(1),
         metavar="auto|N",
         help="processes that train (default: auto: one a GPU; without a GPU one, or as many as cores and memory bear, "
         "whichever is found to train more epochs a second)",

@@ -120,7 +120,7 @@ SEARCH = ("--data", "images", "--image-size", "8", "--quiet")
         ((*SEARCH, "--out", "images/runs/x"), "lies in the image folder images"),
         ((*SEARCH, "--out", "images/bolt/0.png/x"), "lies in the image folder"),
         ((*SEARCH, "--out", "/proc/none/x"), "can't write to the run folder /proc/none/x"),
-        ((*SEARCH, "--image-size", "4"), "--image-size: a whole number from 8 on is expected, got '4'"),
+        ((*SEARCH, "--image-size", "4"), "a whole number from 8 on, or auto, or native is expected, got '4'"),
         ((*SEARCH, "--image-size", "5000"), "--image-size lies between 8 and 1024 pixels; got 5000"),
         ((*SEARCH, "--storage", "studies.db"), "not a database URL"),
         ((*SEARCH, "--storage", ""), "not a database URL"),
