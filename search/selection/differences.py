@@ -10,8 +10,11 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
+from typing import Final
 
 from spaces.config import FIELDS, Configuration, ConfigurationError, Value
+
+_LAYERS: Final = ("depth", "dense_ratio")  # a network on a backbone is told by the dense layers they make
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +97,18 @@ def _adopt(one: Configuration, other: Configuration) -> Configuration:
 
 
 def _matters(one: Configuration, name: str, other: Configuration) -> bool:
-    """Whether `one` with the value of `other` is another network, or none."""
-    changed = _changed(one, (name,), other)
+    """Whether `one` with the value of `other` is another network, or none.
+
+    Depth and ratio may be free together where each alone is not, and the other way round.
+    """
+    if name not in _LAYERS:
+        return _differs(one, (name,), other)
+    alone = {layer: _differs(one, (layer,), other) for layer in _LAYERS}
+    return _differs(one, _LAYERS, other) and (alone[name] or not any(alone.values()))
+
+
+def _differs(one: Configuration, names: Sequence[str], other: Configuration) -> bool:
+    changed = _changed(one, names, other)
     return changed is None or changed.hash != one.hash
 
 
