@@ -54,7 +54,7 @@ def play(
     """
     epochs = 0
     complete: dict[int, list[float]] = {}
-    curves: list[rungs.Curve] = []
+    reached: list[rungs.Reached] = []
     for place, number in enumerate(order):
         done: list[float] = []
         lost = False
@@ -67,15 +67,17 @@ def play(
                 epochs += tries * epoch
                 lost = True
                 if run.fold == 0:
-                    curves.append(tuple((c.epoch, c.val_skill) for c in fit.checks if c.epoch <= epoch))
+                    seen = [(c.epoch, c.val_skill) for c in fit.checks if c.epoch <= epoch]
+                    reached.append(rungs.reached(seen, run.planned))
                 break
             if arm >= 4 and run.fold == 0:
                 curve = tuple((check.epoch, check.val_skill) for check in fit.checks)
-                fallen = None if number in spared else _fallen(fit, rungs.bars(curves, run.planned))
-                if fallen is None:
-                    curves.append((*curve, (run.planned, curve[-1][1])) if curve else ())
-                else:
-                    curves.append(tuple(point for point in curve if point[0] <= fallen))
+                fallen = None if number in spared else _fallen(fit, rungs.bars(reached, run.planned))
+                if fallen is not None:
+                    curve = tuple(point for point in curve if point[0] <= fallen)
+                elif curve:
+                    curve = (*curve, (run.planned, curve[-1][1]))
+                reached.append(rungs.reached(curve, run.planned))
                 if fallen is not None:
                     epochs += fallen
                     lost = True

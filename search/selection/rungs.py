@@ -28,15 +28,18 @@ LEAST: Final = 6
 Curve = Sequence[tuple[int, float]]
 """A fit's checks: epoch and validation skill; shorter where it fell or collapsed."""
 
+Reached = tuple[float, ...]
+"""A fit's best skill at each rung, minus infinity where it ended before."""
+
 Bars = tuple[tuple[int, float], ...]
 """By epoch, the least skill with which a fit goes on."""
 
 
-def bars(earlier: Sequence[Curve], epochs: int) -> Bars:
+def bars(earlier: Sequence[Reached], epochs: int) -> Bars:
     """What the next fit must have reached, by what the earlier ones had.
 
     Args:
-        earlier: of the same fold; a fit that ended before a rung stands below it.
+        earlier: of the same fold and as many epochs.
         epochs: planned.
 
     Returns:
@@ -44,14 +47,18 @@ def bars(earlier: Sequence[Curve], epochs: int) -> Bars:
     """
     if len(earlier) < LEAST:
         return ()
-    found = []
-    for share in SHARES:
-        epoch = math.ceil(share * epochs)
-        reached = [_best(curve, epoch) for curve in earlier]
-        bar = float(np.quantile(reached, 1 - KEPT, method="lower"))
-        if math.isfinite(bar):
-            found.append((epoch, bar))
-    return tuple(found)
+    least = np.quantile(np.asarray(earlier, float), 1 - KEPT, axis=0, method="lower")
+    found = zip(_rungs(epochs), least.tolist(), strict=True)
+    return tuple((epoch, bar) for epoch, bar in found if math.isfinite(bar))
+
+
+def reached(curve: Curve, epochs: int) -> Reached:
+    """What a fit had; a rung that it ended before has seen nothing of it."""
+    return tuple(_best(curve, epoch) for epoch in _rungs(epochs))
+
+
+def _rungs(epochs: int) -> list[int]:
+    return [math.ceil(share * epochs) for share in SHARES]
 
 
 def _best(curve: Curve, epoch: int) -> float:

@@ -23,8 +23,10 @@ class History:
         self._lock = threading.Lock()
         self._achieved, self._pace = Achievements(), Pace()
         self._best: Trial | None = None
-        self._first_curves: list[rungs.Curve] = []
+        self._first_reached: list[rungs.Reached] = []
         self._complete: dict[str, list[float]] = {}  # configuration -> fold scores
+        self._spread: float | None = None  # of the fold scores so far
+        self._is_spread_old = False
         self.pooled: dict[int, float] = {}  # trial -> pooled score
         self.best_so_far: list[float] = []
         self.known: set[int] = set()  # places of the trials taken in
@@ -45,10 +47,11 @@ class History:
                 self._achieved.add(fit)
             self._pace.learn(trial.configuration, trial.fits)
             tried = [fit for fit in trial.fits[:1] if fit.verdict is not Verdict.FAILED and fit.epochs]
-            self._first_curves += map(rungs.curve_of, tried)
+            self._first_reached += [rungs.reached(rungs.curve_of(fit), terms.protocol.epochs) for fit in tried]
             if pooled is not None:
                 by_fold = scores.fold_scores(trial, terms.chance)
                 self._complete[trial.configuration.hash] = [by_fold[fold] for fold in range(len(terms.folds))]
+                self._is_spread_old = True
                 self.pooled[trial.number] = pooled
                 if self._best is None or self._rank(trial) > self._rank(self._best):
                     self._best = trial
@@ -75,7 +78,7 @@ class History:
     def bars(self) -> rungs.Bars:
         """What the next trial's first fit has to reach."""
         with self._lock:
-            return rungs.bars(self._first_curves, self._terms.protocol.epochs)
+            return rungs.bars(self._first_reached, self._terms.protocol.epochs)
 
     def too_slow(self, configuration: Configuration) -> dict[str, float] | None:
         """The numbers by which a configuration takes longer than the plan allows, or None."""
@@ -89,8 +92,11 @@ class History:
             return None
         with self._lock:
             incumbent = self._complete[best.configuration.hash]
-            matrix = np.array(list(self._complete.values()))
-        return racing.should_stop(done, incumbent, racing.residual_spread(matrix))
+            if self._is_spread_old:
+                self._spread = racing.residual_spread(np.array(list(self._complete.values())))
+                self._is_spread_old = False
+            spread = self._spread
+        return racing.should_stop(done, incumbent, spread)
 
     def fold_scores(self) -> list[list[float]]:
         """Fold scores of each complete configuration."""

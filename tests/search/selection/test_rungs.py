@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from search.selection.rungs import KEPT, LEAST, SHARES, bars
+from search.selection import rungs
+from search.selection.rungs import KEPT, LEAST, SHARES, Bars, Curve, reached
 from search.training.schedule import missed_bar
 from tests.search.study.test_ledger import check
 
 EPOCHS = 40  # rungs at 5, 10 and 20
+
+
+def bars(earlier: Sequence[Curve], epochs: int) -> Bars:
+    return rungs.bars([reached(each, epochs) for each in earlier], epochs)
 
 
 def curve(*skills: float, every: int = 5) -> list[tuple[int, float]]:
@@ -48,8 +55,8 @@ skills = st.lists(st.floats(-1, 1), min_size=1, max_size=8)
 def test_at_least_the_share_that_is_kept_would_have_gone_on(drawn: list[list[float]]) -> None:
     earlier = [curve(*each) for each in drawn]
     for epoch, bar in bars(earlier, EPOCHS):
-        reached = [max(skill for at, skill in each if at <= epoch) for each in earlier if each[-1][0] >= epoch]
-        assert sum(skill >= bar for skill in reached) >= KEPT * len(earlier) - 1e-9
+        had = [max(skill for at, skill in each if at <= epoch) for each in earlier if each[-1][0] >= epoch]
+        assert sum(skill >= bar for skill in had) >= KEPT * len(earlier) - 1e-9
         assert epoch in {int(np.ceil(share * EPOCHS)) for share in SHARES}
 
 
