@@ -96,6 +96,11 @@ class Checks(Sequence[Check]):
         return Check(**dict(zip(self.table.dtype.names or (), row, strict=True)))
 
 
+def column(checks: Sequence[Check], name: str) -> list[Any]:
+    """One value of all checks; a table's without making a check of each row."""
+    return checks.table[name].tolist() if isinstance(checks, Checks) else [getattr(check, name) for check in checks]
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Collapse:
     """Why a fit was, or would have been, stopped as collapsed."""

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_right, insort
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
-import numpy as np
-
-from search.checks import Check
+from search.checks import Check, column
 from search.collapse.limits import DEFAULT_LIMITS, Limits
 from search.records import Fit, Verdict
+
+_FEW: Final = 50  # curves that are sorted in one by one: the fits of a trial or two, not those of a resumed study
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,6 +61,7 @@ class Achievements:
         self._limits = limits
         self._trials: set[int] = set()
         self._curves: list[_Curve] = []
+        self._sorted = 0  # of the curves, the first so many are in `_reached`
         self._reached: dict[int, list[float]] = {}  # by epoch: skill of all curves, ascending
         self._let_pass = self._wrong = 0  # soft stops that the audit let pass; of them, those of fits that learned
 
@@ -71,17 +74,26 @@ class Achievements:
             self._let_pass += 1
             self._wrong += (fit.skill or 0.0) >= self._limits.hard_skill
         curve = _Curve.of(fit.checks)
-        if not curve.epochs:
-            return
-        for epoch in curve.epochs:
-            if epoch not in self._reached:
-                self._reached[epoch] = sorted(known.at(epoch) for known in self._curves)
-        self._curves.append(curve)
+        if curve.epochs:
+            self._curves.append(curve)
+
+    def _sort_in(self) -> None:
+        """The curves that came since the last time."""
+        known, new = self._curves[: self._sorted], self._curves[self._sorted :]
+        for epoch in {epoch for curve in new for epoch in curve.epochs}.difference(self._reached):
+            self._reached[epoch] = sorted(curve.at(epoch) for curve in known)
         for epoch, reached in self._reached.items():
-            insort(reached, curve.at(epoch))
+            if len(new) > _FEW:
+                reached.extend(curve.at(epoch) for curve in new)
+                reached.sort()
+            else:
+                for curve in new:
+                    insort(reached, curve.at(epoch))
+        self._sorted = len(self._curves)
 
     def protection(self) -> Protection:
         """What the next fit is measured by."""
+        self._sort_in()
         share, epochs = self._limits.protected_quantile, sorted(self._reached)
         place = int(share * (len(self._curves) - 1))  # the lower neighbour: one of the values, infinite ones included
         return Protection(
@@ -110,10 +122,11 @@ class _Curve:
     @classmethod
     def of(cls, checks: Sequence[Check]) -> _Curve:
         """Validation skills; a fit that became non-finite has fallen to the bottom."""
-        known = [(check.epoch, check.val_skill if check.finite else -np.inf) for check in checks]
-        known = [(epoch, skill) for epoch, skill in known if not np.isnan(skill)]
+        told = zip(*(column(checks, name) for name in ("epoch", "val_skill", "finite")), strict=True)
+        known = [(epoch, skill if finite else -math.inf) for epoch, skill, finite in told]
+        known = [(epoch, skill) for epoch, skill in known if not math.isnan(skill)]
         return cls(tuple(epoch for epoch, _ in known), tuple(skill for _, skill in known))
 
     def at(self, epoch: int) -> float:
         """The skill at the nearest earlier check; before the first check, the first."""
-        return self.skills[max(0, bisect_right(self.epochs, epoch) - 1)]
+        return self.skills[(bisect_right(self.epochs, epoch) or 1) - 1]

@@ -14,6 +14,7 @@ from typing import Final
 
 import numpy as np
 
+from search.checks import column
 from search.records import Fit, Verdict
 
 SHARES: Final = (0.125, 0.25, 0.5)
@@ -71,7 +72,7 @@ def _best(curve: Curve, epoch: int) -> float:
 
 def curve_of(fit: Fit) -> Curve:
     """Of a finished fit; one that ran to its end, or early had nothing left to learn, has its last skill at the end."""
-    points = tuple((check.epoch, check.val_skill) for check in fit.checks)
+    points = tuple(zip(column(fit.checks, "epoch"), column(fit.checks, "val_skill"), strict=True))
     if fit.verdict is not Verdict.LEARNED or not points:
         return points
     return (*points, (fit.epochs_planned, points[-1][1]))

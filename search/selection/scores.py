@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 import numpy as np
 
@@ -54,7 +55,7 @@ def fold_scores(trial: Trial, chance: float) -> dict[int, float]:
 
     They serve racing and standard errors only: with rare classes a single fold's value is noise.
     """
-    return {fold: float(np.mean([fit_score(fit, chance) for fit in fits])) for fold, fits in judged_fits(trial).items()}
+    return {fold: fmean(fit_score(fit, chance) for fit in fits) for fold, fits in judged_fits(trial).items()}
 
 
 def out_of_fold(trial: Trial, labels: IntArray, metric: str, folds: int) -> OutOfFold | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,6 +16,8 @@ REPEATS: Final = 5
 _SCHEMES: Final = ((REPEATS, 4), (3, 3), (2, 2))
 """Repeats, and finalists that make them worth while: first more repeats, then more finalists."""
 
+_Choices = tuple[tuple[str, ...], tuple[tuple[str, object], ...]]
+
 
 def shortlist(ranking: Sequence[Ranked], count: int = FINALISTS) -> list[Ranked]:
     """The best healthy ones, best first; of close duplicates the better one.
@@ -25,26 +27,39 @@ def shortlist(ranking: Sequence[Ranked], count: int = FINALISTS) -> list[Ranked]
         count: at most so many.
     """
     chosen: list[Ranked] = []
+    known: dict[Hashable, list[Sequence[float]]] = {}  # only what chose alike can be close
     for one in ranking:
         if len(chosen) == count:
             break
-        configuration = one.trial.configuration
-        if one.healthy and not any(are_close(configuration, other.trial.configuration) for other in chosen):
+        choices, numbers = _parts(one.trial.configuration)
+        alike = known.setdefault(choices, [])
+        if one.healthy and not any(_are_close(choices, numbers, other) for other in alike):
             chosen.append(one)
+            alike.append(numbers)
     return chosen
 
 
 def are_close(one: Configuration, other: Configuration) -> bool:
     """Whether two configurations differ by no more than a copy: a factor, or a share of what is possible."""
-    ours, theirs = one.canonical(), other.canonical()
-    return ours.keys() == theirs.keys() and all(_is_close(name, ours[name], theirs[name]) for name in ours)
+    (choices, ours), (others, theirs) = _parts(one), _parts(other)
+    return choices == others and _are_close(choices, ours, theirs)
 
 
-def _is_close(name: str, one: object, other: object) -> bool:
+def _parts(configuration: Configuration) -> tuple[_Choices, tuple[float, ...]]:
+    """Names of the numbers and whatever is no number, which have to be the same; and the numbers."""
+    active = configuration.canonical()
+    names = tuple(name for name in active if name in BOUNDS)
+    others = tuple((name, value) for name, value in active.items() if name not in BOUNDS)
+    return (names, others), tuple(float(active[name]) for name in names)
+
+
+def _are_close(choices: _Choices, ours: Sequence[float], theirs: Sequence[float]) -> bool:
+    return all(map(_is_close, choices[0], ours, theirs))
+
+
+def _is_close(name: str, one: float, other: float) -> bool:
     if one == other:
         return True
-    if name not in BOUNDS or not isinstance(one, int | float) or not isinstance(other, int | float):
-        return False
     if name in BY_RATIO:
         return min(one, other) > 0 and max(one, other) <= FACTOR * min(one, other)
     low, high = BOUNDS[name]

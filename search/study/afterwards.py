@@ -27,7 +27,8 @@ from search.study.final import test_recommendation
 from search.study.fitting import Fitter
 from search.study.process import Worker
 from search.study.reading import (
-    read_study,
+    read_further,
+    read_thumbnails,
     restored_ablation,
     restored_confirmation,
     restored_surroundings,
@@ -52,7 +53,7 @@ def with_confirmation(results: Results, shop: Workshop) -> Results:
         found = confirm(
             plan, results.ranking, groups, shop.terms, shop.ledger, shop.crew, shop.listener, lambda: clock.phase_left
         )
-        results = shop.results(draft=True)
+        results = shop.results(results, draft=True)
         is_theirs = shop.opened.is_shared and clock.phase_left is not None  # perhaps: of a host with less time
         if not is_theirs or found.repeats < found.planned:
             break
@@ -134,7 +135,7 @@ def with_ablation(results: Results, shop: Workshop) -> Results:
         return results
     with contextlib.suppress(Stopped):  # another host's was cut off
         shop.crew.do(f"from {starts[0].hash} to {trial.configuration.hash}", starts[:1], follow)
-    return shop.results(draft=True)
+    return shop.results(results, draft=True)
 
 
 def with_surroundings(results: Results, shop: Workshop) -> Results:
@@ -160,7 +161,7 @@ def with_surroundings(results: Results, shop: Workshop) -> Results:
     now = restored_surroundings(shop.ledger.fact("surroundings"))  # another host may have had more time
     if now is None or now.centre != found.centre or (now.folds, len(now.copies)) <= (found.folds, len(found.copies)):
         shop.ledger.set_fact("surroundings", asdict(found))
-    return shop.results(draft=True)
+    return shop.results(results, draft=True)
 
 
 def with_test(results: Results, shop: Workshop) -> Results:
@@ -186,8 +187,7 @@ def with_test(results: Results, shop: Workshop) -> Results:
         shop.listener.stage("Training the recommendation on all images")
         with contextlib.suppress(Stopped):  # another host's was cut off
             shop.crew.do(f"test {wanted}", [images], score)
-    further = read_study(shop.ledger, shop.opened.study).further
-    return replace(results, study=replace(results.study, test=known(), further=further))
+    return replace(results, study=replace(results.study, test=known(), further=read_further(shop.ledger)))
 
 
 def with_thumbnails(results: Results, shop: Workshop) -> Results:
@@ -207,8 +207,7 @@ def with_thumbnails(results: Results, shop: Workshop) -> Results:
         on_progress=shop.listener.progress,
     )
     shop.ledger.set_fact("thumbnails", found)
-    kept = read_study(shop.ledger, shop.opened.study).thumbnails
-    return replace(results, study=replace(results.study, thumbnails=kept))
+    return replace(results, study=replace(results.study, thumbnails=read_thumbnails(shop.ledger)))
 
 
 def complete(results: Results, shop: Workshop) -> Results:
@@ -218,4 +217,4 @@ def complete(results: Results, shop: Workshop) -> Results:
     """
     for part in (with_confirmation, with_ablation, with_surroundings):
         results = part(results, shop)
-    return with_test(with_thumbnails(shop.results(), shop), shop)
+    return with_test(with_thumbnails(shop.results(results), shop), shop)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Iterable, Sequence
 
@@ -56,7 +57,8 @@ class History:
                 if self._best is None or self._rank(trial) > self._rank(self._best):
                     self._best = trial
             if self.pooled:
-                self.best_so_far.append(max(self.pooled.values()))
+                before = self.best_so_far[-1:] or [-math.inf]
+                self.best_so_far.append(max(*before, self.pooled.get(trial.number, -math.inf)))
         return pooled
 
     @property

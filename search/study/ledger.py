@@ -101,7 +101,7 @@ class Ledger:
         self._patiently(lambda: made_at_once(lambda: _METADATA.create_all(engine)))
 
     def write(self, fit: Fit) -> None:
-        """Record a fit. One with the same key is left as it is, unless that one failed or was cut by a rung."""
+        """Record a fit. One with the same key is left as it is, unless `is_replaceable`."""
         ours = (_FITS.c.study == self._study) & (_FITS.c.key == fit.key)
         worthless = (_FITS.c.verdict == Verdict.FAILED.value) | (_FITS.c.reason == CUT_BY_RUNG)
         row = self._insert(_FITS).values(study=self._study, **_to_row(fit)).on_conflict_do_nothing()
@@ -199,6 +199,11 @@ class Ledger:
                 return query(connection)
 
         return self._patiently(ask)
+
+
+def is_replaceable(fit: Fit) -> bool:
+    """Whether it may be done again: it failed, or was cut by a rung."""
+    return fit.verdict is Verdict.FAILED or fit.reason == CUT_BY_RUNG
 
 
 def _to_row(fit: Fit) -> dict[str, Any]:

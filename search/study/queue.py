@@ -51,6 +51,8 @@ class Queue:
         self._space = space
         self._starts = starts
         self._lock = threading.Lock()
+        self._next: int | None = None  # place; read from the study once
+        self._has_begun_all = False
 
     def resume(self) -> int:
         """Turn trials that a dead process left running into interrupted ones and enqueue them again.
@@ -85,14 +87,16 @@ class Queue:
     def refill(self, waiting: int = 1) -> None:
         """Enqueue start configurations until `waiting` trials wait or none is left."""
         with self._lock:
+            if self._has_begun_all:
+                return
             trials = self._study.get_trials(deepcopy=False)
             queued = sum(t.state == TrialState.WAITING for t in trials)
             begun = {t.user_attrs[START] for t in trials if START in t.user_attrs}
             left = [start for start in self._wanted(trials) if start.hash not in begun]
-            place = _next_place(trials)
-            for offset, start in enumerate(left[: max(0, waiting - queued)]):
-                attributes = {PLACE: place + offset, START: start.hash}
+            for start in left[: max(0, waiting - queued)]:
+                attributes = {PLACE: self._next_place(), START: start.hash}
                 self._study.enqueue_trial(self._space.parameters(start), user_attrs=attributes)
+            self._has_begun_all = not left and not self._space.backbones  # with some, trials bring new ones
 
     def _wanted(self, trials: Sequence[FrozenTrial]) -> list[Configuration]:
         """To be tried sooner or later, in order, begun ones too."""
@@ -117,8 +121,16 @@ class Queue:
         """The trial's place in the study; to be called when all its parameters are chosen."""
         with self._lock:
             if PLACE not in trial.user_attrs:
-                trial.set_user_attr(PLACE, _next_place(self._study.get_trials(deepcopy=False)))
+                trial.set_user_attr(PLACE, self._next_place())
             return int(trial.user_attrs[PLACE])
+
+    def _next_place(self) -> int:
+        """A place that nobody had. Only this queue gives any, with its lock held: looked up once."""
+        if self._next is None:
+            trials = self._study.get_trials(deepcopy=False)
+            self._next = max((t.user_attrs[PLACE] for t in trials if PLACE in t.user_attrs), default=-1) + 1
+        self._next += 1
+        return self._next - 1
 
 
 class SharedQueue(Queue):
@@ -255,7 +267,3 @@ def finished(study: optuna.Study) -> int:
 def used_up(study: optuna.Study, trials: int | None) -> bool:
     """Whether the trials asked for are done; never without a number."""
     return trials is not None and finished(study) >= trials
-
-
-def _next_place(trials: Sequence[FrozenTrial]) -> int:
-    return max((t.user_attrs[PLACE] for t in trials if PLACE in t.user_attrs), default=-1) + 1

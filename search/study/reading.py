@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ from search.records import (
     Waypoint,
 )
 from search.settings import Identity, Plan, Protocol
-from search.study.ledger import Ledger
+from search.study.ledger import Ledger, is_replaceable
 from search.study.queue import CONFIGURATION, JUDGED, PLACE, REASON, is_done
 from search.study.storage import closing, ledgers_engine, open_storage
 from spaces.config import Configuration
@@ -55,8 +55,14 @@ def open_study(folder: Path, url: str | None = None, name: str = "steadynet") ->
         return read_study(ledger, study)
 
 
-def read_study(ledger: Ledger, study: optuna.Study) -> StudyRecord:
-    """Everything that stands in the ledger and the study, as one record."""
+def read_study(ledger: Ledger, study: optuna.Study, known: Sequence[Trial] = ()) -> StudyRecord:
+    """Everything that stands in the ledger and the study, as one record.
+
+    Args:
+        ledger: of the study.
+        study: Optuna's.
+        known: trials that were read before; those that can't have changed since are not read again.
+    """
 
     def fact(name: str) -> Any:
         value = ledger.fact(name)
@@ -75,15 +81,15 @@ def read_study(ledger: Ledger, study: optuna.Study) -> StudyRecord:
         plan=Plan(**{**plan, "notes": tuple(plan["notes"])}),
         protocol=Protocol(**fact("protocol")),
         settings={key: value for key, value in settings.items() if key != "command"},
-        trials=tuple(read_trials(ledger, study)),
+        trials=_all_trials(ledger, study, known),
         seconds=float(max(ledger.hosts_facts("seconds"), default=0.0)),
         device=fact("device"),
         versions=fact("versions"),
         command=settings["command"],
-        further=tuple(ledger.fits(stages=BESIDE_TRIALS)),
+        further=read_further(ledger),
         baselines=ledger.fact("baselines") or {},
         files=tuple(ledger.fact("files") or ()),
-        thumbnails={int(row): image for row, image in (ledger.fact("thumbnails") or {}).items()},
+        thumbnails=read_thumbnails(ledger),
         confirmation=restored_confirmation(ledger.fact("confirmation")),
         surroundings=restored_surroundings(ledger.fact("surroundings")),
         test=restored_test(ledger.fact("test")),
@@ -92,6 +98,16 @@ def read_study(ledger: Ledger, study: optuna.Study) -> StudyRecord:
             (str(kind), str(severity), str(detail)) for kind, severity, detail, _ in ledger.fact("findings") or ()
         ),
     )
+
+
+def read_further(ledger: Ledger) -> tuple[Fit, ...]:
+    """The fits that no trial is made of."""
+    return tuple(ledger.fits(stages=BESIDE_TRIALS))
+
+
+def read_thumbnails(ledger: Ledger) -> dict[int, str]:
+    """Small pictures by row."""
+    return {int(row): image for row, image in (ledger.fact("thumbnails") or {}).items()}
 
 
 def restored_confirmation(stored: Any) -> Confirmation | None:
@@ -165,6 +181,12 @@ def read_trials(ledger: Ledger, study: optuna.Study, but: Collection[int] = ()) 
     for fit in ledger.fits(hashes, stages=ON_SEARCH_FOLDS):
         by_configuration[fit.configuration].append(fit)
     return sorted((_trial(frozen, by_configuration) for frozen in wanted), key=lambda trial: trial.number)
+
+
+def _all_trials(ledger: Ledger, study: optuna.Study, known: Sequence[Trial]) -> tuple[Trial, ...]:
+    settled = [trial for trial in known if not any(map(is_replaceable, trial.fits))]
+    new = read_trials(ledger, study, but={trial.number for trial in settled})
+    return tuple(sorted([*settled, *new], key=lambda trial: trial.number))
 
 
 def _trial(frozen: FrozenTrial, fits: defaultdict[str, list[Fit]]) -> Trial:

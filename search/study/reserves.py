@@ -28,7 +28,10 @@ class Reserves:
         self._request, self._plan, self._test, self._restart_seconds = request, plan, test, restart_seconds
 
     def after_search(self, best: Trial | None) -> float:
-        """For everything: finalists, ablation, surroundings, final training, report."""
+        """For everything: finalists, ablation, surroundings, final training, report; without a best, there are none of
+        the first three, and the search goes on."""
+        if best is None:
+            return self.final(None)
         return (self._plan.confirm_seconds or 0.0) + ablation_seconds(self._request, best) + self.final(best)
 
     def after_confirmation(self, best: Trial | None) -> float:

@@ -22,6 +22,8 @@ import sqlalchemy as sa
 from optuna.storages._rdb import models
 from optuna.trial import TrialState
 
+from search.study.quick_storage import QuickStorage
+
 HEARTBEAT_SECONDS: Final = 30
 GRACE_SECONDS: Final = 120
 """Without a heartbeat, after which a host is taken for lost."""
@@ -214,7 +216,7 @@ def _in_utc(connection: Any, record: object) -> None:
     connection.commit()
 
 
-class ServerStorage(optuna.storages.RDBStorage):
+class ServerStorage(QuickStorage):
     """Optuna's storage on a server, patient with it, and with heartbeats.
 
     Args:
@@ -305,8 +307,8 @@ class ServerStorage(optuna.storages.RDBStorage):
 for _name in (
     *("get_study_id_from_name", "get_study_name_from_id", "get_study_directions", "get_study_user_attrs"),
     *("get_study_system_attrs", "get_all_studies", "set_study_user_attr", "set_study_system_attr"),
-    *("create_new_study", "_create_new_trial", "get_trial", "_get_trials", "_get_best_trial_id"),
-    *("get_trial_id_from_study_id_trial_number", "_set_trial_param", "set_trial_intermediate_value"),
+    *("create_new_study", "_create_new_trial", "get_trial", "_get_trials", "_get_best_trial_id", "get_trial_param"),
+    *("get_trial_id_from_study_id_trial_number", "set_trial_intermediate_value"),
     *("set_trial_user_attr", "set_trial_system_attr", "record_heartbeat"),
 ):
-    setattr(ServerStorage, _name, _patient(getattr(optuna.storages.RDBStorage, _name)))
+    setattr(ServerStorage, _name, _patient(getattr(QuickStorage, _name)))

@@ -16,6 +16,7 @@ import optuna
 import sqlalchemy as sa
 
 from search.errors import DamagedError, UserError
+from search.study.quick_storage import QuickStorage
 from search.study.server import OnLost, ServerStorage, first_line, open_server, with_driver
 
 _log = logging.getLogger(__name__)
@@ -73,7 +74,7 @@ def open_storage(
         raise _damaged(path, first_line(error)) from None
 
 
-class _OneFile(optuna.storages.RDBStorage):
+class _OneFile(QuickStorage):
     """Optuna's storage in an SQLite file that one process holds.
 
     Optuna takes a waiting trial by reading its state for update and then writing it. SQLite knows no reading for

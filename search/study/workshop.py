@@ -48,6 +48,12 @@ class Workshop:
         smallest = smallest_part(terms.labels, groups, terms.folds, seed=terms.seed, repeats=REPEATS)
         return bound(self.request, smallest, terms.protocol.epochs)
 
-    def results(self, *, draft: bool = False) -> Results:
-        """What the study amounts to now; a draft is quick, and its promise and offset are worth nothing."""
-        return analyse(read_study(self.ledger, self.opened.study), draft=draft)
+    def results(self, after: Results | None = None, *, draft: bool = False) -> Results:
+        """What the study amounts to now.
+
+        Args:
+            after: earlier results: what they were made of is not read again.
+            draft: quick, with a promise and offset that are worth nothing.
+        """
+        known = () if after is None else after.study.trials
+        return analyse(read_study(self.ledger, self.opened.study, known), draft=draft)

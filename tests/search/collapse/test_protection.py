@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from search.checks import Check, Collapse
-from search.collapse.protection import Protection
+from search.collapse.protection import Achievements, Protection
 from search.records import Fit, Verdict
 
 Curve = Callable[..., list[Check]]
@@ -96,3 +96,18 @@ def test_levels_agree_with_numpy_and_travel(skills: list[list[float]], curve: Cu
     assert pickle.loads(pickle.dumps(protection)) == protection
     best = max(skills, key=lambda row: row[0])
     assert protection.protects(curve(best)) or best[0] < 0.01
+
+
+@pytest.mark.parametrize("at_once", [1, 7, 60, 130])
+def test_it_does_not_matter_how_many_fits_come_between_two_looks(at_once: int, curve: Curve) -> None:
+    """Fits of one to four checks, so that later ones bring epochs that earlier ones lack."""
+    rng = np.random.default_rng(0)
+    fits = [fit(t, curve(rng.uniform(-1, 1, min(4, 1 + t // 20)).tolist())) for t in range(130)]
+    achieved = Achievements()
+    for number, one in enumerate(fits, start=1):
+        achieved.add(one)
+        if number % at_once == 0:
+            achieved.protection()
+    assert achieved.protection() == Protection.of(fits)
+    last = [[f.checks[min(epoch, len(f.checks) - 1)].val_skill for f in fits] for epoch in range(4)]
+    assert achieved.protection().levels == pytest.approx(np.quantile(np.array(last), 0.75, axis=1, method="lower"))

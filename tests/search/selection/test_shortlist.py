@@ -7,7 +7,11 @@ import pytest
 from search.selection.ranking import candidates
 from search.selection.shortlist import Size, affordable, are_close, shortlist
 from search.settings import Protocol
-from tests.factories import configuration
+from spaces.config import Configuration
+from spaces.presets import DEFAULT
+from tests.factories import configuration, drawn
+
+PROTOCOL = Protocol(epochs=10, image_size=32, channels=3, classes=3)
 
 
 @pytest.mark.parametrize(
@@ -40,10 +44,25 @@ def test_depth_and_ratio_that_make_the_same_layers_are_close():
     assert are_close(configuration(depth=3, dense_ratio=0.3), configuration(depth=3, dense_ratio=0.4))
 
 
+def test_each_is_compared_with_all_that_are_better(make_trial, labels):
+    """Brute force, over pairs; a third of the configurations are small steps from others."""
+    drawn_ = drawn(DEFAULT, seed=3, count=60)
+    near = [replace(one, learning_rate=one.learning_rate * 1.2, dropout=min(0.9, one.dropout + 0.03)) for one in drawn_]
+    configurations = [*drawn_, *near[::2]]
+    trial = make_trial(labels, 0, 4.0)
+    (found,) = candidates([trial], labels, "balanced_accuracy", 1 / 3, PROTOCOL, 3)
+    ranking = [replace(found.ranked, trial=replace(trial, configuration=one)) for one in configurations]
+    expected: list[Configuration] = []
+    for one in configurations:
+        if not any(are_close(one, other) for other in expected):
+            expected.append(one)
+    assert 60 <= len(expected) < 90
+    assert [one.trial.configuration for one in shortlist(ranking, len(ranking))] == expected
+
+
 def test_the_best_healthy_ones_without_their_doubles(make_trial, labels):
-    protocol = Protocol(epochs=10, image_size=32, channels=3, classes=3)
     trials = [make_trial(labels, number, quality) for number, quality in enumerate([4.0, 2.5, 1.5, 0.0])]
-    found = [one.ranked for one in candidates(trials, labels, "balanced_accuracy", 1 / 3, protocol, 3)]
+    found = [one.ranked for one in candidates(trials, labels, "balanced_accuracy", 1 / 3, PROTOCOL, 3)]
     assert not found[-1].healthy
     double = replace(found[1], trial=replace(found[1].trial, configuration=found[0].trial.configuration))
     numbers = [one.trial.number for one in shortlist([found[0], double, *found[2:]])]

@@ -1,0 +1,98 @@
+"""A study read again, given what was read before."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+
+from search.events import Silent
+from search.records import CUT_BY_RUNG, Fit, StudyRecord, Trial, TrialState, Verdict
+from search.settings import Budget
+from search.study import preparation, session
+from search.study.clock import Clock
+from search.study.ledger import Ledger
+from search.study.messages import Job
+from search.study.reading import read_study
+from search.study.storage import closing, ledgers_engine, open_storage
+from search.training.outcome import Outcome
+from spaces.presets import CORE
+from tests.search.study.made import FakePool, outcome
+
+pytestmark = pytest.mark.study
+
+
+def by_turns(job: Job) -> Outcome:
+    """Of half of the configurations, the first fit is cut by a rung."""
+    if int(job.configuration.hash, 16) % 2:
+        return outcome(job, Verdict.STOPPED, CUT_BY_RUNG)
+    return outcome(job)
+
+
+@pytest.fixture
+def opened(images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Ledger, optuna.Study]]:
+    """Of a study of twelve trials."""
+    monkeypatch.setattr(preparation, "baselines", lambda *arguments: {"constant": 0.5})
+    budget = Budget(trials=12, seconds=None, until_no_progress=False)
+    request = session.Request(data=images, out=tmp_path, space=CORE, budget=budget, folds=3, epochs=30, image_size=8)
+
+    def pool(seats: object, must_stop: Any) -> Any:
+        return FakePool(by_turns, must_stop)
+
+    session.search(request, Silent(), Clock(), pool)
+    storage = open_storage(tmp_path, create=False)
+    with closing(storage):
+        yield Ledger(ledgers_engine(storage), "steadynet"), optuna.load_study(study_name="steadynet", storage=storage)
+
+
+def fits(study: StudyRecord) -> list[tuple[Any, ...]]:
+    """All of the trials, by what can be compared."""
+
+    def told(fit: Fit) -> tuple[Any, ...]:
+        return fit.key, fit.verdict, fit.reason, fit.score, fit.probabilities.tobytes()
+
+    return [(one.number, one.state, one.reason, tuple(map(told, one.fits))) for one in study.trials]
+
+
+def cut(study: StudyRecord) -> Trial:
+    return next(one for one in study.trials if any(fit.reason == CUT_BY_RUNG for fit in one.fits))
+
+
+def test_what_can_not_change_is_not_read_again(
+    opened: tuple[Ledger, optuna.Study], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger, study = opened
+    before = read_study(ledger, study)
+    asked: list[Any] = []
+    read = Ledger.fits
+
+    def noted(self: Ledger, configurations: Any = None, **options: Any) -> Iterator[Fit]:
+        asked.append(configurations)
+        return read(self, configurations, **options)
+
+    monkeypatch.setattr(Ledger, "fits", noted)
+    again = read_study(ledger, study, before.trials)
+    assert fits(again) == fits(before)
+    lost = {one.configuration.hash for one in before.trials if any(fit.reason == CUT_BY_RUNG for fit in one.fits)}
+    assert asked[0] == lost
+    kept = [
+        old is new for old, new in zip(before.trials, again.trials, strict=True) if old.state is TrialState.COMPLETE
+    ]
+    assert kept
+    assert all(kept)
+
+
+def test_what_was_done_again_is(opened: tuple[Ledger, optuna.Study]) -> None:
+    """A fit that a rung cut, in whole."""
+    ledger, study = opened
+    before = read_study(ledger, study)
+    old = cut(before).fits[-1]
+    ledger.write(replace(old, verdict=Verdict.LEARNED, reason=None, score=0.75))
+    again = read_study(ledger, study, before.trials)
+    assert fits(again) == fits(read_study(ledger, study))
+    changed = next(one for one in again.trials if one.number == cut(before).number)
+    assert changed.fits[-1].score == 0.75
