@@ -66,6 +66,7 @@ _FACTS: Final = sa.Table(
 _INSERTS: Final[Mapping[str, Callable[[sa.Table], Any]]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 _AT_ONCE: Final = 500  # fits in memory as the database gives them
 _KEY: Final = (_FACTS.c.study, _FACTS.c.name)
+_FIELDS: Final = tuple(f.name for f in fields(Fit))
 _OWN_ARRAYS: Final = ("layers", "shares", "probabilities")
 _ARRAYS: Final = (*_OWN_ARRAYS, "rows")
 _SPLITS: Final = 256  # parts to validate on that are known at a time
@@ -207,7 +208,7 @@ def is_replaceable(fit: Fit) -> bool:
 
 
 def _to_row(fit: Fit) -> dict[str, Any]:
-    row = {f.name: getattr(fit, f.name) for f in fields(Fit)}
+    row = {name: getattr(fit, name) for name in _FIELDS}
     row["verdict"] = fit.verdict.value
     row["evidence"] = json.dumps(dict(fit.evidence))
     row["audit"] = None if fit.audit is None else json.dumps(asdict(fit.audit))
@@ -224,17 +225,22 @@ def _to_row(fit: Fit) -> dict[str, Any]:
 
 
 def _from_row(row: Mapping[Any, Any]) -> Fit:
-    values = {f.name: row[f.name] for f in fields(Fit)}
+    values = {name: row[name] for name in _FIELDS}
     values["verdict"] = Verdict(row["verdict"])
-    values["evidence"] = json.loads(row["evidence"])
+    values["evidence"] = _object(row["evidence"])
     values["audit"] = None if row["audit"] is None else Collapse(**json.loads(row["audit"]))
-    values["causes"] = tuple(Cause(**cause) for cause in json.loads(row["causes"]))
+    values["causes"] = () if row["causes"] == "[]" else tuple(Cause(**cause) for cause in json.loads(row["causes"]))
     values["checks"] = Checks(unpacked(row["checks"]))
     values["start"] = json.loads(row["start"])
-    values["corrupted"] = json.loads(row["corrupted"])
+    values["corrupted"] = _object(row["corrupted"])
     values |= {name: unpacked(row[name]) for name in _OWN_ARRAYS}
     values["rows"] = _rows(row["rows"])
     return Fit(**values)
+
+
+def _object(text: str) -> dict[str, Any]:
+    """From JSON; nearly all are empty."""
+    return {} if text == "{}" else json.loads(text)
 
 
 @lru_cache(maxsize=_SPLITS)

@@ -8,6 +8,7 @@ from collections.abc import Container, Sequence
 from functools import lru_cache
 from typing import Any, Final
 
+import numpy as np
 from optuna import Study
 from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, TPESampler
@@ -116,10 +117,9 @@ def thinned(trials: Sequence[FrozenTrial], most: int, seed: int) -> list[FrozenT
     if len(judged) <= most:
         return judged
     complete = [trial for trial in judged if trial.state is TrialState.COMPLETE]
-    good = {place_of(trial) for trial in heapq.nlargest(_GOOD, complete, key=lambda trial: trial.value or 0.0)}
-    others = [place for trial in judged if (place := place_of(trial)) not in good]
-    kept = good.union(heapq.nsmallest(most - len(good), others, key=lambda place: _lot(seed, place)))
-    return [trial for trial in judged if place_of(trial) in kept]
+    good = {trial.number for trial in heapq.nlargest(_GOOD, complete, key=lambda trial: trial.value or 0.0)}
+    lots = np.array([-1.0 if trial.number in good else _lot(seed, place_of(trial)) for trial in judged])
+    return [judged[row] for row in np.sort(np.argpartition(lots, most - 1)[:most])]
 
 
 @lru_cache(maxsize=100_000)

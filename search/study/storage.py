@@ -174,7 +174,7 @@ def _open_url(url: str, on_lost: OnLost, should_stop: Callable[[], bool]) -> opt
         whole = url.replace("{", "{{").replace("}", "}}")  # Optuna fills in templates
         if is_server(url):
             return open_server(with_driver(whole), on_lost, should_stop)
-        return optuna.storages.RDBStorage(whole)
+        return QuickStorage(whole)
     except sa.exc.NoSuchModuleError:
         detail = "SQLite and PostgreSQL are known"
     except (sa.exc.ArgumentError, ValueError):
