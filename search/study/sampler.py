@@ -18,7 +18,7 @@ from optuna.trial import FrozenTrial, TrialState
 from search import seeds
 from search.study.queue import is_done, place_of
 
-SEEN: Final = 1000
+SEEN: Final = 500
 """Judged trials that a proposal is made from at most: what it costs grows with them."""
 
 _GOOD: Final = 25
