@@ -1,14 +1,14 @@
 """What thousands of trials cost the coordinator: proposals, resuming, the report, memory. Trainings answer at once.
 
     python -m benchmarks.growth study [--trials 5000] [--every 500] [--images 200] [--workers 1]
-    python -m benchmarks.growth seen [--trials 2000] [--seeds 5]
+    python -m benchmarks.growth seen [--trials 2000] [--seeds 5] [--most 500 1000]
 
 `study`: one study in the embedded database, by the product's own session and with a limit of time as every search has;
 workers are stand-ins that answer at once, and nearly all trials run all five folds. `ask` is from the end of a trial to
 the beginning of the next, `records` what else lies between two ends: five fits' records, five reports, what is told.
 
 `seen`: what is lost by proposals that are made from a bounded number of trials: the default space with a made-up
-score, the product's sampler with its bound and without, seed by seed.
+score, the product's sampler with a bound (its own, or those of `--most`) and without, seed by seed.
 """
 
 from __future__ import annotations
@@ -189,7 +189,7 @@ def score(configuration: Configuration) -> float:
 
 
 def seen(options: argparse.Namespace) -> None:
-    """Best scores after half and all of the trials, and seconds, with the bound and without."""
+    """Best score, mean of the last quarter, and seconds, with each bound and without."""
     for seed in range(options.seeds):
         told = []
         for most in (*options.most, 10**9):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -27,13 +27,15 @@ def shortlist(ranking: Sequence[Ranked], count: int = FINALISTS) -> list[Ranked]
         count: at most so many.
     """
     chosen: list[Ranked] = []
-    known: dict[Hashable, list[Sequence[float]]] = {}  # only what chose alike can be close
+    known: dict[_Choices, list[Sequence[float]]] = {}  # only what chose alike can be close
     for one in ranking:
         if len(chosen) == count:
             break
+        if not one.healthy:
+            continue
         choices, numbers = _parts(one.trial.configuration)
         alike = known.setdefault(choices, [])
-        if one.healthy and not any(_are_close(choices, numbers, other) for other in alike):
+        if not any(_are_close(choices, numbers, other) for other in alike):
             chosen.append(one)
             alike.append(numbers)
     return chosen

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import threading
 from collections.abc import Iterable, Sequence
 
@@ -56,16 +55,15 @@ class History:
                 self.pooled[trial.number] = pooled
                 if self._best is None or self._rank(trial) > self._rank(self._best):
                     self._best = trial
-            if self.pooled:
-                before = self.best_so_far[-1:] or [-math.inf]
-                self.best_so_far.append(max(*before, self.pooled.get(trial.number, -math.inf)))
+            if self._best is not None:
+                self.best_so_far.append(self.pooled[self._best.number])
         return pooled
 
     @property
     def best(self) -> float | None:
         """Highest pooled score."""
         with self._lock:
-            return max(self.pooled.values(), default=None)
+            return self.best_so_far[-1] if self.best_so_far else None
 
     def best_trial(self) -> Trial | None:
         """The trial with the highest pooled score, the first of equals."""
