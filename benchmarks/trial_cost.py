@@ -65,6 +65,16 @@ def with_engine(pixels, labels, folds, epochs) -> None:
 
 
 def with_fit(pixels, labels, folds, epochs) -> None:
+    """As TensorFlow is when nobody has set it up."""
+    ours = tf.config.optimizer.get_experimental_options()["disable_meta_optimizer"]
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": False})
+    try:
+        fitted(pixels, labels, folds, epochs)
+    finally:
+        tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": ours})
+
+
+def fitted(pixels, labels, folds, epochs) -> None:
     for number, fold in enumerate(folds):
         keras.backend.clear_session()
         gc.collect()
