@@ -53,6 +53,7 @@ def trial(count: int, side: int, folds: int) -> tuple[float, float]:
     given = make_folds(labels, folds=folds, seed=0)
     steps = max(1, len(given[0].train) // 32)
     protocol = Protocol(epochs=EPOCHS, image_size=side, channels=3, classes=2)
+    device.adapt(side)
     engine = Engine(_configuration(), protocol, device.held(pixels), tf.constant(labels, tf.int32), EPOCHS * steps)
     context = Context(epochs=EPOCHS, updates_per_epoch=steps, imbalance=1.0, batchnorm=False, prior_entropy=np.log(2))
 

@@ -66,12 +66,11 @@ def with_engine(pixels, labels, folds, epochs) -> None:
 
 def with_fit(pixels, labels, folds, epochs) -> None:
     """As TensorFlow is when nobody has set it up."""
-    ours = tf.config.optimizer.get_experimental_options()["disable_meta_optimizer"]
     tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": False})
     try:
         fitted(pixels, labels, folds, epochs)
     finally:
-        tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": ours})
+        device.adapt(pixels.shape[1])
 
 
 def fitted(pixels, labels, folds, epochs) -> None:
@@ -135,6 +134,7 @@ def main() -> None:
         if options.only not in (None, case):
             continue
         given = noise(images, side)
+        device.adapt(side)
         if not options.engine_only:
             compare(case, "compile + fit", options.rounds, given, EPOCHS["fit"], lambda *all_: seconds(with_fit, *all_))
         if not options.fit_only:

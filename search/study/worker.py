@@ -108,6 +108,7 @@ class _Bench:
         self._pretrained.clear()
         self._material = material
         self._images = self._device.load_pixels(material.pixels, self._room)
+        self._device.adapt(self._images.shape[1])
         on_host = self._device.stay_on_host(material.pixels, self._room)
         self._ahead = ahead_of(material.pixels) if on_host else None
         self._labels = self._device.tensor(material.labels.astype(np.int32))

@@ -23,14 +23,14 @@ _NO_ROOM: Final = (
     "alloc_failed",
     "failed to allocate",
 )
+_SMALL: Final = 64  # pixels a side
 _PIXEL_SHARE: Final = 0.4  # of the device's memory: above it pixels stay on the host
 
 
 def set_up(threads: int | None, gpu: int | None) -> str | None:
     """Choose the GPU (None: none) and the CPU threads (None: TensorFlow's own choice), before anything runs.
 
-    Memory grows as needed, results repeat bit by bit. On the CPU graphs run as they are traced: rewriting them first
-    takes a quarter of a trace and brings short fits nothing.
+    Memory grows as needed, results repeat bit by bit.
 
     Returns:
         The GPU's name; None if it is not to be used or TensorFlow does not see it.
@@ -45,11 +45,20 @@ def set_up(threads: int | None, gpu: int | None) -> str | None:
     for device in chosen:
         tf.config.experimental.set_memory_growth(device, True)
     tf.config.experimental.enable_op_determinism()
-    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": not chosen})
     logging.getLogger("tensorflow").addFilter(_unforeseen)
     if not chosen:
         return None
     return str(tf.config.experimental.get_device_details(chosen[0]).get("device_name", "GPU"))
+
+
+def adapt(side: int) -> None:
+    """To images of so many pixels a side, before a network for them is traced.
+
+    Of small ones on the CPU, graphs run as they are traced: rewriting them takes a quarter of the time that a network
+    needs before its first step, which is more than a short fit gets back.
+    """
+    as_traced = side <= _SMALL and not tf.config.get_visible_devices("GPU")
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": as_traced})
 
 
 def _unforeseen(record: logging.LogRecord) -> bool:

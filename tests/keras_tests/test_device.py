@@ -75,7 +75,6 @@ def test_the_chosen_gpu_alone_is_seen_and_its_memory_grows(monkeypatch) -> None:
     monkeypatch.setattr(tf.config, "set_visible_devices", lambda chosen, kind: visible.append((chosen, kind)))
     monkeypatch.setattr(tf.config.experimental, "set_memory_growth", lambda gpu, grows: grown.append((gpu, grows)))
     monkeypatch.setattr(tf.config.experimental, "get_device_details", lambda gpu: {"device_name": f"the {gpu}"})
-    monkeypatch.setattr(tf.config.optimizer, "set_experimental_options", lambda options: None)
     assert device.set_up(threads=None, gpu=1) == "the second"
     assert visible == [(["second"], "GPU")]
     assert grown == [("second", True)]
@@ -83,16 +82,15 @@ def test_the_chosen_gpu_alone_is_seen_and_its_memory_grows(monkeypatch) -> None:
     assert visible[-1] == ([], "GPU")
 
 
-def test_graphs_are_rewritten_for_a_gpu_and_run_as_they_are_on_the_cpu(monkeypatch) -> None:
+@pytest.mark.parametrize(
+    ("side", "gpus", "as_traced"), [(64, [], True), (65, [], False), (64, ["one"], False), (8, [], True)]
+)
+def test_graphs_run_as_they_are_traced_where_images_are_small(monkeypatch, side, gpus, as_traced) -> None:
     told: list[dict[str, bool]] = []
+    monkeypatch.setattr(tf.config, "get_visible_devices", lambda kind: gpus)
     monkeypatch.setattr(tf.config.optimizer, "set_experimental_options", told.append)
-    monkeypatch.setattr(tf.config, "set_visible_devices", lambda chosen, kind: None)
-    monkeypatch.setattr(tf.config.experimental, "set_memory_growth", lambda gpu, grows: None)
-    monkeypatch.setattr(tf.config.experimental, "get_device_details", lambda gpu: {})
-    for seen in (["a GPU"], []):
-        monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind, seen=seen: seen)
-        device.set_up(threads=None, gpu=0)
-    assert told == [{"disable_meta_optimizer": False}, {"disable_meta_optimizer": True}]
+    device.adapt(side)
+    assert told == [{"disable_meta_optimizer": as_traced}]
 
 
 def test_versions() -> None:
