@@ -197,6 +197,8 @@ def draw(found: dict[str, Any], out: Path) -> None:
         panel.set_ylabel("seconds")
         panel.set_xticks(sizes, [f"{size:,.0f}" for size in sizes], rotation=60, fontsize=7)
         panel.minorticks_off()
+        ends = (min(seconds), max(seconds))
+        panel.set_yticks(ends, [f"{value:.2g}" for value in ends], fontsize=7)
     figure.savefig(out, metadata={"Date": None})
 
 

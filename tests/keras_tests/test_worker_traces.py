@@ -94,6 +94,15 @@ def test_batch_norm_knows_how_long_a_fit_is(bench, job) -> None:
     assert list(bench._engines.values())[-1] is not first
 
 
+def test_only_graphs_of_small_images_run_as_they_are_traced(tmp_path, labels) -> None:
+    bench = worker._Bench(Pipe(), Seat(threads=None, gpu=None, log=tmp_path / "worker.log"))
+    for side, as_traced in ((8, True), (65, False), (64, True)):
+        pixels = tmp_path / f"{side}.npy"
+        np.save(pixels, np.zeros((len(labels), side, side, 3), np.uint8))
+        bench.supply(Material(pixels=pixels, labels=labels, metric="balanced_accuracy"))
+        assert tf.config.optimizer.get_experimental_options()["disable_meta_optimizer"] is as_traced
+
+
 def test_another_seed_is_another_fit(fit) -> None:
     assert not np.array_equal(fit(8, seed=1), fit(8, seed=2))
 
