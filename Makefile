@@ -23,4 +23,4 @@ faults:
 	STEADYNET_FAULTS=100 pytest -q tests/faults
 
 bench:
-	python benchmarks/trial_cost.py
+	python -m benchmarks.trial_cost

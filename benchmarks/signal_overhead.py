@@ -1,6 +1,6 @@
 """What the layers' signals cost: a fit with them against one that only trains and validates, in turn, in one process.
 
-    python benchmarks/signal_overhead.py [--rounds 3] [--epochs 60]
+    python -m benchmarks.signal_overhead [--rounds 3] [--epochs 60]
 
 Both build and trace their network anew each round, so that the signals' part of the trace is counted. Processor time
 is given beside the clock's, as it says more on a busy machine; ratios are what counts.
@@ -10,17 +10,16 @@ from __future__ import annotations
 
 import argparse
 import os
-import platform
 import statistics
 import time
 from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-import keras
 import numpy as np
 import tensorflow as tf
 
+from benchmarks.machine import machine
 from search.checks import LAYER_SIGNALS
 from search.collapse.rules import Context
 from search.collapse.watch import Watch
@@ -83,6 +82,7 @@ def fit(kind: type[Engine], pixels: Any, labels: Any, epochs: int, normalization
         prior_entropy=np.log(2),
     )
     clock, processor = time.perf_counter(), time.process_time()
+    device.adapt(pixels.shape[1])
     engine = kind(configuration, protocol, device.held(pixels), tf.constant(labels, tf.int32), epochs * steps)
     for fold in folds:
         task = Task(labels=labels, classes=2, train=fold.train, val=fold.val, seed=0, epochs=epochs)
@@ -95,10 +95,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=60)
     options = parser.parse_args()
-    name = device.set_up(None, 0) or "CPU"
-    print(
-        f"{platform.machine()}, {os.cpu_count()} cores, {name}; TensorFlow {tf.__version__}, Keras {keras.__version__}"
-    )
+    device.set_up(None, 0)
+    print(machine("tensorflow", "keras"))
     for case, (images, side, normalization) in CASES.items():
         rng = np.random.default_rng(0)
         labels = np.arange(images) % 2

@@ -167,6 +167,7 @@ def once(setting: Setting, rounds: int) -> None:
     name, known = next(iter(setting.weights.items()))
     terms, protocol = setting.terms, setting.terms.protocol
     pixels = device.load_pixels(setting.images.path, None)
+    device.adapt(pixels.shape[1])
     labels = device.tensor(terms.labels.astype(np.int32))
     weights = first_weights(name, protocol.channels, known.path)
     configuration = replace(KNOWN_TRANSFER[0], backbone=name)

@@ -1,6 +1,6 @@
 """What a trial costs in the engine, watch included: against `compile` + `fit` per fold, and against its arithmetic.
 
-    python benchmarks/trial_cost.py [--rounds 3] [--only 160x32] [--engine-only | --fit-only]
+    python -m benchmarks.trial_cost [--rounds 3] [--only 160x32] [--engine-only | --fit-only]
 
 Both train the same network (three convolutions, a dense layer) on the same random images, in turn, in one process, five
 folds. What users write today is a fresh model with `fit(validation_data=...)` and `predict` for each fold: ten epochs.
@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import gc
 import os
-import platform
 import statistics
 import time
 
@@ -23,6 +22,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from benchmarks.machine import machine
 from search.collapse.rules import Context
 from search.collapse.watch import Watch
 from search.data.folds import make_folds
@@ -56,6 +56,7 @@ CONFIGURATION = Configuration(
 def with_engine(pixels, labels, folds, epochs) -> None:
     protocol = Protocol(epochs=epochs, image_size=pixels.shape[1], channels=3, classes=2)
     steps = len(folds[0].train) // CONFIGURATION.batch_size
+    device.adapt(pixels.shape[1])
     engine = Engine(CONFIGURATION, protocol, device.held(pixels), tf.constant(labels, tf.int32), epochs * steps)
     context = Context(epochs=epochs, updates_per_epoch=steps, imbalance=1.0, batchnorm=False, prior_entropy=np.log(2))
     for number, fold in enumerate(folds):
@@ -65,15 +66,7 @@ def with_engine(pixels, labels, folds, epochs) -> None:
 
 
 def with_fit(pixels, labels, folds, epochs) -> None:
-    """As TensorFlow is when nobody has set it up."""
-    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": False})
-    try:
-        fitted(pixels, labels, folds, epochs)
-    finally:
-        device.adapt(pixels.shape[1])
-
-
-def fitted(pixels, labels, folds, epochs) -> None:
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": False})  # as without us
     for number, fold in enumerate(folds):
         keras.backend.clear_session()
         gc.collect()
@@ -99,6 +92,7 @@ def bare_steps(pixels, labels, folds, epochs) -> float:
     protocol = Protocol(epochs=epochs, image_size=pixels.shape[1], channels=3, classes=2)
     train, batch = folds[0].train, CONFIGURATION.batch_size
     steps = len(train) // batch
+    device.adapt(pixels.shape[1])
     engine = Engine(CONFIGURATION, protocol, device.held(pixels), tf.constant(labels, tf.int32), epochs * steps)
     engine.begin(0, train, balance([1, 1]))
     rows = train[: steps * batch].reshape(steps, batch).astype(np.int32)
@@ -123,10 +117,8 @@ def main() -> None:
     parser.add_argument("--engine-only", action="store_true", help="without `fit`")
     parser.add_argument("--fit-only", action="store_true", help="without the bare loop")
     options = parser.parse_args()
-    name = device.set_up(None, 0) or "CPU"
-    print(
-        f"{platform.machine()}, {os.cpu_count()} cores, {name}; TensorFlow {tf.__version__}, Keras {keras.__version__}"
-    )
+    device.set_up(None, 0)
+    print(machine("tensorflow", "keras"))
     print(f"{FOLDS} folds, {options.rounds} rounds, in turn; seconds: median (all)")
     for run in (with_engine, with_fit):  # once for nothing: what a process does but once is no trial's
         run(*noise(40, 8), 1)
@@ -134,7 +126,6 @@ def main() -> None:
         if options.only not in (None, case):
             continue
         given = noise(images, side)
-        device.adapt(side)
         if not options.engine_only:
             compare(case, "compile + fit", options.rounds, given, EPOCHS["fit"], lambda *all_: seconds(with_fit, *all_))
         if not options.fit_only:
