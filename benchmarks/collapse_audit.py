@@ -28,11 +28,11 @@ import numpy as np
 import numpy.typing as npt
 
 from search import seeds
-from search.checks import LAYER_SIGNALS, Check, Collapse
 from search.collapse.rules import Context
 from search.data.folds import make_folds
 from search.data.images import load_images
 from search.events import Silent
+from search.fit_checks import LAYER_SIGNALS, Check, Collapse
 from search.selection import metrics
 from search.settings import Protocol
 from search.study.plan import MAX_EPOCHS, SHOWN_IMAGES

@@ -9,10 +9,10 @@ from typing import Any, Final
 from scipy.stats import beta
 
 from benchmarks.rival_rules import RIVALS, Rule
-from search.checks import Check
 from search.collapse.limits import DEFAULT_LIMITS, Limits
 from search.collapse.protection import Protection
 from search.collapse.rules import judge
+from search.fit_checks import Check
 from search.records import Fit, Verdict
 
 USEFUL: Final = 0.25  # of the way from chance to 1, in balanced accuracy at the end

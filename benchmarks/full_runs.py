@@ -30,12 +30,12 @@ import sqlalchemy as sa
 
 from benchmarks.collapse_audit import CHECK_FIELDS, check_of, side_by_side
 from benchmarks.machine import machine
-from search import host, seeds
-from search.checks import Check
+from search import resources, seeds
 from search.collapse.protection import Protection
 from search.data.folds import make_folds
 from search.data.images import ImageSet, load_images
 from search.events import Silent
+from search.fit_checks import Check
 from search.records import SEARCH, Fit, Verdict
 from search.selection.metrics import chance
 from search.settings import Plan, Protocol
@@ -314,7 +314,7 @@ def _loaded(folder: Path, groups: Path | None, side: int) -> ImageSet:
 
 def run(sets: Sequence[tuple[str, ImageSet]], parts: Path, random: int, folds: int) -> None:
     parts.mkdir(parents=True, exist_ok=True)
-    workers = host.cores()
+    workers = resources.cores()
     side_by_side(run_part, [(sets, parts, random, folds, part, workers) for part in range(workers)])
 
 

@@ -31,8 +31,8 @@ from PIL import Image
 from benchmarks.machine import machine
 from reports.write import write_all
 from search import seeds
-from search.checks import LAYER_SIGNALS, Check
 from search.events import Silent
+from search.fit_checks import LAYER_SIGNALS, Check
 from search.records import Trial, Verdict
 from search.selection.analyse import analyse
 from search.settings import Budget

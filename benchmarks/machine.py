@@ -6,7 +6,7 @@ import platform
 from importlib import metadata
 from pathlib import Path
 
-from search import host
+from search import resources
 from search.study.machine import gpus
 
 
@@ -14,7 +14,7 @@ def machine(*packages: str) -> str:
     """Platform, cores and whose they are, GPUs, and versions of what was measured."""
     found = ", ".join(gpu.name for gpu in gpus()) or "no GPU"
     versions = ", ".join(f"{name} {metadata.version(name)}" for name in packages)
-    where = f"{platform.platform()}, {host.cores()} cores ({processor()}), {found}"
+    where = f"{platform.platform()}, {resources.cores()} cores ({processor()}), {found}"
     return f"{where}; {versions}" if versions else where
 
 

@@ -37,7 +37,7 @@ import numpy as np
 import sqlalchemy as sa
 
 from benchmarks.machine import machine
-from search import host, seeds
+from search import resources, seeds
 from search.collapse.protection import Protection
 from search.data.groups import number_groups, read_groups
 from search.data.images import ImageSet, load_images
@@ -254,7 +254,7 @@ def _compared(
 @contextmanager
 def _workers(images: ImageSet) -> Iterator[Pool]:
     with tempfile.TemporaryDirectory() as place:
-        pool = Pool(seats(Path(place), host.cores(), ()), lambda: False)
+        pool = Pool(seats(Path(place), resources.cores(), ()), lambda: False)
         pool.supply(Material.of(images, cast(Metric, "balanced_accuracy")))
         try:
             yield pool

@@ -20,9 +20,9 @@ import numpy as np
 
 from benchmarks.full_runs import FIRST, FOLDS, PACKED, Run, load
 from benchmarks.machine import machine
-from search.checks import HARD_REASONS
 from search.collapse.audit import is_audited
 from search.collapse.limits import DEFAULT_LIMITS
+from search.fit_checks import HARD_REASONS
 from search.selection import racing, rungs
 from search.training.schedule import missed_bar
 

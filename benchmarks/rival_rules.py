@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from search.checks import LAYER_SIGNALS, Check
+from search.fit_checks import LAYER_SIGNALS, Check
 
 Rule = Callable[[Any], int | None]
 """Audited fit -> epoch at which the rule would stop it, None for never."""

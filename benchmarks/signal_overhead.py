@@ -20,10 +20,10 @@ import numpy as np
 import tensorflow as tf
 
 from benchmarks.machine import machine
-from search.checks import LAYER_SIGNALS
 from search.collapse.rules import Context
 from search.collapse.watch import Watch
 from search.data.folds import make_folds
+from search.fit_checks import LAYER_SIGNALS
 from search.selection import metrics
 from search.settings import Protocol
 from search.training import device

@@ -36,7 +36,7 @@ import optuna
 
 from benchmarks.machine import machine
 from benchmarks.promise import loaded, retrained
-from search import host
+from search import resources
 from search.data.demo import write_digits
 from search.selection.analyse import analyse
 from search.selection.results import Results
@@ -134,7 +134,7 @@ def _retrained(results: Results, data: Folders, side: int) -> tuple[list[float],
     images = loaded(data.train, data.groups, side, None)
     test = loaded(data.test, None, side, images)
     with tempfile.TemporaryDirectory() as place:
-        pool = Pool(seats(Path(place), host.cores(), ()), lambda: False)
+        pool = Pool(seats(Path(place), resources.cores(), ()), lambda: False)
         pool.supply(Material.of(images, cast(Metric, "balanced_accuracy")))
         try:
             scores, lost, _ = retrained(results, best.ranked, best.offset, images, test, pool, RETRAININGS)

@@ -21,8 +21,8 @@ from rich.text import Text
 
 from reports.live_lines import budget_line, data_line
 from reports.wording import STATE_WORDS, duration, moment, number, reason, short, shown
-from search.checks import Check
 from search.events import Before
+from search.fit_checks import Check
 from search.records import DataSummary, Fit, Trial, TrialState, Verdict
 from search.settings import Plan
 from spaces.config import Configuration

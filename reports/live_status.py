@@ -16,9 +16,9 @@ from typing import Any, Final
 
 from reports.files import replace_text
 from reports.wording import counted, duration, moment, number, shown
-from search.checks import Check
 from search.errors import DamagedError, UserError
 from search.events import Before, Silent
+from search.fit_checks import Check
 from search.records import STATUS_FILE, Fit, Trial, TrialState, Verdict
 from search.settings import Plan
 from spaces.config import Configuration

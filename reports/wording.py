@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import PurePath
 from typing import Final
 
-from search.checks import REASONS
+from search.fit_checks import REASONS
 from search.records import DataSummary, TrialState
 from search.selection.results import Control
 from search.settings import Metric

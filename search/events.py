@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from search.checks import Check
+from search.fit_checks import Check
 from search.records import DataSummary, Fit, Trial
 from search.settings import Plan
 from spaces.config import Configuration

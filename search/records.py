@@ -16,7 +16,7 @@ import numpy as np
 
 from search.arrays import FloatArray, IntArray
 from search.causes import Cause
-from search.checks import LAYER_SIGNALS, Check, Collapse
+from search.fit_checks import LAYER_SIGNALS, Check, Collapse
 from search.settings import Identity, Plan, Protocol
 from spaces.config import Configuration, Value
 

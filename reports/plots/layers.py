@@ -11,7 +11,7 @@ from plotly.colors import sample_colorscale
 
 from reports.drawing import Figure, layout, title
 from reports.plots.curves import collapsed_examples
-from search.checks import LAYER_SIGNALS
+from search.fit_checks import LAYER_SIGNALS
 from search.records import Fit, Verdict
 from search.selection.results import Results
 from spaces.config import Configuration

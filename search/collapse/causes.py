@@ -16,8 +16,8 @@ import numpy as np
 
 from search.arrays import FloatArray
 from search.causes import Cause
-from search.checks import LAYER_SIGNALS, Check
 from search.collapse.limits import DEFAULT_LIMITS
+from search.fit_checks import LAYER_SIGNALS, Check
 from spaces.backbones import BACKBONES
 from spaces.config import Configuration
 

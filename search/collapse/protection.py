@@ -8,8 +8,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from search.checks import Check, column
 from search.collapse.limits import DEFAULT_LIMITS, Limits
+from search.fit_checks import Check, column
 from search.records import Fit, Verdict
 
 _FEW: Final = 50  # curves that are sorted in one by one: the fits of a trial or two, not those of a resumed study

@@ -13,9 +13,9 @@ from typing import Final
 import numpy as np
 
 from search.arrays import FloatArray
-from search.checks import HARD_REASONS, REASONS, Check, Collapse
 from search.collapse.limits import DEFAULT_LIMITS, Limits
 from search.collapse.protection import Protection
+from search.fit_checks import HARD_REASONS, REASONS, Check, Collapse
 
 NOT_FINITE: Final = -1e9
 """Stands in the evidence for a number that is infinite or undefined; nothing measured is that low."""
@@ -276,6 +276,6 @@ def _stuck_reason(check: Check, limits: Limits) -> str:
 
 def _collapse(reason: str, check: Check, evidence: dict[str, float]) -> Collapse:
     if reason not in REASONS:
-        raise ValueError(f"what {reason!r} means is not said in `search.checks`")
+        raise ValueError(f"what {reason!r} means is not said in `search.fit_checks`")
     flagged = {name: float(value) if math.isfinite(value) else NOT_FINITE for name, value in evidence.items()}
     return Collapse(reason=reason, hard=reason in HARD_REASONS, epoch=check.epoch, evidence=flagged)

@@ -14,7 +14,7 @@ from typing import Final
 
 from search.arrays import FloatArray
 from search.causes import BATCHNORM, CHANCE, MEMORISER, MINORITY, SLOW, THRESHOLD
-from search.checks import Check
+from search.fit_checks import Check
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -6,9 +6,9 @@ import math
 from collections.abc import Sequence
 
 from search.arrays import FloatArray
-from search.checks import Check, Collapse
 from search.collapse.limits import DEFAULT_LIMITS, Limits
 from search.collapse.rules import Context, judge, judge_end
+from search.fit_checks import Check, Collapse
 
 
 class Watch:

@@ -11,7 +11,6 @@ from typing import Any, cast
 import numpy as np
 import sqlalchemy as sa
 
-from search.checks import Check
 from search.data.decode import RECIPE
 from search.data.images import ImageSet
 from search.delivery import card as cards
@@ -24,6 +23,7 @@ from search.delivery.package import draft
 from search.delivery.records import Trained
 from search.errors import UserError
 from search.events import Listener
+from search.fit_checks import Check
 from search.records import Fit, Verdict
 from search.selection import metrics
 from search.selection.offset import offset_probabilities

@@ -14,7 +14,7 @@ from typing import Final
 
 import numpy as np
 
-from search.checks import column
+from search.fit_checks import column
 from search.records import Fit, Verdict
 
 SHARES: Final = (0.125, 0.25, 0.5)

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
-from search import host
+from search import resources
 from search.study.faults import WorkerFault, last_line
 from search.study.ledger import Ledger
 from search.study.messages import Priced, Pricing
@@ -68,10 +68,10 @@ def candidates(cores: int, memory: int, trials: int | None = None, each: int = W
 def kept(ledger: Ledger, each: int = WORKER_BYTES) -> Arrangement | None:
     """What an earlier session of the study found on such a machine: as many cores, memory enough. None: nothing."""
     stored: dict[str, Any] | None = ledger.own_fact(_FACT)
-    if stored is None or stored["cores"] != host.cores():
+    if stored is None or stored["cores"] != resources.cores():
         return None
     found = Arrangement(**stored)
-    return found if found.chosen <= max(candidates(host.cores(), host.memory(), each=each)) else None
+    return found if found.chosen <= max(candidates(resources.cores(), resources.memory(), each=each)) else None
 
 
 def keep(ledger: Ledger, arrangement: Arrangement) -> None:

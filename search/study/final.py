@@ -10,9 +10,9 @@ from typing import Final
 import numpy as np
 
 from search.arrays import FloatArray
-from search.checks import Check
 from search.collapse.protection import Protection
 from search.data.images import ImageSet
+from search.fit_checks import Check
 from search.records import FINAL, Fit, TestScore, Verdict
 from search.selection import metrics
 from search.selection.offset import offset_probabilities

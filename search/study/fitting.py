@@ -13,7 +13,6 @@ import numpy as np
 from search import seeds, settings
 from search.arrays import FloatArray, IntArray
 from search.causes import CHANCE, SLOW, Cause
-from search.checks import HARD_REASONS, Check
 from search.collapse.audit import is_audited
 from search.collapse.causes import likely_causes
 from search.collapse.protection import Protection
@@ -21,6 +20,7 @@ from search.collapse.rules import Context
 from search.collapse.symptoms import symptom
 from search.data.folds import Fold
 from search.data.images import ImageSet
+from search.fit_checks import HARD_REASONS, Check
 from search.records import CUT_BY_RUNG, ON_SEARCH_FOLDS, Fit, FitKey, Verdict
 from search.selection.rungs import Bars
 from search.study.faults import WorkerDied, WorkerFault, WorkerStalled, last_line

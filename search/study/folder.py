@@ -14,8 +14,8 @@ from typing import Final
 from filelock import FileLock, Timeout
 
 from search.errors import BusyError, UserError
-from search.host import may_live
 from search.records import STATUS_FILE
+from search.resources import may_live
 from search.study.storage import DATABASE, database_file
 
 _LOCK: Final = ".lock"

@@ -18,7 +18,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from search.arrays import IntArray
 from search.causes import Cause
-from search.checks import Checks, Collapse
+from search.fit_checks import Checks, Collapse
 from search.npy import packed, unpacked
 from search.records import CUT_BY_RUNG, Fit, Verdict
 from search.study.server import made_at_once

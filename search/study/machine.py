@@ -8,7 +8,7 @@ import subprocess
 from dataclasses import dataclass, replace
 from typing import Final
 
-from search import host
+from search import resources
 
 _QUERY: Final = ("--query-gpu=index,name,memory.total,compute_cap", "--format=csv,noheader,nounits")
 _BFLOAT16_FROM: Final = 8.0  # compute capability with fast bfloat16, which needs no loss scaling
@@ -95,7 +95,7 @@ def shares(workers: int | None, found: tuple[Gpu, ...]) -> list[tuple[Gpu | None
         found: GPUs that TensorFlow sees.
     """
     count = workers or max(1, len(found))
-    cores = host.cores()
+    cores = resources.cores()
     threads = max(1, cores // count)
     if count == 1 and cores == os.cpu_count():
         return [(found[0] if found else None, None)]

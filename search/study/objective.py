@@ -12,8 +12,8 @@ from typing import Final
 import numpy as np
 import optuna
 
-from search.checks import Check
 from search.events import Listener
+from search.fit_checks import Check
 from search.records import SEARCH, TOO_SLOW, Fit, Trial, TrialState, Verdict
 from search.selection import scores
 from search.study.faults import Stopped

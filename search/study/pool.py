@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from search import host
+from search import resources
 from search.study.gate import Gate
 from search.study.machine import Gpu, shares
 from search.study.messages import Material, Ready, Seat
@@ -30,7 +30,7 @@ def seats(out: Path, workers: int | None, gpus: tuple[Gpu, ...]) -> list[Seat]:
         gpus: to work on.
     """
     found = shares(workers, gpus)
-    memory = round(_MEMORY_SHARE * host.memory() / len(found))
+    memory = round(_MEMORY_SHARE * resources.memory() / len(found))
     return [Seat(threads=threads, gpu=gpu, log=out / "worker.log", memory=memory) for gpu, threads in found]
 
 

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Final
 
-from search import host
-from search.checks import Check
+from search import resources
+from search.fit_checks import Check
 from search.lifeline import signals_blocked
 from search.study.faults import Stopped, WorkerDied, WorkerFault, WorkerStalled
 from search.study.gate import Gate
@@ -180,7 +180,7 @@ class Worker:
 
     def _has_grown(self) -> bool:
         """Whether it has come to hold more memory of its own than its share."""
-        held = host.memory_of(self._process.pid)
+        held = resources.memory_of(self._process.pid)
         return held is not None and self._seat.memory is not None and held > self._seat.memory
 
     def _hand_over(self) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Final
 
-from search.beside import beside
+from search.background import beside
 
 _EVERY_SECONDS: Final = 1.0
 

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable
 from typing import Final
 
-from search import host
+from search import resources
 from search.errors import UserError
 from search.study import arrangement
 from search.study.faults import WorkerFault, last_line
@@ -119,7 +119,7 @@ class Staff:
         if undecided and found:
             by_count = sorted(found, key=lambda pair: len(pair[0]))
             rates = {str(len(pool)): arrangement.rate(pool, cost) for pool, cost in by_count}
-            self.found = arrangement.Arrangement(host.cores(), len(chosen), rates)
+            self.found = arrangement.Arrangement(resources.cores(), len(chosen), rates)
             arrangement.keep(ledger, self.found)
             _log.info("%s", self.found.sentence)
         return priced
@@ -144,7 +144,7 @@ class Staff:
         seconds, trials = self._request.budget.seconds, self._request.budget.trials
         if not busy:
             return (None,)
-        counts = arrangement.candidates(host.cores(), host.memory(), trials, each)
+        counts = arrangement.candidates(resources.cores(), resources.memory(), trials, each)
         if seconds is not None and seconds < MEASURED_FROM:
             is_small = self._request.image_size is None or self._request.image_size <= _SMALL
             return counts[-1:] if is_small else counts[:1]

@@ -12,9 +12,9 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
-from search.checks import Check
 from search.collapse.protection import Protection
 from search.events import Listener
+from search.fit_checks import Check
 from search.records import NEIGHBOUR, SEARCH, Copy, Surroundings, Trial
 from search.selection.scores import JUDGED
 from search.study.ablation import fit_seconds

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from search.beside import beside
+from search.background import beside
 from search.npy import mapped
 
 LARGE: Final = 1_000_000_000

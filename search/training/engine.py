@@ -17,7 +17,7 @@ import tensorflow as tf
 
 from search import seeds
 from search.arrays import FloatArray, IntArray
-from search.checks import LAYER_SIGNALS
+from search.fit_checks import LAYER_SIGNALS
 from search.settings import Protocol
 from search.training import network, optimizer, signals
 from search.training.ahead import Ahead

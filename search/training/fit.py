@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from search import seeds
 from search.arrays import FloatArray, IntArray
-from search.checks import LAYER_SIGNALS, Check, Collapse
+from search.fit_checks import LAYER_SIGNALS, Check, Collapse
 from search.records import CUT_BY_RUNG, TOO_SLOW, Verdict
 from search.training.measures import answers, log_loss, log_softmax, skill
 from search.training.outcome import EpochSums, Outcome, Task

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from search.arrays import FloatArray, IntArray
-from search.checks import LAYER_SIGNALS, Check, Collapse
+from search.fit_checks import LAYER_SIGNALS, Check, Collapse
 from search.records import Verdict
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from search.arrays import FloatArray, IntArray
-from search.checks import Check, Collapse
+from search.fit_checks import Check, Collapse
 from search.training.outcome import EpochSums, LayerProbe
 from search.training.sampling import Balance
 from search.training.snapshot import Snapshot

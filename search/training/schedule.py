@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from search.checks import Check
+from search.fit_checks import Check
 
 _WARM_UP: Final = 0.05  # share of the updates
 _HOLD_UNTIL: Final = 0.6  # share of the updates at which the planned cool-down begins

@@ -17,7 +17,7 @@ from typing import Any, Final
 import numpy as np
 
 from search.arrays import FloatArray
-from search.checks import Check, Checks, Collapse
+from search.fit_checks import Check, Checks, Collapse
 from search.training.outcome import EpochSums
 
 _FORM: Final = 2  # raised when the same arrays would mean something else

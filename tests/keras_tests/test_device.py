@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from search import host
+from search import resources
 from search.training import device
 
 
@@ -48,7 +48,7 @@ def test_pixels_on_the_host_are_the_mapped_file_itself(tmp_path, images) -> None
 def test_more_pixels_than_there_is_memory(tmp_path) -> None:
     """A file with holes takes no room on the disk, and its tensor none in memory."""
     side, path = 4096, tmp_path / "pixels.npy"
-    count = 2 * host.memory() // side**2
+    count = 2 * resources.memory() // side**2
     with path.open("wb") as stream:
         np.lib.format.write_array_header_1_0(
             stream, {"descr": "|u1", "fortran_order": False, "shape": (count, side, side, 1)}

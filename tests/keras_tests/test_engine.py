@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from search.checks import LAYER_SIGNALS
 from search.collapse.rules import Context
 from search.collapse.watch import Watch
+from search.fit_checks import LAYER_SIGNALS
 from search.selection.metrics import Scorer
 from search.training import network
 from search.training.fit import Interrupted, run_fit

@@ -10,9 +10,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from search.checks import Check
 from search.collapse.rules import Context
 from search.data.corruptions import FORMS, corrupt
+from search.fit_checks import Check
 from search.records import Verdict
 from search.selection import metrics
 from search.settings import Protocol

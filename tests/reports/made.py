@@ -12,7 +12,7 @@ import numpy as np
 
 from search import records
 from search.causes import Cause
-from search.checks import LAYER_SIGNALS, Check, Collapse
+from search.fit_checks import LAYER_SIGNALS, Check, Collapse
 from search.records import DataSummary, Fit, StudyRecord, Trial, TrialState, Verdict
 from search.selection import tally
 from search.selection.results import Audit, Control, Epochs, MapCell, Promise, Ranked, Recommendation, Results

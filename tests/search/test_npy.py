@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from search.checks import CHECK_DTYPE
+from search.fit_checks import CHECK_DTYPE
 from search.npy import packed, unpacked
 
 DTYPES = st.sampled_from([np.float32, np.float64, np.int64, np.uint8, np.bool_, CHECK_DTYPE])

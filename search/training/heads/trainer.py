@@ -19,7 +19,7 @@ from threadpoolctl import ThreadpoolController
 
 from search import seeds
 from search.arrays import FloatArray, IntArray
-from search.checks import LAYER_SIGNALS
+from search.fit_checks import LAYER_SIGNALS
 from search.settings import Protocol
 from search.training import network
 from search.training.embeddings import Stem

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from search.checks import Check
 from search.collapse.protection import Protection
 from search.collapse.rules import Context
+from search.fit_checks import Check
 
 H = math.log(2)
 OPEN = Protection(calibrating=False)  # enough earlier trials, none of them any good

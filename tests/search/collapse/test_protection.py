@@ -10,8 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from search.checks import Check, Collapse
 from search.collapse.protection import Achievements, Protection
+from search.fit_checks import Check, Collapse
 from search.records import Fit, Verdict
 
 Curve = Callable[..., list[Check]]

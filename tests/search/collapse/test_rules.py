@@ -9,9 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from search.checks import REASONS, Check, Collapse
 from search.collapse.protection import Protection
 from search.collapse.rules import NOT_FINITE, Context, grace_epochs, judge, judge_end, window_epochs
+from search.fit_checks import REASONS, Check, Collapse
 
 NAN, INF = math.nan, math.inf
 UNSEEN = dict.fromkeys(("val_loss", "val_skill", "score", "auc", "top_share", "logit_spread"), NAN)

@@ -4,10 +4,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from search.checks import Check
 from search.collapse.audit import is_audited
 from search.collapse.rules import Context
 from search.collapse.watch import Watch
+from search.fit_checks import Check
 
 Make = Callable[..., Check]
 Around = Callable[..., Context]

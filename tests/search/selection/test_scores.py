@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from search.checks import Collapse
+from search.fit_checks import Collapse
 from search.records import TrialState, Verdict
 from search.selection.metrics import chance, prior, score
 from search.selection.scores import fit_score, fold_scores, is_complete, out_of_fold, pooled_score

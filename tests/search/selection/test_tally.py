@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 from scipy.stats import binom
 
-from search.checks import Collapse
+from search.fit_checks import Collapse
 from search.records import TrialState, Verdict
 from search.selection import tally
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from search import host
+from search import resources
 from search.settings import Budget, Protocol
 from search.study import arrangement
 from search.study.arrangement import PRETRAINED_BYTES, Arrangement, arrange, candidates, keep, kept
@@ -136,16 +136,16 @@ def test_what_was_found_is_said() -> None:
 
 def test_a_choice_is_kept_for_machines_with_as_many_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     ledger = Ledger(memory(), "study")
-    monkeypatch.setattr(host, "cores", lambda: 4)
-    monkeypatch.setattr(host, "memory", lambda: 64 * GB)
+    monkeypatch.setattr(resources, "cores", lambda: 4)
+    monkeypatch.setattr(resources, "memory", lambda: 64 * GB)
     assert kept(ledger) is None
     found = Arrangement(4, 4, {"1": 1.0, "4": 2.0})
     keep(ledger, found)
     assert kept(ledger) == found
-    monkeypatch.setattr(host, "memory", lambda: 4 * GB)
+    monkeypatch.setattr(resources, "memory", lambda: 4 * GB)
     assert kept(ledger) is None, "there is not memory enough for four"
-    monkeypatch.setattr(host, "memory", lambda: 64 * GB)
-    monkeypatch.setattr(host, "cores", lambda: 8)
+    monkeypatch.setattr(resources, "memory", lambda: 64 * GB)
+    monkeypatch.setattr(resources, "cores", lambda: 8)
     assert kept(ledger) is None
 
 
@@ -169,8 +169,8 @@ GPU = Gpu(0, "NVIDIA A100", 40960 * 2**20, 8.0)
 
 @pytest.fixture
 def ledger(monkeypatch: pytest.MonkeyPatch) -> Ledger:
-    monkeypatch.setattr(host, "cores", lambda: 4)
-    monkeypatch.setattr(host, "memory", lambda: 64 * GB)
+    monkeypatch.setattr(resources, "cores", lambda: 4)
+    monkeypatch.setattr(resources, "memory", lambda: 64 * GB)
     monkeypatch.setattr("os.cpu_count", lambda: 4)
     ledger = Ledger(memory(), "study")
     ledger.set_fact("versions", {})

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from search.checks import Check, Checks, Collapse
+from search.fit_checks import Check, Checks, Collapse
 from search.records import Fit, Verdict
 from search.study.ledger import Ledger
 from tests.search.study.made import memory

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from search import seeds
-from search.checks import LAYER_SIGNALS, Collapse
 from search.collapse.rules import Context
 from search.collapse.watch import Watch
+from search.fit_checks import LAYER_SIGNALS, Collapse
 from search.records import Verdict
 from search.selection.metrics import Scorer
 from search.training import fit

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from search.checks import Collapse
 from search.collapse.rules import Context
 from search.collapse.watch import Watch
+from search.fit_checks import Collapse
 from search.selection.metrics import Scorer
 from search.training.fit import Interrupted, run_fit
 from search.training.outcome import EpochSums, Outcome

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from search import host
+from search import resources
 
 
 @pytest.fixture
 def limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(host, "LIMITS", tmp_path)
-    monkeypatch.setattr(host, "MEMBERSHIP", tmp_path / "none")
+    monkeypatch.setattr(resources, "LIMITS", tmp_path)
+    monkeypatch.setattr(resources, "MEMBERSHIP", tmp_path / "none")
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(8)), raising=False)
     return tmp_path
 
@@ -30,7 +30,7 @@ def limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_cores_are_those_that_the_quota_pays_for(limits: Path, quota: str | None, expected: int) -> None:
     if quota is not None:
         (limits / "cpu.max").write_text(quota + "\n")
-    assert host.cores() == expected
+    assert resources.cores() == expected
 
 
 @pytest.mark.parametrize(("limit", "limited"), [(None, False), ("max", False), ("1000000", True), (str(2**62), False)])
@@ -38,7 +38,7 @@ def test_memory_is_what_the_container_allows(limits: Path, limit: str | None, li
     machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     if limit is not None:
         (limits / "memory.max").write_text(limit + "\n")
-    assert host.memory() == (1_000_000 if limited else machine)
+    assert resources.memory() == (1_000_000 if limited else machine)
 
 
 @pytest.mark.parametrize(
@@ -70,6 +70,6 @@ def test_limits_of_jobs_and_services_lie_deeper(
         (limits / name).parent.mkdir(parents=True, exist_ok=True)
         (limits / name).write_text(text + "\n")
     (limits / "membership").write_text(membership + "\n")
-    monkeypatch.setattr(host, "MEMBERSHIP", limits / "membership")
-    assert host.cores() == cores
-    assert host.memory() == (memory or os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    monkeypatch.setattr(resources, "MEMBERSHIP", limits / "membership")
+    assert resources.cores() == cores
+    assert resources.memory() == (memory or os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
