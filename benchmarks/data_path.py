@@ -145,8 +145,8 @@ def epochs(path: Path, cap: float | None, batches: int) -> dict[str, float]:
 
     from search.settings import Protocol
     from search.training import device
-    from search.training.ahead import ahead_of
     from search.training.engine import Engine
+    from search.training.prefetch import ahead_of
     from search.training.sampling import balance
     from spaces.config import Configuration
 

@@ -24,7 +24,7 @@ from search.collapse.audit import is_audited
 from search.collapse.limits import DEFAULT_LIMITS
 from search.fit_checks import HARD_REASONS
 from search.selection import racing, rungs
-from search.training.schedule import missed_bar
+from search.training.lr_schedule import missed_bar
 
 ARMS: Final = ("everything", "+ collapse rules", "+ early end", "+ fold racing", "+ rungs")
 CONFIGURATIONS: Final = 40  # of a study

@@ -31,10 +31,10 @@ from search.settings import Protocol
 from search.training import device
 from search.training.engine import Engine
 from search.training.fit import run_fit
+from search.training.lr_schedule import Schedule
 from search.training.network import build_network
 from search.training.outcome import Task
 from search.training.sampling import balance
-from search.training.schedule import Schedule
 from spaces.config import Configuration
 
 EPOCHS = {"fit": 10, "bare": 30}

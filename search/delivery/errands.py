@@ -21,7 +21,7 @@ class Keep(Errand):
 
     def run(self, engine: Any) -> None:
         """Saves it."""
-        from search.training.delivery import save_fitted
+        from search.training.export import save_fitted
 
         save_fitted(engine, self.path)
 
@@ -36,7 +36,7 @@ class Unite(Errand):
 
     def run(self, engine: Any) -> int:
         """Number of its weights."""
-        from search.training.delivery import deliver
+        from search.training.export import deliver
 
         return deliver(self.members, self.offset, self.target)
 
@@ -49,7 +49,7 @@ class Shapes(Errand):
 
     def run(self, engine: Any) -> tuple[tuple[int | None, ...], tuple[int | None, ...]]:
         """The two shapes."""
-        from search.training.delivery import shapes
+        from search.training.export import shapes
 
         return shapes(self.model)
 
@@ -65,7 +65,7 @@ class Ask(Errand):
 
     def run(self, engine: Any) -> FloatArray:
         """Probabilities `(n, K)` float32."""
-        from search.training.delivery import probabilities
+        from search.training.export import probabilities
 
         if not self.shapes:
             return probabilities(self.model, self.pixels)

@@ -23,7 +23,7 @@ from search.diagnosis.structure import (
     is_normalized,
     weighted,
 )
-from search.training.schedule import batchnorm_momentum
+from search.training.lr_schedule import batchnorm_momentum
 
 
 def _names(layers: list[Layer]) -> str:

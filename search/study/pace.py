@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from search.records import TOO_SLOW, Fit
-from search.training.schedule import fit_seconds
+from search.training.lr_schedule import fit_seconds
 from spaces.backbones import BACKBONES, NO_BACKBONE, TRAINABLE
 from spaces.config import Configuration
 

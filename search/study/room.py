@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from search.records import PARTS
-from search.selection.network_size import size
 from search.study.messages import Job
 from search.training.outcome import Outcome
+from spaces.network_size import size
 
 
 class Room:

@@ -22,7 +22,6 @@ from search.npy import mapped
 from search.records import PARTS, TOO_LARGE, Verdict
 from search.selection import metrics
 from search.settings import Protocol
-from search.study.corruption_scores import MOST_IMAGES, MOST_THROUGH_BACKBONES, corrupted_scores
 from search.study.messages import (
     QUIT,
     STOP,
@@ -40,12 +39,13 @@ from search.study.messages import (
     Told,
 )
 from search.study.pulse import pulse
-from search.training.ahead import ahead_of
+from search.training.checkpoint import Drawer
+from search.training.corruption_scores import MOST_IMAGES, MOST_THROUGH_BACKBONES, corrupted_scores
 from search.training.fit import Interrupted, run_fit
+from search.training.lr_schedule import Schedule
 from search.training.outcome import Outcome, Task
+from search.training.prefetch import ahead_of
 from search.training.sampling import balance
-from search.training.schedule import Schedule
-from search.training.snapshot import Drawer
 from spaces.backbones import NO_BACKBONE
 from spaces.config import Configuration
 

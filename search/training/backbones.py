@@ -12,7 +12,7 @@ import keras
 import numpy.typing as npt
 
 from search import seeds
-from search.training.schedule import batchnorm_momentum
+from search.training.lr_schedule import batchnorm_momentum
 from spaces.backbones import BACKBONES, Backbone
 from spaces.config import Configuration
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from search.training import batchnorm, network, signals
+from search.training import fused_batchnorm, layer_signals, network
 from search.training.backbones import prepare
 from spaces.backbones import BACKBONES
 from spaces.config import Configuration
@@ -44,7 +44,7 @@ class Chain:
     def forward_by_batch(self, x: Any, layers: Sequence[Any]) -> Any:
         """The same, these BatchNorm layers in training mode and all else, dropout too, in evaluation mode."""
         inside = any(layer in self.deep_norms for layer in layers)
-        with batchnorm.listening(layers):
+        with fused_batchnorm.listening(layers):
             for layer in self.layers:
                 x = self._through(layer, x, training=layer in layers or (inside and layer is self.backbone))
         return x
@@ -56,14 +56,14 @@ class Chain:
         """
         outputs, pending = [], False
         for layer in self.layers:
-            x = batchnorm.by_batch(layer, x) if layer in self._norms else layer(x, training=False)
+            x = fused_batchnorm.by_batch(layer, x) if layer in self._norms else layer(x, training=False)
             pending = pending or layer in self.weighted
             if pending and type(layer).__name__ == "Activation":
-                outputs.append(signals.of_outputs(x))
+                outputs.append(layer_signals.of_outputs(x))
                 pending = False
-        return tf.stack([*outputs, signals.of_outputs(x)]), tf.cast(x, tf.float32)
+        return tf.stack([*outputs, layer_signals.of_outputs(x)]), tf.cast(x, tf.float32)
 
     def _through(self, layer: Any, x: Any, *, training: bool) -> Any:
-        if training and layer in self._norms and batchnorm.is_fusible(layer, x):
-            return batchnorm.apply(layer, x)
+        if training and layer in self._norms and fused_batchnorm.is_fusible(layer, x):
+            return fused_batchnorm.apply(layer, x)
         return layer(x, training=training)

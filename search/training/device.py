@@ -12,7 +12,7 @@ import tensorflow as tf
 from threadpoolctl import threadpool_limits
 
 from search.npy import mapped
-from search.training.ahead import LARGE, touched_at_random
+from search.training.prefetch import LARGE, touched_at_random
 
 _HOST: Final = "/CPU:0"
 _GPU: Final = "/GPU:0"

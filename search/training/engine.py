@@ -19,14 +19,14 @@ from search import seeds
 from search.arrays import FloatArray, IntArray
 from search.fit_checks import LAYER_SIGNALS
 from search.settings import Protocol
-from search.training import network, optimizer, signals
-from search.training.ahead import Ahead
+from search.training import layer_signals, network, optimizer
+from search.training.batchnorm_statistics import Statistics
 from search.training.chain import Chain
 from search.training.evaluation import Evaluation
 from search.training.inputs import Inputs
 from search.training.outcome import EpochSums, LayerProbe
+from search.training.prefetch import Ahead
 from search.training.sampling import FOCUS, Balance
-from search.training.statistics import Statistics
 from spaces.config import Configuration
 
 _TRIED: Final = 2  # steps that are timed
@@ -280,10 +280,10 @@ class Engine:
             first = tf.maximum(first, tf.norm(kernels[0]))
             last = tf.maximum(last, tf.norm(kernels[-1]))
             if i == measured:  # whole numbers lie on the host: no step waits for the device to decide
-                slopes = signals.of_gradients(kernels)
+                slopes = layer_signals.of_gradients(kernels)
         after = [self._weights[place].value for place in self._kernels]
         count = tf.cast(tf.maximum(steps, 1), tf.float32)
-        moved = signals.of_weights(before, after, count)
+        moved = layer_signals.of_weights(before, after, count)
         sums = tf.stack([loss_sum / count, first, last, moved[0, 1]])
         # tf.maximum drops no NaN that comes last, but may drop an earlier one: the weights keep it.
         finite = tf.reduce_all(tf.math.is_finite(sums)) & tf.reduce_all(tf.math.is_finite(after[0]))

@@ -9,9 +9,9 @@ import tensorflow as tf
 
 from search.arrays import FloatArray, IntArray
 from search.settings import Protocol
-from search.training.ahead import Ahead
 from search.training.chain import Chain
 from search.training.inputs import Inputs
+from search.training.prefetch import Ahead
 
 _MOST_AT_ONCE: Final = 128  # images of a forward pass
 _MOST_PIXELS: Final = 128 * 64 * 64  # of all of them, but for the fewest

@@ -19,12 +19,12 @@ from search import seeds
 from search.arrays import FloatArray, IntArray
 from search.fit_checks import LAYER_SIGNALS, Check, Collapse
 from search.records import CUT_BY_RUNG, TOO_SLOW, Verdict
+from search.training.checkpoint import Snapshot
+from search.training.interfaces import Drawer, Scorer, Trainer, Watch
+from search.training.lr_schedule import Schedule, check_epochs, fit_seconds, missed_bar, nothing_left
 from search.training.measures import answers, log_loss, log_softmax, skill
 from search.training.outcome import EpochSums, Outcome, Task
-from search.training.roles import Drawer, Scorer, Trainer, Watch
 from search.training.sampling import Balance, balance_of, cross_entropy, epoch_rows
-from search.training.schedule import Schedule, check_epochs, fit_seconds, missed_bar, nothing_left
-from search.training.snapshot import Snapshot
 
 _PROBE_IMAGES = 32
 _RANKED_IMAGES = 512

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from search import seeds
 from search.training import pyramid
 from search.training.backbones import build_backbone
-from search.training.schedule import batchnorm_momentum
+from search.training.lr_schedule import batchnorm_momentum
 from spaces.architecture import FLAT_IMAGE, FLAT_MAP, POOLED_FROM, WIDENING
 from spaces.backbones import BACKBONES, NO_BACKBONE, POOLED
 from spaces.config import Configuration

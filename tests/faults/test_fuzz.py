@@ -29,13 +29,13 @@ from search.data.scan import scan
 from search.delivery import card
 from search.errors import UserError
 from search.records import STATUS_FILE
-from search.training.snapshot import Snapshot
+from search.training.checkpoint import Snapshot
 from spaces.best_config import load_best_config
 from spaces.config import ConfigurationError
 from spaces.definitions import SpaceError
 from spaces.yaml_io import load_configurations, load_space
 from tests.search.data.test_decode import png_of_16_bits, tiff_of_16_bits
-from tests.search.training.test_snapshot import snapshot
+from tests.search.training.test_checkpoint import snapshot
 
 CASES: Final = 10_000 if os.environ.get("STEADYNET_FAULTS") else 60
 LONGEST: Final = 5.0

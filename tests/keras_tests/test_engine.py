@@ -13,10 +13,10 @@ from search.collapse.watch import Watch
 from search.fit_checks import LAYER_SIGNALS
 from search.selection.metrics import Scorer
 from search.training import network
+from search.training.checkpoint import Drawer
 from search.training.fit import Interrupted, run_fit
 from search.training.outcome import Outcome, Task
 from search.training.sampling import Balance
-from search.training.snapshot import Drawer
 from spaces.config import Configuration
 
 PRIOR = np.array([0.5, 0.3, 0.2])

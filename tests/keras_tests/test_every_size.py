@@ -13,7 +13,6 @@ from search.collapse.rules import Context
 from search.collapse.watch import Watch
 from search.records import Verdict
 from search.selection.metrics import Scorer, softmax
-from search.selection.network_size import size
 from search.settings import Protocol
 from search.training.engine import Engine
 from search.training.fit import run_fit
@@ -21,6 +20,7 @@ from search.training.network import build_network
 from search.training.outcome import Task
 from search.training.sampling import balance
 from spaces.config import ACTIVATIONS, HEADS, Configuration
+from spaces.network_size import size
 from tests.factories import configuration
 
 SHAPES = ((8, 12), (12, 8), (16, 16))

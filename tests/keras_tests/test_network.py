@@ -6,9 +6,9 @@ import keras
 import numpy as np
 import pytest
 
-from search.selection.network_size import size
 from search.training import network
 from spaces.config import ACTIVATIONS, HEADS, INITIALIZERS, NORMALIZATIONS
+from spaces.network_size import size
 
 PRIOR = np.array([0.5, 0.3, 0.2])
 SHAPES = [

@@ -16,9 +16,9 @@ import tensorflow as tf
 
 from search.settings import Protocol
 from search.training import backbones
-from search.training.delivery import fitted_model
 from search.training.embeddings import Stem
 from search.training.engine import Engine
+from search.training.export import fitted_model
 from search.training.heads.trainer import HeadTrainer
 from search.training.sampling import balance, balance_of
 from spaces.config import NORMALIZATIONS, Configuration

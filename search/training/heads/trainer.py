@@ -25,7 +25,7 @@ from search.training import network
 from search.training.embeddings import Stem
 from search.training.heads import layers
 from search.training.heads.loss import Loss
-from search.training.heads.update import Updater
+from search.training.heads.optimizers import Updater
 from search.training.measures import log_loss, log_softmax
 from search.training.outcome import EpochSums, LayerProbe
 from search.training.sampling import Balance

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from search.selection import rungs
 from search.selection.rungs import KEPT, LEAST, SHARES, Bars, Curve, reached
-from search.training.schedule import missed_bar
+from search.training.lr_schedule import missed_bar
 from tests.search.study.test_ledger import check
 
 EPOCHS = 40  # rungs at 5, 10 and 20

@@ -14,8 +14,8 @@ from search.records import Verdict
 from search.selection.metrics import Scorer
 from search.training import fit
 from search.training.fit import Interrupted, run_fit
+from search.training.lr_schedule import Schedule
 from search.training.sampling import balance
-from search.training.schedule import Schedule
 from spaces.config import CLASS_WEIGHTINGS, OVERSAMPLINGS
 from tests.search.training.fakes import FakeTrainer, FakeWatch
 

@@ -9,7 +9,7 @@ import pytest
 
 from search.training.heads.layers import Activation, BatchNormalization, Dense, Dropout, GroupNormalization, Layer
 from search.training.heads.loss import Loss
-from search.training.heads.update import Updater
+from search.training.heads.optimizers import Updater
 from search.training.measures import log_loss, log_softmax
 from spaces.config import ACTIVATIONS, LOSSES, OPTIMIZERS
 from tests.factories import configuration

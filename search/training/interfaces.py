@@ -13,9 +13,9 @@ import numpy.typing as npt
 
 from search.arrays import FloatArray, IntArray
 from search.fit_checks import Check, Collapse
+from search.training.checkpoint import Snapshot
 from search.training.outcome import EpochSums, LayerProbe
 from search.training.sampling import Balance
-from search.training.snapshot import Snapshot
 from spaces.config import Configuration
 
 
@@ -94,7 +94,7 @@ class Scorer(Protocol):
 
 
 class Drawer(Protocol):
-    """Keeps what a fit needs to be gone on with; `search.training.snapshot.Drawer` is the real one."""
+    """Keeps what a fit needs to be gone on with; `search.training.checkpoint.Drawer` is the real one."""
 
     @property
     def is_due(self) -> bool:

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from search.training import ahead as module
 from search.training import device
-from search.training.ahead import Ahead, ahead_of
+from search.training import prefetch as module
+from search.training.prefetch import Ahead, ahead_of
 
 SIDE, COUNT, BATCH = 4, 64, 8
 BYTES = SIDE * SIDE * 3

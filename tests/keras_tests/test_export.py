@@ -18,10 +18,10 @@ from search.selection import metrics
 from search.selection.offset import offset_probabilities
 from search.settings import Protocol
 from search.training import device
-from search.training.delivery import deliver, fitted_model, probabilities, save_fitted, shapes
 from search.training.engine import Engine
+from search.training.export import deliver, fitted_model, probabilities, save_fitted, shapes
+from search.training.lr_schedule import Schedule
 from search.training.sampling import Balance
-from search.training.schedule import Schedule
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Keras' own, while it saves
 

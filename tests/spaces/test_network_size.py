@@ -1,6 +1,6 @@
 import pytest
 
-from search.selection.network_size import size
+from spaces.network_size import size
 
 
 @pytest.mark.parametrize(

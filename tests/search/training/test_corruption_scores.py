@@ -3,8 +3,8 @@ import pytest
 
 from search.data.corruptions import FORMS, corrupt
 from search.selection.metrics import Scorer
-from search.study import corruption_scores
-from search.study.corruption_scores import corrupted_scores
+from search.training import corruption_scores
+from search.training.corruption_scores import corrupted_scores
 
 SCORE = Scorer("balanced_accuracy").score
 

@@ -12,9 +12,9 @@ from search.collapse.rules import Context
 from search.collapse.watch import Watch
 from search.fit_checks import Collapse
 from search.selection.metrics import Scorer
+from search.training.checkpoint import Drawer, Snapshot
 from search.training.fit import Interrupted, run_fit
 from search.training.outcome import EpochSums, Outcome
-from search.training.snapshot import Drawer, Snapshot
 from tests.search.training.fakes import FakeTrainer, FakeWatch
 
 EPOCHS = 90  # a check every third

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from search.training.schedule import Schedule, batchnorm_momentum, check_epochs, nothing_left
+from search.training.lr_schedule import Schedule, batchnorm_momentum, check_epochs, nothing_left
 
 
 def all_rates(schedule: Schedule, start: int = 0) -> np.ndarray:
