@@ -34,7 +34,7 @@ from benchmarks.machine import machine
 from search import seeds
 from search.collapse.protection import Protection
 from search.data.images import ImageSet, load_images
-from search.data.weights import find_weights
+from search.data.weight_files import find_weights
 from search.events import Silent
 from search.records import SEARCH, Fit
 from search.study.fitting import Fitter, Spec

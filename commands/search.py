@@ -33,7 +33,7 @@ from search.errors import UserError
 from search.settings import DEFAULT_SECONDS, DEFAULT_TRIALS, METRICS, Budget
 
 if TYPE_CHECKING:
-    from search.data.weights import Weights
+    from search.data.weight_files import Weights
     from search.study.request import Request
     from search.study.windows import Hours
     from spaces.space import Space
@@ -234,7 +234,7 @@ def _request(options: argparse.Namespace, given: list[str]) -> Request:
 
 def _weights(options: argparse.Namespace, space: Space) -> dict[str, Weights]:
     """Of the backbones that the space offers; none where it offers none."""
-    from search.data.weights import find_weights
+    from search.data.weight_files import find_weights
     from spaces.backbones import BACKBONES, IMAGENET, RANDOM
     from spaces.presets import DEFAULT
 

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageChops, ImageFile, ImageOps, UnidentifiedImageError
 
-from search.data.silence import SILENCE
+from search.data.quiet_libraries import SILENCE
 
 RECIPE: Final = 2
 """Number of the recipe: raised when the same file would give other pixels."""

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from search.data import store
-from search.data.passes import OnProgress, each
+from search.data import disk_cache
+from search.data.parallel import OnProgress, each
 
 _SURE_AFTER: Final = 2_000_000_000
 """Nanoseconds that a file must be old when it is read: times of some file systems are as coarse as that."""
@@ -33,8 +33,8 @@ def digests(folder: Path, files: Sequence[str], on_progress: OnProgress) -> list
     Raises:
         DataError: the cache can't be written.
     """
-    name = f"{store.entry_name(['digests', os.path.realpath(folder)])}.digests.json"
-    known = store.plain(name, _parsed) or {}
+    name = f"{disk_cache.entry_name(['digests', os.path.realpath(folder)])}.digests.json"
+    known = disk_cache.plain(name, _parsed) or {}
     seen = [_seen(folder / file) for file in files]
     found: list[str | OSError | None] = [
         known[file][4] if file in known and known[file][:4] == mark else None
@@ -53,7 +53,7 @@ def digests(folder: Path, files: Sequence[str], on_progress: OnProgress) -> list
         if mark is not None and isinstance(digest, str) and max(mark[2:]) < now - _SURE_AFTER
     }
     if kept:
-        store.keep_plain(name, kept)
+        disk_cache.keep_plain(name, kept)
     return [digest for digest in found if digest is not None]
 
 
@@ -77,6 +77,6 @@ def _digest(path: Path) -> str | OSError:
     try:
         if not stat.S_ISREG(path.stat().st_mode):  # a pipe would be waited for
             return OSError(errno.EINVAL, "no file but a device, a pipe or a folder")
-        return store.digest_of(path)
+        return disk_cache.digest_of(path)
     except OSError as error:
         return error

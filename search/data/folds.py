@@ -10,7 +10,7 @@ import numpy as np
 
 from search import seeds
 from search.arrays import IntArray
-from search.data import store
+from search.data import disk_cache
 from search.errors import DataError
 
 
@@ -58,7 +58,7 @@ def make_folds(
     if kept:
         version = metadata.version("scikit-learn")
         parts = [version, labels.tolist(), folds, state, None if groups is None else groups.tolist()]
-        fold_of = store.made(
+        fold_of = disk_cache.made(
             "folds",
             parts,
             make=lambda: _fold_of(labels, groups, folds, state).tolist(),

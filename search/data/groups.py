@@ -10,8 +10,8 @@ from typing import Final
 import numpy as np
 
 from search.arrays import IntArray
+from search.data.csv_columns import Column, names_none, read_column
 from search.data.scan import EXTENSIONS
-from search.data.tables import Column, names_none, read_column
 from search.errors import DataError
 
 GROUP: Final = Column(("group",), "group file", "groups")

@@ -14,15 +14,15 @@ import numpy as np
 import numpy.typing as npt
 
 from search.arrays import IntArray
-from search.data import cache, store
+from search.data import decoded_cache, disk_cache
 from search.data.buckets import LEAST_SIDE, Buckets, choose_buckets, nearest, stretch
 from search.data.decode import Probe
 from search.data.duplicates import Cluster, clusters
 from search.data.duplicates import groups as groups_of
 from search.data.folds import check_count
 from search.data.groups import number_groups, read_groups
-from search.data.looks import looks
-from search.data.passes import OnProgress
+from search.data.image_stats import looks
+from search.data.parallel import OnProgress
 from search.data.scan import ImageFolder, scan
 from search.data.sizes import choose_channels, choose_size, common_size, common_white, frequent_sizes
 from search.data.squares import Squares, square_side
@@ -133,7 +133,9 @@ def load_images(
         listener.stage(f"Reading {len(found.files)} images at {side} x {side} pixels")
     own = None if buckets is None else [buckets.shapes[place] for place in buckets.of]
     white = common_white(probes) if white is None and channels is None else white
-    decoded = cache.decoded(found, size=side, channels=depth, shapes=own, white=white, on_progress=listener.progress)
+    decoded = decoded_cache.decoded(
+        found, size=side, channels=depth, shapes=own, white=white, on_progress=listener.progress
+    )
 
     quarantined = dict(found.unopened) | {found.files[row]: why for row, why in decoded.unreadable.items()}
     quarantined = dict(sorted(quarantined.items()))
@@ -194,7 +196,7 @@ def known_clusters(found: ImageFolder, rows: IntArray, *, on_progress: OnProgres
         seen = looks(found, on_progress=on_progress)
         return [[list(one.rows), *map(list, one.same)] for one in clusters(digests, seen.grey[rows])]
 
-    return store.made("clusters", [CLUSTERED, digests], compared, parsed)
+    return disk_cache.made("clusters", [CLUSTERED, digests], compared, parsed)
 
 
 def _with_copies(
@@ -260,7 +262,7 @@ def _format(
 
 def _measured(found: ImageFolder, listener: Listener) -> tuple[Probe | None, ...]:
     listener.stage(f"Measuring {len(found.files)} images")
-    return cache.probes(found, on_progress=listener.progress)
+    return decoded_cache.probes(found, on_progress=listener.progress)
 
 
 def _every_size(

@@ -13,10 +13,10 @@ from typing import Final
 import numpy as np
 
 from search.arrays import IntArray
+from search.data.csv_columns import Column, composed, names_none, read_column
 from search.data.digests import digests
 from search.data.layout import EXPECTED, Layout, is_shown, layout, subfolders, test_part
-from search.data.passes import OnProgress
-from search.data.tables import Column, composed, names_none, read_column
+from search.data.parallel import OnProgress
 from search.errors import DataError
 
 _log = logging.getLogger(__name__)

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from search.data.decode import Pixels, UnreadableImage, miniature
-from search.data.passes import OnProgress, each
+from search.data.parallel import OnProgress, each
 
 SIDE: Final = 128
 """Pixels that the longer side has at most: enough to see what a picture shows, some 4 kB as JPEG."""

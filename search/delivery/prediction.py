@@ -15,11 +15,11 @@ import numpy as np
 
 from search.arrays import FloatArray, IntArray
 from search.data.buckets import nearest
+from search.data.csv_columns import composed
 from search.data.decode import RECIPE, Pixels, UnreadableImage, decode, probe
-from search.data.passes import each
+from search.data.parallel import each
 from search.data.scan import EXTENSIONS, LEADS_OUT, images_in, leads_out
 from search.data.squares import Squares, square_side
-from search.data.tables import composed
 from search.delivery import card as cards
 from search.delivery.card import Card
 from search.delivery.desk import desk

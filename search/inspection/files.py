@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from search.data.looks import Looks
+from search.data.image_stats import Looks
 from search.inspection.records import Finding, Severity
 
 BLANK_CONTRAST: Final = 4 / 255

@@ -16,9 +16,9 @@ from search.data.decode import Probe, UnreadableImage, miniature
 from search.data.duplicates import Cluster, crossing, groups
 from search.data.folds import make_folds
 from search.data.groups import number_groups, read_groups
+from search.data.image_stats import Looks, looks
 from search.data.images import known_clusters
-from search.data.looks import Looks, looks
-from search.data.passes import each
+from search.data.parallel import each
 from search.data.scan import ImageFolder, scan
 from search.data.sizes import frequent_sizes
 from search.data.thumbnails import encoded

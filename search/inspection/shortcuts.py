@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from search.arrays import IntArray
-from search.data.looks import Looks
+from search.data.image_stats import Looks
 from search.inspection.records import Finding, Severity
 
 CLEARLY: Final = 4.0

@@ -11,7 +11,7 @@ import optuna
 from search.data.folds import make_folds
 from search.data.groups import groups_hash
 from search.data.images import ImageSet, load_images
-from search.data.weights import Weights, find_weights
+from search.data.weight_files import Weights, find_weights
 from search.errors import MismatchError, UserError
 from search.events import Listener
 from search.records import StudyRecord

@@ -12,7 +12,7 @@ from search.data.fresh_splits import smallest_part
 from search.data.groups import groups_hash
 from search.data.images import ImageSet
 from search.data.layout import layout, test_part
-from search.data.weights import Weights
+from search.data.weight_files import Weights
 from search.errors import UserError
 from search.selection.shortlist import REPEATS
 from search.settings import Budget, Identity, Metric

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from search.arrays import FloatArray, IntArray
-from search.data import store
+from search.data import disk_cache
 from search.npy import mapped
 from search.training.backbones import build_backbone
 from spaces.backbones import BACKBONES, POOLED
@@ -70,8 +70,8 @@ class Stem:
             card = astuple(BACKBONES[self.name])  # how it is fed is part of what it gives
             parts = [_RECIPE, keras.__version__, self.name, card, self._digest, self._source.stem, shape, self._shapes]
             rows = np.arange(self._images.shape[0])
-            path = store.array_file(
-                f"{store.entry_name([*parts, across, down])}.embeddings.npy",
+            path = disk_cache.array_file(
+                f"{disk_cache.entry_name([*parts, across, down])}.embeddings.npy",
                 shape,
                 lambda: self.embed(self._images, rows, self._places, across=across, down=down),
             )

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import pytest
 
-from search.data.weights import fetching
+from search.data.weight_files import fetching
 from search.training.backbones import build_backbone, last_block
 from spaces.backbones import BACKBONES
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from search.data import digests as module
-from search.data import store
+from search.data import disk_cache
 from search.data.digests import digests
 
 FILES = ("a/1.png", "a/2.png", "b/1.png")
@@ -85,7 +85,7 @@ def test_what_can_not_be_read_is_told_each_time(folder) -> None:
 @pytest.mark.parametrize("damage", [b"", b"{", b'{"a/1.png": 3}', b'["x"]'])
 def test_a_damaged_memory_is_none(folder, damage) -> None:
     first, _ = read(folder)
-    (entry,) = store.cache_folder().glob("*.digests.json")
+    (entry,) = disk_cache.cache_folder().glob("*.digests.json")
     entry.write_bytes(damage)
     assert read(folder) == (first, 3)
     assert read(folder) == (first, 0)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from search.data import cache
+from search.data import decoded_cache
 from search.data.decode import decode
 from search.data.images import ImageSet, load_images
 from search.errors import DataError

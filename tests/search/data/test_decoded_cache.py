@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from search.data import cache, store
+from search.data import decoded_cache, disk_cache
 from search.data.decode import Probe, decode
-from search.data.looks import looks
+from search.data.image_stats import looks
 from search.data.scan import ImageFolder, scan
 from search.errors import DataError
 
@@ -25,8 +25,8 @@ def read(folder: Path) -> ImageFolder:
     return scan(folder, on_progress=quiet)
 
 
-def decoded(images: ImageFolder, **options: int) -> cache.Decoded:
-    return cache.decoded(images, **{"size": 8, "channels": 1, **options}, on_progress=quiet)
+def decoded(images: ImageFolder, **options: int) -> decoded_cache.Decoded:
+    return decoded_cache.decoded(images, **{"size": 8, "channels": 1, **options}, on_progress=quiet)
 
 
 @pytest.fixture
@@ -37,8 +37,8 @@ def no_decoding(monkeypatch: pytest.MonkeyPatch):
         raise AssertionError("decoded again")
 
     def forbid() -> None:
-        monkeypatch.setattr(cache, "decode", refuse)
-        monkeypatch.setattr(cache, "probe", refuse)
+        monkeypatch.setattr(decoded_cache, "decode", refuse)
+        monkeypatch.setattr(decoded_cache, "probe", refuse)
 
     return forbid
 
@@ -55,13 +55,13 @@ def test_pixels_are_those_of_the_files_in_row_order(make_folder) -> None:
 def test_a_second_run_decodes_nothing_even_after_renaming(make_folder, no_decoding) -> None:
     folder = make_folder(a=3, b=2)
     (folder / "b" / "bad.png").write_bytes(b"bad")
-    first, probes = decoded(read(folder)), cache.probes(read(folder), on_progress=quiet)
+    first, probes = decoded(read(folder)), decoded_cache.probes(read(folder), on_progress=quiet)
     no_decoding()
     for file in sorted(folder.rglob("*.png"), reverse=True):
         file.rename(file.with_name(f"renamed_{file.name}"))
     moved = folder.rename(folder.with_name("moved"))
     assert decoded(read(moved)) == first
-    assert cache.probes(read(moved), on_progress=quiet) == probes
+    assert decoded_cache.probes(read(moved), on_progress=quiet) == probes
 
 
 @pytest.mark.parametrize("change", [{"size": 9}, {"channels": 3}])
@@ -103,7 +103,7 @@ def test_probes(make_folder) -> None:
     folder = make_folder(a=2, b=2, side=20)
     (folder / "b" / "bad.png").write_bytes(b"bad")
     images = read(folder)
-    found = cache.probes(images, on_progress=quiet)
+    found = decoded_cache.probes(images, on_progress=quiet)
     assert dict(zip(images.files, found, strict=True)) == {
         **dict.fromkeys(("a/0.png", "a/1.png", "b/0.png", "b/1.png"), Probe(20, 20, True)),
         "b/bad.png": None,
@@ -127,12 +127,12 @@ def _flip(path: Path) -> None:
 )  # fmt: skip
 def test_a_damaged_entry_is_built_again(make_folder, own_cache: Path, caplog, ending: str, damage) -> None:
     images = read(make_folder(a=2, b=2))
-    first, probes = decoded(images), cache.probes(images, on_progress=quiet)
+    first, probes = decoded(images), decoded_cache.probes(images, on_progress=quiet)
     good = contents(own_cache)
-    with caplog.at_level(logging.INFO, logger="search.data.store"):
+    with caplog.at_level(logging.INFO, logger="search.data.disk_cache"):
         damage(next(path for path in own_cache.iterdir() if path.name.partition(".")[2] == ending[1:]))
         assert decoded(images) == first
-        assert cache.probes(images, on_progress=quiet) == probes
+        assert decoded_cache.probes(images, on_progress=quiet) == probes
     assert contents(own_cache) == good
     assert ("is built again" in caplog.text) == (damage is not Path.unlink)
     assert all(record.levelno == logging.INFO for record in caplog.records)
@@ -149,7 +149,9 @@ def test_pixels_are_compared_with_what_was_written_where_the_file_was_touched_an
     images = read(make_folder(a=2, b=2))
     first = decoded(images)
     pixels, compared = bytearray(first.path.read_bytes()), []
-    monkeypatch.setattr(store, "digest_of", lambda path, real=store.digest_of: compared.append(path) or real(path))
+    monkeypatch.setattr(
+        disk_cache, "digest_of", lambda path, real=disk_cache.digest_of: compared.append(path) or real(path)
+    )
     assert decoded(images) == first
     assert not compared
     pixels[-1] ^= 1
@@ -179,7 +181,7 @@ def test_remains_of_killed_builders_are_swept_and_fresh_ones_left(make_folder, o
     old, fresh = own_cache / "old.part", own_cache / "fresh.part"
     for path in (old, fresh):
         path.write_bytes(b"half")
-    long_ago = time.time() - 2 * store.STALE_SECONDS
+    long_ago = time.time() - 2 * disk_cache.STALE_SECONDS
     os.utime(old, (long_ago, long_ago))
     decoded(read(make_folder(a=1, b=1)))
     assert not old.exists()
@@ -191,7 +193,7 @@ def test_a_failure_while_building_leaves_nothing(make_folder, own_cache: Path, m
         raise OSError(28, "No space left on device")
 
     images = read(make_folder(a=2, b=2))
-    monkeypatch.setattr(cache, "_write_header", full)
+    monkeypatch.setattr(decoded_cache, "_write_header", full)
     with pytest.raises(
         DataError, match=r"can't be written \(No space left on device\)\. Make room or set STEADYNET_CACHE"
     ):
@@ -210,8 +212,8 @@ def test_a_failure_while_building_leaves_nothing(make_folder, own_cache: Path, m
     ],
 )
 def test_what_exceeds_the_disk_is_refused(make_folder, monkeypatch, free: int, message: str) -> None:
-    usage = cache.shutil.disk_usage("/")._replace(free=cache.SPARE_DISK + free)
-    monkeypatch.setattr(cache.shutil, "disk_usage", lambda _: usage)
+    usage = decoded_cache.shutil.disk_usage("/")._replace(free=decoded_cache.SPARE_DISK + free)
+    monkeypatch.setattr(decoded_cache.shutil, "disk_usage", lambda _: usage)
     with pytest.raises(DataError, match=message):
         decoded(read(make_folder(a=2, b=2)), size=64)
 
@@ -227,11 +229,11 @@ def test_where_the_cache_lies(monkeypatch) -> None:
     monkeypatch.setenv("STEADYNET_CACHE", "/own")
     monkeypatch.setenv("XDG_CACHE_HOME", "/shared")
     monkeypatch.setenv("HOME", "/home/x")
-    assert store.cache_folder() == Path("/own")
+    assert disk_cache.cache_folder() == Path("/own")
     monkeypatch.delenv("STEADYNET_CACHE")
-    assert store.cache_folder() == Path("/shared/steadynet")
+    assert disk_cache.cache_folder() == Path("/shared/steadynet")
     monkeypatch.delenv("XDG_CACHE_HOME")
-    assert store.cache_folder() == Path("/home/x/.cache/steadynet")
+    assert disk_cache.cache_folder() == Path("/home/x/.cache/steadynet")
 
 
 def test_the_facts_hold_no_names(make_folder, own_cache: Path) -> None:
@@ -255,9 +257,9 @@ def test_what_could_not_be_read_for_once_is_not_kept(make_folder, monkeypatch, e
 
     monkeypatch.setattr(Path, "read_bytes", failing)
     assert list(decoded(images).unreadable) == [1]
-    assert cache.probes(images, on_progress=quiet)[1] is None
+    assert decoded_cache.probes(images, on_progress=quiet)[1] is None
     assert looks(images, on_progress=quiet).readable.tolist() == [True, False, True, True, True]
     monkeypatch.setattr(Path, "read_bytes", plain)
     assert not decoded(images).unreadable
-    assert cache.probes(images, on_progress=quiet)[1] is not None
+    assert decoded_cache.probes(images, on_progress=quiet)[1] is not None
     assert looks(images, on_progress=quiet).readable.all()

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import joblib
 
-from search.data.silence import SILENCE
+from search.data.quiet_libraries import SILENCE
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

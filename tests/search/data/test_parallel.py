@@ -2,7 +2,7 @@ import warnings
 
 import pytest
 
-from search.data.passes import each
+from search.data.parallel import each
 
 
 def test_results_come_in_order_with_progress() -> None:

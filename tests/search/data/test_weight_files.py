@@ -6,8 +6,8 @@ from pathlib import Path
 import h5py
 import pytest
 
-from search.data import weights
-from search.data.weights import Weights, find_weights
+from search.data import weight_files
+from search.data.weight_files import Weights, find_weights
 from search.errors import UserError
 from spaces.backbones import BACKBONES
 
@@ -106,7 +106,7 @@ def test_anything_else_is_one_clear_line(tmp_path, make, asked, said) -> None:
 
 def test_without_weights_and_network_the_way_out_is_said(tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
-    monkeypatch.setattr(weights, "_FETCH", "raise SystemExit('no route to {builder}')  # {options}")
+    monkeypatch.setattr(weight_files, "_FETCH", "raise SystemExit('no route to {builder}')  # {options}")
     told: list[str] = []
     with pytest.raises(UserError, match=r"no route to MobileNetV2.*--space default") as caught:
         find_weights("imagenet", NAMES, told.append)
@@ -124,5 +124,5 @@ def test_what_was_fetched_is_found(tmp_path, monkeypatch) -> None:
         f"file = h5py.File({str(target)!r}, 'w'); file.attrs['layer_names'] = [{layer!r}]; "
         f"file.create_dataset('numbers', ({BACKBONES['mobilenet_v2'].weights},), 'i1')  # {{builder}} {{options}}"
     )
-    monkeypatch.setattr(weights, "_FETCH", code)
+    monkeypatch.setattr(weight_files, "_FETCH", code)
     assert list(find_weights("imagenet", NAMES)) == ["mobilenet_v2"]

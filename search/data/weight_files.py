@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from search.data.store import digest_of
+from search.data.disk_cache import digest_of
 from search.errors import UserError
 from spaces.backbones import BACKBONES, IMAGENET, RANDOM
 

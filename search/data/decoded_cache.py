@@ -17,9 +17,9 @@ from typing import Any, BinaryIO, Final
 
 import numpy as np
 
-from search.data import store
+from search.data import disk_cache
 from search.data.decode import RECIPE, Pixels, Probe, UnreadableImage, UnreadableNow, decode, probe
-from search.data.passes import OnProgress, each
+from search.data.parallel import OnProgress, each
 from search.data.scan import ImageFolder
 from search.data.sizes import LADDER
 from search.errors import DataError
@@ -58,31 +58,31 @@ def decoded(
     """
     own: list[Any] = [] if shapes is None else [[list(shape) for shape in shapes]]
     own += [] if white is None else [white]
-    key = store.entry_name([RECIPE, size, channels, images.labels.tolist(), images.digests, *own])
-    pixels, facts = store.entry(f"{key}.npy"), f"{key}.json"
+    key = disk_cache.entry_name([RECIPE, size, channels, images.labels.tolist(), images.digests, *own])
+    pixels, facts = disk_cache.entry(f"{key}.npy"), f"{key}.json"
     shape = (len(images.files), size, size, channels)
-    known = store.plain(facts, lambda value: _checked(value, pixels, shape, _seen(facts)))
+    known = disk_cache.plain(facts, lambda value: _checked(value, pixels, shape, _seen(facts)))
     if known is None:
         _check_room(shape, pixels.parent, "--image-size" if shapes is None else "--max-side")
         unreadable, lasts = _build(images, pixels, shape, shapes, white, on_progress)
-        known = {"unreadable": unreadable, "bytes": store.digest_of(pixels)}
+        known = {"unreadable": unreadable, "bytes": disk_cache.digest_of(pixels)}
         if lasts:
-            store.keep_plain(facts, known)
-            store.keep_plain(_seen(facts), store.stamp_of(pixels))
+            disk_cache.keep_plain(facts, known)
+            disk_cache.keep_plain(_seen(facts), disk_cache.stamp_of(pixels))
     return Decoded(path=pixels, unreadable={int(row): reason for row, reason in known["unreadable"].items()})
 
 
 def probes(images: ImageFolder, *, on_progress: OnProgress) -> tuple[Probe | None, ...]:
     """Original size and greyness of every image, None for unreadable ones; from the cache or measured now."""
-    name = f"{store.entry_name([RECIPE, 'upright, white', images.digests])}.probes.json"
+    name = f"{disk_cache.entry_name([RECIPE, 'upright, white', images.digests])}.probes.json"
     known: tuple[Probe | None, ...] | None
-    known = store.plain(name, lambda value: tuple(entry and Probe(**entry) for entry in value))
+    known = disk_cache.plain(name, lambda value: tuple(entry and Probe(**entry) for entry in value))
     if known is not None and len(known) == len(images.files):
         return known
     paths = [images.path / file for file in images.files]
     found = tuple(each(_probe_or_none, paths, "measuring", on_progress))
     if not any(isinstance(entry, UnreadableNow) for entry in found):
-        store.keep_plain(name, [asdict(entry) if isinstance(entry, Probe) else None for entry in found])
+        disk_cache.keep_plain(name, [asdict(entry) if isinstance(entry, Probe) else None for entry in found])
     return tuple(entry if isinstance(entry, Probe) else None for entry in found)
 
 
@@ -115,7 +115,7 @@ def _build(
             return error
 
     unreadable, lasts = {}, True
-    with store.replacing(target) as file:
+    with disk_cache.replacing(target) as file:
         _write_header(file, shape)
         paths = [images.path / name for name in images.files]
         entries = list(zip(paths, shapes or repeat(None), strict=False))
@@ -146,12 +146,12 @@ def _checked(known: Any, pixels: Path, shape: tuple[int, ...], seen: str) -> dic
     rows = shape[0] - len(known["unreadable"])
     if mapped(pixels).shape != (rows, *shape[1:]) if rows else not pixels.exists():
         raise ValueError("its shape is wrong")
-    stamp = store.stamp_of(pixels)
-    if store.plain(seen, list) != stamp:
-        if store.digest_of(pixels) != known["bytes"]:
+    stamp = disk_cache.stamp_of(pixels)
+    if disk_cache.plain(seen, list) != stamp:
+        if disk_cache.digest_of(pixels) != known["bytes"]:
             raise ValueError("its bytes have changed")
         with contextlib.suppress(DataError):  # of a cache that can only be read
-            store.keep_plain(seen, stamp)
+            disk_cache.keep_plain(seen, stamp)
     return dict(known)
 
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from search.data import looks as room
-from search.data import store
-from search.data.looks import Looks, looks
+from search.data import disk_cache
+from search.data import image_stats as room
+from search.data.image_stats import Looks, looks
 from search.data.scan import scan
 from search.inspection.files import unusual
 
@@ -90,7 +90,7 @@ def test_nothing_is_looked_at_twice_and_a_damaged_entry_is_built_again(
         _, again = seen(folder)
     assert again.reasons == first.reasons
     assert np.array_equal(again.grey, first.grey)
-    (entry,) = store.cache_folder().glob("*.looks.npz")
+    (entry,) = disk_cache.cache_folder().glob("*.looks.npz")
     entry.write_bytes(entry.read_bytes()[:200])
     _, built = seen(folder)
     assert np.array_equal(built.grey, first.grey)

@@ -14,9 +14,9 @@ import numpy.typing as npt
 from PIL import Image
 from PIL.ExifTags import IFD, Base
 
-from search.data import store
+from search.data import disk_cache
 from search.data.decode import Pixels, UnreadableImage, UnreadableNow, flattened, opened, raw_mode
-from search.data.passes import OnProgress, each
+from search.data.parallel import OnProgress, each
 from search.data.scan import ImageFolder
 
 SIDE: Final = 64
@@ -76,14 +76,14 @@ def looks(images: ImageFolder, *, on_progress: OnProgress) -> Looks:
         values: dict[str, Any] = dict(arrays)
         return Looks(**values | {name: tuple(map(str, arrays[name])) for name in _TEXTS})
 
-    name = store.entry_name(["looks", RECIPE, images.digests])
-    known = store.arrays(f"{name}.looks.npz", unpacked)
+    name = disk_cache.entry_name(["looks", RECIPE, images.digests])
+    known = disk_cache.arrays(f"{name}.looks.npz", unpacked)
     if known is None:
         paths = [images.path / file for file in images.files]
         seen = list(each(_look, paths, "looking at", on_progress))
         known = _joined(seen)
         if not any(one.get("passes") for one in seen):
-            store.keep_arrays(f"{name}.looks.npz", packed(known))
+            disk_cache.keep_arrays(f"{name}.looks.npz", packed(known))
     return known
 
 
