@@ -17,8 +17,8 @@ import numpy as np
 from scipy.stats import norm
 
 from search.data.fresh_splits import fresh_folds
-from search.selection import robust
-from search.selection.draws import draws
+from search.selection import robust_score
+from search.selection.bootstrap import draws
 from search.selection.metrics import score
 from search.selection.promise import SecondStage, promise
 from search.selection.scores import OutOfFold
@@ -80,7 +80,7 @@ def study(seed: int, images: int, networks: int, repeats: int, grouped: bool) ->
         splits = [split(repeat) for repeat in range(repeats)]
         fresh = tuple(tuple(fitted(int(network), folds) for folds in splits) for network in best)
         table = np.array([[_fold(labels, one, f) for one in row for f in range(FOLDS)] for row in fresh])
-        chosen = int(robust.winner(table, FOLDS, np.arange(len(best)), np.ones(len(best), np.bool_)))
+        chosen = int(robust_score.winner(table, FOLDS, np.arange(len(best)), np.ones(len(best), np.bool_)))
         first = [chosen, *(place for place in range(len(best)) if place != chosen)]  # the winner comes first
         best, fresh, winner = best[first], tuple(fresh[place] for place in first), int(best[chosen])
         second = SecondStage(

@@ -23,7 +23,7 @@ from benchmarks.machine import machine
 from search.collapse.audit import is_audited
 from search.collapse.limits import DEFAULT_LIMITS
 from search.fit_checks import HARD_REASONS
-from search.selection import racing, rungs
+from search.selection import racing, successive_halving
 from search.training.lr_schedule import missed_bar
 
 ARMS: Final = ("everything", "+ collapse rules", "+ early end", "+ fold racing", "+ rungs")
@@ -54,7 +54,7 @@ def play(
     """
     epochs = 0
     complete: dict[int, list[float]] = {}
-    reached: list[rungs.Reached] = []
+    reached: list[successive_halving.Reached] = []
     for place, number in enumerate(order):
         done: list[float] = []
         lost = False
@@ -68,16 +68,16 @@ def play(
                 lost = True
                 if run.fold == 0:
                     seen = [(c.epoch, c.val_skill) for c in fit.checks if c.epoch <= epoch]
-                    reached.append(rungs.reached(seen, run.planned))
+                    reached.append(successive_halving.reached(seen, run.planned))
                 break
             if arm >= 4 and run.fold == 0:
                 curve = tuple((check.epoch, check.val_skill) for check in fit.checks)
-                fallen = None if number in spared else _fallen(fit, rungs.bars(reached, run.planned))
+                fallen = None if number in spared else _fallen(fit, successive_halving.bars(reached, run.planned))
                 if fallen is not None:
                     curve = tuple(point for point in curve if point[0] <= fallen)
                 elif curve:
                     curve = (*curve, (run.planned, curve[-1][1]))
-                reached.append(rungs.reached(curve, run.planned))
+                reached.append(successive_halving.reached(curve, run.planned))
                 if fallen is not None:
                     epochs += fallen
                     lost = True
@@ -102,7 +102,7 @@ def _is_stopped(run: Run, epochs: int, place: int, seed: int) -> bool:
     return not calibrates and not is_audited(seed, str(run.number), 0, run.fold)
 
 
-def _fallen(run: Run, bars: rungs.Bars) -> int | None:
+def _fallen(run: Run, bars: successive_halving.Bars) -> int | None:
     """The epoch at which a bar ends the fit; None if none does."""
     for count in range(1, len(run.checks)):  # at the last check there is nothing to save
         if missed_bar(run.checks[:count], bars) is not None:

@@ -15,8 +15,8 @@ import numpy as np
 
 from search.records import Ablation, AblationStep, Waypoint
 from search.selection.differences import Move, changes, moves, way
-from search.selection.spread import standard_error
-from search.selection.surrogate import Surrogate
+from search.selection.standard_error import standard_error
+from search.selection.surrogate_model import Surrogate
 from spaces.config import Configuration
 
 SPARE: Final = 5

@@ -8,15 +8,15 @@ from typing import Final
 
 from search import seeds
 from search.records import COLLAPSES, StudyRecord, TrialState
-from search.selection import tally
-from search.selection.control import label_control
+from search.selection import counts
 from search.selection.depth_map import depth_map
 from search.selection.families import families
 from search.selection.finalists import Confirmed, confirmed
+from search.selection.image_results import on_images
 from search.selection.importances import importances
+from search.selection.label_permutation import label_control
 from search.selection.metrics import chance
 from search.selection.neighbourhood import neighbourhood
-from search.selection.on_images import on_images
 from search.selection.promise import SecondStage, promise
 from search.selection.ranking import Candidate, by_size_then_speed, candidates
 from search.selection.results import Control, Neighbourhood, OnImages, Recommendation, Results, SafeRange
@@ -45,7 +45,7 @@ def analyse(study: StudyRecord, *, draft: bool = False) -> Results:
     finalists = confirmed(study, found, at_chance)
     recommended = _recommendation(study, found, finalists, at_chance, _DRAFT if draft else None)
     study = _without_stale(study, recommended)
-    fits = tally.unique_fits(study.trials)
+    fits = counts.unique_fits(study.trials)
     around = _neighbourhood(study, recommended, at_chance)
     cells, sentence = depth_map(study.trials, at_chance)
     return Results(
@@ -54,13 +54,13 @@ def analyse(study: StudyRecord, *, draft: bool = False) -> Results:
         ranking=tuple(one.ranked for one in found),
         recommended=recommended,
         reason=None if recommended else _reason(study),
-        verdicts=tally.verdicts(fits),
-        collapse_reasons=tally.collapse_reasons(fits),
-        causes=tally.causes(fits),
-        symptoms=tally.symptoms(fits),
+        verdicts=counts.verdicts(fits),
+        collapse_reasons=counts.collapse_reasons(fits),
+        causes=counts.causes(fits),
+        symptoms=counts.symptoms(fits),
         control=None if recommended or draft else _control(study, found, at_chance),
-        audit=tally.audit(fits, at_chance),
-        epochs=tally.epochs(study.trials, folds, study.plan.epochs),
+        audit=counts.audit(fits, at_chance),
+        epochs=counts.epochs(study.trials, folds, study.plan.epochs),
         depth_map=cells,
         depth_sentence=sentence,
         families=families(study.trials, [one.ranked for one in found]),
@@ -157,7 +157,7 @@ def _without_stale(study: StudyRecord, best: Recommendation | None) -> StudyReco
 def _neighbourhood(study: StudyRecord, best: Recommendation | None, at_chance: float) -> Neighbourhood | None:
     if best is None or study.surroundings is None:
         return None
-    fits = (*tally.unique_fits(study.trials), *study.further)
+    fits = (*counts.unique_fits(study.trials), *study.further)
     return neighbourhood(study.surroundings, fits, best.ranked, at_chance)
 
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from search.records import Trial, TrialState
+from search.selection.counts import unique_fits
 from search.selection.results import Family, Ranked
-from search.selection.tally import unique_fits
 from spaces.backbones import NO_BACKBONE
 
 

@@ -8,14 +8,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from search.records import CONFIRM, Confirmation, Fit, StudyRecord, Trial, TrialState, Verdict
-from search.selection import robust
+from search.selection import robust_score
 from search.selection.corruption_losses import corruption_losses
-from search.selection.equality import equal_to_best
+from search.selection.counts import upper_bound
+from search.selection.equivalence import equal_to_best
 from search.selection.ranking import Candidate, by_size_then_speed
 from search.selection.results import Finalist
 from search.selection.scores import JUDGED, OutOfFold, fit_score, out_of_fold
-from search.selection.spread import variance_factor
-from search.selection.tally import upper_bound
+from search.selection.standard_error import variance_factor
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -73,7 +73,7 @@ def _gathered(
         collapsed=collapsed,
         collapse_upper=upper_bound(collapsed, len(fits)) or 0.0,
         complete=complete,
-        veto=robust.vetoed(collapsed, len(fits)),
+        veto=robust_score.vetoed(collapsed, len(fits)),
         healthy=False,
         parameters=candidate.weights,
         dropped=dropped,
@@ -98,7 +98,7 @@ def _ranked(
         return ()
     complete = [one for one in ours if one.finalist.complete]
     partial = [one for one in ours if not one.finalist.complete]
-    errors = list(robust.errors(score_table(complete), plan.folds)) if complete else []
+    errors = list(robust_score.errors(score_table(complete), plan.folds)) if complete else []
     typical = float(np.sqrt(np.mean([np.var(one.finalist.scores) for one in ours])))
     factor = [np.sqrt(variance_factor(len(one.finalist.scores), plan.folds)) for one in partial]
     judged = [_judged(one, float(error), chance) for one, error in zip(complete, errors, strict=True)]
@@ -108,7 +108,9 @@ def _ranked(
     healthy = np.array([one.finalist.healthy for one in judged], np.bool_)
     if healthy.any():
         order = by_size_then_speed([found[one.place] for one in judged])
-        best = int(robust.winner(score_table(judged), plan.folds, order, healthy))  # errors shrunk over all of them
+        best = int(
+            robust_score.winner(score_table(judged), plan.folds, order, healthy)
+        )  # errors shrunk over all of them
         judged.insert(0, judged.pop(best))
     return _compared((*judged, *rest), plan.folds)
 

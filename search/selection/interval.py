@@ -12,7 +12,7 @@ from scipy.special import stdtrit  # type: ignore[import-untyped]
 from search.arrays import IntArray
 from search.data.strata import strata
 from search.selection.metrics import facts_of
-from search.selection.weighted import Array
+from search.selection.weighted_metrics import Array
 
 _OF_POOLED: Final = 4  # repeats that the variance between repeats of all finalists weighs as much as
 _MOST_NEEDED: Final = 100  # times as many images: beyond that nobody can say

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from search.arrays import FloatArray, IntArray
-from search.selection.weighted import DECIDED, Array, decided_scores, probability_scores
+from search.selection.weighted_metrics import DECIDED, Array, decided_scores, probability_scores
 from search.settings import Metric
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from search.records import ON_SEARCH_FOLDS, Copy, Fit, Surroundings, Verdict
 from search.selection.results import Neighbour, Neighbourhood, Ranked
 from search.selection.scores import JUDGED, fit_score
-from search.selection.spread import standard_error
+from search.selection.standard_error import standard_error
 
 CLIFF: Final = 2.0
 """A fall by more than this many standard errors is a cliff."""

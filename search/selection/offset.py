@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from search.arrays import FloatArray
 from search.selection.metrics import softmax
-from search.selection.weighted import SMALLEST_PROBABILITY, Array
+from search.selection.weighted_metrics import SMALLEST_PROBABILITY, Array
 
 TAUS: Final = (0.0, 0.25, -0.25, 0.5, -0.5, 0.75, 1.0, 1.25, 1.5)
 """What is tried: none first, and of two that do equally well the earlier one is taken."""

@@ -16,13 +16,13 @@ import numpy as np
 import numpy.typing as npt
 
 from search.arrays import IntArray
-from search.selection import offset, robust
-from search.selection.draws import draws, usable
+from search.selection import offset, robust_score
+from search.selection.bootstrap import draws, usable
 from search.selection.interval import between_repeats, evidence, images_needed
 from search.selection.metrics import facts_of, is_decided, prior
 from search.selection.results import Promise
 from search.selection.scores import OutOfFold, score_matrix
-from search.selection.weighted import Array, decided_scores, recalls
+from search.selection.weighted_metrics import Array, decided_scores, recalls
 
 BOOTSTRAPS: Final = 1000
 PROBABILITY_BOOTSTRAPS: Final = 200
@@ -150,7 +150,7 @@ def _confirmed_winners(
     unknown = np.isnan(scores)
     if unknown.any():  # a draw without any image of a fit's fold: the fit counts as the finalist's others
         scores = np.where(unknown, np.nan_to_num(np.nanmean(scores, axis=-1, keepdims=True)), scores)
-    return robust.winner(scores, second.folds, second.order, allowed)
+    return robust_score.winner(scores, second.folds, second.order, allowed)
 
 
 def _fits(repeats: Sequence[OutOfFold]) -> list[tuple[int, IntArray]]:

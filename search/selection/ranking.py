@@ -12,9 +12,9 @@ import numpy as np
 from search.arrays import IntArray
 from search.records import Trial, Verdict
 from search.selection.results import Ranked
-from search.selection.robust import TIE
+from search.selection.robust_score import TIE
 from search.selection.scores import OutOfFold, fold_scores, judged_fits, out_of_fold, score_matrix
-from search.selection.spread import paired_error, pooled_deviation, standard_error
+from search.selection.standard_error import paired_error, pooled_deviation, standard_error
 from search.settings import Protocol
 from spaces.network_size import size
 

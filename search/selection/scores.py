@@ -11,7 +11,7 @@ import numpy as np
 from search.arrays import FloatArray, IntArray
 from search.records import Fit, Trial, TrialState, Verdict
 from search.selection.metrics import defined, facts_of, is_decided, prior, score
-from search.selection.weighted import Array, decided_scores, mean_over_folds, probability_scores
+from search.selection.weighted_metrics import Array, decided_scores, mean_over_folds, probability_scores
 
 JUDGED = (Verdict.LEARNED, Verdict.COLLAPSED)
 """How a fit ends that says something about its configuration."""

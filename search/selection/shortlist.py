@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from search.selection.copies import FACTOR, SHARE
+from search.selection.perturbations import FACTOR, SHARE
 from search.selection.results import Ranked
 from spaces.config import BOUNDS, BY_RATIO, Configuration
 

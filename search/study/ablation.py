@@ -19,7 +19,7 @@ from search.records import ABLATION, SEARCH, Ablation, Fit, Trial, Verdict, Wayp
 from search.selection.ablation import SPARE, Walk
 from search.selection.differences import way
 from search.selection.scores import JUDGED, fit_score
-from search.selection.surrogate import MIN_TRIALS, Surrogate, known_scores
+from search.selection.surrogate_model import MIN_TRIALS, Surrogate, known_scores
 from search.study.faults import Stopped
 from search.study.fitting import Fitter, Spec, Terms, Trains
 from search.study.ledger import Ledger

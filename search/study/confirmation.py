@@ -16,7 +16,7 @@ from search.data.folds import Fold
 from search.data.fresh_splits import fresh_count, fresh_folds
 from search.events import Listener
 from search.records import COLLAPSES, CONFIRM, DROPPED_BEHIND, NO_TIME, NOT_JUDGED, Confirmation, Fit, Verdict
-from search.selection import robust
+from search.selection import robust_score
 from search.selection.results import Ranked
 from search.selection.scores import JUDGED, fit_score
 from search.selection.shortlist import REPEATS, Size, affordable, shortlist
@@ -251,21 +251,21 @@ class _Race:
 
     def _judge(self) -> None:
         """Who collapses too often, and who is clearly behind the best of the others; both may change with more fits."""
-        planned = max(robust.VETO_FITS, self.plan.planned * self.plan.folds)
+        planned = max(robust_score.VETO_FITS, self.plan.planned * self.plan.folds)
         lost = {name: why for name, why in self._dropped.items() if why == NOT_JUDGED}
         for name in self.plan.finalists:
-            if sum(fit.verdict is Verdict.COLLAPSED for fit in self._fits[name]) > robust.VETO_RATE * planned:
+            if sum(fit.verdict is Verdict.COLLAPSED for fit in self._fits[name]) > robust_score.VETO_RATE * planned:
                 lost.setdefault(name, COLLAPSES)
         sound = [name for name in self.plan.finalists if name not in lost and self._repeats[name]]
         most = max((self._repeats[name] for name in sound), default=0)
         if most:
             ahead = [name for name in sound if self._repeats[name] == most]
-            best = ahead[robust.leader(self._scores(ahead, most), self.plan.folds)]
+            best = ahead[robust_score.leader(self._scores(ahead, most), self.plan.folds)]
             for name in sound:
                 if self._repeats[name] == self.plan.planned:
                     continue  # there is nothing left to save
                 both = self._scores([best, name], self._repeats[name])
-                if robust.clearly_behind(both, self.plan.folds, best=0)[1]:
+                if robust_score.clearly_behind(both, self.plan.folds, best=0)[1]:
                     lost[name] = DROPPED_BEHIND
             _log.info("after %d fresh splits %s leads; out: %s", most, best, lost)
         self._dropped = lost

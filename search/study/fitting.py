@@ -14,7 +14,7 @@ from search import seeds, settings
 from search.arrays import FloatArray, IntArray
 from search.causes import CHANCE, SLOW, Cause
 from search.collapse.audit import is_audited
-from search.collapse.causes import likely_causes
+from search.collapse.likely_causes import likely_causes
 from search.collapse.protection import Protection
 from search.collapse.rules import Context
 from search.collapse.symptoms import symptom
@@ -22,7 +22,7 @@ from search.data.folds import Fold
 from search.data.images import ImageSet
 from search.fit_checks import HARD_REASONS, Check
 from search.records import CUT_BY_RUNG, ON_SEARCH_FOLDS, Fit, FitKey, Verdict
-from search.selection.rungs import Bars
+from search.selection.successive_halving import Bars
 from search.study.faults import WorkerDied, WorkerFault, WorkerStalled, last_line
 from search.study.ledger import Ledger
 from search.study.messages import Done, Job

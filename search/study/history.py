@@ -9,7 +9,7 @@ import numpy as np
 
 from search.collapse.protection import Achievements, Protection
 from search.records import Trial, TrialState, Verdict
-from search.selection import racing, rungs, scores
+from search.selection import racing, scores, successive_halving
 from search.study.fitting import Terms
 from search.study.pace import Pace
 from spaces.config import Configuration
@@ -23,7 +23,7 @@ class History:
         self._lock = threading.Lock()
         self._achieved, self._pace = Achievements(), Pace()
         self._best: Trial | None = None
-        self._first_reached: list[rungs.Reached] = []
+        self._first_reached: list[successive_halving.Reached] = []
         self._complete: dict[str, list[float]] = {}  # configuration -> fold scores
         self._spread: float | None = None  # of the fold scores so far
         self._is_spread_old = False
@@ -47,7 +47,9 @@ class History:
                 self._achieved.add(fit)
             self._pace.learn(trial.configuration, trial.fits)
             tried = [fit for fit in trial.fits[:1] if fit.verdict is not Verdict.FAILED and fit.epochs]
-            self._first_reached += [rungs.reached(rungs.curve_of(fit), terms.protocol.epochs) for fit in tried]
+            self._first_reached += [
+                successive_halving.reached(successive_halving.curve_of(fit), terms.protocol.epochs) for fit in tried
+            ]
             if pooled is not None:
                 by_fold = scores.fold_scores(trial, terms.chance)
                 self._complete[trial.configuration.hash] = [by_fold[fold] for fold in range(len(terms.folds))]
@@ -75,10 +77,10 @@ class History:
         with self._lock:
             return self._achieved.protection()
 
-    def bars(self) -> rungs.Bars:
+    def bars(self) -> successive_halving.Bars:
         """What the next trial's first fit has to reach."""
         with self._lock:
-            return rungs.bars(self._first_reached, self._terms.protocol.epochs)
+            return successive_halving.bars(self._first_reached, self._terms.protocol.epochs)
 
     def too_slow(self, configuration: Configuration) -> dict[str, float] | None:
         """The numbers by which a configuration takes longer than the plan allows, or None."""

@@ -11,7 +11,7 @@ from typing import Final
 import optuna
 
 from search.events import Before
-from search.selection.spread import pooled_deviation, standard_error
+from search.selection.standard_error import pooled_deviation, standard_error
 from search.study import queue
 from search.study.history import History
 from search.study.objective import ENDS, Objective

@@ -14,7 +14,7 @@ from search import records
 from search.causes import Cause
 from search.fit_checks import LAYER_SIGNALS, Check, Collapse
 from search.records import DataSummary, Fit, StudyRecord, Trial, TrialState, Verdict
-from search.selection import tally
+from search.selection import counts
 from search.selection.results import Audit, Control, Epochs, MapCell, Promise, Ranked, Recommendation, Results
 from search.settings import Identity, Plan, Protocol
 from spaces.config import CHOICES, Configuration
@@ -234,7 +234,7 @@ def results(
             inconclusive=inconclusive,
         )
         recommended = Recommendation(ranked=best, promise=promise, offset=(0.0, -0.21), parameters=12_345)
-    all_fits = tally.unique_fits(some_trials)
+    all_fits = counts.unique_fits(some_trials)
     run = sum(f.epochs for t in some_trials for f in t.fits)
     full = len(some_trials) * FOLDS * EPOCHS
     return Results(
@@ -245,8 +245,8 @@ def results(
         reason=None if recommended else (reason or "no configuration judged"),
         verdicts={str(v): verdicts.get(str(v), 0) for v in Verdict},
         collapse_reasons=dict(reasons.most_common()),
-        causes=tally.causes(all_fits),
-        symptoms=tally.symptoms(all_fits),
+        causes=counts.causes(all_fits),
+        symptoms=counts.symptoms(all_fits),
         control=None if recommended or not some_trials else CONTROL,
         audit=Audit(checked=7, wrongly_stopped=0, upper_95=0.348)
         if some_trials

@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import norm
 from scipy.stats import t as student
 
-from search.selection.draws import draws
+from search.selection.bootstrap import draws
 from search.selection.interval import between_repeats, evidence, images_needed
 
 

@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 from scipy.stats import t as student
 
 from search import seeds
-from search.selection import offset, robust
-from search.selection.draws import draws
+from search.selection import offset, robust_score
+from search.selection.bootstrap import draws
 from search.selection.metrics import facts_of, score
 from search.selection.promise import SecondStage, promise
 from search.selection.scores import OutOfFold
@@ -87,7 +87,7 @@ def _two_stages(labels: np.ndarray, searched: list, fresh: list[list], places: l
         table = np.array(
             [[of(one, inside[one.folds[inside] == f]) for one in fresh[m] for f in range(3)] for m in sent]
         )
-        error = robust.errors(
+        error = robust_score.errors(
             np.array([[of(one, inside[one.folds[inside] == f]) for one in row for f in range(3)] for row in fresh]), 3
         )[sent]
         first = int((table.mean(axis=1) - error).argmax())

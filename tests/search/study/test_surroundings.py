@@ -16,7 +16,7 @@ import sqlalchemy as sa
 
 from search.collapse.protection import Protection
 from search.records import ABLATION, NEIGHBOUR, SEARCH, Copy, Fit, Surroundings, Trial, TrialState, Verdict
-from search.selection.copies import perturbed
+from search.selection.perturbations import perturbed
 from search.study import surroundings as module
 from search.study.crew import HostCrew
 from search.study.fitting import Fitter, Spec, Terms

@@ -11,8 +11,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from search.selection.spread import variance_factor
-from search.selection.weighted import Array
+from search.selection.standard_error import variance_factor
+from search.selection.weighted_metrics import Array
 
 TIE: Final = 0.5
 """Two configurations tie when their scores differ by less than this many standard errors of the difference."""

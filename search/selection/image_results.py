@@ -12,7 +12,7 @@ from search.selection.metrics import is_decided, prior, score
 from search.selection.offset import offset_probabilities
 from search.selection.results import ClassScores, LabelSuspect, Mistake, OnImages
 from search.selection.scores import OutOfFold
-from search.selection.weighted import class_scores
+from search.selection.weighted_metrics import class_scores
 from search.settings import METRICS
 
 MOST: Final = 40

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from search.selection.spread import paired_error, pooled_deviation, standard_error
+from search.selection.standard_error import paired_error, pooled_deviation, standard_error
 
 
 def test_the_deviation_is_pooled_around_each_trials_own_mean() -> None:

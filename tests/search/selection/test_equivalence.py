@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from search.selection.equality import equal_to_best, p_value
+from search.selection.equivalence import equal_to_best, p_value
 
 RNG = np.random.default_rng(0)
 SCORES = st.lists(st.integers(0, 20).map(lambda n: n / 20), min_size=0, max_size=12)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from search.selection.control import EQUIVALENT, _areas, _ranks, label_control
+from search.selection.label_permutation import EQUIVALENT, _areas, _ranks, label_control
 from search.selection.scores import OutOfFold
 
 pytestmark = pytest.mark.slow

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from search import seeds
 from search.records import Copy
-from search.selection.copies import COUNT, FACTOR, perturbed
+from search.selection.perturbations import COUNT, FACTOR, perturbed
 from spaces.config import CHOICES, FIELDS, Configuration
 from spaces.definitions import Choices, Definition, Fixed, Range
 from spaces.presets import CORE, DEFAULT

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from search.selection import rungs
-from search.selection.rungs import KEPT, LEAST, SHARES, Bars, Curve, reached
+from search.selection import successive_halving
+from search.selection.successive_halving import KEPT, LEAST, SHARES, Bars, Curve, reached
 from search.training.lr_schedule import missed_bar
 from tests.search.study.test_ledger import check
 
@@ -18,7 +18,7 @@ EPOCHS = 40  # rungs at 5, 10 and 20
 
 
 def bars(earlier: Sequence[Curve], epochs: int) -> Bars:
-    return rungs.bars([reached(each, epochs) for each in earlier], epochs)
+    return successive_halving.bars([reached(each, epochs) for each in earlier], epochs)
 
 
 def curve(*skills: float, every: int = 5) -> list[tuple[int, float]]:

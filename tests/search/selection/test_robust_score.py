@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from search.selection.robust import clearly_behind, differences, errors, leader, vetoed, winner
+from search.selection.robust_score import clearly_behind, differences, errors, leader, vetoed, winner
 
 EVERYBODY = np.ones(3, np.bool_)
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from search.selection.metrics import facts_of, score
 from search.selection.scores import OutOfFold, score_matrix
-from search.selection.weighted import decided_scores, probability_scores, recalls
+from search.selection.weighted_metrics import decided_scores, probability_scores, recalls
 from search.settings import METRICS
 
 

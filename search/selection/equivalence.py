@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.special import stdtr  # type: ignore[import-untyped]
 
-from search.selection.spread import variance_factor
+from search.selection.standard_error import variance_factor
 
 
 def equal_to_best(

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from search.causes import CAUSES
-from search.collapse.causes import likely_causes
+from search.collapse.likely_causes import likely_causes
 from search.fit_checks import LAYER_SIGNALS
 from spaces.config import Configuration
 from tests.factories import configuration
