@@ -27,7 +27,7 @@ from benchmarks.machine import machine
 from search import seeds
 from search.data.scan import EXTENSIONS
 from search.events import Silent
-from search.inspection.inspect import Request, inspect
+from search.inspection.folder_check import Request, inspect
 
 COPIES: Final = ("duplicate", "near-duplicate", "label-conflict")
 

@@ -41,8 +41,8 @@ def run(options: argparse.Namespace, given: list[str]) -> int:
     """Inspect; returns the exit code."""
     from reports.inspection_text import inspection_lines
     from reports.write import write_inspection
-    from search.inspection.inspect import Request, inspect
-    from search.inspection.records import Inspection, Severity
+    from search.inspection.findings import Inspection, Severity
+    from search.inspection.folder_check import Request, inspect
 
     out = options.out or Path("runs") / f"{options.data.resolve().name}-check"
     request = Request(

@@ -50,8 +50,8 @@ def parser() -> argparse.ArgumentParser:
 def run(options: argparse.Namespace, given: list[str]) -> int:
     """Train it; returns the exit code."""
     from reports.delivery import trained_lines
-    from search.delivery.order import Request
-    from search.delivery.training import train
+    from search.delivery.train_job import Request
+    from search.delivery.train_model import train
 
     request = Request(
         config=options.config,

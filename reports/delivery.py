@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from reports.wording import counted, metric_name, number, percent, shown
-from search.delivery.records import Predicted, Trained
+from search.delivery.summaries import Predicted, Trained
 
 _FILES_SHOWN = 5
 

@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from reports.drawing import BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILLION, layout, safe
-from search.diagnosis.records import Diagnosis, Epoch, LayerProbe
+from search.diagnosis.evidence import Diagnosis, Epoch, LayerProbe
 
 _COLOURS: Final = (BLUE, ORANGE, GREEN, PURPLE, SKY, VERMILLION)
 _FLOOR: Final = 1e-12  # what is exactly 0 is drawn here on a logarithmic axis

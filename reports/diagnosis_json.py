@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from reports.summary import plain
 from search.causes import Cause
-from search.diagnosis.records import Diagnosis
+from search.diagnosis.evidence import Diagnosis
 
 SCHEMA: Final = 1
 

@@ -18,7 +18,7 @@ from reports.page import environment
 from reports.scales import Scale
 from reports.wording import compact, evidence_text, number, percent
 from search.causes import CAUSES, Cause
-from search.diagnosis.records import Compilation, Diagnosis, Layer, LayerProbe, Material, Probe
+from search.diagnosis.evidence import Compilation, Diagnosis, Layer, LayerProbe, Material, Probe
 
 _SCORES: Final = Scale(0.0, 1.0)
 

@@ -18,7 +18,7 @@ from reports.diagnosis_wording import (
 )
 from reports.wording import duration, evidence_text, shown
 from search.causes import CAUSES, Cause
-from search.diagnosis.records import Diagnosis
+from search.diagnosis.evidence import Diagnosis
 
 MOST_LINES: Final = 25
 WIDTH: Final = 100

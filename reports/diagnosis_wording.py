@@ -7,7 +7,7 @@ from typing import Final
 
 from reports.wording import counted, number
 from search.causes import Cause
-from search.diagnosis.records import Diagnosis, Mend, State
+from search.diagnosis.evidence import Diagnosis, Mend, State
 
 HEADLINES: Final[Mapping[State, str]] = {
     State.HEALTHY: "Healthy: it learns",

@@ -6,7 +6,7 @@ import json
 from typing import Any, Final
 
 from reports.summary import plain
-from search.inspection.records import Inspection
+from search.inspection.findings import Inspection
 
 SCHEMA: Final = 1
 

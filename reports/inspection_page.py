@@ -8,7 +8,7 @@ from typing import Any, Final
 from reports.inspection_text import aspects, expectation, headline
 from reports.page import environment
 from reports.wording import folder_title
-from search.inspection.records import KINDS, Finding, Inspection, Severity
+from search.inspection.findings import KINDS, Finding, Inspection, Severity
 
 _SHOWN_FILES: Final = 200  # named under a finding
 _TITLES: Final = {

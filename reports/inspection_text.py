@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from reports.wording import counted, duration, number, shown
-from search.inspection.records import KINDS, Finding, Inspection, Severity
+from search.inspection.findings import KINDS, Finding, Inspection, Severity
 
 WIDTH: Final = 100
 _FILES: Final = 3  # named under a finding

@@ -16,8 +16,8 @@ from reports.markdown import markdown
 from reports.page import page
 from reports.summary import summary_text
 from reports.tables import csv_text, fits_table, trials_table
-from search.diagnosis.records import Diagnosis
-from search.inspection.records import Inspection
+from search.diagnosis.evidence import Diagnosis
+from search.inspection.findings import Inspection
 from search.selection.results import Results
 
 

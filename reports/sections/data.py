@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from reports import steps
 from reports.wording import compact, counted, whole
-from search.inspection.records import KINDS, OF_TEST
+from search.inspection.findings import KINDS, OF_TEST
 from search.selection.results import Results
 
 

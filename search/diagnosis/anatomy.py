@@ -9,8 +9,8 @@ from typing import Any, Final
 import keras
 import numpy as np
 
-from search.diagnosis.recording import Step, array, kernel_of, record
-from search.diagnosis.records import Anatomy, Compilation, Layer
+from search.diagnosis.evidence import Anatomy, Compilation, Layer
+from search.diagnosis.layer_recording import Step, array, kernel_of, record
 
 ACTIVATION_LAYERS: Final[Mapping[str, str]] = {
     "ReLU": "relu",

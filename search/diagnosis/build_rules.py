@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from search.causes import Cause
-from search.diagnosis.records import Anatomy, Layer, Material
+from search.diagnosis.evidence import Anatomy, Layer, Material
 from search.diagnosis.structure import (
     RELU_LIKE,
     activation_of,

@@ -12,7 +12,7 @@ from itertools import combinations
 from typing import Final, Protocol
 
 from search.diagnosis.changes import Change, joined
-from search.diagnosis.records import Mend, Run
+from search.diagnosis.evidence import Mend, Run
 
 NEAR: Final = 0.04  # above chance: not learned with the first seed, but worth another
 PAIRED: Final = 5  # causes that are combined with each other

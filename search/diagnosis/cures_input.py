@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from search.causes import Cause
 from search.diagnosis import changes as c
 from search.diagnosis.changes import Change
-from search.diagnosis.records import Anatomy, Material
+from search.diagnosis.evidence import Anatomy, Material
 from search.diagnosis.structure import (
     peak,
     pixel_range,

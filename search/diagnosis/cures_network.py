@@ -9,9 +9,9 @@ from search.diagnosis import changes as c
 from search.diagnosis.changes import Change
 from search.diagnosis.cures_input import unfaded
 from search.diagnosis.cures_training import canonical_loss, loss_class, rated
+from search.diagnosis.evidence import Anatomy, Layer, Material
 from search.diagnosis.fit_rules import steps
 from search.diagnosis.pairing import BINARY, CATEGORICAL, SPARSE
-from search.diagnosis.records import Anatomy, Layer, Material
 from search.diagnosis.structure import (
     RELU_LIKE,
     SATURATING,

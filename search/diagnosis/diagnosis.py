@@ -21,10 +21,10 @@ from search.diagnosis import feeding, probe, scoring, suspects, verdict
 from search.diagnosis.anatomy import dissect
 from search.diagnosis.changes import Change
 from search.diagnosis.confirm import Outcome, Trial, confirm, mend_of
-from search.diagnosis.fitting import KerasTrainer
+from search.diagnosis.evidence import Anatomy, Diagnosis, Material, Mend, Probe, Run, State
+from search.diagnosis.keras_fits import KerasTrainer
 from search.diagnosis.loading import Case, user_code_error
 from search.diagnosis.mending import generic, mends
-from search.diagnosis.records import Anatomy, Diagnosis, Material, Mend, Probe, Run, State
 from search.diagnosis.structure import head
 from search.errors import UserCodeError
 

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Final
 
 from search.data.images import ImageSet, load_images
-from search.diagnosis.child import Order
-from search.diagnosis.process import run
-from search.diagnosis.records import Diagnosis
-from search.diagnosis.stored import stored_shape
+from search.diagnosis.client import run
+from search.diagnosis.evidence import Diagnosis
+from search.diagnosis.saved_model import stored_shape
+from search.diagnosis.server import Order
 from search.errors import UserError
 from search.events import Listener
 

@@ -13,9 +13,9 @@ from sklearn.model_selection import StratifiedKFold, train_test_split
 
 from search import seeds
 from search.arrays import IntArray
+from search.diagnosis.evidence import Material
 from search.diagnosis.fit_rules import HELD_OUT
 from search.diagnosis.loading import Case, user_code_error
-from search.diagnosis.records import Material
 from search.errors import UserCodeError
 from search.selection.baselines import baselines
 

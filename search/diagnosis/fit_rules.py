@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from search.causes import Cause
-from search.diagnosis.records import Anatomy, Layer, Material
+from search.diagnosis.evidence import Anatomy, Layer, Material
 from search.diagnosis.structure import weighted
 
 HELD_OUT: Final = 0.25  # share of the images that a fit does not see

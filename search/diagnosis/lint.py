@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from search.causes import Cause
 from search.diagnosis.build_rules import construction
+from search.diagnosis.evidence import Anatomy, Material
 from search.diagnosis.fit_rules import training
 from search.diagnosis.pairing import pairing
-from search.diagnosis.records import Anatomy, Material
 
 
 def lint(anatomy: Anatomy, material: Material) -> tuple[Cause, ...]:

@@ -225,7 +225,7 @@ def _saved(path: Path) -> Callable[[], Any]:
 def _start_anew(network: Any) -> None:
     import keras
 
-    from search.diagnosis.recording import leaves
+    from search.diagnosis.layer_recording import leaves
     from search.diagnosis.surgery import compile_like
 
     for leaf in leaves(network):

@@ -25,8 +25,8 @@ from search.diagnosis.cures_network import (
     wider,
 )
 from search.diagnosis.cures_training import averaged, balanced, longer, rated, rates, unclipped
+from search.diagnosis.evidence import Anatomy, Material
 from search.diagnosis.fit_rules import sane_rates
-from search.diagnosis.records import Anatomy, Material
 from search.diagnosis.structure import (
     by_name,
 )

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from search.causes import Cause
-from search.diagnosis.records import Anatomy, Material
+from search.diagnosis.evidence import Anatomy, Material
 from search.diagnosis.structure import RELU_LIKE, Head, head
 
 CATEGORICAL: Final = ("categorical_crossentropy", "categorical_focal_crossentropy", "kl_divergence")

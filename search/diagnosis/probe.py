@@ -12,11 +12,11 @@ import numpy as np
 import tensorflow as tf
 
 from search.arrays import IntArray
+from search.diagnosis.evidence import LayerProbe, Probe
 from search.diagnosis.feeding import Floats, encode
-from search.diagnosis.fitting import few_of_each
+from search.diagnosis.keras_fits import few_of_each
+from search.diagnosis.layer_recording import Step, array, kernels, record
 from search.diagnosis.loading import Case
-from search.diagnosis.recording import Step, array, kernels, record
-from search.diagnosis.records import LayerProbe, Probe
 from search.diagnosis.scoring import balanced_accuracy, decided, prior_entropy, top_share
 from search.diagnosis.watching import dead_share
 

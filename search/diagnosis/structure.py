@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from search.diagnosis.records import Anatomy, Layer, Material
+from search.diagnosis.evidence import Anatomy, Layer, Material
 
 NORMALIZATIONS: Final = ("BatchNormalization", "LayerNormalization", "GroupNormalization", "UnitNormalization",
                          "SpectralNormalization", "Normalization")  # fmt: skip

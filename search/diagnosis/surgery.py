@@ -9,7 +9,7 @@ import keras
 
 from search.diagnosis import changes as c
 from search.diagnosis.anatomy import ACTIVATION_LAYERS
-from search.diagnosis.recording import Leaf, kernel_of, leaves
+from search.diagnosis.layer_recording import Leaf, kernel_of, leaves
 
 Kind = TypeVar("Kind")
 

@@ -14,8 +14,8 @@ from typing import Final
 
 from search.causes import Cause
 from search.diagnosis.build_rules import FADED, RAW
+from search.diagnosis.evidence import Anatomy, LayerProbe, Material, Probe, Run, State
 from search.diagnosis.lint import lint
-from search.diagnosis.records import Anatomy, LayerProbe, Material, Probe, Run, State
 from search.diagnosis.structure import by_name, head, hidden, is_normalized, peak, weighted
 
 EXPLODED: Final = 4.0  # times the expected loss at the start: outputs are far too large

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from search.diagnosis.records import Run, State
+from search.diagnosis.evidence import Run, State
 
 LATE: Final = 0.3  # of the epochs at chance before it learns: a slow starter
 CLEAR: Final = 0.05  # balanced accuracy above chance that is not nothing

@@ -12,9 +12,9 @@ import numpy as np
 import tensorflow as tf
 
 from search.arrays import IntArray
+from search.diagnosis.evidence import Epoch, Run
 from search.diagnosis.feeding import Floats
-from search.diagnosis.recording import array, kernels, leaves, record
-from search.diagnosis.records import Epoch, Run
+from search.diagnosis.layer_recording import array, kernels, leaves, record
 from search.diagnosis.scoring import area, balanced_accuracy, cross_entropy, decided, top_share
 
 CHECKS: Final = 30  # epochs of a fit that are looked at, at most

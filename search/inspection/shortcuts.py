@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from search.arrays import IntArray
 from search.data.image_stats import Looks
-from search.inspection.records import Finding, Severity
+from search.inspection.findings import Finding, Severity
 
 CLEARLY: Final = 4.0
 """Standard errors above guessing."""

@@ -17,8 +17,8 @@ from search.data.folds import fold_warnings, make_folds
 from search.data.images import ImageSet, load_images
 from search.errors import MismatchError
 from search.events import Listener
-from search.inspection import inspect
-from search.inspection.records import KINDS, Severity
+from search.inspection import folder_check
+from search.inspection.findings import KINDS, Severity
 from search.records import CONFIRM, NEIGHBOUR
 from search.selection import metrics
 from search.selection.baselines import baselines
@@ -103,7 +103,7 @@ def look_over(ledger: Ledger, request: Request, listener: Listener) -> None:
     """Say what is wrong with the images, where nobody has looked yet, and keep it for the report."""
     if ledger.fact("findings") is not None:
         return
-    asked = inspect.Request(
+    asked = folder_check.Request(
         data=request.data,
         test=request.test,
         groups=request.groups,
@@ -111,7 +111,7 @@ def look_over(ledger: Ledger, request: Request, listener: Listener) -> None:
         follow_links=request.follow_links,
         native=request.native,
     )
-    found = inspect.look_over(asked, listener)
+    found = folder_check.look_over(asked, listener)
     for one in found:
         if one.severity is not Severity.NOTE:
             _log.warning("%s: %s", KINDS[one.kind], one.detail)

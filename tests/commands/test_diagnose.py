@@ -11,8 +11,8 @@ import pytest
 import run_search
 from commands import terminal
 from search.diagnosis import examination
+from search.diagnosis.evidence import Diagnosis, State
 from search.diagnosis.examination import Request
-from search.diagnosis.records import Diagnosis, State
 from search.errors import UserCodeError
 from tests.reports import made_diagnosis as made
 

@@ -15,7 +15,7 @@ import pytest
 import run_search
 from commands import predict, train
 from commands.terminal import DONE, INTERRUPTED, USER_ERROR
-from search.delivery import prediction, training
+from search.delivery import predict_folder, train_model
 from tests.factories import make_images
 from tests.search.delivery.stand_in import StandIn, collapsing, write_config
 
@@ -39,8 +39,8 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def stand_in(monkeypatch: pytest.MonkeyPatch, pool: StandIn) -> None:
-    monkeypatch.setattr(training.train, "__defaults__", (pool,))
-    monkeypatch.setattr(prediction.predict, "__defaults__", (pool,))
+    monkeypatch.setattr(train_model.train, "__defaults__", (pool,))
+    monkeypatch.setattr(predict_folder.predict, "__defaults__", (pool,))
 
 
 @pytest.fixture(autouse=True)

@@ -17,9 +17,9 @@ from search import seeds
 from search.diagnosis import feeding
 from search.diagnosis.anatomy import dissect
 from search.diagnosis.diagnosis import diagnose
+from search.diagnosis.evidence import Diagnosis, State
 from search.diagnosis.loading import load_case
 from search.diagnosis.probe import probe
-from search.diagnosis.records import Diagnosis, State
 from search.diagnosis.suspects import suspects
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Keras warns of some of these faults by itself

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from search.causes import Cause
-from search.diagnosis.records import (
+from search.diagnosis.evidence import (
     Anatomy,
     Compilation,
     Diagnosis,

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from reports.delivery import predicted_lines, trained_lines
-from search.delivery.records import Predicted, Trained
+from search.delivery.summaries import Predicted, Trained
 
 
 def trained(**changes: Any) -> Trained:

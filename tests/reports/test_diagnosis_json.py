@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 
 from reports.diagnosis_json import diagnosis_json
-from search.diagnosis.records import State
+from search.diagnosis.evidence import State
 from tests.reports import made_diagnosis as made
 
 

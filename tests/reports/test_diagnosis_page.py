@@ -9,7 +9,7 @@ import pytest
 
 from reports.diagnosis_figures import fit_curves, layer_profile
 from reports.diagnosis_page import diagnosis_page, layer_rows
-from search.diagnosis.records import Diagnosis, State
+from search.diagnosis.evidence import Diagnosis, State
 from tests.reports import made_diagnosis as made
 from tests.reports.test_page import Reader
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from reports.diagnosis_summary import MOST_LINES, WIDTH, diagnosis_lines
 from search.causes import CAUSES
-from search.diagnosis.records import Diagnosis, State
+from search.diagnosis.evidence import Diagnosis, State
 from tests.reports import made_diagnosis as made
 
 pytestmark = pytest.mark.slow

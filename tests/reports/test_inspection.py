@@ -10,7 +10,7 @@ import pytest
 from reports.inspection_json import inspection_json
 from reports.inspection_page import inspection_page
 from reports.inspection_text import inspection_lines
-from search.inspection.records import KINDS, Finding, Inspection, Severity
+from search.inspection.findings import KINDS, Finding, Inspection, Severity
 from tests.reports.test_page import Reader
 
 HOSTILE = "<img src=x onerror=alert(1)>\u202e\n.png"

@@ -10,8 +10,8 @@ from search import seeds
 from search.diagnosis import feeding
 from search.diagnosis.anatomy import dissect
 from search.diagnosis.diagnosis import diagnose
+from search.diagnosis.evidence import Diagnosis, State
 from search.diagnosis.probe import probe
-from search.diagnosis.records import Diagnosis, State
 from search.diagnosis.suspects import suspects
 from tests.keras_tests.diagnosis.broken import FAULTS, HEALTHY, Network, stripes
 

@@ -10,7 +10,7 @@ from keras import layers
 
 from search.diagnosis import changes as c
 from search.diagnosis.anatomy import dissect
-from search.diagnosis.records import Anatomy, Layer
+from search.diagnosis.evidence import Anatomy, Layer
 from search.diagnosis.surgery import NotApplicableError, changed
 
 IMAGES = np.random.default_rng(0).random((4, 8, 8, 1)).astype(np.float32)

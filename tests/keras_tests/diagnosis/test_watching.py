@@ -10,7 +10,7 @@ import pytest
 from search.diagnosis import changes as c
 from search.diagnosis import feeding
 from search.diagnosis.changes import Change
-from search.diagnosis.fitting import KerasTrainer
+from search.diagnosis.keras_fits import KerasTrainer
 from tests.keras_tests.diagnosis.broken import HEALTHY, Network, conv, dense, stripes
 
 IMAGES, LABELS = stripes()

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from reports.sections.data import data
-from search.inspection.records import KINDS
+from search.inspection.findings import KINDS
 from tests.reports import made
 
 

@@ -12,7 +12,7 @@ from search.data import disk_cache
 from search.data import image_stats as room
 from search.data.image_stats import Looks, looks
 from search.data.scan import scan
-from search.inspection.files import unusual
+from search.inspection.file_findings import unusual
 
 
 def silent(*told: object) -> None: ...

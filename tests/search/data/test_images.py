@@ -83,8 +83,8 @@ def test_a_second_run_decodes_nothing(make_folder, monkeypatch: pytest.MonkeyPat
     folder = make_folder(a=2, b=2)
     spoil(folder, "a/bad.png")
     first = load(folder)
-    monkeypatch.delattr(cache, "decode")
-    monkeypatch.delattr(cache, "probe")
+    monkeypatch.delattr(decoded_cache, "decode")
+    monkeypatch.delattr(decoded_cache, "probe")
     second = load(folder)
     assert second.summary == first.summary
     assert second.path == first.path

@@ -14,7 +14,7 @@ import yaml
 from search.arrays import FloatArray
 from search.delivery import card as cards
 from search.delivery.card import Card
-from search.delivery.errands import Ask, Keep, Shapes, Unite
+from search.delivery.tasks import Ask, Keep, Shapes, Unite
 from search.records import Verdict
 from search.study.messages import Done, Job, Ready
 from search.training.outcome import Outcome

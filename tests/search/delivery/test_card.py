@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from search.delivery import card as cards
 from search.delivery.card import Card
-from search.delivery.package import check_target, draft
+from search.delivery.model_files import check_target, draft
 from search.errors import DamagedError, UserError
 from tests.search.delivery.stand_in import write_keras, write_model
 

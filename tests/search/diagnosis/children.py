@@ -11,7 +11,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NoReturn
 
-from search.diagnosis.child import Order, answer
+from search.diagnosis.server import Order, answer
 from search.errors import UserCodeError, UserError
 from search.lifeline import die_with_coordinator, redirect_messages
 from tests.reports import made_diagnosis as made

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from search.diagnosis.records import Anatomy, Compilation, Layer, LayerProbe, Material, Probe, Run
-from search.diagnosis.records import Epoch as EpochRecord
+from search.diagnosis.evidence import Anatomy, Compilation, Layer, LayerProbe, Material, Probe, Run
+from search.diagnosis.evidence import Epoch as EpochRecord
 
 
 def dense(name: str, units: int, activation: str = "relu", fan_in: int = 64, **more: Any) -> Layer:

@@ -6,7 +6,7 @@ import pytest
 
 from search.diagnosis.changes import Change, Epochs, Rate
 from search.diagnosis.confirm import confirm, mend_of
-from search.diagnosis.records import Run
+from search.diagnosis.evidence import Run
 from tests.search.diagnosis.networks import run
 
 CHANCE = 0.33

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from search.diagnosis.child import Order
 from search.diagnosis.examination import Request, examine
+from search.diagnosis.server import Order
 from search.errors import DataError, UserError
 from search.events import Silent
 from tests.reports import made_diagnosis as made

@@ -3,8 +3,8 @@
 import pytest
 
 from search.causes import CAUSES
+from search.diagnosis.evidence import Anatomy, Material
 from search.diagnosis.lint import lint
-from search.diagnosis.records import Anatomy, Material
 from tests.search.diagnosis.networks import RESCALING, chain, conv, dense, healthy, material, plain, two_classes
 
 THREE, TWO = material(), two_classes()

@@ -6,9 +6,9 @@ from search.causes import CAUSES, Cause
 from search.diagnosis import changes as c
 from search.diagnosis.cures_network import good_momentum
 from search.diagnosis.cures_training import balanced_weights, usual_rate
+from search.diagnosis.evidence import Anatomy, Material
 from search.diagnosis.lint import lint
 from search.diagnosis.mending import generic, mends
-from search.diagnosis.records import Anatomy, Material
 from tests.search.diagnosis.networks import dense, healthy, material, plain, two_classes
 from tests.search.diagnosis.test_lint import CASES
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from search.diagnosis.records import Anatomy, LayerProbe, Material, Probe, Run, State
+from search.diagnosis.evidence import Anatomy, LayerProbe, Material, Probe, Run, State
 from search.diagnosis.suspects import suspects
 from tests.search.diagnosis.networks import dense, healthy, material, plain, probe, run
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from search.diagnosis.records import Run, State
+from search.diagnosis.evidence import Run, State
 from search.diagnosis.verdict import counted, state
 from tests.search.diagnosis.networks import epoch, run
 

@@ -13,11 +13,11 @@ from PIL import Image
 
 from search.data.decode import RECIPE
 from search.data.scan import LEADS_OUT
-from search.delivery import prediction
+from search.delivery import predict_folder
 from search.delivery.card import Card
-from search.delivery.errands import Ask
-from search.delivery.likeness import learn
-from search.delivery.prediction import Request, predict, without_offset
+from search.delivery.outlier_detector import learn
+from search.delivery.predict_folder import Request, predict, without_offset
+from search.delivery.tasks import Ask
 from search.errors import DamagedError, DataError, MismatchError, UserError
 from search.events import Silent
 from search.selection.offset import offset_probabilities
@@ -121,7 +121,7 @@ def test_pictures_of_other_formats_are_told_too(tmp_path, folder) -> None:
 
 
 def test_images_come_in_batches_and_in_order(tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(prediction, "_BATCH", 4)
+    monkeypatch.setattr(predict_folder, "_BATCH", 4)
     for number in range(11):
         write_image(tmp_path / "data" / f"{number:02d}.png", 20 * number)
     pool = StandIn()

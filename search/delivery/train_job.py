@@ -11,7 +11,7 @@ import numpy as np
 from search.data.folds import Fold, make_folds
 from search.data.images import ImageSet, load_images
 from search.data.weight_files import RANDOM_DIGEST, Weights, find_weights
-from search.delivery.package import check_target
+from search.delivery.model_files import check_target
 from search.errors import MismatchError, UserError
 from search.events import Listener
 from search.records import FINAL, SEARCH

@@ -13,9 +13,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
 
-from search.diagnosis import child
-from search.diagnosis.child import Broken, Finished, Order, Refused, Told
-from search.diagnosis.records import Diagnosis
+from search.diagnosis import server
+from search.diagnosis.evidence import Diagnosis
+from search.diagnosis.server import Broken, Finished, Order, Refused, Told
 from search.errors import UserCodeError
 from search.lifeline import signals_blocked
 
@@ -39,7 +39,7 @@ def run(
     order: Order,
     on_progress: Callable[[str, int, int], None],
     *,
-    target: Callable[[Connection, Connection, Order], None] = child.main,
+    target: Callable[[Connection, Connection, Order], None] = server.main,
     grace: float = GRACE_SECONDS,
 ) -> Diagnosis:
     """Diagnose in a process of its own, which has ended when this returns or raises, by Ctrl-C too.

@@ -24,8 +24,8 @@ from search.data.sizes import frequent_sizes
 from search.data.thumbnails import encoded
 from search.errors import DataError
 from search.events import Listener
-from search.inspection import amounts, copies, files
-from search.inspection.records import OF_TEST, Finding, Inspection, Severity
+from search.inspection import class_sizes, copy_findings, file_findings
+from search.inspection.findings import OF_TEST, Finding, Inspection, Severity
 from search.inspection.shortcuts import shortcuts, tables
 from search.selection.baselines import baselines
 
@@ -91,10 +91,10 @@ def inspect(request: Request, listener: Listener) -> Inspection:
         modes=dict(Counter(looked.modes[row] for row in rows).most_common()),
         formats=dict(Counter(looked.formats[row] for row in rows).most_common()),
         units=len(rows) if seen.units is None else len(np.unique(seen.units)),
-        folds=amounts.possible_folds(seen.labels, seen.units, len(seen.found.classes)),
+        folds=class_sizes.possible_folds(seen.labels, seen.units, len(seen.found.classes)),
         chance=1 / len(seen.found.classes),
         baselines=simple,
-        half=amounts.half_width(seen.labels, seen.units, len(seen.found.classes)),
+        half=class_sizes.half_width(seen.labels, seen.units, len(seen.found.classes)),
         seconds=time.monotonic() - started,
         thumbnails=_thumbnails(request.data, seen.test, told, listener),
     )
@@ -146,13 +146,13 @@ def _findings(seen: _Seen, request: Request, listener: Listener) -> tuple[Findin
     test = None if seen.test is None else _test_images(seen, seen.test, request, listener)
     absent = [name for name in found.absent if test is None or name in test.absent]
     told = [
-        *files.unreadable(found.files, looked, dict(found.unopened)),
-        *copies.within(seen.same, seen.large, seen.names, seen.labels, found.classes, _blank(seen)),
-        *files.appearance(found.files, looked),
-        *files.unlabelled(found.unlabelled, absent),
-        *files.sizes(found.files, looked, native=request.native),
-        *files.unusual(found.files, looked),
-        *amounts.amounts(seen.counts, seen.labels, seen.units),
+        *file_findings.unreadable(found.files, looked, dict(found.unopened)),
+        *copy_findings.within(seen.same, seen.large, seen.names, seen.labels, found.classes, _blank(seen)),
+        *file_findings.appearance(found.files, looked),
+        *file_findings.unlabelled(found.unlabelled, absent),
+        *file_findings.sizes(found.files, looked, native=request.native),
+        *file_findings.unusual(found.files, looked),
+        *class_sizes.amounts(seen.counts, seen.labels, seen.units),
         *(() if test is None else _leaks(seen, test, listener)),
         *_shortcuts(seen),
     ]
@@ -161,7 +161,7 @@ def _findings(seen: _Seen, request: Request, listener: Listener) -> tuple[Findin
 
 def _blank(seen: _Seen) -> frozenset[int]:
     """Readable rows of which nothing is to be seen."""
-    return frozenset(np.flatnonzero(seen.looks.contrast[seen.rows] < files.BLANK_CONTRAST).tolist())
+    return frozenset(np.flatnonzero(seen.looks.contrast[seen.rows] < file_findings.BLANK_CONTRAST).tolist())
 
 
 def _test_images(seen: _Seen, folder: Path, request: Request, listener: Listener) -> ImageFolder:
@@ -187,9 +187,9 @@ def _leaks(seen: _Seen, test: ImageFolder, listener: Listener) -> list[Finding]:
     name = test.path.resolve().name
     named = [f"{name}/{file}" for file in test.files]
     theirs = [named[row] for row in readable]
-    bad = files.unreadable(named, other, {f"{name}/{file}": why for file, why in test.unopened.items()})
+    bad = file_findings.unreadable(named, other, {f"{name}/{file}": why for file, why in test.unopened.items()})
     return [
-        *copies.leaks(sorted(pairs), seen.names, theirs),
+        *copy_findings.leaks(sorted(pairs), seen.names, theirs),
         *(replace(one, detail=f"{OF_TEST}{one.detail}") for one in bad),
     ]
 
@@ -209,7 +209,7 @@ def _shortcuts(seen: _Seen) -> list[Finding]:
 
 def _folds(seen: _Seen) -> list[tuple[IntArray, IntArray]]:
     """Training and validation rows; none where groups are too few or too uneven, which is said elsewhere."""
-    count = min(amounts.FOLDS, amounts.possible_folds(seen.labels, seen.units, len(seen.found.classes)))
+    count = min(class_sizes.FOLDS, class_sizes.possible_folds(seen.labels, seen.units, len(seen.found.classes)))
     if count < 2:
         return []
     try:

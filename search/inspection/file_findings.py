@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from search.data.image_stats import Looks
-from search.inspection.records import Finding, Severity
+from search.inspection.findings import Finding, Severity
 
 BLANK_CONTRAST: Final = 4 / 255
 """Standard deviation of grey below which nothing is shown."""

@@ -13,9 +13,9 @@ import numpy as np
 from search.arrays import IntArray
 from search.diagnosis import changes as c
 from search.diagnosis.changes import Change
+from search.diagnosis.evidence import Run
 from search.diagnosis.feeding import Floats, Split, encode
 from search.diagnosis.loading import Case
-from search.diagnosis.records import Run
 from search.diagnosis.surgery import NotApplicableError, changed
 from search.diagnosis.watching import EpochWatch
 

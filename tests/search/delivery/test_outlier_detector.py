@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.covariance import LedoitWolf
 
-from search.delivery import likeness
-from search.delivery.likeness import FEWEST, Likeness, features, learn
+from search.delivery import outlier_detector
+from search.delivery.outlier_detector import FEWEST, Likeness, features, learn
 from search.errors import DamagedError
 
 pytestmark = pytest.mark.slow
@@ -97,7 +97,7 @@ def test_the_threshold_comes_from_images_that_were_held_back(count, seed) -> Non
 def test_batches_give_the_same_features_as_all_at_once(monkeypatch) -> None:
     pixels = blobs(20, 0)
     at_once = features(pixels)
-    monkeypatch.setattr(likeness, "_AT_ONCE", 3)
+    monkeypatch.setattr(outlier_detector, "_AT_ONCE", 3)
     np.testing.assert_allclose(features(pixels), at_once, atol=1e-5)
 
 

@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from search.diagnosis import process
-from search.diagnosis.child import Order
-from search.diagnosis.process import run
+from search.diagnosis import client
+from search.diagnosis.client import run
+from search.diagnosis.server import Order
 from search.errors import UserCodeError
 from tests.search.diagnosis.children import obedient, wait_until_gone
 
@@ -48,7 +48,7 @@ def at_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     """Children come from a server that has imported what they need: alone each of them, but there at once."""
     server = mp.get_context("forkserver")
     server.set_forkserver_preload(["tests.search.diagnosis.children"])
-    monkeypatch.setattr(process.mp, "get_context", lambda method: server)
+    monkeypatch.setattr(client.mp, "get_context", lambda method: server)
 
 
 class Notes:
@@ -114,8 +114,8 @@ COORDINATOR = """
 import sys
 from pathlib import Path
 import numpy as np
-from search.diagnosis.child import Order
-from search.diagnosis.process import run
+from search.diagnosis.server import Order
+from search.diagnosis.client import run
 from tests.search.diagnosis.children import obedient
 
 if __name__ == "__main__":

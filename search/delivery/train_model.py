@@ -15,12 +15,12 @@ from search.data.decode import RECIPE
 from search.data.images import ImageSet
 from search.delivery import card as cards
 from search.delivery.card import Card
-from search.delivery.desk import desk
-from search.delivery.errands import Keep, Unite
-from search.delivery.likeness import learn
-from search.delivery.order import Order, Request, accept
-from search.delivery.package import draft
-from search.delivery.records import Trained
+from search.delivery.model_files import draft
+from search.delivery.outlier_detector import learn
+from search.delivery.single_worker import desk
+from search.delivery.summaries import Trained
+from search.delivery.tasks import Keep, Unite
+from search.delivery.train_job import Order, Request, accept
 from search.errors import UserError
 from search.events import Listener
 from search.fit_checks import Check

@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 
 from search.arrays import IntArray
-from search.inspection.records import Finding, Severity
+from search.inspection.findings import Finding, Severity
 
 MOST_FOLDS: Final = 10
 FOLDS: Final = 5

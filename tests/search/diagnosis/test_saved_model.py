@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from search.diagnosis.stored import stored_shape
+from search.diagnosis.saved_model import stored_shape
 from search.errors import UserError
 
 Save = Callable[[Any], Path]

@@ -11,10 +11,10 @@ import pytest
 from search import seeds
 from search.data.folds import make_folds
 from search.delivery import card as cards
-from search.delivery.errands import Keep, Unite
-from search.delivery.likeness import Likeness
-from search.delivery.order import Request
-from search.delivery.training import train
+from search.delivery.outlier_detector import Likeness
+from search.delivery.tasks import Keep, Unite
+from search.delivery.train_job import Request
+from search.delivery.train_model import train
 from search.errors import UserError
 from search.events import Silent
 from search.study.faults import WorkerDied, WorkerFault

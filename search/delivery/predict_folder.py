@@ -22,11 +22,11 @@ from search.data.scan import EXTENSIONS, LEADS_OUT, images_in, leads_out
 from search.data.squares import Squares, square_side
 from search.delivery import card as cards
 from search.delivery.card import Card
-from search.delivery.desk import desk
-from search.delivery.errands import Ask, Shapes
-from search.delivery.likeness import Likeness
-from search.delivery.package import draft
-from search.delivery.records import Predicted
+from search.delivery.model_files import draft
+from search.delivery.outlier_detector import Likeness
+from search.delivery.single_worker import desk
+from search.delivery.summaries import Predicted
+from search.delivery.tasks import Ask, Shapes
 from search.errors import DataError, MismatchError, UserError
 from search.events import Listener
 from search.study import machine

@@ -8,7 +8,7 @@ import numpy as np
 
 from search.arrays import IntArray
 from search.data.duplicates import Cluster
-from search.inspection.records import Finding, Severity
+from search.inspection.findings import Finding, Severity
 
 
 def within(

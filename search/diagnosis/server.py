@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from search.arrays import IntArray
-from search.diagnosis.records import Diagnosis
+from search.diagnosis.evidence import Diagnosis
 from search.errors import UserCodeError, UserError
 from search.lifeline import die_with_coordinator, redirect_messages
 from search.npy import mapped
