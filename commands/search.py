@@ -27,8 +27,8 @@ from commands.options import (
     size,
     whole,
 )
-from commands.shifts import Shifts
 from commands.terminal import listen_for_the_end
+from commands.working_hours import Shifts
 from search.errors import UserError
 from search.settings import DEFAULT_SECONDS, DEFAULT_TRIALS, METRICS, Budget
 

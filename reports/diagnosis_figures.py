@@ -9,7 +9,7 @@ from typing import Final
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from reports.drawing import BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILLION, layout, safe
+from reports.figure_style import BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILLION, layout, safe
 from search.diagnosis.evidence import Diagnosis, Epoch, LayerProbe
 
 _COLOURS: Final = (BLUE, ORANGE, GREEN, PURPLE, SKY, VERMILLION)

@@ -13,7 +13,7 @@ from plotly.offline import get_plotlyjs
 
 from reports import diagnosis_wording as words
 from reports.diagnosis_figures import fit_curves, layer_profile
-from reports.drawing import figure_json
+from reports.figure_style import figure_json
 from reports.page import environment
 from reports.scales import Scale
 from reports.wording import compact, evidence_text, number, percent

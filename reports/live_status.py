@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
 
-from reports.files import replace_text
+from reports.atomic_write import replace_text
 from reports.wording import counted, duration, moment, number, shown
 from search.errors import DamagedError, UserError
 from search.events import Before, Silent

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from reports import ablation, wording
-from reports.sections import images, matters, run, sure
+from reports.sections import certainty, images, importance, run
 from reports.sections.answer import Mark, equals, marks, next_steps, not_confirmed, nothing, retrainings, warnings
 from reports.sections.collapses import audit_sentence, cause_rows, reason_rows
 from reports.sections.data import stood_out
-from reports.sections.neighbours import neighbours_sentence
+from reports.sections.sensitivity import neighbours_sentence
 from reports.wording import counted, duration, number, percent, shown, whole
 from search.causes import SYMPTOMS
 from search.selection.results import Recommendation, Results
@@ -77,7 +77,7 @@ def _value(mark: Mark) -> str:
 
 def _finalists(results: Results) -> str:
     if not results.finalists:
-        return f"## How sure\n\n{sure.sentence(results)}" if results.ranking else ""
+        return f"## How sure\n\n{certainty.sentence(results)}" if results.ranking else ""
     rows = [
         (
             str(row.trial),
@@ -89,28 +89,28 @@ def _finalists(results: Results) -> str:
             escaped(row.standing),
             row.configuration,
         )
-        for row in sure.finalist_rows(results)
+        for row in certainty.finalist_rows(results)
     ]
     head = ("trial", "R", "mean", "± SE", "worst", "collapsed (95 %)", "standing", "configuration")
-    notes = sure.notes(results)
-    parts = ["## How sure", sure.sentence(results), _table(head, rows), *(escaped(note) for note in notes)]
+    notes = certainty.notes(results)
+    parts = ["## How sure", certainty.sentence(results), _table(head, rows), *(escaped(note) for note in notes)]
     return "\n\n".join(parts)
 
 
 def _matters(results: Results) -> str:
     rows = [
         (wording.plain_name(row.name), percent(row.score), row.recommended, row.safe)
-        for row in matters.rows(results)[:ROWS]
+        for row in importance.rows(results)[:ROWS]
     ]
     head = ("hyperparameter", "explains", "recommended", "safe range")
-    parts = ["## What matters", matters.sentence(results), _table(head, rows) if rows else ""]
-    if found := matters.kinds(results):
+    parts = ["## What matters", importance.sentence(results), _table(head, rows) if rows else ""]
+    if found := importance.kinds(results):
         kinds = [
             (escaped(one.name), one.best, one.median, f"{one.judged} of {one.trials}", str(one.collapsed))
             for one in found
         ]
         parts += [
-            escaped(matters.kinds_sentence(results)),
+            escaped(importance.kinds_sentence(results)),
             _table(("network", "best ± SE", "median", "judged", "collapsed"), kinds),
         ]
     if results.neighbourhood:

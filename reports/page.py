@@ -12,12 +12,12 @@ from plotly.offline import get_plotlyjs
 
 from reports import ablation, wording
 from reports.sections.answer import answer
+from reports.sections.certainty import sure
 from reports.sections.collapses import collapses
 from reports.sections.data import data
 from reports.sections.images import images
-from reports.sections.matters import matters
+from reports.sections.importance import matters
 from reports.sections.run import run
-from reports.sections.sure import sure
 from search.selection.results import Results
 
 SECTIONS: Final[Mapping[str, tuple[str, Callable[[Results], Any]]]] = {

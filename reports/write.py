@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from reports.atomic_write import replace_text
 from reports.best_config import best_config_text
+from reports.csv_tables import csv_text, fits_table, trials_table
 from reports.diagnosis_json import diagnosis_json
 from reports.diagnosis_page import diagnosis_page
-from reports.files import replace_text
 from reports.inspection_json import inspection_json
 from reports.inspection_page import inspection_page
 from reports.inspection_text import inspection_lines
 from reports.markdown import markdown
 from reports.page import page
 from reports.summary import summary_text
-from reports.tables import csv_text, fits_table, trials_table
 from search.diagnosis.evidence import Diagnosis
 from search.inspection.findings import Inspection
 from search.selection.results import Results

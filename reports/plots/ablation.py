@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from reports.ablation import rows, signed
-from reports.drawing import BLUE, GREEN, GREY, VERMILLION, Figure, layout, safe, title, upright
+from reports.figure_style import BLUE, GREEN, GREY, VERMILLION, Figure, layout, safe, title, upright
 from reports.wording import metric_name, number
 from search.selection.results import Results
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Final
 
-from reports.drawing import safe
+from reports.figure_style import safe
 from reports.wording import compact, plain_name
 from search.selection.results import SafeRange
 from spaces.config import BY_RATIO, CHOICES, FIELDS, Configuration, Value

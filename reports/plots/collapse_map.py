@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from reports.drawing import BLUE, VERMILLION, Figure, ground, layout, markers, title, trial_label
+from reports.figure_style import BLUE, VERMILLION, Figure, ground, layout, markers, title, trial_label
 from reports.plots.axes import Axis, Cell, tried, value_of
 from search.records import Trial, TrialState
 from search.selection.results import Results

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from typing import Final
 
-from reports.drawing import BLUE, GREY, VERMILLION, Figure, configuration_label, layout, markers, safe, title, upright
+from reports.figure_style import (
+    BLUE,
+    GREY,
+    VERMILLION,
+    Figure,
+    configuration_label,
+    layout,
+    markers,
+    safe,
+    title,
+    upright,
+)
 from reports.wording import plain_name
 from search.selection.results import Finalist, Results
 

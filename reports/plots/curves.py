@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from reports.drawing import (
+from reports.figure_style import (
     BLUE,
     GREEN,
     GREY,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import compress
 from typing import Any, Final
 
-from reports.drawing import (
+from reports.figure_style import (
     BLUE,
     GREEN,
     GREY,

@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 from plotly.colors import sample_colorscale
 
-from reports.drawing import Figure, layout, title
+from reports.figure_style import Figure, layout, title
 from reports.plots.curves import collapsed_examples
 from search.fit_checks import LAYER_SIGNALS
 from search.records import Fit, Verdict

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from reports.drawing import BLUE, GREEN, Figure, configuration_label, ground, layout, level, markers, safe, upright
+from reports.figure_style import BLUE, GREEN, Figure, configuration_label, ground, layout, level, markers, safe, upright
 from reports.plots.axes import Axis, tried, value_of
 from reports.plots.trials import KINDS, shown_scores
 from reports.wording import compact

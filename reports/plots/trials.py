@@ -6,7 +6,19 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from reports.drawing import BLUE, GREEN, GREY, VERMILLION, Figure, heading, layout, level, markers, title, trial_label
+from reports.figure_style import (
+    BLUE,
+    GREEN,
+    GREY,
+    VERMILLION,
+    Figure,
+    heading,
+    layout,
+    level,
+    markers,
+    title,
+    trial_label,
+)
 from reports.wording import duration, metric_name
 from search.records import Fit, Trial, TrialState
 from search.selection.results import Results

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from reports import steps, wording
+from reports import next_commands, wording
 from reports.best_config import best_config_text
 from reports.scales import Scale
 from reports.wording import counted, percent
@@ -206,8 +206,8 @@ def next_steps(results: Results) -> tuple[tuple[str, str], ...]:
     if results.recommended is None:
         return ()
     return (
-        ("Train it on all images", steps.train(results.study, results.recommended.ranked.trial.configuration)),
-        ("Use it on new ones", steps.predict()),
+        ("Train it on all images", next_commands.train(results.study, results.recommended.ranked.trial.configuration)),
+        ("Use it on new ones", next_commands.predict()),
     )
 
 

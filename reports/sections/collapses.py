@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from reports.drawing import Drawing, drawing
+from reports.figure_style import Drawing, drawing
 from reports.plots.collapse_map import CollapseMap
 from reports.plots.curves import curves, drawn
 from reports.plots.layers import layer_curves

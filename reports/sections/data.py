@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from reports import steps
+from reports import next_commands
 from reports.wording import compact, counted, whole
 from search.inspection.findings import KINDS, OF_TEST
 from search.selection.results import Results
@@ -41,7 +41,7 @@ def data(results: Results) -> Data:
         facts=tuple(_facts(results)),
         quarantined=tuple(found.quarantined.items()),
         findings=stood_out(results),
-        pictures=steps.check(results.study),
+        pictures=next_commands.check(results.study),
     )
 
 

@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 
 from reports import wording
-from reports.drawing import Drawing, drawing
+from reports.figure_style import Drawing, drawing
 from reports.plots.corruptions import corruption_figure
 from reports.wording import counted, number, plain_name
 from search.selection.results import Finalist, Results

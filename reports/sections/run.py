@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from reports import wording
-from reports.drawing import Drawing, drawing
+from reports.figure_style import Drawing, drawing
 from reports.plots.trials import history
 from reports.summary import plain
 from reports.wording import counted, duration

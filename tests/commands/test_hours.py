@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 import run_search
 from commands import search as command
-from commands import shifts
+from commands import working_hours
 from commands.terminal import DONE, INTERRUPTED, USER_ERROR
 from search.errors import UserError
 from search.study import session
@@ -58,11 +58,13 @@ class World:
         self.begun: list[str] = []
         self.asked = Asked(self)
         self.at_night: Callable[[], None] = lambda: None
-        monkeypatch.setattr(shifts, "time", SimpleNamespace(time=lambda: self.now))
+        monkeypatch.setattr(working_hours, "time", SimpleNamespace(time=lambda: self.now))
         monkeypatch.setattr(command, "listen_for_the_end", lambda asked: None)
         monkeypatch.setattr(command, "threading", SimpleNamespace(Event=lambda: self.asked))
         monkeypatch.setattr(session, "search", self._search)
-        monkeypatch.setattr(shifts, "write", lambda results, out, *, interrupted: INTERRUPTED if interrupted else DONE)
+        monkeypatch.setattr(
+            working_hours, "write", lambda results, out, *, interrupted: INTERRUPTED if interrupted else DONE
+        )
 
     def _search(self, request: Any, listener: Any, clock: Clock, hold: Any) -> Session:
         assert is_held(request.out)

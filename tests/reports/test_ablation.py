@@ -9,8 +9,8 @@ import plotly.graph_objects as go
 import pytest
 
 from reports.ablation import Row, change, cost, noise, rows, sentence, signed
-from reports.closing import closing_lines
-from reports.drawing import figure_json
+from reports.closing_lines import closing_lines
+from reports.figure_style import figure_json
 from reports.markdown import markdown
 from reports.page import page
 from reports.plots.ablation import stair

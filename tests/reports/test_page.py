@@ -9,7 +9,7 @@ from itertools import pairwise
 
 import pytest
 
-from reports.closing import closing_lines
+from reports.closing_lines import closing_lines
 from reports.markdown import markdown
 from reports.page import SECTIONS, page
 from search.records import TrialState

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from reports import files, write
-from reports.files import replace_text
+from reports import atomic_write, write
+from reports.atomic_write import replace_text
 from reports.write import write_all
 from tests.reports import made
 
@@ -51,7 +51,7 @@ def test_an_interrupted_write_leaves_the_old_file(tmp_path: Path, monkeypatch: p
     def full(descriptor: int) -> None:
         raise OSError("No space left on device")
 
-    monkeypatch.setattr(files.os, "fsync", full)
+    monkeypatch.setattr(atomic_write.os, "fsync", full)
     with pytest.raises(OSError, match="No space left"):
         replace_text(path, "new")
     assert path.read_text() == "old"

@@ -11,7 +11,7 @@ from typing import Any
 import plotly.graph_objects as go
 import pytest
 
-from reports.drawing import Figure, figure_json
+from reports.figure_style import Figure, figure_json
 from reports.plots.collapse_map import CollapseMap
 from reports.plots.corruptions import corruption_figure
 from reports.plots.curves import collapsed_examples, curves

@@ -6,7 +6,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import Final
 
-from reports.drawing import Drawing, drawing
+from reports.figure_style import Drawing, drawing
 from reports.plots.finalists import finalist_fits
 from reports.scales import Scale
 from reports.wording import counted, number, percent, short, whole

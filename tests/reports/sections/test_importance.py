@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from reports.sections.matters import kinds, kinds_sentence, matters, rows, safe_text, sentence
+from reports.sections.importance import kinds, kinds_sentence, matters, rows, safe_text, sentence
 from search.selection.results import Family, SafeRange
 from tests.reports import made
 from tests.reports import made_robust as robust

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from reports.sections.neighbours import neighbours, neighbours_sentence
+from reports.sections.sensitivity import neighbours, neighbours_sentence
 from tests.reports import made
 from tests.reports import made_robust as robust
 

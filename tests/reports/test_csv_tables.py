@@ -6,7 +6,7 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
-from reports.tables import HYPERPARAMETERS, csv_text, fits_table, trials_table
+from reports.csv_tables import HYPERPARAMETERS, csv_text, fits_table, trials_table
 from search.selection.results import Results
 from spaces.config import Configuration
 from tests.reports import made

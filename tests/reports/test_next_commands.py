@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from reports import steps
+from reports import next_commands
 from tests.reports import made
 
 STUDY = made.results().study
@@ -30,18 +30,18 @@ def test_the_images_are_named_as_the_search_had_them(settings: dict[str, str], t
     study = replace(STUDY, settings={"out": "run"} | settings)
     data = shlex.quote(STUDY.data.folder)
     given = f" {train}" if train else ""
-    assert steps.train(study, PRETRAINED) == (
+    assert next_commands.train(study, PRETRAINED) == (
         f"python run_search.py train --config run/best_config.yaml --data {data}{given} --model model.keras"
     )
-    assert steps.check(study) == f"python run_search.py check --data {data}{given if check else ''}"
+    assert next_commands.check(study) == f"python run_search.py check --data {data}{given if check else ''}"
 
 
 def test_a_network_from_scratch_needs_no_weights() -> None:
     study = replace(STUDY, settings={"out": "run", "weights": "/weights"})
-    assert "--weights" not in steps.train(study, CONFIGURATION)
+    assert "--weights" not in next_commands.train(study, CONFIGURATION)
 
 
 def test_what_stood_out_is_shown_of_the_test_images_too() -> None:
     study = replace(STUDY, settings={"groups": "who.csv", "test": "hold out"})
-    assert steps.check(study).endswith(" --groups who.csv --test 'hold out'")
-    assert "hold out" not in steps.train(study, CONFIGURATION)
+    assert next_commands.check(study).endswith(" --groups who.csv --test 'hold out'")
+    assert "hold out" not in next_commands.train(study, CONFIGURATION)

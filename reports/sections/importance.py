@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from reports import ablation
-from reports.drawing import Drawing, drawing
+from reports.figure_style import Drawing, drawing
 from reports.plots.ablation import stair
 from reports.plots.axes import value_of
 from reports.plots.slices import slice_of
 from reports.sections.depth import MapView, map_view
-from reports.sections.neighbours import Neighbours, neighbours, neighbours_sentence
+from reports.sections.sensitivity import Neighbours, neighbours, neighbours_sentence
 from reports.wording import compact, counted, duration, family, listed, metric_name, number, percent, plain_name
 from search.selection.results import Results, SafeRange
 from spaces.backbones import NO_BACKBONE

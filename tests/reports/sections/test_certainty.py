@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from reports.sections.sure import NOTHING_CONFIRMED, finalist_rows, folds_scale, notes, sentence, sure
+from reports.sections.certainty import NOTHING_CONFIRMED, finalist_rows, folds_scale, notes, sentence, sure
 from tests.reports import made
 from tests.reports import made_robust as robust
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from reports.delivery import predicted_lines, trained_lines
+from reports.model_lines import predicted_lines, trained_lines
 from search.delivery.summaries import Predicted, Trained
 
 

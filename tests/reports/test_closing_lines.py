@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from reports.closing import closing_lines
+from reports.closing_lines import closing_lines
 from tests.reports import made
 from tests.reports import made_robust as robust
 
