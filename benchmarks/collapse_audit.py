@@ -33,9 +33,9 @@ from search.data.folds import make_folds
 from search.data.images import load_images
 from search.events import Silent
 from search.fit_checks import LAYER_SIGNALS, Check, Collapse
+from search.schedule.plan import MAX_EPOCHS, SHOWN_IMAGES
 from search.selection import metrics
 from search.settings import Protocol
-from search.study.plan import MAX_EPOCHS, SHOWN_IMAGES
 from search.training.sampling import balance_of
 from spaces.config import Configuration
 from spaces.presets import DEFAULT

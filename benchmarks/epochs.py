@@ -20,9 +20,9 @@ from search.collapse.watch import Watch
 from search.data.folds import make_folds
 from search.data.images import load_images
 from search.events import Silent
+from search.schedule.plan import MAX_EPOCHS, MIN_EPOCHS
 from search.selection import metrics
 from search.settings import Protocol
-from search.study.plan import MAX_EPOCHS, MIN_EPOCHS
 from spaces.presets import DEFAULT, known_good
 
 SHOWN = (3_000, 8_000, 24_000)

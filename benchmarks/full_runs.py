@@ -37,12 +37,12 @@ from search.data.images import ImageSet, load_images
 from search.events import Silent
 from search.fit_checks import Check
 from search.records import SEARCH, Fit, Verdict
+from search.schedule.plan import MIN_EPOCHS, auto_epochs
 from search.selection.metrics import chance
 from search.settings import Plan, Protocol
 from search.study.fitting import Fitter, Spec, Terms
 from search.study.ledger import Ledger
 from search.study.messages import Done, Job, Material, Seat
-from search.study.plan import MIN_EPOCHS, auto_epochs
 from spaces.config import Configuration
 from spaces.presets import DEFAULT, KNOWN_GOOD
 

@@ -34,9 +34,9 @@ from search import seeds
 from search.events import Silent
 from search.fit_checks import LAYER_SIGNALS, Check
 from search.records import Trial, Verdict
+from search.schedule.budget import Clock
 from search.selection.analyse import analyse
 from search.settings import Budget
-from search.study.clock import Clock
 from search.study.messages import Done, Job, Priced, Pricing, Ready
 from search.study.reading import open_study
 from search.study.request import Request

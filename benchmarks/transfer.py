@@ -37,10 +37,10 @@ from search.data.images import ImageSet, load_images
 from search.data.weight_files import find_weights
 from search.events import Silent
 from search.records import SEARCH, Fit
+from search.schedule.plan import auto_epochs
 from search.study.fitting import Fitter, Spec
 from search.study.ledger import Ledger
 from search.study.messages import Material, Seat
-from search.study.plan import auto_epochs
 from search.study.pool import Pool
 from search.study.request import digests, weight_files
 from spaces.backbones import IMAGENET

@@ -29,7 +29,7 @@ def parser() -> argparse.ArgumentParser:
 
 def run(options: argparse.Namespace, given: list[str]) -> int:
     """Follow them; returns the exit code."""
-    from search.study.clock import Clock
+    from search.schedule.budget import Clock
     from spaces.config import ConfigurationError
     from spaces.yaml_io import load_configurations
 

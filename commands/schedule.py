@@ -37,14 +37,14 @@ def parser() -> argparse.ArgumentParser:
 
 def run(options: argparse.Namespace, given: list[str]) -> int:
     """Print, install or remove; returns the exit code."""
-    from search.study import unattended
+    from search.schedule import service
 
     if options.data is None:
         raise UserError("no images: pass --data DIR, a folder with one sub-folder of images a class.")
     out = search.out_of(options)
-    units = options.units or unattended.user_units()
+    units = options.units or service.user_units()
     if options.remove:
-        removed = [*unattended.remove_cron(out), *unattended.remove_units(out, units)]
+        removed = [*service.remove_cron(out), *service.remove_units(out, units)]
         print(*(removed or [f"Nothing is installed for {out}."]), sep="\n")
         return DONE
     if not options.window:
@@ -52,26 +52,26 @@ def run(options: argparse.Namespace, given: list[str]) -> int:
     if any(argument.startswith("--storage") for argument in given):
         raise UserError(
             f"schedule writes no --storage into a file: it may hold a password. Put {STORAGE}=... into "
-            f"{unattended.environment_file()}, which only you can read (chmod 600)."
+            f"{service.environment_file()}, which only you can read (chmod 600)."
         )
     search.check(options, _searched(given[1:]))  # what is wrong is said now, not in the night
     windows = search.hours_of(options).windows
     assert windows is not None
-    command = unattended.Command(
+    command = service.Command(
         folder=Path.cwd(),
         arguments=(sys.executable, str(Path(sys.argv[0]).resolve()), *_searched(given[1:])),
         out=out,
     )
     if options.install == "cron":
-        told = unattended.install_cron(command, windows)
+        told = service.install_cron(command, windows)
     elif options.install == "systemd":
-        told = unattended.install_units(command, units)
+        told = service.install_units(command, units)
     else:
-        told = ["# crontab -e, and add:", *unattended.cron_lines(command, windows), ""]
-        told += [f"# {units / unattended.unit_name(out)}:", unattended.unit(command)]
+        told = ["# crontab -e, and add:", *service.cron_lines(command, windows), ""]
+        told += [f"# {units / service.unit_name(out)}:", service.unit(command)]
     print(*told, sep="\n")
     if options.storage:
-        print(f"A scheduled search takes {STORAGE} from {unattended.environment_file()}: put it there (chmod 600).")
+        print(f"A scheduled search takes {STORAGE} from {service.environment_file()}: put it there (chmod 600).")
     return DONE
 
 

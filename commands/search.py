@@ -34,8 +34,8 @@ from search.settings import DEFAULT_SECONDS, DEFAULT_TRIALS, METRICS, Budget
 
 if TYPE_CHECKING:
     from search.data.weight_files import Weights
+    from search.schedule.windows import Hours
     from search.study.request import Request
-    from search.study.windows import Hours
     from spaces.space import Space
 
 _log = logging.getLogger("search.run")
@@ -164,7 +164,7 @@ def run(options: argparse.Namespace, given: list[str]) -> int:
 
 def hours_of(options: argparse.Namespace) -> Hours:
     """When it may work. Raises UserError for hours that are none."""
-    from search.study.windows import Hours, parse
+    from search.schedule.windows import Hours, parse
 
     return Hours(parse(options.window) if options.window else None, options.deadline)
 

@@ -18,10 +18,10 @@ from search.errors import UserError
 
 if TYPE_CHECKING:
     from search.events import Listener
+    from search.schedule.windows import Hours
     from search.study.folder import Hold
     from search.study.request import Request
     from search.study.session import Session
-    from search.study.windows import Hours
 
 _log = logging.getLogger("search.run")
 
@@ -119,7 +119,7 @@ class Shifts:
 
     def _rehearse(self, hold: Hold) -> None:
         """What is wrong is said now, not in the night."""
-        from search.study.clock import Clock
+        from search.schedule.budget import Clock
         from search.study.session import rehearse
 
         with self._display() as listener:
@@ -145,7 +145,7 @@ class Shifts:
 
     def _session(self, hold: Hold, end: float | None) -> tuple[int, Session]:
         """Work until `end`. Returns the exit code, and what came of it."""
-        from search.study.clock import Clock
+        from search.schedule.budget import Clock
         from search.study.session import Broken, Ended, OutOfTime, search
 
         later = None if end is None else self._hours.next(end)

@@ -15,12 +15,12 @@ from search import seeds
 from search.data.images import ImageSet
 from search.data.thumbnails import thumbnails
 from search.records import Confirmation, TestScore
+from search.schedule.budget import LAST_SECONDS
 from search.selection.counts import unique_fits
 from search.selection.perturbations import COUNT, perturbed
 from search.selection.results import Results
 from search.selection.shortlist import shortlist
 from search.study.ablation import ablate
-from search.study.clock import LAST_SECONDS
 from search.study.confirmation import confirm, confirmed_fits, plan_confirmation
 from search.study.faults import Stopped
 from search.study.final import test_recommendation

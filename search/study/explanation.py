@@ -15,12 +15,12 @@ from search.data.weight_files import Weights, find_weights
 from search.errors import MismatchError, UserError
 from search.events import Listener
 from search.records import StudyRecord
+from search.schedule.budget import Clock
 from search.selection.analyse import analyse
 from search.selection.results import Results
 from search.settings import Metric
 from search.study import arrangement, machine
 from search.study.ablation import ablate
-from search.study.clock import Clock
 from search.study.fitting import Terms
 from search.study.folder import locked
 from search.study.ledger import Ledger

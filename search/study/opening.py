@@ -11,9 +11,9 @@ import optuna
 from search.data.images import ImageSet
 from search.errors import DamagedError, UserError
 from search.events import Listener, Silent
+from search.schedule.budget import Clock
 from search.settings import Identity
 from search.study import preparation, queue
-from search.study.clock import Clock
 from search.study.folder import host_of
 from search.study.identity import refuse_other
 from search.study.ledger import Ledger

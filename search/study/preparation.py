@@ -20,6 +20,7 @@ from search.events import Listener
 from search.inspection import folder_check
 from search.inspection.findings import KINDS, Severity
 from search.records import CONFIRM, NEIGHBOUR
+from search.schedule.plan import CONFIRM_SHARE, auto_epochs, make_plan
 from search.selection import metrics
 from search.selection.baselines import baselines
 from search.selection.shortlist import REPEATS
@@ -27,7 +28,6 @@ from search.settings import Plan, Protocol
 from search.study.fitting import Terms
 from search.study.ledger import Ledger
 from search.study.messages import Priced, Pricing
-from search.study.plan import CONFIRM_SHARE, auto_epochs, make_plan
 from search.study.request import Request, bound, digests, starts
 from spaces.backbones import BACKBONES, NO_BACKBONE
 from spaces.config import Configuration

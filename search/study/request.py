@@ -14,9 +14,9 @@ from search.data.images import ImageSet
 from search.data.layout import layout, test_part
 from search.data.weight_files import Weights
 from search.errors import UserError
+from search.schedule.plan import auto_epochs
 from search.selection.shortlist import REPEATS
 from search.settings import Budget, Identity, Metric
-from search.study.plan import auto_epochs
 from spaces.backbones import BACKBONES
 from spaces.config import Configuration
 from spaces.definitions import SpaceError

@@ -8,12 +8,12 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
 from search.events import Listener
+from search.schedule.budget import Clock
 from search.selection.analyse import analyse
 from search.selection.results import Results
 from search.selection.shortlist import REPEATS, shortlist
 from search.study import machine, preparation
 from search.study.afterwards import complete
-from search.study.clock import Clock
 from search.study.crew import Crew, HostCrew, HostsCrew
 from search.study.faults import Stopped
 from search.study.folder import Hold, locked

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 from search.data.fresh_splits import smallest_part
 from search.events import Listener
+from search.schedule.budget import Clock
 from search.selection.analyse import analyse
 from search.selection.results import Results
 from search.selection.shortlist import REPEATS
-from search.study.clock import Clock
 from search.study.crew import Crew
 from search.study.fitting import Terms
 from search.study.ledger import Ledger

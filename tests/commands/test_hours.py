@@ -18,8 +18,8 @@ from commands import search as command
 from commands import working_hours
 from commands.terminal import DONE, INTERRUPTED, USER_ERROR
 from search.errors import UserError
+from search.schedule.budget import Clock
 from search.study import session
-from search.study.clock import Clock
 from search.study.folder import is_held
 from search.study.session import OutOfTime, Session
 from tests.factories import make_images

@@ -52,9 +52,9 @@ def _fit(job: Job, pipe: Connection, seconds: float) -> Done | Halted | Broken:
 def main(arguments: list[str]) -> None:
     """Run or go on with a search."""
     from search.events import Silent
+    from search.schedule.budget import Clock
     from search.settings import Budget
     from search.study import arrangement, preparation, process, server
-    from search.study.clock import Clock
     from search.study.request import Request
     from search.study.session import search
     from tests.search.study.test_session import SMALL

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from search.events import Silent
+from search.schedule.budget import Clock
 from search.study import preparation, session
-from search.study.clock import Clock
 from search.study.messages import Job
 from search.study.reading import open_study
 from search.training.outcome import Outcome

@@ -17,9 +17,9 @@ from rich.console import Console
 from commands.terminal import log_to
 from reports.live_log import EventLog
 from reports.write import write_all
+from search.schedule.budget import Clock
 from search.settings import Budget
 from search.study import preparation, session
-from search.study.clock import Clock
 from search.study.messages import Job, Material
 from search.training.outcome import Outcome
 from tests.factories import make_images

@@ -13,10 +13,10 @@ import pytest
 from search import seeds
 from search.events import Silent
 from search.records import CONFIRM, NEIGHBOUR, StudyRecord
+from search.schedule.budget import Clock
 from search.selection.results import Results
 from search.settings import Budget
 from search.study import preparation, session
-from search.study.clock import Clock
 from search.study.messages import Job
 from search.study.reading import open_study
 from search.training.outcome import Outcome

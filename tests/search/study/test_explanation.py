@@ -14,11 +14,11 @@ import pytest
 from search.errors import MismatchError, UserError
 from search.events import Silent
 from search.records import ABLATION, CONFIRM, NEIGHBOUR, Ablation, StudyRecord, Verdict
+from search.schedule.budget import Clock
 from search.selection.results import Results
 from search.settings import Budget
 from search.study import preparation, session
 from search.study.ablation import NO_TIME
-from search.study.clock import Clock
 from search.study.explanation import explain
 from search.study.ledger import Ledger
 from search.study.messages import Job

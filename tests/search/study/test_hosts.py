@@ -26,10 +26,10 @@ from search import seeds
 from search.errors import MismatchError, UserError
 from search.events import Listener, Silent
 from search.records import SEARCH, StudyRecord, Trial, TrialState
+from search.schedule.budget import Clock
 from search.selection.analyse import analyse
 from search.settings import Budget
 from search.study import preparation, queue, session
-from search.study.clock import Clock
 from search.study.ledger import Ledger
 from search.study.messages import Job
 from search.study.reading import open_study

@@ -12,9 +12,9 @@ import pytest
 
 from search.events import Silent
 from search.records import CUT_BY_RUNG, Fit, StudyRecord, Trial, TrialState, Verdict
+from search.schedule.budget import Clock
 from search.settings import Budget
 from search.study import preparation, session
-from search.study.clock import Clock
 from search.study.ledger import Ledger
 from search.study.messages import Job
 from search.study.reading import read_study

@@ -16,9 +16,9 @@ from PIL import Image
 from search.errors import MismatchError, UserError
 from search.events import Silent
 from search.records import Fit, StudyRecord, Trial
+from search.schedule.budget import Clock
 from search.settings import Budget
 from search.study import opening, preparation, session
-from search.study.clock import Clock
 from search.study.opening import OutOfTime
 from search.study.reading import open_study
 from search.study.storage import ledgers_engine, open_storage

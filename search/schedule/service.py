@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from search.errors import UserError
-from search.study.windows import Window, Windows
+from search.schedule.windows import Window, Windows
 
 _MARK: Final = "# steadynet"
 _RESTART_SECONDS: Final = 300

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from search.study.clock import LAST_SECONDS, Clock
+from search.schedule.budget import LAST_SECONDS, Clock
 
 
 class Time:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from search.errors import UserError
-from search.study.windows import Hours, Windows, parse
+from search.schedule.windows import Hours, Windows, parse
 
 BERLIN = ZoneInfo("Europe/Berlin")
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from search.schedule.plan import MAX_EPOCHS, MIN_EPOCHS, auto_epochs, make_plan
 from search.settings import Plan
-from search.study.plan import MAX_EPOCHS, MIN_EPOCHS, auto_epochs, make_plan
 
 
 def plan(**changes: Any) -> Plan:
