@@ -84,8 +84,8 @@ def workers(count: int) -> tuple[float, float]:
     from search.settings import Plan, Protocol
     from search.study.fitting import Fitter, Spec, Terms
     from search.study.ledger import Ledger
-    from search.study.messages import Material, Seat
-    from search.study.pool import Pool
+    from search.workers.pool import Pool
+    from search.workers.protocol import Material, Seat
 
     with tempfile.TemporaryDirectory() as name:
         place = Path(name)

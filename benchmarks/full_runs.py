@@ -42,7 +42,7 @@ from search.selection.metrics import chance
 from search.settings import Plan, Protocol
 from search.study.fitting import Fitter, Spec, Terms
 from search.study.ledger import Ledger
-from search.study.messages import Done, Job, Material, Seat
+from search.workers.protocol import Done, Job, Material, Seat
 from spaces.config import Configuration
 from spaces.presets import DEFAULT, KNOWN_GOOD
 
@@ -111,12 +111,12 @@ class _Here:
     """Stands for a worker: trains in this process, stops nothing, and notes where a fit would have been shortened."""
 
     def __init__(self, images: ImageSet, log: Path) -> None:
-        from search.study import worker
         from search.training import fit
+        from search.workers import server
 
         self._fit = fit
         self._ends_early = fit.nothing_left
-        self._bench = worker._Bench(_Deaf(), Seat(threads=1, gpu=None, log=log))  # type: ignore[arg-type]
+        self._bench = server._Bench(_Deaf(), Seat(threads=1, gpu=None, log=log))  # type: ignore[arg-type]
         self._bench.supply(Material.of(images, "balanced_accuracy"))
         self.groups = np.arange(len(images.labels)) if images.groups is None else images.groups
         self.shorten = False

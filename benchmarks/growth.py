@@ -37,12 +37,12 @@ from search.records import Trial, Verdict
 from search.schedule.budget import Clock
 from search.selection.analyse import analyse
 from search.settings import Budget
-from search.study.messages import Done, Job, Priced, Pricing, Ready
 from search.study.reading import open_study
 from search.study.request import Request
 from search.study.sampler import SEEN, SteadySampler
 from search.study.session import search
 from search.training.outcome import Outcome
+from search.workers.protocol import Done, Job, Priced, Pricing, Ready
 from spaces.config import Configuration
 from spaces.presets import DEFAULT
 

@@ -7,7 +7,7 @@ from importlib import metadata
 from pathlib import Path
 
 from search import resources
-from search.study.machine import gpus
+from search.workers.devices import gpus
 
 
 def machine(*packages: str) -> str:

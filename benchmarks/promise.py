@@ -52,9 +52,9 @@ from search.selection.results import Ranked, Results
 from search.settings import Metric
 from search.study.fitting import Fitter, Spec, Terms
 from search.study.ledger import Ledger
-from search.study.messages import Material
-from search.study.pool import Pool, seats
 from search.study.reading import open_study
+from search.workers.pool import Pool, seats
+from search.workers.protocol import Material
 
 LEAST_TEST, MOST_TEST = 200, 800
 RETRAININGS = 5

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from search.study.reading import open_study
-from search.study.worker import TRACED
+from search.workers.server import TRACED
 from spaces.config import Configuration
 
 FED: Final = frozenset(

@@ -40,9 +40,9 @@ from search.records import SEARCH, Fit
 from search.schedule.plan import auto_epochs
 from search.study.fitting import Fitter, Spec
 from search.study.ledger import Ledger
-from search.study.messages import Material, Seat
-from search.study.pool import Pool
 from search.study.request import digests, weight_files
+from search.workers.pool import Pool
+from search.workers.protocol import Material, Seat
 from spaces.backbones import IMAGENET
 from spaces.config import Configuration
 from spaces.definitions import Fixed

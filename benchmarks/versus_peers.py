@@ -41,10 +41,10 @@ from search.data.demo import write_digits
 from search.selection.analyse import analyse
 from search.selection.results import Results
 from search.settings import Metric
-from search.study.messages import Material
-from search.study.pool import Pool, seats
 from search.study.reading import open_study
 from search.study.storage import open_storage
+from search.workers.pool import Pool, seats
+from search.workers.protocol import Material
 
 OURS: Final = "ours"
 PEERS: Final = {"optuna": "optuna_keras.py", "kerastuner": "kerastuner.py", "autokeras": "auto_keras.py"}

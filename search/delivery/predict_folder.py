@@ -29,11 +29,11 @@ from search.delivery.summaries import Predicted
 from search.delivery.tasks import Ask, Shapes
 from search.errors import DataError, MismatchError, UserError
 from search.events import Listener
-from search.study import machine
-from search.study.faults import WorkerFault, last_line
-from search.study.messages import Seat
-from search.study.pool import MakePool, Pool
-from search.study.process import Worker
+from search.workers import devices
+from search.workers.client import Worker
+from search.workers.errors import WorkerFault, last_line
+from search.workers.pool import MakePool, Pool
+from search.workers.protocol import Seat
 
 _BATCH: Final = 64  # images that are in the memory at once
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
@@ -76,7 +76,7 @@ def predict(request: Request, listener: Listener, make_pool: MakePool = Pool) ->
     _check_table(request.csv)
     folder, files, passed_over = find(request.data)
     with tempfile.TemporaryDirectory(prefix="steadynet-") as name:
-        gpus = machine.gpus()
+        gpus = devices.gpus()
         seat = Seat(threads=None, gpu=next(iter(gpus), None), log=Path(name) / "worker.log")
         with desk(seat, gpus, make_pool, listener) as worker, draft(request.csv) as part:
             _check_model(worker, request.model, card)

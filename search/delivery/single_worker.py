@@ -9,11 +9,11 @@ from pathlib import Path
 
 from search.errors import UserError
 from search.events import Listener
-from search.study.faults import WorkerFault, last_line
-from search.study.machine import Gpu, unseen
-from search.study.messages import Seat
-from search.study.pool import MakePool
-from search.study.process import Worker
+from search.workers.client import Worker
+from search.workers.devices import Gpu, unseen
+from search.workers.errors import WorkerFault, last_line
+from search.workers.pool import MakePool
+from search.workers.protocol import Seat
 
 _log = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from search.arrays import FloatArray, IntArray
-from search.study.messages import Errand
+from search.workers.protocol import Errand
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,14 +28,14 @@ from search.records import Fit, Verdict
 from search.selection import metrics
 from search.selection.offset import offset_probabilities
 from search.settings import Metric
-from search.study import machine
 from search.study.final import TRIES, train_until_learned
 from search.study.fitting import Fitter, Spec
 from search.study.ledger import Ledger
-from search.study.messages import Material
-from search.study.pool import MakePool, Pool, seats
-from search.study.process import Worker
 from search.study.request import weight_files
+from search.workers import devices
+from search.workers.client import Worker
+from search.workers.pool import MakePool, Pool, seats
+from search.workers.protocol import Material
 from spaces.best_config import BestConfig, image_recipe
 
 
@@ -51,7 +51,7 @@ def train(request: Request, listener: Listener, make_pool: MakePool = Pool) -> T
         UserError: something that the user can mend; nothing is written.
     """
     order = accept(request, listener)
-    images, gpus = order.images, machine.gpus()
+    images, gpus = order.images, devices.gpus()
     with tempfile.TemporaryDirectory(prefix="steadynet-") as name:
         folder = Path(name)
         (seat,) = seats(folder, 1, gpus)

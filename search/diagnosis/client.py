@@ -17,7 +17,7 @@ from search.diagnosis import server
 from search.diagnosis.evidence import Diagnosis
 from search.diagnosis.server import Broken, Finished, Order, Refused, Told
 from search.errors import UserCodeError
-from search.lifeline import signals_blocked
+from search.workers.child import signals_blocked
 
 GRACE_SECONDS: Final = 90.0
 """Of silence beyond the whole budget."""

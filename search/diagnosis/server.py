@@ -19,8 +19,8 @@ from typing import Final
 from search.arrays import IntArray
 from search.diagnosis.evidence import Diagnosis
 from search.errors import UserCodeError, UserError
-from search.lifeline import die_with_coordinator, redirect_messages
 from search.npy import mapped
+from search.workers.child import die_with_coordinator, redirect_messages
 
 SHOWN: Final = 6
 """Last lines of a traceback that are handed on."""

@@ -22,10 +22,8 @@ from search.selection.results import Results
 from search.selection.shortlist import shortlist
 from search.study.ablation import ablate
 from search.study.confirmation import confirm, confirmed_fits, plan_confirmation
-from search.study.faults import Stopped
 from search.study.final import test_recommendation
 from search.study.fitting import Fitter
-from search.study.process import Worker
 from search.study.reading import (
     read_further,
     read_thumbnails,
@@ -36,6 +34,8 @@ from search.study.reading import (
 )
 from search.study.surroundings import explore, seconds_needed
 from search.study.workshop import Workshop
+from search.workers.client import Worker
+from search.workers.errors import Stopped
 from spaces.config import Configuration
 
 FOLDS: Final = 3

@@ -13,10 +13,10 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
 from search import resources
-from search.study.faults import WorkerFault, last_line
 from search.study.ledger import Ledger
-from search.study.messages import Priced, Pricing
-from search.study.pool import Pool
+from search.workers.errors import WorkerFault, last_line
+from search.workers.pool import Pool
+from search.workers.protocol import Priced, Pricing
 
 MOST: Final = 16
 """Workers that are tried at once: the more there are, the less each configuration is chosen by those before it."""

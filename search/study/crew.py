@@ -17,11 +17,11 @@ from typing import Final, Protocol, TypeVar
 import optuna
 from optuna.trial import TrialState
 
-from search.study.faults import Stopped
-from search.study.pool import Pool
 from search.study.presence import Presence
-from search.study.process import Worker
 from search.study.server import optimized
+from search.workers.client import Worker
+from search.workers.errors import Stopped
+from search.workers.pool import Pool
 
 _PART: Final = "part"
 _POLL_SECONDS: Final = 2.0

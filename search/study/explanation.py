@@ -19,16 +19,17 @@ from search.schedule.budget import Clock
 from search.selection.analyse import analyse
 from search.selection.results import Results
 from search.settings import Metric
-from search.study import arrangement, machine
+from search.study import arrangement
 from search.study.ablation import ablate
 from search.study.fitting import Terms
 from search.study.folder import locked
 from search.study.ledger import Ledger
-from search.study.messages import Material
-from search.study.pool import MakePool, Pool, seats
 from search.study.reading import open_study, read_study
 from search.study.request import digests, weight_files
 from search.study.storage import ledgers_engine, open_storage, writing
+from search.workers import devices
+from search.workers.pool import MakePool, Pool, seats
+from search.workers.protocol import Material
 from spaces.backbones import IMAGENET
 from spaces.config import Configuration
 
@@ -81,7 +82,7 @@ def explain(
         ledger = Ledger(ledgers_engine(opened), study)
         metric = cast(Metric, results.study.identity.metric)
         weights = _weights(results.study)
-        gpus, known = machine.gpus(), arrangement.kept(ledger)
+        gpus, known = devices.gpus(), arrangement.kept(ledger)
         count = known.chosen if workers is None and known is not None and not gpus else workers
         pool = make_pool(seats(out, count, gpus), clock.phase_over)
         pool.supply(Material.of(images, metric, weight_files(weights)))

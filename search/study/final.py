@@ -17,8 +17,8 @@ from search.records import FINAL, Fit, TestScore, Verdict
 from search.selection import metrics
 from search.selection.offset import offset_probabilities
 from search.selection.results import Recommendation
-from search.study.faults import Stopped
 from search.study.fitting import Fitter, Spec, Trains
+from search.workers.errors import Stopped
 
 TRIES: Final = 3
 """Seeds, if a training collapses."""

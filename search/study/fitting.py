@@ -23,11 +23,11 @@ from search.data.images import ImageSet
 from search.fit_checks import HARD_REASONS, Check
 from search.records import CUT_BY_RUNG, ON_SEARCH_FOLDS, Fit, FitKey, Verdict
 from search.selection.successive_halving import Bars
-from search.study.faults import WorkerDied, WorkerFault, WorkerStalled, last_line
 from search.study.ledger import Ledger
-from search.study.messages import Done, Job
 from search.training.outcome import Outcome
 from search.training.sampling import balance_of
+from search.workers.errors import WorkerDied, WorkerFault, WorkerStalled, last_line
+from search.workers.protocol import Done, Job
 from spaces.config import Configuration
 
 FAULTS: Final[Mapping[type[WorkerFault], str]] = {WorkerDied: "worker-died", WorkerStalled: "stalled"}
@@ -42,7 +42,7 @@ _log = logging.getLogger(__name__)
 
 
 class Trains(Protocol):
-    """Runs a job; `search.study.process.Worker` is the real one."""
+    """Runs a job; `search.workers.client.Worker` is the real one."""
 
     def run(self, job: Job, on_check: Callable[[Check], None] = ..., *, alone: bool = ...) -> Done:
         """Raises Stopped, WorkerFault."""

@@ -16,13 +16,13 @@ from search.events import Listener
 from search.fit_checks import Check
 from search.records import SEARCH, TOO_SLOW, Fit, Trial, TrialState, Verdict
 from search.selection import scores
-from search.study.faults import Stopped
 from search.study.fitting import FAULTS, PROCESS_LOST, Fitter, Spec, Terms
 from search.study.history import History
 from search.study.ledger import Ledger
-from search.study.pool import Pool
-from search.study.process import Worker
 from search.study.queue import CONFIGURATION, JUDGED, REASON, START, Queue, Surplus, deadly_fold
+from search.workers.client import Worker
+from search.workers.errors import Stopped
+from search.workers.pool import Pool
 from spaces.config import Configuration
 from spaces.space import Space
 

@@ -27,8 +27,8 @@ from search.selection.shortlist import REPEATS
 from search.settings import Plan, Protocol
 from search.study.fitting import Terms
 from search.study.ledger import Ledger
-from search.study.messages import Priced, Pricing
 from search.study.request import Request, bound, digests, starts
+from search.workers.protocol import Priced, Pricing
 from spaces.backbones import BACKBONES, NO_BACKBONE
 from spaces.config import Configuration
 from spaces.space import Space

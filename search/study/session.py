@@ -12,15 +12,12 @@ from search.schedule.budget import Clock
 from search.selection.analyse import analyse
 from search.selection.results import Results
 from search.selection.shortlist import REPEATS, shortlist
-from search.study import machine, preparation
+from search.study import preparation
 from search.study.afterwards import complete
 from search.study.crew import Crew, HostCrew, HostsCrew
-from search.study.faults import Stopped
 from search.study.folder import Hold, locked
-from search.study.messages import Material
 from search.study.objective import TooManyFailures
 from search.study.opening import Ended, Opened, OutOfTime, open_session
-from search.study.pool import MakePool, Pool
 from search.study.presence import Presence
 from search.study.reading import read_study
 from search.study.request import Request, refuse_tangled, weight_files
@@ -29,6 +26,10 @@ from search.study.staff import Staff
 from search.study.storage import close, writing
 from search.study.trials import run_trials
 from search.study.workshop import Workshop
+from search.workers import devices
+from search.workers.errors import Stopped
+from search.workers.pool import MakePool, Pool
+from search.workers.protocol import Material
 
 __all__ = ["Broken", "Ended", "OutOfTime", "Request", "Session", "rehearse", "search"]
 
@@ -71,7 +72,7 @@ def search(
     """
     refuse_tangled(request)
     with locked(request.out, request.storage) if hold is None else nullcontext(hold) as held:
-        gpus = machine.gpus()
+        gpus = devices.gpus()
         staff = Staff(request, gpus, make_pool, clock.phase_over)
         opened: Opened | None = None
         try:
@@ -95,7 +96,7 @@ def rehearse(request: Request, listener: Listener, clock: Clock, hold: Hold) -> 
         Ended: the user ended it.
     """
     refuse_tangled(request)
-    staff = Staff(request, machine.gpus(), Pool, clock.phase_over)
+    staff = Staff(request, devices.gpus(), Pool, clock.phase_over)
     with writing(request.out, request.storage):
         opened = open_session(request, listener, clock, staff, rehearsal=True)
         close(opened.storage)
@@ -151,7 +152,7 @@ def _prepare(request: Request, opened: Opened, staff: Staff, listener: Listener,
     if not opened.used_up:  # TensorFlow takes its seconds to start
         listener.stage("Starting TensorFlow in its own process")
         staff.start(ledger)
-    asked = preparation.protocol(request, images, ledger, machine.precision(staff.gpus[0] if staff.gpus else None))
+    asked = preparation.protocol(request, images, ledger, devices.precision(staff.gpus[0] if staff.gpus else None))
     staff.supply(Material.of(images, request.metric, weight_files(request.weights)))
     priced = None
     if not opened.used_up and (timed or staff.undecided):

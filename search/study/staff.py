@@ -10,12 +10,12 @@ from typing import Final
 from search import resources
 from search.errors import UserError
 from search.study import arrangement
-from search.study.faults import WorkerFault, last_line
 from search.study.ledger import Ledger
-from search.study.machine import Gpu, unseen
-from search.study.messages import Material, Priced, Pricing
-from search.study.pool import MakePool, Pool, seats
 from search.study.request import Request
+from search.workers.devices import Gpu, unseen
+from search.workers.errors import WorkerFault, last_line
+from search.workers.pool import MakePool, Pool, seats
+from search.workers.protocol import Material, Priced, Pricing
 
 MEASURED_SECONDS: Final = 1.0
 """For which each number of workers trains before one is chosen; more where an epoch takes longer."""

@@ -19,10 +19,10 @@ from search.records import NEIGHBOUR, SEARCH, Copy, Surroundings, Trial
 from search.selection.scores import JUDGED
 from search.study.ablation import fit_seconds
 from search.study.crew import Crew
-from search.study.faults import Stopped
 from search.study.fitting import Fitter, Spec, Terms, Trains
 from search.study.ledger import Ledger
-from search.study.messages import Done, Job
+from search.workers.errors import Stopped
+from search.workers.protocol import Done, Job
 
 _log = logging.getLogger(__name__)
 

@@ -14,11 +14,11 @@ from search.study.crew import Crew
 from search.study.fitting import Terms
 from search.study.ledger import Ledger
 from search.study.opening import Opened
-from search.study.pool import Pool
 from search.study.presence import Presence
 from search.study.reading import read_study
 from search.study.request import Request, bound
 from search.study.reserves import Reserves
+from search.workers.pool import Pool
 from spaces.space import Space
 
 

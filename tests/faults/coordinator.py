@@ -13,8 +13,8 @@ import time
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from search.lifeline import die_with_coordinator
-from search.study.messages import QUIT, STOP, Beat, Broken, Done, Halted, Job, Material, Priced, Pricing, Ready, Seat
+from search.workers.child import die_with_coordinator
+from search.workers.protocol import QUIT, STOP, Beat, Broken, Done, Halted, Job, Material, Priced, Pricing, Ready, Seat
 
 
 # Each worker imports this module before it can watch its coordinator: what only a coordinator needs comes later.
@@ -41,7 +41,7 @@ def _fit(job: Job, pipe: Connection, seconds: float) -> Done | Halted | Broken:
         pipe.send(Beat())
         if pipe.poll() and pipe.recv() == STOP:
             return Halted()
-    from tests.search.study.made import WorkerFault, by_seed
+    from tests.stand_ins import WorkerFault, by_seed
 
     try:
         return Done(by_seed(job), None)
@@ -54,9 +54,10 @@ def main(arguments: list[str]) -> None:
     from search.events import Silent
     from search.schedule.budget import Clock
     from search.settings import Budget
-    from search.study import arrangement, preparation, process, server
+    from search.study import arrangement, preparation, server
     from search.study.request import Request
     from search.study.session import search
+    from search.workers import client
     from tests.search.study.test_session import SMALL
 
     parser = argparse.ArgumentParser()
@@ -71,7 +72,7 @@ def main(arguments: list[str]) -> None:
     options = parser.parse_args(arguments)
     if options.grace is not None:
         server.HEARTBEAT_SECONDS, server.GRACE_SECONDS = 1, options.grace  # type: ignore[misc]
-    process.main = worker
+    client.main = worker
     preparation.baselines = lambda *given: {"constant": 0.5}
     arrangement.candidates = lambda *given: (1,)
     request = Request(

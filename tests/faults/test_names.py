@@ -20,11 +20,11 @@ from reports.write import write_all
 from search.schedule.budget import Clock
 from search.settings import Budget
 from search.study import preparation, session
-from search.study.messages import Job, Material
 from search.training.outcome import Outcome
+from search.workers.protocol import Job, Material
 from tests.factories import make_images
-from tests.search.study.made import FakePool, outcome
 from tests.search.study.test_session import SMALL
+from tests.stand_ins import FakePool, outcome
 
 pytestmark = [pytest.mark.study, pytest.mark.slow, pytest.mark.usefixtures("known_migrations")]
 

@@ -6,8 +6,8 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from search.records import Verdict
-from search.study.messages import QUIT, STOP, Beat, Broken, Done, Errand, Ready
 from search.training.outcome import Outcome
+from search.workers.protocol import QUIT, STOP, Beat, Broken, Done, Errand, Ready
 
 READY = Ready("CPU", False, {}, 0.0)
 

@@ -16,11 +16,11 @@ from search.fit_checks import Check
 from search.records import Verdict
 from search.selection import metrics
 from search.settings import Protocol
-from search.study import process, silence
-from search.study.faults import Stopped, WorkerFault, WorkerStalled
-from search.study.messages import Job, Material, Pricing, Seat
-from search.study.pool import Pool
-from search.study.process import Worker
+from search.workers import client, stall_detector
+from search.workers.client import Worker
+from search.workers.errors import Stopped, WorkerFault, WorkerStalled
+from search.workers.pool import Pool
+from search.workers.protocol import Job, Material, Pricing, Seat
 from tests.keras_tests import light
 
 
@@ -169,8 +169,8 @@ def test_a_worker_that_is_killed_is_a_fault_and_the_next_fit_runs_in_a_new_one(r
 
 
 def test_a_worker_is_replaced_after_many_jobs(seat, monkeypatch, make_job) -> None:
-    monkeypatch.setattr(process, "main", light.obedient)
-    monkeypatch.setattr(process, "_RECYCLE_AFTER", 2)
+    monkeypatch.setattr(client, "main", light.obedient)
+    monkeypatch.setattr(client, "_RECYCLE_AFTER", 2)
     workers = Pool([seat], lambda: False)
     with workers.worker() as worker:
         first, second, third = (int(worker.run(make_job(4)).outcome.start["pid"]) for _ in range(3))
@@ -183,9 +183,9 @@ def test_a_worker_is_replaced_after_many_jobs(seat, monkeypatch, make_job) -> No
 
 
 def test_a_worker_that_does_not_listen_is_killed(seat, monkeypatch, make_job) -> None:
-    monkeypatch.setattr(process, "main", light.deaf)
-    monkeypatch.setattr(silence, "_BUILD_SECONDS", 0.5)
-    monkeypatch.setattr(process, "_STOP_SECONDS", 0.3)
+    monkeypatch.setattr(client, "main", light.deaf)
+    monkeypatch.setattr(stall_detector, "_BUILD_SECONDS", 0.5)
+    monkeypatch.setattr(client, "_STOP_SECONDS", 0.3)
     stop = threading.Event()
     worker = Worker(seat, stop.is_set)
     worker.start()
@@ -203,8 +203,8 @@ def test_a_worker_that_does_not_listen_is_killed(seat, monkeypatch, make_job) ->
 
 def test_a_worker_that_stalls_after_some_epochs_is_killed_sooner(seat, monkeypatch, make_job) -> None:
     """It was silent three times as long as before its first word."""
-    monkeypatch.setattr(process, "main", light.tiring)
-    monkeypatch.setattr(silence, "_SILENCE_SECONDS", 0.2)
+    monkeypatch.setattr(client, "main", light.tiring)
+    monkeypatch.setattr(stall_detector, "_SILENCE_SECONDS", 0.2)
     worker = Worker(seat, lambda: False)
     with pytest.raises(WorkerStalled, match="worker stalled"):
         worker.run(make_job(4))
@@ -212,7 +212,7 @@ def test_a_worker_that_stalls_after_some_epochs_is_killed_sooner(seat, monkeypat
 
 
 def test_a_worker_that_has_grown_is_replaced(seat, monkeypatch, make_job) -> None:
-    monkeypatch.setattr(process, "main", light.obedient)
+    monkeypatch.setattr(client, "main", light.obedient)
     worker = Worker(replace(seat, memory=1_000_000_000), lambda: False)
     first = worker.run(make_job(4)).outcome.start
     assert worker.run(make_job(4)).outcome.start == first
@@ -222,7 +222,7 @@ def test_a_worker_that_has_grown_is_replaced(seat, monkeypatch, make_job) -> Non
 
 
 def test_a_fit_of_which_the_worker_died_is_done_again_alone(seat, monkeypatch, make_job) -> None:
-    monkeypatch.setattr(process, "main", light.slow)
+    monkeypatch.setattr(client, "main", light.slow)
     workers = Pool([seat, seat], lambda: False)
     spans: dict[str, tuple[float, float]] = {}
 
@@ -245,7 +245,7 @@ def test_a_fit_of_which_the_worker_died_is_done_again_alone(seat, monkeypatch, m
 
 
 def test_a_worker_that_can_not_start_says_why(seat, monkeypatch) -> None:
-    monkeypatch.setattr(process, "main", light.broken)
+    monkeypatch.setattr(client, "main", light.broken)
     worker = Worker(seat, lambda: False)
     with pytest.raises(WorkerFault, match=r"worker did not start: .*no such library"):
         worker.start()

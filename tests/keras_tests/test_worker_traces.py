@@ -9,11 +9,11 @@ import tensorflow as tf
 from search.collapse.rules import Context
 from search.records import Verdict
 from search.settings import Protocol
-from search.study import worker
-from search.study.messages import Done, Halted, Job, Material, Pricing, Seat
-from search.study.room import Room
 from search.training.engine import Engine
 from search.training.fit import Interrupted
+from search.workers import server
+from search.workers.microbatching import Room
+from search.workers.protocol import Done, Halted, Job, Material, Pricing, Seat
 
 
 class Pipe:
@@ -27,7 +27,7 @@ class Pipe:
 def bench(tmp_path_factory, images, labels):
     folder = tmp_path_factory.mktemp("bench")
     np.save(folder / "pixels.npy", images)
-    bench = worker._Bench(Pipe(), Seat(threads=None, gpu=None, log=folder / "worker.log"))
+    bench = server._Bench(Pipe(), Seat(threads=None, gpu=None, log=folder / "worker.log"))
     bench.supply(Material(pixels=folder / "pixels.npy", labels=labels, metric="balanced_accuracy"))
     return bench
 
@@ -61,7 +61,7 @@ def job(make_configuration, labels):
 
 
 def test_networks_come_round_again_without_a_new_trace_and_say_the_same(bench, fit, monkeypatch) -> None:
-    monkeypatch.setattr(worker, "TRACED", 2)
+    monkeypatch.setattr(server, "TRACED", 2)
     first = fit(8)
     engines = list(bench._engines.values())
     fit(9)
@@ -95,7 +95,7 @@ def test_batch_norm_knows_how_long_a_fit_is(bench, job) -> None:
 
 
 def test_only_graphs_of_small_images_run_as_they_are_traced(tmp_path, labels) -> None:
-    bench = worker._Bench(Pipe(), Seat(threads=None, gpu=None, log=tmp_path / "worker.log"))
+    bench = server._Bench(Pipe(), Seat(threads=None, gpu=None, log=tmp_path / "worker.log"))
     for side, as_traced in ((8, True), (65, False), (64, True)):
         pixels = tmp_path / f"{side}.npy"
         np.save(pixels, np.zeros((len(labels), side, side, 3), np.uint8))

@@ -16,10 +16,10 @@ from search.delivery import card as cards
 from search.delivery.card import Card
 from search.delivery.tasks import Ask, Keep, Shapes, Unite
 from search.records import Verdict
-from search.study.messages import Done, Job, Ready
 from search.training.outcome import Outcome
+from search.workers.protocol import Done, Job, Ready
 from tests.factories import configuration
-from tests.search.study.made import outcome
+from tests.stand_ins import outcome
 
 Answer = Callable[[Job], Outcome]
 

@@ -21,7 +21,7 @@ from search.delivery.tasks import Ask
 from search.errors import DamagedError, DataError, MismatchError, UserError
 from search.events import Silent
 from search.selection.offset import offset_probabilities
-from search.study.faults import WorkerFault
+from search.workers.errors import WorkerFault
 from tests.search.delivery.stand_in import StandIn, write_keras, write_model
 
 CARD = Card(classes=("dark", "light"), image_size=8, channels=1, recipe=RECIPE, offset=(0.0, 0.0))

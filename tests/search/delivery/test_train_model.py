@@ -17,10 +17,10 @@ from search.delivery.train_job import Request
 from search.delivery.train_model import train
 from search.errors import UserError
 from search.events import Silent
-from search.study.faults import WorkerDied, WorkerFault
+from search.workers.errors import WorkerDied, WorkerFault
 from tests.factories import configuration, make_images
 from tests.search.delivery.stand_in import StandIn, collapsing, write_config, write_keras
-from tests.search.study.made import outcome
+from tests.stand_ins import outcome
 
 pytestmark = pytest.mark.slow
 

@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 from search.diagnosis.server import Order, answer
 from search.errors import UserCodeError, UserError
-from search.lifeline import die_with_coordinator, redirect_messages
+from search.workers.child import die_with_coordinator, redirect_messages
 from tests.reports import made_diagnosis as made
 
 

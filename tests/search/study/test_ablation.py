@@ -13,11 +13,11 @@ from search.records import ABLATION, SEARCH, Ablation, Trial, TrialState, Verdic
 from search.study.ablation import CUT_SHORT, FOLDS, NO_TIME, SAME, ablate, affordable_folds, seconds_needed
 from search.study.fitting import Fitter, Spec, Terms
 from search.study.ledger import Ledger
-from search.study.messages import Job
 from search.training.outcome import Outcome
+from search.workers.protocol import Job
 from spaces.config import FIELDS, Configuration
 from tests.factories import configuration
-from tests.search.study.made import FakePool, Told, memory, outcome
+from tests.stand_ins import FakePool, Told, memory, outcome
 
 pytestmark = pytest.mark.slow
 

@@ -17,12 +17,12 @@ from search.schedule.budget import Clock
 from search.selection.results import Results
 from search.settings import Budget
 from search.study import preparation, session
-from search.study.messages import Job
 from search.study.reading import open_study
 from search.training.outcome import Outcome
+from search.workers.protocol import Job
 from tests.factories import make_images
-from tests.search.study.made import FakePool, outcome
 from tests.search.study.test_session import SMALL
+from tests.stand_ins import FakePool, outcome
 
 pytestmark = pytest.mark.study
 

@@ -15,15 +15,15 @@ from search import resources
 from search.settings import Budget, Protocol
 from search.study import arrangement
 from search.study.arrangement import PRETRAINED_BYTES, Arrangement, arrange, candidates, keep, kept
-from search.study.faults import WorkerFault
 from search.study.ledger import Ledger
-from search.study.machine import Gpu
-from search.study.messages import Priced, Pricing, Ready, Seat
 from search.study.request import Request
 from search.study.staff import Staff
+from search.workers.devices import Gpu
+from search.workers.errors import WorkerFault
+from search.workers.protocol import Priced, Pricing, Ready, Seat
 from spaces.presets import CORE
 from tests.factories import configuration
-from tests.search.study.made import memory
+from tests.stand_ins import memory
 
 GB = 1_000_000_000
 PRICING = Pricing(

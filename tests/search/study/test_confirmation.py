@@ -15,14 +15,14 @@ from search.records import COLLAPSES, CONFIRM, DROPPED_BEHIND, NO_TIME, NOT_JUDG
 from search.selection.results import Ranked
 from search.study.confirmation import _tries_corrupted, confirm, confirmed_fits, plan_confirmation
 from search.study.crew import HostCrew
-from search.study.faults import WorkerFault
 from search.study.fitting import Terms
 from search.study.ledger import Ledger
-from search.study.messages import Job
 from search.training.outcome import Outcome
+from search.workers.errors import WorkerFault
+from search.workers.protocol import Job
 from tests.factories import configuration
-from tests.search.study.made import FakePool, Told, memory, outcome
 from tests.search.study.test_ablation import fitted
+from tests.stand_ins import FakePool, Told, memory, outcome
 
 pytestmark = pytest.mark.slow
 

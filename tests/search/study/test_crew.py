@@ -13,11 +13,11 @@ import pytest
 from optuna.trial import TrialState
 
 from search.study.crew import HostCrew, HostsCrew, best_cut, longest_row
-from search.study.faults import Stopped
 from search.study.ledger import Ledger
 from search.study.presence import Presence
 from search.study.storage import open_storage
-from tests.search.study.made import FakePool, memory
+from search.workers.errors import Stopped
+from tests.stand_ins import FakePool, memory
 
 
 @pytest.fixture

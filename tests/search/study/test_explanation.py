@@ -21,14 +21,14 @@ from search.study import preparation, session
 from search.study.ablation import NO_TIME
 from search.study.explanation import explain
 from search.study.ledger import Ledger
-from search.study.messages import Job
 from search.study.reading import open_study
 from search.study.storage import open_storage
 from search.training.outcome import Outcome
+from search.workers.protocol import Job
 from spaces.config import Configuration
 from tests.factories import configuration, make_images
-from tests.search.study.made import FakePool, outcome
 from tests.search.study.test_session import request
+from tests.stand_ins import FakePool, outcome
 
 
 @pytest.fixture

@@ -4,10 +4,10 @@ from search.collapse.protection import Protection
 from search.records import CONFIRM, CUT_BY_RUNG, SEARCH, Fit, Verdict
 from search.study.fitting import Fitter, Spec
 from search.study.ledger import Ledger
-from search.study.messages import Done, Job
 from search.training.outcome import Outcome
+from search.workers.protocol import Done, Job
 from tests.factories import configuration
-from tests.search.study.made import FakeWorker, memory, outcome
+from tests.stand_ins import FakeWorker, memory, outcome
 
 CALM = Protection(calibrating=False)
 

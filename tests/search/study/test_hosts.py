@@ -31,15 +31,15 @@ from search.selection.analyse import analyse
 from search.settings import Budget
 from search.study import preparation, queue, session
 from search.study.ledger import Ledger
-from search.study.messages import Job
 from search.study.reading import open_study
 from search.study.storage import close, open_storage
 from search.training.outcome import Outcome
+from search.workers.protocol import Job
 from spaces.config import Configuration
 from tests.factories import make_images
-from tests.search.study.made import FakePool, by_seed, outcome
 from tests.search.study.test_session import SMALL
 from tests.servers import Pooler, Server, programs, running
+from tests.stand_ins import FakePool, by_seed, outcome
 
 pytestmark = [
     pytest.mark.study,

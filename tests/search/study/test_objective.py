@@ -14,21 +14,21 @@ import sqlalchemy as sa
 
 from search.events import Silent
 from search.records import Trial, TrialState, Verdict
-from search.study.faults import Stopped, WorkerDied, WorkerFault
 from search.study.fitting import Terms
 from search.study.history import History
 from search.study.ledger import Ledger
-from search.study.messages import Job
 from search.study.objective import Interrupted, Objective, TooManyFailures, TrialFailed
 from search.study.queue import Queue, finished, is_interrupted
 from search.study.reading import read_trials
 from search.training.outcome import Outcome
+from search.workers.errors import Stopped, WorkerDied, WorkerFault
+from search.workers.protocol import Job
 from spaces.config import Configuration
 from spaces.definitions import Fixed
 from spaces.presets import CORE
 from spaces.space import Space
 from tests.factories import configuration
-from tests.search.study.made import FakePool, memory, outcome
+from tests.stand_ins import FakePool, memory, outcome
 
 OptunaState = optuna.trial.TrialState
 FIXED: dict[str, Any] = {name: Fixed(value) for name, value in configuration(head="average").as_dict().items()}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from search.study.ledger import Ledger
 from search.study.presence import Presence
-from tests.search.study.made import memory
+from tests.stand_ins import memory
 
 
 def test_workers_of_the_hosts_that_were_heard_of_lately() -> None:

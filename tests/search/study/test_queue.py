@@ -23,7 +23,7 @@ from spaces.config import Configuration
 from spaces.definitions import Choices, Fixed, Range
 from spaces.presets import CORE
 from tests.factories import configuration
-from tests.search.study.made import FakePool, memory
+from tests.stand_ins import FakePool, memory
 
 SPACE = CORE.changed(
     {

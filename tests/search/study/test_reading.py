@@ -16,12 +16,12 @@ from search.schedule.budget import Clock
 from search.settings import Budget
 from search.study import preparation, session
 from search.study.ledger import Ledger
-from search.study.messages import Job
 from search.study.reading import read_study
 from search.study.storage import closing, ledgers_engine, open_storage
 from search.training.outcome import Outcome
+from search.workers.protocol import Job
 from spaces.presets import CORE
-from tests.search.study.made import FakePool, outcome
+from tests.stand_ins import FakePool, outcome
 
 pytestmark = pytest.mark.study
 

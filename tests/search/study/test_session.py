@@ -25,7 +25,7 @@ from search.study.storage import ledgers_engine, open_storage
 from spaces.definitions import Choices, Fixed, Range
 from spaces.presets import CORE, TRANSFER, with_weights
 from tests.factories import configuration, make_images
-from tests.search.study.made import FakePool
+from tests.stand_ins import FakePool
 
 SMALL = CORE.changed(
     {

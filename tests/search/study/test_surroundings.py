@@ -21,15 +21,15 @@ from search.study import surroundings as module
 from search.study.crew import HostCrew
 from search.study.fitting import Fitter, Spec, Terms
 from search.study.ledger import Ledger
-from search.study.messages import Done, Job
 from search.study.queue import CONFIGURATION, PLACE
 from search.study.reading import read_trials
 from search.study.storage import open_storage
 from search.study.surroundings import explore, seconds_needed
 from search.training.outcome import Outcome
+from search.workers.protocol import Done, Job
 from spaces.presets import CORE
 from tests.factories import configuration
-from tests.search.study.made import FakePool, Told, memory, outcome
+from tests.stand_ins import FakePool, Told, memory, outcome
 
 pytestmark = pytest.mark.slow
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from search.study import process
-from search.study.faults import WorkerDied
-from search.study.messages import Ready, Seat
-from search.study.process import Worker
+from search.workers import client
+from search.workers.client import Worker
+from search.workers.errors import WorkerDied
+from search.workers.protocol import Ready, Seat
 
 
 def dies_at_first(pipe: Connection, lifeline: Connection, seat: Seat) -> None:
@@ -29,7 +29,7 @@ def dies_at_first(pipe: Connection, lifeline: Connection, seat: Seat) -> None:
 def test_a_worker_that_is_killed_while_it_starts_is_started_once_more(
     starts: int, comes_up: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(process, "main", dies_at_first)
+    monkeypatch.setattr(client, "main", dies_at_first)
     worker = Worker(Seat(threads=starts, gpu=None, log=tmp_path / "log", memory=None), lambda: False)
     try:
         if comes_up:

@@ -13,9 +13,9 @@ import sqlalchemy as sa
 from search import seeds
 from search.events import Silent
 from search.records import Verdict
-from search.study.faults import Stopped, WorkerFault
-from search.study.messages import Done, Job, Priced, Pricing, Ready
 from search.training.outcome import Outcome
+from search.workers.errors import Stopped, WorkerFault
+from search.workers.protocol import Done, Job, Priced, Pricing, Ready
 
 Answer = Callable[[Job], Outcome]
 
@@ -51,7 +51,7 @@ def by_seed(job: Job) -> Outcome:
 
 @dataclass
 class FakeWorker:
-    """Stands for `search.study.process.Worker`."""
+    """Stands for `search.workers.client.Worker`."""
 
     answer: Answer
     must_stop: Callable[[], bool] = lambda: False
@@ -70,7 +70,7 @@ class FakeWorker:
 
 
 class FakePool:
-    """Stands for `search.study.pool.Pool`; the one worker does for all of them."""
+    """Stands for `search.workers.pool.Pool`; the one worker does for all of them."""
 
     ready = Ready("CPU", False, {"tensorflow": "none"}, 0.0)
 

@@ -12,8 +12,8 @@ from search.arrays import FloatArray, IntArray
 from search.collapse.rules import Context
 from search.data.images import ImageSet
 from search.settings import Metric, Protocol
-from search.study.machine import Gpu
 from search.training.outcome import Outcome
+from search.workers.devices import Gpu
 from spaces.config import Configuration
 
 

@@ -12,10 +12,10 @@ from typing import Any, Final
 
 from search import resources
 from search.fit_checks import Check
-from search.lifeline import signals_blocked
-from search.study.faults import Stopped, WorkerDied, WorkerFault, WorkerStalled
-from search.study.gate import Gate
-from search.study.messages import (
+from search.workers.child import signals_blocked
+from search.workers.errors import Stopped, WorkerDied, WorkerFault, WorkerStalled
+from search.workers.microbatching import Room
+from search.workers.protocol import (
     QUIT,
     STOP,
     Beat,
@@ -31,9 +31,9 @@ from search.study.messages import (
     Seat,
     Told,
 )
-from search.study.room import Room
-from search.study.silence import Silence
-from search.study.worker import main
+from search.workers.read_write_lock import Gate
+from search.workers.server import main
+from search.workers.stall_detector import Silence
 
 _POLL_SECONDS: Final = 0.2
 _START_SECONDS: Final = 300.0  # importing TensorFlow from a cold network disk takes minutes

@@ -7,8 +7,8 @@ import time
 
 import pytest
 
-from search.study.faults import Stopped
-from search.study.gate import Gate
+from search.workers.errors import Stopped
+from search.workers.read_write_lock import Gate
 
 
 class Fit(threading.Thread):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from search.study.pulse import pulse
+from search.workers.heartbeat import pulse
 
 
 def test_it_beats_while_more_is_done_and_not_when_nothing_is() -> None:

@@ -8,9 +8,9 @@ import pytest
 from search.collapse.rules import Context
 from search.records import PARTS, Verdict
 from search.settings import Protocol
-from search.study.messages import Job
-from search.study.room import Room
 from search.training.outcome import Outcome
+from search.workers.microbatching import Room
+from search.workers.protocol import Job
 from tests.factories import configuration
 
 NOTHING = np.zeros(0, np.int64)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from search.study.silence import Silence
+from search.workers.stall_detector import Silence
 
 
 def test_silence_is_borne_by_what_epochs_take() -> None:

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Final
 
 from search import resources
-from search.study.gate import Gate
-from search.study.machine import Gpu, shares
-from search.study.messages import Material, Ready, Seat
-from search.study.process import Worker
-from search.study.room import Room
-from search.study.silence import Silence
+from search.workers.client import Worker
+from search.workers.devices import Gpu, shares
+from search.workers.microbatching import Room
+from search.workers.protocol import Material, Ready, Seat
+from search.workers.read_write_lock import Gate
+from search.workers.stall_detector import Silence
 
 _FAREWELL_SECONDS: Final = 1.0  # from QUIT to the kill
 _MEMORY_SHARE: Final = 0.8  # of the machine's, for all workers together: one that has grown beyond it is replaced

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from search.study.faults import Stopped
+from search.workers.errors import Stopped
 
 _POLL_SECONDS: Final = 0.2
 

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from search.study import machine
-from search.study.machine import Gpu, parse_gpus, precision, shares, visible
+from search.workers import devices
+from search.workers.devices import Gpu, parse_gpus, precision, shares, visible
 
 HALF = Gpu(0, "Tesla T4", 7680 * 2**20, 7.5)
 OLD, NEW = Gpu(0, "Tesla T4", 15360 * 2**20, 7.5), Gpu(1, "NVIDIA A100", 40960 * 2**20, 8.0)
@@ -44,7 +44,7 @@ def test_gpus_that_are_hidden_are_not_used(named: str | None, expected: list[str
 
 def test_a_machine_without_a_driver_has_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
-    assert machine.gpus() == ()
+    assert devices.gpus() == ()
 
 
 @pytest.mark.parametrize(("gpu", "expected"), [(None, "float32"), (OLD, "float32"), (NEW, "mixed_bfloat16")])
@@ -70,12 +70,12 @@ def test_workers_share_gpus_and_cores(
     expected: list[tuple[Gpu | None, int | None]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(machine.host, "cores", lambda: 8)
-    monkeypatch.setattr(machine.os, "cpu_count", lambda: 8)
+    monkeypatch.setattr(devices.host, "cores", lambda: 8)
+    monkeypatch.setattr(devices.os, "cpu_count", lambda: 8)
     assert shares(workers, found) == expected
 
 
 def test_one_worker_keeps_to_the_cores_that_a_container_allows(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(machine.host, "cores", lambda: 2)
-    monkeypatch.setattr(machine.os, "cpu_count", lambda: 64)
+    monkeypatch.setattr(devices.host, "cores", lambda: 2)
+    monkeypatch.setattr(devices.os, "cpu_count", lambda: 64)
     assert shares(1, ()) == [(None, 2)]

@@ -17,12 +17,20 @@ import numpy as np
 
 from search.arrays import FloatArray, IntArray
 from search.collapse.watch import Watch
-from search.lifeline import die_with_coordinator, redirect_messages
 from search.npy import mapped
 from search.records import PARTS, TOO_LARGE, Verdict
 from search.selection import metrics
 from search.settings import Protocol
-from search.study.messages import (
+from search.training.checkpoint import Drawer
+from search.training.corruption_scores import MOST_IMAGES, MOST_THROUGH_BACKBONES, corrupted_scores
+from search.training.fit import Interrupted, run_fit
+from search.training.lr_schedule import Schedule
+from search.training.outcome import Outcome, Task
+from search.training.prefetch import ahead_of
+from search.training.sampling import balance
+from search.workers.child import die_with_coordinator, redirect_messages
+from search.workers.heartbeat import pulse
+from search.workers.protocol import (
     QUIT,
     STOP,
     Beat,
@@ -38,14 +46,6 @@ from search.study.messages import (
     Seat,
     Told,
 )
-from search.study.pulse import pulse
-from search.training.checkpoint import Drawer
-from search.training.corruption_scores import MOST_IMAGES, MOST_THROUGH_BACKBONES, corrupted_scores
-from search.training.fit import Interrupted, run_fit
-from search.training.lr_schedule import Schedule
-from search.training.outcome import Outcome, Task
-from search.training.prefetch import ahead_of
-from search.training.sampling import balance
 from spaces.backbones import NO_BACKBONE
 from spaces.config import Configuration
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from search.records import PARTS
-from search.study.messages import Job
 from search.training.outcome import Outcome
+from search.workers.protocol import Job
 from spaces.network_size import size
 
 
