@@ -82,8 +82,8 @@ def workers(count: int) -> tuple[float, float]:
     from search.events import Silent
     from search.records import SEARCH
     from search.settings import Plan, Protocol
+    from search.storage.ledger import Ledger
     from search.study.fitting import Fitter, Spec, Terms
-    from search.study.ledger import Ledger
     from search.workers.pool import Pool
     from search.workers.protocol import Material, Seat
 

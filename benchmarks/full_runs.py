@@ -40,8 +40,8 @@ from search.records import SEARCH, Fit, Verdict
 from search.schedule.plan import MIN_EPOCHS, auto_epochs
 from search.selection.metrics import chance
 from search.settings import Plan, Protocol
+from search.storage.ledger import Ledger
 from search.study.fitting import Fitter, Spec, Terms
-from search.study.ledger import Ledger
 from search.workers.protocol import Done, Job, Material, Seat
 from spaces.config import Configuration
 from spaces.presets import DEFAULT, KNOWN_GOOD

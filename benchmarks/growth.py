@@ -37,7 +37,7 @@ from search.records import Trial, Verdict
 from search.schedule.budget import Clock
 from search.selection.analyse import analyse
 from search.settings import Budget
-from search.study.reading import open_study
+from search.storage.load import open_study
 from search.study.request import Request
 from search.study.sampler import SEEN, SteadySampler
 from search.study.session import search

@@ -50,9 +50,9 @@ from search.selection.analyse import analyse
 from search.selection.offset import offset_probabilities
 from search.selection.results import Ranked, Results
 from search.settings import Metric
+from search.storage.ledger import Ledger
+from search.storage.load import open_study
 from search.study.fitting import Fitter, Spec, Terms
-from search.study.ledger import Ledger
-from search.study.reading import open_study
 from search.workers.pool import Pool, seats
 from search.workers.protocol import Material
 

@@ -26,10 +26,10 @@ import sqlalchemy as sa
 
 from benchmarks.machine import machine
 from search.records import Verdict
-from search.study.ledger import Ledger
-from search.study.queue import is_done, place_of
-from search.study.server import with_driver
-from search.study.storage import close, open_storage
+from search.storage.database import close, open_storage
+from search.storage.ledger import Ledger
+from search.storage.retrying import with_driver
+from search.storage.trial_attributes import is_done, place_of
 from tests.factories import make_images
 from tests.servers import Server, programs, running
 

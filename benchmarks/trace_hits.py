@@ -13,7 +13,7 @@ import argparse
 from pathlib import Path
 from typing import Any, Final
 
-from search.study.reading import open_study
+from search.storage.load import open_study
 from search.workers.server import TRACED
 from spaces.config import Configuration
 

@@ -38,8 +38,8 @@ from search.data.weight_files import find_weights
 from search.events import Silent
 from search.records import SEARCH, Fit
 from search.schedule.plan import auto_epochs
+from search.storage.ledger import Ledger
 from search.study.fitting import Fitter, Spec
-from search.study.ledger import Ledger
 from search.study.request import digests, weight_files
 from search.workers.pool import Pool
 from search.workers.protocol import Material, Seat

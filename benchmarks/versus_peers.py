@@ -41,8 +41,8 @@ from search.data.demo import write_digits
 from search.selection.analyse import analyse
 from search.selection.results import Results
 from search.settings import Metric
-from search.study.reading import open_study
-from search.study.storage import open_storage
+from search.storage.database import open_storage
+from search.storage.load import open_study
 from search.workers.pool import Pool, seats
 from search.workers.protocol import Material
 

@@ -22,7 +22,7 @@ def parser() -> argparse.ArgumentParser:
 def run(options: argparse.Namespace, given: list[str]) -> int:
     """Make it; returns the exit code."""
     from search.selection.analyse import analyse
-    from search.study.reading import open_study
+    from search.storage.load import open_study
 
     check_run_folder(options.out)
     return write(analyse(open_study(options.out, options.storage, options.study)), options.out, interrupted=False)

@@ -269,7 +269,7 @@ def out_of(options: argparse.Namespace) -> Path:
 
 def _repeatable(given: list[str], options: argparse.Namespace) -> str:
     """The command as reports show it: without the storage's password, and without what others run afterwards."""
-    from search.study.storage import hide_credentials
+    from search.storage.database import hide_credentials
 
     if options.storage:
         given = [argument.replace(options.storage, hide_credentials(options.storage)) for argument in given]

@@ -33,7 +33,7 @@ def parser() -> argparse.ArgumentParser:
 def run(options: argparse.Namespace, given: list[str]) -> int:
     """Look; returns the exit code."""
     from reports.live_status import read_status, status_lines
-    from search.study.folder import is_gone, is_held
+    from search.storage.run_folder import is_gone, is_held
 
     check_run_folder(options.out)
     status = read_status(options.out)

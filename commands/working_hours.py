@@ -19,7 +19,7 @@ from search.errors import UserError
 if TYPE_CHECKING:
     from search.events import Listener
     from search.schedule.windows import Hours
-    from search.study.folder import Hold
+    from search.storage.run_folder import Hold
     from search.study.request import Request
     from search.study.session import Session
 
@@ -56,7 +56,7 @@ class Shifts:
     def run(self) -> int:
         """Until the study is finished, the last hours are over, or somebody asks for the end."""
         from reports.live_status import StatusFile
-        from search.study.folder import locked
+        from search.storage.run_folder import locked
         from search.study.request import refuse_tangled
         from search.study.session import Ended, OutOfTime
 

@@ -28,9 +28,9 @@ from search.records import Fit, Verdict
 from search.selection import metrics
 from search.selection.offset import offset_probabilities
 from search.settings import Metric
+from search.storage.ledger import Ledger
 from search.study.final import TRIES, train_until_learned
 from search.study.fitting import Fitter, Spec
-from search.study.ledger import Ledger
 from search.study.request import weight_files
 from search.workers import devices
 from search.workers.client import Worker

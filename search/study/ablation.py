@@ -20,8 +20,8 @@ from search.selection.ablation import SPARE, Walk
 from search.selection.differences import way
 from search.selection.scores import JUDGED, fit_score
 from search.selection.surrogate_model import MIN_TRIALS, Surrogate, known_scores
+from search.storage.ledger import Ledger
 from search.study.fitting import Fitter, Spec, Terms, Trains
-from search.study.ledger import Ledger
 from search.workers.errors import Stopped
 from spaces.config import Configuration
 

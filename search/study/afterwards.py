@@ -20,11 +20,7 @@ from search.selection.counts import unique_fits
 from search.selection.perturbations import COUNT, perturbed
 from search.selection.results import Results
 from search.selection.shortlist import shortlist
-from search.study.ablation import ablate
-from search.study.confirmation import confirm, confirmed_fits, plan_confirmation
-from search.study.final import test_recommendation
-from search.study.fitting import Fitter
-from search.study.reading import (
+from search.storage.load import (
     read_further,
     read_thumbnails,
     restored_ablation,
@@ -32,6 +28,10 @@ from search.study.reading import (
     restored_surroundings,
     restored_test,
 )
+from search.study.ablation import ablate
+from search.study.confirmation import confirm, confirmed_fits, plan_confirmation
+from search.study.final import test_recommendation
+from search.study.fitting import Fitter
 from search.study.surroundings import explore, seconds_needed
 from search.study.workshop import Workshop
 from search.workers.client import Worker

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
 from search import resources
-from search.study.ledger import Ledger
+from search.storage.ledger import Ledger
 from search.workers.errors import WorkerFault, last_line
 from search.workers.pool import Pool
 from search.workers.protocol import Priced, Pricing

@@ -20,9 +20,9 @@ from search.selection import robust_score
 from search.selection.results import Ranked
 from search.selection.scores import JUDGED, fit_score
 from search.selection.shortlist import REPEATS, Size, affordable, shortlist
+from search.storage.ledger import Ledger
 from search.study.crew import Crew, best_cut, longest_row
 from search.study.fitting import Fitter, Spec, Terms
-from search.study.ledger import Ledger
 from search.workers.client import Worker
 from search.workers.errors import Stopped
 from spaces.config import Configuration

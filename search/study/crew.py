@@ -17,8 +17,8 @@ from typing import Final, Protocol, TypeVar
 import optuna
 from optuna.trial import TrialState
 
-from search.study.presence import Presence
-from search.study.server import optimized
+from search.storage.hosts import Presence
+from search.storage.retrying import optimized
 from search.workers.client import Worker
 from search.workers.errors import Stopped
 from search.workers.pool import Pool

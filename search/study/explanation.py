@@ -19,14 +19,14 @@ from search.schedule.budget import Clock
 from search.selection.analyse import analyse
 from search.selection.results import Results
 from search.settings import Metric
+from search.storage.database import ledgers_engine, open_storage, writing
+from search.storage.ledger import Ledger
+from search.storage.load import open_study, read_study
+from search.storage.run_folder import locked
 from search.study import arrangement
 from search.study.ablation import ablate
 from search.study.fitting import Terms
-from search.study.folder import locked
-from search.study.ledger import Ledger
-from search.study.reading import open_study, read_study
 from search.study.request import digests, weight_files
-from search.study.storage import ledgers_engine, open_storage, writing
 from search.workers import devices
 from search.workers.pool import MakePool, Pool, seats
 from search.workers.protocol import Material

@@ -23,7 +23,7 @@ from search.data.images import ImageSet
 from search.fit_checks import HARD_REASONS, Check
 from search.records import CUT_BY_RUNG, ON_SEARCH_FOLDS, Fit, FitKey, Verdict
 from search.selection.successive_halving import Bars
-from search.study.ledger import Ledger
+from search.storage.ledger import Ledger
 from search.training.outcome import Outcome
 from search.training.sampling import balance_of
 from search.workers.errors import WorkerDied, WorkerFault, WorkerStalled, last_line

@@ -16,10 +16,11 @@ from search.events import Listener
 from search.fit_checks import Check
 from search.records import SEARCH, TOO_SLOW, Fit, Trial, TrialState, Verdict
 from search.selection import scores
+from search.storage.ledger import Ledger
+from search.storage.trial_attributes import CONFIGURATION, EVIDENCE, REASON, SECONDS, START, STATE, deadly_fold
 from search.study.fitting import FAULTS, PROCESS_LOST, Fitter, Spec, Terms
 from search.study.history import History
-from search.study.ledger import Ledger
-from search.study.queue import CONFIGURATION, JUDGED, REASON, START, Queue, Surplus, deadly_fold
+from search.study.queue import Queue, Surplus
 from search.workers.client import Worker
 from search.workers.errors import Stopped
 from search.workers.pool import Pool
@@ -136,11 +137,11 @@ class Objective:
             reason=reason,
             seconds=time.monotonic() - started,
         )
-        trial.set_user_attr("evidence", run.evidence())
-        trial.set_user_attr("seconds", record.seconds)
+        trial.set_user_attr(EVIDENCE, run.evidence())
+        trial.set_user_attr(SECONDS, record.seconds)
         if reason is not None:
             trial.set_user_attr(REASON, reason)
-        trial.set_user_attr(JUDGED, state.value)  # last: who has it, has all
+        trial.set_user_attr(STATE, state.value)  # last: who has it, has all
         pooled = self._history.add(record)
         _log.info("trial %d %s, pooled %s, reason %s, %s", number, state, pooled, reason, configuration.canonical())
         self._listener.trial_finished(record, pooled, self._history.best)

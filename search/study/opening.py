@@ -13,14 +13,15 @@ from search.errors import DamagedError, UserError
 from search.events import Listener, Silent
 from search.schedule.budget import Clock
 from search.settings import Identity
+from search.storage.compatibility import refuse_other
+from search.storage.database import close, holds_study, is_server, ledgers_engine, open_storage, patience_of
+from search.storage.ledger import Ledger
+from search.storage.run_folder import host_of
+from search.storage.trial_attributes import is_used_up
 from search.study import preparation, queue
-from search.study.folder import host_of
-from search.study.identity import refuse_other
-from search.study.ledger import Ledger
 from search.study.request import Request, check_request, identity
 from search.study.sampler import SteadySampler
 from search.study.staff import Staff
-from search.study.storage import close, holds_study, is_server, ledgers_engine, open_storage, patience_of
 
 SCHEMA: Final = 1
 """Of the facts and the ledger; a study of another one is refused."""
@@ -76,7 +77,7 @@ def open_session(
         stored = None if ledger is None or fresh else ledger.fact("identity")
         size = request.image_size or (stored["image_size"] if stored and not request.native else None)
         planned = ledger is not None and preparation.kept_plan(ledger) is not None
-        used_up = planned and study is not None and queue.used_up(study, request.budget.trials)
+        used_up = planned and study is not None and is_used_up(study, request.budget.trials)
         staff.hire(None if untried else ledger, busy=not (used_up or rehearsal))
         attentive = _Attentive(listener, clock)
         images, test = preparation.load(

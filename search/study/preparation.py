@@ -25,8 +25,8 @@ from search.selection import metrics
 from search.selection.baselines import baselines
 from search.selection.shortlist import REPEATS
 from search.settings import Plan, Protocol
+from search.storage.ledger import Ledger
 from search.study.fitting import Terms
-from search.study.ledger import Ledger
 from search.study.request import Request, bound, digests, starts
 from search.workers.protocol import Priced, Pricing
 from spaces.backbones import BACKBONES, NO_BACKBONE

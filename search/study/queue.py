@@ -9,25 +9,16 @@ from __future__ import annotations
 import threading
 import warnings
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any
 
 import optuna
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
-from search import records
+from search.storage.trial_attributes import CONFIGURATION, LOSSES, PLACE, START, is_done, is_interrupted, place_of
 from search.study.promotion import Judged, to_fine_tune
 from spaces.config import Configuration
 from spaces.space import Space
-
-PLACE: Final = "place"
-REASON: Final = "reason"
-START: Final = "start"  # hash of a configuration that was not drawn
-CONFIGURATION: Final = "configuration"  # every field: Optuna's parameters lack those that the space fixes
-JUDGED: Final = "state"  # how it ended: our own word, richer than Optuna's
-
-_LOSSES: Final = "losses"  # how often a process or a host was lost in the same fold, and which fold
-_MOST_LOSSES: Final = 8
 
 
 class Queue:
@@ -221,49 +212,11 @@ class Surplus(Exception):
     """The trial is one too many."""
 
 
-def place_of(trial: FrozenTrial) -> int:
-    """The trial's place where several hosts share a study."""
-    return int(trial.user_attrs.get(PLACE, trial.number))
-
-
-def deadly_fold(trial: optuna.Trial) -> int | None:
-    """The fold in which a process or a host was lost again and again: the configuration has its part in it.
-
-    Where a whole container is ended for want of memory, nobody is left to tell why: without a limit, the trial would
-    take down every process that goes on with the study.
-    """
-    losses, fold = trial.user_attrs.get(_LOSSES, (0, 0))
-    return fold if losses >= _MOST_LOSSES else None
-
-
 def _go_on_with(study: optuna.Study, trial: FrozenTrial, place: int, *, died: bool) -> None:
     """Enqueue a trial that was cut off, for its place; `died`: with its process, not in good order."""
-    kept: dict[str, Any] = {name: trial.user_attrs[name] for name in (START, _LOSSES) if name in trial.user_attrs}
+    kept: dict[str, Any] = {name: trial.user_attrs[name] for name in (START, LOSSES) if name in trial.user_attrs}
     if died:
         fold = len(trial.intermediate_values)
-        losses, before = kept.get(_LOSSES, (0, fold))
-        kept[_LOSSES] = (losses + 1 if before == fold else 1, fold)
+        losses, before = kept.get(LOSSES, (0, fold))
+        kept[LOSSES] = (losses + 1 if before == fold else 1, fold)
     study.enqueue_trial(trial.system_attrs.get("fixed_params", trial.params), user_attrs={PLACE: place, **kept})
-
-
-def is_interrupted(trial: FrozenTrial) -> bool:
-    """Whether the trial was cut off by the end of a process or a host: it does not count and is tried again.
-
-    One that failed by itself says so; the others' ends were told to Optuna with another state than this one.
-    """
-    return trial.state == TrialState.FAIL and trial.user_attrs.get(JUDGED) != records.TrialState.FAILED.value
-
-
-def is_done(trial: FrozenTrial) -> bool:
-    """Whether the trial counts: it ended, and not by an interruption."""
-    return trial.state.is_finished() and not is_interrupted(trial)
-
-
-def finished(study: optuna.Study) -> int:
-    """Number of trials that count."""
-    return sum(map(is_done, study.get_trials(deepcopy=False)))
-
-
-def used_up(study: optuna.Study, trials: int | None) -> bool:
-    """Whether the trials asked for are done; never without a number."""
-    return trials is not None and finished(study) >= trials

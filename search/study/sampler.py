@@ -16,7 +16,7 @@ from optuna.search_space import IntersectionSearchSpace
 from optuna.trial import FrozenTrial, TrialState
 
 from search import seeds
-from search.study.queue import is_done, place_of
+from search.storage.trial_attributes import is_done, place_of
 
 SEEN: Final = 500
 """Judged trials that a proposal is made from at most: what it costs grows with them."""

@@ -12,18 +12,18 @@ from search.schedule.budget import Clock
 from search.selection.analyse import analyse
 from search.selection.results import Results
 from search.selection.shortlist import REPEATS, shortlist
+from search.storage.database import close, writing
+from search.storage.hosts import Presence
+from search.storage.load import read_study
+from search.storage.run_folder import Hold, locked
 from search.study import preparation
 from search.study.afterwards import complete
 from search.study.crew import Crew, HostCrew, HostsCrew
-from search.study.folder import Hold, locked
 from search.study.objective import TooManyFailures
 from search.study.opening import Ended, Opened, OutOfTime, open_session
-from search.study.presence import Presence
-from search.study.reading import read_study
 from search.study.request import Request, refuse_tangled, weight_files
 from search.study.reserves import Reserves, ablation_seconds
 from search.study.staff import Staff
-from search.study.storage import close, writing
 from search.study.trials import run_trials
 from search.study.workshop import Workshop
 from search.workers import devices

@@ -17,10 +17,10 @@ from search.events import Listener
 from search.fit_checks import Check
 from search.records import NEIGHBOUR, SEARCH, Copy, Surroundings, Trial
 from search.selection.scores import JUDGED
+from search.storage.ledger import Ledger
 from search.study.ablation import fit_seconds
 from search.study.crew import Crew
 from search.study.fitting import Fitter, Spec, Terms, Trains
-from search.study.ledger import Ledger
 from search.workers.errors import Stopped
 from search.workers.protocol import Done, Job
 

@@ -12,13 +12,14 @@ import optuna
 
 from search.events import Before
 from search.selection.standard_error import pooled_deviation, standard_error
+from search.storage.load import read_trials
+from search.storage.retrying import optimized
+from search.storage.trial_attributes import count_done, is_used_up
 from search.study import queue
 from search.study.history import History
 from search.study.objective import ENDS, Objective
 from search.study.progress import no_more_progress
-from search.study.reading import read_trials
 from search.study.request import starts
-from search.study.server import optimized
 from search.study.workshop import Workshop
 from spaces.space import Space
 
@@ -55,7 +56,7 @@ def run_trials(shop: Workshop) -> bool:
                     shop.listener.trial_finished(trial, history.add(trial), history.best)
 
     clock.reserve = lambda: shop.reserves.after_search(history.best_trial())
-    done = queue.finished(study)
+    done = count_done(study)
     shown = terms.plan
     if budget.until_no_progress:
         shown = replace(shown, notes=(*shown.notes, "It also ends when further trials bring no more progress."))
@@ -65,7 +66,7 @@ def run_trials(shop: Workshop) -> bool:
         return budget.until_no_progress and _no_progress(history)
 
     def is_over() -> bool:
-        return queue.used_up(study, budget.trials) or is_enough()
+        return is_used_up(study, budget.trials) or is_enough()
 
     if is_over() or clock.phase_over():
         return is_over()

@@ -10,12 +10,12 @@ from search.schedule.budget import Clock
 from search.selection.analyse import analyse
 from search.selection.results import Results
 from search.selection.shortlist import REPEATS
+from search.storage.hosts import Presence
+from search.storage.ledger import Ledger
+from search.storage.load import read_study
 from search.study.crew import Crew
 from search.study.fitting import Terms
-from search.study.ledger import Ledger
 from search.study.opening import Opened
-from search.study.presence import Presence
-from search.study.reading import read_study
 from search.study.request import Request, bound
 from search.study.reserves import Reserves
 from search.workers.pool import Pool

@@ -22,9 +22,9 @@ from commands.terminal import listen_for_the_end
 from search.data.images import load_images
 from search.events import Silent
 from search.settings import Identity
-from search.study.folder import locked
-from search.study.ledger import Ledger
-from search.study.storage import open_storage
+from search.storage.database import open_storage
+from search.storage.ledger import Ledger
+from search.storage.run_folder import locked
 from spaces.presets import DEFAULT
 from spaces.yaml_io import load_configurations
 from tests.factories import configuration, make_images

@@ -16,7 +16,7 @@ from commands.status import NOT_RUNNING
 from commands.terminal import DONE, USER_ERROR
 from reports.live_status import StatusFile
 from search.errors import BusyError
-from search.study.folder import locked
+from search.storage.run_folder import locked
 
 
 @pytest.fixture

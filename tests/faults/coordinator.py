@@ -54,7 +54,8 @@ def main(arguments: list[str]) -> None:
     from search.events import Silent
     from search.schedule.budget import Clock
     from search.settings import Budget
-    from search.study import arrangement, preparation, server
+    from search.storage import retrying
+    from search.study import arrangement, preparation
     from search.study.request import Request
     from search.study.session import search
     from search.workers import client
@@ -71,7 +72,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--grace", type=int, help="seconds after which a silent host is taken for lost")
     options = parser.parse_args(arguments)
     if options.grace is not None:
-        server.HEARTBEAT_SECONDS, server.GRACE_SECONDS = 1, options.grace  # type: ignore[misc]
+        retrying.HEARTBEAT_SECONDS, retrying.GRACE_SECONDS = 1, options.grace  # type: ignore[misc]
     client.main = worker
     preparation.baselines = lambda *given: {"constant": 0.5}
     arrangement.candidates = lambda *given: (1,)

@@ -12,8 +12,8 @@ import pytest
 
 from search.events import Silent
 from search.schedule.budget import Clock
+from search.storage.load import open_study
 from search.study import preparation, session
-from search.study.reading import open_study
 from search.training.outcome import Outcome
 from search.workers.protocol import Job
 from tests.factories import make_images

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from search.study.reading import open_study
+from search.storage.load import open_study
 from tests.factories import make_images
 
 pytestmark = [pytest.mark.study, pytest.mark.slow, pytest.mark.usefixtures("known_migrations")]

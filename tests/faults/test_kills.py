@@ -20,9 +20,9 @@ from typing import Any
 import pytest
 
 from search.records import Fit, StudyRecord, Trial, TrialState, Verdict
-from search.study.ledger import Ledger
-from search.study.reading import open_study
-from search.study.storage import open_storage
+from search.storage.database import open_storage
+from search.storage.ledger import Ledger
+from search.storage.load import open_study
 from tests.factories import make_images
 from tests.keras_tests.runs import write_images
 

@@ -16,9 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from search.study.ledger import Ledger
-from search.study.reading import open_study
-from search.study.storage import close, open_storage
+from search.storage.database import close, open_storage
+from search.storage.ledger import Ledger
+from search.storage.load import open_study
 from tests.faults.test_kills import Coordinators, check_fits, done_again, failing_in
 from tests.servers import Server, programs, running
 

@@ -17,7 +17,7 @@ from search.records import Ablation, AblationStep, TrialState, Waypoint
 from search.selection.ablation import SPARE, USUAL_ORDER, Walk, gain_error, gains
 from search.selection.differences import way
 from search.selection.surrogate_model import Surrogate, encoded, known_scores
-from search.study.reading import restored_ablation
+from search.storage.load import restored_ablation
 from spaces.config import FIELDS, Configuration
 from tests.factories import configuration
 from tests.search.selection.conftest import trial

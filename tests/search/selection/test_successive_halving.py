@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from search.selection import successive_halving
 from search.selection.successive_halving import KEPT, LEAST, SHARES, Bars, Curve, reached
 from search.training.lr_schedule import missed_bar
-from tests.search.study.test_ledger import check
+from tests.search.storage.test_ledger import check
 
 EPOCHS = 40  # rungs at 5, 10 and 20
 

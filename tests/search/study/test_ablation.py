@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from search.records import ABLATION, SEARCH, Ablation, Trial, TrialState, Verdict
+from search.storage.ledger import Ledger
 from search.study.ablation import CUT_SHORT, FOLDS, NO_TIME, SAME, ablate, affordable_folds, seconds_needed
 from search.study.fitting import Fitter, Spec, Terms
-from search.study.ledger import Ledger
 from search.training.outcome import Outcome
 from search.workers.protocol import Job
 from spaces.config import FIELDS, Configuration

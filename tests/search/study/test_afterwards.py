@@ -16,8 +16,8 @@ from search.records import CONFIRM, NEIGHBOUR, StudyRecord
 from search.schedule.budget import Clock
 from search.selection.results import Results
 from search.settings import Budget
+from search.storage.load import open_study
 from search.study import preparation, session
-from search.study.reading import open_study
 from search.training.outcome import Outcome
 from search.workers.protocol import Job
 from tests.factories import make_images

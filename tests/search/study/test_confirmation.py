@@ -13,10 +13,10 @@ import sqlalchemy as sa
 
 from search.records import COLLAPSES, CONFIRM, DROPPED_BEHIND, NO_TIME, NOT_JUDGED, Confirmation, Verdict
 from search.selection.results import Ranked
+from search.storage.ledger import Ledger
 from search.study.confirmation import _tries_corrupted, confirm, confirmed_fits, plan_confirmation
 from search.study.crew import HostCrew
 from search.study.fitting import Terms
-from search.study.ledger import Ledger
 from search.training.outcome import Outcome
 from search.workers.errors import WorkerFault
 from search.workers.protocol import Job

@@ -17,12 +17,12 @@ from search.records import ABLATION, CONFIRM, NEIGHBOUR, Ablation, StudyRecord, 
 from search.schedule.budget import Clock
 from search.selection.results import Results
 from search.settings import Budget
+from search.storage.database import open_storage
+from search.storage.ledger import Ledger
+from search.storage.load import open_study
 from search.study import preparation, session
 from search.study.ablation import NO_TIME
 from search.study.explanation import explain
-from search.study.ledger import Ledger
-from search.study.reading import open_study
-from search.study.storage import open_storage
 from search.training.outcome import Outcome
 from search.workers.protocol import Job
 from spaces.config import Configuration

@@ -2,8 +2,8 @@ from dataclasses import replace
 
 from search.collapse.protection import Protection
 from search.records import CONFIRM, CUT_BY_RUNG, SEARCH, Fit, Verdict
+from search.storage.ledger import Ledger
 from search.study.fitting import Fitter, Spec
-from search.study.ledger import Ledger
 from search.training.outcome import Outcome
 from search.workers.protocol import Done, Job
 from tests.factories import configuration

@@ -29,10 +29,11 @@ from search.records import SEARCH, StudyRecord, Trial, TrialState
 from search.schedule.budget import Clock
 from search.selection.analyse import analyse
 from search.settings import Budget
-from search.study import preparation, queue, session
-from search.study.ledger import Ledger
-from search.study.reading import open_study
-from search.study.storage import close, open_storage
+from search.storage.database import close, open_storage
+from search.storage.ledger import Ledger
+from search.storage.load import open_study
+from search.storage.trial_attributes import is_done
+from search.study import preparation, session
 from search.training.outcome import Outcome
 from search.workers.protocol import Job
 from spaces.config import Configuration
@@ -142,7 +143,7 @@ def test_hosts_share_a_study_and_each_writes_the_whole_of_it(server: Server, ima
         assert [trial.configuration for trial in study.trials] == [t.configuration for t in studies[0].trials]
     with opened(server) as storage:
         trials = optuna.load_study(study_name="shared", storage=storage).trials
-    starts = [trial.user_attrs.get("start") for trial in trials if queue.is_done(trial)]
+    starts = [trial.user_attrs.get("start") for trial in trials if is_done(trial)]
     begun = [start for start in starts if start is not None]
     assert len(begun) == len(set(begun)), "no known-good configuration is tried twice"
 
@@ -281,7 +282,7 @@ def test_a_host_that_finds_the_server_away_waits_for_it(server: Server, images: 
 def test_a_server_that_stays_away_is_told_in_one_line_and_ctrl_c_waits_for_nobody(
     asked: bool, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("search.study.server._OPEN_SECONDS", 1.0)
+    monkeypatch.setattr("search.storage.retrying._OPEN_SECONDS", 1.0)
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))
         url = f"postgresql://me:geheim@127.0.0.1:{nobody.getsockname()[1]}/x"

@@ -14,12 +14,13 @@ import sqlalchemy as sa
 
 from search.events import Silent
 from search.records import Trial, TrialState, Verdict
+from search.storage.ledger import Ledger
+from search.storage.load import read_trials
+from search.storage.trial_attributes import count_done, is_interrupted
 from search.study.fitting import Terms
 from search.study.history import History
-from search.study.ledger import Ledger
 from search.study.objective import Interrupted, Objective, TooManyFailures, TrialFailed
-from search.study.queue import Queue, finished, is_interrupted
-from search.study.reading import read_trials
+from search.study.queue import Queue
 from search.training.outcome import Outcome
 from search.workers.errors import Stopped, WorkerDied, WorkerFault
 from search.workers.protocol import Job
@@ -183,7 +184,7 @@ def test_a_fault_twice_fails_the_trial_which_is_not_ranked(make: MakeStudy) -> N
     assert failed.reason.strip().startswith("MemoryError: so long")
     assert [state for state, *_ in told(study)] == [OptunaState.FAIL, OptunaState.COMPLETE]
     assert list(study.history.pooled) == [1]
-    assert finished(study.study) == 2  # it is not tried again
+    assert count_done(study.study) == 2  # it is not tried again
 
 
 def test_what_is_known_to_take_too_long_is_passed_over(make: MakeStudy, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -271,7 +272,7 @@ def test_a_trial_that_takes_the_search_down_eight_times_in_one_fold_is_given_up(
     if state is TrialState.FAILED:
         assert judged.reason == judged.fits[-1].reason == "process-lost"
         assert told(study)[-1][0] is OptunaState.PRUNED
-        assert finished(study.study) == 1
+        assert count_done(study.study) == 1
 
 
 def test_ends_in_good_order_are_no_losses(make: MakeStudy) -> None:
@@ -289,7 +290,7 @@ def test_an_interrupted_trial_goes_on_where_it_was(end: BaseException, make: Mak
             study.run(5)
     else:
         assert study.run(5) == []  # and the search is over
-    assert (finished(study.study), is_interrupted(study.study.trials[0])) == (0, True)
+    assert (count_done(study.study), is_interrupted(study.study.trials[0])) == (0, True)
     again = make(0.9, 0.8)
     (trial,) = again.run(1)
     assert (trial.number, trial.state, len(trial.fits)) == (0, TrialState.COMPLETE, 4)

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from search.events import Silent
+from search.storage.load import open_study
 from search.study import preparation
-from search.study.reading import open_study
 from tests.factories import make_images
 from tests.search.study.test_session import no_baselines, request, run
 

@@ -8,8 +8,9 @@ from dataclasses import replace
 import optuna
 import pytest
 
+from search.storage.trial_attributes import CONFIGURATION, PLACE
 from search.study.promotion import FIRST, RATE, Judged, to_fine_tune
-from search.study.queue import CONFIGURATION, PLACE, Queue
+from search.study.queue import Queue
 from spaces.config import Configuration
 from spaces.definitions import Choices, Fixed
 from spaces.presets import CORE, TRANSFER, known_good, with_weights

@@ -12,12 +12,13 @@ import sqlalchemy as sa
 from optuna.trial import TrialState
 
 from search.events import Silent
+from search.storage.ledger import Ledger
+from search.storage.load import read_trials
+from search.storage.trial_attributes import CONFIGURATION, PLACE, STATE, count_done, is_interrupted
 from search.study.fitting import Terms
 from search.study.history import History
-from search.study.ledger import Ledger
 from search.study.objective import Interrupted, Objective, TrialFailed
-from search.study.queue import CONFIGURATION, JUDGED, PLACE, Queue, finished, is_interrupted
-from search.study.reading import read_trials
+from search.study.queue import Queue
 from search.study.sampler import SteadySampler
 from spaces.config import Configuration
 from spaces.definitions import Choices, Fixed, Range
@@ -67,7 +68,7 @@ def go_on(storage: Storage, engine: sa.Engine, terms: Terms, trials: int) -> lis
     queue.refill()
     history = History(terms, read_trials(ledger, study))
     objective = Objective(terms, SPACE, ledger, FakePool(), queue, history, Silent())  # type: ignore[arg-type]
-    if left := trials - finished(study):
+    if left := trials - count_done(study):
         study.optimize(objective, left, catch=(Interrupted, TrialFailed), callbacks=[lambda *_: queue.refill()])
     return [
         (t.number, t.state, t.configuration, t.reason, [(f.key, f.trial, f.verdict, f.score) for f in t.fits])
@@ -78,7 +79,7 @@ def go_on(storage: Storage, engine: sa.Engine, terms: Terms, trials: int) -> lis
 @pytest.mark.study
 def test_a_study_killed_at_any_commit_equals_an_undisturbed_one(storage: Storage, terms: Terms) -> None:
     terms = replace(terms, seed=2)  # by chance, all that can happen to a trial happens soon
-    trials = 14  # TPE draws at random until ten are finished
+    trials = 14  # TPE draws at random until ten are count_done
     undisturbed = go_on(optuna.storages.InMemoryStorage(), memory(), terms, trials)
     assert [row[0] for row in undisturbed] == list(range(trials))
     assert {"complete", "collapsed", "raced", "failed"} <= {row[1] for row in undisturbed}
@@ -130,7 +131,7 @@ def test_a_dead_trial_is_gone_on_with_as_it_was_drawn(storage: Storage) -> None:
     dead, waiting = study_in(storage).trials
     assert (dead.state, waiting.state) == (TrialState.FAIL, TrialState.WAITING)
     assert is_interrupted(dead)
-    assert finished(study) == 0
+    assert count_done(study) == 0
     assert SPACE.sample(study_in(storage).ask()) == drawn
 
 
@@ -172,7 +173,7 @@ def test_a_broken_network_is_not_proposed_again_and_again(storage: Storage) -> N
     for _ in range(3):
         trial = study.ask()
         hashes.append(SPACE.sample(trial).hash)
-        trial.set_user_attr(JUDGED, "failed")
+        trial.set_user_attr(STATE, "failed")
         study.tell(trial, state=TrialState.FAIL)
     assert len(set(hashes)) == 3
 

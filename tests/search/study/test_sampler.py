@@ -8,7 +8,7 @@ import optuna
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 
-from search.study.queue import PLACE
+from search.storage.trial_attributes import PLACE
 from search.study.sampler import SteadySampler, thinned
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)

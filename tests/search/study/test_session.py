@@ -18,10 +18,10 @@ from search.events import Silent
 from search.records import Fit, StudyRecord, Trial
 from search.schedule.budget import Clock
 from search.settings import Budget
+from search.storage.database import ledgers_engine, open_storage
+from search.storage.load import open_study
 from search.study import opening, preparation, session
 from search.study.opening import OutOfTime
-from search.study.reading import open_study
-from search.study.storage import ledgers_engine, open_storage
 from spaces.definitions import Choices, Fixed, Range
 from spaces.presets import CORE, TRANSFER, with_weights
 from tests.factories import configuration, make_images

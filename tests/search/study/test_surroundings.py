@@ -17,13 +17,13 @@ import sqlalchemy as sa
 from search.collapse.protection import Protection
 from search.records import ABLATION, NEIGHBOUR, SEARCH, Copy, Fit, Surroundings, Trial, TrialState, Verdict
 from search.selection.perturbations import perturbed
+from search.storage.database import open_storage
+from search.storage.ledger import Ledger
+from search.storage.load import read_trials
+from search.storage.trial_attributes import CONFIGURATION, PLACE
 from search.study import surroundings as module
 from search.study.crew import HostCrew
 from search.study.fitting import Fitter, Spec, Terms
-from search.study.ledger import Ledger
-from search.study.queue import CONFIGURATION, PLACE
-from search.study.reading import read_trials
-from search.study.storage import open_storage
 from search.study.surroundings import explore, seconds_needed
 from search.training.outcome import Outcome
 from search.workers.protocol import Done, Job

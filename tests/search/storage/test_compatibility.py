@@ -8,7 +8,7 @@ import pytest
 
 from search.errors import MismatchError
 from search.settings import Identity
-from search.study.identity import refuse_other
+from search.storage.compatibility import refuse_other
 
 STORED = Identity(fingerprint="aa", groups=None, image_size=32, folds=5, epochs=None, seed=0, metric="mcc", space="cc")
 

@@ -16,7 +16,7 @@ from filelock import FileLock, Timeout
 from search.errors import BusyError, UserError
 from search.records import STATUS_FILE
 from search.resources import may_live
-from search.study.storage import DATABASE, database_file
+from search.storage.database import DATABASE, database_file
 
 _LOCK: Final = ".lock"
 _HOST: Final = ".host"

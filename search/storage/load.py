@@ -29,9 +29,9 @@ from search.records import (
     Waypoint,
 )
 from search.settings import Identity, Plan, Protocol
-from search.study.ledger import Ledger, is_replaceable
-from search.study.queue import CONFIGURATION, JUDGED, PLACE, REASON, is_done
-from search.study.storage import closing, ledgers_engine, open_storage
+from search.storage.database import closing, ledgers_engine, open_storage
+from search.storage.ledger import Ledger, is_replaceable
+from search.storage.trial_attributes import CONFIGURATION, PLACE, REASON, SECONDS, STATE, is_done
 from spaces.config import Configuration
 
 
@@ -192,7 +192,7 @@ def _all_trials(ledger: Ledger, study: optuna.Study, known: Sequence[Trial]) -> 
 def _trial(frozen: FrozenTrial, fits: defaultdict[str, list[Fit]]) -> Trial:
     attributes = frozen.user_attrs
     configuration = Configuration(**attributes[CONFIGURATION])
-    state = TrialState(attributes.get(JUDGED, TrialState.FAILED.value))
+    state = TrialState(attributes.get(STATE, TrialState.FAILED.value))
     folds = len(frozen.intermediate_values) + (state is TrialState.FAILED)  # a later trial of the same may have more
     return Trial(
         number=int(attributes[PLACE]),
@@ -200,7 +200,7 @@ def _trial(frozen: FrozenTrial, fits: defaultdict[str, list[Fit]]) -> Trial:
         configuration=configuration,
         fits=tuple(sorted((fit for fit in fits[configuration.hash] if fit.fold < folds), key=_place)),
         reason=attributes.get(REASON),
-        seconds=float(attributes.get("seconds", 0.0)),
+        seconds=float(attributes.get(SECONDS, 0.0)),
     )
 
 

@@ -18,17 +18,17 @@ import pytest
 from optuna.storages._rdb.models import TrialModel
 
 from search.errors import BusyError, DamagedError, UserError
-from search.study.folder import locked
-from search.study.ledger import Ledger
-from search.study.reading import open_study
-from search.study.storage import closing, hide_credentials, holds_study, ledgers_engine, open_storage
+from search.storage.database import closing, hide_credentials, holds_study, ledgers_engine, open_storage
+from search.storage.ledger import Ledger
+from search.storage.load import open_study
+from search.storage.run_folder import locked
 
 pytestmark = [pytest.mark.usefixtures("known_migrations"), pytest.mark.slow]
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from search.study.folder import locked
+from search.storage.run_folder import locked
 with locked(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from search.study.ledger import Ledger
+from search.storage.ledger import Ledger
 
 _FACT: Final = "presence"
 _EVERY_SECONDS: Final = 60.0

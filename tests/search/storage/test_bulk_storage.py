@@ -11,7 +11,7 @@ import pytest
 import sqlalchemy as sa
 from optuna.trial import FrozenTrial, TrialState
 
-from search.study.storage import close, open_storage
+from search.storage.database import close, open_storage
 
 pytestmark = pytest.mark.usefixtures("known_migrations")
 

@@ -14,10 +14,10 @@ from search.events import Silent
 from search.records import CUT_BY_RUNG, Fit, StudyRecord, Trial, TrialState, Verdict
 from search.schedule.budget import Clock
 from search.settings import Budget
+from search.storage.database import closing, ledgers_engine, open_storage
+from search.storage.ledger import Ledger
+from search.storage.load import read_study
 from search.study import preparation, session
-from search.study.ledger import Ledger
-from search.study.reading import read_study
-from search.study.storage import closing, ledgers_engine, open_storage
 from search.training.outcome import Outcome
 from search.workers.protocol import Job
 from spaces.presets import CORE

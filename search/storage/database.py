@@ -16,8 +16,8 @@ import optuna
 import sqlalchemy as sa
 
 from search.errors import DamagedError, UserError
-from search.study.quick_storage import QuickStorage
-from search.study.server import OnLost, ServerStorage, first_line, open_server, with_driver
+from search.storage.bulk_storage import QuickStorage
+from search.storage.retrying import OnLost, ServerStorage, first_line, open_server, with_driver
 
 _log = logging.getLogger(__name__)
 

@@ -21,7 +21,7 @@ from search.causes import Cause
 from search.fit_checks import Checks, Collapse
 from search.npy import packed, unpacked
 from search.records import CUT_BY_RUNG, Fit, Verdict
-from search.study.server import made_at_once
+from search.storage.retrying import made_at_once
 
 _METADATA: Final = sa.MetaData()
 _FITS: Final = sa.Table(
@@ -73,7 +73,7 @@ _SPLITS: Final = 256  # parts to validate on that are known at a time
 
 
 Patient = Callable[[Callable[[], Any]], Any]
-"""Asks until the database answers: `search.study.server.Patience`."""
+"""Asks until the database answers: `search.storage.retrying.Patience`."""
 
 
 def at_once(ask: Callable[[], Any]) -> Any:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from search.study.ledger import Ledger
-from search.study.presence import Presence
+from search.storage.hosts import Presence
+from search.storage.ledger import Ledger
 from tests.stand_ins import memory
 
 

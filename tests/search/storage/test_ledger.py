@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from search.fit_checks import Check, Checks, Collapse
 from search.records import Fit, Verdict
-from search.study.ledger import Ledger
+from search.storage.ledger import Ledger
 from tests.stand_ins import memory
 
 NUMBERS = {f.name: {"int": 3, "bool": False}.get(str(f.type), 0.25) for f in fields(Check)}

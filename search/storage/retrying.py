@@ -22,7 +22,7 @@ import sqlalchemy as sa
 from optuna.storages._rdb import models
 from optuna.trial import TrialState
 
-from search.study.quick_storage import QuickStorage
+from search.storage.bulk_storage import QuickStorage
 
 HEARTBEAT_SECONDS: Final = 30
 GRACE_SECONDS: Final = 120
