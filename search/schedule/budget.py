@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
+
+import numpy as np
+
+from search.records import Trial, Verdict
+from search.selection.ablation import most_fits
+from search.settings import Plan
+from spaces.config import Configuration
 
 LAST_SECONDS: Final = 4.0
 """Of the budget: the report is written in them."""
 
 _LATE_SECONDS: Final = 20.0  # after the end, for which what was finished may still wait for a database that is away
+_ABLATION_SHARE: Final = 0.1  # of the limit, at most: for the way from the user's configuration to the recommended one
+_SENSITIVITY_SHARE: Final = 1 / 6  # of what the plan gives the finalists
 _WORTH_SECONDS: Final = 60.0  # left of a budget, for which it is worth to begin another session
 
 
@@ -102,3 +111,69 @@ class Clock:
     @property
     def _hours_left(self) -> float | None:
         return None if self._until is None else self._until - self._wall()
+
+
+class ReservedTime:
+    """Seconds that each part of a session leaves for the parts after it.
+
+    Args:
+        limit: seconds of the whole study, None without a limit.
+        starts: the user's own configurations; the first one is explained after the search.
+        plan: of the study.
+        test: whether a final training and a test follow.
+        restart_seconds: returns what a worker takes to start again.
+    """
+
+    def __init__(
+        self,
+        limit: float | None,
+        starts: Sequence[Configuration],
+        plan: Plan,
+        *,
+        test: bool,
+        restart_seconds: Callable[[], float],
+    ) -> None:
+        self._limit, self._starts, self._plan = limit, starts, plan
+        self._test, self._restart_seconds = test, restart_seconds
+
+    def after_search(self, best: Trial | None) -> float:
+        """For all that follows the search. Without a best trial there is nothing to confirm, and the search goes on."""
+        if best is None:
+            return self.for_final_fit(None)
+        confirmation = self._plan.confirm_seconds or 0.0
+        return confirmation + ablation_seconds(self._limit, self._starts, best) + self.for_final_fit(best)
+
+    def after_confirmation(self, best: Trial | None) -> float:
+        """For ablation, sensitivity, final training and report."""
+        return ablation_seconds(self._limit, self._starts, best) + self.after_ablation(best)
+
+    def after_ablation(self, best: Trial | None) -> float:
+        """For sensitivity, final training and report."""
+        return _SENSITIVITY_SHARE * (self._plan.confirm_seconds or 0.0) + self.for_final_fit(best)
+
+    def for_final_fit(self, best: Trial | None) -> float:
+        """For a final training of the best trial's configuration, the test and the report."""
+        plan = self._plan
+        if best is None or not self._test:
+            return plan.final_seconds
+        fit = max(fit.seconds for fit in best.fits) * plan.folds / (plan.folds - 1)
+        return max(plan.final_seconds, 10.0 + self._restart_seconds() + 1.3 * fit)  # a worker that won't stop is killed
+
+
+def ablation_seconds(limit: float | None, starts: Sequence[Configuration], best: Trial | None) -> float:
+    """Seconds for the way from the user's first configuration to the best trial's; the most it may take without one.
+
+    0 without a limit, or without a configuration of the user's.
+    """
+    if limit is None or not starts:
+        return 0.0
+    most = _ABLATION_SHARE * limit
+    if best is None:
+        return most
+    return min(most, most_fits(starts[0], best.configuration) * typical_fit_seconds(best))
+
+
+def typical_fit_seconds(trial: Trial) -> float:
+    """The median seconds of the trial's fits that learned; 0 without any."""
+    seconds = [fit.seconds for fit in trial.fits if fit.verdict is Verdict.LEARNED]
+    return float(np.median(seconds)) if seconds else 0.0

@@ -19,6 +19,9 @@ from search.selection.standard_error import standard_error
 from search.selection.surrogate_model import Surrogate
 from spaces.config import Configuration
 
+FOLDS: Final = 3
+"""Of the study's, the first ones: for each configuration on the way."""
+
 SPARE: Final = 5
 """Configurations that may be tried beyond one for each difference."""
 
@@ -35,6 +38,12 @@ CLEAR: Final = 2.0
 
 Measure = Callable[[Configuration], Waypoint | None]
 """Fits a configuration on the first folds; None when the time is over, no scores if it can't be fitted."""
+
+
+def most_fits(start: Configuration, goal: Configuration) -> int:
+    """How many fits the way from `start` to `goal` may take; 0 where nothing lies between them."""
+    names = way(start, goal).names
+    return (len(names) + SPARE) * FOLDS if names else 0
 
 
 class _Enough(Exception):

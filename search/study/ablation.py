@@ -16,7 +16,8 @@ from search import seeds
 from search.collapse.protection import Protection
 from search.events import Listener
 from search.records import ABLATION, SEARCH, Ablation, Fit, Trial, Verdict, Waypoint
-from search.selection.ablation import SPARE, Walk
+from search.schedule.budget import typical_fit_seconds
+from search.selection.ablation import FOLDS, SPARE, Walk
 from search.selection.differences import way
 from search.selection.scores import JUDGED, fit_score
 from search.selection.surrogate_model import MIN_TRIALS, Surrogate, known_scores
@@ -24,9 +25,6 @@ from search.storage.ledger import Ledger
 from search.study.fitting import Fitter, Spec, Terms, Trains
 from search.workers.errors import Stopped
 from spaces.config import Configuration
-
-FOLDS: Final = 3
-"""Of the study's, the first ones: for each configuration on the way."""
 
 FOLDS_AT_LEAST: Final = 2  # when time is short: with one there would be no telling gain from noise
 
@@ -68,10 +66,12 @@ def ablate(
     surrogate = None
     if len(known) >= MIN_TRIALS:
         surrogate = Surrogate(known, seeds.child(terms.seed, "ablation"))
-    folds = affordable_folds(len(ahead.names), fit_seconds(goal), left, len(terms.folds))
+    folds = affordable_folds(len(ahead.names), typical_fit_seconds(goal), left, len(terms.folds))
     bench = _Bench(worker, goal.number, folds, terms, ledger, Protection.of(f for t in trials for f in t.fits))
     if ahead.names:
-        bench.announce(listener, most=len(ahead.names) + SPARE, changes=len(ahead.names), seconds=fit_seconds(goal))
+        bench.announce(
+            listener, most=len(ahead.names) + SPARE, changes=len(ahead.names), seconds=typical_fit_seconds(goal)
+        )
     here, there = bench.measure(start), bench.measure(goal.configuration)
     walk, note = None, SAME
     if here is None or there is None:
@@ -92,18 +92,6 @@ def ablate(
         cut_short=bench.stopped,
         note=note,
     )
-
-
-def fit_seconds(trial: Trial) -> float:
-    """What a fit of this trial typically takes."""
-    seconds = [fit.seconds for fit in trial.fits if fit.verdict is Verdict.LEARNED]
-    return float(np.median(seconds)) if seconds else 0.0
-
-
-def seconds_needed(start: Configuration, goal: Trial) -> float:
-    """What the whole way may take at most, if its fits are like the goal's."""
-    names = way(start, goal.configuration).names
-    return (len(names) + SPARE) * FOLDS * fit_seconds(goal) if names else 0.0
 
 
 def affordable_folds(changes: int, seconds: float, left: float | None, folds: int) -> int:

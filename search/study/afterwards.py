@@ -144,7 +144,7 @@ def with_surroundings(results: Results, shop: Workshop) -> Results:
     if best is None or best.finalist is None:
         return results
     trial, terms = best.ranked.trial, shop.terms
-    clock.reserve = lambda: shop.reserves.final(trial)
+    clock.reserve = lambda: shop.reserves.for_final_fit(trial)
     copies = perturbed(trial.configuration, shop.space, COUNT, seeds.generator(terms.seed, "copies"))
     ours = known if known is not None and known.centre == trial.configuration.hash else None
     if clock.phase_over() or (ours is not None and len(ours.copies) == len(copies)):

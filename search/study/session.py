@@ -8,7 +8,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
 from search.events import Listener
-from search.schedule.budget import Clock
+from search.schedule.budget import Clock, ReservedTime, ablation_seconds
 from search.selection.analyse import analyse
 from search.selection.results import Results
 from search.selection.shortlist import REPEATS, shortlist
@@ -22,7 +22,6 @@ from search.study.crew import Crew, HostCrew, HostsCrew
 from search.study.objective import TooManyFailures
 from search.study.opening import Ended, Opened, OutOfTime, open_session
 from search.study.request import Request, refuse_tangled, weight_files
-from search.study.reserves import Reserves, ablation_seconds
 from search.study.staff import Staff
 from search.study.trials import run_trials
 from search.study.workshop import Workshop
@@ -159,6 +158,7 @@ def _prepare(request: Request, opened: Opened, staff: Staff, listener: Listener,
         listener.stage("Timing the first epochs")
         pricing, longer = preparation.reference(request, images, asked)
         priced = staff.measure(ledger, pricing, longer)
+    aside = ablation_seconds(request.budget.seconds, request.starts, None)
     terms = preparation.make_terms(
         request,
         images,
@@ -168,12 +168,16 @@ def _prepare(request: Request, opened: Opened, staff: Staff, listener: Listener,
         workers=len(staff.pool),
         priced=priced,
         told=() if staff.found is None else (staff.found.sentence,),
-        seconds=None if clock.left is None else clock.left - ablation_seconds(request, None),
-        usual=None if clock.usually_left is None else clock.usually_left - ablation_seconds(request, None),
+        seconds=None if clock.left is None else clock.left - aside,
+        usual=None if clock.usually_left is None else clock.usually_left - aside,
         test=opened.test is not None,
     )
-    reserves = Reserves(
-        request, terms.plan, test=opened.test is not None, restart_seconds=lambda: staff.restart_seconds
+    reserves = ReservedTime(
+        request.budget.seconds,
+        request.starts,
+        terms.plan,
+        test=opened.test is not None,
+        restart_seconds=lambda: staff.restart_seconds,
     )
     presence = Presence(ledger, len(staff.pool))
     return Workshop(

@@ -16,9 +16,9 @@ from search.collapse.protection import Protection
 from search.events import Listener
 from search.fit_checks import Check
 from search.records import NEIGHBOUR, SEARCH, Copy, Surroundings, Trial
+from search.schedule.budget import typical_fit_seconds
 from search.selection.scores import JUDGED
 from search.storage.ledger import Ledger
-from search.study.ablation import fit_seconds
 from search.study.crew import Crew
 from search.study.fitting import Fitter, Spec, Terms, Trains
 from search.workers.errors import Stopped
@@ -54,7 +54,7 @@ def explore(
     Returns:
         The copies with all their fits, in the order given; those that could not be judged are left out.
     """
-    expected = fit_seconds(best_trial)
+    expected = typical_fit_seconds(best_trial)
     ends = None if left is None else time.monotonic() + left - expected
     bench = _Bench(
         best_trial.number,
@@ -87,7 +87,7 @@ def explore(
 
 def seconds_needed(best_trial: Trial, copies: int, workers: int, folds: int) -> float:
     """What so many copies may take, if their fits are like the recommended one's."""
-    return -(-copies // workers) * folds * fit_seconds(best_trial)
+    return -(-copies // workers) * folds * typical_fit_seconds(best_trial)
 
 
 class _Done:

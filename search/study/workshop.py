@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from search.data.fresh_splits import smallest_part
 from search.events import Listener
-from search.schedule.budget import Clock
+from search.schedule.budget import Clock, ReservedTime
 from search.selection.analyse import analyse
 from search.selection.results import Results
 from search.selection.shortlist import REPEATS
@@ -17,7 +17,6 @@ from search.study.crew import Crew
 from search.study.fitting import Terms
 from search.study.opening import Opened
 from search.study.request import Request, bound
-from search.study.reserves import Reserves
 from search.workers.pool import Pool
 from spaces.space import Space
 
@@ -34,7 +33,7 @@ class Workshop:
     presence: Presence
     clock: Clock
     listener: Listener
-    reserves: Reserves
+    reserves: ReservedTime
 
     @property
     def ledger(self) -> Ledger:

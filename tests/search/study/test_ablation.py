@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 
 from search.records import ABLATION, SEARCH, Ablation, Trial, TrialState, Verdict
+from search.schedule.budget import ablation_seconds
+from search.selection.ablation import FOLDS, most_fits
 from search.storage.ledger import Ledger
-from search.study.ablation import CUT_SHORT, FOLDS, NO_TIME, SAME, ablate, affordable_folds, seconds_needed
+from search.study.ablation import CUT_SHORT, NO_TIME, SAME, ablate, affordable_folds
 from search.study.fitting import Fitter, Spec, Terms
 from search.training.outcome import Outcome
 from search.workers.protocol import Job
@@ -174,6 +176,9 @@ def test_with_little_time_there_are_fewer_folds(left: float | None, folds: int) 
     assert affordable_folds(10, 2.0, left, 2) == 2
 
 
-def test_seconds_needed(case: Case) -> None:
-    assert seconds_needed(START, case.goal) == (3 + 5) * FOLDS * 2.0
-    assert seconds_needed(GOAL, case.goal) == 0.0
+def test_the_way_takes_no_more_than_its_fits_or_its_share_of_the_limit(case: Case) -> None:
+    fits = (3 + 5) * FOLDS
+    assert (most_fits(START, case.goal.configuration), most_fits(GOAL, case.goal.configuration)) == (fits, 0)
+    assert ablation_seconds(1e6, [START], case.goal) == fits * 2.0
+    assert (ablation_seconds(100.0, [START], case.goal), ablation_seconds(100.0, [START], None)) == (10.0, 10.0)
+    assert (ablation_seconds(None, [START], case.goal), ablation_seconds(100.0, [], case.goal)) == (0.0, 0.0)
