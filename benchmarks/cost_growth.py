@@ -80,10 +80,10 @@ def workers(count: int) -> tuple[float, float]:
     from search.data.folds import make_folds
     from search.data.images import load_images
     from search.events import Silent
+    from search.fits.runner import Fitter, Spec, Terms
     from search.records import SEARCH
     from search.settings import Plan, Protocol
     from search.storage.ledger import Ledger
-    from search.study.fitting import Fitter, Spec, Terms
     from search.workers.pool import Pool
     from search.workers.protocol import Material, Seat
 

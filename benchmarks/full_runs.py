@@ -36,12 +36,12 @@ from search.data.folds import make_folds
 from search.data.images import ImageSet, load_images
 from search.events import Silent
 from search.fit_checks import Check
+from search.fits.runner import Fitter, Spec, Terms
 from search.records import SEARCH, Fit, Verdict
 from search.schedule.plan import MIN_EPOCHS, auto_epochs
 from search.selection.metrics import chance
 from search.settings import Plan, Protocol
 from search.storage.ledger import Ledger
-from search.study.fitting import Fitter, Spec, Terms
 from search.workers.protocol import Done, Job, Material, Seat
 from spaces.config import Configuration
 from spaces.presets import DEFAULT, KNOWN_GOOD

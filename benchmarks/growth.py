@@ -34,11 +34,11 @@ from search import seeds
 from search.events import Silent
 from search.fit_checks import LAYER_SIGNALS, Check
 from search.records import Trial, Verdict
+from search.request import Request
 from search.schedule.budget import Clock
 from search.selection.analyse import analyse
 from search.settings import Budget
 from search.storage.load import open_study
-from search.study.request import Request
 from search.study.sampler import SEEN, SteadySampler
 from search.study.session import search
 from search.training.outcome import Outcome

@@ -44,6 +44,7 @@ from search.data.images import ImageSet, load_images
 from search.data.scan import scan
 from search.data.strata import strata
 from search.events import Silent
+from search.fits.runner import Fitter, Spec, Terms
 from search.records import FINAL, Verdict
 from search.selection import metrics
 from search.selection.analyse import analyse
@@ -52,7 +53,6 @@ from search.selection.results import Ranked, Results
 from search.settings import Metric
 from search.storage.ledger import Ledger
 from search.storage.load import open_study
-from search.study.fitting import Fitter, Spec, Terms
 from search.workers.pool import Pool, seats
 from search.workers.protocol import Material
 

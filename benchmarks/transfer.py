@@ -36,11 +36,11 @@ from search.collapse.protection import Protection
 from search.data.images import ImageSet, load_images
 from search.data.weight_files import find_weights
 from search.events import Silent
+from search.fits.runner import Fitter, Spec
 from search.records import SEARCH, Fit
+from search.request import digests, weight_files
 from search.schedule.plan import auto_epochs
 from search.storage.ledger import Ledger
-from search.study.fitting import Fitter, Spec
-from search.study.request import digests, weight_files
 from search.workers.pool import Pool
 from search.workers.protocol import Material, Seat
 from spaces.backbones import IMAGENET

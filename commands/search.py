@@ -34,8 +34,8 @@ from search.settings import DEFAULT_SECONDS, DEFAULT_TRIALS, METRICS, Budget
 
 if TYPE_CHECKING:
     from search.data.weight_files import Weights
+    from search.request import Request
     from search.schedule.windows import Hours
-    from search.study.request import Request
     from spaces.space import Space
 
 _log = logging.getLogger("search.run")
@@ -172,7 +172,7 @@ def hours_of(options: argparse.Namespace) -> Hours:
 def check(options: argparse.Namespace, given: list[str]) -> None:
     """Raise what can be raised before any image is read: options that are none, no folder, no classes."""
     from search.data.layout import layout
-    from search.study.request import refuse_tangled
+    from search.request import refuse_tangled
 
     request = _request(options, given)
     refuse_tangled(request)
@@ -181,7 +181,7 @@ def check(options: argparse.Namespace, given: list[str]) -> None:
 
 
 def _request(options: argparse.Namespace, given: list[str]) -> Request:
-    from search.study.request import Request
+    from search.request import Request
     from spaces.config import ConfigurationError
     from spaces.definitions import SpaceError
     from spaces.presets import with_weights

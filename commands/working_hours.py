@@ -18,9 +18,9 @@ from search.errors import UserError
 
 if TYPE_CHECKING:
     from search.events import Listener
+    from search.request import Request
     from search.schedule.windows import Hours
     from search.storage.run_folder import Hold
-    from search.study.request import Request
     from search.study.session import Session
 
 _log = logging.getLogger("search.run")
@@ -56,8 +56,8 @@ class Shifts:
     def run(self) -> int:
         """Until the study is finished, the last hours are over, or somebody asks for the end."""
         from reports.live_status import StatusFile
+        from search.request import refuse_tangled
         from search.storage.run_folder import locked
-        from search.study.request import refuse_tangled
         from search.study.session import Ended, OutOfTime
 
         request, code, after, is_known_good = self._request, None, 0.0, False

@@ -14,10 +14,10 @@ from search.data.weight_files import RANDOM_DIGEST, Weights, find_weights
 from search.delivery.model_files import check_target
 from search.errors import MismatchError, UserError
 from search.events import Listener
+from search.fits.runner import Spec, Terms
 from search.records import FINAL, SEARCH
 from search.selection import metrics
 from search.settings import ENGINE, METRICS, Plan, Protocol
-from search.study.fitting import Spec, Terms
 from spaces.backbones import IMAGENET, NO_BACKBONE, RANDOM
 from spaces.best_config import BestConfig, load_best_config
 from spaces.config import ConfigurationError

@@ -24,14 +24,14 @@ from search.delivery.train_job import Order, Request, accept
 from search.errors import UserError
 from search.events import Listener
 from search.fit_checks import Check
+from search.fits.runner import Fitter, Spec
 from search.records import Fit, Verdict
+from search.request import weight_files
 from search.selection import metrics
 from search.selection.offset import offset_probabilities
 from search.settings import Metric
 from search.storage.ledger import Ledger
 from search.study.final import TRIES, train_until_learned
-from search.study.fitting import Fitter, Spec
-from search.study.request import weight_files
 from search.workers import devices
 from search.workers.client import Worker
 from search.workers.pool import MakePool, Pool, seats

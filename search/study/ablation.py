@@ -15,6 +15,7 @@ import numpy as np
 from search import seeds
 from search.collapse.protection import Protection
 from search.events import Listener
+from search.fits.runner import Fitter, Spec, Terms, Trains
 from search.records import ABLATION, SEARCH, Ablation, Fit, Trial, Verdict, Waypoint
 from search.schedule.budget import typical_fit_seconds
 from search.selection.ablation import FOLDS, SPARE, Walk
@@ -22,7 +23,6 @@ from search.selection.differences import way
 from search.selection.scores import JUDGED, fit_score
 from search.selection.surrogate_model import MIN_TRIALS, Surrogate, known_scores
 from search.storage.ledger import Ledger
-from search.study.fitting import Fitter, Spec, Terms, Trains
 from search.workers.errors import Stopped
 from spaces.config import Configuration
 

@@ -14,6 +14,8 @@ from typing import Final
 from search import seeds
 from search.data.images import ImageSet
 from search.data.thumbnails import thumbnails
+from search.fits.context import Workshop
+from search.fits.runner import Fitter
 from search.records import Confirmation, TestScore
 from search.schedule.budget import LAST_SECONDS
 from search.selection.counts import unique_fits
@@ -31,9 +33,7 @@ from search.storage.load import (
 from search.study.ablation import ablate
 from search.study.confirmation import confirm, confirmed_fits, plan_confirmation
 from search.study.final import test_recommendation
-from search.study.fitting import Fitter
 from search.study.surroundings import explore, seconds_needed
-from search.study.workshop import Workshop
 from search.workers.client import Worker
 from search.workers.errors import Stopped
 from spaces.config import Configuration

@@ -14,7 +14,9 @@ from search.data.images import ImageSet, load_images
 from search.data.weight_files import Weights, find_weights
 from search.errors import MismatchError, UserError
 from search.events import Listener
+from search.fits.runner import Terms
 from search.records import StudyRecord
+from search.request import digests, weight_files
 from search.schedule.budget import Clock
 from search.selection.analyse import analyse
 from search.selection.results import Results
@@ -25,8 +27,6 @@ from search.storage.load import open_study, read_study
 from search.storage.run_folder import locked
 from search.study import arrangement
 from search.study.ablation import ablate
-from search.study.fitting import Terms
-from search.study.request import digests, weight_files
 from search.workers import devices
 from search.workers.pool import MakePool, Pool, seats
 from search.workers.protocol import Material

@@ -13,11 +13,11 @@ from search.arrays import FloatArray
 from search.collapse.protection import Protection
 from search.data.images import ImageSet
 from search.fit_checks import Check
+from search.fits.runner import Fitter, Spec, Trains
 from search.records import FINAL, Fit, TestScore, Verdict
 from search.selection import metrics
 from search.selection.offset import offset_probabilities
 from search.selection.results import Recommendation
-from search.study.fitting import Fitter, Spec, Trains
 from search.workers.errors import Stopped
 
 TRIES: Final = 3

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from search.collapse.protection import Achievements, Protection
+from search.fits.runner import Terms
 from search.records import Trial, TrialState, Verdict
 from search.selection import racing, scores, successive_halving
-from search.study.fitting import Terms
 from search.study.pace import Pace
 from spaces.config import Configuration
 

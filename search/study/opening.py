@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Final
 
 import optuna
 
-from search.data.images import ImageSet
 from search.errors import DamagedError, UserError
 from search.events import Listener, Silent
+from search.fits.context import Opened
+from search.request import Request, check_request, identity
 from search.schedule.budget import Clock
 from search.settings import Identity
 from search.storage.compatibility import refuse_other
@@ -19,7 +20,6 @@ from search.storage.ledger import Ledger
 from search.storage.run_folder import host_of
 from search.storage.trial_attributes import is_used_up
 from search.study import preparation, queue
-from search.study.request import Request, check_request, identity
 from search.study.sampler import SteadySampler
 from search.study.staff import Staff
 
@@ -33,19 +33,6 @@ class Ended(Exception):
 
 class OutOfTime(UserError):
     """The hours of work, or the whole budget, were over before the images were read."""
-
-
-@dataclass(frozen=True, slots=True)
-class Opened:
-    """Images and database of a session."""
-
-    images: ImageSet
-    test: ImageSet | None
-    storage: optuna.storages.RDBStorage
-    study: optuna.Study
-    ledger: Ledger
-    used_up: bool  # the trials asked for are done, so that nothing is left to search
-    is_shared: bool  # other hosts may be at work on the study
 
 
 def open_session(

@@ -17,17 +17,17 @@ from search.data.folds import fold_warnings, make_folds
 from search.data.images import ImageSet, load_images
 from search.errors import MismatchError
 from search.events import Listener
+from search.fits.runner import Terms
 from search.inspection import folder_check
 from search.inspection.findings import KINDS, Severity
 from search.records import CONFIRM, NEIGHBOUR
+from search.request import Request, bound, digests, starts
 from search.schedule.plan import CONFIRM_SHARE, auto_epochs, make_plan
 from search.selection import metrics
 from search.selection.baselines import baselines
 from search.selection.shortlist import REPEATS
 from search.settings import Plan, Protocol
 from search.storage.ledger import Ledger
-from search.study.fitting import Terms
-from search.study.request import Request, bound, digests, starts
 from search.workers.protocol import Priced, Pricing
 from spaces.backbones import BACKBONES, NO_BACKBONE
 from spaces.config import Configuration

@@ -8,6 +8,9 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
 from search.events import Listener
+from search.fits.context import Opened, Workshop
+from search.fits.executor import Crew, HostCrew, HostsCrew
+from search.request import Request, refuse_tangled, weight_files
 from search.schedule.budget import Clock, ReservedTime, ablation_seconds
 from search.selection.analyse import analyse
 from search.selection.results import Results
@@ -18,13 +21,10 @@ from search.storage.load import read_study
 from search.storage.run_folder import Hold, locked
 from search.study import preparation
 from search.study.afterwards import complete
-from search.study.crew import Crew, HostCrew, HostsCrew
 from search.study.objective import TooManyFailures
-from search.study.opening import Ended, Opened, OutOfTime, open_session
-from search.study.request import Request, refuse_tangled, weight_files
+from search.study.opening import Ended, OutOfTime, open_session
 from search.study.staff import Staff
 from search.study.trials import run_trials
-from search.study.workshop import Workshop
 from search.workers import devices
 from search.workers.errors import Stopped
 from search.workers.pool import MakePool, Pool

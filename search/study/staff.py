@@ -9,9 +9,9 @@ from typing import Final
 
 from search import resources
 from search.errors import UserError
+from search.request import Request
 from search.storage.ledger import Ledger
 from search.study import arrangement
-from search.study.request import Request
 from search.workers.devices import Gpu, unseen
 from search.workers.errors import WorkerFault, last_line
 from search.workers.pool import MakePool, Pool, seats

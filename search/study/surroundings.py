@@ -15,12 +15,12 @@ from collections.abc import Callable, Sequence
 from search.collapse.protection import Protection
 from search.events import Listener
 from search.fit_checks import Check
+from search.fits.executor import Crew
+from search.fits.runner import Fitter, Spec, Terms, Trains
 from search.records import NEIGHBOUR, SEARCH, Copy, Surroundings, Trial
 from search.schedule.budget import typical_fit_seconds
 from search.selection.scores import JUDGED
 from search.storage.ledger import Ledger
-from search.study.crew import Crew
-from search.study.fitting import Fitter, Spec, Terms, Trains
 from search.workers.errors import Stopped
 from search.workers.protocol import Done, Job
 

@@ -11,6 +11,8 @@ from typing import Final
 import optuna
 
 from search.events import Before
+from search.fits.context import Workshop
+from search.request import starts
 from search.selection.standard_error import pooled_deviation, standard_error
 from search.storage.load import read_trials
 from search.storage.retrying import optimized
@@ -19,8 +21,6 @@ from search.study import queue
 from search.study.history import History
 from search.study.objective import ENDS, Objective
 from search.study.progress import no_more_progress
-from search.study.request import starts
-from search.study.workshop import Workshop
 from spaces.space import Space
 
 _POLL_SECONDS: Final = 2.0

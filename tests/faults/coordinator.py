@@ -52,11 +52,11 @@ def _fit(job: Job, pipe: Connection, seconds: float) -> Done | Halted | Broken:
 def main(arguments: list[str]) -> None:
     """Run or go on with a search."""
     from search.events import Silent
+    from search.request import Request
     from search.schedule.budget import Clock
     from search.settings import Budget
     from search.storage import retrying
     from search.study import arrangement, preparation
-    from search.study.request import Request
     from search.study.session import search
     from search.workers import client
     from tests.search.study.test_session import SMALL

@@ -8,8 +8,8 @@ import optuna
 import pytest
 
 from search.data.folds import make_folds
+from search.fits.runner import Terms
 from search.settings import Plan, Protocol
-from search.study.fitting import Terms
 from tests.factories import make_images
 
 

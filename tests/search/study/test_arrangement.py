@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 from search import resources
+from search.request import Request
 from search.settings import Budget, Protocol
 from search.storage.ledger import Ledger
 from search.study import arrangement
 from search.study.arrangement import PRETRAINED_BYTES, Arrangement, arrange, candidates, keep, kept
-from search.study.request import Request
 from search.study.staff import Staff
 from search.workers.devices import Gpu
 from search.workers.errors import WorkerFault

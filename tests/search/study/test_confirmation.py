@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 import sqlalchemy as sa
 
+from search.fits.executor import HostCrew
+from search.fits.runner import Terms
 from search.records import COLLAPSES, CONFIRM, DROPPED_BEHIND, NO_TIME, NOT_JUDGED, Confirmation, Verdict
 from search.selection.results import Ranked
 from search.storage.ledger import Ledger
 from search.study.confirmation import _tries_corrupted, confirm, confirmed_fits, plan_confirmation
-from search.study.crew import HostCrew
-from search.study.fitting import Terms
 from search.training.outcome import Outcome
 from search.workers.errors import WorkerFault
 from search.workers.protocol import Job

@@ -13,11 +13,11 @@ import pytest
 import sqlalchemy as sa
 
 from search.events import Silent
+from search.fits.runner import Terms
 from search.records import Trial, TrialState, Verdict
 from search.storage.ledger import Ledger
 from search.storage.load import read_trials
 from search.storage.trial_attributes import count_done, is_interrupted
-from search.study.fitting import Terms
 from search.study.history import History
 from search.study.objective import Interrupted, Objective, TooManyFailures, TrialFailed
 from search.study.queue import Queue

@@ -12,10 +12,10 @@ import sqlalchemy as sa
 from optuna.trial import TrialState
 
 from search.events import Silent
+from search.fits.runner import Terms
 from search.storage.ledger import Ledger
 from search.storage.load import read_trials
 from search.storage.trial_attributes import CONFIGURATION, PLACE, STATE, count_done, is_interrupted
-from search.study.fitting import Terms
 from search.study.history import History
 from search.study.objective import Interrupted, Objective, TrialFailed
 from search.study.queue import Queue

@@ -1,9 +1,9 @@
 from dataclasses import replace
 
 from search.collapse.protection import Protection
+from search.fits.runner import Fitter, Spec
 from search.records import CONFIRM, CUT_BY_RUNG, SEARCH, Fit, Verdict
 from search.storage.ledger import Ledger
-from search.study.fitting import Fitter, Spec
 from search.training.outcome import Outcome
 from search.workers.protocol import Done, Job
 from tests.factories import configuration

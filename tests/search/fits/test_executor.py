@@ -12,10 +12,10 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
+from search.fits.executor import HostCrew, HostsCrew, best_cut, longest_row
 from search.storage.database import open_storage
 from search.storage.hosts import Presence
 from search.storage.ledger import Ledger
-from search.study.crew import HostCrew, HostsCrew, best_cut, longest_row
 from search.workers.errors import Stopped
 from tests.stand_ins import FakePool, memory
 

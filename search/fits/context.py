@@ -4,8 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import optuna
+
 from search.data.fresh_splits import smallest_part
+from search.data.images import ImageSet
 from search.events import Listener
+from search.fits.executor import Crew
+from search.fits.runner import Terms
+from search.request import Request, bound
 from search.schedule.budget import Clock, ReservedTime
 from search.selection.analyse import analyse
 from search.selection.results import Results
@@ -13,12 +19,21 @@ from search.selection.shortlist import REPEATS
 from search.storage.hosts import Presence
 from search.storage.ledger import Ledger
 from search.storage.load import read_study
-from search.study.crew import Crew
-from search.study.fitting import Terms
-from search.study.opening import Opened
-from search.study.request import Request, bound
 from search.workers.pool import Pool
 from spaces.space import Space
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """Images and database of a session."""
+
+    images: ImageSet
+    test: ImageSet | None
+    storage: optuna.storages.RDBStorage
+    study: optuna.Study
+    ledger: Ledger
+    used_up: bool  # the trials asked for are done, so that nothing is left to search
+    is_shared: bool  # other hosts may be at work on the study
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
