@@ -33,14 +33,14 @@ from reports.write import write_all
 from search import seeds
 from search.events import Silent
 from search.fit_checks import LAYER_SIGNALS, Check
+from search.optimize.sampler import SEEN, SteadySampler
 from search.records import Trial, Verdict
 from search.request import Request
 from search.schedule.budget import Clock
 from search.selection.analyse import analyse
+from search.session.session import search
 from search.settings import Budget
 from search.storage.load import open_study
-from search.study.sampler import SEEN, SteadySampler
-from search.study.session import search
 from search.training.outcome import Outcome
 from search.workers.protocol import Done, Job, Priced, Pricing, Ready
 from spaces.config import Configuration

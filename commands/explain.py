@@ -42,7 +42,7 @@ def run(options: argparse.Namespace, given: list[str]) -> int:
 
     from reports.live import LiveDisplay
     from search.events import Silent
-    from search.study.explanation import explain
+    from search.session.explain import explain
 
     clock, console = Clock(), Console(stderr=True)
     listen_for_the_end(clock.asked)

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from search.events import Listener
     from search.request import Request
     from search.schedule.windows import Hours
+    from search.session.session import Session
     from search.storage.run_folder import Hold
-    from search.study.session import Session
 
 _log = logging.getLogger("search.run")
 
@@ -57,8 +57,8 @@ class Shifts:
         """Until the study is finished, the last hours are over, or somebody asks for the end."""
         from reports.live_status import StatusFile
         from search.request import refuse_tangled
+        from search.session.session import Ended, OutOfTime
         from search.storage.run_folder import locked
-        from search.study.session import Ended, OutOfTime
 
         request, code, after, is_known_good = self._request, None, 0.0, False
         refuse_tangled(request)
@@ -120,7 +120,7 @@ class Shifts:
     def _rehearse(self, hold: Hold) -> None:
         """What is wrong is said now, not in the night."""
         from search.schedule.budget import Clock
-        from search.study.session import rehearse
+        from search.session.session import rehearse
 
         with self._display() as listener:
             rehearse(self._request, listener, Clock(asked=self._asked), hold)
@@ -131,7 +131,7 @@ class Shifts:
         Raises:
             Ended: somebody asked for it.
         """
-        from search.study.session import Ended
+        from search.session.session import Ended
 
         told = None
         with self._display() as listener:
@@ -146,7 +146,7 @@ class Shifts:
     def _session(self, hold: Hold, end: float | None) -> tuple[int, Session]:
         """Work until `end`. Returns the exit code, and what came of it."""
         from search.schedule.budget import Clock
-        from search.study.session import Broken, Ended, OutOfTime, search
+        from search.session.session import Broken, Ended, OutOfTime, search
 
         later = None if end is None else self._hours.next(end)
         usual = None if later is None or later[1] is None else later[1] - later[0]

@@ -30,8 +30,8 @@ from search.request import weight_files
 from search.selection import metrics
 from search.selection.offset import offset_probabilities
 from search.settings import Metric
+from search.stages.final_fit import TRIES, train_until_learned
 from search.storage.ledger import Ledger
-from search.study.final import TRIES, train_until_learned
 from search.workers import devices
 from search.workers.client import Worker
 from search.workers.pool import MakePool, Pool, seats

@@ -19,9 +19,9 @@ from commands import working_hours
 from commands.terminal import DONE, INTERRUPTED, USER_ERROR
 from search.errors import UserError
 from search.schedule.budget import Clock
+from search.session import session
+from search.session.session import OutOfTime, Session
 from search.storage.run_folder import is_held
-from search.study import session
-from search.study.session import OutOfTime, Session
 from tests.factories import make_images
 from tests.reports import made
 

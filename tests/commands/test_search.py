@@ -352,7 +352,7 @@ def test_a_signal_asks_for_the_end_and_a_second_ctrl_c_ends_at_once(
 def test_explain_writes_the_reports_and_tells_how_it_went(
     healthy: bool, here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from search.study import explanation
+    from search.session import explain as explain_module
     from tests.reports import made
 
     asked = []
@@ -361,7 +361,7 @@ def test_explain_writes_the_reports_and_tells_how_it_went(
         asked.append((out, start, options["data"]))
         return made.results(made.trials(12), healthy=healthy, reason=None if healthy else "no healthy configuration")
 
-    monkeypatch.setattr(explanation, "explain", explain)
+    monkeypatch.setattr(explain_module, "explain", explain)
     monkeypatch.setattr(explain_command, "listen_for_the_end", lambda asked: None)
     (here / "run").mkdir()
     mine = str(ROOT / "examples" / "start.yaml")

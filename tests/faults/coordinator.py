@@ -54,12 +54,12 @@ def main(arguments: list[str]) -> None:
     from search.events import Silent
     from search.request import Request
     from search.schedule.budget import Clock
+    from search.session import preparation, worker_count
+    from search.session.session import search
     from search.settings import Budget
     from search.storage import retrying
-    from search.study import arrangement, preparation
-    from search.study.session import search
     from search.workers import client
-    from tests.search.study.test_session import SMALL
+    from tests.search.session.test_session import SMALL
 
     parser = argparse.ArgumentParser()
     parser.add_argument("--data", type=Path, required=True)
@@ -75,7 +75,7 @@ def main(arguments: list[str]) -> None:
         retrying.HEARTBEAT_SECONDS, retrying.GRACE_SECONDS = 1, options.grace  # type: ignore[misc]
     client.main = worker
     preparation.baselines = lambda *given: {"constant": 0.5}
-    arrangement.candidates = lambda *given: (1,)
+    worker_count.candidates = lambda *given: (1,)
     request = Request(
         data=options.data,
         out=options.out,

@@ -12,12 +12,12 @@ import pytest
 
 from search.events import Silent
 from search.schedule.budget import Clock
+from search.session import preparation, session
 from search.storage.load import open_study
-from search.study import preparation, session
 from search.training.outcome import Outcome
 from search.workers.protocol import Job
 from tests.factories import make_images
-from tests.search.study.test_session import request, told
+from tests.search.session.test_session import request, told
 from tests.stand_ins import FakePool, by_seed
 
 pytestmark = pytest.mark.study

@@ -21,11 +21,12 @@ ROOT = Path(__file__).parents[2]
 WHOLE = """
 import sys
 from tests.faults import coordinator
-from search.study import process, preparation, arrangement
+from search.session import preparation, worker_count
+from search.workers import client
 import commands.search
-process.main = coordinator.worker
+client.main = coordinator.worker
 preparation.baselines = lambda *given: {"constant": 0.5}
-arrangement.candidates = lambda *given: (1,)
+worker_count.candidates = lambda *given: (1,)
 import run_search
 sys.exit(run_search.main(sys.argv[1:]))
 """

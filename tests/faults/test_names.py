@@ -18,12 +18,12 @@ from commands.terminal import log_to
 from reports.live_log import EventLog
 from reports.write import write_all
 from search.schedule.budget import Clock
+from search.session import preparation, session
 from search.settings import Budget
-from search.study import preparation, session
 from search.training.outcome import Outcome
 from search.workers.protocol import Job, Material
 from tests.factories import make_images
-from tests.search.study.test_session import SMALL
+from tests.search.session.test_session import SMALL
 from tests.stand_ins import FakePool, outcome
 
 pytestmark = [pytest.mark.study, pytest.mark.slow, pytest.mark.usefixtures("known_migrations")]

@@ -1,6 +1,7 @@
 import pytest
 
 from spaces.network_size import size
+from tests.factories import configuration
 
 
 @pytest.mark.parametrize(
@@ -29,11 +30,11 @@ from spaces.network_size import size
         ),
     ],
 )
-def test_weights_counted_by_hand(make_configuration, changes, image_size, weights) -> None:
-    assert size(make_configuration(**changes), image_size, 3, 2) == weights
+def test_weights_counted_by_hand(changes, image_size, weights) -> None:
+    assert size(configuration(**changes), image_size, 3, 2) == weights
 
 
-def test_filters_stop_at_eight_times_the_width(make_configuration) -> None:
-    five = size(make_configuration(depth=5, dense_ratio=0.0, width=2, head="average", kernel_size=1), 64, 1, 2)
-    six = size(make_configuration(depth=6, dense_ratio=0.0, width=2, head="average", kernel_size=1), 64, 1, 2)
+def test_filters_stop_at_eight_times_the_width() -> None:
+    five = size(configuration(depth=5, dense_ratio=0.0, width=2, head="average", kernel_size=1), 64, 1, 2)
+    six = size(configuration(depth=6, dense_ratio=0.0, width=2, head="average", kernel_size=1), 64, 1, 2)
     assert six - five == 16 * 16 + 16

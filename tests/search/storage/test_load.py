@@ -13,11 +13,11 @@ import pytest
 from search.events import Silent
 from search.records import CUT_BY_RUNG, Fit, StudyRecord, Trial, TrialState, Verdict
 from search.schedule.budget import Clock
+from search.session import preparation, session
 from search.settings import Budget
 from search.storage.database import closing, ledgers_engine, open_storage
 from search.storage.ledger import Ledger
 from search.storage.load import read_study
-from search.study import preparation, session
 from search.training.outcome import Outcome
 from search.workers.protocol import Job
 from spaces.presets import CORE

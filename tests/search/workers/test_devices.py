@@ -70,12 +70,12 @@ def test_workers_share_gpus_and_cores(
     expected: list[tuple[Gpu | None, int | None]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(devices.host, "cores", lambda: 8)
+    monkeypatch.setattr(devices.resources, "cores", lambda: 8)
     monkeypatch.setattr(devices.os, "cpu_count", lambda: 8)
     assert shares(workers, found) == expected
 
 
 def test_one_worker_keeps_to_the_cores_that_a_container_allows(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(devices.host, "cores", lambda: 2)
+    monkeypatch.setattr(devices.resources, "cores", lambda: 2)
     monkeypatch.setattr(devices.os, "cpu_count", lambda: 64)
     assert shares(1, ()) == [(None, 2)]

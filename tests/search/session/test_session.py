@@ -17,11 +17,11 @@ from search.errors import MismatchError, UserError
 from search.events import Silent
 from search.records import Fit, StudyRecord, Trial
 from search.schedule.budget import Clock
+from search.session import preparation, session, setup
+from search.session.setup import OutOfTime
 from search.settings import Budget
 from search.storage.database import ledgers_engine, open_storage
 from search.storage.load import open_study
-from search.study import opening, preparation, session
-from search.study.opening import OutOfTime
 from spaces.definitions import Choices, Fixed, Range
 from spaces.presets import CORE, TRANSFER, with_weights
 from tests.factories import configuration, make_images
@@ -53,7 +53,7 @@ class Executioner:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.commits = 0
         self.last: int | None = None
-        monkeypatch.setattr(opening, "open_storage", self._open)
+        monkeypatch.setattr(setup, "open_storage", self._open)
 
     def _open(self, *arguments: Any, **options: Any) -> optuna.storages.RDBStorage:
         storage = open_storage(*arguments, **options)

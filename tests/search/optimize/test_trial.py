@@ -14,13 +14,13 @@ import sqlalchemy as sa
 
 from search.events import Silent
 from search.fits.runner import Terms
+from search.optimize.early_stopping import History
+from search.optimize.enqueue import Queue
+from search.optimize.trial import Interrupted, Objective, TooManyFailures, TrialFailed
 from search.records import Trial, TrialState, Verdict
 from search.storage.ledger import Ledger
 from search.storage.load import read_trials
 from search.storage.trial_attributes import count_done, is_interrupted
-from search.study.history import History
-from search.study.objective import Interrupted, Objective, TooManyFailures, TrialFailed
-from search.study.queue import Queue
 from search.training.outcome import Outcome
 from search.workers.errors import Stopped, WorkerDied, WorkerFault
 from search.workers.protocol import Job

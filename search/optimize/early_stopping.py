@@ -9,9 +9,9 @@ import numpy as np
 
 from search.collapse.protection import Achievements, Protection
 from search.fits.runner import Terms
+from search.optimize.pace import Pace
 from search.records import Trial, TrialState, Verdict
 from search.selection import racing, scores, successive_halving
-from search.study.pace import Pace
 from spaces.config import Configuration
 
 

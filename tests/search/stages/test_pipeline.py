@@ -15,13 +15,13 @@ from search.events import Silent
 from search.records import CONFIRM, NEIGHBOUR, StudyRecord
 from search.schedule.budget import Clock
 from search.selection.results import Results
+from search.session import preparation, session
 from search.settings import Budget
 from search.storage.load import open_study
-from search.study import preparation, session
 from search.training.outcome import Outcome
 from search.workers.protocol import Job
 from tests.factories import make_images
-from tests.search.study.test_session import SMALL
+from tests.search.session.test_session import SMALL
 from tests.stand_ins import FakePool, outcome
 
 pytestmark = pytest.mark.study

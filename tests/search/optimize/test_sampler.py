@@ -8,8 +8,8 @@ import optuna
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 
+from search.optimize.sampler import SteadySampler, thinned
 from search.storage.trial_attributes import PLACE
-from search.study.sampler import SteadySampler, thinned
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 SPACE = {

@@ -28,17 +28,17 @@ from search.events import Listener, Silent
 from search.records import SEARCH, StudyRecord, Trial, TrialState
 from search.schedule.budget import Clock
 from search.selection.analyse import analyse
+from search.session import preparation, session
 from search.settings import Budget
 from search.storage.database import close, open_storage
 from search.storage.ledger import Ledger
 from search.storage.load import open_study
 from search.storage.trial_attributes import is_done
-from search.study import preparation, session
 from search.training.outcome import Outcome
 from search.workers.protocol import Job
 from spaces.config import Configuration
 from tests.factories import make_images
-from tests.search.study.test_session import SMALL
+from tests.search.session.test_session import SMALL
 from tests.servers import Pooler, Server, programs, running
 from tests.stand_ins import FakePool, by_seed, outcome
 

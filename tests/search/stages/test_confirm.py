@@ -15,13 +15,13 @@ from search.fits.executor import HostCrew
 from search.fits.runner import Terms
 from search.records import COLLAPSES, CONFIRM, DROPPED_BEHIND, NO_TIME, NOT_JUDGED, Confirmation, Verdict
 from search.selection.results import Ranked
+from search.stages.confirm import _tries_corrupted, confirm, confirmed_fits, plan_confirmation
 from search.storage.ledger import Ledger
-from search.study.confirmation import _tries_corrupted, confirm, confirmed_fits, plan_confirmation
 from search.training.outcome import Outcome
 from search.workers.errors import WorkerFault
 from search.workers.protocol import Job
 from tests.factories import configuration
-from tests.search.study.test_ablation import fitted
+from tests.search.stages.test_ablate import fitted
 from tests.stand_ins import FakePool, Told, memory, outcome
 
 pytestmark = pytest.mark.slow

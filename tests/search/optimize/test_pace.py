@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from search.optimize.pace import Pace
 from search.records import TOO_SLOW, Fit, Verdict
-from search.study.pace import Pace
 from spaces.config import Configuration
 from tests.factories import configuration
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from search.events import Silent
+from search.session import preparation
 from search.storage.load import open_study
-from search.study import preparation
 from tests.factories import make_images
-from tests.search.study.test_session import no_baselines, request, run
+from tests.search.session.test_session import no_baselines, request, run
 
 __all__ = ["no_baselines"]
 

@@ -13,13 +13,13 @@ from optuna.trial import TrialState
 
 from search.events import Silent
 from search.fits.runner import Terms
+from search.optimize.early_stopping import History
+from search.optimize.enqueue import Queue
+from search.optimize.sampler import SteadySampler
+from search.optimize.trial import Interrupted, Objective, TrialFailed
 from search.storage.ledger import Ledger
 from search.storage.load import read_trials
 from search.storage.trial_attributes import CONFIGURATION, PLACE, STATE, count_done, is_interrupted
-from search.study.history import History
-from search.study.objective import Interrupted, Objective, TrialFailed
-from search.study.queue import Queue
-from search.study.sampler import SteadySampler
 from spaces.config import Configuration
 from spaces.definitions import Choices, Fixed, Range
 from spaces.presets import CORE

@@ -13,8 +13,8 @@ from search.fits.runner import Fitter, Spec, Terms
 from search.records import ABLATION, SEARCH, Ablation, Trial, TrialState, Verdict
 from search.schedule.budget import ablation_seconds
 from search.selection.ablation import FOLDS, most_fits
+from search.stages.ablate import CUT_SHORT, NO_TIME, SAME, ablate, affordable_folds
 from search.storage.ledger import Ledger
-from search.study.ablation import CUT_SHORT, NO_TIME, SAME, ablate, affordable_folds
 from search.training.outcome import Outcome
 from search.workers.protocol import Job
 from spaces.config import FIELDS, Configuration

@@ -39,5 +39,8 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture(autouse=True)
-def quiet_optuna(known_migrations: None) -> None:
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
+def quiet_optuna(request: pytest.FixtureRequest) -> None:
+    """Where studies are made: Optuna keeps quiet, and its migrations are imported once."""
+    if request.path.parent.name in {"session", "stages", "optimize", "fits", "storage"}:
+        request.getfixturevalue("known_migrations")
+        optuna.logging.set_verbosity(optuna.logging.ERROR)

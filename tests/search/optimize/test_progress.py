@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from search.study.progress import no_more_progress
+from search.optimize.progress import no_more_progress
 
 FLAT = [0.7] * 60
 RISING = [0.5 + 0.005 * place for place in range(60)]

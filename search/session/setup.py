@@ -11,17 +11,18 @@ import optuna
 from search.errors import DamagedError, UserError
 from search.events import Listener, Silent
 from search.fits.context import Opened
+from search.optimize import enqueue
+from search.optimize.sampler import SteadySampler
 from search.request import Request, check_request, identity
 from search.schedule.budget import Clock
+from search.session import preparation
+from search.session.worker_pools import Staff
 from search.settings import Identity
 from search.storage.compatibility import refuse_other
 from search.storage.database import close, holds_study, is_server, ledgers_engine, open_storage, patience_of
 from search.storage.ledger import Ledger
 from search.storage.run_folder import host_of
 from search.storage.trial_attributes import is_used_up
-from search.study import preparation, queue
-from search.study.sampler import SteadySampler
-from search.study.staff import Staff
 
 SCHEMA: Final = 1
 """Of the facts and the ledger; a study of another one is refused."""
@@ -93,7 +94,7 @@ def open_session(
 
 def _open(request: Request, clock: Clock, undone: ExitStack) -> tuple[optuna.storages.RDBStorage, optuna.Study, Ledger]:
     try:
-        storage = open_storage(request.out, request.storage, on_lost=queue.lost, should_stop=clock.past_end)
+        storage = open_storage(request.out, request.storage, on_lost=enqueue.lost, should_stop=clock.past_end)
     except UserError:
         if clock.asked.is_set():
             raise Ended from None

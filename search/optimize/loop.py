@@ -12,15 +12,15 @@ import optuna
 
 from search.events import Before
 from search.fits.context import Workshop
+from search.optimize import enqueue
+from search.optimize.early_stopping import History
+from search.optimize.progress import no_more_progress
+from search.optimize.trial import ENDS, Objective
 from search.request import starts
 from search.selection.standard_error import pooled_deviation, standard_error
 from search.storage.load import read_trials
 from search.storage.retrying import optimized
 from search.storage.trial_attributes import count_done, is_used_up
-from search.study import queue
-from search.study.history import History
-from search.study.objective import ENDS, Objective
-from search.study.progress import no_more_progress
 from spaces.space import Space
 
 _POLL_SECONDS: Final = 2.0
@@ -109,11 +109,11 @@ def run_trials(shop: Workshop) -> bool:
     return is_over()
 
 
-def _order(shop: Workshop, space: Space) -> queue.Queue:
+def _order(shop: Workshop, space: Space) -> enqueue.Queue:
     study, storage, first = shop.opened.study, shop.opened.storage, starts(shop.request, space)
     if shop.opened.is_shared:
-        return queue.SharedQueue(study, storage, space, first, shop.request.budget.trials)
-    return queue.Queue(study, storage, space, first)
+        return enqueue.SharedQueue(study, storage, space, first, shop.request.budget.trials)
+    return enqueue.Queue(study, storage, space, first)
 
 
 def _no_progress(history: History) -> bool:

@@ -13,11 +13,11 @@ import pytest
 
 from search import resources
 from search.request import Request
+from search.session import worker_count
+from search.session.worker_count import PRETRAINED_BYTES, Arrangement, arrange, candidates, keep, kept
+from search.session.worker_pools import Staff
 from search.settings import Budget, Protocol
 from search.storage.ledger import Ledger
-from search.study import arrangement
-from search.study.arrangement import PRETRAINED_BYTES, Arrangement, arrange, candidates, keep, kept
-from search.study.staff import Staff
 from search.workers.devices import Gpu
 from search.workers.errors import WorkerFault
 from search.workers.protocol import Priced, Pricing, Ready, Seat
@@ -115,7 +115,7 @@ def test_most_epochs_a_second_win(one: float, four: float, chosen: int) -> None:
     pools = [crew(1, one), crew(4, four)]
     (first, priced), (second, _) = arrange(pools, PRICING, 1.0)
     assert (len(first), len(second)) == (chosen, 5 - chosen)
-    assert arrangement.rate(first, priced) == chosen / (one if chosen == 1 else four)
+    assert worker_count.rate(first, priced) == chosen / (one if chosen == 1 else four)
 
 
 def test_a_pool_that_faults_is_left_out(caplog: pytest.LogCaptureFixture) -> None:
@@ -282,6 +282,6 @@ def test_without_the_gpu_that_the_driver_lists_the_cpu_is_measured(
     assert hired.gpus == ()
     assert [(len(pool), pool.closed) for pool in office.made] == [(1, True), (1, False), (4, False)]
     assert "does not see" in caplog.text
-    assert arrangement.kept(ledger) is None
+    assert worker_count.kept(ledger) is None
     hired.measure(ledger, PRICING)
-    assert arrangement.kept(ledger) is not None
+    assert worker_count.kept(ledger) is not None

@@ -15,8 +15,8 @@ import optuna
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
+from search.optimize.finetune import Judged, to_fine_tune
 from search.storage.trial_attributes import CONFIGURATION, LOSSES, PLACE, START, is_done, is_interrupted, place_of
-from search.study.promotion import Judged, to_fine_tune
 from spaces.config import Configuration
 from spaces.space import Space
 

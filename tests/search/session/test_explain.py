@@ -16,18 +16,18 @@ from search.events import Silent
 from search.records import ABLATION, CONFIRM, NEIGHBOUR, Ablation, StudyRecord, Verdict
 from search.schedule.budget import Clock
 from search.selection.results import Results
+from search.session import preparation, session
+from search.session.explain import explain
 from search.settings import Budget
+from search.stages.ablate import NO_TIME
 from search.storage.database import open_storage
 from search.storage.ledger import Ledger
 from search.storage.load import open_study
-from search.study import preparation, session
-from search.study.ablation import NO_TIME
-from search.study.explanation import explain
 from search.training.outcome import Outcome
 from search.workers.protocol import Job
 from spaces.config import Configuration
 from tests.factories import configuration, make_images
-from tests.search.study.test_session import request
+from tests.search.session.test_session import request
 from tests.stand_ins import FakePool, outcome
 
 

@@ -10,21 +10,21 @@ from dataclasses import dataclass, replace
 from search.events import Listener
 from search.fits.context import Opened, Workshop
 from search.fits.executor import Crew, HostCrew, HostsCrew
+from search.optimize.loop import run_trials
+from search.optimize.trial import TooManyFailures
 from search.request import Request, refuse_tangled, weight_files
 from search.schedule.budget import Clock, ReservedTime, ablation_seconds
 from search.selection.analyse import analyse
 from search.selection.results import Results
 from search.selection.shortlist import REPEATS, shortlist
+from search.session import preparation
+from search.session.setup import Ended, OutOfTime, open_session
+from search.session.worker_pools import Staff
+from search.stages.pipeline import complete
 from search.storage.database import close, writing
 from search.storage.hosts import Presence
 from search.storage.load import read_study
 from search.storage.run_folder import Hold, locked
-from search.study import preparation
-from search.study.afterwards import complete
-from search.study.objective import TooManyFailures
-from search.study.opening import Ended, OutOfTime, open_session
-from search.study.staff import Staff
-from search.study.trials import run_trials
 from search.workers import devices
 from search.workers.errors import Stopped
 from search.workers.pool import MakePool, Pool

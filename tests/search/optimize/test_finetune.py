@@ -8,9 +8,9 @@ from dataclasses import replace
 import optuna
 import pytest
 
+from search.optimize.enqueue import Queue
+from search.optimize.finetune import FIRST, RATE, Judged, to_fine_tune
 from search.storage.trial_attributes import CONFIGURATION, PLACE
-from search.study.promotion import FIRST, RATE, Judged, to_fine_tune
-from search.study.queue import Queue
 from spaces.config import Configuration
 from spaces.definitions import Choices, Fixed
 from spaces.presets import CORE, TRANSFER, known_good, with_weights

@@ -22,6 +22,10 @@ from search.selection.counts import unique_fits
 from search.selection.perturbations import COUNT, perturbed
 from search.selection.results import Results
 from search.selection.shortlist import shortlist
+from search.stages.ablate import ablate
+from search.stages.confirm import confirm, confirmed_fits, plan_confirmation
+from search.stages.final_fit import test_recommendation
+from search.stages.sensitivity import explore, seconds_needed
 from search.storage.load import (
     read_further,
     read_thumbnails,
@@ -30,10 +34,6 @@ from search.storage.load import (
     restored_surroundings,
     restored_test,
 )
-from search.study.ablation import ablate
-from search.study.confirmation import confirm, confirmed_fits, plan_confirmation
-from search.study.final import test_recommendation
-from search.study.surroundings import explore, seconds_needed
 from search.workers.client import Worker
 from search.workers.errors import Stopped
 from spaces.config import Configuration

@@ -19,12 +19,12 @@ from search.fits.executor import HostCrew
 from search.fits.runner import Fitter, Spec, Terms
 from search.records import ABLATION, NEIGHBOUR, SEARCH, Copy, Fit, Surroundings, Trial, TrialState, Verdict
 from search.selection.perturbations import perturbed
+from search.stages import sensitivity as module
+from search.stages.sensitivity import explore, seconds_needed
 from search.storage.database import open_storage
 from search.storage.ledger import Ledger
 from search.storage.load import read_trials
 from search.storage.trial_attributes import CONFIGURATION, PLACE
-from search.study import surroundings as module
-from search.study.surroundings import explore, seconds_needed
 from search.training.outcome import Outcome
 from search.workers.protocol import Done, Job
 from spaces.presets import CORE

@@ -15,12 +15,12 @@ import optuna
 from search.events import Listener
 from search.fit_checks import Check
 from search.fits.runner import FAULTS, PROCESS_LOST, Fitter, Spec, Terms
+from search.optimize.early_stopping import History
+from search.optimize.enqueue import Queue, Surplus
 from search.records import SEARCH, TOO_SLOW, Fit, Trial, TrialState, Verdict
 from search.selection import scores
 from search.storage.ledger import Ledger
 from search.storage.trial_attributes import CONFIGURATION, EVIDENCE, REASON, SECONDS, START, STATE, deadly_fold
-from search.study.history import History
-from search.study.queue import Queue, Surplus
 from search.workers.client import Worker
 from search.workers.errors import Stopped
 from search.workers.pool import Pool

@@ -10,8 +10,8 @@ from typing import Final
 from search import resources
 from search.errors import UserError
 from search.request import Request
+from search.session import worker_count
 from search.storage.ledger import Ledger
-from search.study import arrangement
 from search.workers.devices import Gpu, unseen
 from search.workers.errors import WorkerFault, last_line
 from search.workers.pool import MakePool, Pool, seats
@@ -43,7 +43,7 @@ class Staff:
     ) -> None:
         self._request, self._make_pool, self._must_stop = request, make_pool, must_stop
         self.gpus = gpus
-        self.found: arrangement.Arrangement | None = None  # what was measured, if anything
+        self.found: worker_count.Arrangement | None = None  # what was measured, if anything
         self._pools: list[Pool] = []
 
     @property
@@ -109,7 +109,7 @@ class Staff:
             Stopped: the user asked for the end.
         """
         undecided = self.undecided
-        timed = arrangement.arrange(self._pools, pricing, MEASURED_SECONDS)
+        timed = worker_count.arrange(self._pools, pricing, MEASURED_SECONDS)
         found = [(pool, Priced(priced.trace, longer * priced.epoch)) for pool, priced in timed]
         chosen, priced = found[0] if found else (self.pool, None)
         for pool in self._pools:
@@ -118,9 +118,9 @@ class Staff:
         self._pools = [chosen]
         if undecided and found:
             by_count = sorted(found, key=lambda pair: len(pair[0]))
-            rates = {str(len(pool)): arrangement.rate(pool, cost) for pool, cost in by_count}
-            self.found = arrangement.Arrangement(resources.cores(), len(chosen), rates)
-            arrangement.keep(ledger, self.found)
+            rates = {str(len(pool)): worker_count.rate(pool, cost) for pool, cost in by_count}
+            self.found = worker_count.Arrangement(resources.cores(), len(chosen), rates)
+            worker_count.keep(ledger, self.found)
             _log.info("%s", self.found.sentence)
         return priced
 
@@ -137,14 +137,14 @@ class Staff:
     def _counts(self, ledger: Ledger | None, busy: bool) -> tuple[int | None, ...]:
         if self._request.workers is not None or self.gpus:
             return (self._request.workers,)
-        each = arrangement.PRETRAINED_BYTES if self._request.space.backbones else arrangement.WORKER_BYTES
-        known = None if ledger is None else arrangement.kept(ledger, each)
+        each = worker_count.PRETRAINED_BYTES if self._request.space.backbones else worker_count.WORKER_BYTES
+        known = None if ledger is None else worker_count.kept(ledger, each)
         if known is not None:
             return (known.chosen,)
         seconds, trials = self._request.budget.seconds, self._request.budget.trials
         if not busy:
             return (None,)
-        counts = arrangement.candidates(resources.cores(), resources.memory(), trials, each)
+        counts = worker_count.candidates(resources.cores(), resources.memory(), trials, each)
         if seconds is not None and seconds < MEASURED_FROM:
             is_small = self._request.image_size is None or self._request.image_size <= _SMALL
             return counts[-1:] if is_small else counts[:1]

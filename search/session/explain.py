@@ -20,13 +20,13 @@ from search.request import digests, weight_files
 from search.schedule.budget import Clock
 from search.selection.analyse import analyse
 from search.selection.results import Results
+from search.session import worker_count
 from search.settings import Metric
+from search.stages.ablate import ablate
 from search.storage.database import ledgers_engine, open_storage, writing
 from search.storage.ledger import Ledger
 from search.storage.load import open_study, read_study
 from search.storage.run_folder import locked
-from search.study import arrangement
-from search.study.ablation import ablate
 from search.workers import devices
 from search.workers.pool import MakePool, Pool, seats
 from search.workers.protocol import Material
@@ -82,7 +82,7 @@ def explain(
         ledger = Ledger(ledgers_engine(opened), study)
         metric = cast(Metric, results.study.identity.metric)
         weights = _weights(results.study)
-        gpus, known = devices.gpus(), arrangement.kept(ledger)
+        gpus, known = devices.gpus(), worker_count.kept(ledger)
         count = known.chosen if workers is None and known is not None and not gpus else workers
         pool = make_pool(seats(out, count, gpus), clock.phase_over)
         pool.supply(Material.of(images, metric, weight_files(weights)))

@@ -1,0 +1,1 @@
+"""What follows the search: finalists confirmed, changes explained, sensitivity measured, the test scored."""

@@ -1,1 +1,0 @@
-"""Which fits are run, when, where, and what is kept of them."""
