@@ -31,11 +31,11 @@ from search import seeds
 from search.collapse.rules import Context
 from search.data.folds import make_folds
 from search.data.images import load_images
-from search.events import Silent
+from search.events import SilentListener
 from search.fit_checks import LAYER_SIGNALS, Check, Collapse
 from search.schedule.plan import MAX_EPOCHS, SHOWN_IMAGES
 from search.selection import metrics
-from search.settings import Protocol
+from search.settings import TrainingProtocol
 from search.training.sampling import balance_of
 from spaces.config import Configuration
 from spaces.presets import DEFAULT
@@ -119,7 +119,7 @@ def run_part(
             continue
         if name not in loaded:
             loaded[name] = load_images(
-                folder, image_size=side, folds=FOLDS, groups=groups, size_cap=64, listener=Silent()
+                folder, image_size=side, folds=FOLDS, groups=groups, size_cap=64, listener=SilentListener()
             )
         began = time.monotonic()
         try:
@@ -139,7 +139,7 @@ def _train(name: str, number: int, images: Any) -> Audited:
     from search.training import device
     from search.training.engine import Engine
     from search.training.fit import run_fit
-    from search.training.outcome import Task
+    from search.training.outcome import FitTask
 
     class Restoring(Engine):
         """Puts BatchNorm's moving statistics back, so that looking at fair ones leaves no trace."""
@@ -162,7 +162,9 @@ def _train(name: str, number: int, images: Any) -> Audited:
     summary, labels = images.summary, images.labels
     epochs = max(_LEAST_EPOCHS, min(MAX_EPOCHS, round(_SHOWN / summary.images)))
     classes = len(summary.classes)
-    protocol = Protocol(epochs=epochs, image_size=summary.image_size, channels=summary.channels, classes=classes)
+    protocol = TrainingProtocol(
+        epochs=epochs, image_size=summary.image_size, channels=summary.channels, classes=classes
+    )
     fold = make_folds(labels, folds=FOLDS, seed=0, groups=images.groups)[number % FOLDS]
     configuration = configuration_of(name, number, len(fold.train), epochs)
     steps = len(fold.train) // configuration.batch_size
@@ -177,7 +179,7 @@ def _train(name: str, number: int, images: Any) -> Audited:
     pixels, known = device.load_pixels(images.path, None), device.tensor(labels.astype(np.int32))
     engine = Restoring(configuration, protocol, pixels, known, epochs * steps)
     seed = seeds.child(0, "audit", configuration.hash)
-    task = Task(labels=labels, classes=classes, train=fold.train, val=fold.val, seed=seed, epochs=epochs)
+    task = FitTask(labels=labels, classes=classes, train=fold.train, val=fold.val, seed=seed, epochs=epochs)
     witness = _Witness(context.batchnorm)
     outcome = run_fit(engine, task, witness, metrics.Scorer())
     return Audited(
@@ -316,7 +318,7 @@ def run(data: list[str], parts: Path, numbers: range, side: int, workers: int) -
         folder, _, groups = text.partition(":")
         sets.append((Path(folder).parent.name, Path(folder), Path(groups) if groups else None))
     for _, folder, groups in sets:  # decoded once, not by each process
-        load_images(folder, image_size=side, folds=FOLDS, groups=groups, size_cap=64, listener=Silent())
+        load_images(folder, image_size=side, folds=FOLDS, groups=groups, size_cap=64, listener=SilentListener())
     side_by_side(run_part, [(sets, parts, numbers, side, part, workers) for part in range(workers)])
 
 

@@ -43,22 +43,22 @@ def trial(count: int, side: int, folds: int) -> tuple[float, float]:
     from search.collapse.watch import Watch
     from search.data.folds import make_folds
     from search.selection import metrics
-    from search.settings import Protocol
+    from search.settings import TrainingProtocol
     from search.training import device
     from search.training.engine import Engine
     from search.training.fit import run_fit
-    from search.training.outcome import Task
+    from search.training.outcome import FitTask
 
     pixels, labels = _made(count, side)
     given = make_folds(labels, folds=folds, seed=0)
     steps = max(1, len(given[0].train) // 32)
-    protocol = Protocol(epochs=EPOCHS, image_size=side, channels=3, classes=2)
+    protocol = TrainingProtocol(epochs=EPOCHS, image_size=side, channels=3, classes=2)
     device.adapt(side)
     engine = Engine(_configuration(), protocol, device.held(pixels), tf.constant(labels, tf.int32), EPOCHS * steps)
     context = Context(epochs=EPOCHS, updates_per_epoch=steps, imbalance=1.0, batchnorm=False, prior_entropy=np.log(2))
 
     def fit(number: int, train: np.ndarray[Any, Any], val: np.ndarray[Any, Any]) -> float:
-        task = Task(labels=labels, classes=2, train=train, val=val, seed=number, epochs=EPOCHS)
+        task = FitTask(labels=labels, classes=2, train=train, val=val, seed=number, epochs=EPOCHS)
         started = time.perf_counter()
         outcome = run_fit(engine, task, Watch(context), metrics.Scorer())
         assert outcome.epochs == EPOCHS, f"a fit ended early ({outcome.verdict}): the comparison would not be fair"
@@ -79,13 +79,13 @@ def workers(count: int) -> tuple[float, float]:
     from search.collapse.protection import Protection
     from search.data.folds import make_folds
     from search.data.images import load_images
-    from search.events import Silent
-    from search.fits.runner import Fitter, Spec, Terms
+    from search.events import SilentListener
+    from search.fits.runner import FitRunner, FitSpec, StudySetup
     from search.records import SEARCH
-    from search.settings import Plan, Protocol
+    from search.settings import Plan, TrainingProtocol
     from search.storage.ledger import Ledger
-    from search.workers.pool import Pool
-    from search.workers.protocol import Material, Seat
+    from search.workers.pool import WorkerPool
+    from search.workers.protocol import TrainingData, WorkerResources
 
     with tempfile.TemporaryDirectory() as name:
         place = Path(name)
@@ -94,26 +94,28 @@ def workers(count: int) -> tuple[float, float]:
             file = place / "images" / str(label) / f"{number}.png"
             file.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(image).save(file)
-        images = load_images(place / "images", image_size=64, folds=5, groups=None, size_cap=64, listener=Silent())
+        images = load_images(
+            place / "images", image_size=64, folds=5, groups=None, size_cap=64, listener=SilentListener()
+        )
         folds = make_folds(images.labels, folds=5, seed=0)
-        terms = Terms(
+        terms = StudySetup(
             labels=images.labels,
             folds=folds,
             fingerprint=images.summary.fingerprint,
-            protocol=Protocol(epochs=12, image_size=64, channels=3, classes=2),
+            protocol=TrainingProtocol(epochs=12, image_size=64, channels=3, classes=2),
             plan=Plan(epochs=12, folds=5, search_seconds=None, final_seconds=0.0, fit_seconds=None),
             metric="balanced_accuracy",
             chance=0.5,
             seed=0,
         )
-        fitter = Fitter(terms, Ledger(sa.create_engine(f"sqlite:///{place}/ledger.db"), "growth"))
-        seats = [Seat(threads=1, gpu=None, log=place / "log", memory=4 * 2**30) for _ in range(count)]
-        pool = Pool(seats, lambda: False)
-        pool.supply(Material.of(images, "balanced_accuracy"))
+        fitter = FitRunner(terms, Ledger(sa.create_engine(f"sqlite:///{place}/ledger.db"), "growth"))
+        seats = [WorkerResources(threads=1, gpu=None, log=place / "log", memory=4 * 2**30) for _ in range(count)]
+        pool = WorkerPool(seats, lambda: False)
+        pool.supply(TrainingData.of(images, "balanced_accuracy"))
 
         def fit(number: int) -> float:
             fold = folds[number % 5]
-            spec = Spec(
+            spec = FitSpec(
                 trial=0,
                 stage=SEARCH,
                 configuration=_configuration(),

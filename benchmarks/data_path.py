@@ -51,10 +51,10 @@ def data_path(folder: Path) -> dict[str, float]:
     """Seconds from the folder to the folds, and of that what each part took."""
     from search.data.folds import make_folds
     from search.data.images import load_images
-    from search.events import Silent
+    from search.events import SilentListener
 
     started = time.perf_counter()
-    images = load_images(folder, image_size=None, folds=5, groups=None, size_cap=64, listener=Silent())
+    images = load_images(folder, image_size=None, folds=5, groups=None, size_cap=64, listener=SilentListener())
     loaded = time.perf_counter()
     make_folds(images.labels, folds=5, seed=0, kept=True)
     return {"images": loaded - started, "folds": time.perf_counter() - loaded}
@@ -143,10 +143,10 @@ def epochs(path: Path, cap: float | None, batches: int) -> dict[str, float]:
     group = None if cap is None else Cap()
     import tensorflow as tf
 
-    from search.settings import Protocol
+    from search.settings import TrainingProtocol
     from search.training import device
     from search.training.engine import Engine
-    from search.training.prefetch import ahead_of
+    from search.training.prefetch import prefetcher_for
     from search.training.sampling import balance
     from spaces.config import Configuration
 
@@ -159,7 +159,7 @@ def epochs(path: Path, cap: float | None, batches: int) -> dict[str, float]:
         **{"oversampling": "none", "batch_size": 32, "learning_rate": 1e-3, "width": 8, "head": "average"},
         input_scaling="standardized",
     )
-    protocol = Protocol(epochs=2, image_size=side, channels=3, classes=2)
+    protocol = TrainingProtocol(epochs=2, image_size=side, channels=3, classes=2)
     labels = np.arange(count) % 2
     engine = Engine(
         configuration,
@@ -167,7 +167,7 @@ def epochs(path: Path, cap: float | None, batches: int) -> dict[str, float]:
         pixels,
         tf.constant(labels, tf.int32),
         2 * batches,
-        ahead=ahead_of(path) if group else None,
+        ahead=prefetcher_for(path) if group else None,
     )
     rng = np.random.default_rng(0)
     warm, rows = (rng.integers(0, count, (steps, 32)).astype(np.int32) for steps in (5, batches))

@@ -19,10 +19,10 @@ from search.collapse.rules import Context
 from search.collapse.watch import Watch
 from search.data.folds import make_folds
 from search.data.images import load_images
-from search.events import Silent
+from search.events import SilentListener
 from search.schedule.plan import MAX_EPOCHS, MIN_EPOCHS
 from search.selection import metrics
-from search.settings import Protocol
+from search.settings import TrainingProtocol
 from spaces.presets import DEFAULT, known_good
 
 SHOWN = (3_000, 8_000, 24_000)
@@ -42,7 +42,7 @@ def main() -> None:
     from search.training import device
     from search.training.engine import Engine
     from search.training.fit import run_fit
-    from search.training.outcome import Task
+    from search.training.outcome import FitTask
 
     device.set_up(None, None)
     print(f"# {platform.processor() or platform.machine()}, TensorFlow {tf.__version__}", flush=True)
@@ -53,13 +53,13 @@ def main() -> None:
     for shown in SHOWN:
         for folder in options.data:
             images = load_images(
-                folder, image_size=options.image_size, folds=5, groups=None, size_cap=64, listener=Silent()
+                folder, image_size=options.image_size, folds=5, groups=None, size_cap=64, listener=SilentListener()
             )
             pixels = device.load_pixels(images.path, None)
             labels = device.tensor(images.labels.astype(np.int32))
             summary = images.summary
             epochs = max(MIN_EPOCHS, min(MAX_EPOCHS, round(shown / summary.images)))
-            protocol = Protocol(
+            protocol = TrainingProtocol(
                 epochs=epochs, image_size=summary.image_size, channels=summary.channels, classes=len(summary.classes)
             )
             folds = make_folds(images.labels, folds=5, seed=0)
@@ -74,7 +74,7 @@ def main() -> None:
                     split = folds[fold]
                     steps = len(split.train) // configuration.batch_size
                     engine = engine or Engine(configuration, protocol, pixels, labels, epochs * steps)
-                    task = Task(
+                    task = FitTask(
                         labels=images.labels,
                         classes=protocol.classes,
                         train=split.train,

@@ -34,15 +34,15 @@ from search import resources, seeds
 from search.collapse.protection import Protection
 from search.data.folds import make_folds
 from search.data.images import ImageSet, load_images
-from search.events import Silent
+from search.events import SilentListener
 from search.fit_checks import Check
-from search.fits.runner import Fitter, Spec, Terms
+from search.fits.runner import FitRunner, FitSpec, StudySetup
 from search.records import SEARCH, Fit, Verdict
 from search.schedule.plan import MIN_EPOCHS, auto_epochs
 from search.selection.metrics import chance
-from search.settings import Plan, Protocol
+from search.settings import Plan, TrainingProtocol
 from search.storage.ledger import Ledger
-from search.workers.protocol import Done, Job, Material, Seat
+from search.workers.protocol import FitDone, FitJob, TrainingData, WorkerResources
 from spaces.config import Configuration
 from spaces.presets import DEFAULT, KNOWN_GOOD
 
@@ -86,15 +86,15 @@ def configurations(random: int) -> list[Configuration]:
     return [*(KNOWN_GOOD[FIRST.index(number)] for number in range(len(FIRST))), *drawn]
 
 
-def terms_of(images: ImageSet) -> Terms:
+def terms_of(images: ImageSet) -> StudySetup:
     """As a search with little time has them: half the epochs."""
     summary = images.summary
     epochs = max(MIN_EPOCHS, auto_epochs(summary.images) // 2)
-    return Terms(
+    return StudySetup(
         labels=images.labels,
         folds=make_folds(images.labels, folds=FOLDS, seed=0, groups=images.groups),
         fingerprint=summary.fingerprint,
-        protocol=Protocol(
+        protocol=TrainingProtocol(
             epochs=epochs,
             image_size=summary.image_size,
             channels=summary.channels,
@@ -116,13 +116,13 @@ class _Here:
 
         self._fit = fit
         self._ends_early = fit.nothing_left
-        self._bench = server._Bench(_Deaf(), Seat(threads=1, gpu=None, log=log))  # type: ignore[arg-type]
-        self._bench.supply(Material.of(images, "balanced_accuracy"))
+        self._bench = server._JobServer(_Deaf(), WorkerResources(threads=1, gpu=None, log=log))  # type: ignore[arg-type]
+        self._bench.supply(TrainingData.of(images, "balanced_accuracy"))
         self.groups = np.arange(len(images.labels)) if images.groups is None else images.groups
         self.shorten = False
         self.would_shorten = False
 
-    def run(self, job: Job, on_check: object = None, *, alone: bool = False) -> Done:
+    def run(self, job: FitJob, on_check: object = None, *, alone: bool = False) -> FitDone:
         self.would_shorten = False
 
         def nothing_left(skills: list[float]) -> bool:
@@ -132,7 +132,7 @@ class _Here:
 
         self._fit.nothing_left = nothing_left
         done = self._bench.answer(replace(job, audited=True))
-        if not isinstance(done, Done):
+        if not isinstance(done, FitDone):
             raise RuntimeError(str(done))
         return done
 
@@ -175,13 +175,13 @@ def run_part(sets: Sequence[tuple[str, ImageSet]], parts: Path, random: int, fol
                     )
 
 
-def _trained(name: str, number: int, fold: int, configuration: Configuration, terms: Terms, here: _Here) -> Run:
+def _trained(name: str, number: int, fold: int, configuration: Configuration, terms: StudySetup, here: _Here) -> Run:
     split = terms.folds[fold]
-    spec = Spec(trial=0, stage=SEARCH, configuration=configuration, train=split.train, val=split.val, fold=fold)
+    spec = FitSpec(trial=0, stage=SEARCH, configuration=configuration, train=split.train, val=split.val, fold=fold)
 
     def once(shorten: bool) -> Run:
         here.shorten = shorten
-        fitter = Fitter(terms, Ledger(sa.create_engine("sqlite://"), "full"))
+        fitter = FitRunner(terms, Ledger(sa.create_engine("sqlite://"), "full"))
         fit, _ = fitter.train(here, spec, Protection(calibrating=False))
         return _run(name, number, configuration, fit, terms, here.groups)
 
@@ -190,7 +190,7 @@ def _trained(name: str, number: int, fold: int, configuration: Configuration, te
 
 
 def _run(
-    name: str, number: int, configuration: Configuration, fit: Fit, terms: Terms, groups: npt.NDArray[np.int64]
+    name: str, number: int, configuration: Configuration, fit: Fit, terms: StudySetup, groups: npt.NDArray[np.int64]
 ) -> Run:
     measured = fit.verdict is Verdict.LEARNED and fit.score is not None
     caught = None if fit.audit is None else (fit.audit.reason, fit.audit.epoch)
@@ -309,7 +309,7 @@ def image_sets(data: Sequence[str], side: int, *, digits: bool) -> list[tuple[st
 
 
 def _loaded(folder: Path, groups: Path | None, side: int) -> ImageSet:
-    return load_images(folder, image_size=side, folds=FOLDS, groups=groups, size_cap=side, listener=Silent())
+    return load_images(folder, image_size=side, folds=FOLDS, groups=groups, size_cap=side, listener=SilentListener())
 
 
 def run(sets: Sequence[tuple[str, ImageSet]], parts: Path, random: int, folds: int) -> None:

@@ -31,18 +31,18 @@ from PIL import Image
 from benchmarks.machine import machine
 from reports.write import write_all
 from search import seeds
-from search.events import Silent
+from search.events import SilentListener
 from search.fit_checks import LAYER_SIGNALS, Check
 from search.optimize.sampler import SEEN, SteadySampler
 from search.records import Trial, Verdict
-from search.request import Request
+from search.request import SearchRequest
 from search.schedule.budget import Clock
 from search.selection.analyse import analyse
 from search.session.session import search
 from search.settings import Budget
 from search.storage.load import open_study
-from search.training.outcome import Outcome
-from search.workers.protocol import Done, Job, Priced, Pricing, Ready
+from search.training.outcome import FitOutcome
+from search.workers.protocol import FitDone, FitJob, Timing, TimingJob, WorkerReady
 from spaces.config import Configuration
 from spaces.presets import DEFAULT
 
@@ -54,7 +54,7 @@ _ENOUGH_SECONDS = 1e7
 class Answers:
     """Stands for a pool and its workers: fits whose quality follows from their configuration, of real size."""
 
-    ready = Ready("CPU", False, {"tensorflow": "none", "keras": "none"}, 0.0)
+    ready = WorkerReady("CPU", False, {"tensorflow": "none", "keras": "none"}, 0.0)
 
     def __init__(self, count: int) -> None:
         self._count = count
@@ -73,10 +73,12 @@ class Answers:
     def worker(self) -> Iterator[Answers]:
         yield self
 
-    def price(self, job: Pricing) -> Priced:
-        return Priced(0.01, 0.001)
+    def price(self, job: TimingJob) -> Timing:
+        return Timing(0.01, 0.001)
 
-    def run(self, job: Job, on_check: Callable[[Check], None] = lambda check: None, *, alone: bool = False) -> Done:
+    def run(
+        self, job: FitJob, on_check: Callable[[Check], None] = lambda check: None, *, alone: bool = False
+    ) -> FitDone:
         rng = np.random.default_rng(job.seed)
         quality = 0.78 + 0.02 * seeds.share(0, "quality", job.configuration.hash)  # nobody is far behind
         labels = self._labels[job.val]
@@ -84,7 +86,7 @@ class Answers:
         sure = np.where(right == (labels == 1), 0.9, 0.1)
         checks = tuple(_check(epoch, quality) for epoch in np.linspace(1, job.protocol.epochs, CHECKS, dtype=int))
         collapsed = seeds.share(0, "collapse", job.configuration.hash) < _COLLAPSED
-        outcome = Outcome(
+        outcome = FitOutcome(
             verdict=Verdict.COLLAPSED if collapsed else Verdict.LEARNED,
             reason="dead-layer" if collapsed else None,
             epochs=job.protocol.epochs,
@@ -98,7 +100,7 @@ class Answers:
             shares=np.full((CHECKS, 2), 0.5, np.float32),
             probabilities=np.stack([1 - sure, sure], axis=1).astype(np.float32),
         )
-        return Done(outcome, None)
+        return FitDone(outcome, None)
 
     def close(self) -> None: ...
 
@@ -112,7 +114,7 @@ def _check(epoch: int, quality: float) -> Check:
     )  # fmt: skip
 
 
-class Stopwatch(Silent):
+class Stopwatch(SilentListener):
     """Times what lies between trials."""
 
     def __init__(self, every: int) -> None:
@@ -153,7 +155,7 @@ def study(options: argparse.Namespace) -> None:
         out = options.out or Path(place) / "out"
 
         def run(trials: int, watch: Stopwatch) -> None:
-            request = Request(
+            request = SearchRequest(
                 data=images,
                 out=out,
                 space=DEFAULT,

@@ -26,8 +26,8 @@ from PIL import Image, ImageEnhance
 from benchmarks.machine import machine
 from search import seeds
 from search.data.scan import EXTENSIONS
-from search.events import Silent
-from search.inspection.folder_check import Request, inspect
+from search.events import SilentListener
+from search.inspection.folder_check import CheckRequest, inspect
 
 COPIES: Final = ("duplicate", "near-duplicate", "label-conflict")
 
@@ -124,7 +124,7 @@ def named(folder: Path, test: Path | None = None) -> tuple[dict[str, set[str]], 
     """Files by kind of finding, and seconds."""
     started = time.perf_counter()
     found: dict[str, set[str]] = {}
-    for one in inspect(Request(data=folder, test=test), Silent()).findings:
+    for one in inspect(CheckRequest(data=folder, test=test), SilentListener()).findings:
         found.setdefault(one.kind, set()).update(one.files, *one.sets)
     return found, time.perf_counter() - started
 
@@ -143,7 +143,7 @@ def shortcut(source: Path, place: Path, kind: str) -> bool:
                 picture = Image.fromarray((np.asarray(picture) * [0.55, 1.0, 1.0]).astype(np.uint8))
             ending = ".bmp" if kind == "format" and odd else ".png"
             picture.save(folder / name.name / f"{number}{ending}")
-    found = [one for one in inspect(Request(data=folder), Silent()).findings if one.kind == "shortcut"]
+    found = [one for one in inspect(CheckRequest(data=folder), SilentListener()).findings if one.kind == "shortcut"]
     word = {"size": "size", "tint": "colour", "format": "format"}[kind]
     return any(word in one.detail for one in found)
 

@@ -43,8 +43,8 @@ from search.data.groups import number_groups, read_groups
 from search.data.images import ImageSet, load_images
 from search.data.scan import scan
 from search.data.strata import strata
-from search.events import Silent
-from search.fits.runner import Fitter, Spec, Terms
+from search.events import SilentListener
+from search.fits.runner import FitRunner, FitSpec, StudySetup
 from search.records import FINAL, Verdict
 from search.selection import metrics
 from search.selection.analyse import analyse
@@ -53,8 +53,8 @@ from search.selection.results import Ranked, Results
 from search.settings import Metric
 from search.storage.ledger import Ledger
 from search.storage.load import open_study
-from search.workers.pool import Pool, seats
-from search.workers.protocol import Material
+from search.workers.pool import WorkerPool, worker_resources
+from search.workers.protocol import TrainingData
 
 LEAST_TEST, MOST_TEST = 200, 800
 RETRAININGS = 5
@@ -201,7 +201,7 @@ def loaded(folder: Path, groups: Path | None, side: int, like: ImageSet | None) 
         channels=like.summary.channels if like else None,
         classes=tuple(like.summary.classes) if like else None,
         follow_links=True,
-        listener=Silent(),
+        listener=SilentListener(),
     )
 
 
@@ -252,10 +252,10 @@ def _compared(
 
 
 @contextmanager
-def _workers(images: ImageSet) -> Iterator[Pool]:
+def _workers(images: ImageSet) -> Iterator[WorkerPool]:
     with tempfile.TemporaryDirectory() as place:
-        pool = Pool(seats(Path(place), resources.cores(), ()), lambda: False)
-        pool.supply(Material.of(images, cast(Metric, "balanced_accuracy")))
+        pool = WorkerPool(worker_resources(Path(place), resources.cores(), ()), lambda: False)
+        pool.supply(TrainingData.of(images, cast(Metric, "balanced_accuracy")))
         try:
             yield pool
         finally:
@@ -277,12 +277,12 @@ def retrained(
     offset: tuple[float, ...],
     images: ImageSet,
     test: ImageSet,
-    pool: Pool,
+    pool: WorkerPool,
     count: int = RETRAININGS,
 ) -> tuple[list[float], int, list[np.ndarray[Any, Any]]]:
     """Test scores of `count` trainings on all images with fresh seeds, how many were lost, and what each predicts."""
     study = results.study
-    terms = Terms(
+    terms = StudySetup(
         labels=images.labels,
         folds=(),
         fingerprint=study.identity.fingerprint,
@@ -295,10 +295,10 @@ def retrained(
     rows = np.arange(len(images.labels))
 
     def trained(number: int) -> np.ndarray[Any, Any] | None:
-        spec = Spec(
+        spec = FitSpec(
             trial=0, stage=FINAL, configuration=ranked.trial.configuration, train=rows, val=rows[:0], attempt=number
         )
-        fitter = Fitter(terms, Ledger(sa.create_engine("sqlite://"), "retrained"))
+        fitter = FitRunner(terms, Ledger(sa.create_engine("sqlite://"), "retrained"))
         with pool.worker() as worker:
             fit, predicted = fitter.train(worker, spec, Protection(calibrating=False), predict=test)
         return predicted if fit.verdict is Verdict.LEARNED else None

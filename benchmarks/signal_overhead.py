@@ -25,11 +25,11 @@ from search.collapse.watch import Watch
 from search.data.folds import make_folds
 from search.fit_checks import LAYER_SIGNALS
 from search.selection import metrics
-from search.settings import Protocol
+from search.settings import TrainingProtocol
 from search.training import device
 from search.training.engine import Engine
 from search.training.fit import run_fit
-from search.training.outcome import EpochSums, LayerProbe, Task
+from search.training.outcome import EpochSums, FitTask, LayerProbe
 from spaces.config import Configuration
 
 CASES = {"160x32": (160, 32, "none"), "160x32, BatchNorm": (160, 32, "batch"), "400x64": (400, 64, "none")}
@@ -72,7 +72,7 @@ def fit(kind: type[Engine], pixels: Any, labels: Any, epochs: int, normalization
         normalization=normalization,
     )
     folds = make_folds(labels, folds=5, seed=0)
-    protocol = Protocol(epochs=epochs, image_size=pixels.shape[1], channels=3, classes=2)
+    protocol = TrainingProtocol(epochs=epochs, image_size=pixels.shape[1], channels=3, classes=2)
     steps = len(folds[0].train) // configuration.batch_size
     context = Context(
         epochs=epochs,
@@ -85,7 +85,7 @@ def fit(kind: type[Engine], pixels: Any, labels: Any, epochs: int, normalization
     device.adapt(pixels.shape[1])
     engine = kind(configuration, protocol, device.held(pixels), tf.constant(labels, tf.int32), epochs * steps)
     for fold in folds:
-        task = Task(labels=labels, classes=2, train=fold.train, val=fold.val, seed=0, epochs=epochs)
+        task = FitTask(labels=labels, classes=2, train=fold.train, val=fold.val, seed=0, epochs=epochs)
         assert run_fit(engine, task, Watch(context), metrics.Scorer()).epochs == epochs, "a fit ended early"
     return time.perf_counter() - clock, time.process_time() - processor
 

@@ -35,14 +35,14 @@ from search import seeds
 from search.collapse.protection import Protection
 from search.data.images import ImageSet, load_images
 from search.data.weight_files import find_weights
-from search.events import Silent
-from search.fits.runner import Fitter, Spec
+from search.events import SilentListener
+from search.fits.runner import FitRunner, FitSpec
 from search.records import SEARCH, Fit
-from search.request import digests, weight_files
+from search.request import weight_digests, weight_files
 from search.schedule.plan import auto_epochs
 from search.storage.ledger import Ledger
-from search.workers.pool import Pool
-from search.workers.protocol import Material, Seat
+from search.workers.pool import WorkerPool
+from search.workers.protocol import TrainingData, WorkerResources
 from spaces.backbones import IMAGENET
 from spaces.config import Configuration
 from spaces.definitions import Fixed
@@ -72,7 +72,7 @@ class Setting:
             folds=FOLDS,
             groups=Path(groups) if groups else None,
             size_cap=side,
-            listener=Silent(),
+            listener=SilentListener(),
         )
         self.weights = find_weights(weights, TRANSFER.backbones)
         summary = self.images.summary
@@ -80,33 +80,35 @@ class Setting:
         terms = terms_of(self.images)
         self.terms = replace(
             terms,
-            protocol=replace(terms.protocol, epochs=epochs, weights=digests(self.weights)),
+            protocol=replace(terms.protocol, epochs=epochs, weights=weight_digests(self.weights)),
             plan=replace(terms.plan, epochs=epochs, fit_seconds=None),
         )
         self._place = tempfile.TemporaryDirectory()
         engine = sa.create_engine(f"sqlite:///{self._place.name}/ledger.db")
-        self.fitter = Fitter(self.terms, Ledger(engine, "transfer"))
+        self.fitter = FitRunner(self.terms, Ledger(engine, "transfer"))
         print(f"{folder}: {summary.images} images at {side} pixels, {epochs} epochs; {', '.join(self.weights)}")
 
     @contextmanager
-    def pool(self, workers: int) -> Iterator[Pool]:
+    def pool(self, workers: int) -> Iterator[WorkerPool]:
         """So many worker processes, a thread each where there are several."""
         with tempfile.TemporaryDirectory() as place:
             threads = 1 if workers > 1 else None
-            pool = Pool([Seat(threads=threads, gpu=None, log=Path(place) / "log")] * workers, lambda: False)
-            pool.supply(Material.of(self.images, "balanced_accuracy", weight_files(self.weights)))
+            pool = WorkerPool(
+                [WorkerResources(threads=threads, gpu=None, log=Path(place) / "log")] * workers, lambda: False
+            )
+            pool.supply(TrainingData.of(self.images, "balanced_accuracy", weight_files(self.weights)))
             try:
                 yield pool
             finally:
                 pool.close()
 
-    def trial(self, pool: Pool, number: int, configuration: Configuration) -> list[Fit]:
+    def trial(self, pool: WorkerPool, number: int, configuration: Configuration) -> list[Fit]:
         """All folds, one after the other, by one worker."""
         with pool.worker() as worker:
             return [
                 self.fitter.train(
                     worker,
-                    Spec(
+                    FitSpec(
                         trial=number,
                         stage=SEARCH,
                         configuration=configuration,
@@ -158,11 +160,11 @@ def once(setting: Setting, rounds: int) -> None:
     from search.collapse.watch import Watch
     from search.selection.metrics import Scorer
     from search.training.backbones import first_weights
-    from search.training.embeddings import Stem
+    from search.training.embeddings import FrozenBackbone
     from search.training.engine import Engine
     from search.training.fit import run_fit
     from search.training.heads.trainer import HeadTrainer
-    from search.training.outcome import Task
+    from search.training.outcome import FitTask
 
     name, known = next(iter(setting.weights.items()))
     terms, protocol = setting.terms, setting.terms.protocol
@@ -181,7 +183,7 @@ def once(setting: Setting, rounds: int) -> None:
     def fit(make: Callable[[], Any]) -> float:
         started = time.perf_counter()
         trainer = make()
-        task = Task(
+        task = FitTask(
             labels=terms.labels,
             classes=protocol.classes,
             train=fold.train,
@@ -193,7 +195,7 @@ def once(setting: Setting, rounds: int) -> None:
         return time.perf_counter() - started
 
     started = time.perf_counter()
-    stem = Stem(name, protocol.channels, weights, known.digest, setting.images.path, pixels)
+    stem = FrozenBackbone(name, protocol.channels, weights, known.digest, setting.images.path, pixels)
     stem.view(across=False, down=False)
     made = time.perf_counter() - started
     ours, theirs = [], []

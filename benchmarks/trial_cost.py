@@ -27,13 +27,13 @@ from search.collapse.rules import Context
 from search.collapse.watch import Watch
 from search.data.folds import make_folds
 from search.selection import metrics
-from search.settings import Protocol
+from search.settings import TrainingProtocol
 from search.training import device
 from search.training.engine import Engine
 from search.training.fit import run_fit
 from search.training.lr_schedule import Schedule
 from search.training.network import build_network
-from search.training.outcome import Task
+from search.training.outcome import FitTask
 from search.training.sampling import balance
 from spaces.config import Configuration
 
@@ -54,13 +54,13 @@ CONFIGURATION = Configuration(
 
 
 def with_engine(pixels, labels, folds, epochs) -> None:
-    protocol = Protocol(epochs=epochs, image_size=pixels.shape[1], channels=3, classes=2)
+    protocol = TrainingProtocol(epochs=epochs, image_size=pixels.shape[1], channels=3, classes=2)
     steps = len(folds[0].train) // CONFIGURATION.batch_size
     device.adapt(pixels.shape[1])
     engine = Engine(CONFIGURATION, protocol, device.held(pixels), tf.constant(labels, tf.int32), epochs * steps)
     context = Context(epochs=epochs, updates_per_epoch=steps, imbalance=1.0, batchnorm=False, prior_entropy=np.log(2))
     for number, fold in enumerate(folds):
-        task = Task(labels=labels, classes=2, train=fold.train, val=fold.val, seed=number, epochs=epochs)
+        task = FitTask(labels=labels, classes=2, train=fold.train, val=fold.val, seed=number, epochs=epochs)
         outcome = run_fit(engine, task, Watch(context), metrics.Scorer())
         assert outcome.epochs == epochs, "a fit ended early: the comparison would not be fair"
 
@@ -89,7 +89,7 @@ def with_fit(pixels, labels, folds, epochs) -> None:
 
 def bare_steps(pixels, labels, folds, epochs) -> float:
     """Seconds of the same number of warm training epochs and nothing else."""
-    protocol = Protocol(epochs=epochs, image_size=pixels.shape[1], channels=3, classes=2)
+    protocol = TrainingProtocol(epochs=epochs, image_size=pixels.shape[1], channels=3, classes=2)
     train, batch = folds[0].train, CONFIGURATION.batch_size
     steps = len(train) // batch
     device.adapt(pixels.shape[1])

@@ -43,8 +43,8 @@ from search.selection.results import Results
 from search.settings import Metric
 from search.storage.database import open_storage
 from search.storage.load import open_study
-from search.workers.pool import Pool, seats
-from search.workers.protocol import Material
+from search.workers.pool import WorkerPool, worker_resources
+from search.workers.protocol import TrainingData
 
 OURS: Final = "ours"
 PEERS: Final = {"optuna": "optuna_keras.py", "kerastuner": "kerastuner.py", "autokeras": "auto_keras.py"}
@@ -134,8 +134,8 @@ def _retrained(results: Results, data: Folders, side: int) -> tuple[list[float],
     images = loaded(data.train, data.groups, side, None)
     test = loaded(data.test, None, side, images)
     with tempfile.TemporaryDirectory() as place:
-        pool = Pool(seats(Path(place), resources.cores(), ()), lambda: False)
-        pool.supply(Material.of(images, cast(Metric, "balanced_accuracy")))
+        pool = WorkerPool(worker_resources(Path(place), resources.cores(), ()), lambda: False)
+        pool.supply(TrainingData.of(images, cast(Metric, "balanced_accuracy")))
         try:
             scores, lost, _ = retrained(results, best.ranked, best.offset, images, test, pool, RETRAININGS)
         finally:

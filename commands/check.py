@@ -42,10 +42,10 @@ def run(options: argparse.Namespace, given: list[str]) -> int:
     from reports.inspection_text import inspection_lines
     from reports.write import write_inspection
     from search.inspection.findings import Inspection, Severity
-    from search.inspection.folder_check import Request, inspect
+    from search.inspection.folder_check import CheckRequest, inspect
 
     out = options.out or Path("runs") / f"{options.data.resolve().name}-check"
-    request = Request(
+    request = CheckRequest(
         data=options.data,
         test=options.test,
         groups=options.groups,

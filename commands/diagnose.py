@@ -47,11 +47,11 @@ def run(options: argparse.Namespace, given: list[str]) -> int:
     """Examine it; returns the exit code."""
     from reports.diagnosis_summary import diagnosis_lines
     from reports.write import write_diagnosis
-    from search.diagnosis.examination import Request, examine
+    from search.diagnosis.examination import DiagnosisRequest, examine
 
     name = Path(options.model.partition(":")[0]).stem
     out = options.out or Path("runs") / f"{name}-diagnosis"
-    request = Request(
+    request = DiagnosisRequest(
         data=options.data,
         model=options.model,
         out=out,

@@ -41,12 +41,12 @@ def run(options: argparse.Namespace, given: list[str]) -> int:
     from rich.console import Console
 
     from reports.live import LiveDisplay
-    from search.events import Silent
+    from search.events import SilentListener
     from search.session.explain import explain
 
     clock, console = Clock(), Console(stderr=True)
     listen_for_the_end(clock.asked)
-    display = nullcontext(Silent()) if options.quiet else LiveDisplay(console)
+    display = nullcontext(SilentListener()) if options.quiet else LiveDisplay(console)
     with log_to(options.out, console, quiet=options.quiet), display as listener:
         results = explain(
             options.out, start, listener, clock, data=options.data, storage=options.storage, study=options.study

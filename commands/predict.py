@@ -35,7 +35,7 @@ def parser() -> argparse.ArgumentParser:
 def run(options: argparse.Namespace, given: list[str]) -> int:
     """Ask it; returns the exit code."""
     from reports.model_lines import predicted_lines
-    from search.delivery.predict_folder import Request, predict
+    from search.delivery.predict_folder import PredictRequest, predict
 
-    request = Request(model=options.model, data=options.data, csv=options.csv, follow_links=options.follow_links)
+    request = PredictRequest(model=options.model, data=options.data, csv=options.csv, follow_links=options.follow_links)
     return say(predicted_lines, lambda listener: predict(request, listener), quiet=options.quiet)

@@ -28,13 +28,13 @@ from commands.options import (
     whole,
 )
 from commands.terminal import listen_for_the_end
-from commands.working_hours import Shifts
+from commands.working_hours import WorkingHours
 from search.errors import UserError
 from search.settings import DEFAULT_SECONDS, DEFAULT_TRIALS, METRICS, Budget
 
 if TYPE_CHECKING:
     from search.data.weight_files import Weights
-    from search.request import Request
+    from search.request import SearchRequest
     from search.schedule.windows import Hours
     from spaces.space import Space
 
@@ -159,7 +159,7 @@ def run(options: argparse.Namespace, given: list[str]) -> int:
     hours = hours_of(options)
     asked = threading.Event()
     listen_for_the_end(asked)
-    return Shifts(_request(options, given), hours, asked, quiet=options.quiet, on_finish=options.on_finish).run()
+    return WorkingHours(_request(options, given), hours, asked, quiet=options.quiet, on_finish=options.on_finish).run()
 
 
 def hours_of(options: argparse.Namespace) -> Hours:
@@ -172,16 +172,16 @@ def hours_of(options: argparse.Namespace) -> Hours:
 def check(options: argparse.Namespace, given: list[str]) -> None:
     """Raise what can be raised before any image is read: options that are none, no folder, no classes."""
     from search.data.layout import layout
-    from search.request import refuse_tangled
+    from search.request import refuse_overlapping_folders
 
     request = _request(options, given)
-    refuse_tangled(request)
+    refuse_overlapping_folders(request)
     if request.labels is None:
         layout(request.data)
 
 
-def _request(options: argparse.Namespace, given: list[str]) -> Request:
-    from search.request import Request
+def _request(options: argparse.Namespace, given: list[str]) -> SearchRequest:
+    from search.request import SearchRequest
     from spaces.config import ConfigurationError
     from spaces.definitions import SpaceError
     from spaces.presets import with_weights
@@ -206,7 +206,7 @@ def _request(options: argparse.Namespace, given: list[str]) -> Request:
     except (SpaceError, ConfigurationError) as error:
         raise UserError(str(error)) from None
     secret = ("storage", "on_finish")  # may hold a password
-    return Request(
+    return SearchRequest(
         data=options.data,
         out=out_of(options),
         space=space,

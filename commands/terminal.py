@@ -82,12 +82,15 @@ def say(
     from rich.console import Console
 
     from reports.live import LiveDisplay
-    from search.events import Silent
+    from search.events import SilentListener
 
     console = Console(stderr=True)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        with log_to(None, console, quiet=quiet), nullcontext(Silent()) if quiet else LiveDisplay(console) as listener:
+        with (
+            log_to(None, console, quiet=quiet),
+            nullcontext(SilentListener()) if quiet else LiveDisplay(console) as listener,
+        ):
             result = work(listener)
     except KeyboardInterrupt:
         print(f"Interrupted; {written}.", file=sys.stderr)

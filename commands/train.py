@@ -50,10 +50,10 @@ def parser() -> argparse.ArgumentParser:
 def run(options: argparse.Namespace, given: list[str]) -> int:
     """Train it; returns the exit code."""
     from reports.model_lines import trained_lines
-    from search.delivery.train_job import Request
+    from search.delivery.train_job import TrainRequest
     from search.delivery.train_model import train
 
-    request = Request(
+    request = TrainRequest(
         config=options.config,
         data=options.data,
         model=options.model,

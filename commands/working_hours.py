@@ -18,10 +18,10 @@ from search.errors import UserError
 
 if TYPE_CHECKING:
     from search.events import Listener
-    from search.request import Request
+    from search.request import SearchRequest
     from search.schedule.windows import Hours
-    from search.session.session import Session
-    from search.storage.run_folder import Hold
+    from search.session.session import SessionResult
+    from search.storage.run_folder import FolderLock
 
 _log = logging.getLogger("search.run")
 
@@ -32,7 +32,7 @@ _FINISH_SECONDS: Final = 1800.0  # that --on-finish may take
 _LOOK_SECONDS: Final = 1.0  # at the clock on the wall, while waiting: somebody may set it, a laptop may wake up
 
 
-class Shifts:
+class WorkingHours:
     """One session after the other, the run folder being held all the while.
 
     Args:
@@ -44,7 +44,7 @@ class Shifts:
     """
 
     def __init__(
-        self, request: Request, hours: Hours, asked: threading.Event, *, quiet: bool, on_finish: str | None
+        self, request: SearchRequest, hours: Hours, asked: threading.Event, *, quiet: bool, on_finish: str | None
     ) -> None:
         from rich.console import Console
 
@@ -56,14 +56,14 @@ class Shifts:
     def run(self) -> int:
         """Until the study is finished, the last hours are over, or somebody asks for the end."""
         from reports.live_status import StatusFile
-        from search.request import refuse_tangled
-        from search.session.session import Ended, OutOfTime
-        from search.storage.run_folder import locked
+        from search.request import refuse_overlapping_folders
+        from search.session.setup import OutOfTime, StartCancelled
+        from search.storage.run_folder import lock_folder
 
         request, code, after, is_known_good = self._request, None, 0.0, False
-        refuse_tangled(request)
+        refuse_overlapping_folders(request)
         with (
-            locked(request.out, request.storage) as hold,
+            lock_folder(request.out, request.storage) as hold,
             log_to(request.out, self._console, quiet=self._quiet),
             StatusFile(request.out) as self._status,
         ):
@@ -94,14 +94,14 @@ class Shifts:
                         # A database that is away, say, or a full disk: it may get better.
                         _log.error("%s Trying again in a minute.", known)
                         if self._asked.wait(_AGAIN_SECONDS):
-                            raise Ended from None
+                            raise StartCancelled from None
                         continue
                     is_known_good = True
                     if session.is_last or span[1] is None or self._asked.is_set():
                         return code
                     goes_on = session.has_trained and span[1] - time.time() >= _WORTH_SECONDS  # finalists took less
                     after = 0.0 if goes_on else span[1]
-            except Ended:
+            except StartCancelled:
                 tell(
                     "Interrupted before there was anything to report." if code is None else "Interrupted while waiting."
                 )
@@ -117,7 +117,7 @@ class Shifts:
                 )
             return code
 
-    def _rehearse(self, hold: Hold) -> None:
+    def _rehearse(self, hold: FolderLock) -> None:
         """What is wrong is said now, not in the night."""
         from search.schedule.budget import Clock
         from search.session.session import rehearse
@@ -129,9 +129,9 @@ class Shifts:
         """Until the next hours begin, by the clock on the wall as it then is. Returns them; None: there are no more.
 
         Raises:
-            Ended: somebody asked for it.
+            StartCancelled: somebody asked for it.
         """
-        from search.session.session import Ended
+        from search.session.setup import StartCancelled
 
         told = None
         with self._display() as listener:
@@ -140,13 +140,14 @@ class Shifts:
                     listener.waiting(span[0])
                     told = span[0]
                 if self._asked.wait(_LOOK_SECONDS):
-                    raise Ended
+                    raise StartCancelled
         return span
 
-    def _session(self, hold: Hold, end: float | None) -> tuple[int, Session]:
+    def _session(self, hold: FolderLock, end: float | None) -> tuple[int, SessionResult]:
         """Work until `end`. Returns the exit code, and what came of it."""
         from search.schedule.budget import Clock
-        from search.session.session import Broken, Ended, OutOfTime, search
+        from search.session.session import SearchFailed, search
+        from search.session.setup import OutOfTime, StartCancelled
 
         later = None if end is None else self._hours.next(end)
         usual = None if later is None or later[1] is None else later[1] - later[0]
@@ -156,10 +157,10 @@ class Shifts:
                 session = search(self._request, listener, clock, hold=hold)
             code = write(session.results, self._request.out, interrupted=self._asked.is_set())
         except BaseException as error:
-            if isinstance(error, Broken):  # our bug or a broken machine: the report first, then the traceback
+            if isinstance(error, SearchFailed):  # our bug or a broken machine: the report first, then the traceback
                 write(error.results, self._request.out, interrupted=False)
             if not isinstance(error, OutOfTime) or later is None:  # else the next hours may do for the images
-                self._finish("interrupted" if isinstance(error, Ended | KeyboardInterrupt) else "failed")
+                self._finish("interrupted" if isinstance(error, StartCancelled | KeyboardInterrupt) else "failed")
             raise
         if self._asked.is_set():
             self._finish("interrupted")
@@ -179,13 +180,13 @@ class Shifts:
     def _display(self, ends: float | None = None) -> Iterator[Listener]:
         from reports.live import LiveDisplay
         from reports.live_log import EventLog
-        from search.events import Several, Silent
+        from search.events import Listeners, SilentListener
 
-        display = nullcontext(Silent()) if self._quiet else LiveDisplay(self._console)
+        display = nullcontext(SilentListener()) if self._quiet else LiveDisplay(self._console)
         later = None if ends is None else self._hours.next(ends)
         self._status.hours(ends, None if later is None else later[0])
         with display as shown:
-            yield Several(shown, self._status, EventLog())
+            yield Listeners(shown, self._status, EventLog())
 
 
 def _run_shell(command: str, out: Path, ended: str) -> None:

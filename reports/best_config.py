@@ -9,13 +9,13 @@ import yaml
 
 from reports.summary import plain, tested
 from search.selection.results import Finalist, Recommendation, Results
-from search.settings import Protocol
+from search.settings import TrainingProtocol
 from spaces.backbones import NO_BACKBONE
 from spaces.best_config import SCHEMA, image_recipe
 from spaces.config import Configuration
 
 
-def _training(protocol: Protocol, configuration: Configuration, white: float | None) -> dict[str, Any]:
+def _training(protocol: TrainingProtocol, configuration: Configuration, white: float | None) -> dict[str, Any]:
     found = asdict(protocol)
     del found["weights"]
     if configuration.backbone != NO_BACKBONE:

@@ -18,7 +18,7 @@ from reports.page import environment
 from reports.scales import Scale
 from reports.wording import compact, evidence_text, number, percent
 from search.causes import CAUSES, Cause
-from search.diagnosis.evidence import Compilation, Diagnosis, Layer, LayerProbe, Material, Probe
+from search.diagnosis.evidence import Compilation, DataSample, Diagnosis, Layer, LayerProbe, Probe
 
 _SCORES: Final = Scale(0.0, 1.0)
 
@@ -119,7 +119,7 @@ def _settings(layer: Layer) -> str:
     return ", ".join(parts)
 
 
-def _material(material: Material) -> list[tuple[str, str]]:
+def _material(material: DataSample) -> list[tuple[str, str]]:
     classes = ", ".join(f"{name}: {count:,}" for name, count in material.classes.items())
     rows = [
         ("images by class", classes),

@@ -21,7 +21,7 @@ from rich.text import Text
 
 from reports.live_lines import budget_line, data_line
 from reports.wording import STATE_WORDS, duration, moment, number, reason, short, shown
-from search.events import Before
+from search.events import EarlierProgress
 from search.fit_checks import Check
 from search.records import DataSummary, Fit, Trial, TrialState, Verdict
 from search.settings import Plan
@@ -86,7 +86,7 @@ class Board:
         with self._lock:
             self._data = data_line(summary)
 
-    def planned(self, plan: Plan, trials: int | None, seconds: float | None, before: Before) -> None:
+    def planned(self, plan: Plan, trials: int | None, seconds: float | None, before: EarlierProgress) -> None:
         """Note the budget."""
         with self._lock:
             self._trials, self._done = trials, before.trials

@@ -7,12 +7,12 @@ import threading
 from rich.console import Console
 
 from reports.wording import STATE_WORDS, counted, duration, moment, number, short, shown
-from search.events import Before, Silent
+from search.events import EarlierProgress, SilentListener
 from search.records import DataSummary, Fit, Trial, TrialState, Verdict
 from search.settings import Plan
 
 
-class PlainLines(Silent):
+class PlainLines(SilentListener):
     """One line a stage, a fit and a trial, without control codes: for logs and pipes."""
 
     def __init__(self, console: Console) -> None:
@@ -39,7 +39,7 @@ class PlainLines(Silent):
         """One line: images, classes, size."""
         self._line(data_line(summary))
 
-    def planned(self, plan: Plan, trials: int | None, seconds: float | None, before: Before) -> None:
+    def planned(self, plan: Plan, trials: int | None, seconds: float | None, before: EarlierProgress) -> None:
         """One line: the budget; one for every note of the plan."""
         with self._lock:
             self._trials, self._done, self._folds = trials, before.trials, plan.folds

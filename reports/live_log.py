@@ -6,7 +6,7 @@ import logging
 
 from reports.live_lines import budget_line, data_line
 from reports.wording import moment
-from search.events import Before, Silent
+from search.events import EarlierProgress, SilentListener
 from search.records import DataSummary
 from search.settings import Plan
 from spaces.config import Configuration
@@ -14,7 +14,7 @@ from spaces.config import Configuration
 _log = logging.getLogger("search.run")
 
 
-class EventLog(Silent):
+class EventLog(SilentListener):
     """One line a stage and a trial that begins; what comes of fits and trials is told by those who judge them."""
 
     def trial_started(self, number: int, configuration: Configuration, folds: int) -> None:
@@ -33,6 +33,6 @@ class EventLog(Silent):
         """One line."""
         _log.info("%s, fingerprint %s", data_line(summary), summary.fingerprint)
 
-    def planned(self, plan: Plan, trials: int | None, seconds: float | None, before: Before) -> None:
+    def planned(self, plan: Plan, trials: int | None, seconds: float | None, before: EarlierProgress) -> None:
         """One line."""
         _log.info("%s", " ".join([budget_line(plan, trials, seconds, before.trials) + ".", *plan.notes]))

@@ -17,7 +17,7 @@ from typing import Any, Final
 from reports.atomic_write import replace_text
 from reports.wording import counted, duration, moment, number, shown
 from search.errors import DamagedError, UserError
-from search.events import Before, Silent
+from search.events import EarlierProgress, SilentListener
 from search.fit_checks import Check
 from search.records import STATUS_FILE, Fit, Trial, TrialState, Verdict
 from search.settings import Plan
@@ -27,7 +27,7 @@ _EVERY_SECONDS: Final = 5.0
 _LATE_SECONDS: Final = 60.0  # without news: the process hangs, or its folder can't be written
 
 
-class StatusFile(Silent):
+class StatusFile(SilentListener):
     """Writes what it is told, every few seconds, as long as the context is open. Every method may be called from any
     thread.
 
@@ -103,7 +103,7 @@ class StatusFile(Silent):
         """Note it."""
         self._note(stage="Waiting", state="waiting", until=until)
 
-    def planned(self, plan: Plan, trials: int | None, seconds: float | None, before: Before) -> None:
+    def planned(self, plan: Plan, trials: int | None, seconds: float | None, before: EarlierProgress) -> None:
         """Note the budget."""
         best = None if before.best_trial is None else before.best_trial.number
         ends = None if seconds is None else self._wall() + seconds

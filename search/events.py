@@ -12,7 +12,7 @@ from spaces.config import Configuration
 
 
 @dataclass(frozen=True, slots=True)
-class Before:
+class EarlierProgress:
     """What earlier sessions, or other hosts, have brought."""
 
     trials: int = 0
@@ -35,7 +35,7 @@ class Listener(Protocol):
     def data(self, summary: DataSummary) -> None:
         """The images are read."""
 
-    def planned(self, plan: Plan, trials: int | None, seconds: float | None, before: Before) -> None:
+    def planned(self, plan: Plan, trials: int | None, seconds: float | None, before: EarlierProgress) -> None:
         """The budget is known: at most `trials` trials in all, `seconds` left."""
 
     def trial_started(self, number: int, configuration: Configuration, folds: int) -> None:
@@ -54,7 +54,7 @@ class Listener(Protocol):
         """
 
 
-class Silent:
+class SilentListener:
     """The listener that keeps quiet."""
 
     def stage(self, text: str) -> None: ...  # noqa: D102
@@ -65,7 +65,7 @@ class Silent:
 
     def data(self, summary: DataSummary) -> None: ...  # noqa: D102
 
-    def planned(self, plan: Plan, trials: int | None, seconds: float | None, before: Before) -> None: ...  # noqa: D102
+    def planned(self, plan: Plan, trials: int | None, seconds: float | None, before: EarlierProgress) -> None: ...  # noqa: D102
 
     def trial_started(self, number: int, configuration: Configuration, folds: int) -> None: ...  # noqa: D102
 
@@ -76,7 +76,7 @@ class Silent:
     def trial_finished(self, trial: Trial, pooled: float | None, best: float | None) -> None: ...  # noqa: D102
 
 
-class Several:
+class Listeners:
     """Passes everything on to several listeners."""
 
     def __init__(self, *listeners: Listener) -> None:
@@ -98,7 +98,7 @@ class Several:
         for listener in self._listeners:
             listener.data(summary)
 
-    def planned(self, plan: Plan, trials: int | None, seconds: float | None, before: Before) -> None:  # noqa: D102
+    def planned(self, plan: Plan, trials: int | None, seconds: float | None, before: EarlierProgress) -> None:  # noqa: D102
         for listener in self._listeners:
             listener.planned(plan, trials, seconds, before)
 

@@ -17,7 +17,7 @@ import numpy as np
 from search.arrays import FloatArray, IntArray
 from search.causes import Cause
 from search.fit_checks import LAYER_SIGNALS, Check, Collapse
-from search.settings import Identity, Plan, Protocol
+from search.settings import Identity, Plan, TrainingProtocol
 from spaces.config import Configuration, Value
 
 
@@ -86,7 +86,7 @@ class FitKey:
     fold: int
     seed: int
     fingerprint: str
-    protocol: Protocol
+    protocol: TrainingProtocol
 
     @property
     def text(self) -> str:
@@ -165,7 +165,7 @@ class Confirmation:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Copy:
+class PerturbedCopy:
     """A slightly changed copy of the recommended configuration. Its fits have the stage `NEIGHBOUR`."""
 
     configuration: Configuration
@@ -173,12 +173,12 @@ class Copy:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Surroundings:
+class Sensitivity:
     """The copies that were tried around a configuration."""
 
     centre: str  # canonical hash
     folds: int  # of the search's, the first ones
-    copies: tuple[Copy, ...]
+    copies: tuple[PerturbedCopy, ...]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -213,7 +213,7 @@ class StudyRecord:
     groups: IntArray | None  # (n,) group of each image
     identity: Identity
     plan: Plan
-    protocol: Protocol
+    protocol: TrainingProtocol
     settings: Mapping[str, Any]  # as given on the command line, for the report
     trials: tuple[Trial, ...]  # by number
     seconds: float  # wall clock of all sessions
@@ -225,7 +225,7 @@ class StudyRecord:
     files: tuple[str, ...] = ()  # (n,) relative to the data folder, in row order
     thumbnails: Mapping[int, str] = field(default_factory=dict)  # row -> small JPEG, base64
     confirmation: Confirmation | None = None
-    surroundings: Surroundings | None = None
+    surroundings: Sensitivity | None = None
     test: TestScore | None = None
     ablation: Ablation | None = None
     findings: tuple[tuple[str, str, str], ...] = ()  # kind, severity, detail: what stood out before the search

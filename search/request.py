@@ -25,7 +25,7 @@ from spaces.space import Space
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Request:
+class SearchRequest:
     """What the user asks of a search. `settings` is the same for people: the options as given."""
 
     data: Path
@@ -52,7 +52,7 @@ class Request:
     settings: Mapping[str, Any] = field(default_factory=dict)
 
 
-def refuse_tangled(request: Request) -> None:
+def refuse_overlapping_folders(request: SearchRequest) -> None:
     """Refuse folders that lie in each other: they would be taken for classes, or test images for training images."""
     data, out = request.data.resolve(), request.out.resolve()
     if out == data or data in out.parents:
@@ -74,7 +74,7 @@ def refuse_tangled(request: Request) -> None:
         )
 
 
-def check_request(request: Request, images: ImageSet) -> None:
+def check_request(request: SearchRequest, images: ImageSet) -> None:
     """Raise what there is to raise about folds, space and starts before anything is written."""
     folds = make_folds(
         images.labels,
@@ -85,7 +85,7 @@ def check_request(request: Request, images: ImageSet) -> None:
         kept=True,
     )
     smallest = smallest_part(images.labels, images.groups, folds, seed=request.seed, repeats=REPEATS)
-    starts(request, bound(request, smallest, request.epochs or auto_epochs(images.summary.images)))
+    start_configurations(request, bound_space(request, smallest, request.epochs or auto_epochs(images.summary.images)))
     side = min((min(shape) for shape in images.shapes), default=images.summary.image_size)
     for name in request.space.backbones:
         if side < (least := BACKBONES[name].smallest):
@@ -95,7 +95,7 @@ def check_request(request: Request, images: ImageSet) -> None:
             )
 
 
-def identity(request: Request, images: ImageSet) -> Identity:
+def identity(request: SearchRequest, images: ImageSet) -> Identity:
     """What the run folder will belong to, or has to belong to already."""
     return Identity(
         fingerprint=images.summary.fingerprint,
@@ -106,11 +106,11 @@ def identity(request: Request, images: ImageSet) -> Identity:
         seed=request.seed,
         metric=request.metric,
         space=request.space.hash,
-        weights=digests(request.weights),
+        weights=weight_digests(request.weights),
     )
 
 
-def digests(weights: Mapping[str, Weights]) -> tuple[tuple[str, str], ...]:
+def weight_digests(weights: Mapping[str, Weights]) -> tuple[tuple[str, str], ...]:
     """As protocol and identity name them."""
     return tuple((name, known.digest) for name, known in sorted(weights.items()))
 
@@ -120,7 +120,7 @@ def weight_files(weights: Mapping[str, Weights]) -> dict[str, Path | None]:
     return {name: known.path for name, known in weights.items()}
 
 
-def bound(request: Request, images: int, epochs: int) -> Space:
+def bound_space(request: SearchRequest, images: int, epochs: int) -> Space:
     """The request's space for so many training images and epochs, and images of their sizes."""
     try:
         space = request.space.for_every_size() if request.native else request.space
@@ -129,7 +129,7 @@ def bound(request: Request, images: int, epochs: int) -> Space:
         raise UserError(f"--space: {error}") from None
 
 
-def starts(request: Request, space: Space) -> list[Configuration]:
+def start_configurations(request: SearchRequest, space: Space) -> list[Configuration]:
     """What is tried first: the user's own, then the known-good ones, each network once."""
     own = []
     for configuration in request.starts:

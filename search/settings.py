@@ -30,7 +30,7 @@ class Budget:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Protocol:
+class TrainingProtocol:
     """How every fit of the study is trained: the same for all, so that they can be compared. Part of a fit's key."""
 
     epochs: int

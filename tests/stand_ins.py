@@ -11,16 +11,16 @@ import numpy as np
 import sqlalchemy as sa
 
 from search import seeds
-from search.events import Silent
+from search.events import SilentListener
 from search.records import Verdict
-from search.training.outcome import Outcome
-from search.workers.errors import Stopped, WorkerFault
-from search.workers.protocol import Done, Job, Priced, Pricing, Ready
+from search.training.outcome import FitOutcome
+from search.workers.errors import Stopped, WorkerError
+from search.workers.protocol import FitDone, FitJob, Timing, TimingJob, WorkerReady
 
-Answer = Callable[[Job], Outcome]
+Answer = Callable[[FitJob], FitOutcome]
 
 
-def outcome(job: Job, verdict: Verdict = Verdict.LEARNED, reason: str | None = None, **changes: Any) -> Outcome:
+def outcome(job: FitJob, verdict: Verdict = Verdict.LEARNED, reason: str | None = None, **changes: Any) -> FitOutcome:
     """A fit that ended this way; its score and probabilities follow from the job's seed."""
     rng = np.random.default_rng(job.seed)
     draws = rng.random((len(job.val), job.protocol.classes)) + 0.1
@@ -32,14 +32,14 @@ def outcome(job: Job, verdict: Verdict = Verdict.LEARNED, reason: str | None = N
         "score": float(rng.uniform(0.55, 0.95)),
         "probabilities": (draws / draws.sum(axis=1, keepdims=True)).astype(np.float32),
     }
-    return Outcome(**{**values, **changes})
+    return FitOutcome(**{**values, **changes})
 
 
-def by_seed(job: Job) -> Outcome:
+def by_seed(job: FitJob) -> FitOutcome:
     """All that can happen to a fit, drawn from what it is."""
     draw = seeds.share(job.seed, "outcome")
     if seeds.share(0, "broken", job.configuration.hash) < 0.15:
-        raise WorkerFault("this network always kills its worker")
+        raise WorkerError("this network always kills its worker")
     if draw < 0.15:
         return outcome(job, Verdict.COLLAPSED, "constant-output")
     if draw < 0.25:
@@ -55,24 +55,24 @@ class FakeWorker:
 
     answer: Answer
     must_stop: Callable[[], bool] = lambda: False
-    jobs: list[Job] = field(default_factory=list)
+    jobs: list[FitJob] = field(default_factory=list)
 
     def start(self) -> None: ...
 
-    def run(self, job: Job, on_check: object = None, *, alone: bool = False) -> Done:
+    def run(self, job: FitJob, on_check: object = None, *, alone: bool = False) -> FitDone:
         if self.must_stop():
             raise Stopped
         self.jobs.append(job)
-        return Done(self.answer(job), None)
+        return FitDone(self.answer(job), None)
 
-    def price(self, job: Pricing) -> Priced:
-        return Priced(0.01, 0.001)
+    def price(self, job: TimingJob) -> Timing:
+        return Timing(0.01, 0.001)
 
 
 class FakePool:
-    """Stands for `search.workers.pool.Pool`; the one worker does for all of them."""
+    """Stands for `search.workers.pool.WorkerPool`; the one worker does for all of them."""
 
-    ready = Ready("CPU", False, {"tensorflow": "none"}, 0.0)
+    ready = WorkerReady("CPU", False, {"tensorflow": "none"}, 0.0)
 
     def __init__(
         self, answer: Answer = by_seed, must_stop: Callable[[], bool] = lambda: False, workers: int = 1
@@ -96,7 +96,7 @@ class FakePool:
     def close(self) -> None: ...
 
 
-class Told(Silent):
+class Told(SilentListener):
     """Keeps what a run tells of its stages and its progress."""
 
     def __init__(self) -> None:

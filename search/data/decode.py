@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageChops, ImageFile, ImageOps, UnidentifiedImageError
 
-from search.data.quiet_libraries import SILENCE
+from search.data.quiet_libraries import QUIET
 
 RECIPE: Final = 2
 """Number of the recipe: raised when the same file would give other pixels."""
@@ -124,7 +124,7 @@ def opened(path: Path) -> Iterator[Image.Image]:
             raise UnreadableImage("empty file")
         if size > _MOST_BYTES:
             raise UnreadableImage(f"larger than {_MOST_BYTES >> 20} MB")
-        with SILENCE, Image.open(BytesIO(path.read_bytes()), formats=FORMATS) as image:
+        with QUIET, Image.open(BytesIO(path.read_bytes()), formats=FORMATS) as image:
             if math.prod(image.size) > (Image.MAX_IMAGE_PIXELS or math.inf):
                 raise UnreadableImage("declares an absurd number of pixels")
             yield image

@@ -19,7 +19,7 @@ import numpy as np
 
 from search.data import disk_cache
 from search.data.decode import RECIPE, Pixels, Probe, UnreadableImage, UnreadableNow, decode, probe
-from search.data.parallel import OnProgress, each
+from search.data.parallel import OnProgress, map_in_threads
 from search.data.scan import ImageFolder
 from search.data.sizes import LADDER
 from search.errors import DataError
@@ -80,7 +80,7 @@ def probes(images: ImageFolder, *, on_progress: OnProgress) -> tuple[Probe | Non
     if known is not None and len(known) == len(images.files):
         return known
     paths = [images.path / file for file in images.files]
-    found = tuple(each(_probe_or_none, paths, "measuring", on_progress))
+    found = tuple(map_in_threads(_probe_or_none, paths, "measuring", on_progress))
     if not any(isinstance(entry, UnreadableNow) for entry in found):
         disk_cache.keep_plain(name, [asdict(entry) if isinstance(entry, Probe) else None for entry in found])
     return tuple(entry if isinstance(entry, Probe) else None for entry in found)
@@ -119,7 +119,7 @@ def _build(
         _write_header(file, shape)
         paths = [images.path / name for name in images.files]
         entries = list(zip(paths, shapes or repeat(None), strict=False))
-        for number, result in enumerate(each(row, entries, "decoding", on_progress)):
+        for number, result in enumerate(map_in_threads(row, entries, "decoding", on_progress)):
             if isinstance(result, UnreadableImage):
                 unreadable[number] = str(result)
                 lasts = lasts and not isinstance(result, UnreadableNow)

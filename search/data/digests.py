@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from search.data import disk_cache
-from search.data.parallel import OnProgress, each
+from search.data.parallel import OnProgress, map_in_threads
 
 _SURE_AFTER: Final = 2_000_000_000
 """Nanoseconds that a file must be old when it is read: times of some file systems are as coarse as that."""
@@ -45,7 +45,7 @@ def digests(folder: Path, files: Sequence[str], on_progress: OnProgress) -> list
         return [digest for digest in found if digest is not None]
     now = time.time_ns()
     paths = [folder / files[place] for place in missing]
-    for place, digest in zip(missing, each(_digest, paths, "hashing", on_progress), strict=True):
+    for place, digest in zip(missing, map_in_threads(_digest, paths, "hashing", on_progress), strict=True):
         found[place] = digest
     kept = {
         file: [*mark, digest]

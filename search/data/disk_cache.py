@@ -39,7 +39,7 @@ def cache_folder() -> Path:
     return Path.home() / ".cache" / "steadynet"
 
 
-def made(kind: str, parts: Any, make: Callable[[], Any], parse: Callable[[Any], Kept]) -> Kept:
+def cached(kind: str, parts: Any, make: Callable[[], Any], parse: Callable[[Any], Kept]) -> Kept:
     """What is made of these plain values: from the cache, or made now and kept.
 
     Args:

@@ -58,7 +58,7 @@ def make_folds(
     if kept:
         version = metadata.version("scikit-learn")
         parts = [version, labels.tolist(), folds, state, None if groups is None else groups.tolist()]
-        fold_of = disk_cache.made(
+        fold_of = disk_cache.cached(
             "folds",
             parts,
             make=lambda: _fold_of(labels, groups, folds, state).tolist(),

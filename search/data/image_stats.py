@@ -16,7 +16,7 @@ from PIL.ExifTags import IFD, Base
 
 from search.data import disk_cache
 from search.data.decode import Pixels, UnreadableImage, UnreadableNow, flattened, opened, raw_mode
-from search.data.parallel import OnProgress, each
+from search.data.parallel import OnProgress, map_in_threads
 from search.data.scan import ImageFolder
 
 SIDE: Final = 64
@@ -36,7 +36,7 @@ Ints = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Looks:
+class ImageStats:
     """Of n images, in the order of their files. What could not be read has zeros, and a reason."""
 
     reasons: tuple[str, ...]  # why a file can't be read; empty for the others
@@ -64,23 +64,23 @@ class Looks:
 _TEXTS: Final = ("reasons", "formats", "modes")
 
 
-def looks(images: ImageFolder, *, on_progress: OnProgress) -> Looks:
+def image_stats(images: ImageFolder, *, on_progress: OnProgress) -> ImageStats:
     """Of all files of the folder; from the cache or looked at now."""
 
-    def packed(found: Looks) -> dict[str, npt.NDArray[Any]]:
-        return {field.name: np.array(getattr(found, field.name)) for field in fields(Looks)}
+    def packed(found: ImageStats) -> dict[str, npt.NDArray[Any]]:
+        return {field.name: np.array(getattr(found, field.name)) for field in fields(ImageStats)}
 
-    def unpacked(arrays: dict[str, npt.NDArray[Any]]) -> Looks:
+    def unpacked(arrays: dict[str, npt.NDArray[Any]]) -> ImageStats:
         if len(arrays["width"]) != len(images.files):
             raise ValueError("another number of files")
         values: dict[str, Any] = dict(arrays)
-        return Looks(**values | {name: tuple(map(str, arrays[name])) for name in _TEXTS})
+        return ImageStats(**values | {name: tuple(map(str, arrays[name])) for name in _TEXTS})
 
     name = disk_cache.entry_name(["looks", RECIPE, images.digests])
     known = disk_cache.arrays(f"{name}.looks.npz", unpacked)
     if known is None:
         paths = [images.path / file for file in images.files]
-        seen = list(each(_look, paths, "looking at", on_progress))
+        seen = list(map_in_threads(_look, paths, "looking at", on_progress))
         known = _joined(seen)
         if not any(one.get("passes") for one in seen):
             disk_cache.keep_arrays(f"{name}.looks.npz", packed(known))
@@ -88,7 +88,7 @@ def looks(images: ImageFolder, *, on_progress: OnProgress) -> Looks:
 
 
 def _look(path: Path) -> dict[str, Any]:
-    """All that `Looks` has, of one file."""
+    """All that `ImageStats` has, of one file."""
     try:
         size = path.stat().st_size
         with opened(path) as image:
@@ -141,7 +141,7 @@ def _laplacian(image: Floats) -> Floats:
     return found
 
 
-def _joined(found: Sequence[dict[str, Any]]) -> Looks:
+def _joined(found: Sequence[dict[str, Any]]) -> ImageStats:
     blank: dict[str, Any] = {
         "formats": "",
         "modes": "",
@@ -157,11 +157,11 @@ def _joined(found: Sequence[dict[str, Any]]) -> Looks:
         "taken": np.int64,
     }
     values: dict[str, Any] = {}
-    for field in fields(Looks):
+    for field in fields(ImageStats):
         column = [one.get(field.name, blank.get(field.name, 0)) for one in found]
         if field.name in _TEXTS:
             values[field.name] = tuple(column)
         else:
             kind = np.uint8 if field.name in ("grey", "colour") else kinds.get(field.name, np.float32)
             values[field.name] = np.array(column, kind)
-    return Looks(**values)
+    return ImageStats(**values)

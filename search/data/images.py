@@ -21,7 +21,7 @@ from search.data.duplicates import Cluster, clusters
 from search.data.duplicates import groups as groups_of
 from search.data.folds import check_count
 from search.data.groups import number_groups, read_groups
-from search.data.image_stats import looks
+from search.data.image_stats import image_stats
 from search.data.parallel import OnProgress
 from search.data.scan import ImageFolder, scan
 from search.data.sizes import choose_channels, choose_size, common_size, common_white, frequent_sizes
@@ -193,10 +193,10 @@ def known_clusters(found: ImageFolder, rows: IntArray, *, on_progress: OnProgres
         return known
 
     def compared() -> list[list[list[int]]]:
-        seen = looks(found, on_progress=on_progress)
+        seen = image_stats(found, on_progress=on_progress)
         return [[list(one.rows), *map(list, one.same)] for one in clusters(digests, seen.grey[rows])]
 
-    return disk_cache.made("clusters", [CLUSTERED, digests], compared, parsed)
+    return disk_cache.cached("clusters", [CLUSTERED, digests], compared, parsed)
 
 
 def _with_copies(

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import joblib
 
-from search.data.quiet_libraries import SILENCE
+from search.data.quiet_libraries import QUIET
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -16,7 +16,7 @@ OnProgress = Callable[[str, int, int], None]
 """Told what is being done, how many pieces are finished, and how many there are."""
 
 
-def each(
+def map_in_threads(
     function: Callable[[Item], Result], items: Sequence[Item], what: str, on_progress: OnProgress
 ) -> Iterator[Result]:
     """Results of `function` in the order of `items`, as they come.
@@ -30,5 +30,5 @@ def each(
             yield result
             on_progress(what, done, len(items))
     finally:
-        with SILENCE:  # a pass that ends early was interrupted, or the disk is full: that is told elsewhere
+        with QUIET:  # a pass that ends early was interrupted, or the disk is full: that is told elsewhere
             results.close()

@@ -34,5 +34,5 @@ class _Silence:
                 self._catch.__exit__(None, None, None)
 
 
-SILENCE: Final = _Silence()
+QUIET: Final = _Silence()
 """A reusable context: Pillow warns of damage that is told as a reason, joblib of passes that end early."""

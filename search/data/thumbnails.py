@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from search.data.decode import Pixels, UnreadableImage, miniature
-from search.data.parallel import OnProgress, each
+from search.data.parallel import OnProgress, map_in_threads
 
 SIDE: Final = 128
 """Pixels that the longer side has at most: enough to see what a picture shows, some 4 kB as JPEG."""
@@ -49,7 +49,7 @@ def thumbnails(
         return encoded(_picture(folder / files[row], pixels[row], side))
 
     wanted = sorted({int(row) for row in rows})
-    return dict(zip(wanted, each(drawn, wanted, "drawing thumbnails", on_progress), strict=True))
+    return dict(zip(wanted, map_in_threads(drawn, wanted, "drawing thumbnails", on_progress), strict=True))
 
 
 def _picture(path: Path, pixels: Pixels, side: int) -> Image.Image:

@@ -40,7 +40,7 @@ _AT_ONCE: Final = 256  # images
 
 
 @dataclass(frozen=True, slots=True)
-class Likeness:
+class OutlierDetector:
     """Where the training images lie, and how far from there an image may be."""
 
     centre: FloatArray  # (d,)
@@ -58,7 +58,7 @@ class Likeness:
         return stream.getvalue()
 
     @classmethod
-    def of_bytes(cls, content: bytes, channels: int, side: int) -> Likeness:
+    def of_bytes(cls, content: bytes, channels: int, side: int) -> OutlierDetector:
         """From `.npz`, pickle forbidden.
 
         Args:
@@ -82,7 +82,7 @@ class Likeness:
         return found
 
 
-def learn(pixels: Pixels, groups: IntArray | None = None) -> Likeness | None:
+def fit_detector(pixels: Pixels, groups: IntArray | None = None) -> OutlierDetector | None:
     """What the training images `(n, side, side, channels)` are like; None for fewer than `FEWEST`.
 
     Args:
@@ -98,7 +98,7 @@ def learn(pixels: Pixels, groups: IntArray | None = None) -> Likeness | None:
         centre, whitener = _fitted(found[rest])
         own[held] = np.linalg.norm((found[held] - centre) @ whitener, axis=1)
     centre, whitener = _fitted(found)
-    return Likeness(centre.astype(np.float32), (whitener / _threshold(own)).astype(np.float32))
+    return OutlierDetector(centre.astype(np.float32), (whitener / _threshold(own)).astype(np.float32))
 
 
 def features(pixels: Pixels) -> FloatArray:

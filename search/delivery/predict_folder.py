@@ -17,23 +17,23 @@ from search.arrays import FloatArray, IntArray
 from search.data.buckets import nearest
 from search.data.csv_columns import composed
 from search.data.decode import RECIPE, Pixels, UnreadableImage, decode, probe
-from search.data.parallel import each
+from search.data.parallel import map_in_threads
 from search.data.scan import EXTENSIONS, LEADS_OUT, images_in, leads_out
 from search.data.squares import Squares, square_side
 from search.delivery import card as cards
 from search.delivery.card import Card
 from search.delivery.model_files import draft
-from search.delivery.outlier_detector import Likeness
-from search.delivery.single_worker import desk
+from search.delivery.outlier_detector import OutlierDetector
+from search.delivery.single_worker import single_worker
 from search.delivery.summaries import Predicted
-from search.delivery.tasks import Ask, Shapes
+from search.delivery.tasks import PredictImages, ReadShapes
 from search.errors import DataError, MismatchError, UserError
 from search.events import Listener
 from search.workers import devices
 from search.workers.client import Worker
-from search.workers.errors import WorkerFault, last_line
-from search.workers.pool import MakePool, Pool
-from search.workers.protocol import Seat
+from search.workers.errors import WorkerError, last_line
+from search.workers.pool import MakePool, WorkerPool
+from search.workers.protocol import WorkerResources
 
 _BATCH: Final = 64  # images that are in the memory at once
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
@@ -41,7 +41,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Request:
+class PredictRequest:
     """What the user asks for."""
 
     model: Path  # .keras file that `train` wrote
@@ -50,7 +50,7 @@ class Request:
     follow_links: bool = False  # read images that lie elsewhere too, by links
 
 
-def predict(request: Request, listener: Listener, make_pool: MakePool = Pool) -> Predicted:
+def predict(request: PredictRequest, listener: Listener, make_pool: MakePool = WorkerPool) -> Predicted:
     """Ask the model about every image and write the table.
 
     Columns: `file` (relative to the folder, with forward slashes), `class`, `p_<class>` for each class, `unlike` (1 for
@@ -72,13 +72,13 @@ def predict(request: Request, listener: Listener, make_pool: MakePool = Pool) ->
             "Steadynet that trained it, or train it again."
         )
     side = square_side(card.image_size) if card.shapes else card.image_size
-    likeness = None if stored is None else Likeness.of_bytes(stored, card.channels, side)
+    likeness = None if stored is None else OutlierDetector.of_bytes(stored, card.channels, side)
     _check_table(request.csv)
     folder, files, passed_over = find(request.data)
     with tempfile.TemporaryDirectory(prefix="steadynet-") as name:
         gpus = devices.gpus()
-        seat = Seat(threads=None, gpu=next(iter(gpus), None), log=Path(name) / "worker.log")
-        with desk(seat, gpus, make_pool, listener) as worker, draft(request.csv) as part:
+        seat = WorkerResources(threads=None, gpu=next(iter(gpus), None), log=Path(name) / "worker.log")
+        with single_worker(seat, gpus, make_pool, listener) as worker, draft(request.csv) as part:
             _check_model(worker, request.model, card)
             listener.stage(f"Predicting {len(files):,} images")
             found = _table(request, card, likeness, folder, files, worker, part, listener)
@@ -118,8 +118,8 @@ def _check_table(path: Path) -> None:
 
 def _check_model(worker: Worker, model: Path, card: Card) -> None:
     try:
-        image, answer = worker.do(Shapes(model))
-    except WorkerFault as error:
+        image, answer = worker.do(ReadShapes(model))
+    except WorkerError as error:
         raise UserError(f"{model} can't be loaded by Keras: {last_line(str(error))}") from None
     side = None if card.shapes else card.image_size
     wanted = (side, side, card.channels), (len(card.classes),)
@@ -128,9 +128,9 @@ def _check_model(worker: Worker, model: Path, card: Card) -> None:
 
 
 def _table(
-    request: Request,
+    request: PredictRequest,
     card: Card,
-    likeness: Likeness | None,
+    likeness: OutlierDetector | None,
     folder: Path,
     files: Sequence[str],
     worker: Worker,
@@ -148,7 +148,7 @@ def _table(
         table = csv.writer(stream)
         table.writerow(header)
         for names, pixels, places in _batches(request, folder, files, card, unreadable, listener):
-            probabilities = worker.do(Ask(request.model, pixels, card.shapes, places))
+            probabilities = worker.do(PredictImages(request.model, pixels, card.shapes, places))
             flags = None if likeness is None else likeness.distances(_seen(pixels, card, places)) > 1
             raw = without_offset(probabilities, offset) if offset.any() else probabilities[:, :0]
             for row, name in enumerate(names):
@@ -181,7 +181,7 @@ def _table(
 
 
 def _batches(
-    request: Request,
+    request: PredictRequest,
     folder: Path,
     files: Sequence[str],
     card: Card,
@@ -211,7 +211,7 @@ def _batches(
     def batch() -> tuple[list[str], Pixels, IntArray]:
         return names, np.stack([pixels for pixels, _ in images]), np.array([place for _, place in images])
 
-    for name, image in zip(files, each(read, files, "images", listener.progress), strict=True):
+    for name, image in zip(files, map_in_threads(read, files, "images", listener.progress), strict=True):
         if isinstance(image, str):
             unreadable[name] = image
             _log.warning("Left out %s: %s", name, image)

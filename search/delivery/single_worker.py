@@ -10,16 +10,18 @@ from pathlib import Path
 from search.errors import UserError
 from search.events import Listener
 from search.workers.client import Worker
-from search.workers.devices import Gpu, unseen
-from search.workers.errors import WorkerFault, last_line
+from search.workers.devices import Gpu, unseen_gpu_message
+from search.workers.errors import WorkerError, last_line
 from search.workers.pool import MakePool
-from search.workers.protocol import Seat
+from search.workers.protocol import WorkerResources
 
 _log = logging.getLogger(__name__)
 
 
 @contextmanager
-def desk(seat: Seat, gpus: tuple[Gpu, ...], make_pool: MakePool, listener: Listener) -> Iterator[Worker]:
+def single_worker(
+    seat: WorkerResources, gpus: tuple[Gpu, ...], make_pool: MakePool, listener: Listener
+) -> Iterator[Worker]:
     """A worker that is up; its process ends with the block, however that ends.
 
     Args:
@@ -37,13 +39,13 @@ def desk(seat: Seat, gpus: tuple[Gpu, ...], make_pool: MakePool, listener: Liste
             listener.stage("Starting TensorFlow in its own process")
             try:
                 worker.start()
-            except WorkerFault as error:
+            except WorkerError as error:
                 said = " ".join([last_line(str(error)), *_last_words(seat.log)])
                 raise UserError(f"TensorFlow does not start: {said}") from None
             if gpus and worker.ready is not None and not worker.ready.on_gpu:
-                _log.warning("%s", unseen(gpus[0]))
+                _log.warning("%s", unseen_gpu_message(gpus[0]))
             yield worker
-    except WorkerFault as error:
+    except WorkerError as error:
         raise RuntimeError(str(error)) from None  # our bug, with the worker's own traceback
     finally:
         pool.close()

@@ -10,11 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from search.arrays import FloatArray, IntArray
-from search.workers.protocol import Errand
+from search.workers.protocol import WorkerTask
 
 
 @dataclass(frozen=True, slots=True)
-class Keep(Errand):
+class KeepNetwork(WorkerTask):
     """Save the last fit's network as a model of its own."""
 
     path: Path  # .keras
@@ -27,7 +27,7 @@ class Keep(Errand):
 
 
 @dataclass(frozen=True, slots=True)
-class Unite(Errand):
+class BuildModel(WorkerTask):
     """Make the delivered model of the kept ones."""
 
     members: tuple[Path, ...]
@@ -42,7 +42,7 @@ class Unite(Errand):
 
 
 @dataclass(frozen=True, slots=True)
-class Shapes(Errand):
+class ReadShapes(WorkerTask):
     """What goes into a saved model and what comes out, without the batch."""
 
     model: Path
@@ -55,7 +55,7 @@ class Shapes(Errand):
 
 
 @dataclass(frozen=True, slots=True)
-class Ask(Errand):
+class PredictImages(WorkerTask):
     """What a saved model says of some images."""
 
     model: Path

@@ -14,17 +14,17 @@ from search.data.weight_files import RANDOM_DIGEST, Weights, find_weights
 from search.delivery.model_files import check_target
 from search.errors import MismatchError, UserError
 from search.events import Listener
-from search.fits.runner import Spec, Terms
+from search.fits.runner import FitSpec, StudySetup
 from search.records import FINAL, SEARCH
 from search.selection import metrics
-from search.settings import ENGINE, METRICS, Plan, Protocol
+from search.settings import ENGINE, METRICS, Plan, TrainingProtocol
 from spaces.backbones import IMAGENET, NO_BACKBONE, RANDOM
 from spaces.best_config import BestConfig, load_best_config
 from spaces.config import ConfigurationError
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Request:
+class TrainRequest:
     """What the user asks for."""
 
     config: Path  # best_config.yaml
@@ -39,19 +39,19 @@ class Request:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Order:
+class TrainJob:
     """A request that can be done."""
 
-    request: Request
+    request: TrainRequest
     config: BestConfig
     images: ImageSet
-    terms: Terms
-    specs: tuple[Spec, ...]  # one a training
+    terms: StudySetup
+    specs: tuple[FitSpec, ...]  # one a training
     weights: Mapping[str, Weights]  # of its backbone, if it has one
     notes: tuple[str, ...]  # what the user should know, in sentences
 
 
-def accept(request: Request, listener: Listener) -> Order:
+def make_train_job(request: TrainRequest, listener: Listener) -> TrainJob:
     """Read configuration and images.
 
     Args:
@@ -66,7 +66,7 @@ def accept(request: Request, listener: Listener) -> Order:
     weights = _weights(request, config, listener)
     images = _images(request, config, listener)
     terms = _terms(request, config, images)
-    return Order(
+    return TrainJob(
         request=request,
         config=config,
         images=images,
@@ -92,7 +92,7 @@ def _config(path: Path) -> BestConfig:
     return config
 
 
-def _weights(request: Request, config: BestConfig, listener: Listener) -> dict[str, Weights]:
+def _weights(request: TrainRequest, config: BestConfig, listener: Listener) -> dict[str, Weights]:
     name = config.configuration.backbone
     if name == NO_BACKBONE:
         if request.weights is not None:
@@ -110,7 +110,7 @@ def _weights(request: Request, config: BestConfig, listener: Listener) -> dict[s
     return found
 
 
-def _images(request: Request, config: BestConfig, listener: Listener) -> ImageSet:
+def _images(request: TrainRequest, config: BestConfig, listener: Listener) -> ImageSet:
     images = load_images(
         request.data,
         image_size=config.image_size,
@@ -141,7 +141,7 @@ def _images(request: Request, config: BestConfig, listener: Listener) -> ImageSe
     return images
 
 
-def _terms(request: Request, config: BestConfig, images: ImageSet) -> Terms:
+def _terms(request: TrainRequest, config: BestConfig, images: ImageSet) -> StudySetup:
     """The search's protocol, without its time limits; folds for an ensemble only."""
     folds: tuple[Fold, ...] = ()
     if request.ensemble:
@@ -152,11 +152,11 @@ def _terms(request: Request, config: BestConfig, images: ImageSet) -> Terms:
             groups=images.groups,
             class_names=config.classes,
         )
-    return Terms(
+    return StudySetup(
         labels=images.labels,
         folds=folds,
         fingerprint=images.summary.fingerprint,
-        protocol=Protocol(
+        protocol=TrainingProtocol(
             epochs=config.epochs,
             image_size=config.image_size,
             channels=config.channels,
@@ -173,7 +173,7 @@ def _terms(request: Request, config: BestConfig, images: ImageSet) -> Terms:
     )
 
 
-def _specs(request: Request, config: BestConfig, terms: Terms) -> list[Spec]:
+def _specs(request: TrainRequest, config: BestConfig, terms: StudySetup) -> list[FitSpec]:
     """One training on all images, or the search's own fits of this configuration.
 
     Raises:
@@ -189,12 +189,12 @@ def _specs(request: Request, config: BestConfig, terms: Terms) -> list[Spec]:
         )
     stage = SEARCH if request.ensemble else FINAL
     return [
-        Spec(trial=0, stage=stage, configuration=config.configuration, train=train, val=val, fold=fold)
+        FitSpec(trial=0, stage=stage, configuration=config.configuration, train=train, val=val, fold=fold)
         for fold, (train, val) in enumerate(parts)
     ]
 
 
-def _notes(request: Request, config: BestConfig, images: ImageSet) -> list[str]:
+def _notes(request: TrainRequest, config: BestConfig, images: ImageSet) -> list[str]:
     notes = []
     if images.summary.fingerprint != config.fingerprint:
         notes.append(

@@ -16,15 +16,15 @@ from search.data.images import ImageSet
 from search.delivery import card as cards
 from search.delivery.card import Card
 from search.delivery.model_files import draft
-from search.delivery.outlier_detector import learn
-from search.delivery.single_worker import desk
+from search.delivery.outlier_detector import fit_detector
+from search.delivery.single_worker import single_worker
 from search.delivery.summaries import Trained
-from search.delivery.tasks import Keep, Unite
-from search.delivery.train_job import Order, Request, accept
+from search.delivery.tasks import BuildModel, KeepNetwork
+from search.delivery.train_job import TrainJob, TrainRequest, make_train_job
 from search.errors import UserError
 from search.events import Listener
 from search.fit_checks import Check
-from search.fits.runner import Fitter, Spec
+from search.fits.runner import FitRunner, FitSpec
 from search.records import Fit, Verdict
 from search.request import weight_files
 from search.selection import metrics
@@ -34,12 +34,12 @@ from search.stages.final_fit import TRIES, train_until_learned
 from search.storage.ledger import Ledger
 from search.workers import devices
 from search.workers.client import Worker
-from search.workers.pool import MakePool, Pool, seats
-from search.workers.protocol import Material
+from search.workers.pool import MakePool, WorkerPool, worker_resources
+from search.workers.protocol import TrainingData
 from spaces.best_config import BestConfig, image_recipe
 
 
-def train(request: Request, listener: Listener, make_pool: MakePool = Pool) -> Trained:
+def train(request: TrainRequest, listener: Listener, make_pool: MakePool = WorkerPool) -> Trained:
     """Train the configuration on all images by the search's protocol; write the model and its card.
 
     Args:
@@ -50,14 +50,14 @@ def train(request: Request, listener: Listener, make_pool: MakePool = Pool) -> T
     Raises:
         UserError: something that the user can mend; nothing is written.
     """
-    order = accept(request, listener)
+    order = make_train_job(request, listener)
     images, gpus = order.images, devices.gpus()
     with tempfile.TemporaryDirectory(prefix="steadynet-") as name:
         folder = Path(name)
-        (seat,) = seats(folder, 1, gpus)
-        with desk(seat, gpus, make_pool, listener) as worker:
-            worker.supply(Material.of(images, cast(Metric, order.config.metric), weight_files(order.weights)))
-            fitter = Fitter(order.terms, Ledger(_nowhere(), "train"))
+        (seat,) = worker_resources(folder, 1, gpus)
+        with single_worker(seat, gpus, make_pool, listener) as worker:
+            worker.supply(TrainingData.of(images, cast(Metric, order.config.metric), weight_files(order.weights)))
+            fitter = FitRunner(order.terms, Ledger(_nowhere(), "train"))
             kept = [_kept(worker, spec, fitter, folder, len(order.specs), listener) for spec in order.specs]
             listener.stage(f"Writing {request.model}")
             return _deliver(order, kept, worker)
@@ -69,7 +69,7 @@ def _nowhere() -> sa.Engine:
 
 
 def _kept(
-    worker: Worker, spec: Spec, fitter: Fitter, folder: Path, members: int, listener: Listener
+    worker: Worker, spec: FitSpec, fitter: FitRunner, folder: Path, members: int, listener: Listener
 ) -> tuple[Fit, Path]:
     """A fit that learned, and the file that its network was kept in.
 
@@ -91,14 +91,14 @@ def _kept(
             f"{why}; another --seed may help, or a new search on these images."
         )
     path = folder / f"{spec.fold}.keras"
-    worker.do(Keep(path))
+    worker.do(KeepNetwork(path))
     return fit, path
 
 
-def _deliver(order: Order, kept: Sequence[tuple[Fit, Path]], worker: Worker) -> Trained:
+def _deliver(order: TrainJob, kept: Sequence[tuple[Fit, Path]], worker: Worker) -> Trained:
     request, config, images = order.request, order.config, order.images
     fits = [fit for fit, _ in kept]
-    likeness = learn(images.squares(), images.groups)
+    likeness = fit_detector(images.squares(), images.groups)
     held_out = _held_out(config, images, fits) if request.ensemble else None
     card = Card(
         classes=config.classes,
@@ -111,7 +111,7 @@ def _deliver(order: Order, kept: Sequence[tuple[Fit, Path]], worker: Worker) -> 
         facts=_facts(config, images, fits, held_out, worker.ready.versions if worker.ready else {}),
     )
     with draft(request.model) as part:
-        weights = worker.do(Unite(tuple(path for _, path in kept), config.offset, part))
+        weights = worker.do(BuildModel(tuple(path for _, path in kept), config.offset, part))
         cards.put_in(part, card, None if likeness is None else likeness.to_bytes())
     with draft(cards.beside(request.model)) as part:
         part.write_text(card.text(), encoding="utf-8")

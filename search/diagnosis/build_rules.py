@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from search.causes import Cause
-from search.diagnosis.evidence import Anatomy, Layer, Material
+from search.diagnosis.evidence import Anatomy, DataSample, Layer
 from search.diagnosis.structure import (
     RELU_LIKE,
     activation_of,
@@ -26,7 +26,7 @@ FADED: Final = 0.03  # pixels within this magnitude are scaled twice
 BORN_DEAD: Final = 0.05  # probability from which a narrow ReLU path is mentioned
 
 
-def construction(anatomy: Anatomy, material: Material) -> Iterator[Cause]:
+def construction(anatomy: Anatomy, material: DataSample) -> Iterator[Cause]:
     """All faults of this kind."""
     yield from _initializers(anatomy)
     yield from _nonlinearity(anatomy)
@@ -157,7 +157,7 @@ def _is_residual(layer: Layer) -> bool:
     return layer.kind == "Add" and len(layer.inputs) > 1
 
 
-def _width(anatomy: Anatomy, material: Material) -> Iterator[Cause]:
+def _width(anatomy: Anatomy, material: DataSample) -> Iterator[Cause]:
     classes = len(material.classes)
     dead = 0.0
     narrow: Layer | None = None
@@ -188,7 +188,7 @@ def _width(anatomy: Anatomy, material: Material) -> Iterator[Cause]:
         )  # fmt: skip
 
 
-def _pixels(anatomy: Anatomy, material: Material) -> Iterator[Cause]:
+def _pixels(anatomy: Anatomy, material: DataSample) -> Iterator[Cause]:
     low, high, normalized = pixel_range(anatomy, material)
     first = next(iter(weighted(anatomy)), None)
     where = first.name if first else None

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from search.diagnosis import server
 from search.diagnosis.evidence import Diagnosis
-from search.diagnosis.server import Broken, Finished, Order, Refused, Told
+from search.diagnosis.server import Crashed, DiagnosisJob, Finished, Progress, Refused
 from search.errors import UserCodeError
 from search.workers.child import signals_blocked
 
@@ -36,10 +36,10 @@ _LOOK_SECONDS: Final = 0.5
 
 
 def run(
-    order: Order,
+    order: DiagnosisJob,
     on_progress: Callable[[str, int, int], None],
     *,
-    target: Callable[[Connection, Connection, Order], None] = server.main,
+    target: Callable[[Connection, Connection, DiagnosisJob], None] = server.main,
     grace: float = GRACE_SECONDS,
 ) -> Diagnosis:
     """Diagnose in a process of its own, which has ended when this returns or raises, by Ctrl-C too.
@@ -59,7 +59,7 @@ def run(
         while True:
             message = process.listen(patience)
             match message:
-                case Told(new, done, of):
+                case Progress(new, done, of):
                     if stage != "Starting":  # the first word comes before TensorFlow is loaded, the second after
                         patience = order.budget + grace
                     stage = new
@@ -68,7 +68,7 @@ def run(
                     return diagnosis
                 case Refused(text, lines):
                     raise UserCodeError(text, lines)
-                case Broken(text):
+                case Crashed(text):
                     raise RuntimeError(f"the diagnosis failed:\n{text}")
                 case None:
                     raise UserCodeError(
@@ -87,7 +87,7 @@ def run(
 class _Child:
     """The process, for as long as the context is open."""
 
-    def __init__(self, target: Callable[[Connection, Connection, Order], None], order: Order) -> None:
+    def __init__(self, target: Callable[[Connection, Connection, DiagnosisJob], None], order: DiagnosisJob) -> None:
         context = mp.get_context("spawn")  # a fork of a process with threads may hang
         self._pipe, theirs = context.Pipe()
         lifeline, self._lifeline = context.Pipe(duplex=False)

@@ -26,7 +26,7 @@ class Trainer(Protocol):
 
 
 @dataclass(slots=True)
-class Trial:
+class Attempt:
     """A change and its fits."""
 
     change: Change
@@ -44,11 +44,11 @@ class Trial:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class Confirmed:
     """All that was tried."""
 
-    trials: tuple[Trial, ...]  # in the order in which they were tried
-    confirmed: Trial | None
+    trials: tuple[Attempt, ...]  # in the order in which they were tried
+    confirmed: Attempt | None
     complete: bool  # all changes were tried, or one is confirmed
 
 
@@ -60,7 +60,7 @@ def confirm(
     chance: float,
     has_time: Callable[[], bool],
     combine: Sequence[Change] = (),
-) -> Outcome:
+) -> Confirmed:
     """Try changes until one is confirmed or the time is up.
 
     First each change with one seed; one that learns is tried with the others at once. Then those that came near with
@@ -76,9 +76,9 @@ def confirm(
     """
     seeds = [run.seed for run in sorted(unchanged, key=lambda run: run.learned)]  # a failing seed first
     needed = 2 + sum(run.learned for run in unchanged)
-    trials: list[Trial] = []
+    trials: list[Attempt] = []
 
-    def settle(trial: Trial) -> bool:
+    def settle(trial: Attempt) -> bool:
         """Run the other seeds until the trial has won or can't win any more."""
         for seed in seeds[len(trial.runs) :]:
             open_seeds = len(seeds) - len(trial.runs)
@@ -87,11 +87,11 @@ def confirm(
             trial.runs.append(trainer(trial.change, seed))
         return trial.wins >= needed
 
-    def sweep(candidates: Iterator[Change]) -> Trial | None:
+    def sweep(candidates: Iterator[Change]) -> Attempt | None:
         for change in candidates:
             if not has_time():
                 return None
-            trial = Trial(change, [trainer(change, seeds[0])])
+            trial = Attempt(change, [trainer(change, seeds[0])])
             trials.append(trial)
             if trial.runs[0].learned and settle(trial):
                 return trial
@@ -104,14 +104,14 @@ def confirm(
     if found is None:
         pairs = sorted(combinations(range(min(PAIRED, len(combine))), 2), key=sum)
         found = sweep(joined(combine[a], combine[b]) for a, b in pairs if combine[a].code != combine[b].code)
-    return Outcome(tuple(trials), found, found is not None or has_time())
+    return Confirmed(tuple(trials), found, found is not None or has_time())
 
 
-def _near(trial: Trial, chance: float) -> bool:
+def _near(trial: Attempt, chance: float) -> bool:
     return not trial.runs[0].learned and trial.runs[0].error is None and trial.runs[0].score > chance + NEAR
 
 
-def mend_of(trial: Trial, unchanged: Sequence[Run], *, confirmed: bool) -> Mend:
+def mend_of(trial: Attempt, unchanged: Sequence[Run], *, confirmed: bool) -> Mend:
     """The trial as a record."""
     before = {run.seed: run.score for run in unchanged}
     seeds = tuple(run.seed for run in trial.runs)

@@ -7,14 +7,14 @@ from collections.abc import Iterator
 from search.causes import Cause
 from search.diagnosis import changes as c
 from search.diagnosis.changes import Change
-from search.diagnosis.evidence import Anatomy, Material
+from search.diagnosis.evidence import Anatomy, DataSample
 from search.diagnosis.structure import (
     peak,
     pixel_range,
 )
 
 
-def feeds(cause: Cause, anatomy: Anatomy, material: Material) -> Iterator[Change]:
+def feeds(cause: Cause, anatomy: Anatomy, material: DataSample) -> Iterator[Change]:
     """Scaled pixels."""
     low, high, _ = pixel_range(anatomy, material)
     top = peak(low, high) or 1.0
@@ -27,7 +27,7 @@ def feeds(cause: Cause, anatomy: Anatomy, material: Material) -> Iterator[Change
     yield _standardized(cause.code, material)
 
 
-def _standardized(code: str, material: Material) -> Change:
+def _standardized(code: str, material: DataSample) -> Change:
     scale = 1 / max(material.deviation, 1e-6)
     offset = -material.mean * scale
     return Change(
@@ -37,7 +37,7 @@ def _standardized(code: str, material: Material) -> Change:
     )  # fmt: skip
 
 
-def unfaded(cause: Cause, anatomy: Anatomy, material: Material) -> Iterator[Change]:
+def unfaded(cause: Cause, anatomy: Anatomy, material: DataSample) -> Iterator[Change]:
     """Pixels that are not scaled twice."""
     scalings = [layer for layer in anatomy.layers if layer.scale is not None]
     low, high, _ = pixel_range(anatomy, material)
@@ -63,7 +63,7 @@ def unfaded(cause: Cause, anatomy: Anatomy, material: Material) -> Iterator[Chan
         yield _standardized(cause.code, material)
 
 
-def unaugmented(cause: Cause, anatomy: Anatomy, material: Material) -> Iterator[Change]:
+def unaugmented(cause: Cause, anatomy: Anatomy, material: DataSample) -> Iterator[Change]:
     """Without augmentation."""
     names = tuple(layer.name for layer in anatomy.layers if layer.augmentation)
     if names:
@@ -87,7 +87,7 @@ def _without_augment(code: str) -> Change:
     return Change(code=code, summary="without AUGMENT", lines="# leave out AUGMENT", size=1, edits=(c.Unaugmented(),))
 
 
-def realigned(cause: Cause, anatomy: Anatomy, material: Material) -> Iterator[Change]:
+def realigned(cause: Cause, anatomy: Anatomy, material: DataSample) -> Iterator[Change]:
     """Labels that a pipeline of the user's has put beside other images."""
     if material.augment:
         yield _without_augment(cause.code)

@@ -9,7 +9,7 @@ from search.diagnosis import changes as c
 from search.diagnosis.changes import Change
 from search.diagnosis.cures_input import unfaded
 from search.diagnosis.cures_training import canonical_loss, loss_class, rated
-from search.diagnosis.evidence import Anatomy, Layer, Material
+from search.diagnosis.evidence import Anatomy, DataSample, Layer
 from search.diagnosis.fit_rules import steps
 from search.diagnosis.pairing import BINARY, CATEGORICAL, SPARSE
 from search.diagnosis.structure import (
@@ -31,7 +31,7 @@ def _names(layers: list[Layer]) -> str:
     return ", ".join(names) if len(names) <= 4 else f"{', '.join(names[:3])}, ... and {names[-1]}"
 
 
-def usual_end(cause: Cause, anatomy: Anatomy, material: Material) -> Iterator[Change]:
+def usual_end(cause: Cause, anatomy: Anatomy, material: DataSample) -> Iterator[Change]:
     """The usual end of a classifier: softmax or sigmoid, and the cross-entropy that goes with the labels."""
     end = head(anatomy)
     classes = len(material.classes)
@@ -72,7 +72,7 @@ def usual_end(cause: Cause, anatomy: Anatomy, material: Material) -> Iterator[Ch
         )  # fmt: skip
 
 
-def single_softmax(cause: Cause, anatomy: Anatomy, material: Material) -> Iterator[Change]:
+def single_softmax(cause: Cause, anatomy: Anatomy, material: DataSample) -> Iterator[Change]:
     """One softmax instead of two."""
     end = head(anatomy)
     if len(end.activations) > 1:
@@ -96,7 +96,7 @@ def single_softmax(cause: Cause, anatomy: Anatomy, material: Material) -> Iterat
         )  # fmt: skip
 
 
-def initialized(cause: Cause, anatomy: Anatomy, material: Material) -> Iterator[Change]:
+def initialized(cause: Cause, anatomy: Anatomy, material: DataSample) -> Iterator[Change]:
     """Usual initial weights."""
     plain = ("GlorotUniform", "GlorotNormal", "HeNormal", "HeUniform", "LecunNormal", "LecunUniform")
     odd = [layer for layer in weighted(anatomy) if layer.trainable and layer.initializer not in plain]
@@ -113,7 +113,7 @@ def initialized(cause: Cause, anatomy: Anatomy, material: Material) -> Iterator[
         )  # fmt: skip
 
 
-def livelier(cause: Cause, anatomy: Anatomy, material: Material) -> Iterator[Change]:
+def livelier(cause: Cause, anatomy: Anatomy, material: DataSample) -> Iterator[Change]:
     """Against fading signals and gradients: ReLU for flat activations, else BatchNorm."""
     flat = [layer for layer in hidden(anatomy) if activation_of(anatomy, layer) in SATURATING]
     if flat:
@@ -140,12 +140,12 @@ def _activating(anatomy: Anatomy, layer: Layer) -> str:
     return next(behind, layer.name)
 
 
-def good_momentum(material: Material) -> float:
+def good_momentum(material: DataSample) -> float:
     """BatchNorm's momentum that leaves 1 % of the initial statistics after a tenth of the steps, 0.5 .. 0.99."""
     return batchnorm_momentum(steps(material))
 
 
-def normalized(cause: Cause, anatomy: Anatomy, material: Material) -> Iterator[Change]:
+def normalized(cause: Cause, anatomy: Anatomy, material: DataSample) -> Iterator[Change]:
     """BatchNorm where there is none."""
     bare = [layer for layer in hidden(anatomy) if layer.trainable and not is_normalized(anatomy, layer)]
     convolutions = [layer for layer in bare if "Conv" in layer.kind]
@@ -160,7 +160,7 @@ def normalized(cause: Cause, anatomy: Anatomy, material: Material) -> Iterator[C
     )  # fmt: skip
 
 
-def leaky(cause: Cause, anatomy: Anatomy, material: Material) -> Iterator[Change]:
+def leaky(cause: Cause, anatomy: Anatomy, material: DataSample) -> Iterator[Change]:
     """Against dead ReLUs."""
     rectified = [layer for layer in hidden(anatomy) if activation_of(anatomy, layer) == "relu"]
     if rectified:
@@ -175,14 +175,14 @@ def leaky(cause: Cause, anatomy: Anatomy, material: Material) -> Iterator[Change
     yield rated(cause.code, anatomy, anatomy.compilation.learning_rate / 10)
 
 
-def nonlinear(cause: Cause, anatomy: Anatomy, material: Material) -> Iterator[Change]:
+def nonlinear(cause: Cause, anatomy: Anatomy, material: DataSample) -> Iterator[Change]:
     """ReLU where nothing bends."""
     linear = [layer for layer in hidden(anatomy) if activation_of(anatomy, layer) == "linear"]
     if linear:
         yield _activated(cause.code, anatomy, linear, "relu")
 
 
-def wider(cause: Cause, anatomy: Anatomy, material: Material) -> Iterator[Change]:
+def wider(cause: Cause, anatomy: Anatomy, material: DataSample) -> Iterator[Change]:
     """More units where there are too few."""
     limit = 8 if cause.code == "too-few-filters" else 4
     narrow = [layer for layer in hidden(anatomy) if (layer.units or limit) < limit and layer.kind != "DepthwiseConv2D"]
@@ -199,7 +199,7 @@ def wider(cause: Cause, anatomy: Anatomy, material: Material) -> Iterator[Change
     )  # fmt: skip
 
 
-def less_dropout(cause: Cause, anatomy: Anatomy, material: Material) -> Iterator[Change]:
+def less_dropout(cause: Cause, anatomy: Anatomy, material: DataSample) -> Iterator[Change]:
     """Less dropout."""
     drops = [layer for layer in anatomy.layers if layer.rate]
     rate = 0.2 if any((layer.rate or 0) > 0.2 for layer in drops) else 0.0
@@ -211,7 +211,7 @@ def less_dropout(cause: Cause, anatomy: Anatomy, material: Material) -> Iterator
         )  # fmt: skip
 
 
-def less_penalty(cause: Cause, anatomy: Anatomy, material: Material) -> Iterator[Change]:
+def less_penalty(cause: Cause, anatomy: Anatomy, material: DataSample) -> Iterator[Change]:
     """No weight penalty."""
     found = [layer for layer in weighted(anatomy) if layer.l1 or layer.l2]
     if found or anatomy.compilation.weight_decay:
@@ -221,7 +221,7 @@ def less_penalty(cause: Cause, anatomy: Anatomy, material: Material) -> Iterator
         )
 
 
-def thawed(cause: Cause, anatomy: Anatomy, material: Material) -> Iterator[Change]:
+def thawed(cause: Cause, anatomy: Anatomy, material: DataSample) -> Iterator[Change]:
     """Layers that may learn."""
     end = head(anatomy).layer
     if cause.code == "frozen-backbone-batchnorm":
@@ -237,7 +237,7 @@ def thawed(cause: Cause, anatomy: Anatomy, material: Material) -> Iterator[Chang
     )  # fmt: skip
 
 
-def _thawed_batchnorm(cause: Cause, anatomy: Anatomy, material: Material) -> Iterator[Change]:
+def _thawed_batchnorm(cause: Cause, anatomy: Anatomy, material: DataSample) -> Iterator[Change]:
     still = [layer for layer in anatomy.layers if layer.kind == "BatchNormalization" and not layer.trainable]
     if not still:
         return
@@ -251,7 +251,7 @@ def _thawed_batchnorm(cause: Cause, anatomy: Anatomy, material: Material) -> Ite
     yield from (change for change in unfaded(cause, anatomy, material))
 
 
-def fresher(cause: Cause, anatomy: Anatomy, material: Material) -> Iterator[Change]:
+def fresher(cause: Cause, anatomy: Anatomy, material: DataSample) -> Iterator[Change]:
     """A BatchNorm momentum for so few steps."""
     value = round(good_momentum(material), 2)
     yield Change(
@@ -260,7 +260,7 @@ def fresher(cause: Cause, anatomy: Anatomy, material: Material) -> Iterator[Chan
     )  # fmt: skip
 
 
-def varied(cause: Cause, anatomy: Anatomy, material: Material) -> Iterator[Change]:
+def varied(cause: Cause, anatomy: Anatomy, material: DataSample) -> Iterator[Change]:
     """Against features that are the same for every image: without the layer that levels them, or what feeds it."""
     place = next((i for i, layer in enumerate(anatomy.layers) if layer.name == cause.layer), None)
     if place is not None:

@@ -8,7 +8,7 @@ from typing import Final
 from search.causes import Cause
 from search.diagnosis import changes as c
 from search.diagnosis.changes import Change
-from search.diagnosis.evidence import Anatomy, Material
+from search.diagnosis.evidence import Anatomy, DataSample
 from search.diagnosis.structure import (
     head,
 )
@@ -39,7 +39,7 @@ def rated(code: str, anatomy: Anatomy, value: float) -> Change:
     )  # fmt: skip
 
 
-def rates(cause: Cause, anatomy: Anatomy, material: Material) -> Iterator[Change]:
+def rates(cause: Cause, anatomy: Anatomy, material: DataSample) -> Iterator[Change]:
     """Learning rates to try, the usual one first."""
     how = anatomy.compilation
     usual = usual_rate(how.optimizer, how.momentum)
@@ -58,7 +58,7 @@ def rates(cause: Cause, anatomy: Anatomy, material: Material) -> Iterator[Change
         yield longer(cause.code, material)
 
 
-def longer(code: str, material: Material) -> Change:
+def longer(code: str, material: DataSample) -> Change:
     """More epochs."""
     number = material.epochs * LATE
     return Change(
@@ -72,7 +72,7 @@ def loss_class(name: str) -> str:
     return "".join(part.capitalize() for part in name.split("_"))
 
 
-def canonical_loss(anatomy: Anatomy, material: Material) -> tuple[str, str]:
+def canonical_loss(anatomy: Anatomy, material: DataSample) -> tuple[str, str]:
     """The loss, and the form of labels, that belong to the number of output units."""
     if anatomy.outputs == 1:
         return "binary_crossentropy", "binary"
@@ -81,7 +81,7 @@ def canonical_loss(anatomy: Anatomy, material: Material) -> tuple[str, str]:
     return "sparse_categorical_crossentropy", "int"
 
 
-def averaged(cause: Cause, anatomy: Anatomy, material: Material) -> Iterator[Change]:
+def averaged(cause: Cause, anatomy: Anatomy, material: DataSample) -> Iterator[Change]:
     """A loss that is averaged over the batch."""
     if anatomy.compilation.loss != "custom":
         name = loss_class(anatomy.compilation.loss)
@@ -100,7 +100,7 @@ def averaged(cause: Cause, anatomy: Anatomy, material: Material) -> Iterator[Cha
     )  # fmt: skip
 
 
-def unclipped(cause: Cause, anatomy: Anatomy, material: Material) -> Iterator[Change]:
+def unclipped(cause: Cause, anatomy: Anatomy, material: DataSample) -> Iterator[Change]:
     """Gradients that are not clipped."""
     how = anatomy.compilation
     yield Change(
@@ -110,13 +110,13 @@ def unclipped(cause: Cause, anatomy: Anatomy, material: Material) -> Iterator[Ch
     )  # fmt: skip
 
 
-def balanced_weights(material: Material) -> dict[int, float]:
+def balanced_weights(material: DataSample) -> dict[int, float]:
     """Images / (classes * images of the class), as `class_weight` takes them."""
     counts = [max(1, n) for n in material.classes.values()]
     return {i: round(sum(counts) / (len(counts) * n), 3) for i, n in enumerate(counts)}
 
 
-def balanced(cause: Cause, anatomy: Anatomy, material: Material) -> Iterator[Change]:
+def balanced(cause: Cause, anatomy: Anatomy, material: DataSample) -> Iterator[Change]:
     """Classes weighed against their frequency."""
     weights = balanced_weights(material)
     yield Change(

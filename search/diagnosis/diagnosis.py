@@ -20,8 +20,8 @@ from search.causes import Cause
 from search.diagnosis import feeding, probe, scoring, suspects, verdict
 from search.diagnosis.anatomy import dissect
 from search.diagnosis.changes import Change
-from search.diagnosis.confirm import Outcome, Trial, confirm, mend_of
-from search.diagnosis.evidence import Anatomy, Diagnosis, Material, Mend, Probe, Run, State
+from search.diagnosis.confirm import Attempt, Confirmed, confirm, mend_of
+from search.diagnosis.evidence import Anatomy, DataSample, Diagnosis, Mend, Probe, Run, State
 from search.diagnosis.keras_fits import KerasTrainer
 from search.diagnosis.loading import Case, user_code_error
 from search.diagnosis.mending import generic, mends
@@ -86,7 +86,7 @@ def diagnose(
         _refuse(case, runs, causes)
         healthy = state in (State.HEALTHY, State.SLOW)
         found: tuple[Mend, ...] = ()
-        outcome: Outcome | None = None
+        outcome: Confirmed | None = None
         remarks = tuple(cause for cause in causes if healthy and cause.code not in SYMPTOMS)
         if state is State.UNTOLD:  # there is nothing to mend but the number of images
             remarks = tuple(c for c in causes if c.code not in SYMPTOMS and c.code not in DATA_FAULTS)
@@ -121,7 +121,7 @@ class _Look:
     """All that is known before the first fit."""
 
     anatomy: Anatomy
-    material: Material
+    material: DataSample
     probe: Probe
     trainer: KerasTrainer
     parts: feeding.Split
@@ -193,7 +193,7 @@ def _refuse(case: Case, runs: Sequence[Run], causes: Sequence[Cause]) -> None:
         raise UserCodeError(f"{case.model}: training the network ended with {error}", (error,))
 
 
-def _mend(look: _Look, causes: Sequence[Cause], runs: Sequence[Run], ends: float, on: OnProgress) -> Outcome:
+def _mend(look: _Look, causes: Sequence[Cause], runs: Sequence[Run], ends: float, on: OnProgress) -> Confirmed:
     first: list[Change] = []
     for cause in causes:
         if cause.score >= SUSPECT:
@@ -236,7 +236,7 @@ def _distinct(changes: Sequence[Change]) -> list[Change]:
 
 
 def _settled(
-    causes: Sequence[Cause], outcome: Outcome, runs: Sequence[Run]
+    causes: Sequence[Cause], outcome: Confirmed, runs: Sequence[Run]
 ) -> tuple[tuple[Cause, ...], tuple[Cause, ...], tuple[Mend, ...]]:
     """Causes with the confirmed one first, remarks, and the mends with the recommended one first."""
     won = outcome.confirmed
@@ -262,7 +262,7 @@ def _standing(cause: Cause) -> tuple[bool, float]:
     return (not cause.confirmed, -cause.score * (TRIED if cause.confirmed is False else 1.0))
 
 
-def _mends(trials: Sequence[Trial], won: Trial | None, runs: Sequence[Run]) -> tuple[Mend, ...]:
+def _mends(trials: Sequence[Attempt], won: Attempt | None, runs: Sequence[Run]) -> tuple[Mend, ...]:
     found = [mend_of(trial, runs, confirmed=trial is won) for trial in trials]
     best = sorted(found, key=lambda mend: (not mend.confirmed, -max(mend.after, default=0.0)))
     return tuple(best)

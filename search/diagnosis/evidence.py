@@ -66,7 +66,7 @@ class Anatomy:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Material:
+class DataSample:
     """What the network is given."""
 
     images: int
@@ -191,7 +191,7 @@ class Diagnosis:
 
     model: str  # as given
     folder: Path
-    material: Material
+    material: DataSample
     anatomy: Anatomy
     probe: Probe
     runs: tuple[Run, ...]

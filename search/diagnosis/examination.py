@@ -11,7 +11,7 @@ from search.data.images import ImageSet, load_images
 from search.diagnosis.client import run
 from search.diagnosis.evidence import Diagnosis
 from search.diagnosis.saved_model import stored_shape
-from search.diagnosis.server import Order
+from search.diagnosis.server import DiagnosisJob
 from search.errors import UserError
 from search.events import Listener
 
@@ -20,7 +20,7 @@ SIZE_CAP: Final = 64  # of what is picked for images of many sizes
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Request:
+class DiagnosisRequest:
     """What the user asks for."""
 
     data: Path
@@ -37,7 +37,7 @@ class Request:
         return self.out / "diagnose.log"
 
 
-def examine(request: Request, listener: Listener, run: Callable[..., Diagnosis] = run) -> Diagnosis:
+def examine(request: DiagnosisRequest, listener: Listener, run: Callable[..., Diagnosis] = run) -> Diagnosis:
     """Read the images, then diagnose in a process of its own. Writes the request's log.
 
     Raises:
@@ -86,7 +86,7 @@ def _named(model: str) -> tuple[str, int | None, int | None]:
     return f"{file}:{function if colon and text.endswith('.py') and function else 'build'}", None, None
 
 
-def _refuse_inside(request: Request) -> None:
+def _refuse_inside(request: DiagnosisRequest) -> None:
     data, out = request.data.resolve(), request.out.resolve()
     if out == data or data in out.parents:
         raise UserError(
@@ -95,13 +95,13 @@ def _refuse_inside(request: Request) -> None:
         )
 
 
-def _order(request: Request, model: str, images: ImageSet) -> Order:
+def _order(request: DiagnosisRequest, model: str, images: ImageSet) -> DiagnosisJob:
     try:
         request.out.mkdir(parents=True, exist_ok=True)
         request.log.write_bytes(b"")
     except OSError as error:
         raise UserError(f"can't write to the folder {request.out}: {error.strerror}. Pass another --out.") from None
-    return Order(
+    return DiagnosisJob(
         model=model,
         folder=request.data,
         pixels=images.path,

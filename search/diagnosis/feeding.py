@@ -13,7 +13,7 @@ from sklearn.model_selection import StratifiedKFold, train_test_split
 
 from search import seeds
 from search.arrays import IntArray
-from search.diagnosis.evidence import Material
+from search.diagnosis.evidence import DataSample
 from search.diagnosis.fit_rules import HELD_OUT
 from search.diagnosis.loading import Case, user_code_error
 from search.errors import UserCodeError
@@ -141,13 +141,13 @@ def material(
     classes: Sequence[str],
     parts: Split,
     same: IntArray,
-) -> Material:
+) -> DataSample:
     """Describe what the network is given; `same` as `contents` gives it."""
     copies = np.bincount(same, minlength=len(same))[same] > 1
     distinct = np.unique(same)  # copies would let nearest neighbours cheat
     finite = fed[np.isfinite(fed)]
     finite = finite if len(finite) else np.zeros(1, np.float32)
-    return Material(
+    return DataSample(
         images=len(labels),
         classes={name: int((labels == i).sum()) for i, name in enumerate(classes)},
         labels=case.labels,

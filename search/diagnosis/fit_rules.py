@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from search.causes import Cause
-from search.diagnosis.evidence import Anatomy, Layer, Material
+from search.diagnosis.evidence import Anatomy, DataSample, Layer
 from search.diagnosis.structure import weighted
 
 HELD_OUT: Final = 0.25  # share of the images that a fit does not see
@@ -38,7 +38,7 @@ _HARSH: Final[Mapping[str, tuple[str, float, float]]] = {  # layer -> setting, v
 }
 
 
-def training(anatomy: Anatomy, material: Material) -> Iterator[Cause]:
+def training(anatomy: Anatomy, material: DataSample) -> Iterator[Cause]:
     """All faults of this kind."""
     yield from _rate(anatomy)
     yield from _clipping(anatomy, material)
@@ -50,7 +50,7 @@ def training(anatomy: Anatomy, material: Material) -> Iterator[Cause]:
     yield from _classes(material)
 
 
-def steps(material: Material) -> int:
+def steps(material: DataSample) -> int:
     """Optimizer steps of one fit."""
     return math.ceil(material.images * (1 - HELD_OUT) / material.batch_size) * material.epochs
 
@@ -75,7 +75,7 @@ def _rate(anatomy: Anatomy) -> Iterator[Cause]:
         yield Cause(code="lr-too-low", score=score, evidence={**evidence, "usual_lowest": low})
 
 
-def _clipping(anatomy: Anatomy, material: Material) -> Iterator[Cause]:
+def _clipping(anatomy: Anatomy, material: DataSample) -> Iterator[Cause]:
     """How far clipped gradients can move a kernel in the whole fit, against the size of its initial weights."""
     how = anatomy.compilation
     norms = [limit for limit in (how.clipnorm, how.global_clipnorm) if limit]
@@ -129,7 +129,7 @@ def _penalty(anatomy: Anatomy) -> Iterator[Cause]:
         yield Cause(code="too-strong-l2", score=0.7, evidence={"weight_decay": decay})
 
 
-def _augmentation(anatomy: Anatomy, material: Material) -> Iterator[Cause]:
+def _augmentation(anatomy: Anatomy, material: DataSample) -> Iterator[Cause]:
     low, high = material.low, material.high
     worst: tuple[float, Layer, dict[str, float | str]] | None = None
     for layer in anatomy.layers:
@@ -161,7 +161,7 @@ def _harshness(layer: Layer, spread: float) -> tuple[float, dict[str, float | st
     return 0.15, {setting: value}
 
 
-def _momentum(anatomy: Anatomy, material: Material) -> Iterator[Cause]:
+def _momentum(anatomy: Anatomy, material: DataSample) -> Iterator[Cause]:
     norms = [layer for layer in anatomy.layers if layer.momentum is not None and layer.trainable]
     if not norms:
         return
@@ -175,7 +175,7 @@ def _momentum(anatomy: Anatomy, material: Material) -> Iterator[Cause]:
         )  # fmt: skip
 
 
-def _classes(material: Material) -> Iterator[Cause]:
+def _classes(material: DataSample) -> Iterator[Cause]:
     counts = list(material.classes.values())
     if not counts or min(counts) == 0:
         return

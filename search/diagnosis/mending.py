@@ -25,21 +25,21 @@ from search.diagnosis.cures_network import (
     wider,
 )
 from search.diagnosis.cures_training import averaged, balanced, longer, rated, rates, unclipped
-from search.diagnosis.evidence import Anatomy, Material
+from search.diagnosis.evidence import Anatomy, DataSample
 from search.diagnosis.fit_rules import sane_rates
 from search.diagnosis.structure import (
     by_name,
 )
 
-Mends = Callable[[Cause, Anatomy, Material], Iterator[Change]]
+Mends = Callable[[Cause, Anatomy, DataSample], Iterator[Change]]
 
 
-def mends(cause: Cause, anatomy: Anatomy, material: Material) -> tuple[Change, ...]:
+def mends(cause: Cause, anatomy: Anatomy, material: DataSample) -> tuple[Change, ...]:
     """Changes that would cure the cause, the likeliest first; none for faults of the data."""
     return tuple(_BY_CODE[cause.code](cause, anatomy, material)) if cause.code in _BY_CODE else ()
 
 
-def generic(anatomy: Anatomy, material: Material) -> tuple[Change, ...]:
+def generic(anatomy: Anatomy, material: DataSample) -> tuple[Change, ...]:
     """What often helps whatever the cause is; tried last."""
 
     def of(code: str, mend: Mends) -> Iterator[Change]:
@@ -61,7 +61,7 @@ def generic(anatomy: Anatomy, material: Material) -> tuple[Change, ...]:
     return tuple(found)
 
 
-def _clipped(cause: Cause, anatomy: Anatomy, material: Material) -> Iterator[Change]:
+def _clipped(cause: Cause, anatomy: Anatomy, material: DataSample) -> Iterator[Change]:
     how = anatomy.compilation
     yield Change(
         code=cause.code, summary="clip the norm of gradients at 1",
@@ -72,7 +72,7 @@ def _clipped(cause: Cause, anatomy: Anatomy, material: Material) -> Iterator[Cha
     yield from normalized(cause, anatomy, material)
 
 
-def _finite(cause: Cause, anatomy: Anatomy, material: Material) -> Iterator[Change]:
+def _finite(cause: Cause, anatomy: Anatomy, material: DataSample) -> Iterator[Change]:
     broken = by_name(anatomy).get(cause.layer or "")
     if broken is not None and not broken.parameters:
         yield Change(

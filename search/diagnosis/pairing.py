@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from search.causes import Cause
-from search.diagnosis.evidence import Anatomy, Material
+from search.diagnosis.evidence import Anatomy, DataSample
 from search.diagnosis.structure import RELU_LIKE, Head, head
 
 CATEGORICAL: Final = ("categorical_crossentropy", "categorical_focal_crossentropy", "kl_divergence")
@@ -20,7 +20,7 @@ _WEAK_LOSSES: Final = {  # they train a classifier badly or slowly, so they are 
 }  # fmt: skip
 
 
-def pairing(anatomy: Anatomy, material: Material) -> Iterator[Cause]:
+def pairing(anatomy: Anatomy, material: DataSample) -> Iterator[Cause]:
     """Faults of the last layers, the loss and the labels taken together."""
     end = head(anatomy)
     name = end.layer.name if end.layer else None
@@ -64,7 +64,7 @@ def _activation(anatomy: Anatomy, end: Head, name: str | None) -> Iterator[Cause
         yield Cause(code="wrong-loss-pairing", score=score, layer=end.activations[-1][0], evidence=evidence)
 
 
-def _labels(anatomy: Anatomy, material: Material, end: Head, name: str | None) -> Iterator[Cause]:
+def _labels(anatomy: Anatomy, material: DataSample, end: Head, name: str | None) -> Iterator[Cause]:
     loss, units, classes = anatomy.compilation.loss, anatomy.outputs, len(material.classes)
     evidence: dict[str, float | str] = {
         "loss": loss, "activation": end.activation, "units": float(units), "labels": material.labels,

@@ -20,7 +20,7 @@ from search.arrays import IntArray
 from search.diagnosis.evidence import Diagnosis
 from search.errors import UserCodeError, UserError
 from search.npy import mapped
-from search.workers.child import die_with_coordinator, redirect_messages
+from search.workers.child import end_with_parent, redirect_output
 
 SHOWN: Final = 6
 """Last lines of a traceback that are handed on."""
@@ -29,7 +29,7 @@ _REST_SECONDS: Final = 0.1  # between two messages of one stage: progress is for
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Order:
+class DiagnosisJob:
     """What is to be diagnosed."""
 
     model: str  # net.py:build or model.keras
@@ -43,7 +43,7 @@ class Order:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class Progress:
     """How far it is."""
 
     stage: str
@@ -67,27 +67,27 @@ class Refused:
 
 
 @dataclass(frozen=True, slots=True)
-class Broken:
+class Crashed:
     """We are at fault; the text is the traceback."""
 
     text: str
 
 
-Examine = Callable[[Order, Callable[[str, int, int], None]], Diagnosis]
+Examine = Callable[[DiagnosisJob, Callable[[str, int, int], None]], Diagnosis]
 
 
-def main(pipe: Connection, lifeline: Connection, order: Order) -> None:
+def main(pipe: Connection, lifeline: Connection, order: DiagnosisJob) -> None:
     """Entry point of the process."""
     if hasattr(os, "setpgid"):
         os.setpgid(0, 0)  # what the user's code starts ends with it
-    die_with_coordinator(lifeline)
-    redirect_messages(order.log, 1, 2)
+    end_with_parent(lifeline)
+    redirect_output(order.log, 1, 2)
     answer(pipe, order, _examine)
 
 
-def answer(pipe: Connection, order: Order, examine: Examine) -> None:
+def answer(pipe: Connection, order: DiagnosisJob, examine: Examine) -> None:
     """Send what `examine` tells, and then what it gives or how it fails."""
-    message: Finished | Refused | Broken
+    message: Finished | Refused | Crashed
     try:
         message = Finished(examine(order, _Teller(pipe)))
     except UserCodeError as error:
@@ -105,7 +105,7 @@ def answer(pipe: Connection, order: Order, examine: Examine) -> None:
     pipe.send(message)
 
 
-def _examine(order: Order, on_progress: Callable[[str, int, int], None]) -> Diagnosis:
+def _examine(order: DiagnosisJob, on_progress: Callable[[str, int, int], None]) -> Diagnosis:
     on_progress("Loading TensorFlow", 0, 0)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     import tensorflow  # noqa: F401
@@ -142,14 +142,14 @@ class _Teller:
         now = time.monotonic()
         if stage != self._stage or done == of or now - self._when >= _REST_SECONDS:
             self._stage, self._when = stage, now
-            self._pipe.send(Told(stage, done, of))
+            self._pipe.send(Progress(stage, done, of))
 
 
-def _blame(error: Exception, model: str) -> Refused | Broken:
+def _blame(error: Exception, model: str) -> Refused | Crashed:
     """The user's fault if their file stands in the traceback: it may raise in the middle of a fit as well."""
     file = str(Path(model.rpartition(":")[0] or model).resolve())
     frames = traceback.extract_tb(error.__traceback__)
     if not any(str(Path(frame.filename).resolve()) == file for frame in frames):
-        return Broken("".join(traceback.format_exception(error)))
+        return Crashed("".join(traceback.format_exception(error)))
     text = "".join(traceback.format_exception(error)).rstrip().splitlines()
     return Refused(f"{model} raised {type(error).__name__} while it was run.", tuple(text[-SHOWN:]))

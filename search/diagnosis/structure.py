@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from search.diagnosis.evidence import Anatomy, Layer, Material
+from search.diagnosis.evidence import Anatomy, DataSample, Layer
 
 NORMALIZATIONS: Final = ("BatchNormalization", "LayerNormalization", "GroupNormalization", "UnitNormalization",
                          "SpectralNormalization", "Normalization")  # fmt: skip
@@ -96,7 +96,7 @@ def is_normalized(anatomy: Anatomy, layer: Layer) -> bool:
     return any(other.kind in NORMALIZATIONS for other in followers(anatomy, layer))
 
 
-def pixel_range(anatomy: Anatomy, material: Material) -> tuple[float, float, bool]:
+def pixel_range(anatomy: Anatomy, material: DataSample) -> tuple[float, float, bool]:
     """Lowest and highest value that reaches the first kernel, and whether something normalizes it on the way."""
     low, high = material.low, material.high
     for layer in anatomy.layers:

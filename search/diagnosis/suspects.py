@@ -14,7 +14,7 @@ from typing import Final
 
 from search.causes import Cause
 from search.diagnosis.build_rules import FADED, RAW
-from search.diagnosis.evidence import Anatomy, LayerProbe, Material, Probe, Run, State
+from search.diagnosis.evidence import Anatomy, DataSample, LayerProbe, Probe, Run, State
 from search.diagnosis.lint import lint
 from search.diagnosis.structure import by_name, head, hidden, is_normalized, peak, weighted
 
@@ -59,7 +59,7 @@ class _Board:
 
 
 def suspects(
-    anatomy: Anatomy, material: Material, probe: Probe, runs: Sequence[Run], state: State, chance: float
+    anatomy: Anatomy, material: DataSample, probe: Probe, runs: Sequence[Run], state: State, chance: float
 ) -> tuple[Cause, ...]:
     """Causes for what the network shows, most suspicious first."""
     board = _Board(lint(anatomy, material))
@@ -171,7 +171,7 @@ def _backbone(board: _Board, probe: Probe) -> None:
         board.at_least("frozen-backbone-batchnorm", 0.88, None, shift=shift, spread=spread)
 
 
-def _fits(board: _Board, anatomy: Anatomy, material: Material, probe: Probe, runs: Sequence[Run]) -> None:
+def _fits(board: _Board, anatomy: Anatomy, material: DataSample, probe: Probe, runs: Sequence[Run]) -> None:
     """What the unchanged fits show."""
     broken = [run.error for run in runs if run.error]
     if broken:
@@ -211,7 +211,7 @@ def _steps(board: _Board, probe: Probe, runs: Sequence[Run]) -> None:
         board.more("lr-too-low", 0.05)
 
 
-def _data(board: _Board, material: Material, probe: Probe, state: State, chance: float) -> None:
+def _data(board: _Board, material: DataSample, probe: Probe, state: State, chance: float) -> None:
     """Faults of the images and labels."""
     count = len(material.classes)
     smallest = min(material.classes.values())
@@ -231,7 +231,7 @@ def _data(board: _Board, material: Material, probe: Probe, state: State, chance:
         board.at_least("too-few-images", score, None, smallest_class=float(smallest))
 
 
-def _states(board: _Board, anatomy: Anatomy, material: Material, state: State) -> None:
+def _states(board: _Board, anatomy: Anatomy, material: DataSample, state: State) -> None:
     """What the verdict itself points at."""
     if state is State.UNTOLD:
         board.at_least("too-few-images", 0.95, None, smallest_class=float(min(material.classes.values())))

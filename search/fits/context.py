@@ -9,22 +9,22 @@ import optuna
 from search.data.fresh_splits import smallest_part
 from search.data.images import ImageSet
 from search.events import Listener
-from search.fits.executor import Crew
-from search.fits.runner import Terms
-from search.request import Request, bound
+from search.fits.executor import Executor
+from search.fits.runner import StudySetup
+from search.request import SearchRequest, bound_space
 from search.schedule.budget import Clock, ReservedTime
 from search.selection.analyse import analyse
 from search.selection.results import Results
 from search.selection.shortlist import REPEATS
-from search.storage.hosts import Presence
+from search.storage.hosts import HostRegistry
 from search.storage.ledger import Ledger
 from search.storage.load import read_study
-from search.workers.pool import Pool
+from search.workers.pool import WorkerPool
 from spaces.space import Space
 
 
 @dataclass(frozen=True, slots=True)
-class Opened:
+class OpenStudy:
     """Images and database of a session."""
 
     images: ImageSet
@@ -37,15 +37,15 @@ class Opened:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Workshop:
+class Context:
     """Everything is ready for fits."""
 
-    request: Request
-    opened: Opened
-    terms: Terms
-    pool: Pool  # of this host's workers
-    crew: Crew  # who does fits that belong together
-    presence: Presence
+    request: SearchRequest
+    opened: OpenStudy
+    terms: StudySetup
+    pool: WorkerPool  # of this host's workers
+    executor: Executor  # who does fits that belong together
+    hosts: HostRegistry
     clock: Clock
     listener: Listener
     reserves: ReservedTime
@@ -60,7 +60,7 @@ class Workshop:
         """The request's, bound to the smallest training part that any fit gets."""
         terms, groups = self.terms, self.opened.images.groups
         smallest = smallest_part(terms.labels, groups, terms.folds, seed=terms.seed, repeats=REPEATS)
-        return bound(self.request, smallest, terms.protocol.epochs)
+        return bound_space(self.request, smallest, terms.protocol.epochs)
 
     def results(self, after: Results | None = None, *, draft: bool = False) -> Results:
         """What the study amounts to now.

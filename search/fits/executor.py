@@ -17,11 +17,11 @@ from typing import Final, Protocol, TypeVar
 import optuna
 from optuna.trial import TrialState
 
-from search.storage.hosts import Presence
+from search.storage.hosts import HostRegistry
 from search.storage.retrying import optimized
 from search.workers.client import Worker
 from search.workers.errors import Stopped
-from search.workers.pool import Pool
+from search.workers.pool import WorkerPool
 
 _PART: Final = "part"
 _POLL_SECONDS: Final = 2.0
@@ -30,7 +30,7 @@ _TRACE: Final = 0.25  # of a fit: what tracing its network costs
 Part = TypeVar("Part")
 
 
-def best_cut(workers: int, wholes: int, pieces: int) -> int:
+def best_split(workers: int, wholes: int, pieces: int) -> int:
     """Into how many parts each of so many equal wholes is cut, so that so many workers are done with all the soonest.
 
     Uncut, a network is traced once; cut, every worker that gets a part of it traces it anew.
@@ -41,17 +41,17 @@ def best_cut(workers: int, wholes: int, pieces: int) -> int:
 
     def cost(parts: int) -> float:
         traces = -(-wholes // workers) if parts == 1 else wholes
-        return longest_row(workers, wholes, pieces, parts) + _TRACE * traces
+        return longest_queue(workers, wholes, pieces, parts) + _TRACE * traces
 
     return min(range(1, pieces + 1), key=cost)
 
 
-def longest_row(workers: int, wholes: int, pieces: int, parts: int) -> int:
+def longest_queue(workers: int, wholes: int, pieces: int, parts: int) -> int:
     """Pieces that the busiest worker does one after another, each of the wholes being cut into so many parts."""
     return -(-wholes * parts // workers) * -(-pieces // parts)
 
 
-class Crew(Protocol):
+class Executor(Protocol):
     """Does parts of a whole."""
 
     @property
@@ -77,14 +77,14 @@ class Crew(Protocol):
         """
 
 
-class HostCrew:
+class LocalExecutor:
     """The workers of this host, a part each.
 
     Args:
         pool: of workers.
     """
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: WorkerPool) -> None:
         self._pool = pool
 
     @property
@@ -94,10 +94,10 @@ class HostCrew:
 
     def cut(self, wholes: int, pieces: int) -> int:
         """So that no worker waits long for the others."""
-        return best_cut(self.workers, wholes, pieces)
+        return best_split(self.workers, wholes, pieces)
 
     def do(self, name: str, parts: Sequence[Part], work: Callable[[Worker, Part], None]) -> None:
-        """As `Crew.do`."""
+        """As `Executor.do`."""
 
         def one(part: Part) -> None:
             with self._pool.worker() as worker:
@@ -107,43 +107,43 @@ class HostCrew:
             list(threads.map(one, parts))
 
 
-class HostsCrew:
+class SharedExecutor:
     """The workers of all hosts that come to the same whole.
 
     Args:
         pool: of this host's workers.
         storage: that all hosts share.
         study: name of the search; that of a whole begins with it.
-        presence: knows how many workers all hosts have.
+        hosts: knows how many workers all hosts have.
         should_stop: asked between parts.
         pause: waits, for tests.
     """
 
     def __init__(
         self,
-        pool: Pool,
+        pool: WorkerPool,
         storage: optuna.storages.BaseStorage,
         study: str,
-        presence: Presence,
+        hosts: HostRegistry,
         should_stop: Callable[[], bool],
         pause: Callable[[float], None] = time.sleep,
     ) -> None:
         self._pool, self._storage, self._study = pool, storage, study
-        self._presence = presence
+        self._hosts = hosts
         self._should_stop, self._pause = should_stop, pause
         self._lock = threading.Lock()
 
     @property
     def workers(self) -> int:
         """Of all hosts."""
-        return self._presence.everyones()
+        return self._hosts.everyones()
 
     def cut(self, wholes: int, pieces: int) -> int:
         """Into pieces: other hosts, however many they are, must cut alike."""
         return pieces
 
     def do(self, name: str, parts: Sequence[Part], work: Callable[[Worker, Part], None]) -> None:
-        """As `Crew.do`: parts that other hosts did are gone through here too, and found done."""
+        """As `Executor.do`: parts that other hosts did are gone through here too, and found done."""
         whole = optuna.create_study(
             storage=self._storage,
             study_name=f"{self._study}/{hashlib.sha256(name.encode()).hexdigest()[:16]}",
@@ -162,7 +162,7 @@ class HostsCrew:
                 if number in mine or self._is_twin(whole, trial, number):  # two hosts enqueued it
                     raise optuna.TrialPruned
                 mine.add(number)
-            self._presence.tell()
+            self._hosts.tell()
             try:
                 with self._pool.worker() as worker:
                     work(worker, parts[number])
@@ -186,7 +186,7 @@ class HostsCrew:
                 list(threads.map(at_work, range(len(self._pool))))
             if self._missing(whole, len(parts)):
                 self._pause(_POLL_SECONDS)
-        HostCrew(self._pool).do(name, [part for number, part in enumerate(parts) if number not in mine], work)
+        LocalExecutor(self._pool).do(name, [part for number, part in enumerate(parts) if number not in mine], work)
 
     @staticmethod
     def _is_twin(whole: optuna.Study, trial: optuna.Trial, part: int) -> bool:

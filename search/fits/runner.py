@@ -24,13 +24,13 @@ from search.fit_checks import HARD_REASONS, Check
 from search.records import CUT_BY_RUNG, ON_SEARCH_FOLDS, Fit, FitKey, Verdict
 from search.selection.successive_halving import Bars
 from search.storage.ledger import Ledger
-from search.training.outcome import Outcome
+from search.training.outcome import FitOutcome
 from search.training.sampling import balance_of
-from search.workers.errors import WorkerDied, WorkerFault, WorkerStalled, last_line
-from search.workers.protocol import Done, Job
+from search.workers.errors import WorkerDied, WorkerError, WorkerStalled, last_line
+from search.workers.protocol import FitDone, FitJob
 from spaces.config import Configuration
 
-FAULTS: Final[Mapping[type[WorkerFault], str]] = {WorkerDied: "worker-died", WorkerStalled: "stalled"}
+FAULTS: Final[Mapping[type[WorkerError], str]] = {WorkerDied: "worker-died", WorkerStalled: "stalled"}
 """Reasons of fits whose process died twice, the second time with the machine to itself, or stalled twice: the
 configuration has its part in it."""
 
@@ -41,21 +41,21 @@ _TRIES: Final = 2  # of a fit that fails by our or the machine's fault
 _log = logging.getLogger(__name__)
 
 
-class Trains(Protocol):
+class FitWorker(Protocol):
     """Runs a job; `search.workers.client.Worker` is the real one."""
 
-    def run(self, job: Job, on_check: Callable[[Check], None] = ..., *, alone: bool = ...) -> Done:
+    def run(self, job: FitJob, on_check: Callable[[Check], None] = ..., *, alone: bool = ...) -> FitDone:
         """Raises Stopped, WorkerFault."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Terms:
+class StudySetup:
     """What all fits of the study share."""
 
     labels: IntArray
     folds: tuple[Fold, ...]
     fingerprint: str
-    protocol: settings.Protocol
+    protocol: settings.TrainingProtocol
     plan: settings.Plan
     metric: str
     chance: float
@@ -64,7 +64,7 @@ class Terms:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Spec:
+class FitSpec:
     """A fit that is to be done: everything that its key and its job need."""
 
     trial: int  # the place of the trial that asks
@@ -91,7 +91,7 @@ def is_cut(fit: Fit) -> bool:
     return fit.verdict is Verdict.STOPPED and fit.reason == CUT_BY_RUNG
 
 
-class Fitter:
+class FitRunner:
     """Does fits. What stands in the ledger is not done again.
 
     Args:
@@ -99,14 +99,14 @@ class Fitter:
         ledger: where fits are kept.
     """
 
-    def __init__(self, terms: Terms, ledger: Ledger) -> None:
+    def __init__(self, terms: StudySetup, ledger: Ledger) -> None:
         self.terms = terms
         self._ledger = ledger
 
     def fit(
         self,
-        worker: Trains,
-        spec: Spec,
+        worker: FitWorker,
+        spec: FitSpec,
         protection: Protection,
         on_check: Callable[[Check], None] = lambda check: None,
     ) -> Fit:
@@ -122,8 +122,8 @@ class Fitter:
 
     def fold(
         self,
-        worker: Trains,
-        spec: Spec,
+        worker: FitWorker,
+        spec: FitSpec,
         protection: Protection,
         on_check: Callable[[Check], None] = lambda check: None,
         on_fit: Callable[[Fit], None] = lambda fit: None,
@@ -141,8 +141,8 @@ class Fitter:
 
     def train(
         self,
-        worker: Trains,
-        spec: Spec,
+        worker: FitWorker,
+        spec: FitSpec,
         protection: Protection,
         on_check: Callable[[Check], None] = lambda check: None,
         predict: ImageSet | None = None,
@@ -157,25 +157,25 @@ class Fitter:
         )
         return fit, predicted
 
-    def give_up(self, spec: Spec, reason: str) -> Fit:
+    def give_up(self, spec: FitSpec, reason: str) -> Fit:
         """Write that the fit failed, without trying it."""
         fit = replace(self._blank(spec), reason=reason)
         self._ledger.write(fit)
         _log.warning("A fit of trial %d, fold %d, is given up: %s", spec.trial, spec.fold, reason)
         return fit
 
-    def knows(self, spec: Spec) -> bool:
+    def knows(self, spec: FitSpec) -> bool:
         """Whether the fit stands in the ledger."""
         return self._ledger.fit(self._blank(spec).key) is not None
 
-    def pass_over(self, spec: Spec, reason: str, evidence: Mapping[str, float]) -> Fit:
+    def pass_over(self, spec: FitSpec, reason: str, evidence: Mapping[str, float]) -> Fit:
         """Write that the fit was stopped before it began."""
         fit = replace(self._blank(spec), verdict=Verdict.STOPPED, reason=reason, evidence=evidence)
         self._ledger.write(fit)
         _log.info("a fit of trial %d, fold %d, is passed over: %s", spec.trial, spec.fold, reason)
         return fit
 
-    def _blank(self, spec: Spec) -> Fit:
+    def _blank(self, spec: FitSpec) -> Fit:
         name, split = spec.configuration.hash, spec.split or spec.stage
         seed = seeds.child(self.terms.seed, "fit", name, split, spec.repeat, spec.fold, spec.attempt)
         key = FitKey(
@@ -203,8 +203,8 @@ class Fitter:
 
     def _run(
         self,
-        worker: Trains,
-        spec: Spec,
+        worker: FitWorker,
+        spec: FitSpec,
         protection: Protection,
         on_check: Callable[[Check], None],
         predict: ImageSet | None,
@@ -214,7 +214,7 @@ class Fitter:
         for _ in range(_TRIES):
             try:
                 done = worker.run(job, on_check, alone=died)
-            except WorkerFault as error:
+            except WorkerError as error:
                 _log.warning("A fit of trial %d failed: %s", spec.trial, error)
                 died = isinstance(error, WorkerDied)  # perhaps for want of memory, which others took
                 if not (died and reason):  # one death says less than whatever else it failed by
@@ -245,7 +245,7 @@ class Fitter:
             return fit, done.predicted
         return replace(blank, reason=reason), None
 
-    def _explained(self, job: Job, outcome: Outcome) -> tuple[tuple[Cause, ...], str | None]:
+    def _explained(self, job: FitJob, outcome: FitOutcome) -> tuple[tuple[Cause, ...], str | None]:
         """Likely causes of a collapse or of an end at chance, and the symptom of a fit that ran to its end."""
         learned = outcome.verdict is Verdict.LEARNED
         shown = symptom(outcome.checks, outcome.shares, self.terms.chance) if learned else None
@@ -257,12 +257,12 @@ class Fitter:
         )
         return causes, shown
 
-    def _job(self, spec: Spec, blank: Fit, protection: Protection, predict: ImageSet | None) -> Job:
+    def _job(self, spec: FitSpec, blank: Fit, protection: Protection, predict: ImageSet | None) -> FitJob:
         terms, configuration = self.terms, spec.configuration
         counts = np.bincount(terms.labels[spec.train], minlength=terms.protocol.classes)
         images = spec.shortest or (min(len(fold.train) for fold in terms.folds) if len(spec.val) else len(spec.train))
         effective = balance_of(counts, configuration)
-        return Job(
+        return FitJob(
             configuration=configuration,
             protocol=terms.protocol,
             train=spec.train,

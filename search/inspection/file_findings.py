@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from search.data.image_stats import Looks
+from search.data.image_stats import ImageStats
 from search.inspection.findings import Finding, Severity
 
 BLANK_CONTRAST: Final = 4 / 255
@@ -35,7 +35,7 @@ _LEAST_TO_JUDGE: Final = 20  # images, to know what is usual
 Numbers = npt.NDArray[np.floating[Any]]
 
 
-def unreadable(files: Sequence[str], looks: Looks, unopened: dict[str, str]) -> Iterator[Finding]:
+def unreadable(files: Sequence[str], looks: ImageStats, unopened: dict[str, str]) -> Iterator[Finding]:
     """One finding a reason."""
     reasons = dict(unopened) | {file: why for file, why in zip(files, looks.reasons, strict=True) if why}
     for reason in sorted(set(reasons.values())):
@@ -67,7 +67,7 @@ def unlabelled(files: Sequence[str], absent: Sequence[str]) -> Iterator[Finding]
         )
 
 
-def unusual(files: Sequence[str], looks: Looks) -> Iterator[Finding]:
+def unusual(files: Sequence[str], looks: ImageStats) -> Iterator[Finding]:
     """Wrong endings, animations, deep pixels, modes that are converted."""
     readable = looks.readable
     wrong = _where(
@@ -115,7 +115,7 @@ def unusual(files: Sequence[str], looks: Looks) -> Iterator[Finding]:
             )
 
 
-def appearance(files: Sequence[str], looks: Looks) -> Iterator[Finding]:
+def appearance(files: Sequence[str], looks: ImageStats) -> Iterator[Finding]:
     """Blank ones, and those that are much darker, brighter or less sharp than the rest."""
     blank = looks.readable & (looks.contrast < BLANK_CONTRAST)
     if blank.any():
@@ -150,7 +150,7 @@ def appearance(files: Sequence[str], looks: Looks) -> Iterator[Finding]:
         )
 
 
-def sizes(files: Sequence[str], looks: Looks, *, native: bool = False) -> Iterator[Finding]:
+def sizes(files: Sequence[str], looks: ImageStats, *, native: bool = False) -> Iterator[Finding]:
     """Those that are far smaller, larger, wider or higher than the rest."""
     good = looks.readable
     if good.sum() < _LEAST_TO_JUDGE:

@@ -16,9 +16,9 @@ from search.data.decode import Probe, UnreadableImage, miniature
 from search.data.duplicates import Cluster, crossing, groups
 from search.data.folds import make_folds
 from search.data.groups import number_groups, read_groups
-from search.data.image_stats import Looks, looks
+from search.data.image_stats import ImageStats, image_stats
 from search.data.images import known_clusters
-from search.data.parallel import each
+from search.data.parallel import map_in_threads
 from search.data.scan import ImageFolder, scan
 from search.data.sizes import frequent_sizes
 from search.data.thumbnails import encoded
@@ -36,7 +36,7 @@ _ORDER: Final = {Severity.ERROR: 0, Severity.WARNING: 1, Severity.NOTE: 2}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Request:
+class CheckRequest:
     """What to inspect."""
 
     data: Path
@@ -52,7 +52,7 @@ class _Seen:
     """A folder whose images were looked at and compared with each other; rows of the readable ones."""
 
     found: ImageFolder
-    looks: Looks  # of all files
+    looks: ImageStats  # of all files
     rows: IntArray  # of the readable ones among them
     names: tuple[str, ...]  # of the readable ones, as all below
     labels: IntArray
@@ -66,7 +66,7 @@ class _Seen:
         return {name: int((self.labels == label).sum()) for label, name in enumerate(self.found.classes)}
 
 
-def inspect(request: Request, listener: Listener) -> Inspection:
+def inspect(request: CheckRequest, listener: Listener) -> Inspection:
     """Look at every file, compare them with each other, try simple methods, and say what is wrong.
 
     Raises:
@@ -105,16 +105,16 @@ def _aspects(width: IntArray, height: IntArray) -> tuple[float, float, float]:
     return float(least), float(median), float(most)
 
 
-def look_over(request: Request, listener: Listener) -> tuple[Finding, ...]:
+def check_briefly(request: CheckRequest, listener: Listener) -> tuple[Finding, ...]:
     """What is wrong, the gravest first, and nothing else: for a search that begins. Raises as `inspect` does."""
     return _findings(_seen(request, listener), request, listener)
 
 
-def _seen(request: Request, listener: Listener) -> _Seen:
+def _seen(request: CheckRequest, listener: Listener) -> _Seen:
     listener.stage(f"Scanning {request.data}")
     found = scan(request.data, labels=request.labels, follow_links=request.follow_links, on_progress=listener.progress)
     listener.stage(f"Looking at {len(found.files):,} images")
-    looked = looks(found, on_progress=listener.progress)
+    looked = image_stats(found, on_progress=listener.progress)
     rows = np.flatnonzero(looked.readable)
     if not len(rows):
         raise DataError(
@@ -141,7 +141,7 @@ def _seen(request: Request, listener: Listener) -> _Seen:
     )
 
 
-def _findings(seen: _Seen, request: Request, listener: Listener) -> tuple[Finding, ...]:
+def _findings(seen: _Seen, request: CheckRequest, listener: Listener) -> tuple[Finding, ...]:
     found, looked = seen.found, seen.looks
     test = None if seen.test is None else _test_images(seen, seen.test, request, listener)
     absent = [name for name in found.absent if test is None or name in test.absent]
@@ -164,7 +164,7 @@ def _blank(seen: _Seen) -> frozenset[int]:
     return frozenset(np.flatnonzero(seen.looks.contrast[seen.rows] < file_findings.BLANK_CONTRAST).tolist())
 
 
-def _test_images(seen: _Seen, folder: Path, request: Request, listener: Listener) -> ImageFolder:
+def _test_images(seen: _Seen, folder: Path, request: CheckRequest, listener: Listener) -> ImageFolder:
     listener.stage(f"Looking at the test images in {folder}")
     return scan(
         folder,
@@ -177,7 +177,7 @@ def _test_images(seen: _Seen, folder: Path, request: Request, listener: Listener
 
 def _leaks(seen: _Seen, test: ImageFolder, listener: Listener) -> list[Finding]:
     """Test images that are among the images, and those that can't be read."""
-    other = looks(test, on_progress=listener.progress)
+    other = image_stats(test, on_progress=listener.progress)
     readable = np.flatnonzero(other.readable)
     by_digest: dict[str, list[int]] = {}
     for place, row in enumerate(seen.rows):
@@ -232,7 +232,7 @@ def _thumbnails(data: Path, test: Path | None, told: Sequence[Finding], listener
         except UnreadableImage:
             return None
 
-    pictures = each(drawn, wanted, "drawing thumbnails", listener.progress)
+    pictures = map_in_threads(drawn, wanted, "drawing thumbnails", listener.progress)
     return {file: picture for file, picture in zip(wanted, pictures, strict=True) if picture is not None}
 
 

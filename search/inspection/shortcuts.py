@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from search.arrays import IntArray
-from search.data.image_stats import Looks
+from search.data.image_stats import ImageStats
 from search.inspection.findings import Finding, Severity
 
 CLEARLY: Final = 4.0
@@ -27,7 +27,7 @@ _DEPTH: Final = 3  # of the tree, which so sees at most eight regions
 Table = npt.NDArray[np.floating[Any]]
 
 
-def tables(looks: Looks, rows: IntArray, moments: Sequence[float]) -> dict[str, Table]:
+def tables(looks: ImageStats, rows: IntArray, moments: Sequence[float]) -> dict[str, Table]:
     """What a tree may look at, `(len(rows), features)`, by what it is called.
 
     Args:

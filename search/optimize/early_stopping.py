@@ -8,8 +8,8 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from search.collapse.protection import Achievements, Protection
-from search.fits.runner import Terms
-from search.optimize.pace import Pace
+from search.fits.runner import StudySetup
+from search.optimize.pace import SlowConfigurations
 from search.records import Trial, TrialState, Verdict
 from search.selection import racing, scores, successive_halving
 from spaces.config import Configuration
@@ -18,10 +18,10 @@ from spaces.config import Configuration
 class History:
     """Safe between threads."""
 
-    def __init__(self, terms: Terms, trials: Iterable[Trial] = ()) -> None:
+    def __init__(self, terms: StudySetup, trials: Iterable[Trial] = ()) -> None:
         self._terms = terms
         self._lock = threading.Lock()
-        self._achieved, self._pace = Achievements(), Pace()
+        self._achieved, self._pace = Achievements(), SlowConfigurations()
         self._best: Trial | None = None
         self._first_reached: list[successive_halving.Reached] = []
         self._complete: dict[str, list[float]] = {}  # configuration -> fold scores

@@ -15,13 +15,13 @@ import optuna
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
-from search.optimize.finetune import Judged, to_fine_tune
+from search.optimize.finetune import JudgedTrial, finetune_candidates
 from search.storage.trial_attributes import CONFIGURATION, LOSSES, PLACE, START, is_done, is_interrupted, place_of
 from spaces.config import Configuration
 from spaces.space import Space
 
 
-class Queue:
+class TrialQueue:
     """Hands out places and keeps at least one start configuration waiting while there are any left.
 
     Start configurations are enqueued one at a time: an interrupted trial, enqueued again at the next start, then
@@ -95,10 +95,10 @@ class Queue:
             return list(self._starts)
         done = sorted((t for t in trials if is_done(t) and CONFIGURATION in t.user_attrs), key=place_of)
         judged = [
-            Judged(trial.user_attrs[CONFIGURATION], trial.value if trial.state == TrialState.COMPLETE else None)
+            JudgedTrial(trial.user_attrs[CONFIGURATION], trial.value if trial.state == TrialState.COMPLETE else None)
             for trial in done
         ]
-        return [*self._starts, *to_fine_tune(judged, self._space)]
+        return [*self._starts, *finetune_candidates(judged, self._space)]
 
     def waits(self) -> bool:
         """Whether a trial is waiting to be taken."""
@@ -124,7 +124,7 @@ class Queue:
         return self._next - 1
 
 
-class SharedQueue(Queue):
+class SharedTrialQueue(TrialQueue):
     """The order where several hosts work on one study.
 
     A trial's place is Optuna's number, which the database gives out; one that is gone on with keeps that of its first
@@ -193,22 +193,22 @@ class SharedQueue(Queue):
         for other in others:
             same = place_of(other) == place or (start is not None and other.user_attrs.get(START) == start)
             if same and other.number < trial.number:
-                raise Surplus
+                raise SurplusTrial
         before = {place_of(other) for other in others if place_of(other) < place}
         if self._trials is not None and len(before) >= self._trials:
             self._study.stop()
-            raise Surplus
+            raise SurplusTrial
         trial.set_user_attr(PLACE, place)
         return place
 
 
-def lost(study: optuna.Study, trial: FrozenTrial) -> None:
+def requeue_lost(study: optuna.Study, trial: FrozenTrial) -> None:
     """What a storage with heartbeats calls for a trial whose host was lost: another one is to go on with it."""
     if PLACE in trial.user_attrs:
         _go_on_with(study, trial, place_of(trial), died=True)
 
 
-class Surplus(Exception):
+class SurplusTrial(Exception):
     """The trial is one too many."""
 
 

@@ -22,7 +22,7 @@ _LEAST_SHARE: Final = 0.01  # of the learning rate, that spaces offer
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class JudgedTrial:
     """A trial that ended: its configuration, and its value unless it was stopped."""
 
     values: Mapping[str, Value]
@@ -34,7 +34,7 @@ class Judged:
         return embeds(*(str(self.values[name]) for name in ("backbone", "trainable", "statistics")))
 
 
-def to_fine_tune(judged: Sequence[Judged], space: Space) -> list[Configuration]:
+def finetune_candidates(judged: Sequence[JudgedTrial], space: Space) -> list[Configuration]:
     """What is worth a try next, in order: the best heads so far with more of their backbones to learn.
 
     What was found at `FIRST` heads, and at each doubling, stays found however many follow, so that a search that is

@@ -10,13 +10,13 @@ from typing import Final
 
 import optuna
 
-from search.events import Before
-from search.fits.context import Workshop
+from search.events import EarlierProgress
+from search.fits.context import Context
 from search.optimize import enqueue
 from search.optimize.early_stopping import History
 from search.optimize.progress import no_more_progress
-from search.optimize.trial import ENDS, Objective
-from search.request import starts
+from search.optimize.trial import ENDS, TrialRunner
+from search.request import start_configurations
 from search.selection.standard_error import pooled_deviation, standard_error
 from search.storage.load import read_trials
 from search.storage.retrying import optimized
@@ -28,7 +28,7 @@ _POLL_SECONDS: Final = 2.0
 _log = logging.getLogger(__name__)
 
 
-def run_trials(shop: Workshop) -> bool:
+def run_trials(context: Context) -> bool:
     """Go on with the study. What was interrupted comes first.
 
     Returns:
@@ -37,30 +37,32 @@ def run_trials(shop: Workshop) -> bool:
     Raises:
         TooManyFailures: trials failed one after the other.
     """
-    request, terms, study, clock = shop.request, shop.terms, shop.opened.study, shop.clock
+    request, terms, study, clock = context.request, context.terms, context.opened.study, context.clock
     budget = request.budget
-    space = shop.space
-    order = _order(shop, space)
+    space = context.space
+    order = _order(context, space)
     again = order.resume()
     if again:
         _log.info("Going on with %d interrupted trial(s).", again)
-    history = History(terms, read_trials(shop.ledger, study))
+    history = History(terms, read_trials(context.ledger, study))
 
     looking = threading.Lock()
 
     def catch_up() -> None:
-        if shop.opened.is_shared:
-            shop.presence.tell()
+        if context.opened.is_shared:
+            context.hosts.tell()
             with looking:  # so that no trial of another host is told twice
-                for trial in read_trials(shop.ledger, study, but=history.known):
-                    shop.listener.trial_finished(trial, history.add(trial), history.best)
+                for trial in read_trials(context.ledger, study, but=history.known):
+                    context.listener.trial_finished(trial, history.add(trial), history.best)
 
-    clock.reserve = lambda: shop.reserves.after_search(history.best_trial())
+    clock.reserve = lambda: context.reserves.after_search(history.best_trial())
     done = count_done(study)
     shown = terms.plan
     if budget.until_no_progress:
         shown = replace(shown, notes=(*shown.notes, "It also ends when further trials bring no more progress."))
-    shop.listener.planned(shown, budget.trials, clock.left, Before(done, history.best, history.best_trial()))
+    context.listener.planned(
+        shown, budget.trials, clock.left, EarlierProgress(done, history.best, history.best_trial())
+    )
 
     def is_enough() -> bool:
         return budget.until_no_progress and _no_progress(history)
@@ -70,26 +72,28 @@ def run_trials(shop: Workshop) -> bool:
 
     if is_over() or clock.phase_over():
         return is_over()
-    order.refill(len(shop.pool))
+    order.refill(len(context.pool))
 
     def after_trial(study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
         if clock.phase_over():
             study.stop()
             return
-        order.refill(len(shop.pool))
+        order.refill(len(context.pool))
         if is_enough():
             _log.info("Further trials bring nothing: the search ends before its budget.")
             study.stop()
 
-    shop.listener.stage("Searching")
-    objective = Objective(terms, space, shop.ledger, shop.pool, order, history, shop.listener, catch_up=catch_up)
+    context.listener.stage("Searching")
+    objective = TrialRunner(
+        terms, space, context.ledger, context.pool, order, history, context.listener, catch_up=catch_up
+    )
 
     def go_on() -> None:
         while not optimized(
             study,
             objective,
-            n_trials=None if budget.trials is None or shop.opened.is_shared else budget.trials - done,
-            n_jobs=len(shop.pool),
+            n_trials=None if budget.trials is None or context.opened.is_shared else budget.trials - done,
+            n_jobs=len(context.pool),
             catch=ENDS,
             callbacks=[after_trial],
         ):
@@ -101,7 +105,7 @@ def run_trials(shop: Workshop) -> bool:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Fixed parameter", category=UserWarning)
         go_on()
-        while shop.opened.is_shared and not (clock.phase_over() or is_over()):
+        while context.opened.is_shared and not (clock.phase_over() or is_over()):
             clock.asked.wait(_POLL_SECONDS)  # others are at work on the last ones, and one of them may be lost
             if order.resume() or order.waits() or order.lacks():
                 go_on()
@@ -109,11 +113,11 @@ def run_trials(shop: Workshop) -> bool:
     return is_over()
 
 
-def _order(shop: Workshop, space: Space) -> enqueue.Queue:
-    study, storage, first = shop.opened.study, shop.opened.storage, starts(shop.request, space)
-    if shop.opened.is_shared:
-        return enqueue.SharedQueue(study, storage, space, first, shop.request.budget.trials)
-    return enqueue.Queue(study, storage, space, first)
+def _order(context: Context, space: Space) -> enqueue.TrialQueue:
+    study, storage, first = context.opened.study, context.opened.storage, start_configurations(context.request, space)
+    if context.opened.is_shared:
+        return enqueue.SharedTrialQueue(study, storage, space, first, context.request.budget.trials)
+    return enqueue.TrialQueue(study, storage, space, first)
 
 
 def _no_progress(history: History) -> bool:

@@ -13,7 +13,7 @@ from spaces.config import Configuration
 _LARGER_BATCH: Final = 1.5  # times as fast as a smaller one a network on a backbone may be at most
 
 
-class Pace:
+class SlowConfigurations:
     """Of backbones that run in each epoch. What costs more among networks from scratch is not told by so few words."""
 
     def __init__(self) -> None:

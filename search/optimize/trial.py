@@ -14,16 +14,16 @@ import optuna
 
 from search.events import Listener
 from search.fit_checks import Check
-from search.fits.runner import FAULTS, PROCESS_LOST, Fitter, Spec, Terms
+from search.fits.runner import FAULTS, PROCESS_LOST, FitRunner, FitSpec, StudySetup
 from search.optimize.early_stopping import History
-from search.optimize.enqueue import Queue, Surplus
+from search.optimize.enqueue import SurplusTrial, TrialQueue
 from search.records import SEARCH, TOO_SLOW, Fit, Trial, TrialState, Verdict
 from search.selection import scores
 from search.storage.ledger import Ledger
 from search.storage.trial_attributes import CONFIGURATION, EVIDENCE, REASON, SECONDS, START, STATE, deadly_fold
 from search.workers.client import Worker
 from search.workers.errors import Stopped
-from search.workers.pool import Pool
+from search.workers.pool import WorkerPool
 from spaces.config import Configuration
 from spaces.space import Space
 
@@ -38,7 +38,7 @@ class TrialFailed(Exception):
     """A fit failed twice: not the configuration's fault, so the trial is not ranked."""
 
 
-ENDS: Final = (Interrupted, TrialFailed, Surplus)
+ENDS: Final = (Interrupted, TrialFailed, SurplusTrial)
 """How a trial may end without a value, and the search go on."""
 
 
@@ -53,7 +53,7 @@ class TooManyFailures(Exception):
     """Trials fail one after the other: that is a bug or a broken machine, and no use going on."""
 
 
-class Objective:
+class TrialRunner:
     """Optuna's objective: `study.optimize(Objective(...), n_jobs=len(pool))`.
 
     Args:
@@ -70,11 +70,11 @@ class Objective:
 
     def __init__(
         self,
-        terms: Terms,
+        terms: StudySetup,
         space: Space,
         ledger: Ledger,
-        pool: Pool,
-        queue: Queue,
+        pool: WorkerPool,
+        queue: TrialQueue,
         history: History,
         listener: Listener,
         max_failures: int = 5,
@@ -82,7 +82,7 @@ class Objective:
     ) -> None:
         self._catch_up = catch_up
         self._terms, self._space, self._pool = terms, space, pool
-        self._fitter = Fitter(terms, ledger)
+        self._fitter = FitRunner(terms, ledger)
         self._queue, self._history, self._listener = queue, history, listener
         self._max_failures = max_failures
         self._failures_left = float(max_failures)
@@ -106,7 +106,7 @@ class Objective:
             raise
         except optuna.exceptions.UpdateFinishedTrialError:
             _log.warning("Trial %d was taken over by another host, which took this one for lost.", trial.number)
-            raise Surplus from None
+            raise SurplusTrial from None
         except BaseException as error:
             with self._lock:
                 self.error = self.error or error
@@ -164,7 +164,7 @@ class Objective:
 class _Run:
     """The fits of one trial."""
 
-    def __init__(self, objective: Objective, trial: optuna.Trial, number: int, configuration: Configuration) -> None:
+    def __init__(self, objective: TrialRunner, trial: optuna.Trial, number: int, configuration: Configuration) -> None:
         self._objective, self._terms = objective, objective._terms
         self._trial, self._number, self._configuration = trial, number, configuration
         self._protection = objective._history.protection()
@@ -197,7 +197,7 @@ class _Run:
 
     def _fold(self, worker: Worker, fold: int) -> Fit:
         split = self._terms.folds[fold]
-        spec = Spec(
+        spec = FitSpec(
             trial=self._number,
             stage=SEARCH,
             configuration=self._configuration,

@@ -11,7 +11,7 @@ from typing import Final
 
 import numpy as np
 
-from search.records import ON_SEARCH_FOLDS, Copy, Fit, Surroundings, Verdict
+from search.records import ON_SEARCH_FOLDS, Fit, PerturbedCopy, Sensitivity, Verdict
 from search.selection.results import Neighbour, Neighbourhood, Ranked
 from search.selection.scores import JUDGED, fit_score
 from search.selection.standard_error import standard_error
@@ -23,7 +23,7 @@ _ENOUGH: Final = 3
 """Configurations on all folds that give a usable deviation of what the folds don't share."""
 
 
-def neighbourhood(surroundings: Surroundings, fits: Iterable[Fit], best: Ranked, chance: float) -> Neighbourhood | None:
+def neighbourhood(surroundings: Sensitivity, fits: Iterable[Fit], best: Ranked, chance: float) -> Neighbourhood | None:
     """The copies compared with the recommended configuration on the same folds.
 
     The standard error of a difference is Nadeau and Bengio's. A single fold has no deviation, and the spread of the
@@ -97,7 +97,9 @@ def _fits_by_fold(fits: Iterable[Fit]) -> dict[str, dict[int, list[Fit]]]:
     return {name: dict(folds) for name, folds in found.items()}
 
 
-def _neighbour(copy: Copy, folds: Sequence[Sequence[Fit]], centre: float, se: float, chance: float) -> Neighbour:
+def _neighbour(
+    copy: PerturbedCopy, folds: Sequence[Sequence[Fit]], centre: float, se: float, chance: float
+) -> Neighbour:
     score = float(np.mean([np.mean([fit_score(fit, chance) for fit in fits]) for fits in folds]))
     collapsed = any(fit.verdict is Verdict.COLLAPSED for fits in folds for fit in fits)
     return Neighbour(

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from search.records import Copy
+from search.records import PerturbedCopy
 from spaces.config import BOUNDS, FIELDS, Configuration, ConfigurationError
 from spaces.definitions import Choices, Definition, Fixed, Range
 from spaces.space import Space
@@ -48,7 +48,9 @@ _WITHIN_SPACE: Final = ("batch_size", "kernel_size")
 image."""
 
 
-def perturbed(configuration: Configuration, space: Space, count: int, rng: np.random.Generator) -> tuple[Copy, ...]:
+def perturbed(
+    configuration: Configuration, space: Space, count: int, rng: np.random.Generator
+) -> tuple[PerturbedCopy, ...]:
     """Copies of a configuration with one hyperparameter changed a little, as many hyperparameters as possible.
 
     Only numbers are changed, and only those that the space searches and that mean something for this configuration.
@@ -66,7 +68,7 @@ def perturbed(configuration: Configuration, space: Space, count: int, rng: np.ra
         At most `count` copies, no two of them, and none and the centre, the same network. Fewer where fewer single
         changes are possible.
     """
-    ways: dict[str, list[Copy]] = {}
+    ways: dict[str, list[PerturbedCopy]] = {}
     for name in _ORDER:
         signs = (1, -1) if rng.random() < 0.5 else (-1, 1)
         found = (_moved(configuration, name, space.definitions[name], sign) for sign in signs)
@@ -74,13 +76,13 @@ def perturbed(configuration: Configuration, space: Space, count: int, rng: np.ra
     both = [copy for name in _BOTH_WAYS for copy in ways[name]]
     once = [copy for copies in ways.values() for copy in copies[:1]]
     again = [copy for copies in ways.values() for copy in copies[1:]]
-    distinct: dict[str, Copy] = {}
+    distinct: dict[str, PerturbedCopy] = {}
     for copy in (*both, *once, *again):
         distinct.setdefault(copy.configuration.hash, copy)
     return tuple(distinct.values())[:count]
 
 
-def _moved(configuration: Configuration, name: str, definition: Definition, sign: int) -> Copy | None:
+def _moved(configuration: Configuration, name: str, definition: Definition, sign: int) -> PerturbedCopy | None:
     """The copy with this hyperparameter larger or smaller; None where that is impossible or changes nothing."""
     if isinstance(definition, Fixed) or name not in configuration.active:
         return None
@@ -94,7 +96,7 @@ def _moved(configuration: Configuration, name: str, definition: Definition, sign
         return None
     if changed.hash == configuration.hash:
         return None
-    return Copy(configuration=changed, changes={name: (old, getattr(changed, name))})
+    return PerturbedCopy(configuration=changed, changes={name: (old, getattr(changed, name))})
 
 
 def _beside(configuration: Configuration, name: str, definition: Definition, sign: int) -> float:

@@ -15,7 +15,7 @@ from search.selection.results import Ranked
 from search.selection.robust_score import TIE
 from search.selection.scores import OutOfFold, fold_scores, judged_fits, out_of_fold, score_matrix
 from search.selection.standard_error import paired_error, pooled_deviation, standard_error
-from search.settings import Protocol
+from search.settings import TrainingProtocol
 from spaces.network_size import size
 
 _NOTABLY_MORE: Final = 1.5  # updates are compared in steps of this factor: less is no reason to prefer one
@@ -31,7 +31,7 @@ class Candidate:
 
 
 def candidates(
-    trials: Sequence[Trial], labels: IntArray, metric: str, chance: float, protocol: Protocol, folds: int
+    trials: Sequence[Trial], labels: IntArray, metric: str, chance: float, protocol: TrainingProtocol, folds: int
 ) -> tuple[Candidate, ...]:
     """The trials with every fold judged, best first; a configuration that was sampled twice is listed once.
 

@@ -14,22 +14,22 @@ from search.data.images import ImageSet, load_images
 from search.data.weight_files import Weights, find_weights
 from search.errors import MismatchError, UserError
 from search.events import Listener
-from search.fits.runner import Terms
+from search.fits.runner import StudySetup
 from search.records import StudyRecord
-from search.request import digests, weight_files
+from search.request import weight_digests, weight_files
 from search.schedule.budget import Clock
 from search.selection.analyse import analyse
 from search.selection.results import Results
 from search.session import worker_count
 from search.settings import Metric
 from search.stages.ablate import ablate
-from search.storage.database import ledgers_engine, open_storage, writing
+from search.storage.database import explain_write_errors, ledger_engine, open_storage
 from search.storage.ledger import Ledger
 from search.storage.load import open_study, read_study
-from search.storage.run_folder import locked
+from search.storage.run_folder import lock_folder
 from search.workers import devices
-from search.workers.pool import MakePool, Pool, seats
-from search.workers.protocol import Material
+from search.workers.pool import MakePool, WorkerPool, worker_resources
+from search.workers.protocol import TrainingData
 from spaces.backbones import IMAGENET
 from spaces.config import Configuration
 
@@ -44,7 +44,7 @@ def explain(
     workers: int | None = None,
     storage: str | None = None,
     study: str = "steadynet",
-    make_pool: MakePool = Pool,
+    make_pool: MakePool = WorkerPool,
 ) -> Results:
     """Follow the changes from `start` to the recommended configuration of the run in `out`; kept with the study.
 
@@ -68,7 +68,7 @@ def explain(
     results = analyse(open_study(out, storage, study))
     if results.recommended is None:
         return results
-    with locked(out, storage) as hold, writing(out, storage):
+    with lock_folder(out, storage) as hold, explain_write_errors(out, storage):
         hold.keep()
         images = _images(results.study, out, data, listener)
         terms = _terms(results, images)
@@ -79,13 +79,13 @@ def explain(
                 f"trains on. Allow at most {smallest}."
             )
         opened = open_storage(out, storage, create=False, should_stop=clock.past_end)
-        ledger = Ledger(ledgers_engine(opened), study)
+        ledger = Ledger(ledger_engine(opened), study)
         metric = cast(Metric, results.study.identity.metric)
         weights = _weights(results.study)
-        gpus, known = devices.gpus(), worker_count.kept(ledger)
+        gpus, known = devices.gpus(), worker_count.load_worker_count(ledger)
         count = known.chosen if workers is None and known is not None and not gpus else workers
-        pool = make_pool(seats(out, count, gpus), clock.phase_over)
-        pool.supply(Material.of(images, metric, weight_files(weights)))
+        pool = make_pool(worker_resources(out, count, gpus), clock.phase_over)
+        pool.supply(TrainingData.of(images, metric, weight_files(weights)))
         try:
             with pool.worker() as worker:
                 goal, trials = results.recommended.ranked.trial, results.study.trials
@@ -129,16 +129,16 @@ def _weights(study: StudyRecord) -> dict[str, Weights]:
     """The run's own."""
     known = study.identity.weights
     found = find_weights(study.settings.get("weights", IMAGENET), [name for name, _ in known]) if known else {}
-    if digests(found) != known:
+    if weight_digests(found) != known:
         raise MismatchError("the run was made with other weights of backbones than there are now. Put them back.")
     return found
 
 
-def _terms(results: Results, images: ImageSet) -> Terms:
+def _terms(results: Results, images: ImageSet) -> StudySetup:
     """As the run's fits were made, but with as much time as they take."""
     study = results.study
     names = tuple(images.summary.classes)
-    return Terms(
+    return StudySetup(
         labels=images.labels,
         folds=make_folds(
             images.labels, folds=study.plan.folds, seed=study.identity.seed, groups=images.groups, class_names=names

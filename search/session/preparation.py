@@ -17,18 +17,18 @@ from search.data.folds import fold_warnings, make_folds
 from search.data.images import ImageSet, load_images
 from search.errors import MismatchError
 from search.events import Listener
-from search.fits.runner import Terms
+from search.fits.runner import StudySetup
 from search.inspection import folder_check
 from search.inspection.findings import KINDS, Severity
 from search.records import CONFIRM, NEIGHBOUR
-from search.request import Request, bound, digests, starts
+from search.request import SearchRequest, bound_space, start_configurations, weight_digests
 from search.schedule.plan import CONFIRM_SHARE, auto_epochs, make_plan
 from search.selection import metrics
 from search.selection.baselines import baselines
 from search.selection.shortlist import REPEATS
-from search.settings import Plan, Protocol
+from search.settings import Plan, TrainingProtocol
 from search.storage.ledger import Ledger
-from search.workers.protocol import Priced, Pricing
+from search.workers.protocol import Timing, TimingJob
 from spaces.backbones import BACKBONES, NO_BACKBONE
 from spaces.config import Configuration
 from spaces.space import Space
@@ -47,7 +47,7 @@ _log = logging.getLogger(__name__)
 
 
 def load(
-    request: Request,
+    request: SearchRequest,
     image_size: int | None,
     on_gpu: bool,
     listener: Listener,
@@ -99,11 +99,11 @@ def load(
     return images, test
 
 
-def look_over(ledger: Ledger, request: Request, listener: Listener) -> None:
+def look_over(ledger: Ledger, request: SearchRequest, listener: Listener) -> None:
     """Say what is wrong with the images, where nobody has looked yet, and keep it for the report."""
     if ledger.fact("findings") is not None:
         return
-    asked = folder_check.Request(
+    asked = folder_check.CheckRequest(
         data=request.data,
         test=request.test,
         groups=request.groups,
@@ -111,14 +111,14 @@ def look_over(ledger: Ledger, request: Request, listener: Listener) -> None:
         follow_links=request.follow_links,
         native=request.native,
     )
-    found = folder_check.look_over(asked, listener)
+    found = folder_check.check_briefly(asked, listener)
     for one in found:
         if one.severity is not Severity.NOTE:
             _log.warning("%s: %s", KINDS[one.kind], one.detail)
     ledger.set_fact("findings", [[one.kind, str(one.severity), one.detail, len(one.files)] for one in found])
 
 
-def describe(ledger: Ledger, request: Request, images: ImageSet) -> None:
+def describe(ledger: Ledger, request: SearchRequest, images: ImageSet) -> None:
     """Keep what a report needs, so that it can be made again without images and without TensorFlow."""
     ledger.set_fact("settings", {**request.settings, "command": request.command})
     if ledger.fact("data") is None:
@@ -132,19 +132,19 @@ def describe(ledger: Ledger, request: Request, images: ImageSet) -> None:
 
 
 def make_terms(
-    request: Request,
+    request: SearchRequest,
     images: ImageSet,
     ledger: Ledger,
     listener: Listener,
     *,
-    asked: Protocol,
+    asked: TrainingProtocol,
     workers: int,
-    priced: Priced | None,
+    priced: Timing | None,
     told: tuple[str, ...] = (),
     seconds: float | None,
     usual: float | None = None,
     test: bool,
-) -> Terms:
+) -> StudySetup:
     """What all fits of the study share: protocol, plan, folds; kept in the ledger with the baselines' scores.
 
     Args:
@@ -161,9 +161,9 @@ def make_terms(
         test: whether a final training and a test follow.
     """
     if usual is not None and usual != seconds and kept_plan(ledger) is None:
-        plan = _timed_plan(request, ledger, asked, usual, priced or Priced(0.0, 0.0), workers=workers, test=test)
+        plan = _timed_plan(request, ledger, asked, usual, priced or Timing(0.0, 0.0), workers=workers, test=test)
         _settled(ledger, asked, plan)
-    plan = _timed_plan(request, ledger, asked, seconds, priced or Priced(0.0, 0.0), workers=workers, test=test)
+    plan = _timed_plan(request, ledger, asked, seconds, priced or Timing(0.0, 0.0), workers=workers, test=test)
     asked, plan = _settled(ledger, asked, plan)
     names = tuple(images.summary.classes)
     folds = make_folds(
@@ -172,7 +172,7 @@ def make_terms(
     sentences = fold_warnings(images.labels, folds, names)
     for sentence in sentences:
         _log.warning("%s", sentence)
-    terms = Terms(
+    terms = StudySetup(
         labels=images.labels,
         folds=folds,
         fingerprint=images.summary.fingerprint,
@@ -194,10 +194,10 @@ def make_terms(
 def kept_shapes(ledger: Ledger | None) -> Sequence[tuple[int, int]]:
     """That images of every size are brought to; none before the study's first fit, and where all are squares."""
     stored = None if ledger is None else ledger.fact("protocol")
-    return () if stored is None else Protocol(**stored).shapes
+    return () if stored is None else TrainingProtocol(**stored).shapes
 
 
-def settle_side(ledger: Ledger, request: Request) -> None:
+def settle_side(ledger: Ledger, request: SearchRequest) -> None:
     """Keep the longest side of images of every size. Raises MismatchError where another is asked for than is kept."""
     if not request.native:
         return
@@ -209,7 +209,7 @@ def settle_side(ledger: Ledger, request: Request) -> None:
         )
 
 
-def without_time(request: Request, images: ImageSet, ledger: Ledger) -> None:
+def without_time(request: SearchRequest, images: ImageSet, ledger: Ledger) -> None:
     """Keep a plan for the report of a study whose time was over before it could be made."""
     asked = protocol(request, images, ledger, "float32")
     note = "The time was over before the first epochs were timed: give it more --timeout."
@@ -224,14 +224,14 @@ def without_time(request: Request, images: ImageSet, ledger: Ledger) -> None:
     keep_plan(ledger, asked, plan)
 
 
-def _settled(ledger: Ledger, protocol: Protocol, plan: Plan) -> tuple[Protocol, Plan]:
+def _settled(ledger: Ledger, protocol: TrainingProtocol, plan: Plan) -> tuple[TrainingProtocol, Plan]:
     """With the epochs and folds of the study's fits, whichever host was the first to have a plan."""
     first = ledger.settle_fact("plan", asdict(plan))
     plan = replace(plan, epochs=first["epochs"], folds=first["folds"])
-    return Protocol(**ledger.settle_fact("protocol", asdict(replace(protocol, epochs=plan.epochs)))), plan
+    return TrainingProtocol(**ledger.settle_fact("protocol", asdict(replace(protocol, epochs=plan.epochs)))), plan
 
 
-def keep_plan(ledger: Ledger, protocol: Protocol, plan: Plan) -> None:
+def keep_plan(ledger: Ledger, protocol: TrainingProtocol, plan: Plan) -> None:
     """The plan and the protocol that it belongs to."""
     ledger.set_fact("protocol", asdict(protocol))
     ledger.set_fact("plan", asdict(plan))
@@ -243,7 +243,7 @@ def kept_plan(ledger: Ledger) -> Plan | None:
     return None if stored is None else Plan(**{**stored, "notes": tuple(stored["notes"])})
 
 
-def protocol(request: Request, images: ImageSet, ledger: Ledger, precision: str) -> Protocol:
+def protocol(request: SearchRequest, images: ImageSet, ledger: Ledger, precision: str) -> TrainingProtocol:
     """The one that the study's fits were trained by; a new study's own, before the plan has its say on the epochs.
 
     Args:
@@ -254,23 +254,23 @@ def protocol(request: Request, images: ImageSet, ledger: Ledger, precision: str)
     """
     stored = ledger.fact("protocol")
     if stored is not None:
-        kept = Protocol(**stored)
+        kept = TrainingProtocol(**stored)
         if kept.precision != precision:
             _log.warning("The study is trained in %s; this device would rather take %s.", kept.precision, precision)
         return kept
     summary = images.summary
-    return Protocol(
+    return TrainingProtocol(
         epochs=request.epochs or auto_epochs(summary.images),
         image_size=summary.image_size,
         channels=summary.channels,
         classes=len(summary.classes),
         precision=precision,
         shapes=images.shapes,
-        weights=digests(request.weights),
+        weights=weight_digests(request.weights),
     )
 
 
-def reference(request: Request, images: ImageSet, asked: Protocol) -> tuple[Pricing, float]:
+def reference(request: SearchRequest, images: ImageSet, asked: TrainingProtocol) -> tuple[TimingJob, float]:
     """What is timed: the first configuration on so many rows as a fold has, on fewer of many images.
 
     Returns:
@@ -279,12 +279,14 @@ def reference(request: Request, images: ImageSet, asked: Protocol) -> tuple[Pric
     rows = np.arange(len(images.labels))
     val = rows[:: request.folds]
     train = np.setdiff1d(rows, val)
-    space = bound(request, len(train), asked.epochs)
-    known = sorted(starts(request, space), key=lambda one: one.backbone != NO_BACKBONE)  # others cost less, or far more
+    space = bound_space(request, len(train), asked.epochs)
+    known = sorted(
+        start_configurations(request, space), key=lambda one: one.backbone != NO_BACKBONE
+    )  # others cost less, or far more
     first = next(iter(known), None) or _drawn(space, request.seed)
     share = min(1.0, _PRICED_STEPS * first.batch_size / len(train))
     few = [part[: round(share * len(part))] for part in (train, val)]
-    return Pricing(configuration=first, protocol=asked, train=few[0], val=few[1], seconds=None), len(train) / len(
+    return TimingJob(configuration=first, protocol=asked, train=few[0], val=few[1], seconds=None), len(train) / len(
         few[0]
     )
 
@@ -293,7 +295,7 @@ def _drawn(space: Space, seed: int) -> Configuration:
     return space.sample(optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed)).ask())
 
 
-def _to_confirm(request: Request, ledger: Ledger, seconds: float | None, workers: int) -> float | None:
+def _to_confirm(request: SearchRequest, ledger: Ledger, seconds: float | None, workers: int) -> float | None:
     """Seconds of the finalists' share of the whole limit that they have not had yet; None without a limit.
 
     While there is nobody to confirm, the search has its half of each session: a share that only grows would leave it
@@ -312,11 +314,11 @@ def _to_confirm(request: Request, ledger: Ledger, seconds: float | None, workers
 
 
 def _timed_plan(
-    request: Request,
+    request: SearchRequest,
     ledger: Ledger,
-    asked: Protocol,
+    asked: TrainingProtocol,
     seconds: float | None,
-    priced: Priced,
+    priced: Timing,
     *,
     workers: int,
     test: bool,

@@ -8,35 +8,33 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
 from search.events import Listener
-from search.fits.context import Opened, Workshop
-from search.fits.executor import Crew, HostCrew, HostsCrew
+from search.fits.context import Context, OpenStudy
+from search.fits.executor import Executor, LocalExecutor, SharedExecutor
 from search.optimize.loop import run_trials
 from search.optimize.trial import TooManyFailures
-from search.request import Request, refuse_tangled, weight_files
+from search.request import SearchRequest, refuse_overlapping_folders, weight_files
 from search.schedule.budget import Clock, ReservedTime, ablation_seconds
 from search.selection.analyse import analyse
 from search.selection.results import Results
 from search.selection.shortlist import REPEATS, shortlist
 from search.session import preparation
-from search.session.setup import Ended, OutOfTime, open_session
-from search.session.worker_pools import Staff
-from search.stages.pipeline import complete
-from search.storage.database import close, writing
-from search.storage.hosts import Presence
+from search.session.setup import StartCancelled, open_session
+from search.session.worker_pools import WorkerPools
+from search.stages.pipeline import run_stages
+from search.storage.database import close, explain_write_errors
+from search.storage.hosts import HostRegistry
 from search.storage.load import read_study
-from search.storage.run_folder import Hold, locked
+from search.storage.run_folder import FolderLock, lock_folder
 from search.workers import devices
 from search.workers.errors import Stopped
-from search.workers.pool import MakePool, Pool
-from search.workers.protocol import Material
-
-__all__ = ["Broken", "Ended", "OutOfTime", "Request", "Session", "rehearse", "search"]
+from search.workers.pool import MakePool, WorkerPool
+from search.workers.protocol import TrainingData
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Session:
+class SessionResult:
     """What came of a session."""
 
     results: Results  # of the study, all sessions
@@ -44,7 +42,7 @@ class Session:
     has_trained: bool  # fits were made
 
 
-class Broken(Exception):
+class SearchFailed(Exception):
     """The search could not go on because of a bug or a broken machine; what it left stands in `results`."""
 
     def __init__(self, reason: str, results: Results) -> None:
@@ -53,8 +51,12 @@ class Broken(Exception):
 
 
 def search(
-    request: Request, listener: Listener, clock: Clock, make_pool: MakePool = Pool, hold: Hold | None = None
-) -> Session:
+    request: SearchRequest,
+    listener: Listener,
+    clock: Clock,
+    make_pool: MakePool = WorkerPool,
+    hold: FolderLock | None = None,
+) -> SessionResult:
     """Run or go on with the study in `request.out` until its budget is used up or the clock is told to end.
 
     Args:
@@ -66,74 +68,76 @@ def search(
 
     Raises:
         UserError: the user can mend it; nothing that was there is lost.
-        Ended: the user ended it while the images were being read.
-        Broken: trials failed one after the other; carries the results.
+        StartCancelled: the user ended it while the images were being read.
+        SearchFailed: trials failed one after the other; carries the results.
     """
-    refuse_tangled(request)
-    with locked(request.out, request.storage) if hold is None else nullcontext(hold) as held:
+    refuse_overlapping_folders(request)
+    with lock_folder(request.out, request.storage) if hold is None else nullcontext(hold) as held:
         gpus = devices.gpus()
-        staff = Staff(request, gpus, make_pool, clock.phase_over)
-        opened: Opened | None = None
+        pools = WorkerPools(request, gpus, make_pool, clock.phase_over)
+        opened: OpenStudy | None = None
         try:
-            with writing(request.out, request.storage):
-                opened = open_session(request, listener, clock, staff)
+            with explain_write_errors(request.out, request.storage):
+                opened = open_session(request, listener, clock, pools)
                 held.keep()
                 opened.ledger.on_write = lambda: opened.ledger.set_own_fact("seconds", clock.seconds)
                 request = replace(request, budget=replace(request.budget, seconds=clock.total))
-                return _run(request, opened, staff, listener, clock)
+                return _run(request, opened, pools, listener, clock)
         finally:
-            staff.close()
+            pools.close()
             if opened is not None:
                 close(opened.storage)
 
 
-def rehearse(request: Request, listener: Listener, clock: Clock, hold: Hold) -> None:
+def rehearse(request: SearchRequest, listener: Listener, clock: Clock, hold: FolderLock) -> None:
     """Do all that can be done before the hours of work: read the images, refuse what `search` would refuse.
 
     Raises:
         UserError: the user can mend it.
-        Ended: the user ended it.
+        StartCancelled: the user ended it.
     """
-    refuse_tangled(request)
-    staff = Staff(request, devices.gpus(), Pool, clock.phase_over)
-    with writing(request.out, request.storage):
-        opened = open_session(request, listener, clock, staff, rehearsal=True)
+    refuse_overlapping_folders(request)
+    pools = WorkerPools(request, devices.gpus(), WorkerPool, clock.phase_over)
+    with explain_write_errors(request.out, request.storage):
+        opened = open_session(request, listener, clock, pools, rehearsal=True)
         close(opened.storage)
     hold.keep()
 
 
-def _run(request: Request, opened: Opened, staff: Staff, listener: Listener, clock: Clock) -> Session:
+def _run(
+    request: SearchRequest, opened: OpenStudy, pools: WorkerPools, listener: Listener, clock: Clock
+) -> SessionResult:
     """Prepare, search, confirm and explain; whatever ends it, the time spent is kept."""
     broken: TooManyFailures | None = None
-    shop: Workshop | None = None
+    context: Context | None = None
     is_over = False
     try:
         try:
-            shop = _prepare(request, opened, staff, listener, clock)
-            is_over = run_trials(shop)
+            context = _prepare(request, opened, pools, listener, clock)
+            is_over = run_trials(context)
         except Stopped:  # before the first trial
             if preparation.kept_plan(opened.ledger) is None:
                 if clock.asked.is_set():
-                    raise Ended from None
+                    raise StartCancelled from None
                 preparation.without_time(request, opened.images, opened.ledger)
         except TooManyFailures as error:
             broken = error
             _log.error("%s", error)
         listener.stage("Ranking")
-        if shop is not None and broken is None:
-            results = complete(shop.results(draft=True), shop)
+        if context is not None and broken is None:
+            results = run_stages(context.results(draft=True), context)
         else:
             results = analyse(read_study(opened.ledger, opened.study))
     finally:
         opened.ledger.set_own_fact("seconds", clock.seconds)
     results = replace(results, study=replace(results.study, seconds=clock.seconds))
     if broken is not None:
-        raise Broken(str(broken), results) from broken
+        raise SearchFailed(str(broken), results) from broken
     has_trained = opened.ledger.written > 0
     is_done = is_over and (_is_confirmed(results) or not (has_trained or clock.phase_over()))
     if is_done and not clock.asked.is_set():
         shutil.rmtree(request.out / preparation.SNAPSHOTS, ignore_errors=True)
-    return Session(results, not clock.asked.is_set() and (is_done or clock.is_the_last), has_trained)
+    return SessionResult(results, not clock.asked.is_set() and (is_done or clock.is_the_last), has_trained)
 
 
 def _is_confirmed(results: Results) -> bool:
@@ -145,19 +149,21 @@ def _is_confirmed(results: Results) -> bool:
     return is_current and (known.repeats >= REPEATS or set(known.dropped) == set(known.finalists))
 
 
-def _prepare(request: Request, opened: Opened, staff: Staff, listener: Listener, clock: Clock) -> Workshop:
+def _prepare(
+    request: SearchRequest, opened: OpenStudy, pools: WorkerPools, listener: Listener, clock: Clock
+) -> Context:
     """Workers and what all fits share."""
     images, ledger, timed = opened.images, opened.ledger, request.budget.seconds is not None
     if not opened.used_up:  # TensorFlow takes its seconds to start
         listener.stage("Starting TensorFlow in its own process")
-        staff.start(ledger)
-    asked = preparation.protocol(request, images, ledger, devices.precision(staff.gpus[0] if staff.gpus else None))
-    staff.supply(Material.of(images, request.metric, weight_files(request.weights)))
+        pools.start(ledger)
+    asked = preparation.protocol(request, images, ledger, devices.precision(pools.gpus[0] if pools.gpus else None))
+    pools.supply(TrainingData.of(images, request.metric, weight_files(request.weights)))
     priced = None
-    if not opened.used_up and (timed or staff.undecided):
+    if not opened.used_up and (timed or pools.undecided):
         listener.stage("Timing the first epochs")
         pricing, longer = preparation.reference(request, images, asked)
-        priced = staff.measure(ledger, pricing, longer)
+        priced = pools.measure(ledger, pricing, longer)
     aside = ablation_seconds(request.budget.seconds, request.starts, None)
     terms = preparation.make_terms(
         request,
@@ -165,9 +171,9 @@ def _prepare(request: Request, opened: Opened, staff: Staff, listener: Listener,
         ledger,
         listener,
         asked=asked,
-        workers=len(staff.pool),
+        workers=len(pools.pool),
         priced=priced,
-        told=() if staff.found is None else (staff.found.sentence,),
+        told=() if pools.found is None else (pools.found.sentence,),
         seconds=None if clock.left is None else clock.left - aside,
         usual=None if clock.usually_left is None else clock.usually_left - aside,
         test=opened.test is not None,
@@ -177,24 +183,24 @@ def _prepare(request: Request, opened: Opened, staff: Staff, listener: Listener,
         request.starts,
         terms.plan,
         test=opened.test is not None,
-        restart_seconds=lambda: staff.restart_seconds,
+        restart_seconds=lambda: pools.restart_seconds,
     )
-    presence = Presence(ledger, len(staff.pool))
-    return Workshop(
+    hosts = HostRegistry(ledger, len(pools.pool))
+    return Context(
         request=request,
         opened=opened,
         terms=terms,
-        pool=staff.pool,
-        crew=_crew(opened, staff.pool, presence, clock),
-        presence=presence,
+        pool=pools.pool,
+        executor=_executor(opened, pools.pool, hosts, clock),
+        hosts=hosts,
         clock=clock,
         listener=listener,
         reserves=reserves,
     )
 
 
-def _crew(opened: Opened, pool: Pool, presence: Presence, clock: Clock) -> Crew:
+def _executor(opened: OpenStudy, pool: WorkerPool, hosts: HostRegistry, clock: Clock) -> Executor:
     """Who does what follows the search: this host, or all that work on the study."""
     if not opened.is_shared:
-        return HostCrew(pool)
-    return HostsCrew(pool, opened.storage, opened.study.study_name, presence, clock.phase_over)
+        return LocalExecutor(pool)
+    return SharedExecutor(pool, opened.storage, opened.study.study_name, hosts, clock.phase_over)

@@ -9,17 +9,17 @@ from typing import Final
 import optuna
 
 from search.errors import DamagedError, UserError
-from search.events import Listener, Silent
-from search.fits.context import Opened
+from search.events import Listener, SilentListener
+from search.fits.context import OpenStudy
 from search.optimize import enqueue
 from search.optimize.sampler import SteadySampler
-from search.request import Request, check_request, identity
+from search.request import SearchRequest, check_request, identity
 from search.schedule.budget import Clock
 from search.session import preparation
-from search.session.worker_pools import Staff
+from search.session.worker_pools import WorkerPools
 from search.settings import Identity
 from search.storage.compatibility import refuse_other
-from search.storage.database import close, holds_study, is_server, ledgers_engine, open_storage, patience_of
+from search.storage.database import close, holds_study, is_server, ledger_engine, open_storage, retry_policy_of
 from search.storage.ledger import Ledger
 from search.storage.run_folder import host_of
 from search.storage.trial_attributes import is_used_up
@@ -28,7 +28,7 @@ SCHEMA: Final = 1
 """Of the facts and the ledger; a study of another one is refused."""
 
 
-class Ended(Exception):
+class StartCancelled(Exception):
     """The user ended the start before there was anything to report."""
 
 
@@ -37,8 +37,8 @@ class OutOfTime(UserError):
 
 
 def open_session(
-    request: Request, listener: Listener, clock: Clock, staff: Staff, *, rehearsal: bool = False
-) -> Opened:
+    request: SearchRequest, listener: Listener, clock: Clock, pools: WorkerPools, *, rehearsal: bool = False
+) -> OpenStudy:
     """Read the images, open the study that they belong to or make one, and count its seconds so far.
 
     What is wrong with a study that is there is said before images are read.
@@ -47,12 +47,12 @@ def open_session(
         request: what to search.
         listener: told how far it is.
         clock: takes over the seconds of earlier sessions.
-        staff: hired before images are read; at work at once unless no trial is left to do.
+        pools: hired before images are read; at work at once unless no trial is left to do.
         rehearsal: nothing will be trained in this session.
 
     Raises:
         UserError: the user can mend it; nothing was written.
-        Ended: the user ended it while the images were being read.
+        StartCancelled: the user ended it while the images were being read.
         OutOfTime: they took longer than there was time for.
     """
     with ExitStack() as undone:
@@ -66,12 +66,12 @@ def open_session(
         size = request.image_size or (stored["image_size"] if stored and not request.native else None)
         planned = ledger is not None and preparation.kept_plan(ledger) is not None
         used_up = planned and study is not None and is_used_up(study, request.budget.trials)
-        staff.hire(None if untried else ledger, busy=not (used_up or rehearsal))
+        pools.hire(None if untried else ledger, busy=not (used_up or rehearsal))
         attentive = _Attentive(listener, clock)
         images, test = preparation.load(
             request,
             size,
-            bool(staff.gpus),
+            bool(pools.gpus),
             attentive,
             preparation.kept_shapes(None if fresh else ledger),
         )
@@ -89,15 +89,17 @@ def open_session(
         preparation.look_over(ledger, request, attentive)
         clock.resume(ledger.own_fact("seconds") or 0.0)
         undone.pop_all()
-        return Opened(images, test, storage, study, ledger, used_up, is_server(request.storage))
+        return OpenStudy(images, test, storage, study, ledger, used_up, is_server(request.storage))
 
 
-def _open(request: Request, clock: Clock, undone: ExitStack) -> tuple[optuna.storages.RDBStorage, optuna.Study, Ledger]:
+def _open(
+    request: SearchRequest, clock: Clock, undone: ExitStack
+) -> tuple[optuna.storages.RDBStorage, optuna.Study, Ledger]:
     try:
-        storage = open_storage(request.out, request.storage, on_lost=enqueue.lost, should_stop=clock.past_end)
+        storage = open_storage(request.out, request.storage, on_lost=enqueue.requeue_lost, should_stop=clock.past_end)
     except UserError:
         if clock.asked.is_set():
-            raise Ended from None
+            raise StartCancelled from None
         raise
     undone.callback(close, storage)
     study = optuna.create_study(
@@ -109,7 +111,7 @@ def _open(request: Request, clock: Clock, undone: ExitStack) -> tuple[optuna.sto
         pruner=optuna.pruners.NopPruner(),
     )
     host = host_of(request.out) if is_server(request.storage) else ""
-    ledger = Ledger(ledgers_engine(storage), request.study, patience_of(storage), host)
+    ledger = Ledger(ledger_engine(storage), request.study, retry_policy_of(storage), host)
     schema = ledger.fact("schema")
     if schema not in (None, SCHEMA):
         raise DamagedError(
@@ -119,7 +121,7 @@ def _open(request: Request, clock: Clock, undone: ExitStack) -> tuple[optuna.sto
     return storage, study, ledger
 
 
-class _Attentive(Silent):
+class _Attentive(SilentListener):
     """Passes on how far the reading of images is, and ends it when the user asks for the end or the time is over."""
 
     def __init__(self, listener: Listener, clock: Clock) -> None:
@@ -130,7 +132,7 @@ class _Attentive(Silent):
 
     def progress(self, what: str, done: int, total: int) -> None:
         if self._clock.asked.is_set():
-            raise Ended
+            raise StartCancelled
         if self._clock.past_end():
             raise OutOfTime(
                 f"the time was over when {done:,} of {total:,} images were read ({what}). Give it more --timeout or a "

@@ -14,9 +14,9 @@ from typing import Any, Final
 
 from search import resources
 from search.storage.ledger import Ledger
-from search.workers.errors import WorkerFault, last_line
-from search.workers.pool import Pool
-from search.workers.protocol import Priced, Pricing
+from search.workers.errors import WorkerError, last_line
+from search.workers.pool import WorkerPool
+from search.workers.protocol import Timing, TimingJob
 
 MOST: Final = 16
 """Workers that are tried at once: the more there are, the less each configuration is chosen by those before it."""
@@ -33,7 +33,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Arrangement:
+class WorkerCount:
     """How many workers were found to train most, on a machine with so many cores."""
 
     cores: int
@@ -65,21 +65,21 @@ def candidates(cores: int, memory: int, trials: int | None = None, each: int = W
     return tuple(sorted({1, between, most}))
 
 
-def kept(ledger: Ledger, each: int = WORKER_BYTES) -> Arrangement | None:
+def load_worker_count(ledger: Ledger, each: int = WORKER_BYTES) -> WorkerCount | None:
     """What an earlier session of the study found on such a machine: as many cores, memory enough. None: nothing."""
     stored: dict[str, Any] | None = ledger.own_fact(_FACT)
     if stored is None or stored["cores"] != resources.cores():
         return None
-    found = Arrangement(**stored)
+    found = WorkerCount(**stored)
     return found if found.chosen <= max(candidates(resources.cores(), resources.memory(), each=each)) else None
 
 
-def keep(ledger: Ledger, arrangement: Arrangement) -> None:
+def save_worker_count(ledger: Ledger, arrangement: WorkerCount) -> None:
     """For later sessions of the study: fits of one worker repeat only with as many threads."""
     ledger.set_own_fact(_FACT, asdict(arrangement))
 
 
-def arrange(pools: Sequence[Pool], pricing: Pricing, seconds: float) -> list[tuple[Pool, Priced]]:
+def time_pools(pools: Sequence[WorkerPool], pricing: TimingJob, seconds: float) -> list[tuple[WorkerPool, Timing]]:
     """Time the pools one after the other, each with all its workers at once.
 
     Args:
@@ -99,22 +99,22 @@ def arrange(pools: Sequence[Pool], pricing: Pricing, seconds: float) -> list[tup
         try:
             trace = _mean([one.trace for one in _all_at(pool, pricing)])
             epoch = _mean([one.epoch for one in _all_at(pool, replace(pricing, seconds=seconds))])
-        except WorkerFault as error:
+        except WorkerError as error:
             _log.warning("With %d at once, workers could not be timed: %s", len(pool), last_line(str(error)))
             continue
-        found.append((pool, Priced(trace, epoch)))
+        found.append((pool, Timing(trace, epoch)))
     return sorted(found, key=lambda pair: -rate(*pair))
 
 
-def rate(pool: Pool, priced: Priced) -> float:
+def rate(pool: WorkerPool, priced: Timing) -> float:
     """Epochs a second of all its workers together."""
     return len(pool) / priced.epoch
 
 
-def _all_at(pool: Pool, pricing: Pricing) -> list[Priced]:
+def _all_at(pool: WorkerPool, pricing: TimingJob) -> list[Timing]:
     """What each worker of the pool says while all are at it."""
 
-    def one(pricing: Pricing) -> Priced:
+    def one(pricing: TimingJob) -> Timing:
         with pool.worker() as worker:  # handed out in turn, so that each gets one
             return worker.price(pricing)
 

@@ -9,13 +9,13 @@ from typing import Final
 
 from search import resources
 from search.errors import UserError
-from search.request import Request
+from search.request import SearchRequest
 from search.session import worker_count
 from search.storage.ledger import Ledger
-from search.workers.devices import Gpu, unseen
-from search.workers.errors import WorkerFault, last_line
-from search.workers.pool import MakePool, Pool, seats
-from search.workers.protocol import Material, Priced, Pricing
+from search.workers.devices import Gpu, unseen_gpu_message
+from search.workers.errors import WorkerError, last_line
+from search.workers.pool import MakePool, WorkerPool, worker_resources
+from search.workers.protocol import Timing, TimingJob, TrainingData
 
 MEASURED_SECONDS: Final = 1.0
 """For which each number of workers trains before one is chosen; more where an epoch takes longer."""
@@ -28,7 +28,7 @@ _SMALL: Final = 64  # pixels: networks for them leave most of a second thread id
 _log = logging.getLogger(__name__)
 
 
-class Staff:
+class WorkerPools:
     """The pool of a session, or a few of them until one is chosen.
 
     Args:
@@ -39,15 +39,15 @@ class Staff:
     """
 
     def __init__(
-        self, request: Request, gpus: tuple[Gpu, ...], make_pool: MakePool, must_stop: Callable[[], bool]
+        self, request: SearchRequest, gpus: tuple[Gpu, ...], make_pool: MakePool, must_stop: Callable[[], bool]
     ) -> None:
         self._request, self._make_pool, self._must_stop = request, make_pool, must_stop
         self.gpus = gpus
-        self.found: worker_count.Arrangement | None = None  # what was measured, if anything
-        self._pools: list[Pool] = []
+        self.found: worker_count.WorkerCount | None = None  # what was measured, if anything
+        self._pools: list[WorkerPool] = []
 
     @property
-    def pool(self) -> Pool:
+    def pool(self) -> WorkerPool:
         """The one that is chosen; before that, the smallest."""
         return self._pools[0]
 
@@ -60,7 +60,7 @@ class Staff:
         """
         self._hire(self._counts(ledger, busy))
         if busy:
-            with contextlib.suppress(WorkerFault):  # comes again when they are started, and is told then
+            with contextlib.suppress(WorkerError):  # comes again when they are started, and is told then
                 for pool in self._pools:
                     pool.begin()
 
@@ -74,7 +74,7 @@ class Staff:
         self._start()
         ready = self.pool.ready
         if ready is not None and self.gpus and not ready.on_gpu:
-            _log.warning("%s", unseen(self.gpus[0]))
+            _log.warning("%s", unseen_gpu_message(self.gpus[0]))
             self.gpus = ()
             self.close()
             self._hire(self._counts(ledger, busy=True))
@@ -84,7 +84,7 @@ class Staff:
             ledger.set_fact("device", ready.device)
             ledger.set_fact("versions", {**ledger.fact("versions"), **ready.versions})
 
-    def supply(self, material: Material) -> None:
+    def supply(self, material: TrainingData) -> None:
         """What all fits train on."""
         for pool in self._pools:
             pool.supply(material)
@@ -94,7 +94,7 @@ class Staff:
         """Whether it is open how many workers train most."""
         return len(self._pools) > 1
 
-    def measure(self, ledger: Ledger, pricing: Pricing, longer: float = 1.0) -> Priced | None:
+    def measure(self, ledger: Ledger, pricing: TimingJob, longer: float = 1.0) -> Timing | None:
         """What the configuration costs, with all workers at it; of several numbers of workers the quickest stays.
 
         Args:
@@ -109,8 +109,8 @@ class Staff:
             Stopped: the user asked for the end.
         """
         undecided = self.undecided
-        timed = worker_count.arrange(self._pools, pricing, MEASURED_SECONDS)
-        found = [(pool, Priced(priced.trace, longer * priced.epoch)) for pool, priced in timed]
+        timed = worker_count.time_pools(self._pools, pricing, MEASURED_SECONDS)
+        found = [(pool, Timing(priced.trace, longer * priced.epoch)) for pool, priced in timed]
         chosen, priced = found[0] if found else (self.pool, None)
         for pool in self._pools:
             if pool is not chosen:
@@ -119,8 +119,8 @@ class Staff:
         if undecided and found:
             by_count = sorted(found, key=lambda pair: len(pair[0]))
             rates = {str(len(pool)): worker_count.rate(pool, cost) for pool, cost in by_count}
-            self.found = worker_count.Arrangement(resources.cores(), len(chosen), rates)
-            worker_count.keep(ledger, self.found)
+            self.found = worker_count.WorkerCount(resources.cores(), len(chosen), rates)
+            worker_count.save_worker_count(ledger, self.found)
             _log.info("%s", self.found.sentence)
         return priced
 
@@ -138,7 +138,7 @@ class Staff:
         if self._request.workers is not None or self.gpus:
             return (self._request.workers,)
         each = worker_count.PRETRAINED_BYTES if self._request.space.backbones else worker_count.WORKER_BYTES
-        known = None if ledger is None else worker_count.kept(ledger, each)
+        known = None if ledger is None else worker_count.load_worker_count(ledger, each)
         if known is not None:
             return (known.chosen,)
         seconds, trials = self._request.budget.seconds, self._request.budget.trials
@@ -151,14 +151,14 @@ class Staff:
         return counts
 
     def _hire(self, counts: tuple[int | None, ...]) -> None:
-        told = [seats(self._request.out, count, self.gpus) for count in counts]
+        told = [worker_resources(self._request.out, count, self.gpus) for count in counts]
         self._pools = [self._make_pool(each, self._must_stop) for each in told]
 
     def _start(self) -> None:
         try:
             with self.pool.worker() as worker:
                 worker.start()
-        except WorkerFault as error:
+        except WorkerError as error:
             log = self._request.out / "worker.log"
             raise UserError(f"TensorFlow does not start: {last_line(str(error))}. See {log}.") from None
 
@@ -167,7 +167,7 @@ class Staff:
         for pool in self._pools[1:]:
             try:
                 pool.start()
-            except WorkerFault as error:
+            except WorkerError as error:
                 _log.warning("%d workers at once could not be started: %s", len(pool), last_line(str(error)))
                 pool.close()
                 self._pools.remove(pool)

@@ -15,7 +15,7 @@ import numpy as np
 from search import seeds
 from search.collapse.protection import Protection
 from search.events import Listener
-from search.fits.runner import Fitter, Spec, Terms, Trains
+from search.fits.runner import FitRunner, FitSpec, FitWorker, StudySetup
 from search.records import ABLATION, SEARCH, Ablation, Fit, Trial, Verdict, Waypoint
 from search.schedule.budget import typical_fit_seconds
 from search.selection.ablation import FOLDS, SPARE, Walk
@@ -43,9 +43,9 @@ def ablate(
     start: Configuration,
     goal: Trial,
     trials: Sequence[Trial],
-    terms: Terms,
+    terms: StudySetup,
     ledger: Ledger,
-    worker: Trains,
+    worker: FitWorker,
     listener: Listener,
     left: float | None = None,
 ) -> Ablation:
@@ -67,7 +67,7 @@ def ablate(
     if len(known) >= MIN_TRIALS:
         surrogate = Surrogate(known, seeds.child(terms.seed, "ablation"))
     folds = affordable_folds(len(ahead.names), typical_fit_seconds(goal), left, len(terms.folds))
-    bench = _Bench(worker, goal.number, folds, terms, ledger, Protection.of(f for t in trials for f in t.fits))
+    bench = _WaypointFitter(worker, goal.number, folds, terms, ledger, Protection.of(f for t in trials for f in t.fits))
     if ahead.names:
         bench.announce(
             listener, most=len(ahead.names) + SPARE, changes=len(ahead.names), seconds=typical_fit_seconds(goal)
@@ -107,14 +107,14 @@ def affordable_folds(changes: int, seconds: float, left: float | None, folds: in
     return min(folds, FOLDS if enough else FOLDS_AT_LEAST)
 
 
-class _Bench:
+class _WaypointFitter:
     """Fits configurations on the first folds, as a trial would."""
 
     def __init__(
-        self, worker: Trains, trial: int, folds: int, terms: Terms, ledger: Ledger, protection: Protection
+        self, worker: FitWorker, trial: int, folds: int, terms: StudySetup, ledger: Ledger, protection: Protection
     ) -> None:
         self._worker, self._trial, self._folds, self._terms = worker, trial, folds, terms
-        self._fitter, self._protection = Fitter(terms, ledger), protection
+        self._fitter, self._protection = FitRunner(terms, ledger), protection
         self._listener: Listener | None = None
         self._most = 0
         self.trained: dict[str, float] = {}  # key -> seconds, of the fits that the search had not done
@@ -154,7 +154,7 @@ class _Bench:
 
     def _fold(self, configuration: Configuration, fold: int) -> list[Fit]:
         split = self._terms.folds[fold]
-        spec = Spec(
+        spec = FitSpec(
             trial=self._trial,
             stage=ABLATION,
             split=SEARCH,

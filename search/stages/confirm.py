@@ -15,8 +15,8 @@ from search.collapse.protection import Protection
 from search.data.folds import Fold
 from search.data.fresh_splits import fresh_count, fresh_folds
 from search.events import Listener
-from search.fits.executor import Crew, best_cut, longest_row
-from search.fits.runner import Fitter, Spec, Terms
+from search.fits.executor import Executor, best_split, longest_queue
+from search.fits.runner import FitRunner, FitSpec, StudySetup
 from search.records import COLLAPSES, CONFIRM, DROPPED_BEHIND, NO_TIME, NOT_JUDGED, Confirmation, Fit, Verdict
 from search.selection import robust_score
 from search.selection.results import Ranked
@@ -36,7 +36,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Prices:
+class ConfirmationCost:
     """What is still to be paid for finalists: what stands in the ledger is free.
 
     Attributes:
@@ -58,8 +58,8 @@ class Prices:
         each = [sum(self._repeat(one, repeat) for repeat in repeats) for one in finalists]
         if self.in_fits or not each:
             return sum(each)
-        parts = best_cut(self.workers, len(each), self.folds)
-        row = longest_row(self.workers, len(each), self.folds, parts) / self.folds * sum(each) / len(each)
+        parts = best_split(self.workers, len(each), self.folds)
+        row = longest_queue(self.workers, len(each), self.folds, parts) / self.folds * sum(each) / len(each)
         return max(row, sum(each) / self.workers, max(each) * -(-self.folds // parts) / self.folds)
 
     def _repeat(self, one: Ranked, repeat: int) -> float:
@@ -108,7 +108,7 @@ def plan_confirmation(
     if not best:
         return None
     k = fresh_count(labels, groups, folds)
-    prices = Prices(ranking, k, done, workers, in_fits=seconds is None)
+    prices = ConfirmationCost(ranking, k, done, workers, in_fits=seconds is None)
     budget = SHARE_OF_FITS * searched - len(done) if seconds is None else seconds  # of all fits: some are done
     size = affordable(len(best), lambda count, repeats: prices.of(best[:count], range(repeats)), budget)
     notes = []
@@ -131,9 +131,9 @@ def confirm(
     plan: Confirmation,
     ranking: Sequence[Ranked],
     groups: IntArray | None,
-    terms: Terms,
+    terms: StudySetup,
     ledger: Ledger,
-    crew: Crew,
+    executor: Executor,
     listener: Listener,
     left: Callable[[], float | None],
 ) -> Confirmation:
@@ -148,11 +148,11 @@ def confirm(
         groups: `(n,)` group of each image, or None.
         terms: what all fits share.
         ledger: where fits are kept, and what became of the plan.
-        crew: who trains.
+        executor: who trains.
         listener: told how far it is.
         left: seconds that are left for it, None without a limit.
     """
-    return _Race(plan, ranking, groups, terms, ledger, crew, listener).run(left)
+    return _Race(plan, ranking, groups, terms, ledger, executor, listener).run(left)
 
 
 class _Race:
@@ -163,18 +163,24 @@ class _Race:
         plan: Confirmation,
         ranking: Sequence[Ranked],
         groups: IntArray | None,
-        terms: Terms,
+        terms: StudySetup,
         ledger: Ledger,
-        crew: Crew,
+        executor: Executor,
         listener: Listener,
     ) -> None:
         by_hash = {one.trial.configuration.hash: one for one in ranking}
         self.plan = plan
         self._finalists = {name: by_hash[name] for name in plan.finalists}
-        self._groups, self._terms, self._ledger, self._crew, self._listener = groups, terms, ledger, crew, listener
-        self._fitter = Fitter(terms, ledger)
+        self._groups, self._terms, self._ledger, self._executor, self._listener = (
+            groups,
+            terms,
+            ledger,
+            executor,
+            listener,
+        )
+        self._fitter = FitRunner(terms, ledger)
         self._protection = Protection.of(fit for one in ranking for fit in one.trial.fits)
-        self._prices = Prices(ranking, plan.folds, confirmed_fits(ledger), crew.workers)
+        self._prices = ConfirmationCost(ranking, plan.folds, confirmed_fits(ledger), executor.workers)
         self._fits: dict[str, list[Fit]] = {name: [] for name in plan.finalists}
         self._repeats = dict.fromkeys(plan.finalists, 0)  # whole ones
         self._dropped: dict[str, str] = {}
@@ -212,7 +218,7 @@ class _Race:
 
     def _repeat(self, names: Sequence[str], repeat: int, splits: Sequence[Fold]) -> None:
         """These finalists on all folds of one fresh split."""
-        share = self._crew.cut(len(names), len(splits))
+        share = self._executor.cut(len(names), len(splits))
         parts = [(name, range(first, len(splits), share)) for name in names for first in range(share)]
         shortest = min(len(split.train) for split in splits)
 
@@ -223,7 +229,7 @@ class _Race:
                     self._fit(worker, name, repeat, fold, splits[fold], shortest)
 
         try:
-            self._crew.do(f"confirm {repeat} of {self.plan.planned}: {' '.join(names)}", parts, fit)
+            self._executor.do(f"confirm {repeat} of {self.plan.planned}: {' '.join(names)}", parts, fit)
         finally:  # where the time is over some may be whole
             for name in names:
                 fits = self._fits[name]
@@ -232,7 +238,7 @@ class _Race:
 
     def _fit(self, worker: Worker, name: str, repeat: int, fold: int, split: Fold, shortest: int) -> None:
         one = self._finalists[name]
-        spec = Spec(
+        spec = FitSpec(
             trial=one.trial.number,
             stage=CONFIRM,
             configuration=one.trial.configuration,

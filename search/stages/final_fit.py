@@ -13,7 +13,7 @@ from search.arrays import FloatArray
 from search.collapse.protection import Protection
 from search.data.images import ImageSet
 from search.fit_checks import Check
-from search.fits.runner import Fitter, Spec, Trains
+from search.fits.runner import FitRunner, FitSpec, FitWorker
 from search.records import FINAL, Fit, TestScore, Verdict
 from search.selection import metrics
 from search.selection.offset import offset_probabilities
@@ -26,7 +26,7 @@ TRIES: Final = 3
 _log = logging.getLogger(__name__)
 
 
-def test_recommendation(best: Recommendation, test: ImageSet, fitter: Fitter, worker: Trains) -> TestScore | None:
+def test_recommendation(best: Recommendation, test: ImageSet, fitter: FitRunner, worker: FitWorker) -> TestScore | None:
     """Train the recommendation on all images and score it on images that were never touched.
 
     The protocol is that of the search's fits; there is no validation split.
@@ -36,7 +36,7 @@ def test_recommendation(best: Recommendation, test: ImageSet, fitter: Fitter, wo
     """
     trial = best.ranked.trial
     rows = np.arange(len(fitter.terms.labels))
-    spec = Spec(trial=trial.number, stage=FINAL, configuration=trial.configuration, train=rows, val=rows[:0])
+    spec = FitSpec(trial=trial.number, stage=FINAL, configuration=trial.configuration, train=rows, val=rows[:0])
     try:
         fit, predicted = train_until_learned(worker, spec, fitter, predict=test)
     except Stopped:
@@ -55,9 +55,9 @@ def test_recommendation(best: Recommendation, test: ImageSet, fitter: Fitter, wo
 
 
 def train_until_learned(
-    worker: Trains,
-    spec: Spec,
-    fitter: Fitter,
+    worker: FitWorker,
+    spec: FitSpec,
+    fitter: FitRunner,
     *,
     predict: ImageSet | None = None,
     on_check: Callable[[Check], None] = lambda check: None,

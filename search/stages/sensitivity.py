@@ -15,29 +15,29 @@ from collections.abc import Callable, Sequence
 from search.collapse.protection import Protection
 from search.events import Listener
 from search.fit_checks import Check
-from search.fits.executor import Crew
-from search.fits.runner import Fitter, Spec, Terms, Trains
-from search.records import NEIGHBOUR, SEARCH, Copy, Surroundings, Trial
+from search.fits.executor import Executor
+from search.fits.runner import FitRunner, FitSpec, FitWorker, StudySetup
+from search.records import NEIGHBOUR, SEARCH, PerturbedCopy, Sensitivity, Trial
 from search.schedule.budget import typical_fit_seconds
 from search.selection.scores import JUDGED
 from search.storage.ledger import Ledger
 from search.workers.errors import Stopped
-from search.workers.protocol import Done, Job
+from search.workers.protocol import FitDone, FitJob
 
 _log = logging.getLogger(__name__)
 
 
-def explore(
+def fit_copies(
     best_trial: Trial,
-    copies: Sequence[Copy],
-    terms: Terms,
+    copies: Sequence[PerturbedCopy],
+    terms: StudySetup,
     ledger: Ledger,
-    crew: Crew,
+    executor: Executor,
     listener: Listener,
     trials: Sequence[Trial],
     left: float | None,
     folds: int,
-) -> Surroundings:
+) -> Sensitivity:
     """Fit the copies, in order, as far as time allows.
 
     Args:
@@ -45,7 +45,7 @@ def explore(
         copies: of its configuration, the most telling first.
         terms: what all fits share.
         ledger: where fits are kept; what it has costs no time.
-        crew: who trains, each worker a copy at a time.
+        executor: who trains, each worker a copy at a time.
         listener: told the cost and how far it is.
         trials: of the study, whose fits protect those that begin well.
         left: seconds that it may take, None without a limit. No fit is begun that would likely not end in time.
@@ -56,11 +56,11 @@ def explore(
     """
     expected = typical_fit_seconds(best_trial)
     ends = None if left is None else time.monotonic() + left - expected
-    bench = _Bench(
+    bench = _CopyFitter(
         best_trial.number,
         min(folds, len(terms.folds)),
         terms,
-        Fitter(terms, ledger),
+        FitRunner(terms, ledger),
         Protection.of(fit for trial in trials for fit in trial.fits),
         lambda: ends is not None and time.monotonic() > ends,
     )
@@ -72,13 +72,13 @@ def explore(
 
     judged: dict[int, bool] = {}
 
-    def judge(worker: Trains, number: int) -> None:
+    def judge(worker: FitWorker, number: int) -> None:
         judged[number] = bench.judge(worker, copies[number])
         done.tell(judged[number])
 
     with contextlib.suppress(Stopped):  # what is judged is judged
-        crew.do(f"copies of {best_trial.configuration.hash} on {bench.folds}", range(len(copies)), judge)
-    return Surroundings(
+        executor.do(f"copies of {best_trial.configuration.hash} on {bench.folds}", range(len(copies)), judge)
+    return Sensitivity(
         centre=best_trial.configuration.hash,
         folds=bench.folds,
         copies=tuple(copy for number, copy in enumerate(copies) if judged.get(number)),
@@ -103,15 +103,15 @@ class _Done:
             self._listener.progress("configurations", self._done, self._total)
 
 
-class _Bench:
+class _CopyFitter:
     """Fits copies on the first folds, as a trial would."""
 
     def __init__(
         self,
         trial: int,
         folds: int,
-        terms: Terms,
-        fitter: Fitter,
+        terms: StudySetup,
+        fitter: FitRunner,
         protection: Protection,
         is_over: Callable[[], bool],
     ) -> None:
@@ -119,7 +119,7 @@ class _Bench:
         self._trial, self._terms, self._fitter, self._protection = trial, terms, fitter, protection
         self._is_over, self._ended = is_over, False
 
-    def judge(self, worker: Trains, copy: Copy) -> bool:
+    def judge(self, worker: FitWorker, copy: PerturbedCopy) -> bool:
         """Whether all folds were judged."""
         timed = _Timed(worker, lambda: self._ended or self._is_over())
         try:
@@ -133,9 +133,9 @@ class _Bench:
         _log.info("copy with %s: %s", dict(copy.changes), [(str(fit.verdict), fit.score) for fit in fits])
         return judged
 
-    def _spec(self, copy: Copy, fold: int) -> Spec:
+    def _spec(self, copy: PerturbedCopy, fold: int) -> FitSpec:
         split = self._terms.folds[fold]
-        return Spec(
+        return FitSpec(
             trial=self._trial,
             stage=NEIGHBOUR,
             split=SEARCH,
@@ -149,10 +149,12 @@ class _Bench:
 class _Timed:
     """A worker that begins nothing new when the time is over; what the ledger has is not asked of it."""
 
-    def __init__(self, worker: Trains, is_over: Callable[[], bool]) -> None:
+    def __init__(self, worker: FitWorker, is_over: Callable[[], bool]) -> None:
         self._worker, self._is_over = worker, is_over
 
-    def run(self, job: Job, on_check: Callable[[Check], None] = lambda check: None, *, alone: bool = False) -> Done:
+    def run(
+        self, job: FitJob, on_check: Callable[[Check], None] = lambda check: None, *, alone: bool = False
+    ) -> FitDone:
         if self._is_over():
             raise Stopped
         return self._worker.run(job, on_check, alone=alone)

@@ -136,7 +136,7 @@ def close(storage: optuna.storages.RDBStorage) -> None:
     """Give back its connections."""
     storage.remove_session()
     storage.engine.dispose()
-    ledgers_engine(storage).dispose()
+    ledger_engine(storage).dispose()
 
 
 @contextmanager
@@ -148,12 +148,12 @@ def closing(storage: optuna.storages.RDBStorage) -> Iterator[None]:
         close(storage)
 
 
-def ledgers_engine(storage: optuna.storages.RDBStorage) -> sa.Engine:
+def ledger_engine(storage: optuna.storages.RDBStorage) -> sa.Engine:
     """By which the ledger writes into the study's database."""
     return storage.careful if isinstance(storage, _OneFile) else storage.engine
 
 
-def patience_of(storage: optuna.storages.RDBStorage) -> Callable[[Callable[[], Any]], Any]:
+def retry_policy_of(storage: optuna.storages.RDBStorage) -> Callable[[Callable[[], Any]], Any]:
     """How what lies beside the study in its database is to be asked."""
     return storage.patience if isinstance(storage, ServerStorage) else lambda ask: ask()
 
@@ -200,7 +200,7 @@ def _passwords(url: str) -> list[str]:
 
 
 @contextmanager
-def writing(folder: Path, url: str | None) -> Iterator[None]:
+def explain_write_errors(folder: Path, url: str | None) -> Iterator[None]:
     """Work with a study that was opened. Raises UserError where it can't be written any more."""
     try:
         yield

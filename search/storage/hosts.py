@@ -13,7 +13,7 @@ _EVERY_SECONDS: Final = 60.0
 _GONE_SECONDS: Final = 900.0  # since a host was last heard of; a fit may take some minutes
 
 
-class Presence:
+class HostRegistry:
     """Of this host among the others.
 
     Args:

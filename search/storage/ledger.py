@@ -21,7 +21,7 @@ from search.causes import Cause
 from search.fit_checks import Checks, Collapse
 from search.npy import packed, unpacked
 from search.records import CUT_BY_RUNG, Fit, Verdict
-from search.storage.retrying import made_at_once
+from search.storage.retrying import create_with_retries
 
 _METADATA: Final = sa.MetaData()
 _FITS: Final = sa.Table(
@@ -73,7 +73,7 @@ _SPLITS: Final = 256  # parts to validate on that are known at a time
 
 
 Patient = Callable[[Callable[[], Any]], Any]
-"""Asks until the database answers: `search.storage.retrying.Patience`."""
+"""Asks until the database answers: `search.storage.retrying.RetryPolicy`."""
 
 
 def at_once(ask: Callable[[], Any]) -> Any:
@@ -99,7 +99,7 @@ class Ledger:
         self.written = 0  # fits, by this object
         self._insert = _INSERTS[engine.dialect.name]
         self.on_write: Callable[[], None] = lambda: None  # called after each fit that was recorded
-        self._patiently(lambda: made_at_once(lambda: _METADATA.create_all(engine)))
+        self._patiently(lambda: create_with_retries(lambda: _METADATA.create_all(engine)))
 
     def write(self, fit: Fit) -> None:
         """Record a fit. One with the same key is left as it is, unless `is_replaceable`."""

@@ -18,18 +18,18 @@ from search.records import (
     Ablation,
     AblationStep,
     Confirmation,
-    Copy,
     DataSummary,
     Fit,
+    PerturbedCopy,
+    Sensitivity,
     StudyRecord,
-    Surroundings,
     TestScore,
     Trial,
     TrialState,
     Waypoint,
 )
-from search.settings import Identity, Plan, Protocol
-from search.storage.database import closing, ledgers_engine, open_storage
+from search.settings import Identity, Plan, TrainingProtocol
+from search.storage.database import closing, ledger_engine, open_storage
 from search.storage.ledger import Ledger, is_replaceable
 from search.storage.trial_attributes import CONFIGURATION, PLACE, REASON, SECONDS, STATE, is_done
 from spaces.config import Configuration
@@ -49,7 +49,7 @@ def open_study(folder: Path, url: str | None = None, name: str = "steadynet") ->
         except KeyError:
             wanted = "Pass the --out (and --study) of an earlier search."
             raise UserError(f"no study {name!r} in {folder}. {wanted}") from None
-        ledger = Ledger(ledgers_engine(storage), name)
+        ledger = Ledger(ledger_engine(storage), name)
         if ledger.fact("data") is None:
             raise UserError(f"the search in {folder} ended before its images were read. Start it again.")
         return read_study(ledger, study)
@@ -79,7 +79,7 @@ def read_study(ledger: Ledger, study: optuna.Study, known: Sequence[Trial] = ())
         groups=None if groups is None else np.array(groups, dtype=np.int64),
         identity=Identity(**fact("identity")),
         plan=Plan(**{**plan, "notes": tuple(plan["notes"])}),
-        protocol=Protocol(**fact("protocol")),
+        protocol=TrainingProtocol(**fact("protocol")),
         settings={key: value for key, value in settings.items() if key != "command"},
         trials=_all_trials(ledger, study, known),
         seconds=float(max(ledger.hosts_facts("seconds"), default=0.0)),
@@ -123,18 +123,18 @@ def restored_test(stored: Any) -> TestScore | None:
     return None if stored is None else TestScore(**{**stored, "offset": tuple(stored.get("offset", ()))})
 
 
-def restored_surroundings(stored: Any) -> Surroundings | None:
+def restored_surroundings(stored: Any) -> Sensitivity | None:
     """From the ledger's fact."""
     if stored is None:
         return None
     copies = tuple(
-        Copy(
+        PerturbedCopy(
             configuration=Configuration(**copy["configuration"]),
             changes={name: tuple(ends) for name, ends in copy["changes"].items()},
         )
         for copy in stored["copies"]
     )
-    return Surroundings(centre=stored["centre"], folds=stored["folds"], copies=copies)
+    return Sensitivity(centre=stored["centre"], folds=stored["folds"], copies=copies)
 
 
 def restored_ablation(stored: Any) -> Ablation | None:

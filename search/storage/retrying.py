@@ -51,7 +51,7 @@ def first_line(error: object) -> str:
     return next(iter(str(getattr(error, "orig", None) or error).splitlines()), type(error).__name__)
 
 
-def made_at_once(make: Callable[[], T]) -> T:
+def create_with_retries(make: Callable[[], T]) -> T:
     """What `make` gives. Other hosts may make the same tables at the same moment: then they are there the next time."""
     for _ in range(_TRIES):
         try:
@@ -71,7 +71,7 @@ def with_driver(url: str) -> str:
     return f"postgresql+psycopg{separator}{rest}" if kind in ("postgresql", "postgres") else url
 
 
-class Patience:
+class RetryPolicy:
     """Tries again while the server can't be reached.
 
     Args:
@@ -140,12 +140,12 @@ def open_server(url: str, on_lost: OnLost, should_stop: Callable[[], bool]) -> S
     Raises:
         DBAPIError: it refuses, or did not answer for two minutes.
     """
-    patience = Patience(_OPEN_SECONDS)
+    patience = RetryPolicy(_OPEN_SECONDS)
     patience.should_stop = should_stop
 
     def make() -> ServerStorage | Exception:
         try:
-            return made_at_once(
+            return create_with_retries(
                 lambda: ServerStorage(url, on_lost, patience, heartbeat=HEARTBEAT_SECONDS, grace=GRACE_SECONDS)
             )
         except sa.exc.OperationalError as error:
@@ -231,11 +231,11 @@ class ServerStorage(QuickStorage):
         self,
         url: str,
         on_lost: OnLost,
-        patience: Patience | None = None,
+        patience: RetryPolicy | None = None,
         heartbeat: int = HEARTBEAT_SECONDS,
         grace: int = GRACE_SECONDS,
     ) -> None:
-        self.patience = patience or Patience()
+        self.patience = patience or RetryPolicy()
         self._looking = threading.Lock()
         self._silent_since: dict[int, float] = {}
         try:

@@ -30,7 +30,7 @@ _BEFORE_A_STUDY: Final = {
 _LOOK_SECONDS: Final = 0.5  # who only looks whether the folder is held lets go of it sooner
 
 
-class Hold:
+class FolderLock:
     """A run folder that is held alone."""
 
     def __init__(self) -> None:
@@ -42,11 +42,11 @@ class Hold:
 
 
 @contextmanager
-def locked(folder: Path, url: str | None = None) -> Iterator[Hold]:
+def lock_folder(folder: Path, url: str | None = None) -> Iterator[FolderLock]:
     """Make the run folder and hold it, and a database file elsewhere, alone. The lock ends with the process.
 
-    Unless `Hold.keep` was called, what a start writes before it is known to be good is taken away again, with folders
-    that were made here: a start that is refused leaves nothing behind.
+    Unless `FolderLock.keep` was called, what a start writes before it is known to be good is removed again, with the
+    folders that were made here: a start that is refused leaves nothing behind.
 
     Raises:
         UserError: the folder can't be made or written.
@@ -54,7 +54,7 @@ def locked(folder: Path, url: str | None = None) -> Iterator[Hold]:
     """
     made = [path for path in (folder, *folder.parents) if not path.exists()]
     foreign = {name for name in _BEFORE_A_STUDY if (folder / name).exists()}
-    hold = Hold()
+    hold = FolderLock()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if not os.access(folder, os.W_OK | os.X_OK):

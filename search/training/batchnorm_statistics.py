@@ -10,7 +10,7 @@ from search.training.chain import Chain
 from search.training.inputs import Inputs
 
 
-class Statistics:
+class BatchNormStatistics:
     """Those of a network.
 
     Args:

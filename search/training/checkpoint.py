@@ -28,7 +28,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Snapshot:
+class Checkpoint:
     """Where a fit stands after some epochs."""
 
     epoch: int  # finished
@@ -73,7 +73,7 @@ class Snapshot:
             raise
 
     @classmethod
-    def read(cls, path: Path) -> Snapshot | None:
+    def read(cls, path: Path) -> Checkpoint | None:
         """The one that stands there; None where there is none, or none that can be read."""
         try:
             with path.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
@@ -103,7 +103,7 @@ class Snapshot:
             return None
 
 
-class Drawer:
+class CheckpointStore:
     """Where the snapshot of one fit lies.
 
     Args:
@@ -120,11 +120,11 @@ class Drawer:
         """Whether so much was trained since the last one that it would be a pity to lose it."""
         return bool(self._now() >= self._due)
 
-    def take(self) -> Snapshot | None:
+    def take(self) -> Checkpoint | None:
         """What was put there, if anything."""
-        return Snapshot.read(self._path)
+        return Checkpoint.read(self._path)
 
-    def put(self, snapshot: Snapshot) -> None:
+    def put(self, snapshot: Checkpoint) -> None:
         """Keep it. Where that is impossible, the fit goes on without."""
         started = self._now()
         try:

@@ -26,7 +26,7 @@ _RECENT_BYTES: Final = 128 << 20  # embeddings of other images that are kept in 
 _RECIPE: Final = 1  # raised when the same backbone would give something else
 
 
-class Stem:
+class FrozenBackbone:
     """A backbone of one study, and its embeddings of the study's images.
 
     Args:

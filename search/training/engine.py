@@ -18,14 +18,14 @@ import tensorflow as tf
 from search import seeds
 from search.arrays import FloatArray, IntArray
 from search.fit_checks import LAYER_SIGNALS
-from search.settings import Protocol
+from search.settings import TrainingProtocol
 from search.training import layer_signals, network, optimizer
-from search.training.batchnorm_statistics import Statistics
+from search.training.batchnorm_statistics import BatchNormStatistics
 from search.training.chain import Chain
 from search.training.evaluation import Evaluation
 from search.training.inputs import Inputs
 from search.training.outcome import EpochSums, LayerProbe
-from search.training.prefetch import Ahead
+from search.training.prefetch import Prefetcher
 from search.training.sampling import FOCUS, Balance
 from spaces.config import Configuration
 
@@ -61,14 +61,14 @@ class Engine:
     def __init__(
         self,
         configuration: Configuration,
-        protocol: Protocol,
+        protocol: TrainingProtocol,
         images: Any,
         labels: Any,
         updates: int,
         parts: int = 1,
         places: IntArray | None = None,
         pretrained: Sequence[npt.NDArray[Any]] = (),
-        ahead: Ahead | None = None,
+        ahead: Prefetcher | None = None,
     ) -> None:
         if protocol.shapes and configuration.normalized:
             raise ValueError("normalization by batches needs images of one size.")
@@ -91,7 +91,7 @@ class Engine:
         self._labels = labels
         self.chain = Chain(self.network, configuration, updates)
         self.evaluation = Evaluation(self.chain, self._inputs, protocol, parts, ahead)
-        self.statistics = Statistics(self.chain, self._inputs, labels)
+        self.statistics = BatchNormStatistics(self.chain, self._inputs, labels)
         self._weights, self._deep, self._rest = self.chain.weights, len(self.chain.deep), updates / 4
         self._kernels = [self._place(layer.kernel) for layer in self.chain.weighted]
         self._optimizer = optimizer.build_optimizer(configuration)

@@ -8,10 +8,10 @@ import numpy as np
 import tensorflow as tf
 
 from search.arrays import FloatArray, IntArray
-from search.settings import Protocol
+from search.settings import TrainingProtocol
 from search.training.chain import Chain
 from search.training.inputs import Inputs
-from search.training.prefetch import Ahead
+from search.training.prefetch import Prefetcher
 
 _MOST_AT_ONCE: Final = 128  # images of a forward pass
 _MOST_PIXELS: Final = 128 * 64 * 64  # of all of them, but for the fewest
@@ -29,7 +29,9 @@ class Evaluation:
         ahead: fetches images of coming batches from the disk; None: they are in memory.
     """
 
-    def __init__(self, chain: Chain, inputs: Inputs, protocol: Protocol, parts: int, ahead: Ahead | None) -> None:
+    def __init__(
+        self, chain: Chain, inputs: Inputs, protocol: TrainingProtocol, parts: int, ahead: Prefetcher | None
+    ) -> None:
         self._chain, self._inputs, self._classes, self._ahead = chain, inputs, protocol.classes, ahead
         self._most = max(1, _at_once(protocol.image_size) // parts)
         self.traces = 0
@@ -62,7 +64,7 @@ class Evaluation:
             values = self._fetched(self._ahead, padded, shape)
         return np.concatenate([values[i, : len(batch)] for i, batch in enumerate(batches)])
 
-    def _fetched(self, ahead: Ahead, rows: IntArray, shape: Any) -> FloatArray:
+    def _fetched(self, ahead: Prefetcher, rows: IntArray, shape: Any) -> FloatArray:
         """Batch by batch, so that it is known how far it is."""
         values: list[FloatArray] = []
         with ahead.epoch(rows, lambda: len(values)):

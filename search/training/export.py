@@ -30,7 +30,7 @@ class Fitted(Protocol):
     """What is needed of that which trained a network: `Engine`, or `HeadTrainer` for one on embeddings."""
 
     configuration: Configuration
-    protocol: settings.Protocol
+    protocol: settings.TrainingProtocol
     network: keras.Sequential
 
     @property

@@ -19,11 +19,11 @@ from search import seeds
 from search.arrays import FloatArray, IntArray
 from search.fit_checks import LAYER_SIGNALS, Check, Collapse
 from search.records import CUT_BY_RUNG, TOO_SLOW, Verdict
-from search.training.checkpoint import Snapshot
-from search.training.interfaces import Drawer, Scorer, Trainer, Watch
+from search.training.checkpoint import Checkpoint
+from search.training.interfaces import Checkpoints, CollapseWatch, Scorer, Trainer
 from search.training.lr_schedule import Schedule, check_epochs, fit_seconds, missed_bar, nothing_left
 from search.training.measures import answers, log_loss, log_softmax, skill
-from search.training.outcome import EpochSums, Outcome, Task
+from search.training.outcome import EpochSums, FitOutcome, FitTask
 from search.training.sampling import Balance, balance_of, cross_entropy, epoch_rows
 
 _PROBE_IMAGES = 32
@@ -41,13 +41,13 @@ class Interrupted(Exception):
 
 def run_fit(
     trainer: Trainer,
-    task: Task,
-    watch: Watch,
+    task: FitTask,
+    watch: CollapseWatch,
     scorer: Scorer,
     on_check: Callable[[Check], None] = lambda check: None,
     on_epoch: Callable[[int], None] = lambda epoch: None,
-    drawer: Drawer | None = None,
-) -> Outcome:
+    drawer: Checkpoints | None = None,
+) -> FitOutcome:
     """Train one configuration on one split with one seed, or go on with what lies in the drawer.
 
     `on_check` is called after each check, `on_epoch` after each epoch; both may raise `Interrupted`. What `on_epoch`
@@ -60,12 +60,12 @@ class _Fit:
     def __init__(
         self,
         trainer: Trainer,
-        task: Task,
-        watch: Watch,
+        task: FitTask,
+        watch: CollapseWatch,
         scorer: Scorer,
         on_check: Callable[[Check], None],
         on_epoch: Callable[[int], None],
-        drawer: Drawer | None,
+        drawer: Checkpoints | None,
     ) -> None:
         configuration = trainer.configuration
         self.trainer, self.task, self.watch, self.scorer = trainer, task, watch, scorer
@@ -95,12 +95,12 @@ class _Fit:
         self.is_gone_on_with = False
         self.started = time.monotonic()
 
-    def run(self) -> Outcome:
+    def run(self) -> FitOutcome:
         task, configuration = self.task, self.trainer.configuration
         found = None if self.drawer is None else self.drawer.take()
         if found is None and (evidence := self._far_too_slow()) is not None:
             seconds = time.monotonic() - self.started
-            return Outcome(verdict=Verdict.STOPPED, reason=TOO_SLOW, evidence=evidence, epochs=0, seconds=seconds)
+            return FitOutcome(verdict=Verdict.STOPPED, reason=TOO_SLOW, evidence=evidence, epochs=0, seconds=seconds)
         epoch = self._begin(found)
         while epoch < self.schedule.last:
             generator = seeds.generator(task.seed, "epoch", epoch)
@@ -135,7 +135,7 @@ class _Fit:
             return self._outcome(Verdict.COLLAPSED, epoch, final.reason, final.evidence)
         return self._outcome(Verdict.LEARNED, epoch)
 
-    def _begin(self, found: Snapshot | None) -> int:
+    def _begin(self, found: Checkpoint | None) -> int:
         """Start anew, or where the drawer's snapshot was taken. Returns the finished epochs."""
         task = self.task
         self.trainer.begin(task.seed, task.train, self.balance)
@@ -175,8 +175,8 @@ class _Fit:
         if self.drawer is not None and self.drawer.is_due:
             self.drawer.put(self._snapshot(epoch))
 
-    def _snapshot(self, epoch: int) -> Snapshot:
-        return Snapshot(
+    def _snapshot(self, epoch: int) -> Checkpoint:
+        return Checkpoint(
             epoch=epoch,
             at_once=self.trainer.at_once,
             last=self.schedule.last,
@@ -317,10 +317,10 @@ class _Fit:
 
     def _outcome(
         self, verdict: Verdict, epoch: int, reason: str | None = None, evidence: Mapping[str, float] | None = None
-    ) -> Outcome:
+    ) -> FitOutcome:
         last = self.checks[-1] if self.checks else None
         measured = last is not None and len(self.probabilities) > 0
-        return Outcome(
+        return FitOutcome(
             verdict=verdict,
             reason=reason,
             evidence=dict(evidence or {}),

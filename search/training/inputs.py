@@ -16,7 +16,7 @@ class Inputs:
     """The images themselves; of every size, in the upper left corners of squares."""
 
     def __init__(
-        self, configuration: Configuration, protocol: settings.Protocol, images: Any, places: IntArray | None
+        self, configuration: Configuration, protocol: settings.TrainingProtocol, images: Any, places: IntArray | None
     ) -> None:
         self.configuration = configuration
         self.images = images

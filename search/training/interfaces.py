@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from search.arrays import FloatArray, IntArray
 from search.fit_checks import Check, Collapse
-from search.training.checkpoint import Snapshot
+from search.training.checkpoint import Checkpoint
 from search.training.outcome import EpochSums, LayerProbe
 from search.training.sampling import Balance
 from spaces.config import Configuration
@@ -68,7 +68,7 @@ class Trainer(Protocol):
         """After `begin`: stand where `state` was taken. Raises ValueError if it is another network's."""
 
 
-class Watch(Protocol):
+class CollapseWatch(Protocol):
     """Says when a fit has collapsed; `search.collapse.watch.Watch` is the real one."""
 
     passed: Collapse | None  # the stop that an audit let pass
@@ -93,15 +93,15 @@ class Scorer(Protocol):
         """Mean one-vs-rest area under the curve."""
 
 
-class Drawer(Protocol):
-    """Keeps what a fit needs to be gone on with; `search.training.checkpoint.Drawer` is the real one."""
+class Checkpoints(Protocol):
+    """Keeps what a fit needs to be gone on with; `search.training.checkpoint.CheckpointStore` is the real one."""
 
     @property
     def is_due(self) -> bool:
         """Whether it is time for another one."""
 
-    def take(self) -> Snapshot | None:
+    def take(self) -> Checkpoint | None:
         """What was put there."""
 
-    def put(self, snapshot: Snapshot) -> None:
+    def put(self, snapshot: Checkpoint) -> None:
         """In place of the last one."""

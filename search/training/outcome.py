@@ -33,7 +33,7 @@ class EpochSums:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Task:
+class FitTask:
     """What to train on and for how long. Rows index all images; `val` may be empty."""
 
     labels: IntArray  # (n,) of all images
@@ -47,7 +47,7 @@ class Task:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Outcome:
+class FitOutcome:
     """How a fit ended and what it measured."""
 
     verdict: Verdict

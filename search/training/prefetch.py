@@ -26,7 +26,7 @@ _LEAD: Final = 128_000_000  # bytes that are fetched before they are needed
 _PATIENCE: Final = 0.01  # seconds between two looks at how far the epoch is
 
 
-class Ahead:
+class Prefetcher:
     """Fetches rows of one `.npy` file.
 
     Args:
@@ -64,10 +64,10 @@ class Ahead:
             os.close(file)
 
 
-def ahead_of(path: Path) -> Ahead | None:
+def prefetcher_for(path: Path) -> Prefetcher | None:
     """For a large file, where the system can be told what comes; None: not needed, or not possible."""
     possible = hasattr(os, "posix_fadvise")
-    return Ahead(path) if possible and path.stat().st_size >= LARGE else None
+    return Prefetcher(path) if possible and path.stat().st_size >= LARGE else None
 
 
 def touched_at_random(array: np.ndarray[Any, Any]) -> None:

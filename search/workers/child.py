@@ -27,7 +27,7 @@ def signals_blocked() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def die_with_coordinator(lifeline: Connection) -> None:
+def end_with_parent(lifeline: Connection) -> None:
     """In the child: end it, and the group that it leads, when the other end of `lifeline` closes.
 
     The coordinator holds that end and never writes: the end of file is its death, even by kill -9.
@@ -36,7 +36,7 @@ def die_with_coordinator(lifeline: Connection) -> None:
     threading.Thread(target=_watch, args=(lifeline,), daemon=True).start()
 
 
-def redirect_messages(log: Path, *descriptors: int) -> None:
+def redirect_output(log: Path, *descriptors: int) -> None:
     """In the child: what is written past Python to the terminal, where the live display is, goes to the log's end.
 
     It may explain a crash.

@@ -13,27 +13,27 @@ from typing import Any, Final
 from search import resources
 from search.fit_checks import Check
 from search.workers.child import signals_blocked
-from search.workers.errors import Stopped, WorkerDied, WorkerFault, WorkerStalled
-from search.workers.microbatching import Room
+from search.workers.errors import Stopped, WorkerDied, WorkerError, WorkerStalled
+from search.workers.microbatching import MicrobatchMemory
 from search.workers.protocol import (
     QUIT,
     STOP,
-    Beat,
-    Broken,
-    Done,
-    Errand,
-    Halted,
-    Job,
-    Material,
-    Priced,
-    Pricing,
-    Ready,
-    Seat,
-    Told,
+    FitDone,
+    FitJob,
+    Heartbeat,
+    JobFailed,
+    JobStopped,
+    TaskDone,
+    Timing,
+    TimingJob,
+    TrainingData,
+    WorkerReady,
+    WorkerResources,
+    WorkerTask,
 )
-from search.workers.read_write_lock import Gate
+from search.workers.read_write_lock import ReadWriteLock
 from search.workers.server import main
-from search.workers.stall_detector import Silence
+from search.workers.stall_detector import StallDetector
 
 _POLL_SECONDS: Final = 0.2
 _START_SECONDS: Final = 300.0  # importing TensorFlow from a cold network disk takes minutes
@@ -57,30 +57,36 @@ class Worker:
 
     def __init__(
         self,
-        seat: Seat,
+        seat: WorkerResources,
         should_stop: Callable[[], bool],
-        silence: Silence | None = None,
-        gate: Gate | None = None,
-        room: Room | None = None,
+        silence: StallDetector | None = None,
+        gate: ReadWriteLock | None = None,
+        room: MicrobatchMemory | None = None,
     ) -> None:
         self._seat = seat
         self._should_stop = should_stop
-        self._silence, self._gate, self._room = silence or Silence(), gate or Gate(), room or Room()
-        self._material: Material | None = None
+        self._silence, self._gate, self._room = (
+            silence or StallDetector(),
+            gate or ReadWriteLock(),
+            room or MicrobatchMemory(),
+        )
+        self._material: TrainingData | None = None
         self._process: Any = None
         self._pipe: Any = None
         self._lifeline: Any = None
         self._jobs = 0
         self._is_up = False  # it has said that it is ready
-        self.ready: Ready | None = None
+        self.ready: WorkerReady | None = None
 
-    def supply(self, material: Material) -> None:
+    def supply(self, material: TrainingData) -> None:
         """What all its fits train on, from now on."""
         self._material = material
         if self._is_up:
             self._hand_over()
 
-    def run(self, job: Job, on_check: Callable[[Check], None] = lambda check: None, *, alone: bool = False) -> Done:
+    def run(
+        self, job: FitJob, on_check: Callable[[Check], None] = lambda check: None, *, alone: bool = False
+    ) -> FitDone:
         """Run one fit.
 
         Args:
@@ -94,23 +100,23 @@ class Worker:
         """
         with self._gate.alone(self._should_stop) if alone else self._gate.together():
             answer = self._ask(replace(job, parts=self._room.parts(job)), on_check)
-        if not isinstance(answer, Done):
-            raise WorkerFault(f"unexpected answer {type(answer).__name__}")
+        if not isinstance(answer, FitDone):
+            raise WorkerError(f"unexpected answer {type(answer).__name__}")
         self._room.learn(job, answer.outcome)
         return answer
 
-    def price(self, job: Pricing) -> Priced:
+    def price(self, job: TimingJob) -> Timing:
         """Time a configuration's epochs. Raises as `run` does."""
         answer = self._ask(job, lambda check: None)
-        if not isinstance(answer, Priced):
-            raise WorkerFault(f"unexpected answer {type(answer).__name__}")
+        if not isinstance(answer, Timing):
+            raise WorkerError(f"unexpected answer {type(answer).__name__}")
         return answer
 
-    def do(self, errand: Errand) -> Any:
+    def do(self, errand: WorkerTask) -> Any:
         """Whatever comes of the errand. Raises as `run` does."""
         answer = self._ask(errand, lambda check: None)
-        if not isinstance(answer, Told):
-            raise WorkerFault(f"unexpected answer {type(answer).__name__}")
+        if not isinstance(answer, TaskDone):
+            raise WorkerError(f"unexpected answer {type(answer).__name__}")
         return answer.value
 
     def close(self, seconds: float = 1.0) -> None:
@@ -147,7 +153,7 @@ class Worker:
         except OSError as error:
             self._pipe.close()
             self._lifeline.close()
-            raise WorkerFault(f"no further process can be started: {error}") from None
+            raise WorkerError(f"no further process can be started: {error}") from None
         finally:
             theirs.close()
             lifeline.close()
@@ -170,9 +176,9 @@ class Worker:
             _log.warning("A %s before it was ready: it is started again.", error)  # no fit has a part in that
             self.begin()
             answer = self._wait(lambda check: None, _START_SECONDS)
-        if not isinstance(answer, Ready):
+        if not isinstance(answer, WorkerReady):
             self.kill()
-            raise WorkerFault(f"worker did not start: {answer}")
+            raise WorkerError(f"worker did not start: {answer}")
         self.ready = answer
         self._is_up = True
         if self._material is not None:
@@ -187,19 +193,19 @@ class Worker:
         with contextlib.suppress(OSError):  # a process that died is noticed at its next job
             self._pipe.send(self._material)
 
-    def _ask(self, job: Job | Pricing | Errand, on_check: Callable[[Check], None]) -> Any:
+    def _ask(self, job: FitJob | TimingJob | WorkerTask, on_check: Callable[[Check], None]) -> Any:
         self.start()
-        self._jobs += not (isinstance(job, Job) and job.configuration.embeds)  # heads trace nothing
+        self._jobs += not (isinstance(job, FitJob) and job.configuration.embeds)  # heads trace nothing
         try:
             self._pipe.send(job)
         except OSError as error:
             self.kill()
-            raise WorkerFault(f"worker lost: {error}") from None
+            raise WorkerError(f"worker lost: {error}") from None
         answer = self._wait(on_check)
-        if isinstance(answer, Halted):
+        if isinstance(answer, JobStopped):
             raise Stopped
-        if isinstance(answer, Broken):
-            raise WorkerFault(answer.text)
+        if isinstance(answer, JobFailed):
+            raise WorkerError(answer.text)
         return answer
 
     def _wait(self, on_check: Callable[[Check], None], most: float | None = None) -> Any:
@@ -211,7 +217,7 @@ class Worker:
                 if self._pipe.poll(_POLL_SECONDS):
                     message = self._pipe.recv()
                     before, heard = heard, time.monotonic()
-                    if isinstance(message, Beat):
+                    if isinstance(message, Heartbeat):
                         if longest is None:  # the first epoch also builds the network
                             self._silence.learn_building(heard - before)
                         else:

@@ -72,7 +72,7 @@ def parse_gpus(answer: str) -> tuple[Gpu, ...]:
     return tuple(found)
 
 
-def unseen(gpu: Gpu) -> str:
+def unseen_gpu_message(gpu: Gpu) -> str:
     """What to tell where the driver lists a GPU and TensorFlow does not see it."""
     return (
         f"This machine has an NVIDIA GPU ({gpu.name}) that TensorFlow does not see: the CPU does the work. "
@@ -85,7 +85,7 @@ def precision(gpu: Gpu | None) -> str:
     return "mixed_bfloat16" if gpu is not None and gpu.capability >= _BFLOAT16_FROM else "float32"
 
 
-def shares(workers: int | None, found: tuple[Gpu, ...]) -> list[tuple[Gpu | None, int | None]]:
+def share_devices(workers: int | None, found: tuple[Gpu, ...]) -> list[tuple[Gpu | None, int | None]]:
     """GPU and CPU threads of each worker.
 
     Several on the CPU share its threads, and several on a GPU its memory; one has all.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 
-class WorkerFault(Exception):
+class WorkerError(Exception):
     """The worker died, stalled or raised: our or the machine's fault, worth another try."""
 
 
@@ -12,7 +12,7 @@ def last_line(text: str) -> str:
     return text.strip().splitlines()[-1]
 
 
-class WorkerDied(WorkerFault):
+class WorkerDied(WorkerError):
     """Its process ended, most often because the system killed it for want of memory.
 
     Args:
@@ -24,7 +24,7 @@ class WorkerDied(WorkerFault):
         self.code = code
 
 
-class WorkerStalled(WorkerFault):
+class WorkerStalled(WorkerError):
     """It said nothing for far longer than epochs take: hung, or its machine is overwhelmed."""
 
 

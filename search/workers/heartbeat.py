@@ -12,7 +12,7 @@ from search.background import beside
 _EVERY_SECONDS: Final = 1.0
 
 
-def pulse(
+def heartbeat(
     done: Callable[[], int], beat: Callable[[], None], every: float = _EVERY_SECONDS
 ) -> AbstractContextManager[None]:
     """Inside, `beat` is called by a thread of its own whenever more is done than the last time.

@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 from search.records import PARTS
-from search.training.outcome import Outcome
-from search.workers.protocol import Job
+from search.training.outcome import FitOutcome
+from search.workers.protocol import FitJob
 from spaces.network_size import size
 
 
-class Room:
+class MicrobatchMemory:
     """Shared by the workers of a session, so that one that is new need not run out of memory to learn it."""
 
     def __init__(self) -> None:
         self._parts: dict[tuple[int, int], int] = {}  # by weights and batch
 
-    def parts(self, job: Job) -> int:
+    def parts(self, job: FitJob) -> int:
         """That each of its batches is known to need; 1 if nothing is known."""
         return self._parts.get(_kind(job), 1)
 
-    def learn(self, job: Job, outcome: Outcome) -> None:
+    def learn(self, job: FitJob, outcome: FitOutcome) -> None:
         """Take in how a fit went."""
         if PARTS in outcome.start:
             self._parts[_kind(job)] = int(outcome.start[PARTS])
 
 
-def _kind(job: Job) -> tuple[int, int]:
+def _kind(job: FitJob) -> tuple[int, int]:
     configuration, protocol = job.configuration, job.protocol
     any_size = bool(protocol.shapes)
     weights = size(configuration, protocol.image_size, protocol.channels, protocol.classes, any_size=any_size)

@@ -11,17 +11,17 @@ from typing import Final
 
 from search import resources
 from search.workers.client import Worker
-from search.workers.devices import Gpu, shares
-from search.workers.microbatching import Room
-from search.workers.protocol import Material, Ready, Seat
-from search.workers.read_write_lock import Gate
-from search.workers.stall_detector import Silence
+from search.workers.devices import Gpu, share_devices
+from search.workers.microbatching import MicrobatchMemory
+from search.workers.protocol import TrainingData, WorkerReady, WorkerResources
+from search.workers.read_write_lock import ReadWriteLock
+from search.workers.stall_detector import StallDetector
 
 _FAREWELL_SECONDS: Final = 1.0  # from QUIT to the kill
 _MEMORY_SHARE: Final = 0.8  # of the machine's, for all workers together: one that has grown beyond it is replaced
 
 
-def seats(out: Path, workers: int | None, gpus: tuple[Gpu, ...]) -> list[Seat]:
+def worker_resources(out: Path, workers: int | None, gpus: tuple[Gpu, ...]) -> list[WorkerResources]:
     """One for each worker.
 
     Args:
@@ -29,17 +29,17 @@ def seats(out: Path, workers: int | None, gpus: tuple[Gpu, ...]) -> list[Seat]:
         workers: how many, None for one a GPU, else one.
         gpus: to work on.
     """
-    found = shares(workers, gpus)
+    found = share_devices(workers, gpus)
     memory = round(_MEMORY_SHARE * resources.memory() / len(found))
-    return [Seat(threads=threads, gpu=gpu, log=out / "worker.log", memory=memory) for gpu, threads in found]
+    return [WorkerResources(threads=threads, gpu=gpu, log=out / "worker.log", memory=memory) for gpu, threads in found]
 
 
-class Pool:
+class WorkerPool:
     """A few workers, handed out one at a time."""
 
-    def __init__(self, seats: Sequence[Seat], should_stop: Callable[[], bool]) -> None:
-        silence, gate, room = Silence(), Gate(), Room()
-        self._workers = [Worker(seat, should_stop, silence, gate, room) for seat in seats]
+    def __init__(self, worker_resources: Sequence[WorkerResources], should_stop: Callable[[], bool]) -> None:
+        silence, gate, room = StallDetector(), ReadWriteLock(), MicrobatchMemory()
+        self._workers = [Worker(seat, should_stop, silence, gate, room) for seat in worker_resources]
         self._free: queue.SimpleQueue[Worker] = queue.SimpleQueue()
         for worker in self._workers:
             self._free.put(worker)
@@ -52,7 +52,7 @@ class Pool:
         for worker in self._workers:
             worker.begin()
 
-    def supply(self, material: Material) -> None:
+    def supply(self, material: TrainingData) -> None:
         """What all fits train on, from now on."""
         for worker in self._workers:
             worker.supply(material)
@@ -67,7 +67,7 @@ class Pool:
             self._free.put(worker)
 
     @property
-    def ready(self) -> Ready | None:
+    def ready(self) -> WorkerReady | None:
         """What a worker told of its device and versions; None before the first is up."""
         return next((worker.ready for worker in self._workers if worker.ready is not None), None)
 
@@ -89,5 +89,5 @@ class Pool:
                 worker.kill()
 
 
-MakePool = Callable[[Sequence[Seat], Callable[[], bool]], Pool]
+MakePool = Callable[[Sequence[WorkerResources], Callable[[], bool]], WorkerPool]
 """Makes the workers, from where each works and from who says that a fit must stop."""

@@ -11,14 +11,14 @@ from typing import Any, Final
 from search.arrays import FloatArray, IntArray
 from search.collapse.rules import Context
 from search.data.images import ImageSet
-from search.settings import Metric, Protocol
-from search.training.outcome import Outcome
+from search.settings import Metric, TrainingProtocol
+from search.training.outcome import FitOutcome
 from search.workers.devices import Gpu
 from spaces.config import Configuration
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Seat:
+class WorkerResources:
     """Where a worker works: all that it needs to load TensorFlow."""
 
     threads: int | None  # of the CPU; None leaves it to TensorFlow
@@ -28,7 +28,7 @@ class Seat:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Material:
+class TrainingData:
     """What a worker trains on; follows when it is there."""
 
     pixels: Path  # (n, side, side, channels) uint8 .npy
@@ -38,17 +38,17 @@ class Material:
     weights: Mapping[str, Path | None] = field(default_factory=dict)  # of backbones; None: random ones
 
     @classmethod
-    def of(cls, images: ImageSet, metric: Metric, weights: Mapping[str, Path | None] | None = None) -> Material:
+    def of(cls, images: ImageSet, metric: Metric, weights: Mapping[str, Path | None] | None = None) -> TrainingData:
         """These images, without what no fit needs of them, and the files of backbones' weights."""
         return cls(pixels=images.path, labels=images.labels, metric=metric, places=images.places, weights=weights or {})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Job:
+class FitJob:
     """One fit to run."""
 
     configuration: Configuration
-    protocol: Protocol
+    protocol: TrainingProtocol
     train: IntArray
     val: IntArray
     seed: int
@@ -65,17 +65,17 @@ class Job:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Pricing:
+class TimingJob:
     """A configuration to time on some rows."""
 
     configuration: Configuration
-    protocol: Protocol
+    protocol: TrainingProtocol
     train: IntArray
     val: IntArray
     seconds: float | None  # of warm epochs, at least one; None: none, the network is only made ready
 
 
-class Errand(ABC):
+class WorkerTask(ABC):
     """Anything else that needs TensorFlow: sent as it is, done in the worker."""
 
     @abstractmethod
@@ -84,7 +84,7 @@ class Errand(ABC):
 
 
 @dataclass(frozen=True, slots=True)
-class Ready:
+class WorkerReady:
     """The worker is up."""
 
     device: str
@@ -94,21 +94,21 @@ class Ready:
 
 
 @dataclass(frozen=True, slots=True)
-class Beat:
+class Heartbeat:
     """What was asked goes on: an epoch is over, or so many images are predicted. At most one a second is told."""
 
 
 @dataclass(frozen=True, slots=True)
-class Done:
+class FitDone:
     """A fit ended by itself. All but the outcome is there if asked for."""
 
-    outcome: Outcome
+    outcome: FitOutcome
     predicted: FloatArray | None  # (m, K)
     corrupted: Mapping[str, float] = field(default_factory=dict)  # score by form of the corruption
 
 
 @dataclass(frozen=True, slots=True)
-class Priced:
+class Timing:
     """Seconds: to build and trace a network, and for a warm epoch; 0 for what was not asked for."""
 
     trace: float
@@ -116,19 +116,19 @@ class Priced:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class TaskDone:
     """What came of an errand."""
 
     value: Any
 
 
 @dataclass(frozen=True, slots=True)
-class Halted:
+class JobStopped:
     """A fit was ended by `STOP`."""
 
 
 @dataclass(frozen=True, slots=True)
-class Broken:
+class JobFailed:
     """A fit raised; the text is its traceback."""
 
     text: str

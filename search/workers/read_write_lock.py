@@ -12,7 +12,7 @@ from search.workers.errors import Stopped
 _POLL_SECONDS: Final = 0.2
 
 
-class Gate:
+class ReadWriteLock:
     """Lets fits run together, or one alone: a process that the system killed may have been one too many."""
 
     def __init__(self) -> None:

@@ -20,31 +20,31 @@ from search.collapse.watch import Watch
 from search.npy import mapped
 from search.records import PARTS, TOO_LARGE, Verdict
 from search.selection import metrics
-from search.settings import Protocol
-from search.training.checkpoint import Drawer
+from search.settings import TrainingProtocol
+from search.training.checkpoint import CheckpointStore
 from search.training.corruption_scores import MOST_IMAGES, MOST_THROUGH_BACKBONES, corrupted_scores
 from search.training.fit import Interrupted, run_fit
 from search.training.lr_schedule import Schedule
-from search.training.outcome import Outcome, Task
-from search.training.prefetch import ahead_of
+from search.training.outcome import FitOutcome, FitTask
+from search.training.prefetch import prefetcher_for
 from search.training.sampling import balance
-from search.workers.child import die_with_coordinator, redirect_messages
-from search.workers.heartbeat import pulse
+from search.workers.child import end_with_parent, redirect_output
+from search.workers.heartbeat import heartbeat
 from search.workers.protocol import (
     QUIT,
     STOP,
-    Beat,
-    Broken,
-    Done,
-    Errand,
-    Halted,
-    Job,
-    Material,
-    Priced,
-    Pricing,
-    Ready,
-    Seat,
-    Told,
+    FitDone,
+    FitJob,
+    Heartbeat,
+    JobFailed,
+    JobStopped,
+    TaskDone,
+    Timing,
+    TimingJob,
+    TrainingData,
+    WorkerReady,
+    WorkerResources,
+    WorkerTask,
 )
 from spaces.backbones import NO_BACKBONE
 from spaces.config import Configuration
@@ -59,29 +59,29 @@ TRACED: Final = 8
 """Networks that a worker keeps traced: all fits of a trial come in a row, those of the finalists come round again."""
 
 
-def main(pipe: Connection, lifeline: Connection, seat: Seat) -> None:
+def main(pipe: Connection, lifeline: Connection, seat: WorkerResources) -> None:
     """Entry point of the process."""
-    die_with_coordinator(lifeline)
+    end_with_parent(lifeline)
     started = time.monotonic()
-    redirect_messages(seat.log, 2)
+    redirect_output(seat.log, 2)
     try:
-        bench = _Bench(pipe, seat)
-        pipe.send(Ready(bench.device, bench.on_gpu, bench.versions, time.monotonic() - started))
+        bench = _JobServer(pipe, seat)
+        pipe.send(WorkerReady(bench.device, bench.on_gpu, bench.versions, time.monotonic() - started))
         while (message := pipe.recv()) != QUIT:
-            if isinstance(message, Material):
+            if isinstance(message, TrainingData):
                 bench.supply(message)
             elif message != STOP:  # a STOP that came too late for its fit
                 pipe.send(bench.answer(message))
     except (EOFError, BrokenPipeError, ConnectionResetError):
         pass
     except Exception:
-        pipe.send(Broken(traceback.format_exc()))
+        pipe.send(JobFailed(traceback.format_exc()))
 
 
-class _Bench:
+class _JobServer:
     """Holds what is reused from fit to fit: the pixels on the device and the networks traced last."""
 
-    def __init__(self, pipe: Connection, seat: Seat) -> None:
+    def __init__(self, pipe: Connection, seat: WorkerResources) -> None:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         with _hidden(_UNUSED):
             from search.training import device
@@ -93,15 +93,15 @@ class _Bench:
         self.device, self.on_gpu = name or "CPU", name is not None
         self.versions = device.versions()
         self._room = seat.gpu.bytes if seat.gpu and self.on_gpu else None
-        self._engines: dict[tuple[str, Protocol, int, int], Any] = {}  # the one used last comes last
+        self._engines: dict[tuple[str, TrainingProtocol, int, int], Any] = {}  # the one used last comes last
         self._pretrained: dict[str, list[Any]] = {}  # by backbone
         self._stems: dict[str, Any] = {}
-        self._material: Material
+        self._material: TrainingData
         self._images: Any
         self._ahead: Any
         self._labels: Any
 
-    def supply(self, material: Material) -> None:
+    def supply(self, material: TrainingData) -> None:
         """Take over what is trained on."""
         self._engines.clear()
         self._stems.clear()
@@ -110,23 +110,23 @@ class _Bench:
         self._images = self._device.load_pixels(material.pixels, self._room)
         self._device.adapt(self._images.shape[1])
         on_host = self._device.stay_on_host(material.pixels, self._room)
-        self._ahead = ahead_of(material.pixels) if on_host else None
+        self._ahead = prefetcher_for(material.pixels) if on_host else None
         self._labels = self._device.tensor(material.labels.astype(np.int32))
 
-    def answer(self, message: Job | Pricing | Errand) -> Done | Priced | Told | Halted | Broken:
+    def answer(self, message: FitJob | TimingJob | WorkerTask) -> FitDone | Timing | TaskDone | JobStopped | JobFailed:
         try:
-            if isinstance(message, Errand):
-                return Told(message.run(next(reversed(self._engines.values()), None)))
-            return self._price(message) if isinstance(message, Pricing) else self._fit(message)
+            if isinstance(message, WorkerTask):
+                return TaskDone(message.run(next(reversed(self._engines.values()), None)))
+            return self._price(message) if isinstance(message, TimingJob) else self._fit(message)
         except Interrupted:
-            return Halted()
+            return JobStopped()
         except Exception:
             self._engines.clear()
-            return Broken(traceback.format_exc())
+            return JobFailed(traceback.format_exc())
 
-    def _fit(self, job: Job) -> Done:
+    def _fit(self, job: FitJob) -> FitDone:
         """The fit, with batches in parts where they don't find room whole."""
-        drawer = None if job.snapshot is None else Drawer(job.snapshot)
+        drawer = None if job.snapshot is None else CheckpointStore(job.snapshot)
         batch = job.configuration.batch_size
         parts = (drawer and _begun_in(drawer, batch)) or job.parts
         while True:
@@ -143,11 +143,11 @@ class _Bench:
             if others:  # networks of other fits may have been in the way
                 continue
             if not is_built or parts == batch:
-                return Done(Outcome(verdict=Verdict.STOPPED, reason=TOO_LARGE, epochs=0, seconds=0.0), None)
+                return FitDone(FitOutcome(verdict=Verdict.STOPPED, reason=TOO_LARGE, epochs=0, seconds=0.0), None)
             parts = next(more for more in range(parts + 1, batch + 1) if batch % more == 0)
 
-    def _fit_by(self, engine: Any, job: Job, drawer: Drawer | None) -> Done:
-        task = Task(
+    def _fit_by(self, engine: Any, job: FitJob, drawer: CheckpointStore | None) -> FitDone:
+        task = FitTask(
             labels=self._material.labels,
             classes=job.protocol.classes,
             train=job.train,
@@ -159,7 +159,7 @@ class _Bench:
         )
         watch = Watch(job.context, audited=job.audited)
         scorer = metrics.Scorer(self._material.metric)
-        with pulse(engine.work_done, lambda: self._say(Beat())):
+        with heartbeat(engine.work_done, lambda: self._say(Heartbeat())):
             outcome = run_fit(engine, task, watch, scorer, self._say, self._heed, drawer)
         if engine.parts > 1:
             outcome = replace(outcome, start={**outcome.start, PARTS: float(engine.parts)})
@@ -168,10 +168,10 @@ class _Bench:
             drawer.clear()
         return done
 
-    def _follow_up(self, job: Job, engine: Any, scorer: metrics.Scorer, outcome: Outcome) -> Done:
+    def _follow_up(self, job: FitJob, engine: Any, scorer: metrics.Scorer, outcome: FitOutcome) -> FitDone:
         """What else was asked for of a fit that learned."""
         if outcome.verdict is not Verdict.LEARNED:
-            return Done(outcome, None)
+            return FitDone(outcome, None)
 
         def predicted(images: Any, places: IntArray | None) -> FloatArray:
             parts = []
@@ -198,9 +198,9 @@ class _Bench:
         others = None
         if job.predict is not None:
             others = predicted(self._device.load_pixels(job.predict, None), job.predict_places)
-        return Done(outcome, others, corrupted)
+        return FitDone(outcome, others, corrupted)
 
-    def _price(self, job: Pricing) -> Priced:
+    def _price(self, job: TimingJob) -> Timing:
         if job.configuration.embeds:  # running the backbone is no part of a fit's price
             self._stem(job.configuration, job.protocol).views(job.configuration)
         started = time.monotonic()
@@ -223,9 +223,9 @@ class _Bench:
         while job.seconds is not None and (not epochs or ended - traced < job.seconds):
             ended = run_epoch()
             epochs += 1
-        return Priced(traced - started, (ended - traced) / max(1, epochs))
+        return Timing(traced - started, (ended - traced) / max(1, epochs))
 
-    def _engine(self, configuration: Configuration, protocol: Protocol, updates: int, parts: int = 1) -> Any:
+    def _engine(self, configuration: Configuration, protocol: TrainingProtocol, updates: int, parts: int = 1) -> Any:
         key = self._key(configuration, protocol, updates, parts)
         engine = self._engines.pop(key, None)
         if engine is None:
@@ -238,7 +238,7 @@ class _Bench:
         self._engines[key] = engine  # the last one used comes last
         return engine
 
-    def _network(self, configuration: Configuration, protocol: Protocol, updates: int, parts: int) -> Any:
+    def _network(self, configuration: Configuration, protocol: TrainingProtocol, updates: int, parts: int) -> Any:
         """On images."""
         from search.training.engine import Engine
 
@@ -254,13 +254,13 @@ class _Bench:
             ahead=self._ahead,
         )
 
-    def _head(self, configuration: Configuration, protocol: Protocol, updates: int) -> Any:
+    def _head(self, configuration: Configuration, protocol: TrainingProtocol, updates: int) -> Any:
         """On what a backbone gave once and for all."""
         from search.training.heads.trainer import HeadTrainer
 
         return HeadTrainer(configuration, protocol, self._stem(configuration, protocol), self._material.labels, updates)
 
-    def _weights_of(self, backbone: str, protocol: Protocol) -> list[Any]:
+    def _weights_of(self, backbone: str, protocol: TrainingProtocol) -> list[Any]:
         """Its first ones."""
         if backbone == NO_BACKBONE:
             return []
@@ -270,13 +270,13 @@ class _Bench:
             self._pretrained[backbone] = first_weights(backbone, protocol.channels, self._material.weights[backbone])
         return self._pretrained[backbone]
 
-    def _stem(self, configuration: Configuration, protocol: Protocol) -> Any:
+    def _stem(self, configuration: Configuration, protocol: TrainingProtocol) -> Any:
         """Its backbone, which runs once for each image."""
         name = configuration.backbone
         if name not in self._stems:
-            from search.training.embeddings import Stem
+            from search.training.embeddings import FrozenBackbone
 
-            self._stems[name] = Stem(
+            self._stems[name] = FrozenBackbone(
                 name,
                 protocol.channels,
                 self._weights_of(name, protocol),
@@ -291,8 +291,8 @@ class _Bench:
 
     @staticmethod
     def _key(
-        configuration: Configuration, protocol: Protocol, updates: int, parts: int = 1
-    ) -> tuple[str, Protocol, int, int]:
+        configuration: Configuration, protocol: TrainingProtocol, updates: int, parts: int = 1
+    ) -> tuple[str, TrainingProtocol, int, int]:
         """What the graph depends on: of the number of updates only BatchNorm knows, and a backbone that learns."""
         same = replace(protocol, epochs=0)
         known = configuration.normalized or configuration.trainable != "frozen"
@@ -305,13 +305,13 @@ class _Bench:
 
     def _heed(self, epoch: int) -> None:
         if time.monotonic() >= self._next_beat:
-            self._say(Beat())
+            self._say(Heartbeat())
             self._next_beat = time.monotonic() + _BEAT_SECONDS
         if self._pipe.poll() and self._pipe.recv() == STOP:
             raise Interrupted
 
 
-def _begun_in(drawer: Drawer, batch: int) -> int | None:
+def _begun_in(drawer: CheckpointStore, batch: int) -> int | None:
     """In how many parts a batch was shown before the fit was cut off, in which it has to end; None if it begins now."""
     begun = drawer.take()
     fits = begun is not None and 0 < begun.at_once <= batch and batch % begun.at_once == 0
@@ -330,5 +330,5 @@ def _hidden(packages: Sequence[str]) -> Iterator[None]:
             del sys.modules[name]
 
 
-def _updates(job: Job | Pricing) -> int:
+def _updates(job: FitJob | TimingJob) -> int:
     return job.protocol.epochs * (len(job.train) // job.configuration.batch_size)

@@ -16,7 +16,7 @@ _BUILT_BEFORE: Final = 5  # fits whose first words say how long the next ones ma
 _REMEMBERED: Final = 500  # epochs
 
 
-class Silence:
+class StallDetector:
     """How long a worker may say nothing: by what the epochs of this session take. For all threads."""
 
     def __init__(self) -> None:

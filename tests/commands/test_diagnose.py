@@ -12,11 +12,11 @@ import run_search
 from commands import terminal
 from search.diagnosis import examination
 from search.diagnosis.evidence import Diagnosis, State
-from search.diagnosis.examination import Request
+from search.diagnosis.examination import DiagnosisRequest
 from search.errors import UserCodeError
 from tests.reports import made_diagnosis as made
 
-Answer = Callable[[Callable[[Request], Diagnosis]], list[Request]]
+Answer = Callable[[Callable[[DiagnosisRequest], Diagnosis]], list[DiagnosisRequest]]
 
 COMMAND = ("diagnose", "--data", "images", "--model", "net.py:build")
 
@@ -32,10 +32,10 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def answer(monkeypatch: pytest.MonkeyPatch) -> Answer:
     """Puts a function in the place of the examination; the requests that it gets."""
 
-    def put(reply: Callable[[Request], Diagnosis]) -> list[Request]:
-        requests: list[Request] = []
+    def put(reply: Callable[[DiagnosisRequest], Diagnosis]) -> list[DiagnosisRequest]:
+        requests: list[DiagnosisRequest] = []
 
-        def examine(request: Request, listener: object) -> Diagnosis:
+        def examine(request: DiagnosisRequest, listener: object) -> Diagnosis:
             requests.append(request)
             return reply(request)
 
@@ -59,13 +59,13 @@ def test_healthy_or_not_it_is_done(answer: Answer, capsys: pytest.CaptureFixture
     assert lines[-1].startswith("More, with curves and every layer: runs/net-diagnosis/diagnosis.html")
     assert json.loads(Path("runs/net-diagnosis/diagnosis.json").read_text())["verdict"] == state
     assert Path("runs/net-diagnosis/diagnosis.html").read_text().startswith("<!DOCTYPE html>")
-    assert asked == [Request(data=Path("images"), model="net.py:build", out=Path("runs/net-diagnosis"))]
+    assert asked == [DiagnosisRequest(data=Path("images"), model="net.py:build", out=Path("runs/net-diagnosis"))]
 
 
 def test_all_options_arrive(answer: Answer) -> None:
     asked = answer(lambda request: made.diagnosis())
     assert run_search.main([*COMMAND, "--out", "here", "--seed", "7", "--budget", "10m"]) == 0
-    expected = Request(data=Path("images"), model="net.py:build", out=Path("here"), seed=7, budget=600.0)
+    expected = DiagnosisRequest(data=Path("images"), model="net.py:build", out=Path("here"), seed=7, budget=600.0)
     assert asked == [expected]
     assert Path("here/diagnosis.html").exists()
 
@@ -73,7 +73,7 @@ def test_all_options_arrive(answer: Answer) -> None:
 def test_faults_of_the_users_code_come_with_their_own_traceback(
     answer: Answer, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def fails(request: Request) -> Diagnosis:
+    def fails(request: DiagnosisRequest) -> Diagnosis:
         raise UserCodeError(
             "net.py: build ended\nwith ValueError: \x1b[31m", ("line 3, in build", "  \x1b[31mValueError")
         )
@@ -91,7 +91,7 @@ def test_faults_of_the_users_code_come_with_their_own_traceback(
 
 
 def test_an_interruption_is_told(answer: Answer, capsys: pytest.CaptureFixture[str]) -> None:
-    def interrupted(request: Request) -> Diagnosis:
+    def interrupted(request: DiagnosisRequest) -> Diagnosis:
         raise KeyboardInterrupt
 
     answer(interrupted)

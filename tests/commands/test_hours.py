@@ -20,7 +20,8 @@ from commands.terminal import DONE, INTERRUPTED, USER_ERROR
 from search.errors import UserError
 from search.schedule.budget import Clock
 from search.session import session
-from search.session.session import OutOfTime, Session
+from search.session.session import SessionResult
+from search.session.setup import OutOfTime
 from search.storage.run_folder import is_held
 from tests.factories import make_images
 from tests.reports import made
@@ -66,12 +67,12 @@ class World:
             working_hours, "write", lambda results, out, *, interrupted: INTERRUPTED if interrupted else DONE
         )
 
-    def _search(self, request: Any, listener: Any, clock: Clock, hold: Any) -> Session:
+    def _search(self, request: Any, listener: Any, clock: Clock, hold: Any) -> SessionResult:
         assert is_held(request.out)
         self.begun.append(datetime.fromtimestamp(self.now).strftime("%a %H:%M"))
         self.at_night()
         self.now = clock._until if clock._until is not None else self.now + 60
-        return Session(
+        return SessionResult(
             made.results(made.trials(2)), is_last=len(self.begun) == self.nights, has_trained=self.has_trained
         )
 

@@ -20,11 +20,11 @@ from commands import explain as explain_command
 from commands import search
 from commands.terminal import listen_for_the_end
 from search.data.images import load_images
-from search.events import Silent
+from search.events import SilentListener
 from search.settings import Identity
 from search.storage.database import open_storage
 from search.storage.ledger import Ledger
-from search.storage.run_folder import locked
+from search.storage.run_folder import lock_folder
 from spaces.presets import DEFAULT
 from spaces.yaml_io import load_configurations
 from tests.factories import configuration, make_images
@@ -200,7 +200,7 @@ def test_a_truncated_study_is_refused_and_left_as_it_was(here: Path, refused: Re
 def test_a_second_run_in_the_same_folder_is_refused(here: Path, refused: Refused) -> None:
     (here / "run").mkdir()
     (here / "run" / ".lock").touch()
-    with locked(here / "run"):
+    with lock_folder(here / "run"):
         assert "another run is working in run. Wait for it, stop it with Ctrl-C" in refused(*SEARCH, "--out", "run")
 
 
@@ -221,7 +221,7 @@ def test_the_folder_of_another_study_is_refused(
     changes: dict[str, str], arguments: tuple[str, ...], message: str, here: Path, refused: Refused
 ) -> None:
     images = load_images(
-        Path("images"), image_size=8, folds=5, groups=None, size_cap=64, channels=None, listener=Silent()
+        Path("images"), image_size=8, folds=5, groups=None, size_cap=64, channels=None, listener=SilentListener()
     )
     identity = Identity(
         fingerprint=images.summary.fingerprint,

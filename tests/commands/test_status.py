@@ -16,13 +16,13 @@ from commands.status import NOT_RUNNING
 from commands.terminal import DONE, USER_ERROR
 from reports.live_status import StatusFile
 from search.errors import BusyError
-from search.storage.run_folder import locked
+from search.storage.run_folder import lock_folder
 
 
 @pytest.fixture
 def out(tmp_path: Path) -> Path:
     """A run folder in which a search worked."""
-    with locked(tmp_path) as hold:
+    with lock_folder(tmp_path) as hold:
         hold.keep()
         with StatusFile(tmp_path) as status:
             status.stage("Searching")
@@ -50,7 +50,7 @@ def test_a_search_that_works_is_running_and_one_that_ended_is_not(
     code, told = look(out, capsys)
     assert code == NOT_RUNNING
     assert f"Not running: process {os.getpid()} on {platform.node()} ended" in told
-    with locked(out), StatusFile(out) as status:
+    with lock_folder(out), StatusFile(out) as status:
         status.stage("Searching")
         code, told = look(out, capsys)
     assert code == DONE
@@ -66,9 +66,9 @@ def test_a_search_that_was_killed_is_not_running(out: Path, capsys: pytest.Captu
 
 def test_another_command_in_the_folder_of_a_killed_search(out: Path, capsys: pytest.CaptureFixture[str]) -> None:
     change(out, state="working", pid=dead_process())
-    with locked(out):
+    with lock_folder(out):
         code, told = look(out, capsys)
-        with pytest.raises(BusyError, match=r"another run is working in \S+\. Wait"), locked(out):
+        with pytest.raises(BusyError, match=r"another run is working in \S+\. Wait"), lock_folder(out):
             pass
     assert code == NOT_RUNNING
     assert told.startswith("Another command, such as explain, is at work in the folder.\nNot running:")
@@ -79,15 +79,15 @@ def test_a_status_that_names_no_process_is_told_in_one_line(
     pid: object, out: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     change(out, pid=pid)
-    with locked(out):
+    with lock_folder(out):
         assert run_search.main(["status", "--out", str(out)]) == USER_ERROR
     assert "does not say what it should" in capsys.readouterr().err
 
 
 def test_the_second_start_is_told_who_holds_the_folder(out: Path) -> None:
     change(out, state="working", pid=os.getpid())
-    with locked(out), pytest.raises(BusyError, match=rf"\(process {os.getpid()} on "), locked(out):
+    with lock_folder(out), pytest.raises(BusyError, match=rf"\(process {os.getpid()} on "), lock_folder(out):
         pass
     change(out, state="working", pid=1234, host="elsewhere")
-    with locked(out), pytest.raises(BusyError, match=r"\(process 1234 on 'elsewhere'\)"), locked(out):
+    with lock_folder(out), pytest.raises(BusyError, match=r"\(process 1234 on 'elsewhere'\)"), lock_folder(out):
         pass

@@ -13,46 +13,59 @@ import time
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from search.workers.child import die_with_coordinator
-from search.workers.protocol import QUIT, STOP, Beat, Broken, Done, Halted, Job, Material, Priced, Pricing, Ready, Seat
+from search.workers.child import end_with_parent
+from search.workers.protocol import (
+    QUIT,
+    STOP,
+    FitDone,
+    FitJob,
+    Heartbeat,
+    JobFailed,
+    JobStopped,
+    Timing,
+    TimingJob,
+    TrainingData,
+    WorkerReady,
+    WorkerResources,
+)
 
 
 # Each worker imports this module before it can watch its coordinator: what only a coordinator needs comes later.
-def worker(pipe: Connection, lifeline: Connection, seat: Seat) -> None:
+def worker(pipe: Connection, lifeline: Connection, seat: WorkerResources) -> None:
     """Entry point of a worker: a fit takes `STEADYNET_FIT_SECONDS` and is decided by its seed."""
-    die_with_coordinator(lifeline)
+    end_with_parent(lifeline)
     seconds = float(os.environ.get("STEADYNET_FIT_SECONDS", "0.02"))
-    pipe.send(Ready("CPU", False, {"tensorflow": "none"}, 0.0))
+    pipe.send(WorkerReady("CPU", False, {"tensorflow": "none"}, 0.0))
     while (message := pipe.recv()) != QUIT:
-        if isinstance(message, Pricing):
-            pipe.send(Priced(0.0, 0.001))
-        elif isinstance(message, Job):
+        if isinstance(message, TimingJob):
+            pipe.send(Timing(0.0, 0.001))
+        elif isinstance(message, FitJob):
             pipe.send(_fit(message, pipe, seconds))
         else:
-            assert isinstance(message, Material) or message == STOP
+            assert isinstance(message, TrainingData) or message == STOP
 
 
-def _fit(job: Job, pipe: Connection, seconds: float) -> Done | Halted | Broken:
+def _fit(job: FitJob, pipe: Connection, seconds: float) -> FitDone | JobStopped | JobFailed:
     if begun := os.environ.get("STEADYNET_BEGUN"):
         with Path(begun).open("a") as file:
             file.write(f"{job.configuration.hash} {job.seed}\n")
     for _ in range(4):
         time.sleep(seconds / 4)
-        pipe.send(Beat())
+        pipe.send(Heartbeat())
         if pipe.poll() and pipe.recv() == STOP:
-            return Halted()
+            return JobStopped()
     from tests.stand_ins import WorkerFault, by_seed
 
     try:
-        return Done(by_seed(job), None)
+        return FitDone(by_seed(job), None)
     except WorkerFault as error:
-        return Broken(f"Traceback\n{error}")
+        return JobFailed(f"Traceback\n{error}")
 
 
 def main(arguments: list[str]) -> None:
     """Run or go on with a search."""
-    from search.events import Silent
-    from search.request import Request
+    from search.events import SilentListener
+    from search.request import SearchRequest
     from search.schedule.budget import Clock
     from search.session import preparation, worker_count
     from search.session.session import search
@@ -76,7 +89,7 @@ def main(arguments: list[str]) -> None:
     client.main = worker
     preparation.baselines = lambda *given: {"constant": 0.5}
     worker_count.candidates = lambda *given: (1,)
-    request = Request(
+    request = SearchRequest(
         data=options.data,
         out=options.out,
         space=SMALL,
@@ -89,7 +102,7 @@ def main(arguments: list[str]) -> None:
         workers=options.workers,
         seed=options.seed,
     )
-    search(request, Silent(), Clock())
+    search(request, SilentListener(), Clock())
 
 
 if __name__ == "__main__":

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from search.events import Silent
+from search.events import SilentListener
 from search.schedule.budget import Clock
 from search.session import preparation, session
 from search.storage.load import open_study
-from search.training.outcome import Outcome
-from search.workers.protocol import Job
+from search.training.outcome import FitOutcome
+from search.workers.protocol import FitJob
 from tests.factories import make_images
 from tests.search.session.test_session import request, told
 from tests.stand_ins import FakePool, by_seed
@@ -39,7 +39,7 @@ class Time:
     def wall(self) -> float:
         return 1.7e9 + self.passed + self.off
 
-    def train(self, job: Job) -> Outcome:
+    def train(self, job: FitJob) -> FitOutcome:
         self.passed += FIT
         if self._draw is not None:
             self.off = self._draw.uniform(-JUMP, JUMP)
@@ -56,7 +56,7 @@ def sessions(images: Path, out: Path, time: Time) -> list[float]:
     while len(took) < MOST:
         began = time.hands()
         clock = Clock(3600.0, time.hands, until=time.wall() + HOURS, usual=HOURS, wall=time.wall)
-        done = session.search(asked, Silent(), clock, pool)
+        done = session.search(asked, SilentListener(), clock, pool)
         took.append(time.hands() - began)
         assert done.results.study.seconds == pytest.approx(sum(took)), "what is spent does not hang on the wall"
         if done.is_last:

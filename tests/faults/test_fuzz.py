@@ -29,7 +29,7 @@ from search.data.scan import scan
 from search.delivery import card
 from search.errors import UserError
 from search.records import STATUS_FILE
-from search.training.checkpoint import Snapshot
+from search.training.checkpoint import Checkpoint
 from spaces.best_config import load_best_config
 from spaces.config import ConfigurationError
 from spaces.definitions import SpaceError
@@ -209,7 +209,7 @@ def test_snapshots(tmp_path: Path, changed: Callable[[bytes], bytes]) -> None:
     snapshot().write(tmp_path / "a.npz")
     path = tmp_path / "a.npz"
     path.write_bytes(changed(path.read_bytes()))
-    in_time(lambda: Snapshot.read(path), refusals=())
+    in_time(lambda: Checkpoint.read(path), refusals=())
 
 
 @many

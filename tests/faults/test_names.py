@@ -17,11 +17,12 @@ from rich.console import Console
 from commands.terminal import log_to
 from reports.live_log import EventLog
 from reports.write import write_all
+from search.request import SearchRequest
 from search.schedule.budget import Clock
 from search.session import preparation, session
 from search.settings import Budget
-from search.training.outcome import Outcome
-from search.workers.protocol import Job, Material
+from search.training.outcome import FitOutcome
+from search.workers.protocol import FitJob, TrainingData
 from tests.factories import make_images
 from tests.search.session.test_session import SMALL
 from tests.stand_ins import FakePool, outcome
@@ -66,10 +67,10 @@ class Able(FakePool):
     def __init__(self) -> None:
         super().__init__(self._right)
 
-    def supply(self, material: Material) -> None:
+    def supply(self, material: TrainingData) -> None:
         self.labels = material.labels
 
-    def _right(self, job: Job) -> Outcome:
+    def _right(self, job: FitJob) -> FitOutcome:
         rng = np.random.default_rng(job.seed)
         labels = self.labels[job.val]
         said = np.where(rng.random(len(labels)) < 0.8, labels, rng.integers(0, job.protocol.classes, len(labels)))
@@ -94,7 +95,7 @@ def out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         for file, new in zip(sorted(folder.iterdir()), FILES, strict=False):
             file.rename(folder / os.fsdecode(new))
         (folder / "<b>broken<b>\n.png").write_bytes(b"no image")
-    request = session.Request(
+    request = SearchRequest(
         data=images,
         out=tmp_path / "run",
         space=SMALL,

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from search.settings import Protocol
+from search.settings import TrainingProtocol
 from search.training import device
 from search.training.engine import Engine
 from spaces.config import Configuration
@@ -66,7 +66,7 @@ def make_engine(make_configuration: MakeConfiguration, images: np.ndarray, label
     pixels, classes = device.tensor(images), device.tensor(labels.astype(np.int32))
 
     def make(epochs: int = 4, updates: int = 100, parts: int = 1, **changes: Any) -> Engine:
-        protocol = Protocol(epochs=epochs, image_size=SIDE, channels=CHANNELS, classes=CLASSES)
+        protocol = TrainingProtocol(epochs=epochs, image_size=SIDE, channels=CHANNELS, classes=CLASSES)
         return Engine(make_configuration(**changes), protocol, pixels, classes, updates, parts)
 
     return make

@@ -6,15 +6,15 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from search.records import Verdict
-from search.training.outcome import Outcome
-from search.workers.protocol import QUIT, STOP, Beat, Broken, Done, Errand, Ready
+from search.training.outcome import FitOutcome
+from search.workers.protocol import QUIT, STOP, FitDone, Heartbeat, JobFailed, WorkerReady, WorkerTask
 
-READY = Ready("CPU", False, {}, 0.0)
+READY = WorkerReady("CPU", False, {}, 0.0)
 
 
-def told(**start: float) -> Done:
+def told(**start: float) -> FitDone:
     """An outcome that holds these numbers."""
-    return Done(Outcome(verdict=Verdict.LEARNED, epochs=1, seconds=0.0, start=start), None)
+    return FitDone(FitOutcome(verdict=Verdict.LEARNED, epochs=1, seconds=0.0, start=start), None)
 
 
 def obedient(pipe: Connection, lifeline: Connection, seat: Any) -> None:
@@ -38,7 +38,7 @@ def tiring(pipe: Connection, lifeline: Connection, seat: Any) -> None:
     pipe.recv()
     for _ in range(3):
         time.sleep(0.05)
-        pipe.send(Beat())
+        pipe.send(Heartbeat())
     time.sleep(600)
 
 
@@ -54,17 +54,17 @@ def slow(pipe: Connection, lifeline: Connection, seat: Any) -> None:
 
 def broken(pipe: Connection, lifeline: Connection, seat: Any) -> None:
     """Can't even start."""
-    pipe.send(Broken("ImportError: no such library"))
+    pipe.send(JobFailed("ImportError: no such library"))
 
 
-class Look(Errand):
+class Look(WorkerTask):
     """Tells where it is done, and whether a fit left its network there."""
 
     def run(self, engine: Any) -> tuple[int, bool]:
         return os.getpid(), engine is not None
 
 
-class Stumble(Errand):
+class Stumble(WorkerTask):
     """Raises."""
 
     def run(self, engine: Any) -> None:

@@ -13,9 +13,9 @@ from search.collapse.watch import Watch
 from search.fit_checks import LAYER_SIGNALS
 from search.selection.metrics import Scorer
 from search.training import network
-from search.training.checkpoint import Drawer
+from search.training.checkpoint import CheckpointStore
 from search.training.fit import Interrupted, run_fit
-from search.training.outcome import Outcome, Task
+from search.training.outcome import FitOutcome, FitTask
 from search.training.sampling import Balance
 from spaces.config import Configuration
 
@@ -140,16 +140,16 @@ def plain(make_engine):
     return make_engine(initializer="random_uniform", width=8)
 
 
-def one_fit(engine, labels: np.ndarray, seed: int, train: np.ndarray, **more: Any) -> Outcome:
+def one_fit(engine, labels: np.ndarray, seed: int, train: np.ndarray, **more: Any) -> FitOutcome:
     val = np.setdiff1d(np.arange(len(labels)), train)
     context = Context(
         epochs=EPOCHS, updates_per_epoch=len(train) // BATCH, imbalance=3, batchnorm=True, prior_entropy=1.0
     )
-    task = Task(labels=labels, classes=3, train=train, val=val, seed=seed, epochs=EPOCHS)
+    task = FitTask(labels=labels, classes=3, train=train, val=val, seed=seed, epochs=EPOCHS)
     return run_fit(engine, task, Watch(context), Scorer(), **more)
 
 
-def same(one: Outcome, other: Outcome) -> bool:
+def same(one: FitOutcome, other: FitOutcome) -> bool:
     return repr(one.checks) == repr(other.checks) and np.array_equal(one.probabilities, other.probabilities)
 
 
@@ -169,7 +169,7 @@ def test_a_batch_in_parts_trains_as_the_whole_one(make_engine, labels, parts) ->
 @pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
 def test_a_fit_that_was_cut_off_ends_bit_by_bit_as_if_it_had_not_been(make_engine, labels, tmp_path, optimizer) -> None:
     """Cut off twice, each time gone on with by a network that was built and traced anew."""
-    fold, drawer, cuts = np.arange(len(labels))[::2], Drawer(tmp_path / "paused" / "fit.npz"), [1, 3]
+    fold, drawer, cuts = np.arange(len(labels))[::2], CheckpointStore(tmp_path / "paused" / "fit.npz"), [1, 3]
 
     def heed(epoch: int) -> None:
         if cuts and epoch == cuts[0]:

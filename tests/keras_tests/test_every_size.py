@@ -13,18 +13,18 @@ from search.collapse.rules import Context
 from search.collapse.watch import Watch
 from search.records import Verdict
 from search.selection.metrics import Scorer, softmax
-from search.settings import Protocol
+from search.settings import TrainingProtocol
 from search.training.engine import Engine
 from search.training.fit import run_fit
 from search.training.network import build_network
-from search.training.outcome import Task
+from search.training.outcome import FitTask
 from search.training.sampling import balance
 from spaces.config import ACTIVATIONS, HEADS, Configuration
 from spaces.network_size import size
 from tests.factories import configuration
 
 SHAPES = ((8, 12), (12, 8), (16, 16))
-PROTOCOL = Protocol(epochs=4, image_size=16, channels=3, classes=2, shapes=SHAPES)
+PROTOCOL = TrainingProtocol(epochs=4, image_size=16, channels=3, classes=2, shapes=SHAPES)
 N, BATCH = 36, 6
 
 
@@ -112,7 +112,7 @@ def test_what_lies_beyond_an_image_plays_no_part(images) -> None:
     outcomes = []
     for pixels in (images, other):
         engine = make(pixels, configuration(batch_size=BATCH, **changes))
-        task = Task(labels=LABELS, classes=2, train=np.arange(24), val=np.arange(24, N), seed=5, epochs=4)
+        task = FitTask(labels=LABELS, classes=2, train=np.arange(24), val=np.arange(24, N), seed=5, epochs=4)
         context = Context(epochs=4, updates_per_epoch=4, imbalance=1, batchnorm=False, prior_entropy=0.69)
         outcomes.append(run_fit(engine, task, Watch(context), Scorer()))
     one, two = outcomes

@@ -16,7 +16,7 @@ from search.delivery import card as cards
 from search.delivery.card import Card
 from search.selection import metrics
 from search.selection.offset import offset_probabilities
-from search.settings import Protocol
+from search.settings import TrainingProtocol
 from search.training import device
 from search.training.engine import Engine
 from search.training.export import deliver, fitted_model, probabilities, save_fitted, shapes
@@ -117,7 +117,7 @@ def test_a_certain_ensemble_stays_finite(make_engine, images, labels, tmp_path) 
 
 
 def test_mixed_precision_is_delivered_as_float32(make_configuration, images, labels) -> None:
-    protocol = Protocol(epochs=3, image_size=8, channels=3, classes=3, precision="mixed_bfloat16")
+    protocol = TrainingProtocol(epochs=3, image_size=8, channels=3, classes=3, precision="mixed_bfloat16")
     tensors = device.tensor(images), device.tensor(labels.astype(np.int32))
     engine = train(Engine(make_configuration(normalization="batch"), protocol, *tensors, 100), labels)
     model = fitted_model(engine)

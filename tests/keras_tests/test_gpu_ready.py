@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 from tensorflow.python.framework import kernels
 
-from search.settings import Protocol
+from search.settings import TrainingProtocol
 from search.training import device
 from search.training.engine import Engine
 from search.training.pyramid import delivered
@@ -59,7 +59,7 @@ def pixels() -> Any:
 
 
 def engine(pixels: Any, chosen: Configuration, precision: str = "float32", **options: Any) -> Engine:
-    protocol = Protocol(epochs=3, image_size=SIDE, channels=3, classes=3, precision=precision)
+    protocol = TrainingProtocol(epochs=3, image_size=SIDE, channels=3, classes=3, precision=precision)
     labels = tf.constant(np.repeat([0, 1, 2], N // 3), tf.int32)
     return Engine(chosen, protocol, pixels, labels, 100, **options)
 
@@ -129,7 +129,7 @@ def test_all_of_a_training_runs_on_the_gpu_and_repeats(pixels: Any, changes: dic
 
 
 def test_images_of_every_size_too(pixels: Any) -> None:
-    protocol = Protocol(epochs=3, image_size=SIDE, channels=3, classes=3, shapes=((32, 16), (32, 32)))
+    protocol = TrainingProtocol(epochs=3, image_size=SIDE, channels=3, classes=3, shapes=((32, 16), (32, 32)))
     labels, places = tf.constant(np.repeat([0, 1, 2], N // 3), tf.int32), np.arange(N) % 2
     for head in ("flatten", "pyramid_4"):
         made = Engine(configuration(head=head, batch_size=8), protocol, pixels, labels, 100, 1, places)
@@ -160,7 +160,7 @@ def test_pixels_in_a_variable_train_as_a_tensor_does(tmp_path, monkeypatch, imag
     assert not isinstance(device.held(images), tf.Variable), "without a GPU"
     said = []
     for held in (loaded, device.tensor(images)):
-        protocol = Protocol(epochs=3, image_size=8, channels=3, classes=3)
+        protocol = TrainingProtocol(epochs=3, image_size=8, channels=3, classes=3)
         made = Engine(make_configuration(), protocol, held, device.tensor(labels.astype(np.int32)), 100)
         said.append(one_epoch(made, len(labels)))
     np.testing.assert_array_equal(*said)

@@ -15,41 +15,41 @@ from search.data.corruptions import FORMS, corrupt
 from search.fit_checks import Check
 from search.records import Verdict
 from search.selection import metrics
-from search.settings import Protocol
+from search.settings import TrainingProtocol
 from search.workers import client, stall_detector
 from search.workers.client import Worker
-from search.workers.errors import Stopped, WorkerFault, WorkerStalled
-from search.workers.pool import Pool
-from search.workers.protocol import Job, Material, Pricing, Seat
+from search.workers.errors import Stopped, WorkerError, WorkerStalled
+from search.workers.pool import WorkerPool
+from search.workers.protocol import FitJob, TimingJob, TrainingData, WorkerResources
 from tests.keras_tests import light
 
 
 @pytest.fixture(scope="module")
-def seat(tmp_path_factory) -> Seat:
-    return Seat(threads=1, gpu=None, log=tmp_path_factory.mktemp("worker") / "worker.log")
+def seat(tmp_path_factory) -> WorkerResources:
+    return WorkerResources(threads=1, gpu=None, log=tmp_path_factory.mktemp("worker") / "worker.log")
 
 
 @pytest.fixture(scope="module")
-def material(seat, images, labels) -> Material:
+def material(seat, images, labels) -> TrainingData:
     np.save(seat.log.parent / "pixels.npy", images)
-    return Material(pixels=seat.log.parent / "pixels.npy", labels=labels, metric="balanced_accuracy")
+    return TrainingData(pixels=seat.log.parent / "pixels.npy", labels=labels, metric="balanced_accuracy")
 
 
 @pytest.fixture(scope="module")
-def make_job(make_configuration, labels) -> Callable[..., Job]:
+def make_job(make_configuration, labels) -> Callable[..., FitJob]:
     rows = np.arange(len(labels))
 
-    def make(epochs: int, **changes) -> Job:
+    def make(epochs: int, **changes) -> FitJob:
         values = {
             "configuration": make_configuration(dense_ratio=1.0),
-            "protocol": Protocol(epochs=epochs, image_size=8, channels=3, classes=3),
+            "protocol": TrainingProtocol(epochs=epochs, image_size=8, channels=3, classes=3),
             "train": rows[rows % 5 > 0],
             "val": rows[::5],
             "seed": 1,
             "context": Context(epochs=epochs, updates_per_epoch=6, imbalance=3, batchnorm=False, prior_entropy=1.0),
             "audited": False,
         }
-        return Job(**{**values, **changes})
+        return FitJob(**{**values, **changes})
 
     return make
 
@@ -115,7 +115,7 @@ def test_corrupted_copies_are_scored_after_a_fit_and_change_nothing_in_it(
 
 def test_an_epoch_has_a_price(real, make_job, make_configuration) -> None:
     job = make_job(4, configuration=make_configuration(dense_ratio=1.0, dense_units=7))  # not traced before
-    pricing = Pricing(
+    pricing = TimingJob(
         configuration=job.configuration, protocol=job.protocol, train=job.train, val=job.val, seconds=None
     )
     ready = real.price(pricing)
@@ -128,14 +128,14 @@ def test_an_epoch_has_a_price(real, make_job, make_configuration) -> None:
 def test_an_errand_is_done_in_the_worker_with_the_last_fits_network_at_hand(real, make_job) -> None:
     real.run(make_job(4))
     assert real.do(light.Look()) == (real._process.pid, True)
-    with pytest.raises(WorkerFault, match="ValueError: no such layer"):
+    with pytest.raises(WorkerError, match="ValueError: no such layer"):
         real.do(light.Stumble())
     assert real.do(light.Look()) == (real._process.pid, False)
     assert real.run(make_job(4)).outcome.verdict is Verdict.LEARNED
 
 
 def test_a_fit_that_raises_is_a_fault_with_its_traceback_and_the_next_one_runs(real, make_job, labels) -> None:
-    with pytest.raises(WorkerFault, match="Traceback"):
+    with pytest.raises(WorkerError, match="Traceback"):
         real.run(make_job(4, train=np.array([10_000] * 8)))
     assert real.run(make_job(4)).outcome.verdict is Verdict.LEARNED
 
@@ -160,7 +160,7 @@ def test_a_fit_is_stopped_and_the_next_one_runs(real, make_job, stop) -> None:
 def test_a_worker_that_is_killed_is_a_fault_and_the_next_fit_runs_in_a_new_one(real, make_job) -> None:
     first = real.run(make_job(4)).outcome
     pid = real._process.pid
-    with pytest.raises(WorkerFault, match=r"worker died \(exit code -9\)"):
+    with pytest.raises(WorkerError, match=r"worker died \(exit code -9\)"):
         real.run(make_job(3000), lambda check: os.kill(pid, signal.SIGKILL))
     assert not is_alive(pid)
     again = real.run(make_job(4)).outcome
@@ -171,7 +171,7 @@ def test_a_worker_that_is_killed_is_a_fault_and_the_next_fit_runs_in_a_new_one(r
 def test_a_worker_is_replaced_after_many_jobs(seat, monkeypatch, make_job) -> None:
     monkeypatch.setattr(client, "main", light.obedient)
     monkeypatch.setattr(client, "_RECYCLE_AFTER", 2)
-    workers = Pool([seat], lambda: False)
+    workers = WorkerPool([seat], lambda: False)
     with workers.worker() as worker:
         first, second, third = (int(worker.run(make_job(4)).outcome.start["pid"]) for _ in range(3))
     assert first == second != third
@@ -190,7 +190,7 @@ def test_a_worker_that_does_not_listen_is_killed(seat, monkeypatch, make_job) ->
     worker = Worker(seat, stop.is_set)
     worker.start()
     pid = worker._process.pid
-    with pytest.raises(WorkerFault, match="worker stalled: no word for 0 s"):
+    with pytest.raises(WorkerError, match="worker stalled: no word for 0 s"):
         worker.run(make_job(4))
     assert not is_alive(pid)
     worker.start()
@@ -223,7 +223,7 @@ def test_a_worker_that_has_grown_is_replaced(seat, monkeypatch, make_job) -> Non
 
 def test_a_fit_of_which_the_worker_died_is_done_again_alone(seat, monkeypatch, make_job) -> None:
     monkeypatch.setattr(client, "main", light.slow)
-    workers = Pool([seat, seat], lambda: False)
+    workers = WorkerPool([seat, seat], lambda: False)
     spans: dict[str, tuple[float, float]] = {}
 
     def run(name: str, *, alone: bool) -> None:
@@ -247,6 +247,6 @@ def test_a_fit_of_which_the_worker_died_is_done_again_alone(seat, monkeypatch, m
 def test_a_worker_that_can_not_start_says_why(seat, monkeypatch) -> None:
     monkeypatch.setattr(client, "main", light.broken)
     worker = Worker(seat, lambda: False)
-    with pytest.raises(WorkerFault, match=r"worker did not start: .*no such library"):
+    with pytest.raises(WorkerError, match=r"worker did not start: .*no such library"):
         worker.start()
     worker.close()

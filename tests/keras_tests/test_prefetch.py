@@ -12,7 +12,7 @@ import pytest
 
 from search.training import device
 from search.training import prefetch as module
-from search.training.prefetch import Ahead, ahead_of
+from search.training.prefetch import Prefetcher, prefetcher_for
 
 SIDE, COUNT, BATCH = 4, 64, 8
 BYTES = SIDE * SIDE * 3
@@ -42,7 +42,7 @@ def until(condition) -> bool:
 
 def test_every_image_is_asked_for_where_it_lies(file, asked) -> None:
     rows = np.random.default_rng(0).permutation(COUNT).reshape(-1, BATCH).astype(np.int32)
-    with Ahead(file).epoch(rows, lambda: len(rows)):
+    with Prefetcher(file).epoch(rows, lambda: len(rows)):
         assert until(lambda: len(asked) == COUNT)
     content = file.read_bytes()
     pixels = np.load(file)
@@ -53,7 +53,7 @@ def test_every_image_is_asked_for_where_it_lies(file, asked) -> None:
 def test_it_keeps_its_distance(file, asked, monkeypatch) -> None:
     monkeypatch.setattr(module, "_LEAD", 3 * BATCH * BYTES)
     rows, done = np.arange(COUNT, dtype=np.int32).reshape(-1, BATCH), 0
-    with Ahead(file).epoch(rows, lambda: done):
+    with Prefetcher(file).epoch(rows, lambda: done):
         assert until(lambda: len(asked) == 4 * BATCH)  # the step at hand and three more
         time.sleep(0.05)
         assert len(asked) == 4 * BATCH
@@ -68,7 +68,7 @@ def test_it_ends_with_the_epoch_however_that_ends(file, asked, monkeypatch, fail
     monkeypatch.setattr(module, "_LEAD", 0)
     before = threading.active_count()
     try:
-        with Ahead(file).epoch(np.zeros((100, BATCH), np.int32), lambda: 0):
+        with Prefetcher(file).epoch(np.zeros((100, BATCH), np.int32), lambda: 0):
             if fails:
                 raise RuntimeError
     except RuntimeError:
@@ -77,9 +77,9 @@ def test_it_ends_with_the_epoch_however_that_ends(file, asked, monkeypatch, fail
 
 
 def test_only_large_files_are_fetched_ahead(file, monkeypatch) -> None:
-    assert ahead_of(file) is None
+    assert prefetcher_for(file) is None
     monkeypatch.setattr(module, "LARGE", file.stat().st_size)
-    assert ahead_of(file) is not None
+    assert prefetcher_for(file) is not None
 
 
 def test_a_large_file_is_mapped_all_the_same(file, monkeypatch) -> None:
@@ -99,7 +99,7 @@ def test_an_epoch_is_the_same_with_it(make_engine, images, labels, tmp_path) -> 
         device.load_pixels(tmp_path / "pixels.npy", None),
         device.tensor(labels.astype(np.int32)),
         100,
-        ahead=Ahead(tmp_path / "pixels.npy"),
+        ahead=Prefetcher(tmp_path / "pixels.npy"),
     )
     rows = np.random.default_rng(0).permutation(len(labels))[:56].reshape(-1, 8).astype(np.int32)
     for engine in (plain, fetching):

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from search.settings import Protocol
+from search.settings import TrainingProtocol
 from search.training import backbones
-from search.training.embeddings import Stem
+from search.training.embeddings import FrozenBackbone
 from search.training.engine import Engine
 from search.training.export import fitted_model
 from search.training.heads.trainer import HeadTrainer
@@ -90,8 +90,8 @@ def on_backbone(**changes: Any) -> Configuration:
 
 @pytest.fixture(scope="module")
 def make(images: np.ndarray, weights: list[np.ndarray]) -> Make:
-    def made(*, stem: Stem | None = None, **changes: Any) -> Engine | HeadTrainer:
-        protocol = Protocol(epochs=4, image_size=SIDE, channels=3, classes=2)
+    def made(*, stem: FrozenBackbone | None = None, **changes: Any) -> Engine | HeadTrainer:
+        protocol = TrainingProtocol(epochs=4, image_size=SIDE, channels=3, classes=2)
         if stem is not None:
             return HeadTrainer(on_backbone(**changes), protocol, stem, LABELS, UPDATES)
         tensors = tf.constant(images), tf.constant(LABELS, tf.int32)
@@ -101,9 +101,11 @@ def make(images: np.ndarray, weights: list[np.ndarray]) -> Make:
 
 
 @pytest.fixture
-def stem(images: np.ndarray, weights: list[np.ndarray], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stem:
+def stem(
+    images: np.ndarray, weights: list[np.ndarray], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> FrozenBackbone:
     monkeypatch.setenv("STEADYNET_CACHE", str(tmp_path))
-    return Stem(NAME, 3, weights, "digest", tmp_path / "images.npy", tf.constant(images))
+    return FrozenBackbone(NAME, 3, weights, "digest", tmp_path / "images.npy", tf.constant(images))
 
 
 def run(engine: Any, epochs: int = 4) -> Any:
@@ -220,10 +222,10 @@ def test_embeddings_are_made_once_for_all(images, weights, stem, tmp_path) -> No
     np.testing.assert_allclose(first, mirrored, atol=1e-5)
     kept = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*.npy")}
     assert len(kept) == 1
-    again = Stem(NAME, 3, weights, "digest", tmp_path / "images.npy", tf.constant(images))
+    again = FrozenBackbone(NAME, 3, weights, "digest", tmp_path / "images.npy", tf.constant(images))
     np.testing.assert_array_equal(again.view(across=True, down=False), first)
     assert {path: path.stat().st_mtime_ns for path in tmp_path.glob("*.npy")} == kept
-    other = Stem(NAME, 3, weights, "another", tmp_path / "images.npy", tf.constant(images))
+    other = FrozenBackbone(NAME, 3, weights, "another", tmp_path / "images.npy", tf.constant(images))
     other.view(across=True, down=False)
     assert len(list(tmp_path.glob("*.npy"))) == 2, "other weights, other embeddings"
 

@@ -8,12 +8,12 @@ import tensorflow as tf
 
 from search.collapse.rules import Context
 from search.records import Verdict
-from search.settings import Protocol
+from search.settings import TrainingProtocol
 from search.training.engine import Engine
 from search.training.fit import Interrupted
 from search.workers import server
-from search.workers.microbatching import Room
-from search.workers.protocol import Done, Halted, Job, Material, Pricing, Seat
+from search.workers.microbatching import MicrobatchMemory
+from search.workers.protocol import FitDone, FitJob, JobStopped, TimingJob, TrainingData, WorkerResources
 
 
 class Pipe:
@@ -27,8 +27,8 @@ class Pipe:
 def bench(tmp_path_factory, images, labels):
     folder = tmp_path_factory.mktemp("bench")
     np.save(folder / "pixels.npy", images)
-    bench = server._Bench(Pipe(), Seat(threads=None, gpu=None, log=folder / "worker.log"))
-    bench.supply(Material(pixels=folder / "pixels.npy", labels=labels, metric="balanced_accuracy"))
+    bench = server._JobServer(Pipe(), WorkerResources(threads=None, gpu=None, log=folder / "worker.log"))
+    bench.supply(TrainingData(pixels=folder / "pixels.npy", labels=labels, metric="balanced_accuracy"))
     return bench
 
 
@@ -36,7 +36,7 @@ def bench(tmp_path_factory, images, labels):
 def fit(bench, job):
     def fit(units: int, seed: int = 1) -> np.ndarray:
         done = bench.answer(job(units, seed))
-        assert isinstance(done, Done), done
+        assert isinstance(done, FitDone), done
         return done.outcome.probabilities
 
     return fit
@@ -46,10 +46,10 @@ def fit(bench, job):
 def job(make_configuration, labels):
     rows = np.arange(len(labels))
 
-    def job(units: int, seed: int = 1) -> Job:
-        return Job(
+    def job(units: int, seed: int = 1) -> FitJob:
+        return FitJob(
             configuration=make_configuration(dense_ratio=1.0, dense_units=units),
-            protocol=Protocol(epochs=2, image_size=8, channels=3, classes=3),
+            protocol=TrainingProtocol(epochs=2, image_size=8, channels=3, classes=3),
             train=rows[rows % 5 > 0],
             val=rows[::5],
             seed=seed,
@@ -77,7 +77,9 @@ def test_networks_come_round_again_without_a_new_trace_and_say_the_same(bench, f
 def test_what_was_timed_is_traced_already_whatever_the_plan_makes_of_its_epochs(bench, job) -> None:
     one = job(14)
     longer = replace(one.protocol, epochs=50)
-    bench.answer(Pricing(configuration=one.configuration, protocol=longer, train=one.train, val=one.val, seconds=None))
+    bench.answer(
+        TimingJob(configuration=one.configuration, protocol=longer, train=one.train, val=one.val, seconds=None)
+    )
     priced = list(bench._engines.values())[-1]
     timed = bench.answer(one).outcome
     assert list(bench._engines.values())[-1] is priced
@@ -95,11 +97,11 @@ def test_batch_norm_knows_how_long_a_fit_is(bench, job) -> None:
 
 
 def test_only_graphs_of_small_images_run_as_they_are_traced(tmp_path, labels) -> None:
-    bench = server._Bench(Pipe(), Seat(threads=None, gpu=None, log=tmp_path / "worker.log"))
+    bench = server._JobServer(Pipe(), WorkerResources(threads=None, gpu=None, log=tmp_path / "worker.log"))
     for side, as_traced in ((8, True), (65, False), (64, True)):
         pixels = tmp_path / f"{side}.npy"
         np.save(pixels, np.zeros((len(labels), side, side, 3), np.uint8))
-        bench.supply(Material(pixels=pixels, labels=labels, metric="balanced_accuracy"))
+        bench.supply(TrainingData(pixels=pixels, labels=labels, metric="balanced_accuracy"))
         assert tf.config.optimizer.get_experimental_options()["disable_meta_optimizer"] is as_traced
 
 
@@ -134,7 +136,7 @@ def test_a_batch_that_finds_no_room_is_split_and_what_is_known_is_not_tried_agai
     np.testing.assert_allclose(done.probabilities, whole.probabilities, atol=1e-5)
     assert done.start["parts_of_a_batch"] == 4
     bench._engines.clear()
-    room = Room()
+    room = MicrobatchMemory()
     room.learn(job(12), done)
     bench.answer(replace(job(12, seed=2), parts=room.parts(job(12, seed=2))))
     assert cramped.tried == [8, 4, 2]
@@ -150,7 +152,7 @@ def test_a_fit_that_began_in_parts_goes_on_in_them(bench, job, monkeypatch, tmp_
 
     with monkeypatch.context() as patch:
         patch.setattr(type(bench), "_heed", heed)
-        assert isinstance(bench.answer(one), Halted)
+        assert isinstance(bench.answer(one), JobStopped)
     bench._engines.clear()
     cramped.tried.clear()
     done = bench.answer(one).outcome

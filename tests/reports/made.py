@@ -16,7 +16,7 @@ from search.fit_checks import LAYER_SIGNALS, Check, Collapse
 from search.records import DataSummary, Fit, StudyRecord, Trial, TrialState, Verdict
 from search.selection import counts
 from search.selection.results import Audit, Control, Epochs, MapCell, Promise, Ranked, Recommendation, Results
-from search.settings import Identity, Plan, Protocol
+from search.settings import Identity, Plan, TrainingProtocol
 from spaces.config import CHOICES, Configuration
 
 ROOT = Path(__file__).parents[2]
@@ -212,7 +212,7 @@ def results(
             fit_seconds=120.0,
             notes=("40 epochs: every training sees about 4,800 images.",),
         ),
-        protocol=Protocol(epochs=EPOCHS, image_size=64, channels=3, classes=len(classes)),
+        protocol=TrainingProtocol(epochs=EPOCHS, image_size=64, channels=3, classes=len(classes)),
         settings={"data": folder, "trials": 200, "timeout": float("inf"), "folds": FOLDS},
         trials=tuple(some_trials),
         seconds=sum(t.seconds for t in some_trials),

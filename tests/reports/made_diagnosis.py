@@ -10,11 +10,11 @@ from search.causes import Cause
 from search.diagnosis.evidence import (
     Anatomy,
     Compilation,
+    DataSample,
     Diagnosis,
     Epoch,
     Layer,
     LayerProbe,
-    Material,
     Mend,
     Probe,
     Run,
@@ -109,7 +109,7 @@ def diagnosis(state: State = State.COLLAPSED, names: tuple[str, ...] = NAMES, **
     values: dict[str, Any] = {
         "model": "net.py:build",
         "folder": Path("images"),
-        "material": Material(
+        "material": DataSample(
             images=400,
             classes={"cat": 300, "dog": 100},
             labels="int",

@@ -9,7 +9,7 @@ from rich.console import Console
 from reports.live import LiveDisplay
 from reports.live_board import Board
 from reports.live_lines import PlainLines
-from search.events import Before, Listener
+from search.events import EarlierProgress, Listener
 from search.records import Trial, TrialState
 from tests.reports import made
 
@@ -20,7 +20,7 @@ def run(listener: Listener) -> None:
     for done in range(0, 101, 10):
         listener.progress("decoding", done, 100)
     listener.data(results.study.data)
-    listener.planned(results.study.plan, 200, 3600.0, Before())
+    listener.planned(results.study.plan, 200, 3600.0, EarlierProgress())
     for trial in results.study.trials:
         listener.trial_started(trial.number, trial.configuration, made.FOLDS)
         for fit in trial.fits:
@@ -47,7 +47,7 @@ def test_without_a_terminal_there_are_plain_lines() -> None:
 def test_plain_lines_count_the_study_not_the_session() -> None:
     stream = io.StringIO()
     lines = PlainLines(Console(file=stream))
-    lines.planned(made.results().study.plan, 50, None, Before(12))
+    lines.planned(made.results().study.plan, 50, None, EarlierProgress(12))
     lines.trial_finished(made.trial(12, [0.8] * 5), 0.8, 0.9)
     lines.trial_finished(replace(made.trial(13, [0.8]), state=TrialState.INTERRUPTED), None, 0.9)
     first, second = [line for line in stream.getvalue().splitlines() if line.startswith("trial")]
@@ -87,7 +87,7 @@ def test_the_panel_shows_where_the_run_is() -> None:
     study = made.results(made.trials(1)).study
     board.stage("Searching")
     board.data(study.data)
-    board.planned(study.plan, 200, 600.0, Before(10))
+    board.planned(study.plan, 200, 600.0, EarlierProgress(10))
     assert "200 trials or 10 min 00 s left (--trials and --timeout change it)" in picture(board, 160)
     collapsed = made.trial(10, [], "dead-layer")
     good = made.trial(11, [0.8] * 5)

@@ -10,7 +10,7 @@ import pytest
 
 from reports.live_status import StatusFile, read_status, status_lines
 from search.errors import DamagedError, UserError
-from search.events import Before
+from search.events import EarlierProgress
 from search.records import STATUS_FILE
 from search.settings import Plan
 from tests.reports import made
@@ -23,7 +23,10 @@ def told(folder: Path) -> StatusFile:
     status = StatusFile(folder, wall=lambda: NOW)
     status.stage("Searching")
     status.planned(
-        Plan(epochs=30, folds=5, search_seconds=100.0, final_seconds=10.0, fit_seconds=None), 20, 3600.0, Before(4)
+        Plan(epochs=30, folds=5, search_seconds=100.0, final_seconds=10.0, fit_seconds=None),
+        20,
+        3600.0,
+        EarlierProgress(4),
     )
     for number, score, reason in ((4, 0.8, None), (5, None, "dead-layer")):
         status.trial_started(number, made.configuration(number), 5)

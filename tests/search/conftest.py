@@ -8,20 +8,20 @@ import optuna
 import pytest
 
 from search.data.folds import make_folds
-from search.fits.runner import Terms
-from search.settings import Plan, Protocol
+from search.fits.runner import StudySetup
+from search.settings import Plan, TrainingProtocol
 from tests.factories import make_images
 
 
 @pytest.fixture
-def terms() -> Terms:
+def terms() -> StudySetup:
     """Two classes of 30 images, three folds; without a time limit."""
     labels = np.repeat([0, 1], 30)
-    return Terms(
+    return StudySetup(
         labels=labels,
         folds=make_folds(labels, folds=3, seed=0, groups=None, class_names=("a", "b")),
         fingerprint="f",
-        protocol=Protocol(epochs=30, image_size=8, channels=1, classes=2),
+        protocol=TrainingProtocol(epochs=30, image_size=8, channels=1, classes=2),
         plan=Plan(epochs=30, folds=3, search_seconds=None, final_seconds=0.0, fit_seconds=None),
         metric="balanced_accuracy",
         chance=0.5,

@@ -21,7 +21,7 @@ _BETAS: Final = (0.9, 0.999)
 _EPSILON: Final = 1e-7
 
 
-class Updater:
+class HeadOptimizer:
     """Adam, AdamW, or SGD with Nesterov's momentum, after a configuration.
 
     Args:

@@ -20,12 +20,12 @@ from threadpoolctl import ThreadpoolController
 from search import seeds
 from search.arrays import FloatArray, IntArray
 from search.fit_checks import LAYER_SIGNALS
-from search.settings import Protocol
+from search.settings import TrainingProtocol
 from search.training import network
-from search.training.embeddings import Stem
+from search.training.embeddings import FrozenBackbone
 from search.training.heads import layers
 from search.training.heads.loss import Loss
-from search.training.heads.optimizers import Updater
+from search.training.heads.optimizers import HeadOptimizer
 from search.training.measures import log_loss, log_softmax
 from search.training.outcome import EpochSums, LayerProbe
 from search.training.sampling import Balance
@@ -54,7 +54,12 @@ class HeadTrainer:
     parts = 1
 
     def __init__(
-        self, configuration: Configuration, protocol: Protocol, stem: Stem, labels: IntArray, updates: int
+        self,
+        configuration: Configuration,
+        protocol: TrainingProtocol,
+        stem: FrozenBackbone,
+        labels: IntArray,
+        updates: int,
     ) -> None:
         self.configuration = configuration
         self.protocol = protocol
@@ -71,7 +76,7 @@ class HeadTrainer:
         self._dropouts = [layer for layer in self._chain if isinstance(layer, layers.Dropout)]
         shapes = [shape for layer in self._chain for shape in layer.shapes()]
         kernels = np.concatenate([np.full(math.prod(shape), len(shape) == 2) for shape in shapes])
-        self._updater = Updater(configuration, kernels)
+        self._updater = HeadOptimizer(configuration, kernels)
 
     def _placed(self) -> tuple[FloatArray, FloatArray]:
         """One vector for all weights, one for their gradients, and each layer's views of them."""

@@ -11,7 +11,7 @@ import pytest
 
 from search.data import decoded_cache, disk_cache
 from search.data.decode import Probe, decode
-from search.data.image_stats import looks
+from search.data.image_stats import image_stats
 from search.data.scan import ImageFolder, scan
 from search.errors import DataError
 
@@ -258,8 +258,8 @@ def test_what_could_not_be_read_for_once_is_not_kept(make_folder, monkeypatch, e
     monkeypatch.setattr(Path, "read_bytes", failing)
     assert list(decoded(images).unreadable) == [1]
     assert decoded_cache.probes(images, on_progress=quiet)[1] is None
-    assert looks(images, on_progress=quiet).readable.tolist() == [True, False, True, True, True]
+    assert image_stats(images, on_progress=quiet).readable.tolist() == [True, False, True, True, True]
     monkeypatch.setattr(Path, "read_bytes", plain)
     assert not decoded(images).unreadable
     assert decoded_cache.probes(images, on_progress=quiet)[1] is not None
-    assert looks(images, on_progress=quiet).readable.all()
+    assert image_stats(images, on_progress=quiet).readable.all()

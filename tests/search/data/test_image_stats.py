@@ -10,7 +10,7 @@ from PIL import Image
 
 from search.data import disk_cache
 from search.data import image_stats as room
-from search.data.image_stats import Looks, looks
+from search.data.image_stats import ImageStats, image_stats
 from search.data.scan import scan
 from search.inspection.file_findings import unusual
 
@@ -18,9 +18,9 @@ from search.inspection.file_findings import unusual
 def silent(*told: object) -> None: ...
 
 
-def seen(folder: Path) -> tuple[dict[str, int], Looks]:
+def seen(folder: Path) -> tuple[dict[str, int], ImageStats]:
     found = scan(folder, classes=None, on_progress=silent)
-    return {file: row for row, file in enumerate(found.files)}, looks(found, on_progress=silent)
+    return {file: row for row, file in enumerate(found.files)}, image_stats(found, on_progress=silent)
 
 
 @pytest.fixture

@@ -15,10 +15,10 @@ from search.data import decoded_cache
 from search.data.decode import decode
 from search.data.images import ImageSet, load_images
 from search.errors import DataError
-from search.events import Silent
+from search.events import SilentListener
 
 
-class Notes(Silent):
+class Notes(SilentListener):
     """Writes down what it is told."""
 
     def __init__(self) -> None:
@@ -34,7 +34,7 @@ class Notes(Silent):
 
 
 def load(folder: Path, **options: Any) -> ImageSet:
-    defaults = {"image_size": None, "folds": 2, "groups": None, "size_cap": 64, "listener": Silent()}
+    defaults = {"image_size": None, "folds": 2, "groups": None, "size_cap": 64, "listener": SilentListener()}
     return load_images(folder, **{**defaults, **options})
 
 

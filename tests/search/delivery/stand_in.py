@@ -14,14 +14,14 @@ import yaml
 from search.arrays import FloatArray
 from search.delivery import card as cards
 from search.delivery.card import Card
-from search.delivery.tasks import Ask, Keep, Shapes, Unite
+from search.delivery.tasks import BuildModel, KeepNetwork, PredictImages, ReadShapes
 from search.records import Verdict
-from search.training.outcome import Outcome
-from search.workers.protocol import Done, Job, Ready
+from search.training.outcome import FitOutcome
+from search.workers.protocol import FitDone, FitJob, WorkerReady
 from tests.factories import configuration
 from tests.stand_ins import outcome
 
-Answer = Callable[[Job], Outcome]
+Answer = Callable[[FitJob], FitOutcome]
 
 
 def write_keras(path: Path) -> Path:
@@ -77,11 +77,11 @@ def brightness(pixels: np.ndarray) -> FloatArray:
 class StandIn:
     """Stands for a pool and for its only worker."""
 
-    ready = Ready("CPU", False, {"tensorflow": "none", "keras": "none"}, 0.0)
+    ready = WorkerReady("CPU", False, {"tensorflow": "none", "keras": "none"}, 0.0)
 
     def __init__(self, answer: Answer = outcome, shape: tuple[int, ...] = (8, 8, 1)) -> None:
         self.answer, self.shape = answer, shape
-        self.jobs: list[Job] = []
+        self.jobs: list[FitJob] = []
         self.errands: list[Any] = []
         self.closed = False
 
@@ -96,22 +96,22 @@ class StandIn:
 
     def start(self) -> None: ...
 
-    def run(self, job: Job, on_check: object = None, *, alone: bool = False) -> Done:
+    def run(self, job: FitJob, on_check: object = None, *, alone: bool = False) -> FitDone:
         self.jobs.append(job)
-        return Done(self.answer(job), None)
+        return FitDone(self.answer(job), None)
 
     def do(self, errand: Any) -> Any:
         self.errands.append(errand)
         match errand:
-            case Keep(path):
+            case KeepNetwork(path):
                 path.touch()
-            case Unite(members, _, target):
+            case BuildModel(members, _, target):
                 assert all(member.exists() for member in members)
                 write_keras(target)
                 return 1234
-            case Shapes():
+            case ReadShapes():
                 return self.shape, (2,)
-            case Ask(_, pixels):
+            case PredictImages(_, pixels):
                 return brightness(pixels)
         return None
 
@@ -123,7 +123,7 @@ def collapsing(times: int) -> Answer:
     """Collapses so many times, then learns."""
     left = [times]
 
-    def answer(job: Job) -> Outcome:
+    def answer(job: FitJob) -> FitOutcome:
         left[0] -= 1
         return outcome(job, Verdict.COLLAPSED, "constant-output") if left[0] >= 0 else outcome(job)
 

@@ -15,13 +15,13 @@ from search.data.decode import RECIPE
 from search.data.scan import LEADS_OUT
 from search.delivery import predict_folder
 from search.delivery.card import Card
-from search.delivery.outlier_detector import learn
-from search.delivery.predict_folder import Request, predict, without_offset
-from search.delivery.tasks import Ask
+from search.delivery.outlier_detector import fit_detector
+from search.delivery.predict_folder import PredictRequest, predict, without_offset
+from search.delivery.tasks import PredictImages
 from search.errors import DamagedError, DataError, MismatchError, UserError
-from search.events import Silent
+from search.events import SilentListener
 from search.selection.offset import offset_probabilities
-from search.workers.errors import WorkerFault
+from search.workers.errors import WorkerError
 from tests.search.delivery.stand_in import StandIn, write_keras, write_model
 
 CARD = Card(classes=("dark", "light"), image_size=8, channels=1, recipe=RECIPE, offset=(0.0, 0.0))
@@ -60,8 +60,8 @@ def ask(
     **options: bool,
 ):
     model = write_model(tmp_path / "model.keras", card, likeness)
-    request = Request(model=model, data=data, csv=tmp_path / "out.csv", **options)
-    return predict(request, Silent(), pool or StandIn())
+    request = PredictRequest(model=model, data=data, csv=tmp_path / "out.csv", **options)
+    return predict(request, SilentListener(), pool or StandIn())
 
 
 def test_a_row_for_each_image_however_deep(tmp_path, folder) -> None:
@@ -126,7 +126,7 @@ def test_images_come_in_batches_and_in_order(tmp_path, monkeypatch) -> None:
         write_image(tmp_path / "data" / f"{number:02d}.png", 20 * number)
     pool = StandIn()
     table = rows(ask(tmp_path, tmp_path / "data", pool=pool).csv)
-    assert [len(errand.pixels) for errand in pool.errands if isinstance(errand, Ask)] == [4, 4, 3]
+    assert [len(errand.pixels) for errand in pool.errands if isinstance(errand, PredictImages)] == [4, 4, 3]
     assert [row["file"] for row in table] == [f"{number:02d}.png" for number in range(11)]
     assert [float(row["p_light"]) for row in table] == pytest.approx([20 * n / 255 for n in range(11)], abs=1e-5)
     assert pool.closed
@@ -135,7 +135,7 @@ def test_images_come_in_batches_and_in_order(tmp_path, monkeypatch) -> None:
 def test_images_unlike_the_training_images_are_flagged(tmp_path) -> None:
     rng = np.random.default_rng(0)
     training = rng.integers(90, 140, (60, 8, 8, 1)).astype(np.uint8)
-    known = learn(training)
+    known = fit_detector(training)
     for number in range(20):
         write_image(tmp_path / "data" / f"other{number}.png", 255)
         pixels = rng.integers(90, 140, (8, 8)).astype(np.uint8)
@@ -168,11 +168,11 @@ def test_names_that_are_no_unicode_are_written_as_escapes(tmp_path) -> None:
 
 def test_a_model_saved_anew_needs_the_card_beside(tmp_path, folder) -> None:
     model = write_keras(tmp_path / "model.keras")
-    request = Request(model=model, data=folder, csv=tmp_path / "out.csv")
+    request = PredictRequest(model=model, data=folder, csv=tmp_path / "out.csv")
     with pytest.raises(UserError, match="does not say which classes it knows"):
-        predict(request, Silent(), StandIn())
+        predict(request, SilentListener(), StandIn())
     (tmp_path / "model.json").write_text(CARD.text())
-    assert predict(request, Silent(), StandIn()).unlike is None
+    assert predict(request, SilentListener(), StandIn()).unlike is None
 
 
 @pytest.mark.parametrize(
@@ -186,9 +186,9 @@ def test_a_model_saved_anew_needs_the_card_beside(tmp_path, folder) -> None:
 )
 def test_what_can_not_be_done_is_refused(tmp_path, folder, change, error, message) -> None:
     model = write_model(tmp_path / "model.keras", CARD)
-    request = Request(**{"model": model, "data": folder, "csv": tmp_path / "out.csv", **change})
+    request = PredictRequest(**{"model": model, "data": folder, "csv": tmp_path / "out.csv", **change})
     with pytest.raises(error, match=message):
-        predict(request, Silent(), StandIn())
+        predict(request, SilentListener(), StandIn())
     assert not (tmp_path / "out.csv").exists()
 
 
@@ -228,7 +228,7 @@ def test_damage_is_told(tmp_path, folder) -> None:
 def test_a_model_that_keras_can_not_load_is_told_in_one_line(tmp_path, folder) -> None:
     class Broken(StandIn):
         def do(self, errand):
-            raise WorkerFault("Traceback (most recent call last):\n  ...\nValueError: unknown layer")
+            raise WorkerError("Traceback (most recent call last):\n  ...\nValueError: unknown layer")
 
     pool = Broken()
     with pytest.raises(UserError, match=r"model\.keras can't be loaded by Keras: ValueError: unknown layer"):

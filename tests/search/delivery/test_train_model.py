@@ -11,13 +11,13 @@ import pytest
 from search import seeds
 from search.data.folds import make_folds
 from search.delivery import card as cards
-from search.delivery.outlier_detector import Likeness
-from search.delivery.tasks import Keep, Unite
-from search.delivery.train_job import Request
+from search.delivery.outlier_detector import OutlierDetector
+from search.delivery.tasks import BuildModel, KeepNetwork
+from search.delivery.train_job import TrainRequest
 from search.delivery.train_model import train
 from search.errors import UserError
-from search.events import Silent
-from search.workers.errors import WorkerDied, WorkerFault
+from search.events import SilentListener
+from search.workers.errors import WorkerDied, WorkerError
 from tests.factories import configuration, make_images
 from tests.search.delivery.stand_in import StandIn, collapsing, write_config, write_keras
 from tests.stand_ins import outcome
@@ -30,20 +30,20 @@ def request_(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("STEADYNET_CACHE", str(tmp_path / "cache"))
     make_images(tmp_path / "images", 12)
 
-    def make(config=None, **changes) -> Request:
+    def make(config=None, **changes) -> TrainRequest:
         values = {
             "config": write_config(tmp_path / "best_config.yaml", **(config or {})),
             "data": tmp_path / "images",
             "model": tmp_path / "model.keras",
         }
-        return Request(**{**values, **changes})
+        return TrainRequest(**{**values, **changes})
 
     return make
 
 
 def test_all_images_are_trained_on_by_the_protocol_of_the_search(request_) -> None:
     pool = StandIn()
-    trained = train(request_(), Silent(), pool)
+    trained = train(request_(), SilentListener(), pool)
     (job,) = pool.jobs
     np.testing.assert_array_equal(job.train, np.arange(24))
     assert len(job.val) == 0
@@ -61,7 +61,7 @@ def test_the_seed_is_that_of_the_searchs_final_training_unless_another_is_given(
     given = []
     for seed in (None, 7, 8):
         pool = StandIn()
-        train(request_(seed=seed), Silent(), pool)
+        train(request_(seed=seed), SilentListener(), pool)
         given.append(pool.jobs[0].seed)
     hashed = configuration(batch_size=4).hash
     assert given[0] == given[1] == seeds.child(7, "fit", hashed, "final", 0, 0, 0) != given[2]
@@ -69,13 +69,13 @@ def test_the_seed_is_that_of_the_searchs_final_training_unless_another_is_given(
 
 def test_model_and_card_are_written_and_nothing_else(request_, tmp_path) -> None:
     before = set(tmp_path.iterdir()) | {tmp_path / "cache", tmp_path / "best_config.yaml"}
-    trained = train(request_(), Silent(), StandIn())
+    trained = train(request_(), SilentListener(), StandIn())
     assert set(tmp_path.iterdir()) - before == {trained.model, trained.card}
     card, likeness = cards.read(trained.model)
     assert card.text() == trained.card.read_text() == cards.Card.of(card.text(), "").text()
     assert card.classes == ("bolt", "nut")
     assert (card.image_size, card.channels, card.offset) == (8, 1, (0.5, -0.5))
-    assert Likeness.of_bytes(likeness, 1, 8).distances(np.zeros((1, 8, 8, 1), np.uint8)) > 1
+    assert OutlierDetector.of_bytes(likeness, 1, 8).distances(np.zeros((1, 8, 8, 1), np.uint8)) > 1
     facts = json.loads(trained.card.read_text())
     assert facts["trained"]["images"] == {"bolt": 12, "nut": 12}
     assert facts["images"]["steps"][1] == {"convert": "L"}
@@ -85,7 +85,7 @@ def test_model_and_card_are_written_and_nothing_else(request_, tmp_path) -> None
 
 def test_an_ensemble_is_the_searchs_own_fits(request_) -> None:
     pool = StandIn()
-    trained = train(request_(ensemble=True, seed=None), Silent(), pool)
+    trained = train(request_(ensemble=True, seed=None), SilentListener(), pool)
     labels = np.repeat([0, 1], 12)
     folds = make_folds(labels, folds=3, seed=7)
     hashed = configuration(batch_size=4).hash
@@ -93,8 +93,8 @@ def test_an_ensemble_is_the_searchs_own_fits(request_) -> None:
         np.testing.assert_array_equal(job.train, fold.train)
         np.testing.assert_array_equal(job.val, fold.val)
         assert job.seed == seeds.child(7, "fit", hashed, "search", 0, number, 0)
-    kept = [errand.path for errand in pool.errands if isinstance(errand, Keep)]
-    (united,) = (errand for errand in pool.errands if isinstance(errand, Unite))
+    kept = [errand.path for errand in pool.errands if isinstance(errand, KeepNetwork)]
+    (united,) = (errand for errand in pool.errands if isinstance(errand, BuildModel))
     assert united.members == tuple(kept)
     assert len(set(kept)) == trained.members == 3
     assert 0 <= trained.held_out <= 1
@@ -103,7 +103,7 @@ def test_an_ensemble_is_the_searchs_own_fits(request_) -> None:
 def test_a_collapse_is_told_and_tried_with_a_new_seed(request_, caplog) -> None:
     pool = StandIn(collapsing(2))
     with caplog.at_level(logging.WARNING, "search"):
-        trained = train(request_(), Silent(), pool)
+        trained = train(request_(), SilentListener(), pool)
     assert len({job.seed for job in pool.jobs}) == 3
     assert [record.getMessage() for record in caplog.records] == [
         "The final training collapsed (constant-output): it is tried with a new seed (2 left).",
@@ -115,7 +115,7 @@ def test_a_collapse_is_told_and_tried_with_a_new_seed(request_, caplog) -> None:
 def test_without_a_training_that_learns_there_is_no_model(request_, tmp_path) -> None:
     pool = StandIn(collapsing(3))
     with pytest.raises(UserError, match=r"collapsed with each of 3 seeds, last because of constant-output.*--seed"):
-        train(request_(), Silent(), pool)
+        train(request_(), SilentListener(), pool)
     assert len(pool.jobs) == 3
     assert pool.closed
     assert not list(tmp_path.glob("*.keras"))
@@ -136,7 +136,7 @@ def test_without_a_training_that_learns_there_is_no_model(request_, tmp_path) ->
 def test_what_can_not_be_done_is_refused_before_any_training(request_, config, changes, message) -> None:
     pool = StandIn()
     with pytest.raises(UserError, match=message):
-        train(request_(config, **changes), Silent(), pool)
+        train(request_(config, **changes), SilentListener(), pool)
     assert pool.jobs == []
 
 
@@ -144,7 +144,7 @@ def test_a_batch_larger_than_the_images_is_refused(request_, tmp_path) -> None:
     large = configuration(batch_size=32)
     section = {"sampled": large.as_dict(), "canonical": large.canonical(), "hash": large.hash}
     with pytest.raises(UserError, match=r"batch_size is 32, but a training has 24 images of .*images\. Add images"):
-        train(request_({"configuration": section}), Silent(), StandIn())
+        train(request_({"configuration": section}), SilentListener(), StandIn())
 
 
 @pytest.mark.parametrize(
@@ -156,22 +156,22 @@ def test_a_batch_larger_than_the_images_is_refused(request_, tmp_path) -> None:
     ],
 )
 def test_what_the_user_should_know_is_said(request_, config, changes, note) -> None:
-    assert any(note in one for one in train(request_(config, **changes), Silent(), StandIn()).notes)
+    assert any(note in one for one in train(request_(config, **changes), SilentListener(), StandIn()).notes)
 
 
 def test_the_searchs_own_images_need_no_note(request_) -> None:
-    first = train(request_(), Silent(), StandIn())
+    first = train(request_(), SilentListener(), StandIn())
     own = json.loads(first.card.read_text())["trained"]["fingerprint"]
-    assert train(request_({"data__fingerprint": own}), Silent(), StandIn()).notes == ()
+    assert train(request_({"data__fingerprint": own}), SilentListener(), StandIn()).notes == ()
 
 
 def test_a_model_takes_the_place_of_an_earlier_one_only_when_all_is_done(request_, tmp_path) -> None:
     model = write_keras(tmp_path / "model.keras")
     old = model.read_bytes()
     with pytest.raises(UserError, match="there is no model"):
-        train(request_(), Silent(), StandIn(collapsing(9)))
+        train(request_(), SilentListener(), StandIn(collapsing(9)))
     assert model.read_bytes() == old
-    train(request_(), Silent(), StandIn())
+    train(request_(), SilentListener(), StandIn())
     with zipfile.ZipFile(model) as archive:
         assert cards.CARD in archive.namelist()
 
@@ -182,10 +182,10 @@ def test_a_worker_that_dies_is_tried_again(request_) -> None:
     def dies_once(job):
         seen.append(job)
         if len(seen) == 1:
-            raise WorkerFault("worker died")
+            raise WorkerError("worker died")
         return outcome(job)
 
-    assert train(request_(), Silent(), StandIn(dies_once)).weights == 1234
+    assert train(request_(), SilentListener(), StandIn(dies_once)).weights == 1234
     assert seen[0] is seen[1]
 
 
@@ -194,10 +194,10 @@ def test_a_worker_that_always_dies_ends_in_one_line(request_) -> None:
         raise WorkerDied(-9)
 
     with pytest.raises(UserError, match="the training failed with each of 3 seeds, last because of worker-died"):
-        train(request_(), Silent(), StandIn(dies))
+        train(request_(), SilentListener(), StandIn(dies))
 
 
 def test_with_few_images_nothing_is_said_of_unlike_ones(request_, tmp_path) -> None:
     few = make_images(tmp_path / "few", 4)
-    trained = train(request_(data=few), Silent(), StandIn())
+    trained = train(request_(data=few), SilentListener(), StandIn())
     assert cards.read(trained.model)[1] is None

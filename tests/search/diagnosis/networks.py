@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from search.diagnosis.evidence import Anatomy, Compilation, Layer, LayerProbe, Material, Probe, Run
+from search.diagnosis.evidence import Anatomy, Compilation, DataSample, Layer, LayerProbe, Probe, Run
 from search.diagnosis.evidence import Epoch as EpochRecord
 
 
@@ -55,15 +55,15 @@ def healthy(
     return chain(*first, conv("conv", 16), plain("flat", "Flatten", shape=(None, 1024)), *inner, *end, **compiled)
 
 
-def material(**changes: Any) -> Material:
+def material(**changes: Any) -> DataSample:
     values: dict[str, Any] = {
         "images": 300, "classes": {"a": 100, "b": 100, "c": 100}, "labels": "int", "shape": (8, 8, 3), "low": 0.0,
         "high": 255.0, "mean": 110.0, "deviation": 60.0, "batch_size": 16, "epochs": 20, "baseline": 0.9,
     }  # fmt: skip
-    return Material(**{**values, **changes})
+    return DataSample(**{**values, **changes})
 
 
-def two_classes(**changes: Any) -> Material:
+def two_classes(**changes: Any) -> DataSample:
     return material(**{"classes": {"a": 150, "b": 150}, "labels": "binary", **changes})
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from search.diagnosis import client
 from search.diagnosis.client import run
-from search.diagnosis.server import Order
+from search.diagnosis.server import DiagnosisJob
 from search.errors import UserCodeError
 from tests.search.diagnosis.children import obedient, wait_until_gone
 
@@ -23,13 +23,13 @@ pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[3]
 
-MakeOrder = Callable[..., Order]
+MakeOrder = Callable[..., DiagnosisJob]
 
 
 @pytest.fixture
 def order(tmp_path: Path) -> MakeOrder:
-    def make(deed: str, budget: float = 600.0) -> Order:
-        return Order(
+    def make(deed: str, budget: float = 600.0) -> DiagnosisJob:
+        return DiagnosisJob(
             model=deed,
             folder=tmp_path,
             pixels=tmp_path / "pixels.npy",
@@ -114,13 +114,13 @@ COORDINATOR = """
 import sys
 from pathlib import Path
 import numpy as np
-from search.diagnosis.server import Order
+from search.diagnosis.server import DiagnosisJob
 from search.diagnosis.client import run
 from tests.search.diagnosis.children import obedient
 
 if __name__ == "__main__":
     here = Path(sys.argv[1])
-    order = Order(model="hangs", folder=here, pixels=here, labels=np.array([0]), classes=("a",), budget=600.0, seed=0,
+    order = DiagnosisJob(model="hangs", folder=here, pixels=here, labels=np.array([0]), classes=("a",), budget=600.0, seed=0,
                   log=here / "log")
     try:
         run(order, lambda stage, done, of: print(stage, flush=True), target=obedient)

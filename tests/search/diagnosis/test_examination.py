@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from search.diagnosis.examination import Request, examine
-from search.diagnosis.server import Order
+from search.diagnosis.examination import DiagnosisRequest, examine
+from search.diagnosis.server import DiagnosisJob
 from search.errors import DataError, UserError
-from search.events import Silent
+from search.events import SilentListener
 from tests.reports import made_diagnosis as made
 
 
-class Notes(Silent):
+class Notes(SilentListener):
     def __init__(self) -> None:
         self.stages: list[str] = []
         self.steps: list[tuple[str, int, int]] = []
@@ -34,9 +34,9 @@ class Runner:
     """Stands in for the process: keeps the order."""
 
     def __init__(self) -> None:
-        self.order: Order | None = None
+        self.order: DiagnosisJob | None = None
 
-    def __call__(self, order: Order, on_progress: Callable[[str, int, int], None]) -> made.Diagnosis:
+    def __call__(self, order: DiagnosisJob, on_progress: Callable[[str, int, int], None]) -> made.Diagnosis:
         self.order = order
         for stage, done in (("Loading TensorFlow", 0), ("Training", 0), ("Training", 1), ("Training", 2)):
             on_progress(stage, done, 2 if stage == "Training" else 0)
@@ -62,10 +62,10 @@ def make_images(width: int, height: int, *, colour: bool = False, count: int = 2
             Image.fromarray(pixels).save(f"images/{name}/{number}.png")
 
 
-def look(model: str = "net.py:build", **changes: Any) -> Order:
+def look(model: str = "net.py:build", **changes: Any) -> DiagnosisJob:
     runner = Runner()
-    request = Request(data=Path("images"), model=model, out=Path("out"), **changes)
-    examine(request, Silent(), run=runner)
+    request = DiagnosisRequest(data=Path("images"), model=model, out=Path("out"), **changes)
+    examine(request, SilentListener(), run=runner)
     assert runner.order is not None
     return runner.order
 
@@ -132,16 +132,16 @@ def test_an_empty_folder_is_refused_and_nothing_is_written() -> None:
 
 def test_a_folder_inside_the_images_is_refused() -> None:
     make_images(8, 8)
-    request = Request(data=Path("images"), model="net.py", out=Path("images/out"))
+    request = DiagnosisRequest(data=Path("images"), model="net.py", out=Path("images/out"))
     with pytest.raises(UserError, match="--out images/out lies in the image folder images"):
-        examine(request, Silent(), run=Runner())
+        examine(request, SilentListener(), run=Runner())
 
 
 def test_a_folder_that_can_not_be_written_is_refused() -> None:
     make_images(8, 8)
-    request = Request(data=Path("images"), model="net.py", out=Path("net.py/out"))
+    request = DiagnosisRequest(data=Path("images"), model="net.py", out=Path("net.py/out"))
     with pytest.raises(UserError, match=r"can't write to the folder net\.py/out"):
-        examine(request, Silent(), run=Runner())
+        examine(request, SilentListener(), run=Runner())
 
 
 def test_the_log_begins_anew_and_stages_are_told_once() -> None:
@@ -149,7 +149,7 @@ def test_the_log_begins_anew_and_stages_are_told_once() -> None:
     Path("out").mkdir()
     Path("out/diagnose.log").write_text("of an earlier run")
     notes = Notes()
-    examine(Request(data=Path("images"), model="net.py", out=Path("out")), notes, run=Runner())
+    examine(DiagnosisRequest(data=Path("images"), model="net.py", out=Path("out")), notes, run=Runner())
     assert Path("out/diagnose.log").read_text() == ""
     assert notes.stages[-2:] == ["Loading TensorFlow", "Training"]
     assert notes.steps == [("steps", 0, 2), ("steps", 1, 2)]

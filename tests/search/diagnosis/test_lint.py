@@ -3,7 +3,7 @@
 import pytest
 
 from search.causes import CAUSES
-from search.diagnosis.evidence import Anatomy, Material
+from search.diagnosis.evidence import Anatomy, DataSample
 from search.diagnosis.lint import lint
 from tests.search.diagnosis.networks import RESCALING, chain, conv, dense, healthy, material, plain, two_classes
 
@@ -94,7 +94,7 @@ CASES = [
 
 
 @pytest.mark.parametrize(("code", "anatomy", "given", "layer"), CASES, ids=[f"{i}-{c[0]}" for i, c in enumerate(CASES)])
-def test_the_fault_is_the_first_suspect(code: str, anatomy: Anatomy, given: Material, layer: str | None) -> None:
+def test_the_fault_is_the_first_suspect(code: str, anatomy: Anatomy, given: DataSample, layer: str | None) -> None:
     first = lint(anatomy, given)[0]
     assert (first.code, first.layer) == (code, layer)
     assert first.score >= 0.5
@@ -120,7 +120,7 @@ def test_the_fault_is_the_first_suspect(code: str, anatomy: Anatomy, given: Mate
         (healthy(first=(plain("turn", "RandomRotation", augmentation={"factor": 0.1}), RESCALING)), THREE),
     ],
 )
-def test_a_sound_network_has_no_strong_suspect(anatomy: Anatomy, given: Material) -> None:
+def test_a_sound_network_has_no_strong_suspect(anatomy: Anatomy, given: DataSample) -> None:
     strong = [cause for cause in lint(anatomy, given) if cause.score >= 0.5]
     assert strong == []
 

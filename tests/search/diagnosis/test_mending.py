@@ -6,7 +6,7 @@ from search.causes import CAUSES, Cause
 from search.diagnosis import changes as c
 from search.diagnosis.cures_network import good_momentum
 from search.diagnosis.cures_training import balanced_weights, usual_rate
-from search.diagnosis.evidence import Anatomy, Material
+from search.diagnosis.evidence import Anatomy, DataSample
 from search.diagnosis.lint import lint
 from search.diagnosis.mending import generic, mends
 from tests.search.diagnosis.networks import dense, healthy, material, plain, two_classes
@@ -15,7 +15,7 @@ from tests.search.diagnosis.test_lint import CASES
 
 @pytest.mark.parametrize(("code", "anatomy", "given", "layer"), CASES, ids=[f"{i}-{k[0]}" for i, k in enumerate(CASES)])
 def test_every_fault_that_can_be_seen_has_a_change(
-    code: str, anatomy: Anatomy, given: Material, layer: str | None
+    code: str, anatomy: Anatomy, given: DataSample, layer: str | None
 ) -> None:
     found = mends(lint(anatomy, given)[0], anatomy, given)
     assert found
@@ -54,7 +54,7 @@ def test_faults_of_the_data_are_not_mended_in_the_network(code: str) -> None:
         ("no-nonlinearity", healthy(dense("fc", 8, "linear")), material(), {c.Activate(("fc",), "relu")}),
     ],
 )  # fmt: skip
-def test_the_likeliest_change(code: str, anatomy: Anatomy, given: Material, edits: set[c.Edit]) -> None:
+def test_the_likeliest_change(code: str, anatomy: Anatomy, given: DataSample, edits: set[c.Edit]) -> None:
     assert set(mends(Cause(code=code, score=1.0), anatomy, given)[0].edits) == edits
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from search.diagnosis.evidence import Anatomy, LayerProbe, Material, Probe, Run, State
+from search.diagnosis.evidence import Anatomy, DataSample, LayerProbe, Probe, Run, State
 from search.diagnosis.suspects import suspects
 from tests.search.diagnosis.networks import dense, healthy, material, plain, probe, run
 
@@ -23,7 +23,7 @@ FAILING = [run(seed, update=1e-3) for seed in range(3)]
 BATCHNORM = plain("bn", "BatchNormalization", momentum=0.9)
 
 
-def ranked(anatomy: Anatomy, given: Material, look: Probe, runs: list[Run], state: State) -> dict[str, float]:
+def ranked(anatomy: Anatomy, given: DataSample, look: Probe, runs: list[Run], state: State) -> dict[str, float]:
     return {cause.code: cause.score for cause in suspects(anatomy, given, look, runs, state, 1 / 3)}
 
 
@@ -54,7 +54,7 @@ def ranked(anatomy: Anatomy, given: Material, look: Probe, runs: list[Run], stat
     ],
 )  # fmt: skip
 def test_the_evidence_makes_the_first_suspect(
-    code: str, look: Probe, runs: list[Run], state: State, given: Material
+    code: str, look: Probe, runs: list[Run], state: State, given: DataSample
 ) -> None:
     found = ranked(healthy(dense("fc", 16)), given, look, runs, state)
     assert next(iter(found)) == code, found

@@ -12,9 +12,9 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from search.fits.executor import HostCrew, HostsCrew, best_cut, longest_row
+from search.fits.executor import LocalExecutor, SharedExecutor, best_split, longest_queue
 from search.storage.database import open_storage
-from search.storage.hosts import Presence
+from search.storage.hosts import HostRegistry
 from search.storage.ledger import Ledger
 from search.workers.errors import Stopped
 from tests.stand_ins import FakePool, memory
@@ -45,13 +45,15 @@ class Work:
 
 def test_all_parts_are_done_by_one_host() -> None:
     work = Work()
-    HostCrew(FakePool(workers=2)).do("whole", list("abcde"), work)
+    LocalExecutor(FakePool(workers=2)).do("whole", list("abcde"), work)
     assert work.done == Counter("abcde")
 
 
-def crew(storage: optuna.storages.RDBStorage, stop: threading.Event | None = None) -> HostsCrew:
-    presence = Presence(Ledger(memory(), "s"), 1)
-    return HostsCrew(FakePool(), storage, "s", presence, (stop or threading.Event()).is_set, pause=lambda seconds: None)
+def executor(storage: optuna.storages.RDBStorage, stop: threading.Event | None = None) -> SharedExecutor:
+    hosts = HostRegistry(Ledger(memory(), "s"), 1)
+    return SharedExecutor(
+        FakePool(), storage, "s", hosts, (stop or threading.Event()).is_set, pause=lambda seconds: None
+    )
 
 
 @pytest.mark.study
@@ -59,7 +61,7 @@ def test_hosts_share_the_parts_and_each_goes_through_all_of_them(storage: optuna
     work = Work()
     parts = [f"part {n}" for n in range(12)]
     with ThreadPoolExecutor(3) as hosts:
-        list(hosts.map(lambda _: crew(storage).do("whole", parts, work), range(3)))
+        list(hosts.map(lambda _: executor(storage).do("whole", parts, work), range(3)))
     assert set(work.done) == set(parts)
     assert min(work.seen.values()) >= 3  # each host has gone through it: by itself, or found it done
     assert set(work.done.values()) == {1}
@@ -77,9 +79,9 @@ def test_a_host_that_stops_leaves_the_rest_to_others(storage: optuna.storages.RD
         work(worker, part)
 
     with pytest.raises(Stopped):
-        crew(storage, stop).do("whole", parts, until_the_third)
+        executor(storage, stop).do("whole", parts, until_the_third)
     assert len(work.done) == 3
-    crew(storage).do("whole", parts, work)
+    executor(storage).do("whole", parts, work)
     assert set(work.done) == set(parts)
 
 
@@ -87,9 +89,9 @@ def test_a_host_that_stops_leaves_the_rest_to_others(storage: optuna.storages.RD
 def test_what_is_done_is_gone_through_again_and_another_whole_is_another(storage: optuna.storages.RDBStorage) -> None:
     work = Work()
     for _ in range(2):
-        crew(storage).do("whole", ["a", "b"], work)
+        executor(storage).do("whole", ["a", "b"], work)
     assert work.seen == Counter({"a": 2, "b": 2})
-    crew(storage).do("other", ["a"], work)
+    executor(storage).do("other", ["a"], work)
     assert work.seen["a"] == 3
 
 
@@ -106,10 +108,10 @@ def done_after(workers: int, wholes: int, pieces: int, parts: int) -> int:
 @pytest.mark.parametrize("wholes", [1, 2, 3, 5, 8])
 def test_wholes_are_cut_so_that_no_worker_waits_long(workers: int, wholes: int) -> None:
     pieces = 5
-    chosen = best_cut(workers, wholes, pieces)
+    chosen = best_split(workers, wholes, pieces)
     soonest = min(done_after(workers, wholes, pieces, parts) for parts in range(1, pieces + 1))
     assert done_after(workers, wholes, pieces, chosen) <= soonest + 0.25 * wholes  # what more traces may cost
-    assert done_after(workers, wholes, pieces, chosen) <= longest_row(workers, wholes, pieces, chosen)
+    assert done_after(workers, wholes, pieces, chosen) <= longest_queue(workers, wholes, pieces, chosen)
     if wholes % workers == 0:
         assert chosen == 1, "every network is traced once"
 
@@ -130,5 +132,5 @@ def test_a_host_that_was_silent_for_too_long_finds_its_part_taken_over(
             storage.set_trial_state_values(trial._trial_id, end, [1.0] if end is TrialState.COMPLETE else None)
             taken.append(part)
 
-    crew(storage).do("whole", ["a", "b"], asleep)
+    executor(storage).do("whole", ["a", "b"], asleep)
     assert work.done == Counter("ab")

@@ -1,11 +1,11 @@
 from dataclasses import replace
 
 from search.collapse.protection import Protection
-from search.fits.runner import Fitter, Spec
+from search.fits.runner import FitRunner, FitSpec
 from search.records import CONFIRM, CUT_BY_RUNG, SEARCH, Fit, Verdict
 from search.storage.ledger import Ledger
-from search.training.outcome import Outcome
-from search.workers.protocol import Done, Job
+from search.training.outcome import FitOutcome
+from search.workers.protocol import FitDone, FitJob
 from tests.factories import configuration
 from tests.stand_ins import FakeWorker, memory, outcome
 
@@ -15,18 +15,18 @@ CALM = Protection(calibrating=False)
 class Corrupting(FakeWorker):
     """A worker that also scores copies, if asked to."""
 
-    def run(self, job: Job, on_check: object = None, *, alone: bool = False) -> Done:
+    def run(self, job: FitJob, on_check: object = None, *, alone: bool = False) -> FitDone:
         done = super().run(job)
         learned = done.outcome.verdict is Verdict.LEARNED
-        return Done(done.outcome, None, {"noise/1": 0.5} if job.corrupt and learned else {})
+        return FitDone(done.outcome, None, {"noise/1": 0.5} if job.corrupt and learned else {})
 
 
 def test_scores_of_corrupted_copies_come_with_the_fit_and_change_nothing_else(terms) -> None:
     fold, worker = terms.folds[0], Corrupting(outcome)
-    spec = Spec(trial=3, stage=CONFIRM, configuration=configuration(), train=fold.train, val=fold.val)
-    plain = Fitter(terms, Ledger(memory(), "study")).fit(worker, spec, CALM)
+    spec = FitSpec(trial=3, stage=CONFIRM, configuration=configuration(), train=fold.train, val=fold.val)
+    plain = FitRunner(terms, Ledger(memory(), "study")).fit(worker, spec, CALM)
     ledger = Ledger(memory(), "study")
-    fit = Fitter(terms, ledger).fit(worker, replace(spec, corrupt=True), CALM)
+    fit = FitRunner(terms, ledger).fit(worker, replace(spec, corrupt=True), CALM)
     assert [job.corrupt for job in worker.jobs] == [False, True]
     assert (plain.corrupted, fit.corrupted) == ({}, {"noise/1": 0.5})
     assert repr(replace(fit, corrupted={})) == repr(plain)
@@ -35,8 +35,8 @@ def test_scores_of_corrupted_copies_come_with_the_fit_and_change_nothing_else(te
 
 def test_a_fit_that_stands_in_the_ledger_is_not_done_again_for_the_copies(terms) -> None:
     fold, worker = terms.folds[0], Corrupting(outcome)
-    spec = Spec(trial=3, stage=CONFIRM, configuration=configuration(), train=fold.train, val=fold.val)
-    fitter = Fitter(terms, Ledger(memory(), "study"))
+    spec = FitSpec(trial=3, stage=CONFIRM, configuration=configuration(), train=fold.train, val=fold.val)
+    fitter = FitRunner(terms, Ledger(memory(), "study"))
     known = fitter.fit(worker, spec, CALM)
     assert fitter.fit(worker, replace(spec, corrupt=True), CALM).key == known.key
     assert len(worker.jobs) == 1
@@ -44,13 +44,15 @@ def test_a_fit_that_stands_in_the_ledger_is_not_done_again_for_the_copies(terms)
 
 def test_a_fit_that_a_rung_cut_is_enough_for_a_race_and_done_whole_where_a_whole_one_is_wanted(terms) -> None:
     fold = terms.folds[0]
-    spec = Spec(trial=3, stage=SEARCH, configuration=configuration(), train=fold.train, val=fold.val, bars=((9, 0.4),))
+    spec = FitSpec(
+        trial=3, stage=SEARCH, configuration=configuration(), train=fold.train, val=fold.val, bars=((9, 0.4),)
+    )
 
-    def cut_if_told(job: Job) -> Outcome:
+    def cut_if_told(job: FitJob) -> FitOutcome:
         return outcome(job, Verdict.STOPPED, CUT_BY_RUNG, epochs=9) if job.bars else outcome(job)
 
     worker, ledger = FakeWorker(cut_if_told), Ledger(memory(), "study")
-    fitter = Fitter(terms, ledger)
+    fitter = FitRunner(terms, ledger)
     cut = fitter.fit(worker, spec, CALM)
     assert (cut.verdict, cut.reason, cut.epochs) == (Verdict.STOPPED, CUT_BY_RUNG, 9)
     assert fitter.fit(worker, spec, CALM).reason == CUT_BY_RUNG
@@ -64,13 +66,13 @@ def test_a_fit_that_a_rung_cut_is_enough_for_a_race_and_done_whole_where_a_whole
 
 def test_a_fold_has_a_second_fit_after_a_soft_collapse_only(terms) -> None:
     fold = terms.folds[0]
-    spec = Spec(trial=3, stage=SEARCH, configuration=configuration(), train=fold.train, val=fold.val)
+    spec = FitSpec(trial=3, stage=SEARCH, configuration=configuration(), train=fold.train, val=fold.val)
     ends = {None: 1, "no-progress": 2, "dead-layer": 1}
     for reason, fits in ends.items():
         verdict = Verdict.LEARNED if reason is None else Verdict.COLLAPSED
         worker = FakeWorker(lambda job, verdict=verdict, reason=reason: outcome(job, verdict, reason))
         seen: list[Fit] = []
-        done = Fitter(terms, Ledger(memory(), "study")).fold(worker, spec, CALM, on_fit=seen.append)
+        done = FitRunner(terms, Ledger(memory(), "study")).fold(worker, spec, CALM, on_fit=seen.append)
         assert [fit.attempt for fit in done] == list(range(fits))
         assert seen == done
         assert len({fit.seed for fit in done}) == fits

@@ -11,10 +11,10 @@ import pytest
 from PIL import Image
 
 from search.errors import DataError
-from search.events import Silent
+from search.events import SilentListener
 from search.inspection import class_sizes
 from search.inspection.findings import KINDS, Finding, Severity
-from search.inspection.folder_check import Request, inspect
+from search.inspection.folder_check import CheckRequest, inspect
 from tests.search.data.test_duplicates import encoded, scene
 
 pytestmark = pytest.mark.slow
@@ -33,14 +33,14 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def found(folder: Path, **changes: object) -> dict[str, list[Finding]]:
     told: dict[str, list[Finding]] = {}
-    for one in inspect(Request(data=folder, **changes), Silent()).findings:  # type: ignore[arg-type]
+    for one in inspect(CheckRequest(data=folder, **changes), SilentListener()).findings:  # type: ignore[arg-type]
         assert one.kind in KINDS
         told.setdefault(one.kind, []).append(one)
     return told
 
 
 def test_a_clean_folder_has_no_findings(folder: Path) -> None:
-    result = inspect(Request(data=folder), Silent())
+    result = inspect(CheckRequest(data=folder), SilentListener())
     assert result.findings == ()
     assert (result.images, result.units, result.folds, result.chance) == (60, 60, 10, 0.5)
     assert result.classes == {"bolt": 30, "nut": 30}
@@ -61,7 +61,7 @@ def test_a_table_of_labels_that_fits_only_in_part(folder: Path, tmp_path: Path) 
 def test_a_class_of_which_nothing_can_be_read(folder: Path) -> None:
     for path in (folder / "nut").iterdir():
         path.write_bytes(b"nothing")
-    result = inspect(Request(data=folder), Silent())
+    result = inspect(CheckRequest(data=folder), SilentListener())
     assert (result.images, result.folds, result.chance, result.half, result.baselines) == (30, 0, 0.5, None, {})
 
 
@@ -219,4 +219,4 @@ def test_nothing_that_can_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         (tmp_path / "images" / name).mkdir(parents=True)
         (tmp_path / "images" / name / "1.png").write_bytes(b"no image")
     with pytest.raises(DataError, match=r"not one image in .* can be read"):
-        inspect(Request(data=tmp_path / "images"), Silent())
+        inspect(CheckRequest(data=tmp_path / "images"), SilentListener())

@@ -11,12 +11,12 @@ import pytest
 import sqlalchemy as sa
 from optuna.trial import TrialState
 
-from search.events import Silent
-from search.fits.runner import Terms
+from search.events import SilentListener
+from search.fits.runner import StudySetup
 from search.optimize.early_stopping import History
-from search.optimize.enqueue import Queue
+from search.optimize.enqueue import TrialQueue
 from search.optimize.sampler import SteadySampler
-from search.optimize.trial import Interrupted, Objective, TrialFailed
+from search.optimize.trial import Interrupted, TrialFailed, TrialRunner
 from search.storage.ledger import Ledger
 from search.storage.load import read_trials
 from search.storage.trial_attributes import CONFIGURATION, PLACE, STATE, count_done, is_interrupted
@@ -60,14 +60,14 @@ def study_in(storage: Storage) -> optuna.Study:
     )
 
 
-def go_on(storage: Storage, engine: sa.Engine, terms: Terms, trials: int) -> list[tuple[Any, ...]]:
+def go_on(storage: Storage, engine: sa.Engine, terms: StudySetup, trials: int) -> list[tuple[Any, ...]]:
     """One session; returns what the study holds at its end."""
     study, ledger = study_in(storage), Ledger(engine, "s")
-    queue = Queue(study, storage, SPACE, STARTS)
+    queue = TrialQueue(study, storage, SPACE, STARTS)
     queue.resume()
     queue.refill()
     history = History(terms, read_trials(ledger, study))
-    objective = Objective(terms, SPACE, ledger, FakePool(), queue, history, Silent())  # type: ignore[arg-type]
+    objective = TrialRunner(terms, SPACE, ledger, FakePool(), queue, history, SilentListener())  # type: ignore[arg-type]
     if left := trials - count_done(study):
         study.optimize(objective, left, catch=(Interrupted, TrialFailed), callbacks=[lambda *_: queue.refill()])
     return [
@@ -77,7 +77,7 @@ def go_on(storage: Storage, engine: sa.Engine, terms: Terms, trials: int) -> lis
 
 
 @pytest.mark.study
-def test_a_study_killed_at_any_commit_equals_an_undisturbed_one(storage: Storage, terms: Terms) -> None:
+def test_a_study_killed_at_any_commit_equals_an_undisturbed_one(storage: Storage, terms: StudySetup) -> None:
     terms = replace(terms, seed=2)  # by chance, all that can happen to a trial happens soon
     trials = 14  # TPE draws at random until ten are count_done
     undisturbed = go_on(optuna.storages.InMemoryStorage(), memory(), terms, trials)
@@ -111,11 +111,11 @@ def test_a_study_killed_at_any_commit_equals_an_undisturbed_one(storage: Storage
 
 def test_what_waits_behind_an_interrupted_trial_stays_behind_it(storage: Storage) -> None:
     study = study_in(storage)
-    queue = Queue(study, storage, SPACE, STARTS)
+    queue = TrialQueue(study, storage, SPACE, STARTS)
     queue.refill(waiting=3)
     first = study.ask()  # and the process dies
     assert queue.place(first) == 0
-    assert Queue(study_in(storage), storage, SPACE, STARTS).resume() == 1
+    assert TrialQueue(study_in(storage), storage, SPACE, STARTS).resume() == 1
     again = [study_in(storage).ask() for _ in range(3)]
     assert [trial.user_attrs[PLACE] for trial in again] == [0, 1, 2]
     assert [SPACE.sample(trial).hash for trial in again] == [start.hash for start in STARTS]
@@ -125,8 +125,8 @@ def test_a_dead_trial_is_gone_on_with_as_it_was_drawn(storage: Storage) -> None:
     study = study_in(storage)
     trial = study.ask()
     drawn = SPACE.sample(trial)
-    assert Queue(study, storage, SPACE, ()).place(trial) == 0
-    queue = Queue(study_in(storage), storage, SPACE, ())
+    assert TrialQueue(study, storage, SPACE, ()).place(trial) == 0
+    queue = TrialQueue(study_in(storage), storage, SPACE, ())
     assert (queue.resume(), queue.resume()) == (1, 0)  # once is enough
     dead, waiting = study_in(storage).trials
     assert (dead.state, waiting.state) == (TrialState.FAIL, TrialState.WAITING)
@@ -138,7 +138,7 @@ def test_a_dead_trial_is_gone_on_with_as_it_was_drawn(storage: Storage) -> None:
 def test_a_trial_that_died_before_it_had_a_place_is_forgotten(storage: Storage) -> None:
     study = study_in(storage)
     study.ask().suggest_float("learning_rate", 1e-4, 1e-2, log=True)
-    queue = Queue(study, storage, SPACE, ())
+    queue = TrialQueue(study, storage, SPACE, ())
     assert queue.resume() == 0
     assert queue.place(study.ask()) == 0
 
@@ -147,7 +147,7 @@ def test_start_configurations_are_enqueued_one_at_a_time_and_once_each(storage: 
     study = study_in(storage)
     seen = []
     for _ in range(5):
-        queue = Queue(study, storage, SPACE, STARTS)
+        queue = TrialQueue(study, storage, SPACE, STARTS)
         queue.refill()
         queue.refill()
         assert sum(t.state == TrialState.WAITING for t in study.trials) == (len(seen) < 3)
@@ -161,7 +161,7 @@ def test_start_configurations_are_enqueued_one_at_a_time_and_once_each(storage: 
 def test_a_start_added_or_moved_later_is_still_tried(storage: Storage) -> None:
     study = study_in(storage)
     for starts in (STARTS[:1], [STARTS[2], STARTS[0]]):
-        queue = Queue(study, storage, SPACE, starts)
+        queue = TrialQueue(study, storage, SPACE, starts)
         queue.refill(waiting=2)
     assert [SPACE.sample(study.ask()).hash for _ in range(2)] == [STARTS[0].hash, STARTS[2].hash]
 
@@ -178,7 +178,7 @@ def test_a_broken_network_is_not_proposed_again_and_again(storage: Storage) -> N
     assert len(set(hashes)) == 3
 
 
-def test_a_trial_keeps_its_whole_configuration(storage: Storage, terms: Terms) -> None:
+def test_a_trial_keeps_its_whole_configuration(storage: Storage, terms: StudySetup) -> None:
     """Optuna never hears of what a space fixes."""
     engine = memory()
     go_on(storage, engine, terms, 4)

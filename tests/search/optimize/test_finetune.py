@@ -8,8 +8,8 @@ from dataclasses import replace
 import optuna
 import pytest
 
-from search.optimize.enqueue import Queue
-from search.optimize.finetune import FIRST, RATE, Judged, to_fine_tune
+from search.optimize.enqueue import TrialQueue
+from search.optimize.finetune import FIRST, RATE, JudgedTrial, finetune_candidates
 from search.storage.trial_attributes import CONFIGURATION, PLACE
 from spaces.config import Configuration
 from spaces.definitions import Choices, Fixed
@@ -19,11 +19,11 @@ SPACE = with_weights(TRANSFER, ["mobilenet_025", "mobilenet_v2"])
 HEAD = known_good(SPACE)[0]
 
 
-def head(learning_rate: float, value: float | None, **changes: object) -> Judged:
-    return Judged(replace(HEAD, learning_rate=learning_rate, **changes).as_dict(), value)
+def head(learning_rate: float, value: float | None, **changes: object) -> JudgedTrial:
+    return JudgedTrial(replace(HEAD, learning_rate=learning_rate, **changes).as_dict(), value)
 
 
-def heads(values: Sequence[float | None]) -> list[Judged]:
+def heads(values: Sequence[float | None]) -> list[JudgedTrial]:
     """Told apart by their learning rates: .001, .002, ..."""
     return [head(0.001 * (1 + number), value) for number, value in enumerate(values)]
 
@@ -35,34 +35,34 @@ def rates(found: Sequence[Configuration]) -> list[tuple[str, int]]:
 def test_the_best_of_the_first_heads_is_fine_tuned_and_again_at_each_doubling() -> None:
     assert FIRST == 20
     values = [0.5 + 0.001 * number for number in range(40)]
-    assert to_fine_tune(heads(values[:19]), SPACE) == []
+    assert finetune_candidates(heads(values[:19]), SPACE) == []
     first = [("last_block", 20), ("all", 20)]
-    assert rates(to_fine_tune(heads(values[:20]), SPACE)) == first
-    assert rates(to_fine_tune(heads(values[:39]), SPACE)) == first
-    assert rates(to_fine_tune(heads(values), SPACE)) == [*first, ("last_block", 40), ("all", 40)]
+    assert rates(finetune_candidates(heads(values[:20]), SPACE)) == first
+    assert rates(finetune_candidates(heads(values[:39]), SPACE)) == first
+    assert rates(finetune_candidates(heads(values), SPACE)) == [*first, ("last_block", 40), ("all", 40)]
     falling = values[::-1]
-    assert rates(to_fine_tune(heads(falling), SPACE)) == [("last_block", 1), ("all", 1)]  # the same one: once
+    assert rates(finetune_candidates(heads(falling), SPACE)) == [("last_block", 1), ("all", 1)]  # the same one: once
 
 
 def test_of_equal_heads_the_earlier_one_and_none_that_was_stopped() -> None:
     values = [None, 0.5, 0.9, 0.9, *16 * [None]]
-    assert rates(to_fine_tune(heads(values), SPACE)) == [("last_block", 3), ("all", 3)]
-    assert to_fine_tune(heads(20 * [None]), SPACE) == []
+    assert rates(finetune_candidates(heads(values), SPACE)) == [("last_block", 3), ("all", 3)]
+    assert finetune_candidates(heads(20 * [None]), SPACE) == []
 
 
 def test_other_trials_do_not_count() -> None:
     others = [
         head(0.01, 0.99, trainable="last_block"),
         head(0.01, 0.99, statistics="re_estimated"),
-        Judged(replace(HEAD, backbone="none", head="average", dense_ratio=0.0).as_dict(), 0.99),
+        JudgedTrial(replace(HEAD, backbone="none", head="average", dense_ratio=0.0).as_dict(), 0.99),
     ]
-    assert to_fine_tune(9 * others, SPACE) == []
-    assert rates(to_fine_tune([*others, *heads([0.6, *19 * [0.5]])], SPACE)) == [("last_block", 1), ("all", 1)]
+    assert finetune_candidates(9 * others, SPACE) == []
+    assert rates(finetune_candidates([*others, *heads([0.6, *19 * [0.5]])], SPACE)) == [("last_block", 1), ("all", 1)]
 
 
 @pytest.mark.parametrize(("learning_rate", "share"), [(1e-3, 0.1), (1e-4, 1.0), (0.05, 0.01)])
 def test_the_backbone_learns_slowly(learning_rate: float, share: float) -> None:
-    found = to_fine_tune(20 * [head(learning_rate, 0.8)], SPACE)
+    found = finetune_candidates(20 * [head(learning_rate, 0.8)], SPACE)
     assert [one.backbone_rate for one in found] == [pytest.approx(share)] * 2
     assert all(one.learning_rate * one.backbone_rate <= max(RATE, 0.01 * learning_rate) * 1.001 for one in found)
     assert {replace(one, trainable="frozen", backbone_rate=0.1).hash for one in found} == {
@@ -72,17 +72,17 @@ def test_the_backbone_learns_slowly(learning_rate: float, share: float) -> None:
 
 def test_a_space_decides_what_may_learn() -> None:
     judged = heads([0.6, *19 * [0.5]])
-    assert to_fine_tune(judged, CORE) == []
-    assert to_fine_tune(judged, SPACE.changed({"trainable": Fixed("frozen")})) == []
+    assert finetune_candidates(judged, CORE) == []
+    assert finetune_candidates(judged, SPACE.changed({"trainable": Fixed("frozen")})) == []
     blocks = SPACE.changed({"trainable": Choices(("frozen", "last_block")), "backbone_rate": Fixed(0.3)})
-    assert [(one.trainable, one.backbone_rate) for one in to_fine_tune(judged, blocks)] == [("last_block", 0.3)]
+    assert [(one.trainable, one.backbone_rate) for one in finetune_candidates(judged, blocks)] == [("last_block", 0.3)]
 
 
 def test_a_study_tries_them_before_what_is_drawn() -> None:
     study = optuna.create_study(direction="maximize", sampler=optuna.samplers.RandomSampler(seed=0))
     storage, seen = study._storage, []
     for place in range(FIRST + 3):
-        Queue(study, storage, SPACE, ()).refill()
+        TrialQueue(study, storage, SPACE, ()).refill()
         trial = study.ask()
         drawn = SPACE.sample(trial)
         seen.append(drawn.trainable)

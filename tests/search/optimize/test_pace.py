@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from search.optimize.pace import Pace
+from search.optimize.pace import SlowConfigurations
 from search.records import TOO_SLOW, Fit, Verdict
 from spaces.config import Configuration
 from tests.factories import configuration
@@ -42,7 +42,7 @@ def fit(seconds: float = 30.0, reason: str | None = TOO_SLOW) -> Fit:
     ],
 )
 def test_whatever_costs_no_less_is_too_slow_too(changes: dict[str, Any], slow: bool) -> None:
-    pace = Pace()
+    pace = SlowConfigurations()
     pace.learn(on_backbone(), [fit()])
     found = pace.too_slow(on_backbone(**changes), epochs=30, limit=100.0)
     assert found == ({"epoch_seconds": 10.0, "limit_seconds": 100.0} if slow else None)
@@ -51,13 +51,13 @@ def test_whatever_costs_no_less_is_too_slow_too(changes: dict[str, Any], slow: b
 @pytest.mark.parametrize(("limit", "batch", "slow"), [(340.0, 32, True), (350.0, 32, False), (None, 32, False),
                                                       (220.0, 64, True), (240.0, 64, False)])  # fmt: skip
 def test_the_limit_of_now_counts_and_a_larger_batch_may_be_faster(limit: float | None, batch: int, slow: bool) -> None:
-    pace = Pace()
+    pace = SlowConfigurations()
     pace.learn(on_backbone(), [fit()])
     assert (pace.too_slow(on_backbone(batch_size=batch), epochs=30, limit=limit) is not None) is slow
 
 
 def test_only_what_was_timed_teaches() -> None:
-    pace = Pace()
+    pace = SlowConfigurations()
     pace.learn(on_backbone(), [fit(seconds=0.0), fit(reason="behind")])
     pace.learn(configuration(), [fit()])
     assert pace.too_slow(on_backbone(), epochs=30, limit=1.0) is None

@@ -12,18 +12,18 @@ import optuna
 import pytest
 import sqlalchemy as sa
 
-from search.events import Silent
-from search.fits.runner import Terms
+from search.events import SilentListener
+from search.fits.runner import StudySetup
 from search.optimize.early_stopping import History
-from search.optimize.enqueue import Queue
-from search.optimize.trial import Interrupted, Objective, TooManyFailures, TrialFailed
+from search.optimize.enqueue import TrialQueue
+from search.optimize.trial import Interrupted, TooManyFailures, TrialFailed, TrialRunner
 from search.records import Trial, TrialState, Verdict
 from search.storage.ledger import Ledger
 from search.storage.load import read_trials
 from search.storage.trial_attributes import count_done, is_interrupted
-from search.training.outcome import Outcome
-from search.workers.errors import Stopped, WorkerDied, WorkerFault
-from search.workers.protocol import Job
+from search.training.outcome import FitOutcome
+from search.workers.errors import Stopped, WorkerDied, WorkerError
+from search.workers.protocol import FitJob
 from spaces.config import Configuration
 from spaces.definitions import Fixed
 from spaces.presets import CORE
@@ -43,9 +43,9 @@ class Script:
     """Answers fit after fit from a list of reasons; remembers the jobs."""
 
     lines: list[Any]
-    jobs: list[Job] = field(default_factory=list)
+    jobs: list[FitJob] = field(default_factory=list)
 
-    def __call__(self, job: Job) -> Outcome:
+    def __call__(self, job: FitJob) -> FitOutcome:
         self.jobs.append(job)
         line = self.lines.pop(0)
         if isinstance(line, BaseException):
@@ -58,7 +58,7 @@ class Script:
         return outcome(job, verdict, line, score=0.9, evidence={"top_share": 1.0})
 
 
-def right(job: Job, share: float) -> Outcome:
+def right(job: FitJob, share: float) -> FitOutcome:
     """A fit whose decisions are right for about this share of each class."""
     labels = (job.val >= 30).astype(int)
     hits = np.zeros(len(labels), bool)
@@ -74,18 +74,18 @@ class Study:
     """An Optuna study in memory with a scripted worker."""
 
     def __init__(
-        self, storage: optuna.storages.BaseStorage, engine: sa.Engine, terms: Terms, lines: Sequence[Any]
+        self, storage: optuna.storages.BaseStorage, engine: sa.Engine, terms: StudySetup, lines: Sequence[Any]
     ) -> None:
         self.script = Script(list(lines))
         self.study = optuna.create_study(
             storage=storage, study_name="s", direction="maximize", load_if_exists=True, sampler=RandomSampler(seed=0)
         )
         self.ledger = Ledger(engine, "s")
-        self.queue = Queue(self.study, storage, SPACE, ())
+        self.queue = TrialQueue(self.study, storage, SPACE, ())
         self.queue.resume()
         self.history = History(terms, read_trials(self.ledger, self.study))
         pool: Any = FakePool(self.script)
-        self.objective = Objective(terms, SPACE, self.ledger, pool, self.queue, self.history, Silent())
+        self.objective = TrialRunner(terms, SPACE, self.ledger, pool, self.queue, self.history, SilentListener())
 
     def run(self, trials: int) -> list[Trial]:
         self.study.optimize(self.objective, trials, catch=(Interrupted, TrialFailed))
@@ -97,7 +97,7 @@ MakeStudy = Callable[..., Study]
 
 
 @pytest.fixture
-def make(terms: Terms) -> MakeStudy:
+def make(terms: StudySetup) -> MakeStudy:
     """Studies in the same storage: a second one goes on with the first."""
     storage, engine = optuna.storages.InMemoryStorage(), memory()
     return lambda *lines: Study(storage, engine, terms, lines)
@@ -168,7 +168,7 @@ def test_a_trial_far_behind_is_raced_out(make: MakeStudy) -> None:
 
 
 def test_a_fault_is_tried_again_once(make: MakeStudy) -> None:
-    study = make(WorkerFault("lost"), LEARNED, LEARNED, WorkerFault("lost"), LEARNED)
+    study = make(WorkerError("lost"), LEARNED, LEARNED, WorkerError("lost"), LEARNED)
     (trial,) = study.run(1)
     assert (trial.state, len(trial.fits)) == (TrialState.COMPLETE, 3)
     assert len({job.seed for job in study.script.jobs}) == 3  # the same fit again, not another
@@ -176,7 +176,7 @@ def test_a_fault_is_tried_again_once(make: MakeStudy) -> None:
 
 def test_a_fault_twice_fails_the_trial_which_is_not_ranked(make: MakeStudy) -> None:
     study = make(
-        LEARNED, WorkerFault("x"), WorkerFault("Traceback:\n  MemoryError: so long" + "g" * 99), *3 * [LEARNED]
+        LEARNED, WorkerError("x"), WorkerError("Traceback:\n  MemoryError: so long" + "g" * 99), *3 * [LEARNED]
     )
     failed, learned = study.run(2)
     assert (failed.state, learned.state) == (TrialState.FAILED, TrialState.COMPLETE)
@@ -212,7 +212,7 @@ def test_a_worker_that_dies_of_a_network_teaches_the_sampler(make: MakeStudy) ->
     assert told(study) == [(OptunaState.PRUNED, None, [])]  # which TPE ranks behind all others
 
 
-@pytest.mark.parametrize("faults", [(WorkerFault("no disk"), WorkerDied(-9)), (WorkerDied(-9), WorkerFault("no disk"))])
+@pytest.mark.parametrize("faults", [(WorkerError("no disk"), WorkerDied(-9)), (WorkerDied(-9), WorkerError("no disk"))])
 def test_a_worker_that_died_only_once_says_nothing_of_its_network(make: MakeStudy, faults) -> None:
     """Somebody may have killed it; what else went wrong is told."""
     study = make(*faults)
@@ -229,7 +229,7 @@ def test_a_worker_that_dies_in_a_later_fold_teaches_the_sampler_too(make: MakeSt
 
 
 def test_five_failures_in_a_row_end_the_run(make: MakeStudy) -> None:
-    study = make(*8 * [WorkerFault("no disk")], *3 * [LEARNED], *10 * [WorkerFault("no disk")])
+    study = make(*8 * [WorkerError("no disk")], *3 * [LEARNED], *10 * [WorkerError("no disk")])
     with pytest.raises(TooManyFailures, match="5 trials failed in a row, the last with: no disk"):
         study.run(20)
     assert [trial.state.value for trial in read_trials(study.ledger, study.study)] == [
@@ -312,7 +312,7 @@ def test_the_same_network_again_trains_nothing(make: MakeStudy) -> None:
 def test_no_number_that_is_none_reaches_optuna(make: MakeStudy) -> None:
     """Optuna would take +inf for the best trial, and NaN for a failure."""
 
-    def nothing(job: Job, score: float) -> Outcome:
+    def nothing(job: FitJob, score: float) -> FitOutcome:
         return outcome(job, score=score, probabilities=np.full((len(job.val), 2), np.nan, np.float32))
 
     study = make()
@@ -328,7 +328,7 @@ def test_no_number_that_is_none_reaches_optuna(make: MakeStudy) -> None:
     assert math.isfinite(study.history.best)
 
 
-def test_a_fit_is_seeded_by_what_it_is(make: MakeStudy, terms: Terms) -> None:
+def test_a_fit_is_seeded_by_what_it_is(make: MakeStudy, terms: StudySetup) -> None:
     """By root, configuration, fold and attempt; not by when it runs."""
     study = make(*2 * [0.8, 0.7, 0.9])
     first, second = study.run(2)
@@ -340,7 +340,7 @@ def test_a_fit_is_seeded_by_what_it_is(make: MakeStudy, terms: Terms) -> None:
     assert not {f.key for f in first.fits} & {f.key for f in second.fits}
 
 
-def test_a_job_says_what_the_rules_need(make: MakeStudy, terms: Terms) -> None:
+def test_a_job_says_what_the_rules_need(make: MakeStudy, terms: StudySetup) -> None:
     study = make(*3 * [0.8])
     study.run(1)
     for fold, job in zip(terms.folds, study.script.jobs, strict=True):

@@ -11,7 +11,7 @@ import pytest
 
 from search.records import DataSummary, Fit, StudyRecord, Trial, TrialState, Verdict
 from search.selection.metrics import score
-from search.settings import Identity, Plan, Protocol
+from search.settings import Identity, Plan, TrainingProtocol
 from spaces.config import Configuration
 from tests.factories import configuration
 
@@ -118,7 +118,7 @@ def study(
             space="s",
         ),
         plan=Plan(epochs=EPOCHS, folds=folds, search_seconds=None, final_seconds=0.0, fit_seconds=None),
-        protocol=Protocol(epochs=EPOCHS, image_size=32, channels=3, classes=classes),
+        protocol=TrainingProtocol(epochs=EPOCHS, image_size=32, channels=3, classes=classes),
         settings={},
         trials=tuple(trials),
         seconds=1.0,

@@ -6,9 +6,9 @@ import pytest
 from search.records import TrialState
 from search.selection.ranking import candidates, is_tie
 from search.selection.scores import pooled_score
-from search.settings import Protocol
+from search.settings import TrainingProtocol
 
-PROTOCOL = Protocol(epochs=10, image_size=32, channels=3, classes=3)
+PROTOCOL = TrainingProtocol(epochs=10, image_size=32, channels=3, classes=3)
 
 
 def _rank(trials, labels, metric="balanced_accuracy"):

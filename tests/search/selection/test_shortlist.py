@@ -6,12 +6,12 @@ import pytest
 
 from search.selection.ranking import candidates
 from search.selection.shortlist import Size, affordable, are_close, shortlist
-from search.settings import Protocol
+from search.settings import TrainingProtocol
 from spaces.config import Configuration
 from spaces.presets import DEFAULT
 from tests.factories import configuration, drawn
 
-PROTOCOL = Protocol(epochs=10, image_size=32, channels=3, classes=3)
+PROTOCOL = TrainingProtocol(epochs=10, image_size=32, channels=3, classes=3)
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 from search.errors import MismatchError, UserError
-from search.events import Silent
+from search.events import SilentListener
 from search.records import ABLATION, CONFIRM, NEIGHBOUR, Ablation, StudyRecord, Verdict
+from search.request import SearchRequest
 from search.schedule.budget import Clock
 from search.selection.results import Results
 from search.session import preparation, session
@@ -23,8 +24,8 @@ from search.stages.ablate import NO_TIME
 from search.storage.database import open_storage
 from search.storage.ledger import Ledger
 from search.storage.load import open_study
-from search.training.outcome import Outcome
-from search.workers.protocol import Job
+from search.training.outcome import FitOutcome
+from search.workers.protocol import FitJob
 from spaces.config import Configuration
 from tests.factories import configuration, make_images
 from tests.search.session.test_session import request
@@ -43,7 +44,7 @@ MINE = configuration(
 pytestmark = pytest.mark.study
 
 
-def well(job: Job) -> Outcome:
+def well(job: FitJob) -> FitOutcome:
     """Right about two thirds of the images, but for the user's own network, which collapses."""
     if job.configuration.hash == MINE.hash:
         return outcome(job, Verdict.COLLAPSED, "dead-layer", epochs=2)
@@ -53,24 +54,26 @@ def well(job: Job) -> Outcome:
     return outcome(job, score=float(hits.mean()), probabilities=(0.1 + 0.8 * np.eye(2)[decided]).astype(np.float32))
 
 
-def searched(asked: session.Request, clock: Clock | None = None, answer: Callable[[Job], Outcome] = well) -> Results:
+def searched(
+    asked: SearchRequest, clock: Clock | None = None, answer: Callable[[FitJob], FitOutcome] = well
+) -> Results:
     def pool(seats: object, must_stop: Any) -> Any:
         return FakePool(answer, must_stop=must_stop)
 
-    return session.search(asked, Silent(), clock or Clock(), pool).results
+    return session.search(asked, SilentListener(), clock or Clock(), pool).results
 
 
-def explained(out: Path, start: Configuration, jobs: list[Job] | None = None, **changes: Any) -> Results:
+def explained(out: Path, start: Configuration, jobs: list[FitJob] | None = None, **changes: Any) -> Results:
     def pool(seats: object, must_stop: Any) -> Any:
         fake = FakePool(well, must_stop=must_stop)
         fake.one.jobs = [] if jobs is None else jobs
         return fake
 
-    return explain(out, start, Silent(), Clock(), make_pool=pool, **changes)
+    return explain(out, start, SilentListener(), Clock(), make_pool=pool, **changes)
 
 
 @pytest.fixture
-def asked(images: Path, tmp_path: Path, no_baselines: None) -> session.Request:
+def asked(images: Path, tmp_path: Path, no_baselines: None) -> SearchRequest:
     return request(images, tmp_path / "out", trials=3, starts=[MINE])
 
 
@@ -79,7 +82,7 @@ def path_of(study: StudyRecord) -> Ablation:
     return study.ablation
 
 
-def test_a_search_with_a_start_ends_with_the_way_from_it(asked: session.Request) -> None:
+def test_a_search_with_a_start_ends_with_the_way_from_it(asked: SearchRequest) -> None:
     results = searched(asked)
     assert results.recommended is not None
     found = path_of(results.study)
@@ -92,7 +95,7 @@ def test_a_search_with_a_start_ends_with_the_way_from_it(asked: session.Request)
     assert [fit.fold for fit in own.fits] == [0]  # the folds that the way added are no part of the trial
 
 
-def test_what_was_explained_is_not_done_again_and_a_new_goal_is_explained_anew(asked: session.Request) -> None:
+def test_what_was_explained_is_not_done_again_and_a_new_goal_is_explained_anew(asked: SearchRequest) -> None:
     first = path_of(searched(asked).study)
     again = path_of(searched(asked, answer=lambda job: pytest.fail("trained again")).study)
     assert again == first
@@ -103,10 +106,10 @@ def test_what_was_explained_is_not_done_again_and_a_new_goal_is_explained_anew(a
     assert set(keys) <= {fit.key for fit in more.study.further}
 
 
-def test_ctrl_c_on_the_way_keeps_all_and_the_next_start_goes_on(asked: session.Request) -> None:
+def test_ctrl_c_on_the_way_keeps_all_and_the_next_start_goes_on(asked: SearchRequest) -> None:
     clock, trained = Clock(), []
 
-    def interrupted(job: Job) -> Outcome:
+    def interrupted(job: FitJob) -> FitOutcome:
         trained.append(job)
         if len([job for job in trained if job.configuration.hash == MINE.hash]) == 2:  # its trial had one fit
             clock.asked.set()
@@ -114,13 +117,13 @@ def test_ctrl_c_on_the_way_keeps_all_and_the_next_start_goes_on(asked: session.R
 
     stopped = path_of(searched(asked, clock, interrupted).study)
     assert (stopped.cut_short, stopped.steps, stopped.note) == (True, (), NO_TIME)
-    rest: list[Job] = []
+    rest: list[FitJob] = []
     whole = path_of(searched(asked, answer=lambda job: rest.append(job) or well(job)).study)
     assert (whole.cut_short, len(whole.steps) > 1) == (False, True)
     assert not {job.seed for job in trained} & {job.seed for job in rest}
 
 
-def test_a_limit_of_time_sets_a_tenth_aside_at_most(asked: session.Request, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_limit_of_time_sets_a_tenth_aside_at_most(asked: SearchRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     timed = replace(asked, budget=Budget(trials=3, seconds=1000.0, until_no_progress=False))
     results = searched(timed, Clock(1000.0))
     assert results.study.plan.search_seconds == pytest.approx(600 - results.study.plan.final_seconds, abs=5)
@@ -151,7 +154,7 @@ def test_a_finished_run_is_explained_from_any_configuration(out: Path) -> None:
     assert found.start.configuration == strange.hash
     assert {"initializer", "optimizer", "depth"} <= set().union(*(step.changes for step in found.steps))
     assert path_of(open_study(out)) == found
-    jobs: list[Job] = []
+    jobs: list[FitJob] = []
     assert path_of(explained(out, strange, jobs).study) == found
     assert jobs == []
 
@@ -175,11 +178,11 @@ def test_explain_works_where_the_images_are_now(out: Path, images: Path, tmp_pat
     assert path_of(explained(out, MINE, data=images).study).steps
 
 
-def test_without_a_recommendation_nothing_is_trained(asked: session.Request) -> None:
-    def collapsing(job: Job) -> Outcome:
+def test_without_a_recommendation_nothing_is_trained(asked: SearchRequest) -> None:
+    def collapsing(job: FitJob) -> FitOutcome:
         return outcome(job, Verdict.COLLAPSED, "dead-layer")
 
     assert searched(asked, answer=collapsing).study.ablation is None
-    jobs: list[Job] = []
+    jobs: list[FitJob] = []
     results = explained(asked.out, MINE, jobs)
     assert (results.recommended, results.study.ablation, jobs) == (None, None, [])

@@ -24,18 +24,20 @@ from reports.live_status import StatusFile
 from reports.write import write_all
 from search import seeds
 from search.errors import MismatchError, UserError
-from search.events import Listener, Silent
+from search.events import Listener, SilentListener
 from search.records import SEARCH, StudyRecord, Trial, TrialState
+from search.request import SearchRequest
 from search.schedule.budget import Clock
 from search.selection.analyse import analyse
 from search.session import preparation, session
+from search.session.setup import StartCancelled
 from search.settings import Budget
 from search.storage.database import close, open_storage
 from search.storage.ledger import Ledger
 from search.storage.load import open_study
 from search.storage.trial_attributes import is_done
-from search.training.outcome import Outcome
-from search.workers.protocol import Job
+from search.training.outcome import FitOutcome
+from search.workers.protocol import FitJob
 from spaces.config import Configuration
 from tests.factories import make_images
 from tests.search.session.test_session import SMALL
@@ -65,7 +67,7 @@ def no_baselines() -> Iterator[None]:
 
 def request(
     images: Path, out: Path, server: Server | str, study: str = "x", trials: int = 8, **changes: Any
-) -> session.Request:
+) -> SearchRequest:
     values: dict[str, Any] = {
         "data": images,
         "out": out,
@@ -77,10 +79,10 @@ def request(
         "storage": server if isinstance(server, str) else server.url,
         "study": study,
     }
-    return session.Request(**{**values, **changes})
+    return SearchRequest(**{**values, **changes})
 
 
-class Told(Silent):
+class Told(SilentListener):
     """Keeps the trials that it is told of."""
 
     def __init__(self) -> None:
@@ -95,19 +97,19 @@ class Told(Silent):
 
 
 def run(
-    asked: session.Request,
+    asked: SearchRequest,
     clock: Clock | None = None,
-    answer: Callable[[Job], Outcome] = by_seed,
+    answer: Callable[[FitJob], FitOutcome] = by_seed,
     listener: Listener | None = None,
 ) -> StudyRecord:
-    def slowly(job: Job) -> Outcome:
+    def slowly(job: FitJob) -> FitOutcome:
         time.sleep(0.05)  # so that hosts work side by side
         return answer(job)
 
     def pool(seats: object, must_stop: Any) -> Any:
         return FakePool(slowly, must_stop=must_stop)
 
-    return session.search(asked, listener or Silent(), clock or Clock(), pool).results.study
+    return session.search(asked, listener or SilentListener(), clock or Clock(), pool).results.study
 
 
 def check(study: StudyRecord, trials: int) -> None:
@@ -123,7 +125,7 @@ def check(study: StudyRecord, trials: int) -> None:
             assert all(fit.stage == SEARCH for fit in trial.fits)
 
 
-def well(job: Job) -> Outcome:
+def well(job: FitJob) -> FitOutcome:
     """Every network learns."""
     return outcome(job, score=0.85 + 0.02 * seeds.share(job.seed, "luck"))
 
@@ -209,11 +211,11 @@ def test_a_host_with_other_images_is_refused(server: Server, images: Path, tmp_p
         run(request(images, tmp_path / "two", server, "refused", trials=1, seed=5))
 
 
-def ends_after(fits: int, clock: Clock, answer: Callable[[Job], Outcome]) -> Callable[[Job], Outcome]:
+def ends_after(fits: int, clock: Clock, answer: Callable[[FitJob], FitOutcome]) -> Callable[[FitJob], FitOutcome]:
     """As Ctrl-C in one of so many fits."""
     left = itertools.count(fits, -1)
 
-    def counted(job: Job) -> Outcome:
+    def counted(job: FitJob) -> FitOutcome:
         if next(left) <= 1:
             clock.asked.set()
         return answer(job)
@@ -234,7 +236,7 @@ def test_a_host_that_finds_its_trial_taken_over_takes_the_next_one(
     taken: list[int] = []
     clock = Clock()
 
-    def asleep(job: Job) -> Outcome:
+    def asleep(job: FitJob) -> FitOutcome:
         if not taken:
             storage = open_storage(tmp_path / "other", server.url)
             study = optuna.load_study(study_name="asleep", storage=storage)
@@ -289,7 +291,7 @@ def test_a_server_that_stays_away_is_told_in_one_line_and_ctrl_c_waits_for_nobod
         clock = Clock()
         if asked:
             clock.asked.set()
-        with pytest.raises(session.Ended if asked else UserError) as told:
+        with pytest.raises(StartCancelled if asked else UserError) as told:
             run(request(images, tmp_path, url), clock)
     assert "geheim" not in str(told.value)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from search.events import Silent
+from search.events import SilentListener
 from search.session import preparation
 from search.storage.load import open_study
 from tests.factories import make_images
@@ -28,7 +28,9 @@ def test_the_test_of_a_split_is_read_beside_the_rest(tmp_path: Path, by_table: b
         rows = [f"{file.relative_to(tmp_path / 'images')},{file.parent.name}" for file in files]
         labels = tmp_path / "labels.csv"
         labels.write_text("\n".join(["file,label", *rows]))
-    images, test = preparation.load(request(tmp_path / "images", tmp_path / "out", labels=labels), 8, False, Silent())
+    images, test = preparation.load(
+        request(tmp_path / "images", tmp_path / "out", labels=labels), 8, False, SilentListener()
+    )
     assert images.summary.classes == {"bolt": 9, "nut": 9}
     assert test is not None
     assert test.summary.classes == {"bolt": 4, "nut": 4}

@@ -14,13 +14,14 @@ import sqlalchemy as sa
 from PIL import Image
 
 from search.errors import MismatchError, UserError
-from search.events import Silent
+from search.events import SilentListener
 from search.records import Fit, StudyRecord, Trial
+from search.request import SearchRequest, refuse_overlapping_folders
 from search.schedule.budget import Clock
 from search.session import preparation, session, setup
 from search.session.setup import OutOfTime
 from search.settings import Budget
-from search.storage.database import ledgers_engine, open_storage
+from search.storage.database import ledger_engine, open_storage
 from search.storage.load import open_study
 from spaces.definitions import Choices, Fixed, Range
 from spaces.presets import CORE, TRANSFER, with_weights
@@ -57,7 +58,7 @@ class Executioner:
 
     def _open(self, *arguments: Any, **options: Any) -> optuna.storages.RDBStorage:
         storage = open_storage(*arguments, **options)
-        for engine in {storage.engine, ledgers_engine(storage)}:
+        for engine in {storage.engine, ledger_engine(storage)}:
             sa.event.listen(engine, "commit", self._on_commit)
         return storage
 
@@ -76,7 +77,7 @@ def no_baselines() -> Iterator[None]:
         yield
 
 
-def request(images: Path, out: Path, trials: int = 5, **changes: Any) -> session.Request:
+def request(images: Path, out: Path, trials: int = 5, **changes: Any) -> SearchRequest:
     values: dict[str, Any] = {
         "data": images,
         "out": out,
@@ -86,7 +87,7 @@ def request(images: Path, out: Path, trials: int = 5, **changes: Any) -> session
         "epochs": 30,
         "image_size": 8,
     }
-    return session.Request(**{**values, **changes})
+    return SearchRequest(**{**values, **changes})
 
 
 def told(study: StudyRecord) -> list[tuple[Any, ...]]:
@@ -101,11 +102,11 @@ def told(study: StudyRecord) -> list[tuple[Any, ...]]:
     return [trial(one) for one in study.trials]
 
 
-def run(asked: session.Request, clock: Clock | None = None) -> StudyRecord:
+def run(asked: SearchRequest, clock: Clock | None = None) -> StudyRecord:
     def pool(seats: object, must_stop: Any) -> Any:
         return FakePool(must_stop=must_stop)
 
-    return session.search(asked, Silent(), clock or Clock(), pool).results.study
+    return session.search(asked, SilentListener(), clock or Clock(), pool).results.study
 
 
 @pytest.fixture(scope="module")
@@ -191,14 +192,14 @@ def test_a_refused_start_leaves_nothing_and_a_refused_study_as_it_was(images: Pa
 def test_the_test_of_a_split_may_be_named_and_nothing_else_of_the_images(tmp_path: Path) -> None:
     for part in ("train", "val", "test"):
         make_images(tmp_path / "images" / part, 4)
-    session.refuse_tangled(request(tmp_path / "images", tmp_path / "out", test=tmp_path / "images/test"))
+    refuse_overlapping_folders(request(tmp_path / "images", tmp_path / "out", test=tmp_path / "images/test"))
     for other in ("val", "test/bolt"):
         with pytest.raises(UserError, match="share images"):
-            session.refuse_tangled(request(tmp_path / "images", tmp_path / "out", test=tmp_path / "images" / other))
+            refuse_overlapping_folders(request(tmp_path / "images", tmp_path / "out", test=tmp_path / "images" / other))
     asked = {"labels": tmp_path / "labels.csv", "test": tmp_path / "images/test"}
-    session.refuse_tangled(request(tmp_path / "images", tmp_path / "out", **asked))
+    refuse_overlapping_folders(request(tmp_path / "images", tmp_path / "out", **asked))
     with pytest.raises(UserError, match="share images"):
-        session.refuse_tangled(
+        refuse_overlapping_folders(
             request(tmp_path / "images", tmp_path / "out", **asked | {"test": asked["test"] / "bolt"})
         )
 

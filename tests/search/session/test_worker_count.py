@@ -12,23 +12,30 @@ import numpy as np
 import pytest
 
 from search import resources
-from search.request import Request
+from search.request import SearchRequest
 from search.session import worker_count
-from search.session.worker_count import PRETRAINED_BYTES, Arrangement, arrange, candidates, keep, kept
-from search.session.worker_pools import Staff
-from search.settings import Budget, Protocol
+from search.session.worker_count import (
+    PRETRAINED_BYTES,
+    WorkerCount,
+    candidates,
+    load_worker_count,
+    save_worker_count,
+    time_pools,
+)
+from search.session.worker_pools import WorkerPools
+from search.settings import Budget, TrainingProtocol
 from search.storage.ledger import Ledger
 from search.workers.devices import Gpu
-from search.workers.errors import WorkerFault
-from search.workers.protocol import Priced, Pricing, Ready, Seat
+from search.workers.errors import WorkerError
+from search.workers.protocol import Timing, TimingJob, WorkerReady, WorkerResources
 from spaces.presets import CORE
 from tests.factories import configuration
 from tests.stand_ins import memory
 
 GB = 1_000_000_000
-PRICING = Pricing(
+PRICING = TimingJob(
     configuration=configuration(),
-    protocol=Protocol(epochs=2, image_size=8, channels=1, classes=2),
+    protocol=TrainingProtocol(epochs=2, image_size=8, channels=1, classes=2),
     train=np.arange(8),
     val=np.arange(2),
     seconds=None,
@@ -67,12 +74,12 @@ def test_no_more_workers_than_trials() -> None:
 class Crew:
     """Stands for a pool whose workers must all be at it at once; an epoch takes so long."""
 
-    def __init__(self, seats: Sequence[Seat], epoch: float) -> None:
+    def __init__(self, seats: Sequence[WorkerResources], epoch: float) -> None:
         self.seats, self.epoch = seats, epoch
         self.meeting = threading.Barrier(len(seats), timeout=10)
         self.asked: list[float | None] = []
         self.begun = self.closed = False
-        self.ready = Ready("CPU", False, {"tensorflow": "none"}, 0.0)
+        self.ready = WorkerReady("CPU", False, {"tensorflow": "none"}, 0.0)
 
     def __len__(self) -> int:
         return len(self.seats)
@@ -91,19 +98,19 @@ class Crew:
     def worker(self) -> Iterator[Crew]:
         yield self
 
-    def price(self, pricing: Pricing) -> Priced:
+    def price(self, pricing: TimingJob) -> Timing:
         self.meeting.wait()
         self.asked.append(pricing.seconds)
-        return Priced(2.0, 0.0) if pricing.seconds is None else Priced(0.1, self.epoch)
+        return Timing(2.0, 0.0) if pricing.seconds is None else Timing(0.1, self.epoch)
 
 
-def crew(count: int, epoch: float) -> Any:
-    return Crew([Seat(threads=1, gpu=None, log=Path("worker.log"))] * count, epoch)
+def executor(count: int, epoch: float) -> Any:
+    return Crew([WorkerResources(threads=1, gpu=None, log=Path("worker.log"))] * count, epoch)
 
 
 def test_a_pool_is_timed_with_all_its_workers_at_once_after_they_have_traced() -> None:
-    pool = crew(3, 0.5)
-    assert arrange([pool], PRICING, 1.0) == [(pool, Priced(2.0, 0.5))]
+    pool = executor(3, 0.5)
+    assert time_pools([pool], PRICING, 1.0) == [(pool, Timing(2.0, 0.5))]
     assert pool.asked == [None] * 3 + [1.0] * 3
 
 
@@ -112,25 +119,25 @@ def test_a_pool_is_timed_with_all_its_workers_at_once_after_they_have_traced() -
     [(1.0, 3.9, 4), (1.0, 4.1, 1), (0.2, 0.2, 4)],  # seconds an epoch takes each of them
 )
 def test_most_epochs_a_second_win(one: float, four: float, chosen: int) -> None:
-    pools = [crew(1, one), crew(4, four)]
-    (first, priced), (second, _) = arrange(pools, PRICING, 1.0)
+    pools = [executor(1, one), executor(4, four)]
+    (first, priced), (second, _) = time_pools(pools, PRICING, 1.0)
     assert (len(first), len(second)) == (chosen, 5 - chosen)
     assert worker_count.rate(first, priced) == chosen / (one if chosen == 1 else four)
 
 
 def test_a_pool_that_faults_is_left_out(caplog: pytest.LogCaptureFixture) -> None:
-    def fault(pricing: object) -> Priced:
-        raise WorkerFault("Traceback ...\nMemoryError: no more")
+    def fault(pricing: object) -> Timing:
+        raise WorkerError("Traceback ...\nMemoryError: no more")
 
-    many = crew(4, 0.1)
+    many = executor(4, 0.1)
     many.price = fault
-    one = crew(1, 1.0)
-    assert [pool for pool, _ in arrange([one, many], PRICING, 1.0)] == [one]
+    one = executor(1, 1.0)
+    assert [pool for pool, _ in time_pools([one, many], PRICING, 1.0)] == [one]
     assert "With 4 at once, workers could not be timed: MemoryError: no more" in caplog.text
 
 
 def test_what_was_found_is_said() -> None:
-    sentence = Arrangement(4, 1, {"1": 123.4, "4": 87.65}).sentence
+    sentence = WorkerCount(4, 1, {"1": 123.4, "4": 87.65}).sentence
     assert sentence == "Epochs a second: 123 with 1 worker, 87.7 with 4 workers; 1 chosen."
 
 
@@ -138,15 +145,15 @@ def test_a_choice_is_kept_for_machines_with_as_many_cores(monkeypatch: pytest.Mo
     ledger = Ledger(memory(), "study")
     monkeypatch.setattr(resources, "cores", lambda: 4)
     monkeypatch.setattr(resources, "memory", lambda: 64 * GB)
-    assert kept(ledger) is None
-    found = Arrangement(4, 4, {"1": 1.0, "4": 2.0})
-    keep(ledger, found)
-    assert kept(ledger) == found
+    assert load_worker_count(ledger) is None
+    found = WorkerCount(4, 4, {"1": 1.0, "4": 2.0})
+    save_worker_count(ledger, found)
+    assert load_worker_count(ledger) == found
     monkeypatch.setattr(resources, "memory", lambda: 4 * GB)
-    assert kept(ledger) is None, "there is not memory enough for four"
+    assert load_worker_count(ledger) is None, "there is not memory enough for four"
     monkeypatch.setattr(resources, "memory", lambda: 64 * GB)
     monkeypatch.setattr(resources, "cores", lambda: 8)
-    assert kept(ledger) is None
+    assert load_worker_count(ledger) is None
 
 
 class Office:
@@ -156,10 +163,10 @@ class Office:
         self.made: list[Any] = []
         self.on_gpu = on_gpu
 
-    def __call__(self, seats: Sequence[Seat], must_stop: object) -> Any:
-        pool: Any = crew(len(seats), 0.3)
+    def __call__(self, seats: Sequence[WorkerResources], must_stop: object) -> Any:
+        pool: Any = executor(len(seats), 0.3)
         pool.seats = seats
-        pool.ready = Ready("GPU" if self.on_gpu else "CPU", self.on_gpu, {}, 0.0)
+        pool.ready = WorkerReady("GPU" if self.on_gpu else "CPU", self.on_gpu, {}, 0.0)
         self.made.append(pool)
         return pool
 
@@ -177,37 +184,37 @@ def ledger(monkeypatch: pytest.MonkeyPatch) -> Ledger:
     return ledger
 
 
-def staff(
+def pools(
     office: Office,
     workers: int | None = None,
     gpus: tuple[Gpu, ...] = (),
     seconds: float | None = None,
     image_size: int | None = None,
-) -> Staff:
+) -> WorkerPools:
     budget = Budget(trials=50, seconds=seconds, until_no_progress=False)
-    request = Request(
+    request = SearchRequest(
         data=Path("images"), out=Path("out"), space=CORE, budget=budget, workers=workers, image_size=image_size
     )
-    return Staff(request, gpus, office, lambda: False)
+    return WorkerPools(request, gpus, office, lambda: False)
 
 
 def test_one_and_many_load_tensorflow_while_images_are_read_and_the_slower_ones_go(ledger: Ledger) -> None:
     office = Office()
-    hired = staff(office)
+    hired = pools(office)
     hired.hire(None, busy=True)
     assert [(len(pool), pool.begun) for pool in office.made] == [(1, True), (4, True)]
     assert [seat.threads for seat in office.made[0].seats] == [None]
     assert [seat.threads for seat in office.made[1].seats] == [1] * 4
     hired.start(ledger)
     assert hired.undecided
-    assert hired.measure(ledger, PRICING, longer=3.0) == Priced(2.0, 3 * 0.3)
-    assert hired.found == Arrangement(4, 4, {"1": 1 / (3 * 0.3), "4": 4 / (3 * 0.3)})
+    assert hired.measure(ledger, PRICING, longer=3.0) == Timing(2.0, 3 * 0.3)
+    assert hired.found == WorkerCount(4, 4, {"1": 1 / (3 * 0.3), "4": 4 / (3 * 0.3)})
     assert not hired.undecided
     assert hired.pool is office.made[1]
     assert [pool.closed for pool in office.made] == [True, False]
 
     again = Office()
-    later = staff(again)
+    later = pools(again)
     later.hire(ledger, busy=True)
     assert [len(pool) for pool in again.made] == [4]
 
@@ -225,7 +232,7 @@ def test_nothing_is_left_to_measure(
     workers: int | None, gpus: tuple[Gpu, ...], busy: bool, expected: list[int], ledger: Ledger
 ) -> None:
     office = Office(on_gpu=True)
-    hired = staff(office, workers, gpus)
+    hired = pools(office, workers, gpus)
     hired.hire(ledger, busy=busy)
     assert [len(pool) for pool in office.made] == expected
     assert [pool.begun for pool in office.made] == [busy]
@@ -235,18 +242,18 @@ def test_nothing_is_left_to_measure(
 @pytest.mark.parametrize(("size", "expected"), [(None, [4]), (64, [4]), (128, [1])])
 def test_with_little_time_nothing_is_measured(size: int | None, expected: list[int], ledger: Ledger) -> None:
     office = Office()
-    staff(office, seconds=300.0, image_size=size).hire(None, busy=True)
+    pools(office, seconds=300.0, image_size=size).hire(None, busy=True)
     assert [len(pool) for pool in office.made] == expected
 
 
 def test_what_can_not_be_timed_is_searched_all_the_same(ledger: Ledger) -> None:
     office = Office()
-    hired = staff(office)
+    hired = pools(office)
     hired.hire(None, busy=True)
     hired.start(ledger)
 
-    def fault(pricing: object) -> Priced:
-        raise WorkerFault("Traceback ...\nValueError: this network is impossible")
+    def fault(pricing: object) -> Timing:
+        raise WorkerError("Traceback ...\nValueError: this network is impossible")
 
     for pool in office.made:
         pool.price = fault
@@ -259,11 +266,11 @@ def test_workers_that_can_not_be_started_beside_the_first_are_done_without(
     ledger: Ledger, caplog: pytest.LogCaptureFixture
 ) -> None:
     office = Office()
-    hired = staff(office)
+    hired = pools(office)
     hired.hire(None, busy=True)
 
     def fault() -> None:
-        raise WorkerFault("no further process can be started: [Errno 11] Resource temporarily unavailable")
+        raise WorkerError("no further process can be started: [Errno 11] Resource temporarily unavailable")
 
     office.made[1].start = fault
     hired.start(ledger)
@@ -276,12 +283,12 @@ def test_without_the_gpu_that_the_driver_lists_the_cpu_is_measured(
     ledger: Ledger, caplog: pytest.LogCaptureFixture
 ) -> None:
     office = Office()
-    hired = staff(office, gpus=(GPU,))
+    hired = pools(office, gpus=(GPU,))
     hired.hire(ledger, busy=True)
     hired.start(ledger)
     assert hired.gpus == ()
     assert [(len(pool), pool.closed) for pool in office.made] == [(1, True), (1, False), (4, False)]
     assert "does not see" in caplog.text
-    assert worker_count.kept(ledger) is None
+    assert worker_count.load_worker_count(ledger) is None
     hired.measure(ledger, PRICING)
-    assert worker_count.kept(ledger) is not None
+    assert worker_count.load_worker_count(ledger) is not None

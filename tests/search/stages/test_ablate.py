@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from search.fits.runner import Fitter, Spec, Terms
+from search.fits.runner import FitRunner, FitSpec, StudySetup
 from search.records import ABLATION, SEARCH, Ablation, Trial, TrialState, Verdict
 from search.schedule.budget import ablation_seconds
 from search.selection.ablation import FOLDS, most_fits
 from search.stages.ablate import CUT_SHORT, NO_TIME, SAME, ablate, affordable_folds
 from search.storage.ledger import Ledger
-from search.training.outcome import Outcome
-from search.workers.protocol import Job
+from search.training.outcome import FitOutcome
+from search.workers.protocol import FitJob
 from spaces.config import FIELDS, Configuration
 from tests.factories import configuration
 from tests.stand_ins import FakePool, Told, memory, outcome
@@ -28,14 +28,16 @@ GOAL = configuration()
 RATE = 1e-3
 
 
-def learns_with_the_right_rate(job: Job) -> Outcome:
+def learns_with_the_right_rate(job: FitJob) -> FitOutcome:
     """Only the learning rate decides whether it learns; dropout costs a little."""
     if job.configuration.learning_rate != RATE:
         return outcome(job, Verdict.COLLAPSED, "dead-layer", score=0.6, epochs=3)
     return outcome(job, score=0.8 - 0.1 * job.configuration.dropout, seconds=2.0)
 
 
-def fitted(terms: Terms, ledger: Ledger, one: Configuration, answer: Callable[[Job], Outcome], folds: int = 3) -> Trial:
+def fitted(
+    terms: StudySetup, ledger: Ledger, one: Configuration, answer: Callable[[FitJob], FitOutcome], folds: int = 3
+) -> Trial:
     """A trial whose fits stand in the ledger."""
     from search.collapse.protection import Protection
 
@@ -43,21 +45,21 @@ def fitted(terms: Terms, ledger: Ledger, one: Configuration, answer: Callable[[J
     fits = []
     for fold in range(folds):
         split = terms.folds[fold]
-        spec = Spec(trial=7, stage=SEARCH, configuration=one, train=split.train, val=split.val, fold=fold)
+        spec = FitSpec(trial=7, stage=SEARCH, configuration=one, train=split.train, val=split.val, fold=fold)
         with pool.worker() as worker:
-            fits.append(Fitter(terms, ledger).fit(worker, spec, Protection(calibrating=False)))
+            fits.append(FitRunner(terms, ledger).fit(worker, spec, Protection(calibrating=False)))
     return Trial(number=7, state=TrialState.COMPLETE, configuration=one, fits=tuple(fits))
 
 
 class Case:
     """A study whose recommended trial stands in the ledger."""
 
-    def __init__(self, terms: Terms, answer: Callable[[Job], Outcome] = learns_with_the_right_rate) -> None:
+    def __init__(self, terms: StudySetup, answer: Callable[[FitJob], FitOutcome] = learns_with_the_right_rate) -> None:
         self.terms, self.answer = terms, answer
         self.ledger = Ledger(memory(), "s")
         self.goal = fitted(terms, self.ledger, GOAL, answer)
         self.told = Told()
-        self.jobs: list[Job] = []
+        self.jobs: list[FitJob] = []
 
     def run(self, start: Configuration = START, most: int = 1000, **changes: Any) -> Ablation:
         pool: Any = FakePool(self.answer, must_stop=lambda: len(pool.one.jobs) >= most)
@@ -69,7 +71,7 @@ class Case:
 
 
 @pytest.fixture
-def case(terms: Terms) -> Case:
+def case(terms: StudySetup) -> Case:
     return Case(terms)
 
 
@@ -107,10 +109,10 @@ def test_the_cost_is_told_before_the_first_fit(case: Case) -> None:
     assert all(done < total == 9 for done, total in case.told.done)
 
 
-def test_no_more_configurations_than_differences_and_five_are_trained(terms: Terms) -> None:
+def test_no_more_configurations_than_differences_and_five_are_trained(terms: StudySetup) -> None:
     start = replace(START, kernel_size=5, width=8, batch_size=8, shift=0.1, zoom=0.1, activation="elu", head="max")
 
-    def useless(job: Job) -> Outcome:
+    def useless(job: FitJob) -> FitOutcome:
         """Every proposed change is a disappointment, so that each spare configuration is used."""
         changed = sum(getattr(job.configuration, name) != getattr(start, name) for name in FIELDS)
         return outcome(job, score=0.9 - 0.05 * changed)
@@ -145,8 +147,8 @@ def test_the_recommended_configuration_itself_costs_nothing(case: Case) -> None:
     assert found.start.score == pytest.approx(0.79)
 
 
-def test_a_configuration_that_can_not_be_trained_is_said_with_its_reason(terms: Terms) -> None:
-    def answer(job: Job) -> Outcome:
+def test_a_configuration_that_can_not_be_trained_is_said_with_its_reason(terms: StudySetup) -> None:
+    def answer(job: FitJob) -> FitOutcome:
         slow = job.configuration.hash == START.hash
         return outcome(job, Verdict.STOPPED, "too-slow") if slow else outcome(job)
 
@@ -154,8 +156,8 @@ def test_a_configuration_that_can_not_be_trained_is_said_with_its_reason(terms: 
     assert (found.steps, found.note) == ((), "Your configuration could not be trained here (too-slow).")
 
 
-def test_a_soft_collapse_gets_its_second_chance_as_in_a_trial(terms: Terms) -> None:
-    def answer(job: Job) -> Outcome:
+def test_a_soft_collapse_gets_its_second_chance_as_in_a_trial(terms: StudySetup) -> None:
+    def answer(job: FitJob) -> FitOutcome:
         if job.configuration.hash == START.hash and job.seed % 2:
             return outcome(job, Verdict.COLLAPSED, "constant-output")
         return outcome(job, score=0.8)

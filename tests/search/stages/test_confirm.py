@@ -11,15 +11,15 @@ import numpy as np
 import pytest
 import sqlalchemy as sa
 
-from search.fits.executor import HostCrew
-from search.fits.runner import Terms
+from search.fits.executor import LocalExecutor
+from search.fits.runner import StudySetup
 from search.records import COLLAPSES, CONFIRM, DROPPED_BEHIND, NO_TIME, NOT_JUDGED, Confirmation, Verdict
 from search.selection.results import Ranked
 from search.stages.confirm import _tries_corrupted, confirm, confirmed_fits, plan_confirmation
 from search.storage.ledger import Ledger
-from search.training.outcome import Outcome
-from search.workers.errors import WorkerFault
-from search.workers.protocol import Job
+from search.training.outcome import FitOutcome
+from search.workers.errors import WorkerError
+from search.workers.protocol import FitJob
 from tests.factories import configuration
 from tests.search.stages.test_ablate import fitted
 from tests.stand_ins import FakePool, Told, memory, outcome
@@ -30,7 +30,7 @@ RATES = (1e-3, 2e-3, 4e-3)
 STEADY = {1e-3: 0.80, 2e-3: 0.798, 4e-3: 0.60}
 
 
-def by_rate(job: Job) -> Outcome:
+def by_rate(job: FitJob) -> FitOutcome:
     """The learning rate decides the score, give or take what the seed does."""
     luck = np.random.default_rng(job.seed).normal(0, 0.01)
     return outcome(job, score=STEADY[job.configuration.learning_rate] + luck, seconds=2.0)
@@ -40,7 +40,7 @@ class Case:
     """Three finalists of a search on three folds."""
 
     def __init__(
-        self, terms: Terms, answer: Callable[[Job], Outcome] = by_rate, engine: sa.Engine | None = None
+        self, terms: StudySetup, answer: Callable[[FitJob], FitOutcome] = by_rate, engine: sa.Engine | None = None
     ) -> None:
         self.terms, self.answer, self.told = terms, answer, Told()
         self.ledger = Ledger(engine or memory(), "s")
@@ -62,7 +62,7 @@ class Case:
                 )
             )
         self.names = tuple(one.trial.configuration.hash for one in self.ranking)
-        self.jobs: list[Job] = []
+        self.jobs: list[FitJob] = []
 
     def plan(self, **changes: Any) -> Confirmation:
         values: dict[str, Any] = {"seconds": None, "searched": 1000, **changes}
@@ -75,14 +75,21 @@ class Case:
     ) -> Confirmation:
         pool: Any = FakePool(self.answer, must_stop=lambda: len(pool.one.jobs) >= most, workers=workers)
         found = confirm(
-            plan or self.plan(), self.ranking, None, self.terms, self.ledger, HostCrew(pool), self.told, lambda: left
+            plan or self.plan(),
+            self.ranking,
+            None,
+            self.terms,
+            self.ledger,
+            LocalExecutor(pool),
+            self.told,
+            lambda: left,
         )
         self.jobs = pool.one.jobs
         return found
 
 
 @pytest.fixture
-def case(terms: Terms) -> Case:
+def case(terms: StudySetup) -> Case:
     return Case(terms)
 
 
@@ -127,7 +134,7 @@ def test_what_stands_in_the_ledger_is_not_trained_again(case: Case) -> None:
 
 @pytest.mark.study
 @pytest.mark.parametrize("killed_after", [0, 1, 4, 9, 14, 29])
-def test_cut_off_at_any_fit_it_goes_on_as_if_nothing_had_been(case: Case, terms: Terms, killed_after: int) -> None:
+def test_cut_off_at_any_fit_it_goes_on_as_if_nothing_had_been(case: Case, terms: StudySetup, killed_after: int) -> None:
     whole = Case(terms).run()
     cut = case.run(most=killed_after)
     assert cut.repeats < cut.planned
@@ -154,8 +161,8 @@ def test_no_repeat_is_begun_that_can_not_end_in_time(case: Case) -> None:
     assert (found.repeats, len(case.jobs)) == (1, 9)
 
 
-def test_who_collapses_more_than_the_veto_allows_is_given_up(terms: Terms) -> None:
-    def collapses(job: Job) -> Outcome:
+def test_who_collapses_more_than_the_veto_allows_is_given_up(terms: StudySetup) -> None:
+    def collapses(job: FitJob) -> FitOutcome:
         if job.configuration.learning_rate == RATES[0]:
             return outcome(job, Verdict.COLLAPSED, "constant-output", score=0.5)
         return by_rate(job)
@@ -166,10 +173,10 @@ def test_who_collapses_more_than_the_veto_allows_is_given_up(terms: Terms) -> No
     assert len([job for job in case.jobs if job.configuration.learning_rate == RATES[0]]) == 3
 
 
-def test_one_that_can_not_be_fitted_is_left_out_and_the_others_go_on(terms: Terms) -> None:
-    def breaks(job: Job) -> Outcome:
+def test_one_that_can_not_be_fitted_is_left_out_and_the_others_go_on(terms: StudySetup) -> None:
+    def breaks(job: FitJob) -> FitOutcome:
         if job.configuration.learning_rate == RATES[1]:
-            raise WorkerFault("out of memory")
+            raise WorkerError("out of memory")
         return by_rate(job)
 
     case = Case(terms, breaks)
@@ -211,10 +218,10 @@ def test_few_groups_take_fewer_folds_and_say_so(case: Case) -> None:
     assert plan.notes == ("Groups are few: the fresh splits have 2 folds instead of 3, so that they can differ.",)
 
 
-def test_a_leader_that_falls_gives_back_whom_it_drove_out(terms: Terms) -> None:
+def test_a_leader_that_falls_gives_back_whom_it_drove_out(terms: StudySetup) -> None:
     """It is far ahead for two splits, then collapses again and again: the others make up for what they have missed."""
 
-    def falls(job: Job) -> Outcome:
+    def falls(job: FitJob) -> FitOutcome:
         nth = ordinal[job.configuration.learning_rate] = ordinal.get(job.configuration.learning_rate, 0) + 1
         if job.configuration.learning_rate == RATES[0]:
             if nth > 6:
@@ -232,7 +239,7 @@ def test_a_leader_that_falls_gives_back_whom_it_drove_out(terms: Terms) -> None:
     assert (again, case.jobs) == (found, [])
 
 
-def test_where_all_collapse_the_race_ends_and_says_so(terms: Terms) -> None:
+def test_where_all_collapse_the_race_ends_and_says_so(terms: StudySetup) -> None:
     case = Case(terms, lambda job: outcome(job, Verdict.COLLAPSED, "constant-output", score=0.5))
     found = case.run()
     assert set(found.dropped.values()) == {COLLAPSES}
@@ -250,7 +257,7 @@ def test_repeats_that_stand_in_the_ledger_are_free_and_never_taken_back(case: Ca
 
 @pytest.mark.parametrize("workers", [2, 4, 7, 16])
 def test_more_workers_than_finalists_share_their_folds_and_find_the_same(
-    terms: Terms, workers: int, tmp_path: Path
+    terms: StudySetup, workers: int, tmp_path: Path
 ) -> None:
     engine = sa.create_engine(f"sqlite:///{tmp_path / 'ledger.db'}")  # one for several threads
     alone, crowd = Case(terms), Case(terms, engine=engine)

@@ -11,15 +11,16 @@ import numpy as np
 import pytest
 
 from search import seeds
-from search.events import Silent
+from search.events import SilentListener
 from search.records import CONFIRM, NEIGHBOUR, StudyRecord
+from search.request import SearchRequest
 from search.schedule.budget import Clock
 from search.selection.results import Results
 from search.session import preparation, session
 from search.settings import Budget
 from search.storage.load import open_study
-from search.training.outcome import Outcome
-from search.workers.protocol import Job
+from search.training.outcome import FitOutcome
+from search.workers.protocol import FitJob
 from tests.factories import make_images
 from tests.search.session.test_session import SMALL
 from tests.stand_ins import FakePool, outcome
@@ -36,7 +37,7 @@ def no_baselines() -> Iterator[None]:
         yield
 
 
-def learns(job: Job) -> Outcome:
+def learns(job: FitJob) -> FitOutcome:
     """Networks that know the classes, each as well as its hash has it; the first half of the rows is class 0."""
     quality = 0.75 + 0.2 * seeds.share(0, "quality", job.configuration.hash)
     rng = np.random.default_rng(job.seed)
@@ -70,12 +71,12 @@ class Case:
             "epochs": 30,
             "image_size": 8,
         }
-        self.request = session.Request(**{**values, **changes})
+        self.request = SearchRequest(**{**values, **changes})
         self.hands = Hours()
-        self.jobs: list[Job] = []
+        self.jobs: list[FitJob] = []
 
     def run(self, clock: Clock | None = None, most: int = 10_000) -> Results:
-        def answer(job: Job) -> Outcome:
+        def answer(job: FitJob) -> FitOutcome:
             self.jobs.append(job)
             self.hands.now += COST
             return learns(job)
@@ -91,7 +92,7 @@ class Case:
 
             return FakePool(answer, must_stop=stop)
 
-        return session.search(self.request, Silent(), clock, make_pool).results
+        return session.search(self.request, SilentListener(), clock, make_pool).results
 
 
 def fits(study: StudyRecord, stage: str) -> list[tuple[Any, ...]]:

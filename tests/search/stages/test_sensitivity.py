@@ -15,18 +15,18 @@ import pytest
 import sqlalchemy as sa
 
 from search.collapse.protection import Protection
-from search.fits.executor import HostCrew
-from search.fits.runner import Fitter, Spec, Terms
-from search.records import ABLATION, NEIGHBOUR, SEARCH, Copy, Fit, Surroundings, Trial, TrialState, Verdict
+from search.fits.executor import LocalExecutor
+from search.fits.runner import FitRunner, FitSpec, StudySetup
+from search.records import ABLATION, NEIGHBOUR, SEARCH, Fit, PerturbedCopy, Sensitivity, Trial, TrialState, Verdict
 from search.selection.perturbations import perturbed
 from search.stages import sensitivity as module
-from search.stages.sensitivity import explore, seconds_needed
+from search.stages.sensitivity import fit_copies, seconds_needed
 from search.storage.database import open_storage
 from search.storage.ledger import Ledger
 from search.storage.load import read_trials
 from search.storage.trial_attributes import CONFIGURATION, PLACE
-from search.training.outcome import Outcome
-from search.workers.protocol import Done, Job
+from search.training.outcome import FitOutcome
+from search.workers.protocol import FitDone, FitJob
 from spaces.presets import CORE
 from tests.factories import configuration
 from tests.stand_ins import FakePool, Told, memory, outcome
@@ -37,42 +37,42 @@ CENTRE = configuration()
 COPIES = perturbed(CENTRE, CORE, 6, np.random.default_rng(0))
 
 
-def well(job: Job) -> Outcome:
+def well(job: FitJob) -> FitOutcome:
     return outcome(job, score=0.8, seconds=2.0)
 
 
-def fitted(terms: Terms, ledger: Ledger, one: Any, number: int, folds: int, stage: str = SEARCH) -> Trial:
+def fitted(terms: StudySetup, ledger: Ledger, one: Any, number: int, folds: int, stage: str = SEARCH) -> Trial:
     """A trial whose fits stand in the ledger."""
     fits = []
     for fold in range(folds):
         split = terms.folds[fold]
-        spec = Spec(
+        spec = FitSpec(
             trial=number, stage=stage, split=SEARCH, configuration=one, train=split.train, val=split.val, fold=fold
         )
-        fits.append(Fitter(terms, ledger).fit(FakePool(well).one, spec, Protection(calibrating=False)))
+        fits.append(FitRunner(terms, ledger).fit(FakePool(well).one, spec, Protection(calibrating=False)))
     return Trial(number=number, state=TrialState.COMPLETE, configuration=one, fits=tuple(fits))
 
 
 class Case:
     """A study whose recommended trial stands in the ledger."""
 
-    def __init__(self, terms: Terms, engine: sa.Engine | None = None) -> None:
+    def __init__(self, terms: StudySetup, engine: sa.Engine | None = None) -> None:
         self.terms, self.ledger, self.told = terms, Ledger(engine or memory(), "s"), Told()
         self.best = fitted(terms, self.ledger, CENTRE, 7, 3)
-        self.jobs: list[Job] = []
+        self.jobs: list[FitJob] = []
 
     def run(
         self,
-        answer: Callable[[Job], Outcome] = well,
-        copies: tuple[Copy, ...] = COPIES,
+        answer: Callable[[FitJob], FitOutcome] = well,
+        copies: tuple[PerturbedCopy, ...] = COPIES,
         most: int = 1000,
         pool: Any = None,
         left: float | None = None,
         folds: int = 1,
-    ) -> Surroundings:
+    ) -> Sensitivity:
         fake: Any = FakePool(answer, must_stop=lambda: len(fake.one.jobs) >= most)
-        found = explore(
-            *(self.best, copies, self.terms, self.ledger, HostCrew(pool or fake), self.told),
+        found = fit_copies(
+            *(self.best, copies, self.terms, self.ledger, LocalExecutor(pool or fake), self.told),
             trials=[self.best],
             left=left,
             folds=folds,
@@ -85,13 +85,13 @@ class Case:
 
 
 @pytest.fixture
-def case(terms: Terms) -> Case:
+def case(terms: StudySetup) -> Case:
     return Case(terms)
 
 
 def test_each_copy_is_fitted_once_on_the_first_fold(case: Case) -> None:
     found = case.run()
-    assert found == Surroundings(centre=CENTRE.hash, folds=1, copies=COPIES)
+    assert found == Sensitivity(centre=CENTRE.hash, folds=1, copies=COPIES)
     assert [job.configuration for job in case.jobs] == [copy.configuration for copy in COPIES]
     assert {(fit.trial, fit.fold, fit.repeat, fit.verdict) for fit in case.fits()} == {(7, 0, 0, Verdict.LEARNED)}
     assert {tuple(job.val) for job in case.jobs} == {tuple(case.terms.folds[0].val)}
@@ -145,7 +145,7 @@ def test_one_that_collapses_is_kept_with_its_second_chance_one_that_was_not_judg
         copy.configuration.hash: verdict for copy, verdict in zip(COPIES, ["soft", "hard", "slow"], strict=False)
     }
 
-    def answer(job: Job) -> Outcome:
+    def answer(job: FitJob) -> FitOutcome:
         match verdicts.get(job.configuration.hash):
             case "soft":
                 return outcome(job, Verdict.COLLAPSED, "constant-output")
@@ -160,7 +160,7 @@ def test_one_that_collapses_is_kept_with_its_second_chance_one_that_was_not_judg
     assert (soft, hard, slow) == ([0, 1], [0], [0])
 
 
-def test_several_workers_share_the_copies_and_change_nothing(terms: Terms, tmp_path: Path) -> None:
+def test_several_workers_share_the_copies_and_change_nothing(terms: StudySetup, tmp_path: Path) -> None:
     alone, together = Case(terms), Case(terms, open_storage(tmp_path, None).engine)
     alone.run(pool=None)
     pool = Pair()
@@ -185,14 +185,14 @@ class Pair:
         with self._free:
             yield self
 
-    def run(self, job: Job, on_check: object = None, *, alone: bool = False) -> Done:
+    def run(self, job: FitJob, on_check: object = None, *, alone: bool = False) -> FitDone:
         with self._lock:
             self._busy += 1
             self.most = max(self.most, self._busy)
         self._both.wait(10)
         with self._lock:
             self._busy -= 1
-        return Done(well(job), None)
+        return FitDone(well(job), None)
 
 
 @pytest.mark.parametrize("stage", [NEIGHBOUR, ABLATION])

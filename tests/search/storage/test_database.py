@@ -18,18 +18,18 @@ import pytest
 from optuna.storages._rdb.models import TrialModel
 
 from search.errors import BusyError, DamagedError, UserError
-from search.storage.database import closing, hide_credentials, holds_study, ledgers_engine, open_storage
+from search.storage.database import closing, hide_credentials, holds_study, ledger_engine, open_storage
 from search.storage.ledger import Ledger
 from search.storage.load import open_study
-from search.storage.run_folder import locked
+from search.storage.run_folder import lock_folder
 
 pytestmark = [pytest.mark.usefixtures("known_migrations"), pytest.mark.slow]
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from search.storage.run_folder import locked
-with locked(Path(sys.argv[1])):
+from search.storage.run_folder import lock_folder
+with lock_folder(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)
 """
@@ -41,41 +41,44 @@ def test_a_run_folder_is_held_by_one_process_until_that_is_dead(tmp_path: Path) 
     try:
         assert other.stdout is not None
         assert other.stdout.readline() == "held\n"
-        with pytest.raises(BusyError, match=r"another run is working in .*run\. Wait for it, stop it"), locked(folder):
+        with (
+            pytest.raises(BusyError, match=r"another run is working in .*run\. Wait for it, stop it"),
+            lock_folder(folder),
+        ):
             pass
     finally:
         os.kill(other.pid, signal.SIGKILL)
         other.communicate()
-    with locked(folder):
+    with lock_folder(folder):
         (folder / "study.db").touch()
     assert (folder / "study.db").exists()
 
 
 def test_a_database_elsewhere_is_held_by_one_run(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/x.db"
-    with locked(tmp_path / "one", url), pytest.raises(BusyError, match=r"another run is working with .*x\.db"):
-        with locked(tmp_path / "two", url):
+    with lock_folder(tmp_path / "one", url), pytest.raises(BusyError, match=r"another run is working with .*x\.db"):
+        with lock_folder(tmp_path / "two", url):
             pass
     assert list(tmp_path.iterdir()) == []
-    with pytest.raises(PermissionError, match="its own"), locked(tmp_path / "one", url):
+    with pytest.raises(PermissionError, match="its own"), lock_folder(tmp_path / "one", url):
         raise PermissionError("its own")  # not taken for one of the lock
 
 
 def test_a_start_without_a_study_takes_its_folders_away_again(tmp_path: Path) -> None:
-    with locked(tmp_path / "runs" / "x"):
+    with lock_folder(tmp_path / "runs" / "x"):
         (tmp_path / "runs" / "x" / "run.log").touch()
     assert list(tmp_path.iterdir()) == []
 
 
 def test_what_a_refused_start_wrote_goes_but_not_what_was_there(tmp_path: Path) -> None:
     (tmp_path / "run.log").write_text("mine")
-    with locked(tmp_path):
+    with lock_folder(tmp_path):
         (tmp_path / "worker.log").touch()
     assert [path.name for path in tmp_path.iterdir()] == ["run.log"]
 
 
 def test_a_study_in_a_database_elsewhere_keeps_the_folder(tmp_path: Path) -> None:
-    with locked(tmp_path / "run", f"sqlite:///{tmp_path / 'x.db'}") as hold:
+    with lock_folder(tmp_path / "run", f"sqlite:///{tmp_path / 'x.db'}") as hold:
         (tmp_path / "run" / "worker.log").write_text("no such device")
         hold.keep()
     assert (tmp_path / "run" / "worker.log").read_text() == "no such device"
@@ -83,7 +86,7 @@ def test_a_study_in_a_database_elsewhere_keeps_the_folder(tmp_path: Path) -> Non
 
 def test_what_was_there_before_stays(tmp_path: Path) -> None:
     (tmp_path / "run.log").write_text("mine")
-    with locked(tmp_path), locked(tmp_path / "new"):
+    with lock_folder(tmp_path), lock_folder(tmp_path / "new"):
         (tmp_path / "new" / "notes.txt").touch()
     assert (tmp_path / "run.log").read_text() == "mine"
     assert (tmp_path / "new" / "notes.txt").exists()
@@ -92,7 +95,7 @@ def test_what_was_there_before_stays(tmp_path: Path) -> None:
 def test_a_folder_that_can_not_be_made_is_told_of(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match=r"can't write to the run folder .* \(Not a directory\)\. Pass an --out"):
-        with locked(tmp_path / "file" / "run"):
+        with lock_folder(tmp_path / "file" / "run"):
             pass
 
 
@@ -253,7 +256,7 @@ def test_the_ledger_s_commits_wait_for_the_disk_and_optuna_s_do_not(tmp_path: Pa
     storage = open_storage(tmp_path)
     with closing(storage):
         said = []
-        for engine in (storage.engine, ledgers_engine(storage)):
+        for engine in (storage.engine, ledger_engine(storage)):
             with engine.connect() as connection:
                 said.append(connection.exec_driver_sql("PRAGMA synchronous").scalar())
     assert said == [1, 2]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from search.storage.hosts import Presence
+from search.storage.hosts import HostRegistry
 from search.storage.ledger import Ledger
 from tests.stand_ins import memory
 
@@ -11,7 +11,7 @@ def test_workers_of_the_hosts_that_were_heard_of_lately() -> None:
     engine = memory()
     now = [1_000_000.0]
     hosts = [
-        Presence(Ledger(engine, "s", host=name), workers, lambda: now[0]) for name, workers in (("a", 2), ("b", 8))
+        HostRegistry(Ledger(engine, "s", host=name), workers, lambda: now[0]) for name, workers in (("a", 2), ("b", 8))
     ]
     a, b = hosts
     assert a.everyones() == 2
@@ -30,7 +30,7 @@ def test_a_host_does_not_repeat_itself_each_second_and_a_clock_set_back_does_no_
     ledger = Ledger(memory(), "s", host="a")
     now, said = [5_000.0], []
     ledger.set_own_fact = lambda name, value: said.append(value["moment"])  # type: ignore[method-assign]
-    presence = Presence(ledger, 1, lambda: now[0])
+    hosts = HostRegistry(ledger, 1, lambda: now[0])
     for now[0] in (5_000.0, 5_001.0, 5_059.0, 5_061.0, 1_000.0, 1_030.0):
-        presence.tell()
+        hosts.tell()
     assert said == [5_000.0, 5_061.0, 1_000.0]

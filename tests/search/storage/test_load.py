@@ -10,23 +10,24 @@ from typing import Any
 import optuna
 import pytest
 
-from search.events import Silent
+from search.events import SilentListener
 from search.records import CUT_BY_RUNG, Fit, StudyRecord, Trial, TrialState, Verdict
+from search.request import SearchRequest
 from search.schedule.budget import Clock
 from search.session import preparation, session
 from search.settings import Budget
-from search.storage.database import closing, ledgers_engine, open_storage
+from search.storage.database import closing, ledger_engine, open_storage
 from search.storage.ledger import Ledger
 from search.storage.load import read_study
-from search.training.outcome import Outcome
-from search.workers.protocol import Job
+from search.training.outcome import FitOutcome
+from search.workers.protocol import FitJob
 from spaces.presets import CORE
 from tests.stand_ins import FakePool, outcome
 
 pytestmark = pytest.mark.study
 
 
-def by_turns(job: Job) -> Outcome:
+def by_turns(job: FitJob) -> FitOutcome:
     """Of half of the configurations, the first fit is cut by a rung."""
     if int(job.configuration.hash, 16) % 2:
         return outcome(job, Verdict.STOPPED, CUT_BY_RUNG)
@@ -38,15 +39,15 @@ def opened(images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
     """Of a study of twelve trials."""
     monkeypatch.setattr(preparation, "baselines", lambda *arguments: {"constant": 0.5})
     budget = Budget(trials=12, seconds=None, until_no_progress=False)
-    request = session.Request(data=images, out=tmp_path, space=CORE, budget=budget, folds=3, epochs=30, image_size=8)
+    request = SearchRequest(data=images, out=tmp_path, space=CORE, budget=budget, folds=3, epochs=30, image_size=8)
 
     def pool(seats: object, must_stop: Any) -> Any:
         return FakePool(by_turns, must_stop)
 
-    session.search(request, Silent(), Clock(), pool)
+    session.search(request, SilentListener(), Clock(), pool)
     storage = open_storage(tmp_path, create=False)
     with closing(storage):
-        yield Ledger(ledgers_engine(storage), "steadynet"), optuna.load_study(study_name="steadynet", storage=storage)
+        yield Ledger(ledger_engine(storage), "steadynet"), optuna.load_study(study_name="steadynet", storage=storage)
 
 
 def fits(study: StudyRecord) -> list[tuple[Any, ...]]:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from search.training.outcome import Task
+from search.training.outcome import FitTask
 from spaces.config import Configuration
 from tests.factories import configuration
 
@@ -31,10 +31,10 @@ def labels() -> np.ndarray:
 
 
 @pytest.fixture
-def make_task(labels: np.ndarray) -> Callable[..., Task]:
+def make_task(labels: np.ndarray) -> Callable[..., FitTask]:
     """Every fourth image is for validation, a dozen epochs."""
 
-    def make(**changes: Any) -> Task:
+    def make(**changes: Any) -> FitTask:
         rows = np.arange(len(labels))
         values = {
             "labels": labels,
@@ -44,6 +44,6 @@ def make_task(labels: np.ndarray) -> Callable[..., Task]:
             "seed": 7,
             "epochs": 12,
         }
-        return Task(**{**values, **changes})
+        return FitTask(**{**values, **changes})
 
     return make

@@ -12,15 +12,15 @@ from search.collapse.rules import Context
 from search.collapse.watch import Watch
 from search.fit_checks import Collapse
 from search.selection.metrics import Scorer
-from search.training.checkpoint import Drawer, Snapshot
+from search.training.checkpoint import Checkpoint, CheckpointStore
 from search.training.fit import Interrupted, run_fit
-from search.training.outcome import EpochSums, Outcome
+from search.training.outcome import EpochSums, FitOutcome
 from tests.search.training.fakes import FakeTrainer, FakeWatch
 
 EPOCHS = 90  # a check every third
 
 
-def snapshot(**changes) -> Snapshot:
+def snapshot(**changes) -> Checkpoint:
     values = {
         "epoch": 4,
         "at_once": 4,
@@ -37,18 +37,18 @@ def snapshot(**changes) -> Snapshot:
         "probabilities": np.zeros((0, 2), np.float32),
         "trainer": (np.arange(6, dtype=np.float32).reshape(2, 3), np.array(3, np.int64), np.array([1, 2], np.uint32)),
     }
-    return Snapshot(**{**values, **changes})
+    return Checkpoint(**{**values, **changes})
 
 
 @pytest.fixture
 def run(make_configuration, make_task, labels):
     """Run a fit, cut off after each of some epochs and gone on with by another trainer each time."""
 
-    def go(folder: Path, cuts: tuple[int, ...] = (), momentum: float = 0.0, watch=FakeWatch) -> Outcome:
+    def go(folder: Path, cuts: tuple[int, ...] = (), momentum: float = 0.0, watch=FakeWatch) -> FitOutcome:
         def answers(epoch: int) -> np.ndarray:
             return np.eye(3)[labels] * np.sin(epoch) * epoch / 40
 
-        task, drawer, left = make_task(epochs=EPOCHS), Drawer(folder / "paused" / "fit.npz"), list(cuts)
+        task, drawer, left = make_task(epochs=EPOCHS), CheckpointStore(folder / "paused" / "fit.npz"), list(cuts)
 
         def heed(epoch: int) -> None:
             if left and epoch >= left[0]:
@@ -65,7 +65,7 @@ def run(make_configuration, make_task, labels):
     return go
 
 
-def equal(one: Outcome, other: Outcome) -> None:
+def equal(one: FitOutcome, other: FitOutcome) -> None:
     for name in ("layers", "shares", "probabilities"):
         np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
     assert repr(one.checks) == repr(other.checks)  # NaN is unequal to itself
@@ -93,7 +93,7 @@ def test_the_watch_goes_on_with_what_it_has_seen(run, tmp_path) -> None:
 
 def test_a_snapshot_is_read_as_it_was_written(tmp_path) -> None:
     snapshot().write(tmp_path / "a.npz")
-    read = Snapshot.read(tmp_path / "a.npz")
+    read = Checkpoint.read(tmp_path / "a.npz")
     assert read is not None
     assert repr(replace(read, trainer=())) == repr(replace(snapshot(), trainer=()))
     for ours, theirs in zip(snapshot().trainer, read.trainer, strict=True):
@@ -104,13 +104,13 @@ def test_a_snapshot_is_read_as_it_was_written(tmp_path) -> None:
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 no archive", b"\x93NUMPY", b"{}"])
 def test_a_broken_snapshot_is_none(tmp_path, content, caplog) -> None:
     (tmp_path / "a.npz").write_bytes(content)
-    assert Snapshot.read(tmp_path / "a.npz") is None
+    assert Checkpoint.read(tmp_path / "a.npz") is None
     assert "begins anew" in caplog.text
 
 
 def test_a_planted_pickle_is_not_read(tmp_path, caplog) -> None:
     np.savez(tmp_path / "a.npz", plain=np.array([object()], dtype=object))
-    assert Snapshot.read(tmp_path / "a.npz") is None
+    assert Checkpoint.read(tmp_path / "a.npz") is None
     assert "begins anew" in caplog.text
 
 
@@ -123,25 +123,25 @@ def test_a_snapshot_packed_in_a_way_that_nobody_knows_is_none(tmp_path) -> None:
             content[place + offset : place + offset + 2] = (99).to_bytes(2, "little")
             place = content.find(start, place + 1)
     (tmp_path / "a.npz").write_bytes(content)
-    assert Snapshot.read(tmp_path / "a.npz") is None
+    assert Checkpoint.read(tmp_path / "a.npz") is None
 
 
 def test_a_snapshot_of_another_network_is_not_gone_on_with(run, tmp_path, caplog) -> None:
-    drawer = Drawer(tmp_path / "paused" / "fit.npz")
+    drawer = CheckpointStore(tmp_path / "paused" / "fit.npz")
     drawer.put(snapshot(trainer=(np.zeros(1), np.zeros(2))))
     equal(run(tmp_path), run(tmp_path / "other"))
     assert "another network" in caplog.text
 
 
 def test_a_snapshot_of_a_fit_in_smaller_parts_is_not_gone_on_with(run, tmp_path) -> None:
-    drawer = Drawer(tmp_path / "paused" / "fit.npz")
+    drawer = CheckpointStore(tmp_path / "paused" / "fit.npz")
     drawer.put(snapshot(at_once=2, trainer=(np.array(4),)))
     equal(run(tmp_path), run(tmp_path / "other"))
 
 
 def test_what_takes_long_is_kept_from_time_to_time_and_never_for_more_than_its_share(tmp_path) -> None:
     now = [0.0]
-    drawer = Drawer(tmp_path / "paused" / "fit.npz", now=lambda: now[0])
+    drawer = CheckpointStore(tmp_path / "paused" / "fit.npz", now=lambda: now[0])
     due = []
     for _ in range(8):
         now[0] += 2.0
@@ -152,7 +152,7 @@ def test_what_takes_long_is_kept_from_time_to_time_and_never_for_more_than_its_s
 
 
 def test_nothing_is_left_of_a_fit_that_ended(tmp_path) -> None:
-    drawer = Drawer(tmp_path / "paused" / "fit.npz")
+    drawer = CheckpointStore(tmp_path / "paused" / "fit.npz")
     drawer.put(snapshot())
     drawer.clear()
     assert not (tmp_path / "paused").exists()
@@ -161,5 +161,5 @@ def test_nothing_is_left_of_a_fit_that_ended(tmp_path) -> None:
 
 def test_where_nothing_can_be_written_the_fit_goes_on(tmp_path, caplog) -> None:
     (tmp_path / "paused").write_text("a file in its place")
-    Drawer(tmp_path / "paused" / "fit.npz").put(snapshot())
+    CheckpointStore(tmp_path / "paused" / "fit.npz").put(snapshot())
     assert "No snapshot" in caplog.text

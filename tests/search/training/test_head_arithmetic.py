@@ -9,7 +9,7 @@ import pytest
 
 from search.training.heads.layers import Activation, BatchNormalization, Dense, Dropout, GroupNormalization, Layer
 from search.training.heads.loss import Loss
-from search.training.heads.optimizers import Updater
+from search.training.heads.optimizers import HeadOptimizer
 from search.training.measures import log_loss, log_softmax
 from spaces.config import ACTIVATIONS, LOSSES, OPTIMIZERS
 from tests.factories import configuration
@@ -133,7 +133,7 @@ def test_dropout_drops_a_share_and_raises_the_rest() -> None:
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_only_what_decays_decays(name: str) -> None:
-    updater = Updater(configuration(optimizer=name, weight_decay=0.1), np.array([True, False]))
+    updater = HeadOptimizer(configuration(optimizer=name, weight_decay=0.1), np.array([True, False]))
     weights = np.ones(2, np.float32)
     updater.step(weights, np.zeros(2, np.float32), 0.5)
     assert weights.tolist() == pytest.approx([1.0 if name == "adam" else 0.95, 1.0])
@@ -141,7 +141,7 @@ def test_only_what_decays_decays(name: str) -> None:
 
 def test_the_first_steps_of_adam_are_as_long_as_the_rate() -> None:
     """Whatever the gradient's size: both means are corrected for beginning at 0."""
-    updater = Updater(configuration(optimizer="adam"), np.array([False, False]))
+    updater = HeadOptimizer(configuration(optimizer="adam"), np.array([False, False]))
     weights = np.zeros(2, np.float32)
     for steps in (1, 2):
         updater.step(weights, np.array([3.0, -0.01], np.float32), 0.1)
@@ -150,7 +150,7 @@ def test_the_first_steps_of_adam_are_as_long_as_the_rate() -> None:
 
 def test_nesterov_looks_ahead() -> None:
     """Constant gradient 1, rate 1: speeds -1, -1.9, -2.71; each step is 0.9 x the speed - 1."""
-    updater = Updater(configuration(optimizer="sgd"), np.array([False]))
+    updater = HeadOptimizer(configuration(optimizer="sgd"), np.array([False]))
     weights, seen = np.zeros(1, np.float32), []
     for _ in range(3):
         updater.step(weights, np.ones(1, np.float32), 1.0)

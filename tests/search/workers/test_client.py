@@ -12,16 +12,16 @@ import pytest
 from search.workers import client
 from search.workers.client import Worker
 from search.workers.errors import WorkerDied
-from search.workers.protocol import Ready, Seat
+from search.workers.protocol import WorkerReady, WorkerResources
 
 
-def dies_at_first(pipe: Connection, lifeline: Connection, seat: Seat) -> None:
+def dies_at_first(pipe: Connection, lifeline: Connection, seat: WorkerResources) -> None:
     """Stands for a worker: killed while it starts, for as long as its log is not as long as its threads say."""
     with seat.log.open("a") as file:
         file.write(".")
     if seat.log.stat().st_size < seat.threads:
         os.kill(os.getpid(), signal.SIGKILL)
-    pipe.send(Ready("CPU", False, {}, 0.0))
+    pipe.send(WorkerReady("CPU", False, {}, 0.0))
     pipe.recv()
 
 
@@ -30,7 +30,7 @@ def test_a_worker_that_is_killed_while_it_starts_is_started_once_more(
     starts: int, comes_up: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(client, "main", dies_at_first)
-    worker = Worker(Seat(threads=starts, gpu=None, log=tmp_path / "log", memory=None), lambda: False)
+    worker = Worker(WorkerResources(threads=starts, gpu=None, log=tmp_path / "log", memory=None), lambda: False)
     try:
         if comes_up:
             worker.start()

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from search.workers import devices
-from search.workers.devices import Gpu, parse_gpus, precision, shares, visible
+from search.workers.devices import Gpu, parse_gpus, precision, share_devices, visible
 
 HALF = Gpu(0, "Tesla T4", 7680 * 2**20, 7.5)
 OLD, NEW = Gpu(0, "Tesla T4", 15360 * 2**20, 7.5), Gpu(1, "NVIDIA A100", 40960 * 2**20, 8.0)
@@ -72,10 +72,10 @@ def test_workers_share_gpus_and_cores(
 ) -> None:
     monkeypatch.setattr(devices.resources, "cores", lambda: 8)
     monkeypatch.setattr(devices.os, "cpu_count", lambda: 8)
-    assert shares(workers, found) == expected
+    assert share_devices(workers, found) == expected
 
 
 def test_one_worker_keeps_to_the_cores_that_a_container_allows(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(devices.resources, "cores", lambda: 2)
     monkeypatch.setattr(devices.os, "cpu_count", lambda: 64)
-    assert shares(1, ()) == [(None, 2)]
+    assert share_devices(1, ()) == [(None, 2)]

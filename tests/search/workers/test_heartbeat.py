@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import threading
 
-from search.workers.heartbeat import pulse
+from search.workers.heartbeat import heartbeat
 
 
 def test_it_beats_while_more_is_done_and_not_when_nothing_is() -> None:
     done, beaten = 0, threading.Semaphore(0)
-    with pulse(lambda: done, beaten.release, every=0.001):
+    with heartbeat(lambda: done, beaten.release, every=0.001):
         assert not beaten.acquire(timeout=0.1)
         for _ in range(3):
             done += 1
@@ -25,7 +25,7 @@ def test_where_nobody_listens_the_work_goes_on() -> None:
         tried.set()
         raise BrokenPipeError
 
-    with pulse(lambda: done, beat, every=0.001):
+    with heartbeat(lambda: done, beat, every=0.001):
         done += 1
         assert tried.wait(10)
     assert done == 1

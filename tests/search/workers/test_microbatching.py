@@ -7,19 +7,19 @@ import pytest
 
 from search.collapse.rules import Context
 from search.records import PARTS, Verdict
-from search.settings import Protocol
-from search.training.outcome import Outcome
-from search.workers.microbatching import Room
-from search.workers.protocol import Job
+from search.settings import TrainingProtocol
+from search.training.outcome import FitOutcome
+from search.workers.microbatching import MicrobatchMemory
+from search.workers.protocol import FitJob
 from tests.factories import configuration
 
 NOTHING = np.zeros(0, np.int64)
 
 
-def job(**changes) -> Job:
-    return Job(
+def job(**changes) -> FitJob:
+    return FitJob(
         configuration=configuration(**changes),
-        protocol=Protocol(epochs=2, image_size=32, channels=3, classes=3),
+        protocol=TrainingProtocol(epochs=2, image_size=32, channels=3, classes=3),
         train=NOTHING,
         val=NOTHING,
         seed=1,
@@ -28,8 +28,8 @@ def job(**changes) -> Job:
     )
 
 
-def outcome(**start: float) -> Outcome:
-    return Outcome(verdict=Verdict.LEARNED, epochs=2, seconds=1.0, start=start)
+def outcome(**start: float) -> FitOutcome:
+    return FitOutcome(verdict=Verdict.LEARNED, epochs=2, seconds=1.0, start=start)
 
 
 @pytest.mark.parametrize(
@@ -42,12 +42,12 @@ def outcome(**start: float) -> Outcome:
     ],
 )
 def test_the_size_of_the_network_and_the_batch_decide(changes, parts):
-    room = Room()
+    room = MicrobatchMemory()
     room.learn(job(), outcome(**{PARTS: 4.0}))
     assert room.parts(job(**changes)) == parts
 
 
 def test_a_fit_that_found_room_whole_tells_nothing():
-    room = Room()
+    room = MicrobatchMemory()
     room.learn(job(), outcome())
     assert room.parts(job()) == 1

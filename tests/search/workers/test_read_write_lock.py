@@ -8,13 +8,13 @@ import time
 import pytest
 
 from search.workers.errors import Stopped
-from search.workers.read_write_lock import Gate
+from search.workers.read_write_lock import ReadWriteLock
 
 
 class Fit(threading.Thread):
     """Holds the gate until it is told to end; keeps what it saw."""
 
-    def __init__(self, gate: Gate, *, alone: bool, stop: threading.Event) -> None:
+    def __init__(self, gate: ReadWriteLock, *, alone: bool, stop: threading.Event) -> None:
         super().__init__()
         self._gate, self._alone, self._stopped = gate, alone, stop
         self.inside, self.ends = threading.Event(), threading.Event()
@@ -32,7 +32,7 @@ class Fit(threading.Thread):
 @pytest.fixture
 def fits():
     """Makes fits that are begun; all of them end with the test."""
-    gate, stop, made = Gate(), threading.Event(), []
+    gate, stop, made = ReadWriteLock(), threading.Event(), []
 
     def begin(*, alone: bool) -> Fit:
         fit = Fit(gate, alone=alone, stop=stop)

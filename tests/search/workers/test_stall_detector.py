@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from search.workers.stall_detector import Silence
+from search.workers.stall_detector import StallDetector
 
 
 def test_silence_is_borne_by_what_epochs_take() -> None:
-    silence = Silence()
+    silence = StallDetector()
     assert silence.seconds(None) == 1800.0  # a network is being built
     assert silence.seconds(4.0) == 120.0
     for seconds in (20.0, 30.0, 40.0):
@@ -16,7 +16,7 @@ def test_silence_is_borne_by_what_epochs_take() -> None:
 
 
 def test_building_a_network_may_take_ten_times_as_long_as_it_ever_took() -> None:
-    silence = Silence()
+    silence = StallDetector()
     seen = []
     for seconds in (3.0, 2.0, 4.0, 2.0, 1.0, 40.0, 900.0):
         silence.learn_building(seconds)
