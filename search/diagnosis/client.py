@@ -39,7 +39,7 @@ def run(
     order: DiagnosisJob,
     on_progress: Callable[[str, int, int], None],
     *,
-    target: Callable[[Connection, Connection, DiagnosisJob], None] = server.main,
+    target: Callable[[Connection, DiagnosisJob], None] = server.main,
     grace: float = GRACE_SECONDS,
 ) -> Diagnosis:
     """Diagnose in a process of its own, which has ended when this returns or raises, by Ctrl-C too.
@@ -87,15 +87,13 @@ def run(
 class _Child:
     """The process, for as long as the context is open."""
 
-    def __init__(self, target: Callable[[Connection, Connection, DiagnosisJob], None], order: DiagnosisJob) -> None:
+    def __init__(self, target: Callable[[Connection, DiagnosisJob], None], order: DiagnosisJob) -> None:
         context = mp.get_context("spawn")  # a fork of a process with threads may hang
         self._pipe, theirs = context.Pipe()
-        lifeline, self._lifeline = context.Pipe(duplex=False)
-        self._process: Any = context.Process(target=target, args=(theirs, lifeline, order), daemon=True)
+        self._process: Any = context.Process(target=target, args=(theirs, order), daemon=True)
         with signals_blocked():
             self._process.start()
         theirs.close()
-        lifeline.close()
 
     def listen(self, patience: float) -> Any:
         """The next message; None after `patience` seconds without one; the exit code when the process has ended."""
@@ -132,7 +130,6 @@ class _Child:
         self._process.join()
         self._process.close()
         self._pipe.close()
-        self._lifeline.close()
 
 
 def _ending(code: int) -> str:

@@ -76,11 +76,11 @@ class Crashed:
 Examine = Callable[[DiagnosisJob, Callable[[str, int, int], None]], Diagnosis]
 
 
-def main(pipe: Connection, lifeline: Connection, order: DiagnosisJob) -> None:
+def main(pipe: Connection, order: DiagnosisJob) -> None:
     """Entry point of the process."""
     if hasattr(os, "setpgid"):
         os.setpgid(0, 0)  # what the user's code starts ends with it
-    end_with_parent(lifeline)
+    end_with_parent()
     redirect_output(order.log, 1, 2)
     answer(pipe, order, _examine)
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 
@@ -27,13 +28,12 @@ def signals_blocked() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def end_with_parent(lifeline: Connection) -> None:
-    """In the child: end it, and the group that it leads, when the other end of `lifeline` closes.
-
-    The coordinator holds that end and never writes: the end of file is its death, even by kill -9.
-    """
+def end_with_parent() -> None:
+    """Have this process, and the group that it leads, killed when its parent has ended, even by kill -9."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # where it could not be blocked
-    threading.Thread(target=_watch, args=(lifeline,), daemon=True).start()
+    parent = multiprocessing.parent_process()
+    assert parent is not None, "only a process that multiprocessing started has a parent to wait for"
+    threading.Thread(target=_die_after, args=(parent,), daemon=True).start()
 
 
 def redirect_output(log: Path, *descriptors: int) -> None:
@@ -46,11 +46,8 @@ def redirect_output(log: Path, *descriptors: int) -> None:
             os.dup2(stream.fileno(), descriptor)
 
 
-def _watch(lifeline: Connection) -> None:
-    try:
-        lifeline.recv_bytes()
-    except (EOFError, OSError):
-        pass
+def _die_after(parent: BaseProcess) -> None:
+    parent.join()
     if hasattr(os, "killpg") and os.getpgrp() == os.getpid():
         os.killpg(0, signal.SIGKILL)
     os._exit(1)

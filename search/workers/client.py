@@ -73,7 +73,6 @@ class Worker:
         self._material: TrainingData | None = None
         self._process: Any = None
         self._pipe: Any = None
-        self._lifeline: Any = None
         self._jobs = 0
         self._is_up = False  # it has said that it is ready
         self.ready: WorkerReady | None = None
@@ -145,18 +144,15 @@ class Worker:
         self.kill()
         context = mp.get_context("spawn")  # a fork after TensorFlow's or CUDA's start hangs
         self._pipe, theirs = context.Pipe()
-        lifeline, self._lifeline = context.Pipe(duplex=False)
-        process = context.Process(target=main, args=(theirs, lifeline, self._seat), daemon=True)
+        process = context.Process(target=main, args=(theirs, self._seat), daemon=True)
         try:
             with signals_blocked():
                 process.start()
         except OSError as error:
             self._pipe.close()
-            self._lifeline.close()
             raise WorkerError(f"no further process can be started: {error}") from None
         finally:
             theirs.close()
-            lifeline.close()
         self._process = process
         self._jobs = 0
 
@@ -254,6 +250,5 @@ class Worker:
             self._process.join()
             self._process.close()
             self._pipe.close()
-            self._lifeline.close()
             self._process = None
             self._is_up = False

@@ -59,9 +59,9 @@ TRACED: Final = 8
 """Networks that a worker keeps traced: all fits of a trial come in a row, those of the finalists come round again."""
 
 
-def main(pipe: Connection, lifeline: Connection, seat: WorkerResources) -> None:
+def main(pipe: Connection, seat: WorkerResources) -> None:
     """Entry point of the process."""
-    end_with_parent(lifeline)
+    end_with_parent()
     started = time.monotonic()
     redirect_output(seat.log, 2)
     try:

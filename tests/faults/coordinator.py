@@ -31,9 +31,9 @@ from search.workers.protocol import (
 
 
 # Each worker imports this module before it can watch its coordinator: what only a coordinator needs comes later.
-def worker(pipe: Connection, lifeline: Connection, seat: WorkerResources) -> None:
+def worker(pipe: Connection, seat: WorkerResources) -> None:
     """Entry point of a worker: a fit takes `STEADYNET_FIT_SECONDS` and is decided by its seed."""
-    end_with_parent(lifeline)
+    end_with_parent()
     seconds = float(os.environ.get("STEADYNET_FIT_SECONDS", "0.02"))
     pipe.send(WorkerReady("CPU", False, {"tensorflow": "none"}, 0.0))
     while (message := pipe.recv()) != QUIT:
@@ -54,11 +54,12 @@ def _fit(job: FitJob, pipe: Connection, seconds: float) -> FitDone | JobStopped 
         pipe.send(Heartbeat())
         if pipe.poll() and pipe.recv() == STOP:
             return JobStopped()
-    from tests.stand_ins import WorkerFault, by_seed
+    from search.workers.errors import WorkerError
+    from tests.stand_ins import by_seed
 
     try:
         return FitDone(by_seed(job), None)
-    except WorkerFault as error:
+    except WorkerError as error:
         return JobFailed(f"Traceback\n{error}")
 
 

@@ -17,7 +17,7 @@ def told(**start: float) -> FitDone:
     return FitDone(FitOutcome(verdict=Verdict.LEARNED, epochs=1, seconds=0.0, start=start), None)
 
 
-def obedient(pipe: Connection, lifeline: Connection, seat: Any) -> None:
+def obedient(pipe: Connection, seat: Any) -> None:
     """Answers every job with its process id."""
     pipe.send(READY)
     while (message := pipe.recv()) != QUIT:
@@ -25,14 +25,14 @@ def obedient(pipe: Connection, lifeline: Connection, seat: Any) -> None:
             pipe.send(told(pid=os.getpid()))
 
 
-def deaf(pipe: Connection, lifeline: Connection, seat: Any) -> None:
+def deaf(pipe: Connection, seat: Any) -> None:
     """Never says a word about its first job."""
     pipe.send(READY)
     pipe.recv()
     time.sleep(600)
 
 
-def tiring(pipe: Connection, lifeline: Connection, seat: Any) -> None:
+def tiring(pipe: Connection, seat: Any) -> None:
     """Falls silent after some epochs."""
     pipe.send(READY)
     pipe.recv()
@@ -42,7 +42,7 @@ def tiring(pipe: Connection, lifeline: Connection, seat: Any) -> None:
     time.sleep(600)
 
 
-def slow(pipe: Connection, lifeline: Connection, seat: Any) -> None:
+def slow(pipe: Connection, seat: Any) -> None:
     """Answers with when it began and ended, half a second later."""
     pipe.send(READY)
     while (message := pipe.recv()) != QUIT:
@@ -52,7 +52,7 @@ def slow(pipe: Connection, lifeline: Connection, seat: Any) -> None:
             pipe.send(told(began=began, ended=time.time()))
 
 
-def broken(pipe: Connection, lifeline: Connection, seat: Any) -> None:
+def broken(pipe: Connection, seat: Any) -> None:
     """Can't even start."""
     pipe.send(JobFailed("ImportError: no such library"))
 

@@ -17,10 +17,10 @@ from search.workers.child import end_with_parent, redirect_output
 from tests.reports import made_diagnosis as made
 
 
-def obedient(pipe: Connection, lifeline: Connection, order: DiagnosisJob) -> None:
+def obedient(pipe: Connection, order: DiagnosisJob) -> None:
     """Does what the model's name says."""
     os.setpgid(0, 0)
-    end_with_parent(lifeline)
+    end_with_parent()
     redirect_output(order.log, 1, 2)
     deed = DEEDS[order.model]
     answer(pipe, order, deed)

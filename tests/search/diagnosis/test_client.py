@@ -120,8 +120,8 @@ from tests.search.diagnosis.children import obedient
 
 if __name__ == "__main__":
     here = Path(sys.argv[1])
-    order = DiagnosisJob(model="hangs", folder=here, pixels=here, labels=np.array([0]), classes=("a",), budget=600.0, seed=0,
-                  log=here / "log")
+    order = DiagnosisJob(model="hangs", folder=here, pixels=here, labels=np.array([0]), classes=("a",), budget=600.0,
+                         seed=0, log=here / "log")
     try:
         run(order, lambda stage, done, of: print(stage, flush=True), target=obedient)
     except KeyboardInterrupt:

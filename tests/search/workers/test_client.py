@@ -15,7 +15,7 @@ from search.workers.errors import WorkerDied
 from search.workers.protocol import WorkerReady, WorkerResources
 
 
-def dies_at_first(pipe: Connection, lifeline: Connection, seat: WorkerResources) -> None:
+def dies_at_first(pipe: Connection, seat: WorkerResources) -> None:
     """Stands for a worker: killed while it starts, for as long as its log is not as long as its threads say."""
     with seat.log.open("a") as file:
         file.write(".")
