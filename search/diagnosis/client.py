@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import multiprocessing as mp
-import os
 import re
 import signal
 import time
 from collections.abc import Callable, Mapping
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Final
 
 from search.diagnosis import server
 from search.diagnosis.evidence import Diagnosis
 from search.diagnosis.server import Crashed, DiagnosisJob, Finished, Progress, Refused
 from search.errors import UserCodeError
-from search.workers.child import signals_blocked
+from search.workers.child import ChildProcess
 
 GRACE_SECONDS: Final = 90.0
 """Of silence beyond the whole budget."""
@@ -32,7 +29,7 @@ _ENDINGS: Final[Mapping[int, str]] = {
 }
 _CHATTER: Final = re.compile(r"[IWE]\d{4} |WARNING: All log messages before absl::InitializeLog")  # TensorFlow's own
 _LOG_LINES: Final = 4
-_LOOK_SECONDS: Final = 0.5
+_POLL_SECONDS: Final = 0.5
 
 
 def run(
@@ -55,9 +52,10 @@ def run(
         RuntimeError: ours did; the text is the traceback.
     """
     stage, patience = "Starting", START_SECONDS + grace
-    with _Child(target, order) as process:
+    process = ChildProcess(target, order)
+    try:
         while True:
-            message = process.listen(patience)
+            message = _next_message(process, patience)
             match message:
                 case Progress(new, done, of):
                     if stage != "Starting":  # the first word comes before TensorFlow is loaded, the second after
@@ -82,54 +80,28 @@ def run(
                         f"What it printed is in {order.log}.",
                         _end_of(order.log),
                     )
+    finally:
+        process.kill(group=True)  # with all that the user's code started
 
 
-class _Child:
-    """The process, for as long as the context is open."""
-
-    def __init__(self, target: Callable[[Connection, DiagnosisJob], None], order: DiagnosisJob) -> None:
-        context = mp.get_context("spawn")  # a fork of a process with threads may hang
-        self._pipe, theirs = context.Pipe()
-        self._process: Any = context.Process(target=target, args=(theirs, order), daemon=True)
-        with signals_blocked():
-            self._process.start()
-        theirs.close()
-
-    def listen(self, patience: float) -> Any:
-        """The next message; None after `patience` seconds without one; the exit code when the process has ended."""
-        heard = time.monotonic()
-        while True:
-            wait([self._pipe, self._process.sentinel], _LOOK_SECONDS)
-            # What the user's code started may hold the pipes open, so that their end alone would not tell. Asked before
-            # the pipe is: what was sent before the end is still read.
-            alive = self._process.is_alive()
-            try:
-                if self._pipe.poll():
-                    return self._pipe.recv()
-            except (EOFError, OSError):
-                self._process.join(_LOOK_SECONDS)
-                return self._process.exitcode or 0
-            if not alive:
-                return self._process.exitcode
-            if time.monotonic() - heard > patience:
-                return None
-
-    def __enter__(self) -> _Child:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """End the process and all that it started."""
-        if hasattr(os, "killpg"):
-            try:
-                os.killpg(self._process.pid, signal.SIGKILL)
-            except (ProcessLookupError, PermissionError):  # it has no group yet, or is gone with all of it
-                pass
-        self._process.kill()
-        self._process.join()
-        self._process.close()
-        self._pipe.close()
+def _next_message(process: ChildProcess, patience: float) -> Any:
+    """The next message; None after `patience` seconds without one; the exit code when the process has ended."""
+    started = time.monotonic()
+    while True:
+        wait([process.pipe, process.sentinel], _POLL_SECONDS)
+        # What the user's code started may hold the pipe open, so that its end alone would not tell. Checked before the
+        # pipe is: what was sent before the end is still read.
+        is_alive = process.is_alive()
+        try:
+            if process.pipe.poll():
+                return process.pipe.recv()
+        except (EOFError, OSError):
+            process.join(_POLL_SECONDS)
+            return process.exit_code or 0
+        if not is_alive:
+            return process.exit_code
+        if time.monotonic() - started > patience:
+            return None
 
 
 def _ending(code: int) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import multiprocessing as mp
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,7 +11,7 @@ from typing import Any, Final
 
 from search import resources
 from search.fit_checks import Check
-from search.workers.child import signals_blocked
+from search.workers.child import ChildProcess
 from search.workers.errors import Stopped, WorkerDied, WorkerError, WorkerStalled
 from search.workers.microbatching import MicrobatchMemory
 from search.workers.protocol import (
@@ -71,8 +70,7 @@ class Worker:
             room or MicrobatchMemory(),
         )
         self._material: TrainingData | None = None
-        self._process: Any = None
-        self._pipe: Any = None
+        self._process: ChildProcess | None = None
         self._jobs = 0
         self._is_up = False  # it has said that it is ready
         self.ready: WorkerReady | None = None
@@ -130,30 +128,22 @@ class Worker:
         """Tell the process to end, without waiting for it."""
         if self._is_up:
             with contextlib.suppress(OSError, ValueError):
-                self._pipe.send(QUIT)
+                self._child.pipe.send(QUIT)
 
     def wait(self, seconds: float) -> None:
         """Give a process that was dismissed so long to end."""
         if self._is_up:
-            self._process.join(seconds)
+            self._child.join(seconds)
 
     def begin(self) -> None:
         """Have the process load TensorFlow, without waiting for it. Raises WorkerFault."""
         if self._process is not None and self._process.is_alive():
             return
         self.kill()
-        context = mp.get_context("spawn")  # a fork after TensorFlow's or CUDA's start hangs
-        self._pipe, theirs = context.Pipe()
-        process = context.Process(target=main, args=(theirs, self._seat), daemon=True)
         try:
-            with signals_blocked():
-                process.start()
+            self._process = ChildProcess(main, self._seat)
         except OSError as error:
-            self._pipe.close()
             raise WorkerError(f"no further process can be started: {error}") from None
-        finally:
-            theirs.close()
-        self._process = process
         self._jobs = 0
 
     def start(self) -> None:
@@ -180,20 +170,25 @@ class Worker:
         if self._material is not None:
             self._hand_over()
 
+    @property
+    def _child(self) -> ChildProcess:
+        assert self._process is not None, "it is started before anything is asked of it"
+        return self._process
+
     def _has_grown(self) -> bool:
         """Whether it has come to hold more memory of its own than its share."""
-        held = resources.memory_of(self._process.pid)
+        held = resources.memory_of(self._child.pid)
         return held is not None and self._seat.memory is not None and held > self._seat.memory
 
     def _hand_over(self) -> None:
         with contextlib.suppress(OSError):  # a process that died is noticed at its next job
-            self._pipe.send(self._material)
+            self._child.pipe.send(self._material)
 
     def _ask(self, job: FitJob | TimingJob | WorkerTask, on_check: Callable[[Check], None]) -> Any:
         self.start()
         self._jobs += not (isinstance(job, FitJob) and job.configuration.embeds)  # heads trace nothing
         try:
-            self._pipe.send(job)
+            self._child.pipe.send(job)
         except OSError as error:
             self.kill()
             raise WorkerError(f"worker lost: {error}") from None
@@ -206,12 +201,12 @@ class Worker:
 
     def _wait(self, on_check: Callable[[Check], None], most: float | None = None) -> Any:
         """The answer to what was asked; so long (None: as long as others took) there may be silence."""
-        heard, told = time.monotonic(), None
+        child, heard, told = self._child, time.monotonic(), None
         longest: float | None = None
         while True:
             try:
-                if self._pipe.poll(_POLL_SECONDS):
-                    message = self._pipe.recv()
+                if child.pipe.poll(_POLL_SECONDS):
+                    message = child.pipe.recv()
                     before, heard = heard, time.monotonic()
                     if isinstance(message, Heartbeat):
                         if longest is None:  # the first epoch also builds the network
@@ -224,8 +219,8 @@ class Worker:
                     else:
                         return message
             except (EOFError, OSError):
-                self._process.join(1.0)
-                code = self._process.exitcode
+                child.join(1.0)
+                code = child.exit_code
                 self.kill()
                 if self._should_stop():
                     raise Stopped from None
@@ -234,7 +229,7 @@ class Worker:
             if told is None and self._should_stop():
                 told = now
                 with contextlib.suppress(OSError):
-                    self._pipe.send(STOP)
+                    child.pipe.send(STOP)
             if told is not None and now - told > _STOP_SECONDS:
                 self.kill()
                 raise Stopped
@@ -247,8 +242,5 @@ class Worker:
         """End the process at once."""
         if self._process is not None:
             self._process.kill()
-            self._process.join()
-            self._process.close()
-            self._pipe.close()
             self._process = None
             self._is_up = False
