@@ -28,7 +28,7 @@ import numpy as np
 import numpy.typing as npt
 
 from search import seeds
-from search.collapse.rules import Context
+from search.collapse.rules import FitContext
 from search.data.folds import make_folds
 from search.data.images import load_images
 from search.events import SilentListener
@@ -58,7 +58,7 @@ class Audited:
     data: str  # name of the image set
     number: int
     configuration: Configuration
-    context: Context
+    context: FitContext
     classes: int
     start: dict[str, float]
     checks: tuple[Check, ...]  # as the watch first sees them
@@ -169,7 +169,7 @@ def _train(name: str, number: int, images: Any) -> Audited:
     configuration = configuration_of(name, number, len(fold.train), epochs)
     steps = len(fold.train) // configuration.batch_size
     counts = np.bincount(labels[fold.train], minlength=classes)
-    context = Context(
+    context = FitContext(
         epochs=epochs,
         updates_per_epoch=steps,
         imbalance=float(counts.max() / counts.min()),
@@ -181,7 +181,7 @@ def _train(name: str, number: int, images: Any) -> Audited:
     seed = seeds.child(0, "audit", configuration.hash)
     task = FitTask(labels=labels, classes=classes, train=fold.train, val=fold.val, seed=seed, epochs=epochs)
     witness = _Witness(context.batchnorm)
-    outcome = run_fit(engine, task, witness, metrics.Scorer())
+    outcome = run_fit(engine, task, witness, metrics.MetricScorer())
     return Audited(
         data=name,
         number=number,
@@ -286,7 +286,7 @@ def load(path: Path) -> list[Audited]:
                 data=one["data"],
                 number=one["number"],
                 configuration=Configuration(**one["configuration"]),
-                context=Context(
+                context=FitContext(
                     epochs=one["epochs"],
                     updates_per_epoch=one["updates_per_epoch"],
                     imbalance=one["imbalance"],

@@ -39,7 +39,7 @@ def trial(count: int, side: int, folds: int) -> tuple[float, float]:
     """Seconds of a trial's epochs and checks, and of its trace."""
     import tensorflow as tf
 
-    from search.collapse.rules import Context
+    from search.collapse.rules import FitContext
     from search.collapse.watch import Watch
     from search.data.folds import make_folds
     from search.selection import metrics
@@ -55,12 +55,14 @@ def trial(count: int, side: int, folds: int) -> tuple[float, float]:
     protocol = TrainingProtocol(epochs=EPOCHS, image_size=side, channels=3, classes=2)
     device.adapt(side)
     engine = Engine(_configuration(), protocol, device.held(pixels), tf.constant(labels, tf.int32), EPOCHS * steps)
-    context = Context(epochs=EPOCHS, updates_per_epoch=steps, imbalance=1.0, batchnorm=False, prior_entropy=np.log(2))
+    context = FitContext(
+        epochs=EPOCHS, updates_per_epoch=steps, imbalance=1.0, batchnorm=False, prior_entropy=np.log(2)
+    )
 
     def fit(number: int, train: np.ndarray[Any, Any], val: np.ndarray[Any, Any]) -> float:
         task = FitTask(labels=labels, classes=2, train=train, val=val, seed=number, epochs=EPOCHS)
         started = time.perf_counter()
-        outcome = run_fit(engine, task, Watch(context), metrics.Scorer())
+        outcome = run_fit(engine, task, Watch(context), metrics.MetricScorer())
         assert outcome.epochs == EPOCHS, f"a fit ended early ({outcome.verdict}): the comparison would not be fair"
         return time.perf_counter() - started
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from search import seeds
-from search.collapse.rules import Context
+from search.collapse.rules import FitContext
 from search.collapse.watch import Watch
 from search.data.folds import make_folds
 from search.data.images import load_images
@@ -82,14 +82,14 @@ def main() -> None:
                         seed=seeds.child(0, configuration.hash, fold),
                         epochs=epochs,
                     )
-                    context = Context(
+                    context = FitContext(
                         epochs=epochs,
                         updates_per_epoch=steps,
                         imbalance=1.0,
                         batchnorm=configuration.normalization == "batch",
                         prior_entropy=float(np.log(protocol.classes)),
                     )
-                    outcome = run_fit(engine, task, Watch(context), metrics.Scorer())
+                    outcome = run_fit(engine, task, Watch(context), metrics.MetricScorer())
                     row = [*key, epochs, outcome.verdict.value, outcome.score, outcome.skill, round(outcome.seconds, 2)]
                     with options.out.open("a") as stream:
                         csv.writer(stream).writerow(row)

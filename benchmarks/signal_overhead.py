@@ -20,7 +20,7 @@ import numpy as np
 import tensorflow as tf
 
 from benchmarks.machine import machine
-from search.collapse.rules import Context
+from search.collapse.rules import FitContext
 from search.collapse.watch import Watch
 from search.data.folds import make_folds
 from search.fit_checks import LAYER_SIGNALS
@@ -74,7 +74,7 @@ def fit(kind: type[Engine], pixels: Any, labels: Any, epochs: int, normalization
     folds = make_folds(labels, folds=5, seed=0)
     protocol = TrainingProtocol(epochs=epochs, image_size=pixels.shape[1], channels=3, classes=2)
     steps = len(folds[0].train) // configuration.batch_size
-    context = Context(
+    context = FitContext(
         epochs=epochs,
         updates_per_epoch=steps,
         imbalance=1.0,
@@ -86,7 +86,7 @@ def fit(kind: type[Engine], pixels: Any, labels: Any, epochs: int, normalization
     engine = kind(configuration, protocol, device.held(pixels), tf.constant(labels, tf.int32), epochs * steps)
     for fold in folds:
         task = FitTask(labels=labels, classes=2, train=fold.train, val=fold.val, seed=0, epochs=epochs)
-        assert run_fit(engine, task, Watch(context), metrics.Scorer()).epochs == epochs, "a fit ended early"
+        assert run_fit(engine, task, Watch(context), metrics.MetricScorer()).epochs == epochs, "a fit ended early"
     return time.perf_counter() - clock, time.process_time() - processor
 
 

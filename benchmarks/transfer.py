@@ -156,9 +156,9 @@ def once(setting: Setting, rounds: int) -> None:
     from search.training import device
 
     device.set_up(None, None)
-    from search.collapse.rules import Context
+    from search.collapse.rules import FitContext
     from search.collapse.watch import Watch
-    from search.selection.metrics import Scorer
+    from search.selection.metrics import MetricScorer
     from search.training.backbones import first_weights
     from search.training.embeddings import FrozenBackbone
     from search.training.engine import Engine
@@ -176,7 +176,7 @@ def once(setting: Setting, rounds: int) -> None:
     fold = terms.folds[0]
     updates = len(fold.train) // configuration.batch_size
     steps = protocol.epochs * updates
-    context = Context(
+    context = FitContext(
         epochs=protocol.epochs, updates_per_epoch=updates, imbalance=1.0, batchnorm=False, prior_entropy=np.log(2)
     )
 
@@ -191,7 +191,7 @@ def once(setting: Setting, rounds: int) -> None:
             seed=0,
             epochs=protocol.epochs,
         )
-        run_fit(trainer, task, Watch(context, audited=True), Scorer("balanced_accuracy"))
+        run_fit(trainer, task, Watch(context, audited=True), MetricScorer("balanced_accuracy"))
         return time.perf_counter() - started
 
     started = time.perf_counter()

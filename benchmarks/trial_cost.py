@@ -23,7 +23,7 @@ import numpy as np
 import tensorflow as tf
 
 from benchmarks.machine import machine
-from search.collapse.rules import Context
+from search.collapse.rules import FitContext
 from search.collapse.watch import Watch
 from search.data.folds import make_folds
 from search.selection import metrics
@@ -58,10 +58,12 @@ def with_engine(pixels, labels, folds, epochs) -> None:
     steps = len(folds[0].train) // CONFIGURATION.batch_size
     device.adapt(pixels.shape[1])
     engine = Engine(CONFIGURATION, protocol, device.held(pixels), tf.constant(labels, tf.int32), epochs * steps)
-    context = Context(epochs=epochs, updates_per_epoch=steps, imbalance=1.0, batchnorm=False, prior_entropy=np.log(2))
+    context = FitContext(
+        epochs=epochs, updates_per_epoch=steps, imbalance=1.0, batchnorm=False, prior_entropy=np.log(2)
+    )
     for number, fold in enumerate(folds):
         task = FitTask(labels=labels, classes=2, train=fold.train, val=fold.val, seed=number, epochs=epochs)
-        outcome = run_fit(engine, task, Watch(context), metrics.Scorer())
+        outcome = run_fit(engine, task, Watch(context), metrics.MetricScorer())
         assert outcome.epochs == epochs, "a fit ended early: the comparison would not be fair"
 
 

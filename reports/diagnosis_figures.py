@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from reports.figure_style import BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILLION, layout, safe
-from search.diagnosis.evidence import Diagnosis, Epoch, LayerProbe
+from search.diagnosis.evidence import Diagnosis, Epoch, LayerStatistics
 
 _COLOURS: Final = (BLUE, ORANGE, GREEN, PURPLE, SKY, VERMILLION)
 _FLOOR: Final = 1e-12  # what is exactly 0 is drawn here on a logarithmic axis
@@ -121,7 +121,7 @@ def layer_profile(diagnosis: Diagnosis) -> go.Figure | None:
     return figure
 
 
-def _values(layers: Sequence[LayerProbe], signal: str, logarithmic: bool) -> dict[int, float]:
+def _values(layers: Sequence[LayerStatistics], signal: str, logarithmic: bool) -> dict[int, float]:
     """Finite values by place; no signal that is 0 everywhere on a linear axis."""
     known = {place: getattr(layer, signal) for place, layer in enumerate(layers)}
     found = {place: float(value) for place, value in known.items() if value is not None and math.isfinite(value)}

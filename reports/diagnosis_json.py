@@ -21,14 +21,14 @@ def diagnosis_json(diagnosis: Diagnosis) -> str:
         "causes": [_cause(cause) for cause in diagnosis.causes],
         "mends": [
             {
-                "code": mend.code,
-                "change": mend.change,
-                "before": mend.before,
-                "after": mend.after,
-                "seeds": mend.seeds,
-                "confirmed": mend.confirmed,
+                "code": fix.code,
+                "change": fix.change,
+                "before": fix.before,
+                "after": fix.after,
+                "seeds": fix.seeds,
+                "confirmed": fix.confirmed,
             }
-            for mend in diagnosis.mends
+            for fix in diagnosis.fixes
         ],
         "seconds": round(diagnosis.seconds, 1),
         "remarks": [_cause(cause) for cause in diagnosis.remarks],

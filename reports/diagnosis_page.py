@@ -18,7 +18,7 @@ from reports.page import environment
 from reports.scales import Scale
 from reports.wording import compact, evidence_text, number, percent
 from search.causes import CAUSES, Cause
-from search.diagnosis.evidence import Compilation, DataSample, Diagnosis, Layer, LayerProbe, Probe
+from search.diagnosis.evidence import Compilation, DataSample, Diagnosis, LayerInfo, LayerStatistics, NetworkProbe
 
 _SCORES: Final = Scale(0.0, 1.0)
 
@@ -38,7 +38,7 @@ class CauseRow:
 class LayerRow:
     """A layer as it was built, and what it showed before the first step."""
 
-    layer: Layer
+    layer: LayerInfo
     output: str
     settings: str
     signals: tuple[str, ...]  # deviation, from image to image, silent, gradient, update
@@ -92,7 +92,7 @@ def _cause_row(cause: Cause) -> CauseRow:
     return CauseRow(cause.code, CAUSES[cause.code], cause.layer, words.standing(cause), evidence_text(cause.evidence))
 
 
-def _signals(probe: LayerProbe | None) -> tuple[str, ...]:
+def _signals(probe: LayerStatistics | None) -> tuple[str, ...]:
     if probe is None:
         return ("–",) * 5
     values = (probe.deviation, probe.between_images, probe.gradient, probe.update)
@@ -100,7 +100,7 @@ def _signals(probe: LayerProbe | None) -> tuple[str, ...]:
     return deviation, between, percent(probe.dead), gradient, update
 
 
-def _settings(layer: Layer) -> str:
+def _settings(layer: LayerInfo) -> str:
     """What a layer has of its own, in a few words."""
     known = {
         "dropout": layer.rate,
@@ -152,7 +152,7 @@ def _compilation(compilation: Compilation) -> list[tuple[str, str]]:
     ]
 
 
-def _probe(probe: Probe) -> list[tuple[str, str]]:
+def _probe(probe: NetworkProbe) -> list[tuple[str, str]]:
     """What the untrained network shows: short value, meaning."""
     rows = [(compact(probe.loss), f"first loss; guessing the class shares would have {compact(probe.expected_loss)}")]
     if probe.penalty:

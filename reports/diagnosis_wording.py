@@ -7,18 +7,18 @@ from typing import Final
 
 from reports.wording import counted, number
 from search.causes import Cause
-from search.diagnosis.evidence import Diagnosis, Mend, State
+from search.diagnosis.evidence import Diagnosis, Fix, NetworkState
 
-HEADLINES: Final[Mapping[State, str]] = {
-    State.HEALTHY: "Healthy: it learns",
-    State.SLOW: "Healthy, but slow: it learns late, and more epochs would help",
-    State.COLLAPSED: "It does not learn: it gives nearly the same answer for every image",
-    State.NON_FINITE: "It does not learn: its numbers become infinite or undefined",
-    State.MEMORISER: "It learns its training images by heart and guesses on others",
-    State.THRESHOLD: "It ranks the images well, but gives all the same class: a matter of threshold or scale",
-    State.BATCHNORM: "It learns, but BatchNorm's stored averages spoil its answers outside of training",
-    State.UNTOLD: "It learns these images, but they are too few to tell whether it learned more than them",
-    State.WEAK: "It learns a little: better than guessing, but worse than simple methods",
+HEADLINES: Final[Mapping[NetworkState, str]] = {
+    NetworkState.HEALTHY: "Healthy: it learns",
+    NetworkState.SLOW: "Healthy, but slow: it learns late, and more epochs would help",
+    NetworkState.COLLAPSED: "It does not learn: it gives nearly the same answer for every image",
+    NetworkState.NON_FINITE: "It does not learn: its numbers become infinite or undefined",
+    NetworkState.MEMORISER: "It learns its training images by heart and guesses on others",
+    NetworkState.THRESHOLD: "It ranks the images well, but gives all the same class: a matter of threshold or scale",
+    NetworkState.BATCHNORM: "It learns, but BatchNorm's stored averages spoil its answers outside of training",
+    NetworkState.UNTOLD: "It learns these images, but they are too few to tell whether it learned more than them",
+    NetworkState.WEAK: "It learns a little: better than guessing, but worse than simple methods",
 }
 """A verdict in one sentence, without the stop."""
 
@@ -54,23 +54,23 @@ def scores(values: Iterable[float]) -> str:
     return " ".join(number(value) for value in values)
 
 
-def mend_effect(mend: Mend, diagnosis: Diagnosis) -> str:
+def mend_effect(mend: Fix, diagnosis: Diagnosis) -> str:
     """In how many seeds the changed network learned."""
     learned = sum(score >= diagnosis.threshold for score in mend.after)
     return f"{learned} of {counted(len(mend.after), 'seed')}"
 
 
-def best_mend(diagnosis: Diagnosis) -> Mend | None:
+def best_mend(diagnosis: Diagnosis) -> Fix | None:
     """The recommended change: the first that is confirmed."""
-    return next((mend for mend in diagnosis.mends if mend.confirmed), None)
+    return next((fix for fix in diagnosis.fixes if fix.confirmed), None)
 
 
 def without_mend(diagnosis: Diagnosis) -> str:
     """What to say of a network that does not learn when no change was found that mends it."""
     if diagnosis.cut_short:
         return "The time ended before all likely causes were tried; a larger --budget gives it more."
-    if len(diagnosis.mends) == 1:
+    if len(diagnosis.fixes) == 1:
         return "The one change that was tried does not make it learn."
-    if diagnosis.mends:
-        return f"None of the {counted(len(diagnosis.mends), 'change')} that were tried makes it learn."
+    if diagnosis.fixes:
+        return f"None of the {counted(len(diagnosis.fixes), 'change')} that were tried makes it learn."
     return "There was no single change to try."

@@ -22,7 +22,7 @@ NOT_FINITE: Final = -1e9
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Context:
+class FitContext:
     """What the rules know of a fit before it begins."""
 
     epochs: int  # planned
@@ -34,7 +34,7 @@ class Context:
     protected: Protection = field(default_factory=Protection)
 
 
-def judge(checks: Sequence[Check], context: Context, limits: Limits = DEFAULT_LIMITS) -> Collapse | None:
+def judge(checks: Sequence[Check], context: FitContext, limits: Limits = DEFAULT_LIMITS) -> Collapse | None:
     """The verdict after the last of `checks` (by epoch), or None to go on. Depends on nothing else.
 
     Fits without validation images (`val_*` NaN) are judged by their training signals alone, with more patience.
@@ -47,7 +47,7 @@ def judge(checks: Sequence[Check], context: Context, limits: Limits = DEFAULT_LI
 def judge_end(
     check: Check,
     probabilities: FloatArray,
-    context: Context,
+    context: FitContext,
     limits: Limits = DEFAULT_LIMITS,
     train_auc: float = math.nan,
 ) -> Collapse | None:
@@ -80,7 +80,7 @@ def judge_end(
     return _collapse(_stuck_reason(check, limits), check, evidence)
 
 
-def _non_finite(check: Check, context: Context, limits: Limits) -> Collapse | None:
+def _non_finite(check: Check, context: FitContext, limits: Limits) -> Collapse | None:
     most = limits.exploded_loss * context.prior_entropy
     # With BatchNorm the loss in evaluation may be thousands while training is healthy: only training mode counts.
     losses = (check.train_loss,) if context.batchnorm else (check.train_loss, check.val_loss)
@@ -92,7 +92,7 @@ def _non_finite(check: Check, context: Context, limits: Limits) -> Collapse | No
     return _collapse("non-finite", check, evidence)
 
 
-def _hard(checks: Sequence[Check], context: Context, limits: Limits) -> Collapse | None:
+def _hard(checks: Sequence[Check], context: FitContext, limits: Limits) -> Collapse | None:
     now = checks[-1]
     needed = limits.hard_checks_unseen if _unseen(now) else limits.hard_checks
     recent = checks[-needed:]
@@ -114,14 +114,14 @@ def _hard(checks: Sequence[Check], context: Context, limits: Limits) -> Collapse
     )
 
 
-def _is_broken(check: Check, context: Context, limits: Limits) -> bool:
+def _is_broken(check: Check, context: FitContext, limits: Limits) -> bool:
     """Nothing gets through the network, and it shows."""
     broken = check.dead_share >= limits.dead_share or check.first_gradient < limits.vanished_gradient
     trains = context.batchnorm and check.train_skill >= limits.hard_skill
     return broken and _skill(check) < limits.hard_skill and not trains and check.warmth >= limits.warm
 
 
-def _soft(checks: Sequence[Check], context: Context, limits: Limits) -> Collapse | None:
+def _soft(checks: Sequence[Check], context: FitContext, limits: Limits) -> Collapse | None:
     now = checks[-1]
     width = window_epochs(context, limits) * (limits.unseen_window if _unseen(now) else 1.0)
     if now.epoch < max(width, grace_epochs(context, limits)):
@@ -141,7 +141,7 @@ def _soft(checks: Sequence[Check], context: Context, limits: Limits) -> Collapse
 
 
 def _stopped(
-    checks: Sequence[Check], window: Sequence[Check], reason: str, context: Context, limits: Limits
+    checks: Sequence[Check], window: Sequence[Check], reason: str, context: FitContext, limits: Limits
 ) -> Collapse | None:
     """The soft verdict, unless earlier trials protect the fit."""
     if context.protected.protects(checks, limits):
@@ -163,13 +163,13 @@ def _stopped(
     return _collapse(reason, now, evidence)
 
 
-def window_epochs(context: Context, limits: Limits = DEFAULT_LIMITS) -> float:
+def window_epochs(context: FitContext, limits: Limits = DEFAULT_LIMITS) -> float:
     """How far the soft rule looks back: a share of the planned epochs, with enough epochs and updates in it."""
     by_updates = limits.window_updates / context.updates_per_epoch
     return max(limits.window_share * context.epochs, limits.window_epochs, by_updates)
 
 
-def grace_epochs(context: Context, limits: Limits = DEFAULT_LIMITS) -> float:
+def grace_epochs(context: FitContext, limits: Limits = DEFAULT_LIMITS) -> float:
     """Epochs before the first soft verdict: more with rare classes, whose recall drops before it rises.
 
     Initial drop of the minority: Francazi et al., ICML 2023. The factor 1 + log10(imbalance) is a proposal.
@@ -185,7 +185,7 @@ def _window(checks: Sequence[Check], width: float, limits: Limits) -> Sequence[C
     return checks[-max(inside, limits.window_checks) :]
 
 
-def _is_stuck(window: Sequence[Check], context: Context, limits: Limits) -> bool:
+def _is_stuck(window: Sequence[Check], context: FitContext, limits: Limits) -> bool:
     """No skill in either mode, one class, no ranking, and nothing moves. An undefined number never counts against."""
     silent = all(
         check.val_skill < limits.val_skill
@@ -217,7 +217,7 @@ def _is_constant(window: Sequence[Check], limits: Limits) -> bool:
     return silent and _ranks_nothing(window, limits.auc_distance) and not _waking(window, limits)
 
 
-def _is_hopeless(window: Sequence[Check], context: Context, limits: Limits) -> bool:
+def _is_hopeless(window: Sequence[Check], context: FitContext, limits: Limits) -> bool:
     """Guesses throughout a long window, and at its present pace still would at the end."""
     silent = all(
         check.val_skill < limits.hopeless_val_skill
@@ -243,7 +243,7 @@ def _waking(window: Sequence[Check], limits: Limits) -> bool:
     return not window[-1].logit_spread <= limits.spread_growth * window[0].logit_spread
 
 
-def _is_stuck_unseen(window: Sequence[Check], context: Context, limits: Limits) -> bool:
+def _is_stuck_unseen(window: Sequence[Check], context: FitContext, limits: Limits) -> bool:
     """The same without validation images."""
     silent = all(check.train_skill < limits.unseen_train_skill and check.warmth >= limits.warm for check in window)
     return silent and _loss_change(window, context) < limits.unseen_flat_loss
@@ -266,7 +266,7 @@ def _mean(window: Sequence[Check], name: str) -> float:
     return float(sum(getattr(check, name) for check in window)) / len(window)
 
 
-def _loss_change(window: Sequence[Check], context: Context) -> float:
+def _loss_change(window: Sequence[Check], context: FitContext) -> float:
     return abs(window[-1].train_loss - window[0].train_loss) / context.prior_entropy
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from search.arrays import FloatArray
 from search.collapse.limits import DEFAULT_LIMITS, Limits
-from search.collapse.rules import Context, judge, judge_end
+from search.collapse.rules import FitContext, judge, judge_end
 from search.fit_checks import Check, Collapse
 
 
@@ -18,7 +18,7 @@ class Watch:
     have been right. Only a non-finite fit ends all the same, as nothing can come of it.
     """
 
-    def __init__(self, context: Context, *, audited: bool = False, limits: Limits = DEFAULT_LIMITS) -> None:
+    def __init__(self, context: FitContext, *, audited: bool = False, limits: Limits = DEFAULT_LIMITS) -> None:
         self.passed: Collapse | None = None
         self._context = context
         self._audited = audited

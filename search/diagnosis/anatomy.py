@@ -9,7 +9,7 @@ from typing import Any, Final
 import keras
 import numpy as np
 
-from search.diagnosis.evidence import Anatomy, Compilation, Layer
+from search.diagnosis.evidence import Anatomy, Compilation, LayerInfo
 from search.diagnosis.layer_recording import Step, array, kernel_of, record
 
 ACTIVATION_LAYERS: Final[Mapping[str, str]] = {
@@ -83,13 +83,13 @@ def _function_name(function: Any) -> str:
     return name if hasattr(keras.activations, name) else "custom"
 
 
-def _layer(step: Step) -> Layer:
+def _layer(step: Step) -> LayerInfo:
     layer, leaf = step.leaf.layer, step.leaf
     kind = type(layer).__name__
     kernel, initializer = kernel_of(layer), _initializer(layer)
     shape = tuple(kernel.shape) if kernel is not None else ()
     l1, l2 = _penalty(getattr(kernel, "regularizer", None))
-    return Layer(
+    return LayerInfo(
         name=leaf.key,
         kind=kind,
         path=leaf.path,

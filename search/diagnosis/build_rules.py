@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from search.causes import Cause
-from search.diagnosis.evidence import Anatomy, DataSample, Layer
+from search.diagnosis.evidence import Anatomy, DataSample, LayerInfo
 from search.diagnosis.structure import (
     RELU_LIKE,
     activation_of,
@@ -36,7 +36,7 @@ def construction(anatomy: Anatomy, material: DataSample) -> Iterator[Cause]:
     yield from _frozen(anatomy)
 
 
-def second_moment(layer: Layer) -> float | None:
+def second_moment(layer: LayerInfo) -> float | None:
     """Mean square of the initial weights; None where the initializer scales itself to the layer, or is not known."""
     of = {k: v for k, v in layer.initializer_settings.items() if not isinstance(v, str)}
     match layer.initializer:
@@ -52,7 +52,7 @@ def second_moment(layer: Layer) -> float | None:
     return None
 
 
-def gain(anatomy: Anatomy, layer: Layer) -> float | None:
+def gain(anatomy: Anatomy, layer: LayerInfo) -> float | None:
     """By how much more the layer widens the signal's deviation than He (ReLU) or LeCun (others) initialization does."""
     moment = second_moment(layer)
     if moment is None or not layer.fan_in:
@@ -87,13 +87,13 @@ def _initializers(anatomy: Anatomy) -> Iterator[Cause]:
         )  # fmt: skip
 
 
-def _is_tied(layer: Layer) -> bool:
+def _is_tied(layer: LayerInfo) -> bool:
     if not layer.trainable or (layer.units or 0) < 2:
         return False
     return layer.initializer in CONSTANT or second_moment(layer) == 0.0 or _has_no_spread(layer)
 
 
-def _has_no_spread(layer: Layer) -> bool:
+def _has_no_spread(layer: LayerInfo) -> bool:
     of = layer.initializer_settings
     if layer.initializer in ("RandomNormal", "TruncatedNormal"):
         return of.get("stddev") == 0.0
@@ -137,7 +137,7 @@ def _depth(anatomy: Anatomy) -> Iterator[Cause]:
         )  # fmt: skip
 
 
-def _glorot_fading(anatomy: Anatomy, layer: Layer) -> float:
+def _glorot_fading(anatomy: Anatomy, layer: LayerInfo) -> float:
     """Decades that a Glorot-initialized ReLU layer takes from the signal's deviation."""
     if layer.initializer not in ("GlorotUniform", "GlorotNormal") or not layer.fan_in or not layer.units:
         return 0.0
@@ -147,21 +147,21 @@ def _glorot_fading(anatomy: Anatomy, layer: Layer) -> float:
     return 0.5 * math.log10(layer.fan_in / (layer.fan_in + fan_out))
 
 
-def _channels_before(anatomy: Anatomy, layer: Layer) -> int | None:
+def _channels_before(anatomy: Anatomy, layer: LayerInfo) -> int | None:
     names = {other.name: other for other in anatomy.layers}
     before = names.get(layer.inputs[0]) if layer.inputs else None
     return before.shape[-1] if before is not None and before.shape else None
 
 
-def _is_residual(layer: Layer) -> bool:
+def _is_residual(layer: LayerInfo) -> bool:
     return layer.kind == "Add" and len(layer.inputs) > 1
 
 
 def _width(anatomy: Anatomy, material: DataSample) -> Iterator[Cause]:
     classes = len(material.classes)
     dead = 0.0
-    narrow: Layer | None = None
-    squeezed: tuple[float, Layer] | None = None
+    narrow: LayerInfo | None = None
+    squeezed: tuple[float, LayerInfo] | None = None
     for layer in hidden(anatomy):
         if not layer.units:
             continue

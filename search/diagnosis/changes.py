@@ -7,21 +7,21 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Rate:
+class SetLearningRate:
     """Another learning rate."""
 
     value: float
 
 
 @dataclass(frozen=True, slots=True)
-class Clip:
+class SetClipnorm:
     """Another limit for the norm of each gradient; None: no clipping of any kind."""
 
     norm: float | None
 
 
 @dataclass(frozen=True, slots=True)
-class Loss:
+class SetLoss:
     """Another loss, by its canonical name, averaged over the batch."""
 
     name: str
@@ -29,12 +29,12 @@ class Loss:
 
 
 @dataclass(frozen=True, slots=True)
-class Averaged:
+class AverageLoss:
     """The same loss, averaged over the batch instead of summed."""
 
 
 @dataclass(frozen=True, slots=True)
-class Activate:
+class SetActivation:
     """Another activation for these layers."""
 
     layers: tuple[str, ...]
@@ -42,7 +42,7 @@ class Activate:
 
 
 @dataclass(frozen=True, slots=True)
-class Initialize:
+class SetInitializer:
     """Another kernel initializer for these layers; their biases start at zero."""
 
     layers: tuple[str, ...]
@@ -50,35 +50,35 @@ class Initialize:
 
 
 @dataclass(frozen=True, slots=True)
-class Penalty:
+class ScalePenalties:
     """All weight penalties times this factor; 0 leaves them out."""
 
     factor: float
 
 
 @dataclass(frozen=True, slots=True)
-class DropOut:
+class LimitDropout:
     """No dropout layer with a higher rate than this."""
 
     rate: float
 
 
 @dataclass(frozen=True, slots=True)
-class Train:
+class Unfreeze:
     """These layers can change; all of them if None."""
 
     layers: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Momentum:
+class SetBatchNormMomentum:
     """Another momentum for all BatchNorm layers that can change."""
 
     value: float
 
 
 @dataclass(frozen=True, slots=True)
-class Feed:
+class RescaleInput:
     """The network is fed `x * scale + offset` instead of `x`."""
 
     scale: float
@@ -86,14 +86,14 @@ class Feed:
 
 
 @dataclass(frozen=True, slots=True)
-class Bypass:
+class RemoveLayers:
     """These layers are left out."""
 
     layers: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Normalize:
+class InsertBatchNorm:
     """BatchNorm between each of these layers and its activation."""
 
     layers: tuple[str, ...]
@@ -101,7 +101,7 @@ class Normalize:
 
 
 @dataclass(frozen=True, slots=True)
-class Widen:
+class SetUnits:
     """These layers get this number of units or filters."""
 
     layers: tuple[str, ...]
@@ -109,42 +109,59 @@ class Widen:
 
 
 @dataclass(frozen=True, slots=True)
-class LabelForm:
+class SetLabelForm:
     """Labels are given as "int", "onehot" or "binary"."""
 
     form: str
 
 
 @dataclass(frozen=True, slots=True)
-class ClassWeights:
+class SetClassWeights:
     """Another weight of each class in the loss; None: none."""
 
     weights: Mapping[int, float] | None
 
 
 @dataclass(frozen=True, slots=True)
-class Epochs:
+class SetEpochs:
     """Another number of epochs."""
 
     number: int
 
 
 @dataclass(frozen=True, slots=True)
-class Unaugmented:
+class RemoveAugmentation:
     """Without the user's own AUGMENT."""
 
 
 @dataclass(frozen=True, slots=True)
-class Unprocessed:
+class ReplacePreprocessing:
     """Without the user's own PREPROCESS, pixels times `scale`."""
 
     scale: float
 
 
 Edit = (
-    Rate | Clip | Loss | Averaged | Activate | Initialize | Penalty | DropOut | Train | Momentum | Feed | Bypass
-    | Normalize | Widen | LabelForm | ClassWeights | Epochs | Unaugmented | Unprocessed
-)  # fmt: skip
+    SetLearningRate
+    | SetClipnorm
+    | SetLoss
+    | AverageLoss
+    | SetActivation
+    | SetInitializer
+    | ScalePenalties
+    | LimitDropout
+    | Unfreeze
+    | SetBatchNormMomentum
+    | RescaleInput
+    | RemoveLayers
+    | InsertBatchNorm
+    | SetUnits
+    | SetLabelForm
+    | SetClassWeights
+    | SetEpochs
+    | RemoveAugmentation
+    | ReplacePreprocessing
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -12,16 +12,16 @@ from itertools import combinations
 from typing import Final, Protocol
 
 from search.diagnosis.changes import Change, joined
-from search.diagnosis.evidence import Mend, Run
+from search.diagnosis.evidence import DiagnosisFit, Fix
 
 NEAR: Final = 0.04  # above chance: not learned with the first seed, but worth another
 PAIRED: Final = 5  # causes that are combined with each other
 
 
-class Trainer(Protocol):
+class ChangeTrainer(Protocol):
     """Trains the network, changed or not."""
 
-    def __call__(self, change: Change | None, seed: int) -> Run:
+    def __call__(self, change: Change | None, seed: int) -> DiagnosisFit:
         """One fit with this seed."""
 
 
@@ -30,7 +30,7 @@ class Attempt:
     """A change and its fits."""
 
     change: Change
-    runs: list[Run] = field(default_factory=list)
+    runs: list[DiagnosisFit] = field(default_factory=list)
 
     @property
     def scores(self) -> tuple[float, ...]:
@@ -44,7 +44,7 @@ class Attempt:
 
 
 @dataclass(frozen=True, slots=True)
-class Confirmed:
+class FixSearchResult:
     """All that was tried."""
 
     trials: tuple[Attempt, ...]  # in the order in which they were tried
@@ -52,15 +52,15 @@ class Confirmed:
     complete: bool  # all changes were tried, or one is confirmed
 
 
-def confirm(
+def find_fix(
     changes: Sequence[Change],
-    unchanged: Sequence[Run],
-    trainer: Trainer,
+    unchanged: Sequence[DiagnosisFit],
+    trainer: ChangeTrainer,
     *,
     chance: float,
     has_time: Callable[[], bool],
     combine: Sequence[Change] = (),
-) -> Confirmed:
+) -> FixSearchResult:
     """Try changes until one is confirmed or the time is up.
 
     First each change with one seed; one that learns is tried with the others at once. Then those that came near with
@@ -104,19 +104,19 @@ def confirm(
     if found is None:
         pairs = sorted(combinations(range(min(PAIRED, len(combine))), 2), key=sum)
         found = sweep(joined(combine[a], combine[b]) for a, b in pairs if combine[a].code != combine[b].code)
-    return Confirmed(tuple(trials), found, found is not None or has_time())
+    return FixSearchResult(tuple(trials), found, found is not None or has_time())
 
 
 def _near(trial: Attempt, chance: float) -> bool:
     return not trial.runs[0].learned and trial.runs[0].error is None and trial.runs[0].score > chance + NEAR
 
 
-def mend_of(trial: Attempt, unchanged: Sequence[Run], *, confirmed: bool) -> Mend:
+def fix_of(trial: Attempt, unchanged: Sequence[DiagnosisFit], *, confirmed: bool) -> Fix:
     """The trial as a record."""
     before = {run.seed: run.score for run in unchanged}
     seeds = tuple(run.seed for run in trial.runs)
     change = trial.change
-    return Mend(
+    return Fix(
         code=change.code, change=change.lines, summary=change.summary, size=change.size,
         before=tuple(before[seed] for seed in seeds), after=trial.scores, seeds=seeds, confirmed=confirmed,
     )  # fmt: skip

@@ -20,11 +20,11 @@ from search.causes import Cause
 from search.diagnosis import feeding, probe, scoring, suspects, verdict
 from search.diagnosis.anatomy import dissect
 from search.diagnosis.changes import Change
-from search.diagnosis.confirm import Attempt, Confirmed, confirm, mend_of
-from search.diagnosis.evidence import Anatomy, DataSample, Diagnosis, Mend, Probe, Run, State
+from search.diagnosis.confirm import Attempt, FixSearchResult, find_fix, fix_of
+from search.diagnosis.evidence import Anatomy, DataSample, Diagnosis, DiagnosisFit, Fix, NetworkProbe, NetworkState
+from search.diagnosis.fixes import fixes_for, generic_fixes
 from search.diagnosis.keras_fits import KerasTrainer
 from search.diagnosis.loading import Case, user_code_error
-from search.diagnosis.mending import generic, mends
 from search.diagnosis.structure import head
 from search.errors import UserCodeError
 
@@ -84,11 +84,11 @@ def diagnose(
         state = verdict.state(runs, look.chance, look.threshold, held_out=not look.parts.on_training)
         causes = suspects.suspects(look.anatomy, look.material, look.probe, runs, state, look.chance)
         _refuse(case, runs, causes)
-        healthy = state in (State.HEALTHY, State.SLOW)
-        found: tuple[Mend, ...] = ()
-        outcome: Confirmed | None = None
+        healthy = state in (NetworkState.HEALTHY, NetworkState.SLOW)
+        found: tuple[Fix, ...] = ()
+        outcome: FixSearchResult | None = None
         remarks = tuple(cause for cause in causes if healthy and cause.code not in SYMPTOMS)
-        if state is State.UNTOLD:  # there is nothing to mend but the number of images
+        if state is NetworkState.UNTOLD:  # there is nothing to mend but the number of images
             remarks = tuple(c for c in causes if c.code not in SYMPTOMS and c.code not in DATA_FAULTS)
             causes = tuple(cause for cause in causes if cause.code == "too-few-images")
         elif not healthy:
@@ -110,7 +110,7 @@ def diagnose(
             threshold=look.threshold,
             causes=() if healthy else causes,
             remarks=remarks,
-            mends=found,
+            fixes=found,
             seconds=time.monotonic() - started,
             cut_short=len(runs) < len(watched) or (outcome is not None and not outcome.complete),
         )
@@ -122,7 +122,7 @@ class _Look:
 
     anatomy: Anatomy
     material: DataSample
-    probe: Probe
+    probe: NetworkProbe
     trainer: KerasTrainer
     parts: feeding.Split
     fed: feeding.Floats
@@ -162,12 +162,12 @@ def _look(
     return _Look(anatomy, material, look, trainer, parts, fed, chance, threshold, logits)
 
 
-def _watch(look: _Look, seed: int, ends: float, longest: float, on: OnProgress) -> tuple[Run, ...]:
+def _watch(look: _Look, seed: int, ends: float, longest: float, on: OnProgress) -> tuple[DiagnosisFit, ...]:
     """Fits of the network as it is: three, and two more where these disagree.
 
     The first one may take `longest` seconds: without a single fit that ran to its end there is nothing to say.
     """
-    runs: list[Run] = []
+    runs: list[DiagnosisFit] = []
     planned = SEEDS
     while len(runs) < planned:
         stage = f"Training it as it is, {len(runs) + 1} of {planned}"
@@ -186,31 +186,33 @@ def _epochs(on: OnProgress, stage: str) -> Callable[[int, int], None]:
     return lambda done, of: on(stage, done, of)
 
 
-def _refuse(case: Case, runs: Sequence[Run], causes: Sequence[Cause]) -> None:
+def _refuse(case: Case, runs: Sequence[DiagnosisFit], causes: Sequence[Cause]) -> None:
     """A fit that fails without anything in the network's build that explains it is the user's code at fault."""
     error = next((run.error for run in runs if run.error), None)
     if error is not None and not any(cause.code == "wrong-loss-pairing" and cause.score >= 0.5 for cause in causes):
         raise UserCodeError(f"{case.model}: training the network ended with {error}", (error,))
 
 
-def _mend(look: _Look, causes: Sequence[Cause], runs: Sequence[Run], ends: float, on: OnProgress) -> Confirmed:
+def _mend(
+    look: _Look, causes: Sequence[Cause], runs: Sequence[DiagnosisFit], ends: float, on: OnProgress
+) -> FixSearchResult:
     first: list[Change] = []
     for cause in causes:
         if cause.score >= SUSPECT:
-            first += mends(cause, look.anatomy, look.material)[:1]
-    often = generic(look.anatomy, look.material)
+            first += fixes_for(cause, look.anatomy, look.material)[:1]
+    often = generic_fixes(look.anatomy, look.material)
     if any(cause.code in DATA_FAULTS and cause.score >= SURE for cause in causes):
         # With images that tell nothing, one of many changes would seem to help by luck: only strong suspects are tried.
         causes, first, often = [cause for cause in causes if cause.score >= STRONG], [], ()
     changes = _distinct([*_interleaved(causes, look), *often])
 
-    def train(change: Change | None, seed: int) -> Run:
+    def train(change: Change | None, seed: int) -> DiagnosisFit:
         stage = f"Trying: {change.summary if change else 'as it is'}"
         _log.info("%s", stage)
         return look.trainer.fit(change, seed, max(ends - time.monotonic(), 5.0), _epochs(on, stage))
 
     usual = max((run.seconds for run in runs), default=0.0)
-    return confirm(
+    return find_fix(
         changes, runs, train, chance=look.chance, combine=_distinct([*first, *often]),
         has_time=lambda: time.monotonic() + 0.7 * usual < ends,
     )  # fmt: skip
@@ -221,7 +223,7 @@ def _interleaved(causes: Sequence[Cause], look: _Look) -> list[Change]:
     rated = [
         (cause.score * 0.75**place, change)
         for cause in causes
-        for place, change in enumerate(mends(cause, look.anatomy, look.material))
+        for place, change in enumerate(fixes_for(cause, look.anatomy, look.material))
     ]
     return [change for _, change in sorted(rated, key=lambda pair: -pair[0])]
 
@@ -236,9 +238,9 @@ def _distinct(changes: Sequence[Change]) -> list[Change]:
 
 
 def _settled(
-    causes: Sequence[Cause], outcome: Confirmed, runs: Sequence[Run]
-) -> tuple[tuple[Cause, ...], tuple[Cause, ...], tuple[Mend, ...]]:
-    """Causes with the confirmed one first, remarks, and the mends with the recommended one first."""
+    causes: Sequence[Cause], outcome: FixSearchResult, runs: Sequence[DiagnosisFit]
+) -> tuple[tuple[Cause, ...], tuple[Cause, ...], tuple[Fix, ...]]:
+    """Causes with the confirmed one first, remarks, and the fixes with the recommended one first."""
     won = outcome.confirmed
     tried: dict[str, bool] = {}
     made = [trial for trial in outcome.trials if any(run.error is None for run in trial.runs)]
@@ -254,7 +256,7 @@ def _settled(
     if not named and judged:
         named = judged[:1]
     remarks = [cause for cause in judged if cause not in named]
-    return tuple(named), tuple(remarks), _mends(made, won, runs)
+    return tuple(named), tuple(remarks), _fixes(made, won, runs)
 
 
 def _standing(cause: Cause) -> tuple[bool, float]:
@@ -262,7 +264,7 @@ def _standing(cause: Cause) -> tuple[bool, float]:
     return (not cause.confirmed, -cause.score * (TRIED if cause.confirmed is False else 1.0))
 
 
-def _mends(trials: Sequence[Attempt], won: Attempt | None, runs: Sequence[Run]) -> tuple[Mend, ...]:
-    found = [mend_of(trial, runs, confirmed=trial is won) for trial in trials]
+def _fixes(trials: Sequence[Attempt], won: Attempt | None, runs: Sequence[DiagnosisFit]) -> tuple[Fix, ...]:
+    found = [fix_of(trial, runs, confirmed=trial is won) for trial in trials]
     best = sorted(found, key=lambda mend: (not mend.confirmed, -max(mend.after, default=0.0)))
     return tuple(best)

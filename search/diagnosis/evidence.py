@@ -11,7 +11,7 @@ from search.causes import Cause
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Layer:
+class LayerInfo:
     """One layer as it was built; nested models are flattened, their layers' `path` tells where they stood."""
 
     name: str
@@ -57,7 +57,7 @@ class Compilation:
 class Anatomy:
     """The static description of a compiled network."""
 
-    layers: tuple[Layer, ...]  # in the order in which they are called
+    layers: tuple[LayerInfo, ...]  # in the order in which they are called
     compilation: Compilation
     output: str  # name of the layer that gives the predictions
     outputs: int  # units of it
@@ -88,7 +88,7 @@ class DataSample:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class LayerProbe:
+class LayerStatistics:
     """What one layer shows on a small batch."""
 
     name: str
@@ -103,7 +103,7 @@ class LayerProbe:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Probe:
+class NetworkProbe:
     """The untrained network on a small batch, and whether it can learn that batch by heart."""
 
     loss: float  # data term of the user's loss
@@ -111,7 +111,7 @@ class Probe:
     expected_loss: float  # of a predictor that says the class shares
     finite: bool
     top_share: float  # of the predictions
-    layers: tuple[LayerProbe, ...]
+    layers: tuple[LayerStatistics, ...]
     train_mode_loss: float | None = None  # dropout on, BatchNorm by the batch
     overfits: bool | None = None  # 16 images by heart, regularization as the user has it
     backbone_shift: float | None = None  # |mean of the first frozen BatchNorm's input - stored mean| / stored deviation
@@ -143,7 +143,7 @@ class Epoch:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Run:
+class DiagnosisFit:
     """One fit with one seed."""
 
     seed: int
@@ -157,7 +157,7 @@ class Run:
     error: str | None = None  # the fit itself failed, as loss and labels do not fit together, for instance
 
 
-class State(StrEnum):
+class NetworkState(StrEnum):
     """What the network as the user trains it is."""
 
     HEALTHY = "healthy"
@@ -172,7 +172,7 @@ class State(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Mend:
+class Fix:
     """One change, tried by real fits."""
 
     code: str  # of the cause that it would cure
@@ -193,18 +193,18 @@ class Diagnosis:
     folder: Path
     material: DataSample
     anatomy: Anatomy
-    probe: Probe
-    runs: tuple[Run, ...]
-    state: State
+    probe: NetworkProbe
+    runs: tuple[DiagnosisFit, ...]
+    state: NetworkState
     chance: float
     threshold: float  # balanced accuracy from which a fit counts as having learned
     causes: tuple[Cause, ...]  # first-named first
     remarks: tuple[Cause, ...]  # true, but not what keeps the network from learning
-    mends: tuple[Mend, ...]  # the recommended one first
+    fixes: tuple[Fix, ...]  # the recommended one first
     seconds: float
     cut_short: bool = False  # the budget ended before all likely causes were tried
 
     @property
     def healthy(self) -> bool:
         """Whether the network learns as it is, if slowly."""
-        return self.state in (State.HEALTHY, State.SLOW)
+        return self.state in (NetworkState.HEALTHY, NetworkState.SLOW)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from search.causes import Cause
-from search.diagnosis.evidence import Anatomy, DataSample, Layer
+from search.diagnosis.evidence import Anatomy, DataSample, LayerInfo
 from search.diagnosis.structure import weighted
 
 HELD_OUT: Final = 0.25  # share of the images that a fit does not see
@@ -131,7 +131,7 @@ def _penalty(anatomy: Anatomy) -> Iterator[Cause]:
 
 def _augmentation(anatomy: Anatomy, material: DataSample) -> Iterator[Cause]:
     low, high = material.low, material.high
-    worst: tuple[float, Layer, dict[str, float | str]] | None = None
+    worst: tuple[float, LayerInfo, dict[str, float | str]] | None = None
     for layer in anatomy.layers:
         if layer.scale is not None:
             low, high = sorted((low * layer.scale + (layer.offset or 0), high * layer.scale + (layer.offset or 0)))
@@ -144,7 +144,7 @@ def _augmentation(anatomy: Anatomy, material: DataSample) -> Iterator[Cause]:
         yield Cause(code="excessive-augmentation", score=worst[0], layer=worst[1].name, evidence=worst[2])
 
 
-def _harshness(layer: Layer, spread: float) -> tuple[float, dict[str, float | str]]:
+def _harshness(layer: LayerInfo, spread: float) -> tuple[float, dict[str, float | str]]:
     settings = layer.augmentation
     expected = settings.get("value_range")
     if isinstance(expected, float) and expected > 10 * max(spread, 1e-9) and layer.kind != "RandomContrast":

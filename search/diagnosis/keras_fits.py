@@ -13,7 +13,7 @@ import numpy as np
 from search.arrays import IntArray
 from search.diagnosis import changes as c
 from search.diagnosis.changes import Change
-from search.diagnosis.evidence import Run
+from search.diagnosis.evidence import DiagnosisFit
 from search.diagnosis.feeding import Floats, Split, encode
 from search.diagnosis.loading import Case
 from search.diagnosis.surgery import NotApplicableError, changed
@@ -46,7 +46,9 @@ class KerasTrainer:
         self._scored = np.sort(rng.permutation(parts.training)[:SEEN])
         self._small = parts.training[few_of_each(labels[parts.training], SMALL)]
 
-    def fit(self, change: Change | None, seed: int, seconds: float, on_epoch: Callable[[int, int], None]) -> Run:
+    def fit(
+        self, change: Change | None, seed: int, seconds: float, on_epoch: Callable[[int, int], None]
+    ) -> DiagnosisFit:
         """Train once; a fit that takes longer than `seconds` is ended, and one that fails tells its error."""
         started = time.monotonic()
         edits = change.edits if change else ()
@@ -87,17 +89,17 @@ class KerasTrainer:
         weights, augment = self._case.class_weight, self._case.augment
         for edit in edits:
             match edit:
-                case c.Unprocessed(scale):
+                case c.ReplacePreprocessing(scale):
                     pixels = self._raw * np.float32(scale)
-                case c.Feed(scale, offset):
+                case c.RescaleInput(scale, offset):
                     pixels = pixels * np.float32(scale) + np.float32(offset)
-                case c.LabelForm(wanted):
+                case c.SetLabelForm(wanted):
                     form = wanted
-                case c.Epochs(number):
+                case c.SetEpochs(number):
                     epochs = number
-                case c.ClassWeights(wanted):
+                case c.SetClassWeights(wanted):
                     weights = wanted
-                case c.Unaugmented():
+                case c.RemoveAugmentation():
                     augment = None
         return pixels, encode(self._labels, form, self._classes), epochs, dict(weights) if weights else None, augment
 
@@ -119,14 +121,14 @@ def _start_over(network: Any, new: Any) -> bool:
     return True
 
 
-def failed(seed: int, error: str) -> Run:
+def failed(seed: int, error: str) -> DiagnosisFit:
     """A fit that did not come about."""
-    return Run(seed=seed, epochs=(), learned=False, score=0.0, train_score=0.0, error=error)
+    return DiagnosisFit(seed=seed, epochs=(), learned=False, score=0.0, train_score=0.0, error=error)
 
 
 def _gives_logits(edits: tuple[c.Edit, ...], logits: bool) -> bool:
     for edit in edits:
-        if isinstance(edit, c.Loss):
+        if isinstance(edit, c.SetLoss):
             logits = edit.from_logits
     return logits
 

@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from search.arrays import IntArray
-from search.diagnosis.evidence import LayerProbe, Probe
+from search.diagnosis.evidence import LayerStatistics, NetworkProbe
 from search.diagnosis.feeding import Floats, encode
 from search.diagnosis.keras_fits import few_of_each
 from search.diagnosis.layer_recording import Step, array, kernels, record
@@ -28,7 +28,7 @@ HEART_SECONDS: Final = 8.0
 _PASSING: Final = ("Flatten", "Dropout", "SpatialDropout2D", "Reshape", "Identity")  # outputs say nothing new
 
 
-def probe(case: Case, fed: Floats, labels: IntArray, classes: int, seed: int, *, logits: bool) -> Probe:
+def probe(case: Case, fed: Floats, labels: IntArray, classes: int, seed: int, *, logits: bool) -> NetworkProbe:
     """Look at the network before its first step.
 
     Args:
@@ -53,7 +53,7 @@ def probe(case: Case, fed: Floats, labels: IntArray, classes: int, seed: int, *,
     inputs = _first_inputs(steps)
     layers = _layers(model, steps, gradients, _updates(model, gradients))
     shift, spread = _backbone(steps)
-    return Probe(
+    return NetworkProbe(
         loss=loss - penalty,
         penalty=penalty,
         expected_loss=prior_entropy(np.bincount(labels, minlength=classes).tolist()),
@@ -130,7 +130,7 @@ def _first_inputs(steps: tuple[Step, ...]) -> np.ndarray | None:
 
 def _layers(
     model: Any, steps: tuple[Step, ...], gradients: Mapping[str, Any], updates: Mapping[str, float]
-) -> tuple[LayerProbe, ...]:
+) -> tuple[LayerStatistics, ...]:
     weights = {key: array(kernel) for key, kernel in kernels(model).items()}
     found = []
     for step in steps:
@@ -140,7 +140,7 @@ def _layers(
         key, kind = step.leaf.key, _kind(step.leaf.layer)
         gradient = gradients.get(key)
         found.append(
-            LayerProbe(
+            LayerStatistics(
                 name=key,
                 mean=float(values.mean()),
                 deviation=float(values.std()),

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from search.diagnosis.evidence import Anatomy, DataSample, Layer
+from search.diagnosis.evidence import Anatomy, DataSample, LayerInfo
 
 NORMALIZATIONS: Final = ("BatchNormalization", "LayerNormalization", "GroupNormalization", "UnitNormalization",
                          "SpectralNormalization", "Normalization")  # fmt: skip
@@ -18,7 +18,7 @@ SATURATING: Final = ("sigmoid", "hard_sigmoid", "tanh", "hard_tanh", "softsign",
 class Head:
     """The end of a network: the last layer with weights, and the activations from there to the output."""
 
-    layer: Layer | None
+    layer: LayerInfo | None
     activations: tuple[tuple[str, str], ...]  # name of the layer, activation; linear ones left out
     last: bool  # the last activation is the network's very output
 
@@ -28,17 +28,17 @@ class Head:
         return self.activations[-1][1] if self.activations else "linear"
 
 
-def by_name(anatomy: Anatomy) -> dict[str, Layer]:
+def by_name(anatomy: Anatomy) -> dict[str, LayerInfo]:
     """The layers by their names."""
     return {layer.name: layer for layer in anatomy.layers}
 
 
-def weighted(anatomy: Anatomy) -> tuple[Layer, ...]:
+def weighted(anatomy: Anatomy) -> tuple[LayerInfo, ...]:
     """Layers with a kernel, in the order in which they are called."""
     return tuple(layer for layer in anatomy.layers if layer.initializer is not None)
 
 
-def hidden(anatomy: Anatomy) -> tuple[Layer, ...]:
+def hidden(anatomy: Anatomy) -> tuple[LayerInfo, ...]:
     """Layers with a kernel, without the head."""
     last = head(anatomy).layer
     return tuple(layer for layer in weighted(anatomy) if layer is not last)
@@ -64,15 +64,15 @@ def head(anatomy: Anatomy) -> Head:
     return Head(layer, tuple(reversed(found)), last)
 
 
-def _before(anatomy: Anatomy, layer: Layer) -> Layer | None:
+def _before(anatomy: Anatomy, layer: LayerInfo) -> LayerInfo | None:
     """The layer called before it, for layers whose feeding layer is not known."""
     place = anatomy.layers.index(layer)
     return anatomy.layers[place - 1] if place else None
 
 
-def followers(anatomy: Anatomy, layer: Layer) -> Iterator[Layer]:
+def followers(anatomy: Anatomy, layer: LayerInfo) -> Iterator[LayerInfo]:
     """The layers behind `layer` up to and without the next one with a kernel, along the first consumer."""
-    current: Layer | None = layer
+    current: LayerInfo | None = layer
     while current is not None:
         name = current.name
         current = next((other for other in anatomy.layers if name in other.inputs and other.name != name), None)
@@ -81,7 +81,7 @@ def followers(anatomy: Anatomy, layer: Layer) -> Iterator[Layer]:
         yield current
 
 
-def activation_of(anatomy: Anatomy, layer: Layer) -> str:
+def activation_of(anatomy: Anatomy, layer: LayerInfo) -> str:
     """The activation that a layer's output meets first, its own or that of a layer behind it."""
     if layer.activation not in (None, "linear"):
         return str(layer.activation)
@@ -91,7 +91,7 @@ def activation_of(anatomy: Anatomy, layer: Layer) -> str:
     return "linear"
 
 
-def is_normalized(anatomy: Anatomy, layer: Layer) -> bool:
+def is_normalized(anatomy: Anatomy, layer: LayerInfo) -> bool:
     """Whether the output of `layer` is normalized before the next layer with a kernel gets it."""
     return any(other.kind in NORMALIZATIONS for other in followers(anatomy, layer))
 

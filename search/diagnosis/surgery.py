@@ -63,28 +63,28 @@ def _of(edits: Iterable[c.Edit], kind: type[Kind]) -> list[Kind]:
 def _edit(edit: c.Edit, network: Any, found: tuple[Leaf, ...]) -> None:
     """Edits that need no new layers."""
     match edit:
-        case c.Activate(names, activation):
+        case c.SetActivation(names, activation):
             for leaf in found:
                 if leaf.key in names and hasattr(leaf.layer, "activation"):
                     leaf.layer.activation = keras.activations.get(activation)
-        case c.Initialize(names, initializer):
+        case c.SetInitializer(names, initializer):
             for leaf in found:
                 if leaf.key in names:
                     _initialize(leaf.layer, initializer)
-        case c.Penalty(factor):
+        case c.ScalePenalties(factor):
             for leaf in found:
                 _penalize(leaf.layer, factor)
-        case c.DropOut(rate):
+        case c.LimitDropout(rate):
             for leaf in found:
                 if "Dropout" in type(leaf.layer).__name__ and leaf.layer.rate > rate:
                     leaf.layer.rate = rate
-        case c.Train(names):
+        case c.Unfreeze(names):
             if names is None:
                 network.trainable = True
             for leaf in found:
                 if names is None or leaf.key in names:
                     leaf.layer.trainable = True
-        case c.Momentum(value):
+        case c.SetBatchNormMomentum(value):
             for leaf in found:
                 if isinstance(leaf.layer, keras.layers.BatchNormalization) and leaf.layer.trainable:
                     leaf.layer.momentum = value
@@ -119,12 +119,12 @@ def _penalize(layer: Any, factor: float) -> None:
 def _rebuilt(model: Any, edits: tuple[c.Edit, ...]) -> Any:
     """The model with layers left out, put in or widened: a clone with the same weights wherever their shape stayed."""
     keys = {id(leaf.layer): leaf.key for leaf in leaves(model)}
-    bypassed = {name for edit in _of(edits, c.Bypass) for name in edit.layers}
-    normalized = {name: edit.momentum for edit in _of(edits, c.Normalize) for name in edit.layers}
-    widened = {name: edit.units for edit in _of(edits, c.Widen) for name in edit.layers}
+    bypassed = {name for edit in _of(edits, c.RemoveLayers) for name in edit.layers}
+    normalized = {name: edit.momentum for edit in _of(edits, c.InsertBatchNorm) for name in edit.layers}
+    widened = {name: edit.units for edit in _of(edits, c.SetUnits) for name in edit.layers}
     swapped = {
         leaf.key: edit.activation
-        for edit in _of(edits, c.Activate)
+        for edit in _of(edits, c.SetActivation)
         for leaf in leaves(model)
         if leaf.key in edit.layers and type(leaf.layer).__name__ in ACTIVATION_LAYERS
     }
@@ -178,11 +178,11 @@ def _optimizer(optimizer: Any, edits: tuple[c.Edit, ...]) -> Any:
     settings = dict(inner.get_config())
     for edit in edits:
         match edit:
-            case c.Rate(value):
+            case c.SetLearningRate(value):
                 settings["learning_rate"] = value
-            case c.Clip(norm):
+            case c.SetClipnorm(norm):
                 settings |= {"clipnorm": norm, "clipvalue": None, "global_clipnorm": None}
-            case c.Penalty(factor) if settings.get("weight_decay"):
+            case c.ScalePenalties(factor) if settings.get("weight_decay"):
                 # AdamW insists on a number.
                 settings["weight_decay"] = settings["weight_decay"] * factor
     return type(inner).from_config(settings)
@@ -191,10 +191,10 @@ def _optimizer(optimizer: Any, edits: tuple[c.Edit, ...]) -> Any:
 def _loss(loss: Any, edits: tuple[c.Edit, ...]) -> Any:
     for edit in edits:
         match edit:
-            case c.Loss(name, from_logits):
+            case c.SetLoss(name, from_logits):
                 found = keras.losses.get(name)
                 kind = getattr(keras.losses, "".join(part.capitalize() for part in name.split("_")), None)
                 loss = kind(from_logits=from_logits) if from_logits and kind is not None else found
-            case c.Averaged() if isinstance(loss, keras.losses.Loss):
+            case c.AverageLoss() if isinstance(loss, keras.losses.Loss):
                 loss = type(loss).from_config({**loss.get_config(), "reduction": "sum_over_batch_size"})
     return loss

@@ -14,7 +14,7 @@ from typing import Final
 
 from search.causes import Cause
 from search.diagnosis.build_rules import FADED, RAW
-from search.diagnosis.evidence import Anatomy, DataSample, LayerProbe, Probe, Run, State
+from search.diagnosis.evidence import Anatomy, DataSample, DiagnosisFit, LayerStatistics, NetworkProbe, NetworkState
 from search.diagnosis.lint import lint
 from search.diagnosis.structure import by_name, head, hidden, is_normalized, peak, weighted
 
@@ -59,7 +59,12 @@ class _Board:
 
 
 def suspects(
-    anatomy: Anatomy, material: DataSample, probe: Probe, runs: Sequence[Run], state: State, chance: float
+    anatomy: Anatomy,
+    material: DataSample,
+    probe: NetworkProbe,
+    runs: Sequence[DiagnosisFit],
+    state: NetworkState,
+    chance: float,
 ) -> tuple[Cause, ...]:
     """Causes for what the network shows, most suspicious first."""
     board = _Board(lint(anatomy, material))
@@ -74,7 +79,7 @@ def suspects(
     return board.ranked()
 
 
-def _pixels(board: _Board, anatomy: Anatomy, probe: Probe) -> None:
+def _pixels(board: _Board, anatomy: Anatomy, probe: NetworkProbe) -> None:
     """What really reaches the first kernel, past layers whose scaling can't be read."""
     if probe.low is None or probe.high is None:
         return
@@ -95,7 +100,7 @@ def _pixels(board: _Board, anatomy: Anatomy, probe: Probe) -> None:
         board.at_least(code, score if scaled or code != "input-scaled-twice" else 0.7, first.name, spread=spread)
 
 
-def _signals(board: _Board, anatomy: Anatomy, probe: Probe) -> None:
+def _signals(board: _Board, anatomy: Anatomy, probe: NetworkProbe) -> None:
     """Outputs far too large, dead layers, signals and gradients that fade."""
     if probe.batch_ratio is not None and 1.7 < probe.batch_ratio < 2.3:
         score = 0.75 if anatomy.compilation.optimizer in ("SGD", "Adagrad") else 0.4
@@ -134,7 +139,7 @@ def _signals(board: _Board, anatomy: Anatomy, probe: Probe) -> None:
             board.at_least("zero-variance-features", score, alive[-1].name, between_images=relative[-1])
 
 
-def _levelled(anatomy: Anatomy, layers: Sequence[LayerProbe]) -> LayerProbe | None:
+def _levelled(anatomy: Anatomy, layers: Sequence[LayerStatistics]) -> LayerStatistics | None:
     """The layer at which images stop to differ although it has no kernel and is no activation: it pools, crops,
     normalizes or cuts off what told them apart. None where none does."""
     known = by_name(anatomy)
@@ -149,12 +154,12 @@ def _levelled(anatomy: Anatomy, layers: Sequence[LayerProbe]) -> LayerProbe | No
     return None
 
 
-def _jump(layers: Sequence[LayerProbe]) -> str | None:
+def _jump(layers: Sequence[LayerStatistics]) -> str | None:
     """The layer with the largest deviation."""
     return max(layers, key=lambda layer: layer.deviation).name if layers else None
 
 
-def _training_mode(board: _Board, anatomy: Anatomy, probe: Probe) -> None:
+def _training_mode(board: _Board, anatomy: Anatomy, probe: NetworkProbe) -> None:
     if probe.train_mode_loss is not None and probe.train_mode_loss > 3 * max(probe.loss, probe.expected_loss):
         board.more("too-much-dropout", 0.1, training_mode_loss=probe.train_mode_loss)
     if probe.penalty > 10 * max(probe.expected_loss, 1e-9):
@@ -163,7 +168,7 @@ def _training_mode(board: _Board, anatomy: Anatomy, probe: Probe) -> None:
         board.more("too-strong-l2", -0.15)
 
 
-def _backbone(board: _Board, probe: Probe) -> None:
+def _backbone(board: _Board, probe: NetworkProbe) -> None:
     shift, spread = probe.backbone_shift, probe.backbone_spread
     if shift is None or spread is None:
         return
@@ -171,7 +176,9 @@ def _backbone(board: _Board, probe: Probe) -> None:
         board.at_least("frozen-backbone-batchnorm", 0.88, None, shift=shift, spread=spread)
 
 
-def _fits(board: _Board, anatomy: Anatomy, material: DataSample, probe: Probe, runs: Sequence[Run]) -> None:
+def _fits(
+    board: _Board, anatomy: Anatomy, material: DataSample, probe: NetworkProbe, runs: Sequence[DiagnosisFit]
+) -> None:
     """What the unchanged fits show."""
     broken = [run.error for run in runs if run.error]
     if broken:
@@ -198,7 +205,7 @@ def _fits(board: _Board, anatomy: Anatomy, material: DataSample, probe: Probe, r
         board.more("too-strong-l2", 0.25, weights_left=median(shrunk))
 
 
-def _steps(board: _Board, probe: Probe, runs: Sequence[Run]) -> None:
+def _steps(board: _Board, probe: NetworkProbe, runs: Sequence[DiagnosisFit]) -> None:
     """How far the weights move in a step, against their size."""
     first = [layer.update for layer in probe.layers if layer.update is not None]
     moved = [epoch.update for run in runs for epoch in run.epochs if math.isfinite(epoch.update)]
@@ -211,7 +218,7 @@ def _steps(board: _Board, probe: Probe, runs: Sequence[Run]) -> None:
         board.more("lr-too-low", 0.05)
 
 
-def _data(board: _Board, material: DataSample, probe: Probe, state: State, chance: float) -> None:
+def _data(board: _Board, material: DataSample, probe: NetworkProbe, state: NetworkState, chance: float) -> None:
     """Faults of the images and labels."""
     count = len(material.classes)
     smallest = min(material.classes.values())
@@ -220,24 +227,26 @@ def _data(board: _Board, material: DataSample, probe: Probe, state: State, chanc
     if material.conflicting > 0.1 * material.images:
         board.at_least("label-noise", 0.8, None, same_image_other_label=float(material.conflicting))
     if guessing and material.images >= 12 * count:
-        score = 0.9 if state is State.MEMORISER else 0.6 if clean else 0.3
+        score = 0.9 if state is NetworkState.MEMORISER else 0.6 if clean else 0.3
         board.at_least("label-noise", score, None, simple_methods=material.baseline, chance=chance)
     if material.duplicates > 0.1 * material.images:
-        board.at_least("leak", 0.93 if state is State.MEMORISER else 0.2, None, copies=float(material.duplicates))
+        board.at_least(
+            "leak", 0.93 if state is NetworkState.MEMORISER else 0.2, None, copies=float(material.duplicates)
+        )
     if probe.misaligned > 0.1:
         board.at_least("label-noise", 0.95, None, images_with_the_label_of_another=probe.misaligned)
     if smallest < 12:
-        score = 0.8 if state in (State.MEMORISER, State.WEAK) and smallest < 10 else 0.25
+        score = 0.8 if state in (NetworkState.MEMORISER, NetworkState.WEAK) and smallest < 10 else 0.25
         board.at_least("too-few-images", score, None, smallest_class=float(smallest))
 
 
-def _states(board: _Board, anatomy: Anatomy, material: DataSample, state: State) -> None:
+def _states(board: _Board, anatomy: Anatomy, material: DataSample, state: NetworkState) -> None:
     """What the verdict itself points at."""
-    if state is State.UNTOLD:
+    if state is NetworkState.UNTOLD:
         board.at_least("too-few-images", 0.95, None, smallest_class=float(min(material.classes.values())))
-    if state is State.BATCHNORM:
+    if state is NetworkState.BATCHNORM:
         board.at_least("batchnorm-momentum", 0.9, _first_batchnorm(anatomy))
-    if state is State.THRESHOLD:
+    if state is NetworkState.THRESHOLD:
         board.more("majority-class", 0.45, ranks_well="True")
     if material.augment:
         board.at_least("excessive-augmentation", 0.5, None, own="AUGMENT")

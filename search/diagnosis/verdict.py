@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from search.diagnosis.evidence import Run, State
+from search.diagnosis.evidence import DiagnosisFit, NetworkState
 
 LATE: Final = 0.3  # of the epochs at chance before it learns: a slow starter
 CLEAR: Final = 0.05  # balanced accuracy above chance that is not nothing
 
 
-def counted(runs: Sequence[Run]) -> tuple[Run, ...]:
+def counted(runs: Sequence[DiagnosisFit]) -> tuple[DiagnosisFit, ...]:
     """Fits that say something of the network: those that learned or ran to their end.
 
     One that was cut off for want of time has not failed. Where all were, they are all there is.
@@ -20,12 +20,12 @@ def counted(runs: Sequence[Run]) -> tuple[Run, ...]:
     return kept or tuple(runs)
 
 
-def learned(runs: Sequence[Run]) -> bool:
+def learned(runs: Sequence[DiagnosisFit]) -> bool:
     """Whether at least two of three fits have learned."""
     return bool(runs) and sum(run.learned for run in runs) * 3 >= 2 * len(runs)
 
 
-def state(runs: Sequence[Run], chance: float, threshold: float, *, held_out: bool = True) -> State:
+def state(runs: Sequence[DiagnosisFit], chance: float, threshold: float, *, held_out: bool = True) -> NetworkState:
     """What the network is, as its fits show it.
 
     Args:
@@ -36,27 +36,27 @@ def state(runs: Sequence[Run], chance: float, threshold: float, *, held_out: boo
     """
     if learned(runs):
         if not held_out:
-            return State.UNTOLD
-        return State.SLOW if _most(runs, lambda run: _starts_late(run, chance)) else State.HEALTHY
+            return NetworkState.UNTOLD
+        return NetworkState.SLOW if _most(runs, lambda run: _starts_late(run, chance)) else NetworkState.HEALTHY
     failing = [run for run in runs if not run.learned]
     if _most(failing, lambda run: bool(run.epochs) and not run.epochs[-1].finite):
-        return State.NON_FINITE
+        return NetworkState.NON_FINITE
     if _most(failing, lambda run: (run.batch_statistics_score or 0.0) >= threshold):
-        return State.BATCHNORM
+        return NetworkState.BATCHNORM
     if _most(failing, lambda run: bool(run.epochs) and run.epochs[-1].auc >= 0.75 and run.score < chance + CLEAR):
-        return State.THRESHOLD
+        return NetworkState.THRESHOLD
     if _most(failing, lambda run: run.train_score >= chance + 0.5 * (1 - chance)):
-        return State.MEMORISER
+        return NetworkState.MEMORISER
     if _most(failing, lambda run: run.score >= chance + CLEAR):
-        return State.WEAK
-    return State.COLLAPSED
+        return NetworkState.WEAK
+    return NetworkState.COLLAPSED
 
 
-def _most(runs: Sequence[Run], holds: Callable[[Run], bool]) -> bool:
+def _most(runs: Sequence[DiagnosisFit], holds: Callable[[DiagnosisFit], bool]) -> bool:
     return bool(runs) and sum(holds(run) for run in runs) * 2 > len(runs)
 
 
-def _starts_late(run: Run, chance: float) -> bool:
+def _starts_late(run: DiagnosisFit, chance: float) -> bool:
     """Whether it stays at chance for the first 30 % of its epochs, at least three."""
     scores = [epoch.train_score for epoch in run.epochs]
     early = [score for score in scores[: max(3, int(LATE * len(scores)))] if score == score]

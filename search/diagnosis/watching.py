@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from search.arrays import IntArray
-from search.diagnosis.evidence import Epoch, Run
+from search.diagnosis.evidence import DiagnosisFit, Epoch
 from search.diagnosis.feeding import Floats
 from search.diagnosis.layer_recording import array, kernels, leaves, record
 from search.diagnosis.scoring import area, balanced_accuracy, cross_entropy, decided, top_share
@@ -135,12 +135,12 @@ class EpochWatch(keras.callbacks.Callback):  # type: ignore[misc]  # Keras is no
         norm = math.sqrt(sum(float((kernel**2).sum()) for kernel in now.values()))
         return first, last, dead, where, norm, max(moved, default=math.nan)
 
-    def run(self, seed: int, wanted: float, seconds: float) -> Run:
+    def run(self, seed: int, wanted: float, seconds: float) -> DiagnosisFit:
         """What the fit amounts to."""
         last = self._epochs[-1]
         score = last.val_score if last.finite else min(last.val_score, 1 / self._classes)
         learned = last.finite and score >= wanted
-        return Run(
+        return DiagnosisFit(
             seed=seed,
             epochs=tuple(self._epochs),
             learned=learned,

@@ -16,7 +16,7 @@ from search.causes import CHANCE, SLOW, Cause
 from search.collapse.audit import is_audited
 from search.collapse.likely_causes import likely_causes
 from search.collapse.protection import Protection
-from search.collapse.rules import Context
+from search.collapse.rules import FitContext
 from search.collapse.symptoms import symptom
 from search.data.folds import Fold
 from search.data.images import ImageSet
@@ -268,7 +268,7 @@ class FitRunner:
             train=spec.train,
             val=spec.val,
             seed=blank.seed,
-            context=Context(
+            context=FitContext(
                 epochs=terms.protocol.epochs,
                 updates_per_epoch=len(spec.train) // configuration.batch_size,
                 imbalance=float(counts.max() / counts.min()),

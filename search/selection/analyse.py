@@ -11,7 +11,7 @@ from search.records import COLLAPSES, StudyRecord, TrialState
 from search.selection import counts
 from search.selection.depth_map import depth_map
 from search.selection.families import families
-from search.selection.finalists import Confirmed, confirmed
+from search.selection.finalists import ConfirmedFinalist, confirmed_finalists
 from search.selection.image_results import on_images
 from search.selection.importances import importances
 from search.selection.label_permutation import label_control
@@ -42,7 +42,7 @@ def analyse(study: StudyRecord, *, draft: bool = False) -> Results:
     metric, folds = study.identity.metric, study.plan.folds
     at_chance = chance(metric, study.labels)
     found = candidates(study.trials, study.labels, metric, at_chance, study.protocol, folds)
-    finalists = confirmed(study, found, at_chance)
+    finalists = confirmed_finalists(study, found, at_chance)
     recommended = _recommendation(study, found, finalists, at_chance, _DRAFT if draft else None)
     study = _without_stale(study, recommended)
     fits = counts.unique_fits(study.trials)
@@ -77,7 +77,7 @@ def analyse(study: StudyRecord, *, draft: bool = False) -> Results:
 def _recommendation(
     study: StudyRecord,
     found: Sequence[Candidate],
-    finalists: Sequence[Confirmed],
+    finalists: Sequence[ConfirmedFinalist],
     at_chance: float,
     bootstraps: int | None,
 ) -> Recommendation | None:
@@ -109,7 +109,7 @@ def _recommendation(
     )
 
 
-def _winner(study: StudyRecord, complete: Sequence[Confirmed], found: Sequence[Candidate]) -> int | None:
+def _winner(study: StudyRecord, complete: Sequence[ConfirmedFinalist], found: Sequence[Candidate]) -> int | None:
     """Place among the candidates; None where nothing is healthy, or all that was confirmed collapsed too often."""
     if complete:
         return complete[0].place if complete[0].finalist.healthy else None
@@ -123,7 +123,9 @@ def _winner(study: StudyRecord, complete: Sequence[Confirmed], found: Sequence[C
     )
 
 
-def _second_stage(study: StudyRecord, complete: Sequence[Confirmed], found: Sequence[Candidate]) -> SecondStage | None:
+def _second_stage(
+    study: StudyRecord, complete: Sequence[ConfirmedFinalist], found: Sequence[Candidate]
+) -> SecondStage | None:
     """The complete finalists, the winner first; None where none is healthy."""
     plan = study.confirmation
     if plan is None or not complete[0].finalist.healthy:
@@ -162,7 +164,7 @@ def _neighbourhood(study: StudyRecord, best: Recommendation | None, at_chance: f
 
 
 def _safe_ranges(
-    best: Recommendation | None, around: Neighbourhood | None, finalists: Sequence[Confirmed]
+    best: Recommendation | None, around: Neighbourhood | None, finalists: Sequence[ConfirmedFinalist]
 ) -> Mapping[str, SafeRange]:
     if best is None:
         return {}
@@ -171,7 +173,7 @@ def _safe_ranges(
 
 
 def _on_images(
-    study: StudyRecord, best: Recommendation | None, found: Sequence[Candidate], finalists: Sequence[Confirmed]
+    study: StudyRecord, best: Recommendation | None, found: Sequence[Candidate], finalists: Sequence[ConfirmedFinalist]
 ) -> OnImages | None:
     """By the fresh fits where there are any, else by the search's."""
     if best is None:

@@ -10,7 +10,7 @@ from scipy.special import betaincinv  # type: ignore[import-untyped]
 
 from search.causes import Cause
 from search.records import Fit, Trial, TrialState, Verdict
-from search.selection.results import Audit, CauseTally, Epochs
+from search.selection.results import Audit, CauseTally, EpochTally
 
 CLEARLY_LEARNED: Final = 0.05
 """A fit that the watch would have stopped was wrongly judged when it ended this far above chance, in the study's
@@ -59,7 +59,7 @@ def symptoms(fits: Sequence[Fit]) -> dict[str, int]:
     return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
 
-def epochs(trials: Sequence[Trial], folds: int, planned: int) -> Epochs:
+def epochs(trials: Sequence[Trial], folds: int, planned: int) -> EpochTally:
     """Where the epochs went.
 
     What a trial did not run of its folds x epochs was saved by the watch if the trial ended collapsed, by racing if it
@@ -74,7 +74,7 @@ def epochs(trials: Sequence[Trial], folds: int, planned: int) -> Epochs:
     for trial in trials:
         if trial.state in saved:
             saved[trial.state] += max(0, folds * planned - sum(fit.epochs for fit in trial.fits))
-    return Epochs(
+    return EpochTally(
         run=sum(fit.epochs for fit in unique_fits(trials)),
         saved_by_collapse=saved[TrialState.COLLAPSED],
         saved_by_racing=saved[TrialState.RACED],

@@ -19,7 +19,7 @@ from search.selection.standard_error import variance_factor
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class Confirmed:
+class ConfirmedFinalist:
     """A finalist with its fresh predictions."""
 
     finalist: Finalist
@@ -27,7 +27,7 @@ class Confirmed:
     repeats: tuple[OutOfFold, ...]  # of each fresh split; empty unless the finalist is complete
 
 
-def confirmed(study: StudyRecord, found: Sequence[Candidate], chance: float) -> tuple[Confirmed, ...]:
+def confirmed_finalists(study: StudyRecord, found: Sequence[Candidate], chance: float) -> tuple[ConfirmedFinalist, ...]:
     """The finalists, the winner first if there is one, the others by R, those without all their fits last.
 
     Args:
@@ -56,7 +56,7 @@ def _by_configuration(fits: Sequence[Fit], plan: Confirmation) -> Mapping[str, l
 
 def _gathered(
     candidate: Candidate, place: int, fits: Sequence[Fit], study: StudyRecord, plan: Confirmation, chance: float
-) -> Confirmed:
+) -> ConfirmedFinalist:
     """One finalist by itself; its standard error is set when all are known."""
     trial, scores = candidate.ranked.trial, tuple(fit_score(fit, chance) for fit in fits)
     dropped = plan.dropped.get(trial.configuration.hash)
@@ -80,7 +80,7 @@ def _gathered(
         corruptions=corruption_losses(fits),
     )
     repeats = tuple(_predictions(trial, fits, r, study, plan) for r in range(plan.repeats)) if complete else ()
-    return Confirmed(finalist=finalist, place=place, repeats=repeats)
+    return ConfirmedFinalist(finalist=finalist, place=place, repeats=repeats)
 
 
 def _predictions(trial: Trial, fits: Sequence[Fit], repeat: int, study: StudyRecord, plan: Confirmation) -> OutOfFold:
@@ -92,8 +92,8 @@ def _predictions(trial: Trial, fits: Sequence[Fit], repeat: int, study: StudyRec
 
 
 def _ranked(
-    ours: Sequence[Confirmed], found: Sequence[Candidate], plan: Confirmation, chance: float
-) -> tuple[Confirmed, ...]:
+    ours: Sequence[ConfirmedFinalist], found: Sequence[Candidate], plan: Confirmation, chance: float
+) -> tuple[ConfirmedFinalist, ...]:
     if not ours:
         return ()
     complete = [one for one in ours if one.finalist.complete]
@@ -115,7 +115,7 @@ def _ranked(
     return _compared((*judged, *rest), plan.folds)
 
 
-def _compared(ours: Sequence[Confirmed], folds: int) -> tuple[Confirmed, ...]:
+def _compared(ours: Sequence[ConfirmedFinalist], folds: int) -> tuple[ConfirmedFinalist, ...]:
     """With those marked that can't be told apart from the first; whoever was dropped is told apart."""
     equal = equal_to_best([one.finalist.scores for one in ours], 0, folds)
     return tuple(
@@ -124,12 +124,12 @@ def _compared(ours: Sequence[Confirmed], folds: int) -> tuple[Confirmed, ...]:
     )
 
 
-def score_table(ours: Sequence[Confirmed]) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
+def score_table(ours: Sequence[ConfirmedFinalist]) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
     """Scores `(m, J)` of complete finalists in their fits."""
     return np.array([one.finalist.scores for one in ours], np.float64)
 
 
-def _judged(one: Confirmed, error: float, chance: float) -> Confirmed:
+def _judged(one: ConfirmedFinalist, error: float, chance: float) -> ConfirmedFinalist:
     own = one.finalist
     lower = own.mean - error
     return replace(

@@ -51,7 +51,7 @@ def is_decided(metric: str) -> bool:
     return metric in DECIDED
 
 
-class Scorer:
+class MetricScorer:
     """What a fit needs of the study's metric: its value, and the area under the curve."""
 
     def __init__(self, metric: str = "balanced_accuracy") -> None:

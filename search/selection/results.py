@@ -191,7 +191,7 @@ class CauseTally:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Epochs:
+class EpochTally:
     """Where the epochs went."""
 
     run: int
@@ -242,7 +242,7 @@ class Results:
     symptoms: Mapping[str, int]  # fits that ran to their end and are not simply good, by symptom
     control: Control | None  # only where no configuration is healthy
     audit: Audit
-    epochs: Epochs
+    epochs: EpochTally
     depth_map: tuple[MapCell, ...]
     depth_sentence: str  # what the map says, in one sentence
     families: tuple[Family, ...] = ()  # from scratch and pretrained, best first; none without backbones

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from search.arrays import FloatArray, IntArray
-from search.collapse.rules import Context
+from search.collapse.rules import FitContext
 from search.data.images import ImageSet
 from search.settings import Metric, TrainingProtocol
 from search.training.outcome import FitOutcome
@@ -52,7 +52,7 @@ class FitJob:
     train: IntArray
     val: IntArray
     seed: int
-    context: Context
+    context: FitContext
     audited: bool
     updates: int | None = None  # optimizer steps of a fit of its kind, equal for unequal folds; None: its own
     limit_seconds: float | None = None

@@ -158,7 +158,7 @@ class _JobServer:
             bars=job.bars,
         )
         watch = Watch(job.context, audited=job.audited)
-        scorer = metrics.Scorer(self._material.metric)
+        scorer = metrics.MetricScorer(self._material.metric)
         with heartbeat(engine.work_done, lambda: self._say(Heartbeat())):
             outcome = run_fit(engine, task, watch, scorer, self._say, self._heed, drawer)
         if engine.parts > 1:
@@ -168,7 +168,7 @@ class _JobServer:
             drawer.clear()
         return done
 
-    def _follow_up(self, job: FitJob, engine: Any, scorer: metrics.Scorer, outcome: FitOutcome) -> FitDone:
+    def _follow_up(self, job: FitJob, engine: Any, scorer: metrics.MetricScorer, outcome: FitOutcome) -> FitDone:
         """What else was asked for of a fit that learned."""
         if outcome.verdict is not Verdict.LEARNED:
             return FitDone(outcome, None)

@@ -11,7 +11,7 @@ import pytest
 import run_search
 from commands import terminal
 from search.diagnosis import examination
-from search.diagnosis.evidence import Diagnosis, State
+from search.diagnosis.evidence import Diagnosis, NetworkState
 from search.diagnosis.examination import DiagnosisRequest
 from search.errors import UserCodeError
 from tests.reports import made_diagnosis as made
@@ -45,8 +45,8 @@ def answer(monkeypatch: pytest.MonkeyPatch) -> Answer:
     return put
 
 
-@pytest.mark.parametrize("state", [State.HEALTHY, State.COLLAPSED])
-def test_healthy_or_not_it_is_done(answer: Answer, capsys: pytest.CaptureFixture[str], state: State) -> None:
+@pytest.mark.parametrize("state", [NetworkState.HEALTHY, NetworkState.COLLAPSED])
+def test_healthy_or_not_it_is_done(answer: Answer, capsys: pytest.CaptureFixture[str], state: NetworkState) -> None:
     (asked,) = [answer(lambda request: made.diagnosis(state))]
     assert run_search.main(COMMAND) == 0
     told = capsys.readouterr()

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from search.collapse.rules import Context
+from search.collapse.rules import FitContext
 from search.collapse.watch import Watch
 from search.fit_checks import LAYER_SIGNALS
-from search.selection.metrics import Scorer
+from search.selection.metrics import MetricScorer
 from search.training import network
 from search.training.checkpoint import CheckpointStore
 from search.training.fit import Interrupted, run_fit
@@ -142,11 +142,11 @@ def plain(make_engine):
 
 def one_fit(engine, labels: np.ndarray, seed: int, train: np.ndarray, **more: Any) -> FitOutcome:
     val = np.setdiff1d(np.arange(len(labels)), train)
-    context = Context(
+    context = FitContext(
         epochs=EPOCHS, updates_per_epoch=len(train) // BATCH, imbalance=3, batchnorm=True, prior_entropy=1.0
     )
     task = FitTask(labels=labels, classes=3, train=train, val=val, seed=seed, epochs=EPOCHS)
-    return run_fit(engine, task, Watch(context), Scorer(), **more)
+    return run_fit(engine, task, Watch(context), MetricScorer(), **more)
 
 
 def same(one: FitOutcome, other: FitOutcome) -> bool:

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from search.collapse.rules import Context
+from search.collapse.rules import FitContext
 from search.collapse.watch import Watch
 from search.records import Verdict
-from search.selection.metrics import Scorer, softmax
+from search.selection.metrics import MetricScorer, softmax
 from search.settings import TrainingProtocol
 from search.training.engine import Engine
 from search.training.fit import run_fit
@@ -113,8 +113,8 @@ def test_what_lies_beyond_an_image_plays_no_part(images) -> None:
     for pixels in (images, other):
         engine = make(pixels, configuration(batch_size=BATCH, **changes))
         task = FitTask(labels=LABELS, classes=2, train=np.arange(24), val=np.arange(24, N), seed=5, epochs=4)
-        context = Context(epochs=4, updates_per_epoch=4, imbalance=1, batchnorm=False, prior_entropy=0.69)
-        outcomes.append(run_fit(engine, task, Watch(context), Scorer()))
+        context = FitContext(epochs=4, updates_per_epoch=4, imbalance=1, batchnorm=False, prior_entropy=0.69)
+        outcomes.append(run_fit(engine, task, Watch(context), MetricScorer()))
     one, two = outcomes
     assert one.verdict is not Verdict.FAILED
     np.testing.assert_array_equal(one.probabilities, two.probabilities)

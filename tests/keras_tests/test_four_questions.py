@@ -17,7 +17,7 @@ from search import seeds
 from search.diagnosis import feeding
 from search.diagnosis.anatomy import dissect
 from search.diagnosis.diagnosis import diagnose
-from search.diagnosis.evidence import Diagnosis, State
+from search.diagnosis.evidence import Diagnosis, NetworkState
 from search.diagnosis.loading import load_case
 from search.diagnosis.probe import probe
 from search.diagnosis.suspects import suspects
@@ -51,7 +51,7 @@ def suspected(story: str, file: str = "net.py") -> dict[str, float]:
     parts = feeding.split(labels, feeding.contents(images), 0)
     given = feeding.material(case, images, fed, labels, names, parts, feeding.contents(images))
     look = probe(case, fed, labels, len(names), seeds.child(0, "fit", 0), logits=False)
-    found = suspects(dissect(case.build(), fed[:2]), given, look, (), State.COLLAPSED, 0.5)
+    found = suspects(dissect(case.build(), fed[:2]), given, look, (), NetworkState.COLLAPSED, 0.5)
     return {cause.code: cause.score for cause in found}
 
 
@@ -115,7 +115,7 @@ def test_the_loss_of_the_fourth_question_is_that_of_a_second_softmax() -> None:
 
 def test_a_loss_stuck_at_0_6931_is_a_collapse_with_a_cause() -> None:
     found = diagnosed("stuck_at_0_6931", epochs=20, budget=8.0)
-    assert found.state is State.COLLAPSED
+    assert found.state is NetworkState.COLLAPSED
     for run in found.runs:
         assert run.score == 0.5
         assert run.epochs[-1].data_loss == pytest.approx(np.log(2), abs=0.05)

@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from search.collapse.rules import Context
+from search.collapse.rules import FitContext
 from search.data.corruptions import FORMS, corrupt
 from search.fit_checks import Check
 from search.records import Verdict
@@ -46,7 +46,7 @@ def make_job(make_configuration, labels) -> Callable[..., FitJob]:
             "train": rows[rows % 5 > 0],
             "val": rows[::5],
             "seed": 1,
-            "context": Context(epochs=epochs, updates_per_epoch=6, imbalance=3, batchnorm=False, prior_entropy=1.0),
+            "context": FitContext(epochs=epochs, updates_per_epoch=6, imbalance=3, batchnorm=False, prior_entropy=1.0),
             "audited": False,
         }
         return FitJob(**{**values, **changes})

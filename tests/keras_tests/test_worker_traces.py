@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from search.collapse.rules import Context
+from search.collapse.rules import FitContext
 from search.records import Verdict
 from search.settings import TrainingProtocol
 from search.training.engine import Engine
@@ -53,7 +53,7 @@ def job(make_configuration, labels):
             train=rows[rows % 5 > 0],
             val=rows[::5],
             seed=seed,
-            context=Context(epochs=2, updates_per_epoch=6, imbalance=3, batchnorm=False, prior_entropy=1.0),
+            context=FitContext(epochs=2, updates_per_epoch=6, imbalance=3, batchnorm=False, prior_entropy=1.0),
             audited=False,
         )
 

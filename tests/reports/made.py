@@ -15,7 +15,7 @@ from search.causes import Cause
 from search.fit_checks import LAYER_SIGNALS, Check, Collapse
 from search.records import DataSummary, Fit, StudyRecord, Trial, TrialState, Verdict
 from search.selection import counts
-from search.selection.results import Audit, Control, Epochs, MapCell, Promise, Ranked, Recommendation, Results
+from search.selection.results import Audit, Control, EpochTally, MapCell, Promise, Ranked, Recommendation, Results
 from search.settings import Identity, Plan, TrainingProtocol
 from spaces.config import CHOICES, Configuration
 
@@ -251,7 +251,7 @@ def results(
         audit=Audit(checked=7, wrongly_stopped=0, upper_95=0.348)
         if some_trials
         else Audit(checked=0, wrongly_stopped=0, upper_95=None),
-        epochs=Epochs(run=run, saved_by_collapse=(full - run) // 2, saved_by_racing=(full - run) // 2, full=full),
+        epochs=EpochTally(run=run, saved_by_collapse=(full - run) // 2, saved_by_racing=(full - run) // 2, full=full),
         depth_map=_depth_map(some_trials, chance),
         depth_sentence=depth_sentence,
     )

@@ -12,13 +12,13 @@ from search.diagnosis.evidence import (
     Compilation,
     DataSample,
     Diagnosis,
+    DiagnosisFit,
     Epoch,
-    Layer,
-    LayerProbe,
-    Mend,
-    Probe,
-    Run,
-    State,
+    Fix,
+    LayerInfo,
+    LayerStatistics,
+    NetworkProbe,
+    NetworkState,
 )
 
 EVIL = "</script><script>alert(1)</script>"
@@ -45,7 +45,7 @@ def epoch(place: int, *, rising: bool = False, **changes: Any) -> Epoch:
     return Epoch(**{**values, **changes})
 
 
-def run(seed: int, *, learned: bool = False, epochs: int = 5, **changes: Any) -> Run:
+def run(seed: int, *, learned: bool = False, epochs: int = 5, **changes: Any) -> DiagnosisFit:
     values: dict[str, Any] = {
         "seed": seed,
         "epochs": tuple(epoch(place, rising=learned) for place in range(epochs)),
@@ -54,10 +54,10 @@ def run(seed: int, *, learned: bool = False, epochs: int = 5, **changes: Any) ->
         "train_score": 0.95 if learned else 0.5,
         "seconds": 4.0,
     }
-    return Run(**{**values, **changes})
+    return DiagnosisFit(**{**values, **changes})
 
 
-def layer(name: str, kind: str = "Conv2D", **changes: Any) -> Layer:
+def layer(name: str, kind: str = "Conv2D", **changes: Any) -> LayerInfo:
     values: dict[str, Any] = {
         "name": name,
         "kind": kind,
@@ -68,10 +68,10 @@ def layer(name: str, kind: str = "Conv2D", **changes: Any) -> Layer:
         "parameters": 448,
         "shape": (None, 8, 8, 16),
     }
-    return Layer(**{**values, **changes})
+    return LayerInfo(**{**values, **changes})
 
 
-def probe_of(name: str, place: int, **changes: Any) -> LayerProbe:
+def probe_of(name: str, place: int, **changes: Any) -> LayerStatistics:
     values: dict[str, Any] = {
         "name": name,
         "mean": 1.0,
@@ -82,7 +82,7 @@ def probe_of(name: str, place: int, **changes: Any) -> LayerProbe:
         "gradient": 10.0 ** -(6 - place),
         "update": 10.0 ** -(5 - place),
     }
-    return LayerProbe(**{**values, **changes})
+    return LayerStatistics(**{**values, **changes})
 
 
 def cause(code: str = "dead-relu", **changes: Any) -> Cause:
@@ -90,7 +90,7 @@ def cause(code: str = "dead-relu", **changes: Any) -> Cause:
     return Cause(**{**values, **changes})
 
 
-def mend(code: str = "dead-relu", **changes: Any) -> Mend:
+def mend(code: str = "dead-relu", **changes: Any) -> Fix:
     values: dict[str, Any] = {
         "code": code,
         "change": "model.add(layers.Rescaling(1 / 255))",
@@ -101,11 +101,13 @@ def mend(code: str = "dead-relu", **changes: Any) -> Mend:
         "seeds": (0, 1, 2),
         "confirmed": True,
     }
-    return Mend(**{**values, **changes})
+    return Fix(**{**values, **changes})
 
 
-def diagnosis(state: State = State.COLLAPSED, names: tuple[str, ...] = NAMES, **changes: Any) -> Diagnosis:
-    healthy = state in (State.HEALTHY, State.SLOW)
+def diagnosis(
+    state: NetworkState = NetworkState.COLLAPSED, names: tuple[str, ...] = NAMES, **changes: Any
+) -> Diagnosis:
+    healthy = state in (NetworkState.HEALTHY, NetworkState.SLOW)
     values: dict[str, Any] = {
         "model": "net.py:build",
         "folder": Path("images"),
@@ -130,7 +132,7 @@ def diagnosis(state: State = State.COLLAPSED, names: tuple[str, ...] = NAMES, **
             trainable=10_000,
             parameters=12_000,
         ),
-        "probe": Probe(
+        "probe": NetworkProbe(
             loss=88.1,
             penalty=0.0,
             expected_loss=0.562,
@@ -145,7 +147,7 @@ def diagnosis(state: State = State.COLLAPSED, names: tuple[str, ...] = NAMES, **
         "threshold": 0.6,
         "causes": () if healthy else (cause("unscaled-input", layer=None, confirmed=True), cause(confirmed=False)),
         "remarks": (cause("majority-class", layer=None),),
-        "mends": () if healthy else (mend("unscaled-input"), mend("dead-relu", after=(0.5, 0.5, 0.5), confirmed=False)),
+        "fixes": () if healthy else (mend("unscaled-input"), mend("dead-relu", after=(0.5, 0.5, 0.5), confirmed=False)),
         "seconds": 93.4,
     }
     return Diagnosis(**{**values, **changes})
@@ -160,5 +162,5 @@ def hostile() -> Diagnosis:
         names=("in", EVIL, "<img src=x onerror=alert(1)>", "a\x1b[31m", "out"),
         causes=(cause(layer=EVIL, evidence=wild), cause("nan", layer="{{ 7 * 7 }}", evidence=wild, confirmed=True)),
         remarks=(cause("leak", layer=EVIL),),
-        mends=(mend(change=f"{EVIL}\nx = '<b>'", summary=EVIL, after=(math.nan, 0.9, 0.9)),),
+        fixes=(mend(change=f"{EVIL}\nx = '<b>'", summary=EVIL, after=(math.nan, 0.9, 0.9)),),
     )

@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 
 from reports.diagnosis_json import diagnosis_json
-from search.diagnosis.evidence import State
+from search.diagnosis.evidence import NetworkState
 from tests.reports import made_diagnosis as made
 
 
@@ -29,7 +29,7 @@ def test_schema_one() -> None:
 
 
 def test_a_slow_network_is_healthy_and_has_no_causes() -> None:
-    found = json.loads(diagnosis_json(made.diagnosis(State.SLOW)))
+    found = json.loads(diagnosis_json(made.diagnosis(NetworkState.SLOW)))
     assert (found["healthy"], found["verdict"], found["causes"], found["mends"]) == (True, "slow", [], [])
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from reports.diagnosis_figures import fit_curves, layer_profile
 from reports.diagnosis_page import diagnosis_page, layer_rows
-from search.diagnosis.evidence import Diagnosis, State
+from search.diagnosis.evidence import Diagnosis, NetworkState
 from tests.reports import made_diagnosis as made
 from tests.reports.test_page import Reader
 
@@ -17,9 +17,9 @@ pytestmark = pytest.mark.slow
 
 CASES = {
     "collapsed": made.diagnosis(),
-    "healthy": made.diagnosis(State.HEALTHY),
-    "no mend": made.diagnosis(mends=(), causes=(made.cause(confirmed=None),), cut_short=True),
-    "nothing": made.diagnosis(runs=(), causes=(), mends=(), remarks=(), names=("only",)),
+    "healthy": made.diagnosis(NetworkState.HEALTHY),
+    "no mend": made.diagnosis(fixes=(), causes=(made.cause(confirmed=None),), cut_short=True),
+    "nothing": made.diagnosis(runs=(), causes=(), fixes=(), remarks=(), names=("only",)),
     "hostile": made.hostile(),
 }
 
@@ -37,7 +37,7 @@ def case(request: pytest.FixtureRequest) -> tuple[Diagnosis, Reader]:
 def test_every_page_has_its_parts_and_links_that_lead_somewhere(case: tuple[Diagnosis, Reader]) -> None:
     diagnosis, reader = case
     sections = [attrs["id"] for tag, attrs in reader.tags if tag == "section"]
-    parts = {"verdict": True, "causes": diagnosis.causes, "remarks": diagnosis.remarks, "tried": diagnosis.mends,
+    parts = {"verdict": True, "causes": diagnosis.causes, "remarks": diagnosis.remarks, "tried": diagnosis.fixes,
              "fits": diagnosis.runs, "profile": True, "setup": True}  # fmt: skip
     assert sections == [name for name, there in parts.items() if there]
     assert len(reader.ids) == len(set(reader.ids))

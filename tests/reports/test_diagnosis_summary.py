@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from reports.diagnosis_summary import MOST_LINES, WIDTH, diagnosis_lines
 from search.causes import CAUSES
-from search.diagnosis.evidence import Diagnosis, State
+from search.diagnosis.evidence import Diagnosis, NetworkState
 from tests.reports import made_diagnosis as made
 
 pytestmark = pytest.mark.slow
@@ -42,7 +42,7 @@ def test_a_collapse_with_its_mend() -> None:
 
 
 def test_a_healthy_network_is_called_healthy_and_nothing_is_mended() -> None:
-    text = "\n".join(diagnosis_lines(made.diagnosis(State.HEALTHY), PAGE))
+    text = "\n".join(diagnosis_lines(made.diagnosis(NetworkState.HEALTHY), PAGE))
     assert text.startswith("Healthy: it learns.")
     assert "(3 of 3)" in text
     assert "Also noticed, though it learns: majority-class." in text
@@ -51,7 +51,7 @@ def test_a_healthy_network_is_called_healthy_and_nothing_is_mended() -> None:
 
 
 def test_a_cause_that_was_not_tried_is_a_hypothesis() -> None:
-    text = "\n".join(diagnosis_lines(made.diagnosis(causes=(made.cause(confirmed=None),), mends=()), PAGE))
+    text = "\n".join(diagnosis_lines(made.diagnosis(causes=(made.cause(confirmed=None),), fixes=()), PAGE))
     assert "dead-relu in conv2 (likely, not tried)" in text
     assert "confirmed" not in text
     assert "There was no single change to try." in text
@@ -66,7 +66,7 @@ def test_a_cause_that_was_not_tried_is_a_hypothesis() -> None:
 )
 def test_where_nothing_helps_it_says_so(cut_short: bool, said: str) -> None:
     failed = made.mend(after=(0.5, 0.5, 0.5), confirmed=False)
-    text = "\n".join(diagnosis_lines(made.diagnosis(mends=(failed,), cut_short=cut_short), PAGE))
+    text = "\n".join(diagnosis_lines(made.diagnosis(fixes=(failed,), cut_short=cut_short), PAGE))
     assert said in text
     assert "Smallest change" not in text
 
@@ -76,7 +76,7 @@ def test_without_a_finished_fit() -> None:
 
 
 def test_long_code_is_cut_and_the_effect_stays() -> None:
-    lines = diagnosis_lines(made.diagnosis(mends=(made.mend(change="x = 1\n" * 60),)), PAGE)
+    lines = diagnosis_lines(made.diagnosis(fixes=(made.mend(change="x = 1\n" * 60),)), PAGE)
     assert "   ... more in the page" in lines
     assert "  before 0.500 0.500 0.510   after 0.900 0.920 0.880" in lines
 
@@ -123,10 +123,10 @@ mends = st.builds(
 @given(
     st.builds(
         made.diagnosis,
-        st.sampled_from(State),
+        st.sampled_from(NetworkState),
         causes=st.lists(causes, max_size=9).map(tuple),
         remarks=st.lists(causes, max_size=9).map(tuple),
-        mends=st.lists(mends, max_size=5).map(tuple),
+        fixes=st.lists(mends, max_size=5).map(tuple),
         runs=st.integers(0, 40).map(lambda n: tuple(made.run(seed, epochs=1) for seed in range(n))),
         cut_short=st.booleans(),
     )
@@ -135,7 +135,7 @@ def test_never_more_than_twenty_five_lines(diagnosis: Diagnosis) -> None:
     lines = diagnosis_lines(diagnosis, PAGE)
     assert 1 <= len(lines) <= MOST_LINES
     assert all(line.isprintable() for line in lines)
-    code = {f"    {line}" for mend in diagnosis.mends for line in mend.change.splitlines()}
+    code = {f"    {line}" for mend in diagnosis.fixes for line in mend.change.splitlines()}
     assert all(len(line) <= WIDTH for line in lines if line not in code)
     assert lines[-1].startswith("More, with curves")
 

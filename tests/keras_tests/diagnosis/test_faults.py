@@ -10,7 +10,7 @@ from search import seeds
 from search.diagnosis import feeding
 from search.diagnosis.anatomy import dissect
 from search.diagnosis.diagnosis import diagnose
-from search.diagnosis.evidence import Diagnosis, State
+from search.diagnosis.evidence import Diagnosis, NetworkState
 from search.diagnosis.probe import probe
 from search.diagnosis.suspects import suspects
 from tests.keras_tests.diagnosis.broken import FAULTS, HEALTHY, Network, stripes
@@ -27,7 +27,7 @@ def suspected(network: Network) -> list[tuple[str, float]]:
     parts = feeding.split(LABELS, feeding.contents(IMAGES), 0)
     given = feeding.material(case, IMAGES, fed, LABELS, CLASSES, parts, feeding.contents(IMAGES))
     look = probe(case, fed, LABELS, 2, seeds.child(0, "fit", 0), logits=False)
-    found = suspects(dissect(network.build(), fed[:2]), given, look, (), State.COLLAPSED, 0.5)
+    found = suspects(dissect(network.build(), fed[:2]), given, look, (), NetworkState.COLLAPSED, 0.5)
     return [(cause.code, cause.score) for cause in found]
 
 
@@ -57,7 +57,7 @@ def test_the_fault_is_confirmed_and_mended(name: str) -> None:
     found = diagnosed(FAULTS[name])
     assert not found.healthy
     assert (found.causes[0].code, found.causes[0].confirmed) == (FAULTS[name].code, True)
-    best = found.mends[0]
+    best = found.fixes[0]
     assert best.confirmed
     assert best.code == FAULTS[name].code
     assert best.change
@@ -70,16 +70,16 @@ def test_a_healthy_network_has_no_cause(name: str) -> None:
     found = diagnosed(HEALTHY[name])
     assert found.healthy
     assert found.causes == ()
-    assert found.mends == ()
+    assert found.fixes == ()
     assert [run.learned for run in found.runs] == [True] * 3
 
 
 def test_a_handful_of_images_is_learned_by_heart_and_tells_no_more() -> None:
     images, labels = stripes(3)
     found = diagnosed(HEALTHY["plain"], images, labels)
-    assert found.state is State.UNTOLD
+    assert found.state is NetworkState.UNTOLD
     assert [cause.code for cause in found.causes] == ["too-few-images"]
-    assert found.mends == ()
+    assert found.fixes == ()
 
 
 def test_labels_that_mean_nothing_are_told_from_a_broken_network() -> None:

@@ -10,7 +10,7 @@ from keras import layers
 
 from search.diagnosis import changes as c
 from search.diagnosis.anatomy import dissect
-from search.diagnosis.evidence import Anatomy, Layer
+from search.diagnosis.evidence import Anatomy, LayerInfo
 from search.diagnosis.surgery import NotApplicableError, changed
 
 IMAGES = np.random.default_rng(0).random((4, 8, 8, 1)).astype(np.float32)
@@ -38,7 +38,7 @@ def look(model: Any) -> Anatomy:
     return dissect(model, IMAGES)
 
 
-def layer(model: Any, name: str) -> Layer:
+def layer(model: Any, name: str) -> LayerInfo:
     return next(found for found in look(model).layers if found.name == name)
 
 
@@ -86,8 +86,9 @@ def test_describing_a_network_leaves_it_as_it_is() -> None:
 def test_edits_that_keep_the_layers() -> None:
     model = changed(
         nested(),
-        [c.Activate(("stem",), "relu"), c.DropOut(0.2), c.Penalty(0.0), c.Rate(0.5), c.Clip(None), c.Momentum(0.5),
-         c.Initialize(("out",), "zeros"), c.Loss("categorical_crossentropy")],
+        [c.SetActivation(("stem",), "relu"), c.LimitDropout(0.2), c.ScalePenalties(0.0), c.SetLearningRate(0.5),
+         c.SetClipnorm(None), c.SetBatchNormMomentum(0.5), c.SetInitializer(("out",), "zeros"),
+         c.SetLoss("categorical_crossentropy")],
     )  # fmt: skip
     anatomy = look(model)
     assert layer(model, "stem").activation == "relu"
@@ -100,22 +101,22 @@ def test_edits_that_keep_the_layers() -> None:
 
 
 def test_a_layer_is_left_out() -> None:
-    model = changed(nested(), [c.Bypass(("scale",))])
+    model = changed(nested(), [c.RemoveLayers(("scale",))])
     assert layer(model, "scale").scale is None
-    assert np.allclose(np.asarray(changed(nested(), [c.Bypass(("twice",))])(IMAGES)).sum(axis=1), 1)
+    assert np.allclose(np.asarray(changed(nested(), [c.RemoveLayers(("twice",))])(IMAGES)).sum(axis=1), 1)
     old = nested()
-    kept = changed(old, [c.Bypass(("drop",))])
+    kept = changed(old, [c.RemoveLayers(("drop",))])
     assert np.allclose(np.asarray(kept(IMAGES)), np.asarray(old(IMAGES)), atol=1e-6), "all weights are the same"
 
 
 def test_a_layer_is_widened_and_what_follows_fits() -> None:
-    model = changed(nested(), [c.Widen(("deep",), 20)])
+    model = changed(nested(), [c.SetUnits(("deep",), 20)])
     assert layer(model, "deep").units == 20
     assert layer(model, "out").fan_in == 36 * 20
 
 
 def test_batchnorm_goes_between_a_layer_and_its_activation() -> None:
-    model = changed(nested(), [c.Normalize(("stem", "deep"), 0.8)])
+    model = changed(nested(), [c.InsertBatchNorm(("stem", "deep"), 0.8)])
     kinds = [found.kind for found in look(model).layers]
     assert kinds[1:4] == ["Conv2D", "BatchNormalization", "Activation"]
     assert kinds.count("BatchNormalization") == 2
@@ -123,7 +124,7 @@ def test_batchnorm_goes_between_a_layer_and_its_activation() -> None:
 
 
 def test_an_activation_layer_is_swapped() -> None:
-    model = changed(nested(), [c.Activate(("leak",), "relu"), c.Activate(("end",), "sigmoid")])
+    model = changed(nested(), [c.SetActivation(("leak",), "relu"), c.SetActivation(("end",), "sigmoid")])
     assert (layer(model, "leak").activation, layer(model, "end").activation) == ("relu", "sigmoid")
 
 
@@ -133,7 +134,7 @@ def test_any_activation_layer_of_a_functional_model_is_swapped(kind: Any) -> Non
     out = kind(name="end")(layers.Dense(2, name="score")(layers.Flatten()(entry)))
     model = keras.Model(entry, out)
     model.compile("sgd", "binary_crossentropy")
-    found = changed(model, [c.Activate(("end",), "sigmoid")])
+    found = changed(model, [c.SetActivation(("end",), "sigmoid")])
     scores = keras.Model(entry, model.get_layer("score").output)(IMAGES)
     np.testing.assert_allclose(found(IMAGES), keras.ops.sigmoid(scores), rtol=1e-5)
 
@@ -142,7 +143,7 @@ def test_frozen_layers_learn_again() -> None:
     model = nested()
     model.trainable = False
     model.compile("sgd", "sparse_categorical_crossentropy")
-    assert look(changed(model, [c.Train()])).trainable == model.count_params()
+    assert look(changed(model, [c.Unfreeze()])).trainable == model.count_params()
 
 
 def test_a_model_of_its_own_class_keeps_its_layers() -> None:
@@ -158,6 +159,6 @@ def test_a_model_of_its_own_class_keeps_its_layers() -> None:
     model(IMAGES)
     model.compile("sgd", "sparse_categorical_crossentropy")
     assert [found.kind for found in look(model).layers] == ["Flatten", "Dense"]
-    assert layer(changed(model, [c.Activate(("out",), "sigmoid")]), "out").activation == "sigmoid"
+    assert layer(changed(model, [c.SetActivation(("out",), "sigmoid")]), "out").activation == "sigmoid"
     with pytest.raises(NotApplicableError):
-        changed(model, [c.Widen(("out",), 4)])
+        changed(model, [c.SetUnits(("out",), 4)])

@@ -67,7 +67,7 @@ def test_a_fit_that_is_not_finite_ends_at_once() -> None:
 
 @pytest.mark.parametrize(
     ("edits", "error"),
-    [((c.LabelForm("onehot"),), "ValueError"), ((c.Widen(("nothing",), 3), c.Rate(1e-3)), None)],
+    [((c.SetLabelForm("onehot"),), "ValueError"), ((c.SetUnits(("nothing",), 3), c.SetLearningRate(1e-3)), None)],
 )
 def test_a_change_that_does_not_fit_tells_its_error(edits: tuple[c.Edit, ...], error: str | None) -> None:
     change = Change(code="nan", summary="s", lines="l", size=1, edits=edits)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from search.collapse.protection import Protection
-from search.collapse.rules import Context
+from search.collapse.rules import FitContext
 from search.fit_checks import Check
 
 H = math.log(2)
@@ -66,10 +66,10 @@ def curve(stuck: MakeCheck) -> MakeChecks:
 
 
 @pytest.fixture
-def context() -> Callable[..., Context]:
+def context() -> Callable[..., FitContext]:
     """Sixty epochs of twenty updates, two even classes, no BatchNorm, protection by nothing."""
 
-    def make(**changes: Any) -> Context:
+    def make(**changes: Any) -> FitContext:
         values: dict[str, Any] = {
             "epochs": 60,
             "updates_per_epoch": 20,
@@ -78,6 +78,6 @@ def context() -> Callable[..., Context]:
             "prior_entropy": H,
             "protected": OPEN,
         }
-        return Context(**{**values, **changes})
+        return FitContext(**{**values, **changes})
 
     return make

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from search.collapse.protection import Protection
-from search.collapse.rules import NOT_FINITE, Context, grace_epochs, judge, judge_end, window_epochs
+from search.collapse.rules import NOT_FINITE, FitContext, grace_epochs, judge, judge_end, window_epochs
 from search.fit_checks import REASONS, Check, Collapse
 
 NAN, INF = math.nan, math.inf
@@ -23,7 +23,7 @@ WAKING = {"logit_spread": [1e-4 * 1.1**e for e in range(30)]}
 SLOWLY = {"train_skill": [0.0015 * e for e in range(60)]}
 
 
-def first_stop(checks: Sequence[Check], context: Context) -> Collapse | None:
+def first_stop(checks: Sequence[Check], context: FitContext) -> Collapse | None:
     """What a fit that reports these checks one by one is stopped by."""
     verdicts = (judge(checks[: n + 1], context) for n in range(len(checks)))
     return next((verdict for verdict in verdicts if verdict is not None), None)
@@ -128,7 +128,7 @@ def test_stories(
     surroundings: dict[str, Any],
     stop: tuple[str, int] | None,
     curve: Callable[..., list[Check]],
-    context: Callable[..., Context],
+    context: Callable[..., FitContext],
 ) -> None:
     verdict = first_stop(curve(skills, **changes), context(**surroundings))
     assert (verdict and (verdict.reason, verdict.epoch)) == stop, story
@@ -140,7 +140,7 @@ def test_stories(
 
 @pytest.mark.parametrize(("epochs", "every", "epoch"), [(200, 7, 35), (60, 2, 10), (60, 15, 45)])
 def test_rare_checks_need_at_least_three(
-    epochs: int, every: int, epoch: int, curve: Callable[..., list[Check]], context: Callable[..., Context]
+    epochs: int, every: int, epoch: int, curve: Callable[..., list[Check]], context: Callable[..., FitContext]
 ) -> None:
     verdict = first_stop(curve([0.0] * (epochs // every), every=every), context(epochs=epochs))
     assert verdict is not None
@@ -159,7 +159,7 @@ def test_rare_checks_need_at_least_three(
     ],
 )
 def test_window_and_grace(
-    epochs: int, updates: int, imbalance: float, window: float, grace: float, context: Callable[..., Context]
+    epochs: int, updates: int, imbalance: float, window: float, grace: float, context: Callable[..., FitContext]
 ) -> None:
     surroundings = context(epochs=epochs, updates_per_epoch=updates, imbalance=imbalance)
     assert window_epochs(surroundings) == pytest.approx(window, abs=0.05)
@@ -167,7 +167,7 @@ def test_window_and_grace(
 
 
 def test_the_evidence_holds_the_numbers_that_decided(
-    stuck: Callable[..., Check], context: Callable[..., Context]
+    stuck: Callable[..., Check], context: Callable[..., FitContext]
 ) -> None:
     dead = judge([stuck(1, dead_share=1.0), stuck(2, dead_share=1.0)], context())
     assert dead is not None
@@ -178,7 +178,7 @@ def test_the_evidence_holds_the_numbers_that_decided(
     assert burst.evidence["finite"] == 0
 
 
-def test_without_checks_there_is_no_verdict(context: Callable[..., Context]) -> None:
+def test_without_checks_there_is_no_verdict(context: Callable[..., FitContext]) -> None:
     assert judge([], context()) is None
 
 
@@ -200,7 +200,7 @@ def test_a_fit_whose_skill_rises_is_never_stopped(
     gradient: float,
     batchnorm: bool,
     curve: Callable[..., list[Check]],
-    context: Callable[..., Context],
+    context: Callable[..., FitContext],
 ) -> None:
     skills = [min(0.99, skill) for skill in np.cumsum([start, *steps]).tolist()]
     checks = curve(skills, dead_share=dead, first_gradient=gradient)
@@ -214,7 +214,7 @@ def test_a_verdict_depends_on_the_past_alone(
     dead: float,
     data: st.DataObject,
     curve: Callable[..., list[Check]],
-    context: Callable[..., Context],
+    context: Callable[..., FitContext],
 ) -> None:
     more = data.draw(st.lists(any_skill, max_size=10))
     short, long = curve(skills, dead_share=dead), curve(skills + more, dead_share=dead)
@@ -226,7 +226,7 @@ def test_a_verdict_depends_on_the_past_alone(
 @settings(max_examples=60, deadline=None, suppress_health_check=SHARED_FIXTURES)
 @given(level=st.floats(0.0101, 0.3))
 def test_some_skill_is_enough_against_the_soft_rule(
-    level: float, curve: Callable[..., list[Check]], context: Callable[..., Context]
+    level: float, curve: Callable[..., list[Check]], context: Callable[..., FitContext]
 ) -> None:
     assert first_stop(curve([level] * 40), context()) is None
 
@@ -256,7 +256,7 @@ def test_the_verdict_at_the_end(
     probabilities: Any,
     reason: str | None,
     stuck: Callable[..., Check],
-    context: Callable[..., Context],
+    context: Callable[..., FitContext],
 ) -> None:
     verdict = judge_end(stuck(60, **changes), probabilities, context())
     assert (verdict and verdict.reason) == reason, story
@@ -281,7 +281,7 @@ def test_without_validation_images_who_ranks_the_training_images_has_learned(
     train_auc: float,
     reason: str | None,
     stuck: Callable[..., Check],
-    context: Callable[..., Context],
+    context: Callable[..., FitContext],
 ) -> None:
     nothing = np.zeros((0, 2), np.float32)
     check = stuck(60, **{**UNSEEN, "train_skill": train_skill})

@@ -5,12 +5,12 @@ from collections.abc import Callable
 import numpy as np
 
 from search.collapse.audit import is_audited
-from search.collapse.rules import Context
+from search.collapse.rules import FitContext
 from search.collapse.watch import Watch
 from search.fit_checks import Check
 
 Make = Callable[..., Check]
-Around = Callable[..., Context]
+Around = Callable[..., FitContext]
 
 
 def test_a_healthy_fit_goes_on(stuck: Make, context: Around) -> None:

@@ -4,18 +4,26 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from search.diagnosis.evidence import Anatomy, Compilation, DataSample, Layer, LayerProbe, Probe, Run
+from search.diagnosis.evidence import (
+    Anatomy,
+    Compilation,
+    DataSample,
+    DiagnosisFit,
+    LayerInfo,
+    LayerStatistics,
+    NetworkProbe,
+)
 from search.diagnosis.evidence import Epoch as EpochRecord
 
 
-def dense(name: str, units: int, activation: str = "relu", fan_in: int = 64, **more: Any) -> Layer:
+def dense(name: str, units: int, activation: str = "relu", fan_in: int = 64, **more: Any) -> LayerInfo:
     values = {"kind": "Dense", "initializer": "GlorotUniform", "use_bias": True, "shape": (None, units), **more}
-    return Layer(
+    return LayerInfo(
         name=name, activation=activation, units=units, fan_in=fan_in, parameters=units * (fan_in + 1), **values
     )
 
 
-def conv(name: str, filters: int, activation: str = "relu", side: int = 8, **more: Any) -> Layer:
+def conv(name: str, filters: int, activation: str = "relu", side: int = 8, **more: Any) -> LayerInfo:
     values = {
         "kind": "Conv2D",
         "initializer": "GlorotUniform",
@@ -23,19 +31,19 @@ def conv(name: str, filters: int, activation: str = "relu", side: int = 8, **mor
         "shape": (None, side, side, filters),
         **more,
     }
-    return Layer(name=name, activation=activation, units=filters, parameters=filters * 28, **values)
+    return LayerInfo(name=name, activation=activation, units=filters, parameters=filters * 28, **values)
 
 
-def plain(name: str, kind: str, **more: Any) -> Layer:
-    return Layer(name=name, kind=kind, **more)
+def plain(name: str, kind: str, **more: Any) -> LayerInfo:
+    return LayerInfo(name=name, kind=kind, **more)
 
 
 RESCALING = plain("rescaling", "Rescaling", scale=1 / 255, offset=0.0, shape=(None, 8, 8, 3))
 
 
-def chain(*layers: Layer, **compiled: Any) -> Anatomy:
+def chain(*layers: LayerInfo, **compiled: Any) -> Anatomy:
     """Layers that follow each other."""
-    linked: list[Layer] = []
+    linked: list[LayerInfo] = []
     for layer in layers:
         linked.append(replace(layer, inputs=(linked[-1].name,) if linked else ()))
     trainable = sum(layer.parameters for layer in linked if layer.trainable)
@@ -48,7 +56,7 @@ def chain(*layers: Layer, **compiled: Any) -> Anatomy:
 
 
 def healthy(
-    *inner: Layer, last: Sequence[Layer] = (), first: Sequence[Layer] = (RESCALING,), **compiled: Any
+    *inner: LayerInfo, last: Sequence[LayerInfo] = (), first: Sequence[LayerInfo] = (RESCALING,), **compiled: Any
 ) -> Anatomy:
     """A convolution and a dense layer, `inner` between them."""
     end = last or (dense("out", 3, "softmax"),)
@@ -67,12 +75,12 @@ def two_classes(**changes: Any) -> DataSample:
     return material(**{"classes": {"a": 150, "b": 150}, "labels": "binary", **changes})
 
 
-def probe(*layers: LayerProbe, **changes: Any) -> Probe:
+def probe(*layers: LayerStatistics, **changes: Any) -> NetworkProbe:
     values: dict[str, Any] = {
         "loss": 1.1, "penalty": 0.0, "expected_loss": 1.0986, "finite": True, "top_share": 0.5, "layers": layers,
         "low": 0.0, "high": 1.0,
     }  # fmt: skip
-    return Probe(**{**values, **changes})
+    return NetworkProbe(**{**values, **changes})
 
 
 def epoch(**changes: Any) -> EpochRecord:
@@ -84,7 +92,7 @@ def epoch(**changes: Any) -> EpochRecord:
     return EpochRecord(**{**values, **changes})
 
 
-def run(seed: int = 0, learned: bool = False, score: float = 0.33, epochs: int = 8, **last: Any) -> Run:
+def run(seed: int = 0, learned: bool = False, score: float = 0.33, epochs: int = 8, **last: Any) -> DiagnosisFit:
     """A fit whose last epoch is changed."""
     seen = (*(epoch() for _ in range(epochs - 1)), epoch(**last))
-    return Run(seed=seed, epochs=seen, learned=learned, score=score, train_score=seen[-1].train_score)
+    return DiagnosisFit(seed=seed, epochs=seen, learned=learned, score=score, train_score=seen[-1].train_score)

@@ -4,16 +4,18 @@ from collections.abc import Callable, Mapping
 
 import pytest
 
-from search.diagnosis.changes import Change, Epochs, Rate
-from search.diagnosis.confirm import confirm, mend_of
-from search.diagnosis.evidence import Run
+from search.diagnosis.changes import Change, SetEpochs, SetLearningRate
+from search.diagnosis.confirm import find_fix, fix_of
+from search.diagnosis.evidence import DiagnosisFit
 from tests.search.diagnosis.networks import run
 
 CHANCE = 0.33
 
 
 def change(name: str, size: int = 1) -> Change:
-    return Change(code="lr-too-high", summary=name, lines=name, size=size, edits=(Rate(hash(name) % 97 + 1.0),))
+    return Change(
+        code="lr-too-high", summary=name, lines=name, size=size, edits=(SetLearningRate(hash(name) % 97 + 1.0),)
+    )
 
 
 class Answers:
@@ -22,7 +24,7 @@ class Answers:
     def __init__(self, scores: Mapping[str, tuple[float, ...]]) -> None:
         self.scores, self.asked = scores, list[tuple[str, int]]()
 
-    def __call__(self, tried: Change | None, seed: int) -> Run:
+    def __call__(self, tried: Change | None, seed: int) -> DiagnosisFit:
         assert tried is not None
         self.asked.append((tried.summary, seed))
         score = self.scores.get(tried.summary, (0.33,) * 5)[seed]
@@ -51,7 +53,7 @@ def test_the_first_change_that_learns_twice(
     scores: Mapping[str, tuple[float, ...]], confirmed: str | None, asked: list[str]
 ) -> None:
     trainer = Answers(scores)
-    outcome = confirm([change("a"), change("b")], FAILING, trainer, chance=CHANCE, has_time=always)
+    outcome = find_fix([change("a"), change("b")], FAILING, trainer, chance=CHANCE, has_time=always)
     assert (outcome.confirmed.change.summary if outcome.confirmed else None) == confirmed
     assert [f"{name}{seed}" for name, seed in trainer.asked] == asked
     assert outcome.complete
@@ -60,16 +62,16 @@ def test_the_first_change_that_learns_twice(
 def test_an_unsteady_network_asks_for_more_wins() -> None:
     unsteady = (run(0, True, 0.8), *(run(seed) for seed in range(1, 5)))
     trainer = Answers({"a": (0.9, 0.9, 0.9, 0.3, 0.3), "b": (0.3, 0.9, 0.3, 0.3, 0.3)})
-    outcome = confirm([change("b"), change("a")], unsteady, trainer, chance=CHANCE, has_time=always)
+    outcome = find_fix([change("b"), change("a")], unsteady, trainer, chance=CHANCE, has_time=always)
     assert outcome.confirmed is not None
     assert outcome.confirmed.wins == 3
     assert trainer.asked[0] == ("b", 1), "a seed that fails is tried first"
 
 
 def test_pairs_come_last_and_never_two_for_one_cause() -> None:
-    other = Change(code="lr-too-low", summary="c", lines="c", size=1, edits=(Epochs(9),))
+    other = Change(code="lr-too-low", summary="c", lines="c", size=1, edits=(SetEpochs(9),))
     trainer = Answers({"a, and c": (0.9, 0.9, 0.9)})
-    outcome = confirm(
+    outcome = find_fix(
         [change("a"), change("b"), other], FAILING, trainer, chance=CHANCE, has_time=always,
         combine=[change("a"), change("b"), other],
     )  # fmt: skip
@@ -87,7 +89,7 @@ def counted(fits: int) -> Callable[[], bool]:
 @pytest.mark.parametrize("fits", [0, 1, 2])
 def test_nothing_is_begun_when_the_time_is_up(fits: int) -> None:
     trainer = Answers({})
-    outcome = confirm([change("a"), change("b"), change("c")], FAILING, trainer, chance=CHANCE, has_time=counted(fits))
+    outcome = find_fix([change("a"), change("b"), change("c")], FAILING, trainer, chance=CHANCE, has_time=counted(fits))
     assert len(trainer.asked) == fits
     assert not outcome.complete
     assert outcome.confirmed is None
@@ -96,9 +98,9 @@ def test_nothing_is_begun_when_the_time_is_up(fits: int) -> None:
 def test_a_mend_sets_each_seed_against_the_same_seed_unchanged() -> None:
     unchanged = (run(0, score=0.1), run(1, score=0.2), run(2, score=0.3))
     trainer = Answers({"a": (0.9, 0.3, 0.8)})
-    outcome = confirm([change("a")], unchanged, trainer, chance=CHANCE, has_time=always)
+    outcome = find_fix([change("a")], unchanged, trainer, chance=CHANCE, has_time=always)
     assert outcome.confirmed is not None
-    mend = mend_of(outcome.confirmed, unchanged, confirmed=True)
+    mend = fix_of(outcome.confirmed, unchanged, confirmed=True)
     assert dict(zip(mend.seeds, zip(mend.before, mend.after, strict=True), strict=True)) == {
         0: (0.1, 0.9), 1: (0.2, 0.3), 2: (0.3, 0.8),
     }  # fmt: skip

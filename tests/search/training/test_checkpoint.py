@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from search.collapse.rules import Context
+from search.collapse.rules import FitContext
 from search.collapse.watch import Watch
 from search.fit_checks import Collapse
-from search.selection.metrics import Scorer
+from search.selection.metrics import MetricScorer
 from search.training.checkpoint import Checkpoint, CheckpointStore
 from search.training.fit import Interrupted, run_fit
 from search.training.outcome import EpochSums, FitOutcome
@@ -58,7 +58,7 @@ def run(make_configuration, make_task, labels):
         while True:
             trainer = FakeTrainer(make_configuration(), labels, answers, momentum)
             try:
-                return run_fit(trainer, task, watch(), Scorer(), on_epoch=heed, drawer=drawer)
+                return run_fit(trainer, task, watch(), MetricScorer(), on_epoch=heed, drawer=drawer)
             except Interrupted:
                 assert (folder / "paused" / "fit.npz").exists()
 
@@ -83,7 +83,7 @@ def test_the_watch_goes_on_with_what_it_has_seen(run, tmp_path) -> None:
     """A verdict over a window that lies on both sides of the cut comes at the same epoch."""
 
     def watch() -> Watch:
-        context = Context(
+        context = FitContext(
             epochs=EPOCHS, updates_per_epoch=15, imbalance=6.0, batchnorm=False, prior_entropy=0.9, chance=1 / 3
         )
         return Watch(context, audited=True)

@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 
 from search.data.corruptions import FORMS, corrupt
-from search.selection.metrics import Scorer
+from search.selection.metrics import MetricScorer
 from search.training import corruption_scores
 from search.training.corruption_scores import corrupted_scores
 
-SCORE = Scorer("balanced_accuracy").score
+SCORE = MetricScorer("balanced_accuracy").score
 
 
 def images_of(labels: np.ndarray) -> np.ndarray:

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from search import seeds
-from search.collapse.rules import Context
+from search.collapse.rules import FitContext
 from search.collapse.watch import Watch
 from search.fit_checks import LAYER_SIGNALS, Collapse
 from search.records import Verdict
-from search.selection.metrics import Scorer
+from search.selection.metrics import MetricScorer
 from search.training import fit
 from search.training.fit import Interrupted, run_fit
 from search.training.lr_schedule import Schedule
@@ -34,7 +34,7 @@ def run(make_configuration, make_task, labels):
         told = []
         epochs = []
         outcome = run_fit(
-            trainer, make_task(**task), watch, Scorer(), on_check or told.append, on_epoch or epochs.append
+            trainer, make_task(**task), watch, MetricScorer(), on_check or told.append, on_epoch or epochs.append
         )
         return SimpleNamespace(outcome=outcome, trainer=trainer, watch=watch, told=told, epochs=epochs)
 
@@ -273,7 +273,7 @@ def test_without_validation_images_training_speaks_alone(run, knowing, make_task
 
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
 def test_an_explosion_is_looked_at_at_once_and_ends_the_fit(run, momentum) -> None:
-    context = Context(epochs=64, updates_per_epoch=15, imbalance=6, batchnorm=momentum > 0, prior_entropy=0.9)
+    context = FitContext(epochs=64, updates_per_epoch=15, imbalance=6, batchnorm=momentum > 0, prior_entropy=0.9)
     got = run(
         epochs=64,
         momentum=momentum,
@@ -293,7 +293,7 @@ def test_infinite_answers_are_no_probabilities(run, labels, value) -> None:
             some[0, 0] = value  # a validation image
         return some
 
-    context = Context(epochs=12, updates_per_epoch=15, imbalance=6, batchnorm=False, prior_entropy=0.9)
+    context = FitContext(epochs=12, updates_per_epoch=15, imbalance=6, batchnorm=False, prior_entropy=0.9)
     outcome = run(answers=answers, watch=Watch(context)).outcome
     assert (outcome.verdict, outcome.reason, outcome.epochs) == (Verdict.COLLAPSED, "non-finite", 2)
     assert (outcome.score, outcome.loss, outcome.skill) == (None, None, None)

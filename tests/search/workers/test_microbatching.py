@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from search.collapse.rules import Context
+from search.collapse.rules import FitContext
 from search.records import PARTS, Verdict
 from search.settings import TrainingProtocol
 from search.training.outcome import FitOutcome
@@ -23,7 +23,7 @@ def job(**changes) -> FitJob:
         train=NOTHING,
         val=NOTHING,
         seed=1,
-        context=Context(epochs=2, updates_per_epoch=6, imbalance=3, batchnorm=False, prior_entropy=1.0),
+        context=FitContext(epochs=2, updates_per_epoch=6, imbalance=3, batchnorm=False, prior_entropy=1.0),
         audited=False,
     )
 

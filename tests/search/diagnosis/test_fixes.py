@@ -4,11 +4,11 @@ import pytest
 
 from search.causes import CAUSES, Cause
 from search.diagnosis import changes as c
-from search.diagnosis.cures_network import good_momentum
-from search.diagnosis.cures_training import balanced_weights, usual_rate
 from search.diagnosis.evidence import Anatomy, DataSample
+from search.diagnosis.fixes import fixes_for, generic_fixes
+from search.diagnosis.fixes_network import good_momentum
+from search.diagnosis.fixes_training import balanced_weights, usual_rate
 from search.diagnosis.lint import lint
-from search.diagnosis.mending import generic, mends
 from tests.search.diagnosis.networks import dense, healthy, material, plain, two_classes
 from tests.search.diagnosis.test_lint import CASES
 
@@ -17,7 +17,7 @@ from tests.search.diagnosis.test_lint import CASES
 def test_every_fault_that_can_be_seen_has_a_change(
     code: str, anatomy: Anatomy, given: DataSample, layer: str | None
 ) -> None:
-    found = mends(lint(anatomy, given)[0], anatomy, given)
+    found = fixes_for(lint(anatomy, given)[0], anatomy, given)
     assert found
     for change in found:
         assert change.code == code
@@ -29,33 +29,33 @@ def test_every_fault_that_can_be_seen_has_a_change(
 
 @pytest.mark.parametrize("code", ["leak", "too-few-images", "label-noise"])
 def test_faults_of_the_data_are_not_mended_in_the_network(code: str) -> None:
-    assert mends(Cause(code=code, score=1.0), healthy(), material()) == ()
+    assert fixes_for(Cause(code=code, score=1.0), healthy(), material()) == ()
 
 
 @pytest.mark.parametrize(
     ("code", "anatomy", "given", "edits"),
     [
         ("softmax-on-one-unit", healthy(last=[dense("out", 1, "softmax")], loss="binary_crossentropy"), two_classes(),
-         {c.Activate(("out",), "sigmoid")}),
+         {c.SetActivation(("out",), "sigmoid")}),
         ("missing-output-activation", healthy(last=[dense("out", 3, "linear")]), material(),
-         {c.Activate(("out",), "softmax")}),
+         {c.SetActivation(("out",), "softmax")}),
         ("wrong-loss-pairing", healthy(loss="categorical_crossentropy"), material(),
-         {c.Loss("sparse_categorical_crossentropy")}),
+         {c.SetLoss("sparse_categorical_crossentropy")}),
         ("wrong-loss-pairing", healthy(last=[dense("out", 1, "sigmoid")], loss="binary_crossentropy"),
          material(labels="binary"),
-         {c.Widen(("out",), 3), c.Activate(("out",), "softmax"), c.Loss("sparse_categorical_crossentropy"),
-          c.LabelForm("int")}),
+         {c.SetUnits(("out",), 3), c.SetActivation(("out",), "softmax"), c.SetLoss("sparse_categorical_crossentropy"),
+          c.SetLabelForm("int")}),
         ("double-softmax",
          healthy(last=[dense("out", 3, "softmax"), plain("end", "Softmax", activation="softmax")]), material(),
-         {c.Activate(("out",), "linear")}),
-        ("unscaled-input", healthy(first=()), material(), {c.Feed(1 / 255)}),
-        ("lr-too-high", healthy(learning_rate=0.5), material(), {c.Rate(0.001)}),
-        ("clipnorm-too-small", healthy(clipnorm=1e-9), material(), {c.Clip(None)}),
-        ("no-nonlinearity", healthy(dense("fc", 8, "linear")), material(), {c.Activate(("fc",), "relu")}),
+         {c.SetActivation(("out",), "linear")}),
+        ("unscaled-input", healthy(first=()), material(), {c.RescaleInput(1 / 255)}),
+        ("lr-too-high", healthy(learning_rate=0.5), material(), {c.SetLearningRate(0.001)}),
+        ("clipnorm-too-small", healthy(clipnorm=1e-9), material(), {c.SetClipnorm(None)}),
+        ("no-nonlinearity", healthy(dense("fc", 8, "linear")), material(), {c.SetActivation(("fc",), "relu")}),
     ],
 )  # fmt: skip
 def test_the_likeliest_change(code: str, anatomy: Anatomy, given: DataSample, edits: set[c.Edit]) -> None:
-    assert set(mends(Cause(code=code, score=1.0), anatomy, given)[0].edits) == edits
+    assert set(fixes_for(Cause(code=code, score=1.0), anatomy, given)[0].edits) == edits
 
 
 def test_sgd_goes_slower_with_momentum() -> None:
@@ -72,6 +72,6 @@ def test_batchnorm_forgets_its_start_in_a_tenth_of_the_fit(epochs: int, low: flo
 
 
 def test_generic_changes_name_known_causes() -> None:
-    found = generic(healthy(), material())
+    found = generic_fixes(healthy(), material())
     assert found
     assert {change.code for change in found} <= set(CAUSES)

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from search.causes import Cause
 from search.diagnosis import changes as c
 from search.diagnosis.changes import Change
-from search.diagnosis.cures_input import unfaded
-from search.diagnosis.cures_training import canonical_loss, loss_class, rated
-from search.diagnosis.evidence import Anatomy, DataSample, Layer
+from search.diagnosis.evidence import Anatomy, DataSample, LayerInfo
 from search.diagnosis.fit_rules import steps
+from search.diagnosis.fixes_input import unfaded
+from search.diagnosis.fixes_training import canonical_loss, loss_class, rated
 from search.diagnosis.pairing import BINARY, CATEGORICAL, SPARSE
 from search.diagnosis.structure import (
     RELU_LIKE,
@@ -26,7 +26,7 @@ from search.diagnosis.structure import (
 from search.training.lr_schedule import batchnorm_momentum
 
 
-def _names(layers: list[Layer]) -> str:
+def _names(layers: list[LayerInfo]) -> str:
     names = [layer.name for layer in layers]
     return ", ".join(names) if len(names) <= 4 else f"{', '.join(names[:3])}, ... and {names[-1]}"
 
@@ -39,24 +39,24 @@ def usual_end(cause: Cause, anatomy: Anatomy, material: DataSample) -> Iterator[
     lines: list[str] = []
     if anatomy.outputs == 1 and classes > 2 and end.layer is not None:
         units, wanted, loss, labels = classes, "softmax", "sparse_categorical_crossentropy", "int"
-        edits.append(c.Widen((end.layer.name,), classes))
+        edits.append(c.SetUnits((end.layer.name,), classes))
     else:
         units, wanted = anatomy.outputs, "sigmoid" if anatomy.outputs == 1 else "softmax"
         loss, labels = canonical_loss(anatomy, material)
     name = end.layer.name if end.layer else anatomy.output
     if end.activation != wanted:
         if end.activations and end.activations[-1][0] != name:
-            edits.append(c.Activate((end.activations[-1][0],), wanted))
+            edits.append(c.SetActivation((end.activations[-1][0],), wanted))
             lines.append(f'layers.Activation("{wanted}"),  # at the end')
         else:
-            edits.append(c.Activate((name,), wanted))
+            edits.append(c.SetActivation((name,), wanted))
             kind = end.layer.kind if end.layer else "Dense"
             lines.append(f'layers.{kind}({units}, activation="{wanted}", name={name!r})')
     if anatomy.compilation.loss != loss or anatomy.compilation.from_logits:
-        edits.append(c.Loss(loss))
+        edits.append(c.SetLoss(loss))
         lines.append(f'loss="{loss}"')
     if material.labels != labels:
-        edits.append(c.LabelForm(labels))
+        edits.append(c.SetLabelForm(labels))
         lines.append(f'LABELS = "{labels}"')
     if edits:
         text = f"{wanted} on the output" if len(edits) == 1 and lines and "loss" not in lines[0] else (
@@ -68,7 +68,7 @@ def usual_end(cause: Cause, anatomy: Anatomy, material: DataSample) -> Iterator[
     if cause.code == "missing-output-activation" and fitting:
         yield Change(
             code=cause.code, summary="tell the loss that it gets logits",
-            lines=f"loss=keras.losses.{loss_class(own)}(from_logits=True)", size=1, edits=(c.Loss(own, True),),
+            lines=f"loss=keras.losses.{loss_class(own)}(from_logits=True)", size=1, edits=(c.SetLoss(own, True),),
         )  # fmt: skip
 
 
@@ -80,7 +80,7 @@ def single_softmax(cause: Cause, anatomy: Anatomy, material: DataSample) -> Iter
         yield Change(
             code=cause.code, summary=f"no {end.activations[0][1]} on {', '.join(names)}: the last one is enough",
             lines="\n".join(f"# no activation={a!r} on layer {n!r}" for n, a in end.activations[:-1]),
-            size=1, edits=tuple(c.Activate((name,), "linear") for name in names),
+            size=1, edits=tuple(c.SetActivation((name,), "linear") for name in names),
         )  # fmt: skip
     if anatomy.compilation.from_logits and end.activations:
         own = anatomy.compilation.loss
@@ -88,11 +88,11 @@ def single_softmax(cause: Cause, anatomy: Anatomy, material: DataSample) -> Iter
         yield Change(
             code=cause.code, summary=f"no {activation} on {name}, as the loss expects logits",
             lines=f"# without activation={activation!r} on layer {name!r}",
-            size=1, edits=(c.Activate((name,), "linear"), c.Loss(own, True)),
+            size=1, edits=(c.SetActivation((name,), "linear"), c.SetLoss(own, True)),
         )  # fmt: skip
         yield Change(
             code=cause.code, summary="tell the loss that it gets probabilities",
-            lines=f"loss=keras.losses.{loss_class(own)}(from_logits=False)", size=1, edits=(c.Loss(own),),
+            lines=f"loss=keras.losses.{loss_class(own)}(from_logits=False)", size=1, edits=(c.SetLoss(own),),
         )  # fmt: skip
 
 
@@ -109,7 +109,7 @@ def initialized(cause: Cause, anatomy: Anatomy, material: DataSample) -> Iterato
         yield Change(
             code=cause.code, summary=f"{'the default initializer' if usual else 'he_normal'} for {_names(layers)}",
             lines=f'kernel_initializer="{initializer}"  # {hint}in {_names(layers)}',
-            size=1, edits=(c.Initialize(names, initializer),),
+            size=1, edits=(c.SetInitializer(names, initializer),),
         )  # fmt: skip
 
 
@@ -123,16 +123,16 @@ def livelier(cause: Cause, anatomy: Anatomy, material: DataSample) -> Iterator[C
         yield from initialized(cause, anatomy, material)
 
 
-def _activated(code: str, anatomy: Anatomy, layers: list[Layer], activation: str) -> Change:
+def _activated(code: str, anatomy: Anatomy, layers: list[LayerInfo], activation: str) -> Change:
     before = activation_of(anatomy, layers[0])
     own = tuple(_activating(anatomy, layer) for layer in layers)
     return Change(
         code=code, summary=f"{activation} instead of {before} in {_names(layers)}",
-        lines=f'activation="{activation}"  # in {_names(layers)}', size=2, edits=(c.Activate(own, activation),),
+        lines=f'activation="{activation}"  # in {_names(layers)}', size=2, edits=(c.SetActivation(own, activation),),
     )  # fmt: skip
 
 
-def _activating(anatomy: Anatomy, layer: Layer) -> str:
+def _activating(anatomy: Anatomy, layer: LayerInfo) -> str:
     """The layer that holds the activation which follows `layer`: itself, or an activation layer behind it."""
     if layer.activation not in (None, "linear"):
         return layer.name
@@ -156,7 +156,7 @@ def normalized(cause: Cause, anatomy: Anatomy, material: DataSample) -> Iterator
     yield Change(
         code=cause.code, summary=f"BatchNorm after {_names(layers)}, before the activation",
         lines=f"x = layers.BatchNormalization(momentum={momentum:g})(x)  # after each of {_names(layers)}",
-        size=2, edits=(c.Normalize(tuple(layer.name for layer in layers), momentum),),
+        size=2, edits=(c.InsertBatchNorm(tuple(layer.name for layer in layers), momentum),),
     )  # fmt: skip
 
 
@@ -170,7 +170,7 @@ def leaky(cause: Cause, anatomy: Anatomy, material: DataSample) -> Iterator[Chan
         yield Change(
             code=cause.code, summary="he_normal kernels and biases of zero",
             lines=f'kernel_initializer="he_normal", bias_initializer="zeros"  # in {_names(rectified)}',
-            size=1, edits=(c.Initialize(names, "he_normal"),),
+            size=1, edits=(c.SetInitializer(names, "he_normal"),),
         )  # fmt: skip
     yield rated(cause.code, anatomy, anatomy.compilation.learning_rate / 10)
 
@@ -195,7 +195,7 @@ def wider(cause: Cause, anatomy: Anatomy, material: DataSample) -> Iterator[Chan
     yield Change(
         code=cause.code, summary=f"{units} {word} in {_names(layers)}",
         lines="\n".join(f"layers.{layer.kind}({units}, ..., name={layer.name!r})" for layer in layers[:4]),
-        size=1, edits=(c.Widen(tuple(layer.name for layer in layers), units),),
+        size=1, edits=(c.SetUnits(tuple(layer.name for layer in layers), units),),
     )  # fmt: skip
 
 
@@ -207,7 +207,7 @@ def less_dropout(cause: Cause, anatomy: Anatomy, material: DataSample) -> Iterat
         high = [layer for layer in drops if (layer.rate or 0) > rate]
         yield Change(
             code=cause.code, summary=f"dropout of {rate:g} instead of {max(layer.rate or 0 for layer in drops):g}",
-            lines=f"layers.Dropout({rate:g})  # {_names(high)}", size=1, edits=(c.DropOut(rate),),
+            lines=f"layers.Dropout({rate:g})  # {_names(high)}", size=1, edits=(c.LimitDropout(rate),),
         )  # fmt: skip
 
 
@@ -217,7 +217,11 @@ def less_penalty(cause: Cause, anatomy: Anatomy, material: DataSample) -> Iterat
     if found or anatomy.compilation.weight_decay:
         where = f"kernel_regularizer of {_names(found)}" if found else "weight_decay of the optimizer"
         yield Change(
-            code=cause.code, summary=f"no {where}", lines=f"# leave out the {where}", size=1, edits=(c.Penalty(0.0),)
+            code=cause.code,
+            summary=f"no {where}",
+            lines=f"# leave out the {where}",
+            size=1,
+            edits=(c.ScalePenalties(0.0),),
         )
 
 
@@ -229,11 +233,11 @@ def thawed(cause: Cause, anatomy: Anatomy, material: DataSample) -> Iterator[Cha
     elif end is not None and not end.trainable and any(layer.path for layer in anatomy.layers):
         yield Change(
             code=cause.code, summary=f"let {end.name} learn", lines=f"model.get_layer({end.name!r}).trainable = True",
-            size=1, edits=(c.Train((end.name,)),),
+            size=1, edits=(c.Unfreeze((end.name,)),),
         )  # fmt: skip
     yield Change(
         code=cause.code, summary="let all layers learn", lines="model.trainable = True  # before model.compile",
-        size=1, edits=(c.Train(),),
+        size=1, edits=(c.Unfreeze(),),
     )  # fmt: skip
 
 
@@ -246,7 +250,7 @@ def _thawed_batchnorm(cause: Cause, anatomy: Anatomy, material: DataSample) -> I
         code=cause.code, summary=f"let the BatchNorm layers of {where} adapt to these images",
         lines=f"for layer in {where}.layers:\n    if isinstance(layer, layers.BatchNormalization):\n"
         "        layer.trainable = True  # before model.compile",
-        size=1, edits=(c.Train(tuple(layer.name for layer in still)),),
+        size=1, edits=(c.Unfreeze(tuple(layer.name for layer in still)),),
     )  # fmt: skip
     yield from (change for change in unfaded(cause, anatomy, material))
 
@@ -256,7 +260,7 @@ def fresher(cause: Cause, anatomy: Anatomy, material: DataSample) -> Iterator[Ch
     value = round(good_momentum(material), 2)
     yield Change(
         code=cause.code, summary=f"BatchNorm momentum {value:g}, for {steps(material)} steps in all",
-        lines=f"layers.BatchNormalization(momentum={value:g})", size=1, edits=(c.Momentum(value),),
+        lines=f"layers.BatchNormalization(momentum={value:g})", size=1, edits=(c.SetBatchNormMomentum(value),),
     )  # fmt: skip
 
 
@@ -270,7 +274,7 @@ def varied(cause: Cause, anatomy: Anatomy, material: DataSample) -> Iterator[Cha
             if layer.scale is None:
                 yield Change(
                     code=cause.code, summary=f"leave out {layer.name} ({layer.kind})",
-                    lines=f"# leave out the layer {layer.name!r}", size=1, edits=(c.Bypass((layer.name,)),),
+                    lines=f"# leave out the layer {layer.name!r}", size=1, edits=(c.RemoveLayers((layer.name,)),),
                 )  # fmt: skip
     yield from unfaded(cause, anatomy, material)
     yield from normalized(cause, anatomy, material)

@@ -35,7 +35,7 @@ def rated(code: str, anatomy: Anatomy, value: float) -> Change:
     return Change(
         code=code, summary=f"{verb} the learning rate from {how.learning_rate:.3g} to {value:.3g}",
         lines=f"optimizer=keras.optimizers.{how.optimizer}(learning_rate={value:.3g}{momentum})",
-        size=1, edits=(c.Rate(value),),
+        size=1, edits=(c.SetLearningRate(value),),
     )  # fmt: skip
 
 
@@ -63,7 +63,7 @@ def longer(code: str, material: DataSample) -> Change:
     number = material.epochs * LATE
     return Change(
         code=code, summary=f"train {number} epochs instead of {material.epochs}", lines=f"epochs={number}",
-        size=1, edits=(c.Epochs(number),),
+        size=1, edits=(c.SetEpochs(number),),
     )  # fmt: skip
 
 
@@ -87,7 +87,7 @@ def averaged(cause: Cause, anatomy: Anatomy, material: DataSample) -> Iterator[C
         name = loss_class(anatomy.compilation.loss)
         yield Change(
             code=cause.code, summary="average the loss over the batch",
-            lines=f'loss=keras.losses.{name}()  # without reduction="sum"', size=1, edits=(c.Averaged(),),
+            lines=f'loss=keras.losses.{name}()  # without reduction="sum"', size=1, edits=(c.AverageLoss(),),
         )  # fmt: skip
         return
     loss, labels = canonical_loss(anatomy, material)
@@ -96,7 +96,7 @@ def averaged(cause: Cause, anatomy: Anatomy, material: DataSample) -> Iterator[C
     yield Change(
         code=cause.code, summary=f"Keras' own {loss} instead of the custom loss",
         lines=f"loss=keras.losses.{loss_class(loss)}({'from_logits=True' if logits else ''}){change}",
-        size=1, edits=(c.Loss(loss, logits), c.LabelForm(labels)),
+        size=1, edits=(c.SetLoss(loss, logits), c.SetLabelForm(labels)),
     )  # fmt: skip
 
 
@@ -106,7 +106,7 @@ def unclipped(cause: Cause, anatomy: Anatomy, material: DataSample) -> Iterator[
     yield Change(
         code=cause.code, summary="no clipping of gradients",
         lines=f"optimizer=keras.optimizers.{how.optimizer}(learning_rate={how.learning_rate:.3g})  # no clipping",
-        size=1, edits=(c.Clip(None),),
+        size=1, edits=(c.SetClipnorm(None),),
     )  # fmt: skip
 
 
@@ -121,5 +121,5 @@ def balanced(cause: Cause, anatomy: Anatomy, material: DataSample) -> Iterator[C
     weights = balanced_weights(material)
     yield Change(
         code=cause.code, summary="weigh the classes against their frequency",
-        lines=f"class_weight={weights}", size=1, edits=(c.ClassWeights(weights),),
+        lines=f"class_weight={weights}", size=1, edits=(c.SetClassWeights(weights),),
     )  # fmt: skip

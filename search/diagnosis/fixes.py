@@ -8,8 +8,10 @@ from typing import Final
 from search.causes import Cause
 from search.diagnosis import changes as c
 from search.diagnosis.changes import Change
-from search.diagnosis.cures_input import feeds, realigned, unaugmented, unfaded, without_preprocess
-from search.diagnosis.cures_network import (
+from search.diagnosis.evidence import Anatomy, DataSample
+from search.diagnosis.fit_rules import sane_rates
+from search.diagnosis.fixes_input import feeds, realigned, unaugmented, unfaded, without_preprocess
+from search.diagnosis.fixes_network import (
     fresher,
     initialized,
     leaky,
@@ -24,25 +26,23 @@ from search.diagnosis.cures_network import (
     varied,
     wider,
 )
-from search.diagnosis.cures_training import averaged, balanced, longer, rated, rates, unclipped
-from search.diagnosis.evidence import Anatomy, DataSample
-from search.diagnosis.fit_rules import sane_rates
+from search.diagnosis.fixes_training import averaged, balanced, longer, rated, rates, unclipped
 from search.diagnosis.structure import (
     by_name,
 )
 
-Mends = Callable[[Cause, Anatomy, DataSample], Iterator[Change]]
+FixMaker = Callable[[Cause, Anatomy, DataSample], Iterator[Change]]
 
 
-def mends(cause: Cause, anatomy: Anatomy, material: DataSample) -> tuple[Change, ...]:
+def fixes_for(cause: Cause, anatomy: Anatomy, material: DataSample) -> tuple[Change, ...]:
     """Changes that would cure the cause, the likeliest first; none for faults of the data."""
     return tuple(_BY_CODE[cause.code](cause, anatomy, material)) if cause.code in _BY_CODE else ()
 
 
-def generic(anatomy: Anatomy, material: DataSample) -> tuple[Change, ...]:
+def generic_fixes(anatomy: Anatomy, material: DataSample) -> tuple[Change, ...]:
     """What often helps whatever the cause is; tried last."""
 
-    def of(code: str, mend: Mends) -> Iterator[Change]:
+    def of(code: str, mend: FixMaker) -> Iterator[Change]:
         return mend(Cause(code=code, score=0.0), anatomy, material)
 
     low, high = sane_rates(anatomy.compilation.optimizer, anatomy.compilation.momentum)
@@ -66,7 +66,7 @@ def _clipped(cause: Cause, anatomy: Anatomy, material: DataSample) -> Iterator[C
     yield Change(
         code=cause.code, summary="clip the norm of gradients at 1",
         lines=f"optimizer=keras.optimizers.{how.optimizer}(learning_rate={how.learning_rate:.3g}, clipnorm=1.0)",
-        size=1, edits=(c.Clip(1.0),),
+        size=1, edits=(c.SetClipnorm(1.0),),
     )  # fmt: skip
     yield rated(cause.code, anatomy, how.learning_rate / 10)
     yield from normalized(cause, anatomy, material)
@@ -77,7 +77,7 @@ def _finite(cause: Cause, anatomy: Anatomy, material: DataSample) -> Iterator[Ch
     if broken is not None and not broken.parameters:
         yield Change(
             code=cause.code, summary=f"leave out {broken.name}, whose outputs are not finite",
-            lines=f"# leave out the layer {broken.name!r}", size=1, edits=(c.Bypass((broken.name,)),),
+            lines=f"# leave out the layer {broken.name!r}", size=1, edits=(c.RemoveLayers((broken.name,)),),
         )  # fmt: skip
     if material.preprocess:
         yield without_preprocess(cause.code)
@@ -88,7 +88,7 @@ def _finite(cause: Cause, anatomy: Anatomy, material: DataSample) -> Iterator[Ch
     yield from _clipped(cause, anatomy, material)
 
 
-_BY_CODE: Final[Mapping[str, Mends]] = {
+_BY_CODE: Final[Mapping[str, FixMaker]] = {
     "bad-initializer": initialized,
     "tied-constant-init": initialized,
     "batchnorm-momentum": fresher,

@@ -22,7 +22,7 @@ def feeds(cause: Cause, anatomy: Anatomy, material: DataSample) -> Iterator[Chan
     yield Change(
         code=cause.code, summary="scale the pixels to 0..1 in front",
         lines=f"layers.Rescaling(1 / {scale:.6g}),  # right after keras.Input(input_shape)",
-        size=1, edits=(c.Feed(1 / scale),),
+        size=1, edits=(c.RescaleInput(1 / scale),),
     )  # fmt: skip
     yield _standardized(cause.code, material)
 
@@ -33,7 +33,7 @@ def _standardized(code: str, material: DataSample) -> Change:
     return Change(
         code=code, summary="shift and scale the pixels to mean 0 and deviation 1",
         lines=f"layers.Rescaling({scale:.6g}, offset={offset:.6g}),  # right after keras.Input(input_shape)",
-        size=1, edits=(c.Feed(scale, offset),),
+        size=1, edits=(c.RescaleInput(scale, offset),),
     )  # fmt: skip
 
 
@@ -48,16 +48,16 @@ def unfaded(cause: Cause, anatomy: Anatomy, material: DataSample) -> Iterator[Ch
         why = "so that the frozen network gets the range it knows" if foreign else "as the pixels are scaled already"
         yield Change(
             code=cause.code, summary=f"leave out {last.name}, {why}",
-            lines=f"# without layers.Rescaling(...), name {last.name!r}", size=1, edits=(c.Bypass((last.name,)),),
+            lines=f"# without layers.Rescaling(...), name {last.name!r}", size=1, edits=(c.RemoveLayers((last.name,)),),
         )  # fmt: skip
     if material.preprocess:
         yield Change(
             code=cause.code, summary="scale the pixels once, to 0..1, instead of PREPROCESS",
-            lines="PREPROCESS = lambda x: x / 255", size=1, edits=(c.Unprocessed(1 / 255),),
+            lines="PREPROCESS = lambda x: x / 255", size=1, edits=(c.ReplacePreprocessing(1 / 255),),
         )  # fmt: skip
         yield Change(
             code=cause.code, summary="feed the raw pixels, without PREPROCESS",
-            lines="# without PREPROCESS: the network scales by itself", size=1, edits=(c.Unprocessed(1.0),),
+            lines="# without PREPROCESS: the network scales by itself", size=1, edits=(c.ReplacePreprocessing(1.0),),
         )  # fmt: skip
     if not scalings and span:
         yield _standardized(cause.code, material)
@@ -69,7 +69,8 @@ def unaugmented(cause: Cause, anatomy: Anatomy, material: DataSample) -> Iterato
     if names:
         yield Change(
             code=cause.code, summary=f"without {', '.join(names)}",
-            lines="\n".join(f"# leave out the layer {name!r}" for name in names), size=1, edits=(c.Bypass(names),),
+            lines="\n".join(f"# leave out the layer {name!r}" for name in names),
+            size=1, edits=(c.RemoveLayers(names),),
         )  # fmt: skip
     if material.augment:
         yield _without_augment(cause.code)
@@ -79,12 +80,14 @@ def without_preprocess(code: str) -> Change:
     """Plainly scaled pixels in place of the user's pipeline."""
     return Change(
         code=code, summary="scale the pixels to 0..1 instead of PREPROCESS",
-        lines="PREPROCESS = lambda x: x / 255", size=1, edits=(c.Unprocessed(1 / 255),),
+        lines="PREPROCESS = lambda x: x / 255", size=1, edits=(c.ReplacePreprocessing(1 / 255),),
     )  # fmt: skip
 
 
 def _without_augment(code: str) -> Change:
-    return Change(code=code, summary="without AUGMENT", lines="# leave out AUGMENT", size=1, edits=(c.Unaugmented(),))
+    return Change(
+        code=code, summary="without AUGMENT", lines="# leave out AUGMENT", size=1, edits=(c.RemoveAugmentation(),)
+    )
 
 
 def realigned(cause: Cause, anatomy: Anatomy, material: DataSample) -> Iterator[Change]:
