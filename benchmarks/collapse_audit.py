@@ -30,7 +30,8 @@ import numpy.typing as npt
 from search import seeds
 from search.collapse.rules import FitContext
 from search.data.folds import make_folds
-from search.data.images import load_images
+from search.data.images import ImageSet, load_images
+from search.data.scanned_folder import scan_folder
 from search.events import SilentListener
 from search.fit_checks import LAYER_SIGNALS, Check, Collapse
 from search.schedule.plan import MAX_EPOCHS, SHOWN_IMAGES
@@ -118,9 +119,7 @@ def run_part(
         if target.exists():
             continue
         if name not in loaded:
-            loaded[name] = load_images(
-                folder, image_size=side, folds=FOLDS, groups=groups, size_cap=64, listener=SilentListener()
-            )
+            loaded[name] = _load(folder, groups, side)
         began = time.monotonic()
         try:
             audited = _train(name, number, loaded[name])
@@ -318,8 +317,13 @@ def run(data: list[str], parts: Path, numbers: range, side: int, workers: int) -
         folder, _, groups = text.partition(":")
         sets.append((Path(folder).parent.name, Path(folder), Path(groups) if groups else None))
     for _, folder, groups in sets:  # decoded once, not by each process
-        load_images(folder, image_size=side, folds=FOLDS, groups=groups, size_cap=64, listener=SilentListener())
+        _load(folder, groups, side)
     side_by_side(run_part, [(sets, parts, numbers, side, part, workers) for part in range(workers)])
+
+
+def _load(folder: Path, groups: Path | None, side: int) -> ImageSet:
+    scanned = scan_folder(folder, SilentListener(), groups=groups)
+    return load_images(scanned, SilentListener(), image_size=side, folds=FOLDS, size_cap=64)
 
 
 def side_by_side(work: Callable[..., None], arguments: Sequence[tuple[Any, ...]]) -> None:

@@ -81,6 +81,7 @@ def workers(count: int) -> tuple[float, float]:
     from search.collapse.protection import Protection
     from search.data.folds import make_folds
     from search.data.images import load_images
+    from search.data.scanned_folder import scan_folder
     from search.events import SilentListener
     from search.fits.runner import FitRunner, FitSpec, StudySetup
     from search.records import SEARCH
@@ -97,7 +98,7 @@ def workers(count: int) -> tuple[float, float]:
             file.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(image).save(file)
         images = load_images(
-            place / "images", image_size=64, folds=5, groups=None, size_cap=64, listener=SilentListener()
+            scan_folder(place / "images", SilentListener()), SilentListener(), image_size=64, folds=5, size_cap=64
         )
         folds = make_folds(images.labels, folds=5, seed=0)
         terms = StudySetup(

@@ -51,10 +51,11 @@ def data_path(folder: Path) -> dict[str, float]:
     """Seconds from the folder to the folds, and of that what each part took."""
     from search.data.folds import make_folds
     from search.data.images import load_images
+    from search.data.scanned_folder import scan_folder
     from search.events import SilentListener
 
     started = time.perf_counter()
-    images = load_images(folder, image_size=None, folds=5, groups=None, size_cap=64, listener=SilentListener())
+    images = load_images(scan_folder(folder, SilentListener()), SilentListener(), image_size=None, folds=5, size_cap=64)
     loaded = time.perf_counter()
     make_folds(images.labels, folds=5, seed=0, kept=True)
     return {"images": loaded - started, "folds": time.perf_counter() - loaded}

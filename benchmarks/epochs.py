@@ -19,6 +19,7 @@ from search.collapse.rules import FitContext
 from search.collapse.watch import Watch
 from search.data.folds import make_folds
 from search.data.images import load_images
+from search.data.scanned_folder import scan_folder
 from search.events import SilentListener
 from search.schedule.plan import MAX_EPOCHS, MIN_EPOCHS
 from search.selection import metrics
@@ -53,7 +54,11 @@ def main() -> None:
     for shown in SHOWN:
         for folder in options.data:
             images = load_images(
-                folder, image_size=options.image_size, folds=5, groups=None, size_cap=64, listener=SilentListener()
+                scan_folder(folder, SilentListener()),
+                SilentListener(),
+                image_size=options.image_size,
+                folds=5,
+                size_cap=64,
             )
             pixels = device.load_pixels(images.path, None)
             labels = device.tensor(images.labels.astype(np.int32))

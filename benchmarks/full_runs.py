@@ -34,6 +34,7 @@ from search import resources, seeds
 from search.collapse.protection import Protection
 from search.data.folds import make_folds
 from search.data.images import ImageSet, load_images
+from search.data.scanned_folder import scan_folder
 from search.events import SilentListener
 from search.fit_checks import Check
 from search.fits.runner import FitRunner, FitSpec, StudySetup
@@ -309,7 +310,8 @@ def image_sets(data: Sequence[str], side: int, *, digits: bool) -> list[tuple[st
 
 
 def _loaded(folder: Path, groups: Path | None, side: int) -> ImageSet:
-    return load_images(folder, image_size=side, folds=FOLDS, groups=groups, size_cap=side, listener=SilentListener())
+    scanned = scan_folder(folder, SilentListener(), groups=groups)
+    return load_images(scanned, SilentListener(), image_size=side, folds=FOLDS, size_cap=side)
 
 
 def run(sets: Sequence[tuple[str, ImageSet]], parts: Path, random: int, folds: int) -> None:

@@ -42,6 +42,7 @@ from search.collapse.protection import Protection
 from search.data.groups import number_groups, read_groups
 from search.data.images import ImageSet, load_images
 from search.data.scan import scan
+from search.data.scanned_folder import scan_folder
 from search.data.strata import strata
 from search.events import SilentListener
 from search.fits.runner import FitRunner, FitSpec, StudySetup
@@ -192,16 +193,20 @@ def _binomial(share: float, n: int) -> float:
 
 
 def loaded(folder: Path, groups: Path | None, side: int, like: ImageSet | None) -> ImageSet:
-    return load_images(
+    scanned = scan_folder(
         folder,
-        image_size=side,
-        folds=0,
+        SilentListener(),
         groups=groups,
-        size_cap=side,
-        channels=like.summary.channels if like else None,
         classes=tuple(like.summary.classes) if like else None,
         follow_links=True,
-        listener=SilentListener(),
+    )
+    return load_images(
+        scanned,
+        SilentListener(),
+        image_size=side,
+        folds=0,
+        size_cap=side,
+        channels=like.summary.channels if like else None,
     )
 
 

@@ -34,6 +34,7 @@ from benchmarks.machine import machine
 from search import seeds
 from search.collapse.protection import Protection
 from search.data.images import ImageSet, load_images
+from search.data.scanned_folder import scan_folder
 from search.data.weight_files import find_weights
 from search.events import SilentListener
 from search.fits.runner import FitRunner, FitSpec
@@ -67,12 +68,11 @@ class Setting:
     def __init__(self, data: str, weights: str, side: int, epochs: int | None) -> None:
         folder, _, groups = data.partition(":")
         self.images: ImageSet = load_images(
-            Path(folder),
+            scan_folder(Path(folder), SilentListener(), groups=Path(groups) if groups else None),
+            SilentListener(),
             image_size=side,
             folds=FOLDS,
-            groups=Path(groups) if groups else None,
             size_cap=side,
-            listener=SilentListener(),
         )
         self.weights = find_weights(weights, TRANSFER.backbones)
         summary = self.images.summary

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from search.data.folds import make_folds
+from search.data.folds import Fold, make_folds
 from search.data.fresh_splits import smallest_part
 from search.data.groups import groups_hash
 from search.data.images import ImageSet
@@ -74,25 +74,73 @@ def refuse_overlapping_folders(request: SearchRequest) -> None:
         )
 
 
-def check_request(request: SearchRequest, images: ImageSet) -> None:
-    """Raise what there is to raise about folds, space and starts before anything is written."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SearchDesign:
+    """What a request amounts to with its images: folds, the space that fits them, what is tried first."""
+
+    folds: tuple[Fold, ...]
+    smallest_train: int  # images in the smallest training part of any fit
+    epochs: int  # of a fit
+    space: Space  # the request's, bound to `smallest_train` and `epochs`
+    starts: tuple[Configuration, ...]  # the user's own, then the known-good ones, each network once
+
+
+def check_request(request: SearchRequest, images: ImageSet) -> SearchDesign:
+    """Work out the folds, the bound space and the first configurations; nothing is written.
+
+    Raises:
+        UserError: the images allow no such folds, or the space or a start configuration does not fit them.
+    """
+    smallest_side = min((min(shape) for shape in images.shapes), default=images.summary.image_size)
+    design = _design(request, images, request.folds, request.epochs or auto_epochs(images.summary.images))
+    for name in request.space.backbones:
+        if smallest_side < (least := BACKBONES[name].smallest):
+            raise UserError(
+                f"--space: {name} needs images of at least {least} pixels a side; these are seen with {smallest_side}. "
+                f"Pass {'--max-side' if request.native else '--image-size'} {least}, or leave it out of the space."
+            )
+    return design
+
+
+def planned_design(
+    request: SearchRequest, images: ImageSet, design: SearchDesign, folds: int, epochs: int
+) -> SearchDesign:
+    """Return the design for the folds and epochs of a plan; what these do not change is taken from `design`.
+
+    Args:
+        request: of the search.
+        images: to train on.
+        design: from `check_request`.
+        folds: of the plan.
+        epochs: of a fit, by the plan.
+
+    Raises:
+        UserError: as in `check_request`.
+    """
+    if folds != len(design.folds):
+        return _design(request, images, folds, epochs)
+    if epochs != design.epochs:
+        return _bound(request, design.folds, design.smallest_train, epochs)
+    return design
+
+
+def _design(request: SearchRequest, images: ImageSet, count: int, epochs: int) -> SearchDesign:
     folds = make_folds(
         images.labels,
-        folds=request.folds,
+        folds=count,
         seed=request.seed,
         groups=images.groups,
         class_names=tuple(images.summary.classes),
         kept=True,
     )
     smallest = smallest_part(images.labels, images.groups, folds, seed=request.seed, repeats=REPEATS)
-    start_configurations(request, bound_space(request, smallest, request.epochs or auto_epochs(images.summary.images)))
-    side = min((min(shape) for shape in images.shapes), default=images.summary.image_size)
-    for name in request.space.backbones:
-        if side < (least := BACKBONES[name].smallest):
-            raise UserError(
-                f"--space: {name} needs images of at least {least} pixels a side; these are seen with {side}. Pass "
-                f"{'--max-side' if request.native else '--image-size'} {least}, or leave it out of the space."
-            )
+    return _bound(request, folds, smallest, epochs)
+
+
+def _bound(request: SearchRequest, folds: tuple[Fold, ...], smallest: int, epochs: int) -> SearchDesign:
+    space = bound_space(request, smallest, epochs)
+    starts = tuple(start_configurations(request, space))
+    return SearchDesign(folds=folds, smallest_train=smallest, epochs=epochs, space=space, starts=starts)
 
 
 def identity(request: SearchRequest, images: ImageSet) -> Identity:

@@ -14,16 +14,13 @@ import numpy as np
 import numpy.typing as npt
 
 from search.arrays import IntArray
-from search.data import decoded_cache, disk_cache
+from search.data import decoded_cache
 from search.data.buckets import LEAST_SIDE, Buckets, choose_buckets, nearest, stretch
 from search.data.decode import Probe
-from search.data.duplicates import Cluster, clusters
 from search.data.duplicates import groups as groups_of
 from search.data.folds import check_count
-from search.data.groups import number_groups, read_groups
-from search.data.image_stats import image_stats
-from search.data.parallel import OnProgress
-from search.data.scan import ImageFolder, scan
+from search.data.scan import ImageFolder
+from search.data.scanned_folder import ScannedFolder
 from search.data.sizes import choose_channels, choose_size, common_size, common_white, frequent_sizes
 from search.data.squares import Squares, square_side
 from search.errors import DataError
@@ -32,9 +29,6 @@ from search.npy import mapped
 from search.records import DataSummary
 
 _log = logging.getLogger(__name__)
-
-CLUSTERED: Final = 1
-"""Raised when other images would be taken for copies."""
 
 SIDES: Final = (8, 1024)
 """Smallest and largest side that may be asked for."""
@@ -49,7 +43,6 @@ class ImageSet:
     files: tuple[str, ...]  # relative to the folder, row order
     groups: IntArray | None  # (n,), from 0
     summary: DataSummary
-    test: Path | None = None  # folder of test images that came with these, in a `train/ val/ test/` layout
     shapes: tuple[tuple[int, int], ...] = ()  # (height, width) of images of every size; none: all are squares
     places: IntArray | None = None  # (n,) shape of each image
 
@@ -68,59 +61,49 @@ class ImageSet:
 
 
 def load_images(
-    folder: Path,
+    scanned: ScannedFolder,
+    listener: Listener,
     *,
     image_size: int | None,
     folds: int,
-    groups: Path | None,
     size_cap: int,
     channels: int | None = None,
     white: float | None = None,
-    classes: Sequence[str] | None = None,
-    labels: Path | None = None,
     least: int = SIDES[0],
     native: bool = False,
     thinnest: int = LEAST_SIDE,
     shapes: Sequence[tuple[int, int]] = (),
     common_cap: int | None = None,
-    follow_links: bool = False,
     copies_in: int = 0,
-    listener: Listener,
 ) -> ImageSet:
-    """Scan a folder with one sub-folder a class, decode what is not in the cache, and say what was found.
+    """Decode the images of a folder that are not in the cache yet.
 
     Rows are sorted by class and content: a renamed file changes nothing. Files that can't be read are logged and left
     out. The listener is told of stages and progress; passing the summary on is left to the caller.
 
     Args:
-        folder: the image folder.
+        scanned: the image folder.
+        listener: told how far it is.
         image_size: pixels a side; None picks one from the images' own sizes, at most `size_cap`.
         folds: images that each class needs; 0 or 1 where no cross-validation follows.
-        groups: CSV file with the columns `file` and `group`.
         size_cap: largest side that is picked.
         channels: 1 or 3; None is 1 if every image is grey.
         white: of deep pixels, where it is known; None: that of these images, if they are measured.
-        classes: of the training images, for a test folder: its labels then agree, and it may lack some of them.
-        labels: CSV file with the columns `file` and `label`, where sub-folders are no classes.
         least: smallest `image_size` that is accepted.
         native: images keep their sizes, up to `image_size` or `size_cap` pixels on the longer side, as well as a few
             shapes allow.
         thinnest: pixels of the shorter side at least, unless `image_size` says otherwise.
         shapes: (height, width) of the training images, for others that are to be brought to the same.
         common_cap: images that all have one size keep it up to so many pixels a side; None never.
-        follow_links: read images that lie elsewhere too, by links.
         copies_in: make groups of images that show the same, so that none of so many folds parts them; 0 does not.
-        listener: told how far it is.
 
     Raises:
-        DataError: the folder, the group file or the size can't be used as they are.
+        DataError: the images or the size can't be used as they are.
     """
     if image_size is not None and not least <= image_size <= SIDES[1]:
         option = "--max-side" if native else "--image-size"
         raise DataError(f"{option} lies between {least} and {SIDES[1]} pixels; got {image_size}.")
-    listener.stage(f"Scanning {folder}")
-    found = scan(folder, classes=classes, labels=labels, follow_links=follow_links, on_progress=listener.progress)
-    by_file = read_groups(groups, folder=folder, files=(*found.files, *found.unopened)) if groups else None
+    found = scanned.files
     buckets = None
     if native or shapes:
         probed = _measured(found, listener)
@@ -144,24 +127,24 @@ def load_images(
     rows = np.array([row for row in range(len(found.files)) if row not in decoded.unreadable], dtype=np.int64)
     classed = found.labels[rows]
     counts = {name: int(np.sum(classed == label)) for label, name in enumerate(found.classes)}
-    _check_counts(folder, labels, counts, quarantined, folds if classes is None else 0)
+    _check_counts(found, counts, quarantined, folds)
 
     files = tuple(found.files[row] for row in rows)
-    numbers = number_groups(by_file, files, groups) if by_file is not None and groups else None
     copies: int | None = None
     apart: tuple[str, ...] = ()
     if copies_in:
-        numbers, copies, apart = _with_copies(found, rows, classed, numbers, copies_in, listener)
+        numbers, copies, apart = _with_copies(scanned, rows, copies_in)
+    else:
+        numbers = scanned.groups(rows)
     return ImageSet(
         path=decoded.path,
         labels=classed,
         files=files,
         groups=numbers,
-        test=found.test,
         shapes=() if buckets is None else buckets.shapes,
         places=None if buckets is None else buckets.of[rows],
         summary=DataSummary(
-            folder=str(folder),
+            folder=str(found.path),
             fingerprint=_fingerprint(found, rows, side, depth, () if buckets is None else buckets.shapes, white),
             classes=counts,
             images=len(files),
@@ -181,45 +164,25 @@ def load_images(
     )
 
 
-def known_clusters(found: ImageFolder, rows: IntArray, *, on_progress: OnProgress) -> list[Cluster]:
-    """Images among these rows of the folder that show the same; from the cache or compared now."""
-    digests = [found.digests[row] for row in rows]
-
-    def parsed(stored: list[list[list[int]]]) -> list[Cluster]:
-        known = [Cluster(tuple(first), tuple(map(tuple, same))) for first, *same in stored]
-        members = [row for cluster in known for row in cluster.rows]
-        if len(set(members)) < len(members) or not set(members) <= set(range(len(rows))):
-            raise ValueError("no such images")
-        return known
-
-    def compared() -> list[list[list[int]]]:
-        seen = image_stats(found, on_progress=on_progress)
-        return [[list(one.rows), *map(list, one.same)] for one in clusters(digests, seen.grey[rows])]
-
-    return disk_cache.cached("clusters", [CLUSTERED, digests], compared, parsed)
-
-
-def _with_copies(
-    found: ImageFolder, rows: IntArray, labels: IntArray, given: IntArray | None, folds: int, listener: Listener
-) -> tuple[IntArray | None, int, tuple[str, ...]]:
+def _with_copies(scanned: ScannedFolder, rows: IntArray, folds: int) -> tuple[IntArray | None, int, tuple[str, ...]]:
     """Groups that also hold copies of a picture together, and how many pictures have copies.
 
     Last, the classes that would have too few groups for the folds: their copies stay apart.
     """
-    listener.stage("Comparing the images with each other")
-    same = known_clusters(found, rows, on_progress=listener.progress)
-    joined, large = groups_of(same, labels, given)
-    for cluster in large:
+    found, copies, own = scanned.files, scanned.copies(rows), scanned.groups(rows)
+    labels = found.labels[rows]
+    for cluster in copies.too_large:
         _log.warning(
             "%d images such as %s show the same: too many of their class to be kept on one side of each split.",
             *(len(cluster.rows), found.files[rows[cluster.rows[0]]]),
         )
-    kept, few = [cluster for cluster in same if cluster not in large], []
-    if joined is not None and joined is not given:
+    joined, few = copies.groups, []
+    small_enough = [cluster for cluster in copies.clusters if cluster not in copies.too_large]
+    if joined is not None:
         few = [
             label
             for label in np.unique(labels)
-            if _units(joined, labels, label) < max(2, folds) <= _units(given, labels, label)
+            if _units(joined, labels, label) < max(2, folds) <= _units(own, labels, label)
         ]
         for label in few:
             _log.warning(
@@ -228,9 +191,11 @@ def _with_copies(
                 *(found.classes[label], folds),
             )
         if few:
-            kept = [cluster for cluster in kept if not set(labels[list(cluster.rows)].tolist()) & set(few)]
-            joined, _ = groups_of(kept, labels, given)
-    return given if joined is None else joined, len(kept), tuple(found.classes[label] for label in few)
+            small_enough = [
+                cluster for cluster in small_enough if not set(labels[list(cluster.rows)].tolist()) & set(few)
+            ]
+            joined, _ = groups_of(small_enough, labels, own)
+    return own if joined is None else joined, len(small_enough), tuple(found.classes[label] for label in few)
 
 
 def _units(groups: IntArray | None, labels: IntArray, label: int) -> int:
@@ -286,9 +251,8 @@ def _counted(buckets: Buckets, rows: IntArray) -> dict[str, int]:
     return {f"{w} x {h}": int(count) for (h, w), count in zip(buckets.shapes, counts, strict=True)}
 
 
-def _check_counts(
-    folder: Path, labels: Path | None, counts: dict[str, int], quarantined: dict[str, str], least: int
-) -> None:
+def _check_counts(found: ImageFolder, counts: dict[str, int], quarantined: dict[str, str], least: int) -> None:
+    folder, labels = found.path, found.table
     if not any(counts.values()):
         example = next((f" The first: {file}: {why}." for file, why in quarantined.items()), "")
         raise DataError(

@@ -53,6 +53,7 @@ class ImageFolder:
     test: Path | None = None  # part of a `train/ val/ test/` layout that is kept apart
     unlabelled: tuple[str, ...] = ()  # images that the table of labels does not name
     absent: tuple[str, ...] = ()  # names in the table that are no image's
+    table: Path | None = None  # of the labels, where sub-folders are no classes
 
 
 def scan(
@@ -125,6 +126,7 @@ def scan(
         test=None if test is None else folder / test,
         unlabelled=() if by_table is None else by_table.unlabelled,
         absent=() if by_table is None else by_table.absent,
+        table=None if by_table is None else labels,
     )
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from search.data.folds import Fold, make_folds
 from search.data.images import ImageSet, load_images
+from search.data.scanned_folder import scan_folder
 from search.data.weight_files import RANDOM_DIGEST, Weights, find_weights
 from search.delivery.model_files import check_target
 from search.errors import MismatchError, UserError
@@ -111,19 +112,19 @@ def _weights(request: TrainRequest, config: BestConfig, listener: Listener) -> d
 
 
 def _images(request: TrainRequest, config: BestConfig, listener: Listener) -> ImageSet:
+    scanned = scan_folder(
+        request.data, listener, labels=request.labels, groups=request.groups, follow_links=request.follow_links
+    )
     images = load_images(
-        request.data,
+        scanned,
+        listener,
         image_size=config.image_size,
         folds=1,
-        groups=request.groups,
         size_cap=config.image_size,
         channels=config.channels,
         white=config.white,
-        labels=request.labels,
         shapes=config.shapes,
-        follow_links=request.follow_links,
         copies_in=0 if config.groups is None else config.folds,
-        listener=listener,
     )
     listener.data(images.summary)
     found = tuple(images.summary.classes)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from search.data.images import ImageSet, load_images
+from search.data.scanned_folder import scan_folder
 from search.diagnosis.client import run
 from search.diagnosis.evidence import Diagnosis
 from search.diagnosis.saved_model import stored_shape
@@ -46,17 +47,14 @@ def examine(request: DiagnosisRequest, listener: Listener, run: Callable[..., Di
     model, side, channels = _named(request.model)
     _refuse_inside(request)
     images = load_images(
-        request.data,
+        scan_folder(request.data, listener, labels=request.labels, follow_links=request.follow_links),
+        listener,
         image_size=side,
         folds=1,
-        groups=None,
         size_cap=SIZE_CAP,
         channels=channels,
         least=1,
         common_cap=COMMON_CAP,
-        labels=request.labels,
-        follow_links=request.follow_links,
-        listener=listener,
     )
     listener.data(images.summary)
     order = _order(request, model, images)

@@ -6,21 +6,18 @@ from dataclasses import dataclass
 
 import optuna
 
-from search.data.fresh_splits import smallest_part
 from search.data.images import ImageSet
 from search.events import Listener
 from search.fits.executor import Executor
 from search.fits.runner import StudySetup
-from search.request import SearchRequest, bound_space
+from search.request import SearchDesign, SearchRequest
 from search.schedule.budget import Clock, ReservedTime
 from search.selection.analyse import analyse
 from search.selection.results import Results
-from search.selection.shortlist import REPEATS
 from search.storage.hosts import HostRegistry
 from search.storage.ledger import Ledger
 from search.storage.load import read_study
 from search.workers.pool import WorkerPool
-from spaces.space import Space
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +29,7 @@ class OpenStudy:
     storage: optuna.storages.RDBStorage
     study: optuna.Study
     ledger: Ledger
+    design: SearchDesign  # as the request alone has it, before there is a plan
     used_up: bool  # the trials asked for are done, so that nothing is left to search
     is_shared: bool  # other hosts may be at work on the study
 
@@ -43,6 +41,7 @@ class Context:
     request: SearchRequest
     opened: OpenStudy
     terms: StudySetup
+    design: SearchDesign  # folds as in `terms`
     pool: WorkerPool  # of this host's workers
     executor: Executor  # who does fits that belong together
     hosts: HostRegistry
@@ -54,13 +53,6 @@ class Context:
     def ledger(self) -> Ledger:
         """Of the study."""
         return self.opened.ledger
-
-    @property
-    def space(self) -> Space:
-        """The request's, bound to the smallest training part that any fit gets."""
-        terms, groups = self.terms, self.opened.images.groups
-        smallest = smallest_part(terms.labels, groups, terms.folds, seed=terms.seed, repeats=REPEATS)
-        return bound_space(self.request, smallest, terms.protocol.epochs)
 
     def results(self, after: Results | None = None, *, draft: bool = False) -> Results:
         """What the study amounts to now.

@@ -13,13 +13,12 @@ import numpy as np
 
 from search.arrays import IntArray
 from search.data.decode import Probe, UnreadableImage, miniature
-from search.data.duplicates import Cluster, crossing, groups
+from search.data.duplicates import crossing
 from search.data.folds import make_folds
-from search.data.groups import number_groups, read_groups
-from search.data.image_stats import ImageStats, image_stats
-from search.data.images import known_clusters
+from search.data.image_stats import ImageStats
 from search.data.parallel import map_in_threads
-from search.data.scan import ImageFolder, scan
+from search.data.scan import ImageFolder
+from search.data.scanned_folder import Copies, ScannedFolder, scan_folder
 from search.data.sizes import frequent_sizes
 from search.data.thumbnails import encoded
 from search.errors import DataError
@@ -44,26 +43,27 @@ class CheckRequest:
     groups: Path | None = None
     labels: Path | None = None  # CSV file, where sub-folders are no classes
     follow_links: bool = False
-    native: bool = False  # images will keep their sizes
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _Seen:
-    """A folder whose images were looked at and compared with each other; rows of the readable ones."""
+class _Readable:
+    """The readable images of a folder, compared with each other."""
 
-    found: ImageFolder
-    looks: ImageStats  # of all files
-    rows: IntArray  # of the readable ones among them
-    names: tuple[str, ...]  # of the readable ones, as all below
-    labels: IntArray
-    same: Sequence[Cluster]
-    large: Sequence[Cluster]  # of them those that are too large to be kept together
-    units: IntArray | None  # groups, with copies joined
-    test: Path | None
+    files: ImageFolder
+    stats: ImageStats  # of all files
+    rows: IntArray  # (n,) of the readable ones among all files
+    names: tuple[str, ...]  # (n,) of their files
+    labels: IntArray  # (n,)
+    copies: Copies
 
     @property
     def counts(self) -> dict[str, int]:
-        return {name: int((self.labels == label).sum()) for label, name in enumerate(self.found.classes)}
+        return {name: int((self.labels == label).sum()) for label, name in enumerate(self.files.classes)}
+
+    @property
+    def units(self) -> IntArray | None:
+        """(n,) group of each image; None where each is on its own."""
+        return self.copies.groups
 
 
 def inspect(request: CheckRequest, listener: Listener) -> Inspection:
@@ -73,30 +73,42 @@ def inspect(request: CheckRequest, listener: Listener) -> Inspection:
         DataError: the folder has no classes with images, or the group file can't be used.
     """
     started = time.monotonic()
-    seen = _seen(request, listener)
-    told = _findings(seen, request, listener)
+    scanned = scan_folder(
+        request.data, listener, labels=request.labels, groups=request.groups, follow_links=request.follow_links
+    )
+    test_folder, test = request.test or scanned.files.test, None
+    if test_folder is not None:
+        test = scan_folder(
+            test_folder,
+            listener,
+            classes=scanned.files.classes,
+            labels=request.labels,
+            follow_links=request.follow_links,
+        )
+    images = _readable(scanned)
+    findings = _findings(images, test, native=False)
     listener.stage("Trying simple methods")
-    folds = _folds(seen)
-    simple = baselines(seen.looks.colour[seen.rows], seen.labels, folds, _METRIC) if folds else {}
-    looked, rows = seen.looks, seen.rows
+    folds = _folds(images)
+    stats, rows = images.stats, images.rows
+    simple = baselines(stats.colour[rows], images.labels, folds, _METRIC) if folds else {}
     return Inspection(
         folder=str(request.data),
-        test=None if seen.test is None else str(seen.test),
-        classes=seen.counts,
+        test=None if test_folder is None else str(test_folder),
+        classes=images.counts,
         images=len(rows),
-        findings=told,
-        sizes=frequent_sizes([Probe(int(looked.width[row]), int(looked.height[row]), False) for row in rows]),
-        aspects=_aspects(looked.width[rows], looked.height[rows]),
-        bits=dict(Counter(looked.bits[rows].tolist()).most_common()),
-        modes=dict(Counter(looked.modes[row] for row in rows).most_common()),
-        formats=dict(Counter(looked.formats[row] for row in rows).most_common()),
-        units=len(rows) if seen.units is None else len(np.unique(seen.units)),
-        folds=class_sizes.possible_folds(seen.labels, seen.units, len(seen.found.classes)),
-        chance=1 / len(seen.found.classes),
+        findings=findings,
+        sizes=frequent_sizes([Probe(int(stats.width[row]), int(stats.height[row]), False) for row in rows]),
+        aspects=_aspects(stats.width[rows], stats.height[rows]),
+        bits=dict(Counter(stats.bits[rows].tolist()).most_common()),
+        modes=dict(Counter(stats.modes[row] for row in rows).most_common()),
+        formats=dict(Counter(stats.formats[row] for row in rows).most_common()),
+        units=len(rows) if images.units is None else len(np.unique(images.units)),
+        folds=class_sizes.possible_folds(images.labels, images.units, len(images.files.classes)),
+        chance=1 / len(images.files.classes),
         baselines=simple,
-        half=class_sizes.half_width(seen.labels, seen.units, len(seen.found.classes)),
+        half=class_sizes.half_width(images.labels, images.units, len(images.files.classes)),
         seconds=time.monotonic() - started,
-        thumbnails=_thumbnails(request.data, seen.test, told, listener),
+        thumbnails=_thumbnails(request.data, test_folder, findings, listener),
     )
 
 
@@ -105,115 +117,101 @@ def _aspects(width: IntArray, height: IntArray) -> tuple[float, float, float]:
     return float(least), float(median), float(most)
 
 
-def check_briefly(request: CheckRequest, listener: Listener) -> tuple[Finding, ...]:
-    """What is wrong, the gravest first, and nothing else: for a search that begins. Raises as `inspect` does."""
-    return _findings(_seen(request, listener), request, listener)
+def check_briefly(scanned: ScannedFolder, test: ScannedFolder | None, *, native: bool) -> tuple[Finding, ...]:
+    """Find what is wrong with the images of a search, and nothing else.
+
+    Args:
+        scanned: the training images.
+        test: the test images, if there are any.
+        native: the images will keep their sizes.
+
+    Returns:
+        The findings, the gravest first.
+
+    Raises:
+        DataError: not one image can be read.
+    """
+    return _findings(_readable(scanned), test, native=native)
 
 
-def _seen(request: CheckRequest, listener: Listener) -> _Seen:
-    listener.stage(f"Scanning {request.data}")
-    found = scan(request.data, labels=request.labels, follow_links=request.follow_links, on_progress=listener.progress)
-    listener.stage(f"Looking at {len(found.files):,} images")
-    looked = image_stats(found, on_progress=listener.progress)
-    rows = np.flatnonzero(looked.readable)
+def _readable(scanned: ScannedFolder) -> _Readable:
+    files, stats = scanned.files, scanned.stats()
+    rows = np.flatnonzero(stats.readable)
     if not len(rows):
-        raise DataError(
-            f"not one image in {request.data} can be read. Expected png, jpg, bmp, gif, tif or webp images."
-        )
-    labels, names = found.labels[rows], tuple(found.files[row] for row in rows)
-    given = None
-    if request.groups is not None:
-        by_file = read_groups(request.groups, folder=request.data, files=(*found.files, *found.unopened))
-        given = number_groups(by_file, names, request.groups)
-    listener.stage("Comparing the images with each other")
-    same = known_clusters(found, rows, on_progress=listener.progress)
-    units, large = groups(same, labels, given)
-    return _Seen(
-        found=found,
-        looks=looked,
+        raise DataError(f"not one image in {files.path} can be read. Expected png, jpg, bmp, gif, tif or webp images.")
+    return _Readable(
+        files=files,
+        stats=stats,
         rows=rows,
-        names=names,
-        labels=labels,
-        same=same,
-        large=large,
-        units=units,
-        test=request.test or found.test,
+        names=tuple(files.files[row] for row in rows),
+        labels=files.labels[rows],
+        copies=scanned.copies(rows),
     )
 
 
-def _findings(seen: _Seen, request: CheckRequest, listener: Listener) -> tuple[Finding, ...]:
-    found, looked = seen.found, seen.looks
-    test = None if seen.test is None else _test_images(seen, seen.test, request, listener)
-    absent = [name for name in found.absent if test is None or name in test.absent]
-    told = [
-        *file_findings.unreadable(found.files, looked, dict(found.unopened)),
-        *copy_findings.within(seen.same, seen.large, seen.names, seen.labels, found.classes, _blank(seen)),
-        *file_findings.appearance(found.files, looked),
-        *file_findings.unlabelled(found.unlabelled, absent),
-        *file_findings.sizes(found.files, looked, native=request.native),
-        *file_findings.unusual(found.files, looked),
-        *class_sizes.amounts(seen.counts, seen.labels, seen.units),
-        *(() if test is None else _leaks(seen, test, listener)),
-        *_shortcuts(seen),
+def _findings(images: _Readable, test: ScannedFolder | None, *, native: bool) -> tuple[Finding, ...]:
+    files, stats, copies = images.files, images.stats, images.copies
+    absent = [name for name in files.absent if test is None or name in test.files.absent]
+    findings = [
+        *file_findings.unreadable(files.files, stats, dict(files.unopened)),
+        *copy_findings.within(
+            copies.clusters, copies.too_large, images.names, images.labels, files.classes, _blank(images)
+        ),
+        *file_findings.appearance(files.files, stats),
+        *file_findings.unlabelled(files.unlabelled, absent),
+        *file_findings.sizes(files.files, stats, native=native),
+        *file_findings.unusual(files.files, stats),
+        *class_sizes.amounts(images.counts, images.labels, images.units),
+        *(() if test is None else _leaks(images, test)),
+        *_shortcuts(images),
     ]
-    return tuple(sorted(told, key=lambda one: _ORDER[one.severity]))
+    return tuple(sorted(findings, key=lambda one: _ORDER[one.severity]))
 
 
-def _blank(seen: _Seen) -> frozenset[int]:
-    """Readable rows of which nothing is to be seen."""
-    return frozenset(np.flatnonzero(seen.looks.contrast[seen.rows] < file_findings.BLANK_CONTRAST).tolist())
+def _blank(images: _Readable) -> frozenset[int]:
+    """Rows of the readable images that show nothing."""
+    return frozenset(np.flatnonzero(images.stats.contrast[images.rows] < file_findings.BLANK_CONTRAST).tolist())
 
 
-def _test_images(seen: _Seen, folder: Path, request: CheckRequest, listener: Listener) -> ImageFolder:
-    listener.stage(f"Looking at the test images in {folder}")
-    return scan(
-        folder,
-        classes=seen.found.classes,
-        labels=request.labels,
-        follow_links=request.follow_links,
-        on_progress=listener.progress,
-    )
-
-
-def _leaks(seen: _Seen, test: ImageFolder, listener: Listener) -> list[Finding]:
+def _leaks(images: _Readable, scanned_test: ScannedFolder) -> list[Finding]:
     """Test images that are among the images, and those that can't be read."""
-    other = image_stats(test, on_progress=listener.progress)
-    readable = np.flatnonzero(other.readable)
+    test, test_stats = scanned_test.files, scanned_test.stats()
+    readable = np.flatnonzero(test_stats.readable)
     by_digest: dict[str, list[int]] = {}
-    for place, row in enumerate(seen.rows):
-        by_digest.setdefault(seen.found.digests[row], []).append(place)
-    pairs = set(crossing(seen.looks.grey[seen.rows], other.grey[readable]))
-    pairs |= {(place, number) for number, row in enumerate(readable) for place in by_digest.get(test.digests[row], ())}
+    for own, row in enumerate(images.rows):
+        by_digest.setdefault(images.files.digests[row], []).append(own)
+    pairs = set(crossing(images.stats.grey[images.rows], test_stats.grey[readable]))
+    pairs |= {(own, other) for other, row in enumerate(readable) for own in by_digest.get(test.digests[row], ())}
     name = test.path.resolve().name
     named = [f"{name}/{file}" for file in test.files]
-    theirs = [named[row] for row in readable]
-    bad = file_findings.unreadable(named, other, {f"{name}/{file}": why for file, why in test.unopened.items()})
+    unreadable = file_findings.unreadable(
+        named, test_stats, {f"{name}/{file}": why for file, why in test.unopened.items()}
+    )
     return [
-        *copy_findings.leaks(sorted(pairs), seen.names, theirs),
-        *(replace(one, detail=f"{OF_TEST}{one.detail}") for one in bad),
+        *copy_findings.leaks(sorted(pairs), images.names, [named[row] for row in readable]),
+        *(replace(one, detail=f"{OF_TEST}{one.detail}") for one in unreadable),
     ]
 
 
-def _shortcuts(seen: _Seen) -> list[Finding]:
+def _shortcuts(images: _Readable) -> list[Finding]:
     """What tells the class without the picture."""
-    folds = _folds(seen)
+    folds = _folds(images)
     if not folds:
         return []
     moments = [
-        float(seen.looks.taken[row]) or (seen.found.path / file).stat().st_mtime
-        for row, file in enumerate(seen.found.files)
+        float(images.stats.taken[row]) or (images.files.path / file).stat().st_mtime
+        for row, file in enumerate(images.files.files)
     ]
-    given = tables(seen.looks, seen.rows, moments)
-    return list(shortcuts(given, seen.labels, folds, seen.found.classes))
+    return list(shortcuts(tables(images.stats, images.rows, moments), images.labels, folds, images.files.classes))
 
 
-def _folds(seen: _Seen) -> list[tuple[IntArray, IntArray]]:
+def _folds(images: _Readable) -> list[tuple[IntArray, IntArray]]:
     """Training and validation rows; none where groups are too few or too uneven, which is said elsewhere."""
-    count = min(class_sizes.FOLDS, class_sizes.possible_folds(seen.labels, seen.units, len(seen.found.classes)))
+    count = min(class_sizes.FOLDS, class_sizes.possible_folds(images.labels, images.units, len(images.files.classes)))
     if count < 2:
         return []
     try:
-        folds = make_folds(seen.labels, folds=count, seed=0, groups=seen.units)
+        folds = make_folds(images.labels, folds=count, seed=0, groups=images.units)
     except DataError:
         return []
     return [(fold.train, fold.val) for fold in folds]

@@ -16,12 +16,10 @@ from search.optimize import enqueue
 from search.optimize.early_stopping import History
 from search.optimize.progress import no_more_progress
 from search.optimize.trial import ENDS, TrialRunner
-from search.request import start_configurations
 from search.selection.standard_error import pooled_deviation, standard_error
 from search.storage.load import read_trials
 from search.storage.retrying import optimized
 from search.storage.trial_attributes import count_done, is_used_up
-from spaces.space import Space
 
 _POLL_SECONDS: Final = 2.0
 
@@ -39,8 +37,8 @@ def run_trials(context: Context) -> bool:
     """
     request, terms, study, clock = context.request, context.terms, context.opened.study, context.clock
     budget = request.budget
-    space = context.space
-    order = _order(context, space)
+    space = context.design.space
+    order = _order(context)
     again = order.resume()
     if again:
         _log.info("Going on with %d interrupted trial(s).", again)
@@ -113,8 +111,9 @@ def run_trials(context: Context) -> bool:
     return is_over()
 
 
-def _order(context: Context, space: Space) -> enqueue.TrialQueue:
-    study, storage, first = context.opened.study, context.opened.storage, start_configurations(context.request, space)
+def _order(context: Context) -> enqueue.TrialQueue:
+    study, storage, space = context.opened.study, context.opened.storage, context.design.space
+    first = context.design.starts
     if context.opened.is_shared:
         return enqueue.SharedTrialQueue(study, storage, space, first, context.request.budget.trials)
     return enqueue.TrialQueue(study, storage, space, first)

@@ -11,6 +11,7 @@ import optuna
 from search.data.folds import make_folds
 from search.data.groups import groups_hash
 from search.data.images import ImageSet, load_images
+from search.data.scanned_folder import scan_folder
 from search.data.weight_files import Weights, find_weights
 from search.errors import MismatchError, UserError
 from search.events import Listener
@@ -104,17 +105,21 @@ def _images(study: StudyRecord, out: Path, data: Path | None, listener: Listener
         raise UserError(
             f"the images of the run in {out} are no longer in {folder}. Pass --data with the folder that they are in."
         )
-    images = load_images(
+    scanned = scan_folder(
         folder,
+        listener,
+        labels=None if labels is None else Path(labels),
+        groups=None if groups is None else Path(groups),
+        follow_links=study.has_switch("follow_links"),
+    )
+    images = load_images(
+        scanned,
+        listener,
         image_size=study.identity.image_size,
         folds=study.identity.folds,
-        groups=None if groups is None else Path(groups),
         size_cap=study.identity.image_size,
-        labels=None if labels is None else Path(labels),
         shapes=study.protocol.shapes,
-        follow_links=study.has_switch("follow_links"),
         copies_in=0 if study.has_switch("split_copies") else study.identity.folds,
-        listener=listener,
     )
     same = images.summary.fingerprint == study.identity.fingerprint
     if not same or groups_hash(images.groups) != study.identity.groups:

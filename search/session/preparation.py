@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import platform
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from importlib import metadata
 from typing import Final
 
@@ -13,15 +13,23 @@ import numpy as np
 import optuna
 
 from search.data.buckets import LEAST_SIDE
-from search.data.folds import fold_warnings, make_folds
+from search.data.folds import fold_warnings
 from search.data.images import ImageSet, load_images
+from search.data.scanned_folder import ScannedFolder, scan_folder
 from search.errors import MismatchError
 from search.events import Listener
 from search.fits.runner import StudySetup
 from search.inspection import folder_check
 from search.inspection.findings import KINDS, Severity
 from search.records import CONFIRM, NEIGHBOUR
-from search.request import SearchRequest, bound_space, start_configurations, weight_digests
+from search.request import (
+    SearchDesign,
+    SearchRequest,
+    bound_space,
+    planned_design,
+    start_configurations,
+    weight_digests,
+)
 from search.schedule.plan import CONFIRM_SHARE, auto_epochs, make_plan
 from search.selection import metrics
 from search.selection.baselines import baselines
@@ -46,14 +54,24 @@ _PACKAGES: Final = ("optuna", "numpy", "scikit-learn", "pillow")
 _log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class LoadedImages:
+    """The images of a search, the test images if there are any, and the folders that they were read from."""
+
+    images: ImageSet
+    test: ImageSet | None
+    folder: ScannedFolder
+    test_folder: ScannedFolder | None
+
+
 def load(
     request: SearchRequest,
     image_size: int | None,
     on_gpu: bool,
     listener: Listener,
     shapes: Sequence[tuple[int, int]] = (),
-) -> tuple[ImageSet, ImageSet | None]:
-    """The images and, if asked for, the test images in the same form.
+) -> LoadedImages:
+    """Read the images and, if there are any, the test images in the same format.
 
     Args:
         request: names the folders.
@@ -65,57 +83,54 @@ def load(
     cap = SIZE_CAP_GPU if on_gpu else SIZE_CAP_CPU
     if request.space.backbones and NO_BACKBONE not in request.space.definitions["backbone"]:
         cap = SIZE_CAPS_PRETRAINED[on_gpu]
+    folder = scan_folder(
+        request.data, listener, labels=request.labels, groups=request.groups, follow_links=request.follow_links
+    )
     images = load_images(
-        request.data,
+        folder,
+        listener,
         image_size=image_size,
         folds=request.folds,
-        groups=request.groups,
         size_cap=cap,
-        labels=request.labels,
         native=request.native,
         thinnest=max([LEAST_SIDE, *(BACKBONES[name].smallest for name in request.space.backbones)]),
         shapes=shapes if request.native else (),
-        follow_links=request.follow_links,
         copies_in=0 if request.split_copies else request.folds,
-        listener=listener,
     )
-    own = request.test or images.test
-    if own is None:
-        return images, None
-    test = load_images(
-        own,
+    test = request.test or folder.files.test
+    if test is None:
+        return LoadedImages(images, None, folder, None)
+    test_folder = scan_folder(
+        test, listener, classes=folder.files.classes, labels=request.labels, follow_links=request.follow_links
+    )
+    test_images = load_images(
+        test_folder,
+        listener,
         image_size=images.summary.image_size,
         folds=0,
-        groups=None,
         size_cap=cap,
         channels=images.summary.channels,
         white=images.summary.white,
-        classes=tuple(images.summary.classes),
-        labels=request.labels,
         shapes=images.shapes,
-        follow_links=request.follow_links,
-        listener=listener,
     )
-    return images, test
+    return LoadedImages(images, test_images, folder, test_folder)
 
 
-def look_over(ledger: Ledger, request: SearchRequest, listener: Listener) -> None:
-    """Say what is wrong with the images, where nobody has looked yet, and keep it for the report."""
+def record_findings(ledger: Ledger, loaded: LoadedImages, *, native: bool) -> None:
+    """Log what is wrong with the images and store it for the report, if that has not been done for this study.
+
+    Args:
+        ledger: of the study.
+        loaded: the images.
+        native: the images keep their sizes.
+    """
     if ledger.fact("findings") is not None:
         return
-    asked = folder_check.CheckRequest(
-        data=request.data,
-        test=request.test,
-        groups=request.groups,
-        labels=request.labels,
-        follow_links=request.follow_links,
-        native=request.native,
-    )
-    found = folder_check.check_briefly(asked, listener)
-    for one in found:
+    findings = folder_check.check_briefly(loaded.folder, loaded.test_folder, native=native)
+    for one in findings:
         if one.severity is not Severity.NOTE:
             _log.warning("%s: %s", KINDS[one.kind], one.detail)
-    ledger.set_fact("findings", [[one.kind, str(one.severity), one.detail, len(one.files)] for one in found])
+    ledger.set_fact("findings", [[one.kind, str(one.severity), one.detail, len(one.files)] for one in findings])
 
 
 def describe(ledger: Ledger, request: SearchRequest, images: ImageSet) -> None:
@@ -134,6 +149,7 @@ def describe(ledger: Ledger, request: SearchRequest, images: ImageSet) -> None:
 def make_terms(
     request: SearchRequest,
     images: ImageSet,
+    design: SearchDesign,
     ledger: Ledger,
     listener: Listener,
     *,
@@ -144,12 +160,13 @@ def make_terms(
     seconds: float | None,
     usual: float | None = None,
     test: bool,
-) -> StudySetup:
+) -> tuple[StudySetup, SearchDesign]:
     """What all fits of the study share: protocol, plan, folds; kept in the ledger with the baselines' scores.
 
     Args:
         request: what was asked for.
         images: to train on.
+        design: from `check_request`.
         ledger: of the study; what stands there stays.
         listener: told how far it is.
         asked: from `protocol`.
@@ -159,22 +176,22 @@ def make_terms(
         seconds: left of the budget, None without a limit.
         usual: that a session of the study has, by which epochs and folds are chosen; None: as this one.
         test: whether a final training and a test follow.
+
+    Returns:
+        These, and the design for the folds and epochs of the plan.
     """
     if usual is not None and usual != seconds and kept_plan(ledger) is None:
         plan = _timed_plan(request, ledger, asked, usual, priced or Timing(0.0, 0.0), workers=workers, test=test)
         _settled(ledger, asked, plan)
     plan = _timed_plan(request, ledger, asked, seconds, priced or Timing(0.0, 0.0), workers=workers, test=test)
     asked, plan = _settled(ledger, asked, plan)
-    names = tuple(images.summary.classes)
-    folds = make_folds(
-        images.labels, folds=plan.folds, seed=request.seed, groups=images.groups, class_names=names, kept=True
-    )
-    sentences = fold_warnings(images.labels, folds, names)
+    design = planned_design(request, images, design, plan.folds, plan.epochs)
+    sentences = fold_warnings(images.labels, design.folds, tuple(images.summary.classes))
     for sentence in sentences:
         _log.warning("%s", sentence)
     terms = StudySetup(
         labels=images.labels,
-        folds=folds,
+        folds=design.folds,
         fingerprint=images.summary.fingerprint,
         protocol=replace(asked, epochs=plan.epochs),
         plan=replace(plan, notes=tuple(dict.fromkeys((*told, *plan.notes, *sentences)))),
@@ -185,10 +202,10 @@ def make_terms(
     )
     if ledger.fact("baselines") is None:
         listener.stage("Scoring the baselines")
-        pairs = [(fold.train, fold.val) for fold in folds]
+        pairs = [(fold.train, fold.val) for fold in design.folds]
         ledger.set_fact("baselines", baselines(images.squares(), images.labels, pairs, request.metric))
     keep_plan(ledger, terms.protocol, terms.plan)
-    return terms
+    return terms, design
 
 
 def kept_shapes(ledger: Ledger | None) -> Sequence[tuple[int, int]]:

@@ -64,14 +64,15 @@ def search(
         listener: told how it goes.
         clock: says when each part has to end.
         make_pool: makes the workers, from where each works and from who says that a fit must stop.
-        hold: of the run folder, if the caller holds it already.
+        hold: of the run folder, if the caller holds it already; it has then called `refuse_overlapping_folders`.
 
     Raises:
         UserError: the user can mend it; nothing that was there is lost.
         StartCancelled: the user ended it while the images were being read.
         SearchFailed: trials failed one after the other; carries the results.
     """
-    refuse_overlapping_folders(request)
+    if hold is None:
+        refuse_overlapping_folders(request)
     with lock_folder(request.out, request.storage) if hold is None else nullcontext(hold) as held:
         gpus = devices.gpus()
         pools = WorkerPools(request, gpus, make_pool, clock.phase_over)
@@ -96,7 +97,6 @@ def rehearse(request: SearchRequest, listener: Listener, clock: Clock, hold: Fol
         UserError: the user can mend it.
         StartCancelled: the user ended it.
     """
-    refuse_overlapping_folders(request)
     pools = WorkerPools(request, devices.gpus(), WorkerPool, clock.phase_over)
     with explain_write_errors(request.out, request.storage):
         opened = open_session(request, listener, clock, pools, rehearsal=True)
@@ -165,9 +165,10 @@ def _prepare(
         pricing, longer = preparation.reference(request, images, asked)
         priced = pools.measure(ledger, pricing, longer)
     aside = ablation_seconds(request.budget.seconds, request.starts, None)
-    terms = preparation.make_terms(
+    terms, design = preparation.make_terms(
         request,
         images,
+        opened.design,
         ledger,
         listener,
         asked=asked,
@@ -190,6 +191,7 @@ def _prepare(
         request=request,
         opened=opened,
         terms=terms,
+        design=design,
         pool=pools.pool,
         executor=_executor(opened, pools.pool, hosts, clock),
         hosts=hosts,

@@ -68,15 +68,16 @@ def open_session(
         used_up = planned and study is not None and is_used_up(study, request.budget.trials)
         pools.hire(None if untried else ledger, busy=not (used_up or rehearsal))
         attentive = _Attentive(listener, clock)
-        images, test = preparation.load(
+        loaded = preparation.load(
             request,
             size,
             bool(pools.gpus),
             attentive,
             preparation.kept_shapes(None if fresh else ledger),
         )
+        images = loaded.images
         listener.data(images.summary)
-        check_request(request, images)
+        design = check_request(request, images)
         if storage is None or study is None or ledger is None:
             storage, study, ledger = _open(request, clock, undone)
         asked = identity(request, images)
@@ -86,10 +87,10 @@ def open_session(
         preparation.settle_side(ledger, request)
         ledger.set_fact("schema", SCHEMA)
         preparation.describe(ledger, request, images)
-        preparation.look_over(ledger, request, attentive)
+        preparation.record_findings(ledger, loaded, native=request.native)
         clock.resume(ledger.own_fact("seconds") or 0.0)
         undone.pop_all()
-        return OpenStudy(images, test, storage, study, ledger, used_up, is_server(request.storage))
+        return OpenStudy(images, loaded.test, storage, study, ledger, design, used_up, is_server(request.storage))
 
 
 def _open(

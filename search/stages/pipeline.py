@@ -156,7 +156,7 @@ def with_surroundings(results: Results, context: Context) -> Results:
         return results
     trial, terms = best.ranked.trial, context.terms
     clock.reserve = lambda: context.reserves.for_final_fit(trial)
-    copies = perturbed(trial.configuration, context.space, COUNT, seeds.generator(terms.seed, "copies"))
+    copies = perturbed(trial.configuration, context.design.space, COUNT, seeds.generator(terms.seed, "copies"))
     ours = known if known is not None and known.centre == trial.configuration.hash else None
     if clock.phase_over() or (ours is not None and len(ours.copies) == len(copies)):
         return results

@@ -20,6 +20,7 @@ from commands import explain as explain_command
 from commands import search
 from commands.terminal import listen_for_the_end
 from search.data.images import load_images
+from search.data.scanned_folder import scan_folder
 from search.events import SilentListener
 from search.settings import Identity
 from search.storage.database import open_storage
@@ -221,7 +222,7 @@ def test_the_folder_of_another_study_is_refused(
     changes: dict[str, str], arguments: tuple[str, ...], message: str, here: Path, refused: Refused
 ) -> None:
     images = load_images(
-        Path("images"), image_size=8, folds=5, groups=None, size_cap=64, channels=None, listener=SilentListener()
+        scan_folder(Path("images"), SilentListener()), SilentListener(), image_size=8, folds=5, size_cap=64
     )
     identity = Identity(
         fingerprint=images.summary.fingerprint,

@@ -14,8 +14,9 @@ from PIL import Image
 from search.data import decoded_cache
 from search.data.decode import decode
 from search.data.images import ImageSet, load_images
+from search.data.scanned_folder import scan_folder
 from search.errors import DataError
-from search.events import SilentListener
+from search.events import Listener, SilentListener
 
 
 class Notes(SilentListener):
@@ -33,9 +34,17 @@ class Notes(SilentListener):
             self.ends.append((what, total))
 
 
-def load(folder: Path, **options: Any) -> ImageSet:
-    defaults = {"image_size": None, "folds": 2, "groups": None, "size_cap": 64, "listener": SilentListener()}
-    return load_images(folder, **{**defaults, **options})
+def load(
+    folder: Path,
+    *,
+    classes: Sequence[str] | None = None,
+    groups: Path | None = None,
+    listener: Listener | None = None,
+    **options: Any,
+) -> ImageSet:
+    listener = listener or SilentListener()
+    scanned = scan_folder(folder, listener, classes=classes, groups=groups)
+    return load_images(scanned, listener, **{"image_size": None, "folds": 2, "size_cap": 64, **options})
 
 
 def spoil(folder: Path, *files: str) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from search.data.images import load_images
 from search.data.scan import scan
+from search.data.scanned_folder import scan_folder
 from search.errors import DataError
 from search.events import SilentListener
 from tests.factories import make_images
@@ -150,8 +151,11 @@ def test_the_same_images_are_the_same_however_they_are_labelled(tmp_path: Path) 
         (flat / f"{number}.png").write_bytes(file.read_bytes())
         rows.append(f"{number},{file.parent.name}")
     table(tmp_path, "\n".join(rows))
-    options = {"image_size": 16, "folds": 2, "groups": None, "size_cap": 64, "listener": SilentListener()}
-    by_folder = load_images(folders, **options)
-    by_table = load_images(flat, labels=tmp_path / "labels.csv", **options)
+    by_folder, by_table = (
+        load_images(
+            scan_folder(folder, SilentListener(), labels=labels), SilentListener(), image_size=16, folds=2, size_cap=64
+        )
+        for folder, labels in ((folders, None), (flat, tmp_path / "labels.csv"))
+    )
     assert by_table.summary.fingerprint == by_folder.summary.fingerprint
     assert by_table.labels.tolist() == by_folder.labels.tolist()

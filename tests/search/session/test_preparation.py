@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import pytest
 
+from search import request as asking
+from search.data import duplicates, scanned_folder
 from search.events import SilentListener
 from search.session import preparation
 from search.storage.load import open_study
@@ -28,13 +33,11 @@ def test_the_test_of_a_split_is_read_beside_the_rest(tmp_path: Path, by_table: b
         rows = [f"{file.relative_to(tmp_path / 'images')},{file.parent.name}" for file in files]
         labels = tmp_path / "labels.csv"
         labels.write_text("\n".join(["file,label", *rows]))
-    images, test = preparation.load(
-        request(tmp_path / "images", tmp_path / "out", labels=labels), 8, False, SilentListener()
-    )
-    assert images.summary.classes == {"bolt": 9, "nut": 9}
-    assert test is not None
-    assert test.summary.classes == {"bolt": 4, "nut": 4}
-    assert all(file.startswith("train/") for file in images.files)
+    loaded = preparation.load(request(tmp_path / "images", tmp_path / "out", labels=labels), 8, False, SilentListener())
+    assert loaded.images.summary.classes == {"bolt": 9, "nut": 9}
+    assert loaded.test is not None
+    assert loaded.test.summary.classes == {"bolt": 4, "nut": 4}
+    assert all(file.startswith("train/") for file in loaded.images.files)
 
 
 def test_what_stood_out_is_kept_and_shown_and_copies_stay_on_one_side(tmp_path: Path) -> None:
@@ -50,3 +53,40 @@ def test_what_stood_out_is_kept_and_shown_and_copies_stay_on_one_side(tmp_path: 
     apart = run(request(folder, tmp_path / "apart", trials=2, split_copies=True))
     assert (apart.data.copies, apart.data.groups) == (None, None)
     assert open_study(tmp_path / "joined").findings == joined.findings
+
+
+def test_a_start_reads_groups_and_splits_the_images_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The inspection takes over what the loader computed, and the search what the check of the request did."""
+    calls: Counter[str] = Counter()
+
+    def count(module: ModuleType, name: str) -> None:
+        function = getattr(module, name)
+
+        def counted(*arguments: Any, **options: Any) -> Any:
+            calls[name] += 1
+            return function(*arguments, **options)
+
+        monkeypatch.setattr(module, name, counted)
+
+    for name in ("scan", "read_groups", "image_stats"):
+        count(scanned_folder, name)
+    count(duplicates, "clusters")
+    for name in ("make_folds", "smallest_part", "bound_space"):
+        count(asking, name)
+    monkeypatch.setenv("STEADYNET_CACHE", str(tmp_path / "cache"))
+    folder, test = make_images(tmp_path / "images", 12), make_images(tmp_path / "test", 4)
+    table = tmp_path / "groups.csv"
+    files = sorted(file.relative_to(folder).as_posix() for file in folder.rglob("*.png"))
+    table.write_text("\n".join(["file,group", *(f"{file},{number // 2}" for number, file in enumerate(files))]))
+    study = run(request(folder, tmp_path / "out", trials=1, test=test, groups=table))
+    assert study.data.groups is not None
+    assert study.findings
+    assert calls == {
+        "scan": 2,  # the images, and the test images
+        "image_stats": 2,
+        "read_groups": 1,
+        "clusters": 1,
+        "make_folds": 1,
+        "smallest_part": 1,
+        "bound_space": 1,
+    }
