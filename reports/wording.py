@@ -14,6 +14,7 @@ from search.selection.results import Control
 from search.settings import Metric
 from spaces.backbones import BACKBONES, NO_BACKBONE
 from spaces.config import PYRAMIDS, Configuration
+from spaces.losses import LOSSES
 
 METRIC_NAMES: Final[Mapping[str, str]] = {
     "balanced_accuracy": "balanced accuracy",
@@ -251,10 +252,9 @@ def _backbone(c: Configuration) -> str:
 def _balancing(c: Configuration) -> str:
     weighting = "no class weights" if c.class_weighting == "none" else f"class weights: {_plain(c.class_weighting)}"
     sampling = "no oversampling" if c.oversampling == "none" else f"oversampling: {_plain(c.oversampling)}"
-    if c.loss == "logit_adjusted":
-        return "The loss is adjusted to the classes' shares."
-    focal = " The loss minds hard images more (focal)." if c.loss == "focal" else ""
-    return f"{weighting[0].upper()}{weighting[1:]}; {sampling}.{focal}"
+    loss = LOSSES[c.loss]
+    corrections = "" if loss.is_logit_adjusted else f"{weighting[0].upper()}{weighting[1:]}; {sampling}."
+    return " ".join(filter(None, [corrections, loss.sentence]))
 
 
 def _plain(choice: str) -> str:

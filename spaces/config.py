@@ -13,6 +13,7 @@ from functools import lru_cache
 from typing import Any, Final
 
 from spaces.backbones import BACKBONES, NO_BACKBONE, POOLED, STATISTICS, TRAINABLE, embeds
+from spaces.losses import LOSSES
 
 Value = bool | int | float | str
 
@@ -28,7 +29,6 @@ INITIALIZERS: Final = (
 )
 CLASS_WEIGHTINGS: Final = ("none", "sqrt", "balanced", "effective_number")
 OVERSAMPLINGS: Final = ("none", "sqrt", "balanced")
-LOSSES: Final = ("cross_entropy", "focal", "logit_adjusted")
 OPTIMIZERS: Final = ("adam", "adamw", "sgd")
 NORMALIZATIONS: Final = ("none", "batch", "group")
 ACTIVATIONS: Final = ("relu", "leaky_relu", "elu", "gelu", "tanh")
@@ -42,7 +42,7 @@ CHOICES: Final[dict[str, tuple[str, ...]]] = {
     "initializer": INITIALIZERS,
     "class_weighting": CLASS_WEIGHTINGS,
     "oversampling": OVERSAMPLINGS,
-    "loss": LOSSES,
+    "loss": tuple(LOSSES),
     "optimizer": OPTIMIZERS,
     "normalization": NORMALIZATIONS,
     "head": HEADS,
@@ -101,7 +101,7 @@ class Configuration:
     oversampling: str  # how far rare classes are drawn more often, anew in each epoch
     batch_size: int  # images
     learning_rate: float  # peak, per step
-    loss: str = "cross_entropy"  # focal minds hard images more; logit_adjusted rare classes, without weights or draws
+    loss: str = "cross_entropy"  # one of `spaces.losses.LOSSES`
     optimizer: str = "adam"
     weight_decay: float = 0.0  # decoupled, per step and unit of learning rate; not with adam
     width: int = 16  # filters of the first convolution; doubled after each pooling, up to 8 times as many
@@ -199,11 +199,12 @@ class Configuration:
             self._drop_inactive_on_backbone(values)
         if self.optimizer == "adam":
             del values["weight_decay"]
-        if self.loss == "logit_adjusted":  # which minds the classes' shares itself
+        loss = LOSSES[self.loss]
+        if loss.is_logit_adjusted:
             del values["class_weighting"], values["oversampling"]
-        elif self.oversampling == "balanced":  # no share is left to be set right by weights
+        elif self.oversampling == "balanced":  # weights have nothing left to correct
             del values["class_weighting"]
-        if self.loss == "focal":
+        if not loss.takes_label_smoothing:
             del values["label_smoothing"]
         return {"n_conv": self.n_conv, "n_dense": self.n_dense, **values}
 

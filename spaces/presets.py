@@ -13,13 +13,13 @@ from spaces.config import (
     HEADS,
     INITIALIZERS,
     INPUT_SCALINGS,
-    LOSSES,
     NORMALIZATIONS,
     OPTIMIZERS,
     OVERSAMPLINGS,
     Configuration,
 )
 from spaces.definitions import Choices, Definition, Fixed, Range
+from spaces.losses import LOSSES
 from spaces.space import Space
 
 CORE: Final = Space(
@@ -61,7 +61,7 @@ CORE: Final = Space(
 # Steps where 0 means "without": a continuous range would hardly ever draw it.
 DEFAULT: Final = CORE.changed(
     {
-        "loss": Choices(LOSSES),
+        "loss": Choices(tuple(LOSSES)),
         "optimizer": Choices(OPTIMIZERS),
         "weight_decay": Range(1e-6, 1e-2, log=True),
         "width": Choices((8, 16, 32)),

@@ -24,6 +24,7 @@ from spaces.definitions import (
     first,
     normal,
 )
+from spaces.losses import ADJUSTED, LOSSES
 
 __all__ = ["DEFAULTS", "MIN_UPDATES", "SAME_FIELD", "Space", "SpaceError", "Suggest"]
 
@@ -87,13 +88,13 @@ class Space:
             definitions["batch_size"] = batches_from(MIN_BATCH_FOR_BATCHNORM, definitions["batch_size"])
         correcting = [name for name in ("class_weighting", "oversampling") if "none" not in definitions[name]]
         if correcting:
-            if definitions["loss"] == Fixed("logit_adjusted"):
-                other = correcting[0]
+            losses, other = _offered(definitions["loss"]), correcting[0]
+            if set(losses) <= set(ADJUSTED):
                 raise SpaceError(
-                    f"loss: 'logit_adjusted' makes up for rare classes, and so does {other} without 'none': twice is "
-                    f"too much. Allow another loss, or 'none' for {other}."
+                    f"loss: {losses[0]!r} corrects for rare classes, and so does {other} without 'none': only one may. "
+                    f"Allow another loss, or 'none' for {other}."
                 )
-            definitions["loss"] = _without(definitions["loss"], ("logit_adjusted",), "cross_entropy")
+            definitions["loss"] = _without(definitions["loss"], ADJUSTED, "cross_entropy")
         object.__setattr__(self, "definitions", definitions)
 
     def sample(self, trial: Suggest) -> Configuration:
@@ -108,11 +109,12 @@ class Space:
         n_conv = 0 if has_backbone else chosen["depth"] - n_dense
         small = chosen["batch_size"] < MIN_BATCH_FOR_BATCHNORM
         values = {**DEFAULTS, "class_weighting": "none", "oversampling": "none", **chosen}
-        if chosen["loss"] != "logit_adjusted":
+        loss = LOSSES[chosen["loss"]]
+        if not loss.is_logit_adjusted:
             values["oversampling"] = self._suggest(trial, "oversampling")
             if values["oversampling"] != "balanced":
                 values["class_weighting"] = self._suggest(trial, "class_weighting")
-        if chosen["loss"] != "focal":
+        if loss.takes_label_smoothing:
             values["label_smoothing"] = self._suggest(trial, "label_smoothing")
         if chosen["optimizer"] != "adam":
             values["weight_decay"] = self._suggest(trial, "weight_decay")
@@ -240,9 +242,7 @@ class Space:
     @property
     def backbones(self) -> tuple[str, ...]:
         """That it offers."""
-        definition = self.definitions["backbone"]
-        offered = definition.values if isinstance(definition, Choices) else (first(definition),)
-        return tuple(str(name) for name in offered if name != NO_BACKBONE)
+        return tuple(str(name) for name in _offered(self.definitions["backbone"]) if name != NO_BACKBONE)
 
     def with_backbones(self, names: Sequence[str]) -> Space:
         """The space with those of its backbones that are among `names`.
@@ -316,9 +316,13 @@ class _Answers:
         return value
 
 
+def _offered(definition: Definition) -> tuple[Value, ...]:
+    """The values of choices, or the one of a fixed definition."""
+    return definition.values if isinstance(definition, Choices) else (first(definition),)
+
+
 def _without(definition: Definition, excluded: Sequence[str], otherwise: str) -> Definition:
-    values = definition.values if isinstance(definition, Choices) else (first(definition),)
-    left = tuple(value for value in values if value not in excluded) or (otherwise,)
+    left = tuple(value for value in _offered(definition) if value not in excluded) or (otherwise,)
     return Choices(left) if len(left) > 1 else Fixed(left[0])
 
 

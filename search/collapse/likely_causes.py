@@ -20,6 +20,7 @@ from search.collapse.limits import DEFAULT_LIMITS
 from search.fit_checks import LAYER_SIGNALS, Check
 from spaces.backbones import BACKBONES
 from spaces.config import Configuration
+from spaces.losses import LOSSES
 
 _FADED: Final = 1e-2  # ratio of activation scale or gradient across the network, before the first step
 _BLOWN: Final = 1e2
@@ -166,8 +167,7 @@ def _by_configuration(configuration: Configuration, checks: Sequence[Check], imb
     if configuration.dropout >= _MUCH_DROPOUT:
         evidence = {"dropout": configuration.dropout}
         yield Cause(code="too-much-dropout", score=0.2 + 0.3 * (configuration.dropout - 0.5) / 0.5, evidence=evidence)
-    minded = {configuration.class_weighting, configuration.oversampling, configuration.loss}
-    if imbalance >= _RARE and minded <= {"none", "cross_entropy", "focal"} and checks and checks[-1].top_share > 0.99:
+    if imbalance >= _RARE and not _corrects_classes(configuration) and checks and checks[-1].top_share > 0.99:
         yield Cause(code="majority-class", score=0.45, evidence={"imbalance": imbalance})
     cold = checks and checks[-1].warmth < DEFAULT_LIMITS.warm
     if configuration.normalized and cold:
@@ -180,6 +180,12 @@ def _by_configuration(configuration: Configuration, checks: Sequence[Check], imb
             layer=configuration.backbone,
             evidence={"statistics": configuration.statistics},
         )
+
+
+def _corrects_classes(configuration: Configuration) -> bool:
+    """Whether weights, oversampling or the loss make rare classes count for more."""
+    by_share = {configuration.class_weighting, configuration.oversampling} != {"none"}
+    return by_share or LOSSES[configuration.loss].is_logit_adjusted
 
 
 def _largest_update(checks: Sequence[Check], layers: FloatArray) -> float:

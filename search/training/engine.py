@@ -23,10 +23,11 @@ from search.training import layer_signals, network, optimizer
 from search.training.batchnorm_statistics import BatchNormStatistics
 from search.training.chain import Chain
 from search.training.evaluation import Evaluation
+from search.training.gradients import BatchGradients
 from search.training.inputs import Inputs
 from search.training.outcome import EpochSums, LayerProbe
 from search.training.prefetch import Prefetcher
-from search.training.sampling import FOCUS, Balance
+from search.training.sampling import Balance
 from spaces.config import Configuration
 
 _TRIED: Final = 2  # steps that are timed
@@ -87,8 +88,6 @@ class Engine:
         self._pretrained = pretrained
         self._ahead = ahead
         self._inputs = Inputs(configuration, protocol, images, places)
-        self._placed = None if self._inputs.places is None else tf.constant(self._inputs.places, tf.int32)
-        self._labels = labels
         self.chain = Chain(self.network, configuration, updates)
         self.evaluation = Evaluation(self.chain, self._inputs, protocol, parts, ahead)
         self.statistics = BatchNormStatistics(self.chain, self._inputs, labels)
@@ -96,8 +95,7 @@ class Engine:
         self._kernels = [self._place(layer.kernel) for layer in self.chain.weighted]
         self._optimizer = optimizer.build_optimizer(configuration)
         self._optimizer.build(self._weights)
-        self._class_weights = tf.Variable(tf.ones(protocol.classes))
-        self._margin = tf.Variable(tf.zeros(protocol.classes))
+        self._gradients = BatchGradients(configuration, protocol, self.chain, self._inputs, labels, parts)
         self._step_seconds: float | None = None
         self.traces = 0
 
@@ -144,8 +142,7 @@ class Engine:
         """Start a new fit: initial weights, optimizer state, statistics of the training images `rows`."""
         network.reset(self.network, seed, balance.prior, self._pretrained)
         optimizer.reset(self._optimizer)
-        self._class_weights.assign(balance.weights.astype(np.float32))
-        self._margin.assign(balance.margin.astype(np.float32))
+        self._gradients.begin(balance)
         self._inputs.begin(rows)
         if self.chain.deep_norms and self.configuration.statistics == "re_estimated":
             shuffled = seeds.generator(seed, "statistics").permutation(rows)  # rows are ordered by class
@@ -273,7 +270,7 @@ class Engine:
         slopes = tf.fill([len(self._kernels), 2], float("nan"))
         for i in tf.range(steps):
             batch = tf.ensure_shape(rows[i], [self.configuration.batch_size])
-            plain, gradients = self._gradients(batch, seed, i)
+            plain, gradients = self._gradients.of_batch(batch, seed, i)
             optimizer.apply(self._optimizer, gradients, self._weights, self._rates(rates[i]))
             loss_sum += plain
             kernels = [gradients[place] for place in self._kernels]
@@ -303,65 +300,7 @@ class Engine:
         awake = tf.cast(tf.cast(self._optimizer.iterations.value, tf.float32) >= self._rest, tf.float32)
         return [awake * self.configuration.backbone_rate * rate] * self._deep + own
 
-    def _gradients(self, batch: Any, seed: Any, step: Any) -> tuple[Any, Any]:
-        """Mean plain cross-entropy of a batch, and the gradients of its loss."""
-        if self.parts == 1:
-            return self._gradients_of_part(batch, tf.stack([seed, step]))
-        size = self.at_once
-        loss, sums = tf.constant(0.0), [tf.zeros_like(weight.value) for weight in self._weights]
-        for part in tf.range(self.parts):
-            some = tf.ensure_shape(batch[part * size : (part + 1) * size], [size])
-            plain, gradients = self._gradients_of_part(some, tf.stack([seed, step * self.parts + part]))
-            loss += plain / self.parts
-            sums = [total + gradient / self.parts for total, gradient in zip(sums, gradients, strict=True)]
-        return loss, sums
-
-    def _gradients_of_part(self, batch: Any, seed: Any) -> tuple[Any, Any]:
-        """The same of images that find room; those of every size go through the network shape by shape."""
-        if self._placed is None:
-            return self._gradients_at_once(batch, seed, self._inputs.shapes[0])
-        place_of, count = tf.gather(self._placed, batch), len(self.protocol.shapes)
-        loss, sums = tf.constant(0.0), [tf.zeros_like(weight.value) for weight in self._weights]
-        for place in tf.range(count):
-            some = tf.boolean_mask(batch, place_of == place)
-            share = tf.cast(tf.size(some), tf.float32) / tf.cast(tf.size(batch), tf.float32)
-            if share > 0:
-                draws = tf.stack([seed[0], seed[1] * count + place])
-                plain, gradients = self._gradients_at_once(some, draws, self._inputs.shapes[place])
-                loss += share * plain
-                sums = [total + share * gradient for total, gradient in zip(sums, gradients, strict=True)]
-        return loss, sums
-
-    def _gradients_at_once(self, batch: Any, seed: Any, shape: Any) -> tuple[Any, Any]:
-        labels = tf.gather(self._labels, batch)
-        x = self._inputs.drawn(batch, seed, shape)
-        with tf.GradientTape() as tape:
-            logits = self.chain.forward(x, training=True)
-            plain = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
-            each = self._loss(labels, logits, plain)
-            loss = tf.reduce_mean(each * tf.gather(self._class_weights, labels))
-        return tf.reduce_mean(plain), tape.gradient(loss, self._weights)
-
-    @tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]  # reads no `match`; none is on tensors
-    def _loss(self, labels: Any, logits: Any, plain: Any) -> Any:
-        """Of each image; `plain` is its cross-entropy."""
-        smoothing, classes = self.configuration.label_smoothing, self.protocol.classes
-        match self.configuration.loss:
-            case "cross_entropy":
-                pass
-            case "focal":
-                return (1.0 - tf.exp(-plain)) ** FOCUS * plain
-            case "logit_adjusted":
-                logits = logits + self._margin
-                plain = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
-            case unknown:
-                raise ValueError(f"no such loss: {unknown!r}")
-        if not smoothing:
-            return plain
-        targets = tf.one_hot(labels, classes) * (1.0 - smoothing) + smoothing / classes
-        return tf.nn.softmax_cross_entropy_with_logits(targets, logits)
-
     def _look(self, rows: Any) -> tuple[Any, Any]:
         """The layers' signals on some images alike in shape, and their logits."""
-        shape = self._inputs.shapes[0 if self._placed is None else self._placed[rows[0]]]
+        shape = self._inputs.shapes[0 if self._inputs.place_of is None else self._inputs.place_of[rows[0]]]
         return self.chain.looked_through(self._inputs.shown(self._inputs.images, rows, shape))

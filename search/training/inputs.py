@@ -21,6 +21,7 @@ class Inputs:
         self.configuration = configuration
         self.images = images
         self.places = places
+        self.place_of = None if places is None else tf.constant(places, tf.int32)
         self.shapes = tf.constant(protocol.shapes or ((protocol.image_size, protocol.image_size),), tf.int32)
         self._are_of_every_size = bool(protocol.shapes)
         self._channels = protocol.channels
@@ -37,7 +38,7 @@ class Inputs:
         if not pixels.is_standardized(self.configuration):
             some = tf.zeros(self._channels)
             return pixels.scaling(self.configuration, some, some)
-        shapes = None if self.places is None else tf.gather(self.shapes, tf.gather(self.places, rows))
+        shapes = None if self.place_of is None else tf.gather(self.shapes, tf.gather(self.place_of, rows))
         return pixels.scaling(self.configuration, *pixels.statistics(self.images, rows, shapes))
 
     def scaling(self) -> tuple[FloatArray, FloatArray]:

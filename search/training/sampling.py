@@ -15,9 +15,7 @@ import numpy.typing as npt
 
 from search.arrays import IntArray
 from spaces.config import Configuration
-
-FOCUS: Final = 2.0
-"""gamma of the focal loss, (1 - p)^gamma x cross-entropy (Lin et al., ICCV 2017)."""
+from spaces.losses import LOSSES, Modulation
 
 _HALVINGS: Final = 60
 _EFFECTIVE_BETA: Final = 0.999  # Cui et al., CVPR 2019, "Class-balanced loss": (1 - beta**n) / (1 - beta)
@@ -48,14 +46,21 @@ class Balance:
 def balance(
     counts: npt.ArrayLike, oversampling: str = "none", class_weighting: str = "none", loss: str = "cross_entropy"
 ) -> Balance:
-    """What oversampling, weighting and the loss make of class counts `(K,)`, each at least 1.
+    """Shares, weights and effective prior that oversampling, weighting and the loss make of class counts.
 
-    The adjusted loss is the cross-entropy of logits + ln(share) (Menon et al., ICLR 2021, tau = 1): the logits alone
-    then say what they would say if all classes were equally frequent. It takes no part of the others.
+    A logit-adjusted loss makes the logits say what they would say if all classes were equally frequent; it ignores
+    oversampling and weighting.
+
+    Args:
+        counts: `(K,)` training images of each class, at least 1.
+        oversampling: one of `spaces.config.OVERSAMPLINGS`.
+        class_weighting: one of `spaces.config.CLASS_WEIGHTINGS`.
+        loss: one of `spaces.losses.LOSSES`.
     """
     n = np.asarray(counts, dtype=np.float64)
     even = np.full_like(n, 1 / len(n))
-    if loss == "logit_adjusted":
+    definition = LOSSES[loss]
+    if definition.is_logit_adjusted:
         shares = n / n.sum()
         return Balance(shares, np.ones_like(n), even, np.log(shares))
     drawn = {"none": n, "sqrt": np.sqrt(n), "balanced": np.ones_like(n)}[oversampling]
@@ -71,30 +76,24 @@ def balance(
     if oversampling == "balanced":
         return Balance(even, np.ones_like(n), even, np.zeros_like(n))
     prior = drawn * weights  # what the cross-entropy is least for
-    match loss:
-        case "cross_entropy":
-            said = prior
-        case "focal":
-            said = np.array(_focal_constant(tuple(prior.tolist())))
-        case _:
-            raise ValueError(f"what a constant says under the loss {loss!r} is not known")
-    return Balance(drawn, weights, said, np.zeros_like(n))
+    if definition.modulation is not None:
+        prior = np.array(_best_constant(tuple(prior.tolist()), definition.modulation))
+    return Balance(drawn, weights, prior, np.zeros_like(n))
 
 
-@lru_cache(maxsize=256)
-def _focal_constant(given: tuple[float, ...]) -> tuple[float, ...]:
-    """What a constant predictor says that minimizes the focal loss: more even than the shares that are given.
+@lru_cache(maxsize=256)  # all folds of many trials ask for the same few, and one takes as long as some epochs of a head
+def _best_constant(class_shares: tuple[float, ...], loss: Modulation) -> tuple[float, ...]:
+    """The probabilities of the constant predictor with the least mean loss f(p) on these class shares `(K,)`.
 
-    With f(p) = -(1 - p)^gamma ln p, which is convex, the minimum of sum(share x f(p)) over p that sum to 1 has the same
-    share x f'(p) for each class; both that number and each p are found by halving. All folds of many trials ask for the
-    same few, and the answer takes as long as some epochs of a head.
+    The loss is convex, so the minimum of sum(share x f(p)) over p that sum to 1 has the same share x f'(p) for each
+    class; both that number and each p are found by bisection.
     """
-    shares = np.array(given)
+    shares = np.array(class_shares)
 
     def slope(p: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        return np.asarray((1 - p) ** (FOCUS - 1) * (FOCUS * np.log(p) - (1 - p) / p))
+        return np.asarray(loss.slope(p, np.log(p)))
 
-    def said(level: float) -> npt.NDArray[np.float64]:
+    def predicted(level: float) -> npt.NDArray[np.float64]:
         low, high = np.full_like(shares, 1e-12), np.ones_like(shares)
         for _ in range(_HALVINGS):
             middle = (low + high) / 2
@@ -105,9 +104,9 @@ def _focal_constant(given: tuple[float, ...]) -> tuple[float, ...]:
     least, most = float((shares * slope(np.full_like(shares, 1e-12))).min()), 0.0
     for _ in range(_HALVINGS):
         middle = (least + most) / 2
-        least, most = (middle, most) if said(middle).sum() < 1 else (least, middle)
-    found = said(least)
-    return tuple((found / found.sum()).tolist())
+        least, most = (middle, most) if predicted(middle).sum() < 1 else (least, middle)
+    constant = predicted(least)
+    return tuple((constant / constant.sum()).tolist())
 
 
 def balance_of(counts: npt.ArrayLike, configuration: Configuration) -> Balance:

@@ -16,14 +16,15 @@ from search.training import device
 from search.training.engine import Engine
 from search.training.pyramid import delivered
 from search.training.sampling import balance
-from spaces.config import ACTIVATIONS, CLASS_WEIGHTINGS, HEADS, LOSSES, NORMALIZATIONS, OPTIMIZERS, Configuration
+from spaces.config import ACTIVATIONS, CLASS_WEIGHTINGS, HEADS, NORMALIZATIONS, OPTIMIZERS, Configuration
+from spaces.losses import LOSSES
 from tests.factories import configuration
 
 SIDE, N = 32, 24
 PARTS = {
     "head": HEADS,
     "activation": ACTIVATIONS,
-    "loss": LOSSES,
+    "loss": tuple(LOSSES),
     "optimizer": OPTIMIZERS,
     "normalization": NORMALIZATIONS,
     "class_weighting": CLASS_WEIGHTINGS,

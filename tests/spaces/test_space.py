@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from spaces.backbones import BACKBONES
 from spaces.config import BOUNDS, BY_RATIO, CHOICES, FIELDS, Configuration
 from spaces.definitions import Choices, Definition, Fixed, Range, SpaceError
+from spaces.losses import ADJUSTED, LOSSES
 from spaces.presets import CORE, DEFAULT, KNOWN_GOOD, PRESETS, TRANSFER, known_good, with_weights
 from spaces.space import MIN_UPDATES, Space
 
@@ -115,7 +116,7 @@ def test_parameters_are_only_searched_where_they_mean_something(
 @pytest.mark.parametrize("fixed", [{"class_weighting": "balanced"}, {"oversampling": "sqrt"}])
 def test_what_is_always_weighted_or_drawn_by_shares_is_not_adjusted_as_well(fixed: dict[str, Any]) -> None:
     space = DEFAULT.changed({name: Fixed(value) for name, value in fixed.items()})
-    assert space.definitions["loss"] == Choices(("cross_entropy", "focal"))
+    assert space.definitions["loss"] == Choices(tuple(name for name in LOSSES if name not in ADJUSTED))
 
 
 def test_core_searches_the_seven_and_the_learning_rate() -> None:
@@ -205,7 +206,7 @@ def test_binding_agrees_with_counting_updates(images: int, epochs: int) -> None:
 @pytest.mark.parametrize("other", ["class_weighting", "oversampling"])
 def test_rare_classes_are_not_made_up_for_twice(other: str) -> None:
     always = {other: Fixed("balanced")}
-    with pytest.raises(SpaceError, match=f"^loss: 'logit_adjusted' makes up for rare classes, and so does {other}"):
+    with pytest.raises(SpaceError, match=f"^loss: 'logit_adjusted' corrects for rare classes, and so does {other}"):
         CORE.changed(always | {"loss": Fixed("logit_adjusted")})
     both = CORE.changed(always | {"loss": Choices(("logit_adjusted", "cross_entropy"))})
     assert both.definitions["loss"] == Fixed("cross_entropy")

@@ -24,7 +24,7 @@ from search.settings import TrainingProtocol
 from search.training import network
 from search.training.embeddings import FrozenBackbone
 from search.training.heads import layers
-from search.training.heads.loss import Loss
+from search.training.heads.loss import HeadLoss
 from search.training.heads.optimizers import HeadOptimizer
 from search.training.measures import log_loss, log_softmax
 from search.training.outcome import EpochSums, LayerProbe
@@ -135,7 +135,7 @@ class HeadTrainer:
         for norm in self._norms:
             norm.begin()
         self._updater.begin()
-        self._loss = Loss(self.configuration, balance.weights.astype(np.float32), balance.margin.astype(np.float32))
+        self._loss = HeadLoss(self.configuration, balance.weights.astype(np.float32), balance.margin.astype(np.float32))
 
     def train_epoch(
         self,

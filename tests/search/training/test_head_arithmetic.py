@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from search.training.heads.layers import Activation, BatchNormalization, Dense, Dropout, GroupNormalization, Layer
-from search.training.heads.loss import Loss
+from search.training.heads.loss import HeadLoss
 from search.training.heads.optimizers import HeadOptimizer
 from search.training.measures import log_loss, log_softmax
-from spaces.config import ACTIVATIONS, LOSSES, OPTIMIZERS
+from spaces.config import ACTIVATIONS, OPTIMIZERS
+from spaces.losses import LOSSES
 from tests.factories import configuration
 
 BATCH, INPUTS, UNITS, CLASSES = 6, 5, 8, 3
@@ -70,18 +71,19 @@ def test_gradients_are_the_slopes_of_the_loss(case: dict[str, Any]) -> None:
     x = rng.normal(0, 1, (BATCH, INPUTS))
     class_weights, margin = np.array([0.5, 1.0, 2.0]), np.log([0.2, 0.3, 0.5])
     settings = configuration(loss=case.get("loss", "cross_entropy"), label_smoothing=case.get("smoothing", 0.0))
-    loss = Loss(settings, class_weights, margin)
+    loss = HeadLoss(settings, class_weights, margin)
 
-    written = {
-        "cross_entropy": lambda p, label, target: -target @ np.log(p),
-        "logit_adjusted": lambda p, label, target: -target @ np.log(p),
-        "focal": lambda p, label, target: -((1 - p[label]) ** 2) * np.log(p[label]),
-    }[settings.loss]
+    definition = LOSSES[settings.loss]
+
+    def written(p: np.ndarray, label: int, target: np.ndarray) -> float:
+        if definition.modulation is not None:
+            return definition.modulation.value(p[label], -np.log(p[label]))
+        return float(-target @ np.log(p))
 
     def value() -> float:
         """The loss written out, image by image."""
         logits = forwards(chain, x)
-        if settings.loss == "logit_adjusted":
+        if definition.is_logit_adjusted:
             logits = logits + margin
         p = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
         total = 0.0

@@ -1,0 +1,125 @@
+"""The gradients of a batch's loss in TensorFlow: at once, in parts where memory is short, or shape by shape."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+
+from search.settings import TrainingProtocol
+from search.training.chain import Chain
+from search.training.inputs import Inputs
+from search.training.sampling import Balance
+from spaces.config import Configuration
+from spaces.losses import LOSSES, Loss
+
+
+class BatchGradients:
+    """Gradients of the mean loss of a batch by a network's weights.
+
+    Images of every size lie in squares as large as the longest side; a batch of them goes through the network shape by
+    shape. The gradients are always those of the whole batch; BatchNorm's statistics are those of each part.
+
+    Args:
+        configuration: names the loss and its label smoothing.
+        protocol: classes, shapes.
+        chain: the network.
+        inputs: the images it is trained on.
+        labels: `(n,)` int32 tensor.
+        parts: number of parts that each batch goes through the network in, a divisor of its size.
+    """
+
+    def __init__(
+        self,
+        configuration: Configuration,
+        protocol: TrainingProtocol,
+        chain: Chain,
+        inputs: Inputs,
+        labels: Any,
+        parts: int,
+    ) -> None:
+        self._loss = LOSSES[configuration.loss]
+        self._smoothing = configuration.label_smoothing
+        self._shapes = len(protocol.shapes)
+        self._chain, self._inputs, self._labels = chain, inputs, labels
+        self._parts, self._part_size = parts, configuration.batch_size // parts
+        self._class_weights = tf.Variable(tf.ones(protocol.classes))
+        self._margin = tf.Variable(tf.zeros(protocol.classes))
+
+    def begin(self, balance: Balance) -> None:
+        """Take the class weights and margin of a new fit."""
+        self._class_weights.assign(balance.weights.astype("float32"))
+        self._margin.assign(balance.margin.astype("float32"))
+
+    def of_batch(self, batch: Any, seed: Any, step: Any) -> tuple[Any, list[Any]]:
+        """Return the mean plain cross-entropy of a batch in nats, and the gradients of its mean loss.
+
+        Args:
+            batch: `(batch,)` int32 rows of its images.
+            seed: scalar int32, the epoch's seed of augmentation.
+            step: scalar int32, number of the step in the epoch.
+        """
+        if self._parts == 1:
+            return self._of_part(batch, tf.stack([seed, step]))
+        size = self._part_size
+        cross_entropy, sums = tf.constant(0.0), self._zeros()
+        for part in tf.range(self._parts):
+            rows = tf.ensure_shape(batch[part * size : (part + 1) * size], [size])
+            value, gradients = self._of_part(rows, tf.stack([seed, step * self._parts + part]))
+            cross_entropy += value / self._parts
+            sums = [total + gradient / self._parts for total, gradient in zip(sums, gradients, strict=True)]
+        return cross_entropy, sums
+
+    def _of_part(self, rows: Any, seed: Any) -> tuple[Any, list[Any]]:
+        if self._inputs.place_of is None:
+            return self._of_one_shape(rows, seed, self._inputs.shapes[0])
+        place_of, count = tf.gather(self._inputs.place_of, rows), self._shapes
+        cross_entropy, sums = tf.constant(0.0), self._zeros()
+        for place in tf.range(count):
+            alike = tf.boolean_mask(rows, place_of == place)
+            share = tf.cast(tf.size(alike), tf.float32) / tf.cast(tf.size(rows), tf.float32)
+            if share > 0:
+                shape_seed = tf.stack([seed[0], seed[1] * count + place])
+                value, gradients = self._of_one_shape(alike, shape_seed, self._inputs.shapes[place])
+                cross_entropy += share * value
+                sums = [total + share * gradient for total, gradient in zip(sums, gradients, strict=True)]
+        return cross_entropy, sums
+
+    def _of_one_shape(self, rows: Any, seed: Any, shape: Any) -> tuple[Any, list[Any]]:
+        labels = tf.gather(self._labels, rows)
+        x = self._inputs.drawn(rows, seed, shape)
+        with tf.GradientTape() as tape:
+            logits = self._chain.forward(x, training=True)
+            cross_entropy = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+            losses = losses_of_images(self._loss, self._smoothing, labels, logits, cross_entropy, self._margin)
+            loss = tf.reduce_mean(losses * tf.gather(self._class_weights, labels))
+        return tf.reduce_mean(cross_entropy), tape.gradient(loss, self._chain.weights)
+
+    def _zeros(self) -> list[Any]:
+        return [tf.zeros_like(weight.value) for weight in self._chain.weights]
+
+
+@tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]  # it can't read the lambdas of a loss
+def losses_of_images(
+    loss: Loss, label_smoothing: float, labels: Any, logits: Any, cross_entropy: Any, margin: Any
+) -> Any:
+    """Return the loss of each image `(batch,)` float32, without class weights, as a graph.
+
+    Args:
+        loss: one of `spaces.losses.LOSSES`.
+        label_smoothing: 0 to 1; ignored by a loss that takes none.
+        labels: `(batch,)` int32, 0..K-1.
+        logits: `(batch, K)` float32.
+        cross_entropy: `(batch,)` float32 of these labels and logits, nats.
+        margin: `(K,)` float32, added to the logits by a logit-adjusted loss.
+    """
+    if loss.is_logit_adjusted:
+        logits = logits + margin
+        cross_entropy = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+    if loss.modulation is not None:
+        return loss.modulation.value(tf.exp(-cross_entropy), cross_entropy)
+    if not label_smoothing:
+        return cross_entropy
+    classes = logits.shape[-1]
+    targets = tf.one_hot(labels, classes) * (1.0 - label_smoothing) + label_smoothing / classes
+    return tf.nn.softmax_cross_entropy_with_logits(targets, logits)
