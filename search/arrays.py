@@ -1,4 +1,4 @@
-"""The arrays that travel between rooms."""
+"""Types of the NumPy arrays that modules hand to each other: float32 values and int64 row numbers or labels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A thread that works beside a block of code, and not a moment longer."""
+"""A background thread that lives exactly as long as a block of code."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from contextlib import contextmanager
 
 @contextmanager
 def beside(work: Callable[[threading.Event], None]) -> Iterator[None]:
-    """Inside, `work` runs in a thread of its own; it has to end soon after the event that it is given is set."""
+    """Run `work` in a background thread while the `with` block runs.
+
+    `work` is given an event, which is set when the block is left; it has to return soon after, as leaving waits for it.
+    """
     over = threading.Event()
     thread = threading.Thread(target=work, args=(over,), daemon=True)
     thread.start()

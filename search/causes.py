@@ -1,4 +1,4 @@
-"""Why a network does not learn: the vocabulary of causes and symptoms. Words only, no rules.
+"""Vocabulary of the reasons why a network does not learn: causes and symptoms. Words only, no rules.
 
 A cause is a hypothesis until an experiment confirms it.
 """
@@ -42,7 +42,7 @@ CAUSES: Final[Mapping[str, str]] = {
     "leak": "Images of the validation part also lie in the training part.",
     "too-few-images": "There are too few images to learn from, or to see whether something was learned.",
 }
-"""What each code means, in one sentence for people."""
+"""Code of a cause -> its meaning in one sentence for people."""
 
 
 THRESHOLD: Final = "threshold"
@@ -60,18 +60,22 @@ SYMPTOMS: Final[Mapping[str, str]] = {
     MINORITY: "never says one of the classes although it tells the others apart",
     CHANCE: "ran to its end no better than chance",
 }
-"""How a training looks that ran to its end and is not simply good. None of these is a collapse."""
+"""Code of a symptom -> how a fit looks that ran to its end without simply learning. No symptom is a collapse."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Cause:
-    """One suspected cause, with its evidence."""
+    """One suspected cause of a collapse, with its evidence.
+
+    Raises:
+        ValueError: `code` is not in `CAUSES`.
+    """
 
     code: str  # of `CAUSES`
     score: float  # 0..1: how much speaks for it; for ordering, not a probability
     layer: str | None = None  # where, if it has a place
     evidence: Mapping[str, float | str] = field(default_factory=dict)  # the numbers and names that speak for it
-    confirmed: bool | None = None  # by experiment: its mend works; False: it was tried and does not; None: not tried
+    confirmed: bool | None = None  # by experiment: its fix works; False: it was tried and does not; None: not tried
 
     def __post_init__(self) -> None:
         if self.code not in CAUSES:

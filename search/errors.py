@@ -5,7 +5,7 @@ Anything that is not a `UserError` is our bug and ends with its traceback.
 
 
 class UserError(Exception):
-    """The user can mend it: one line that says what came, what was expected and what to do; exit code 2."""
+    """An error that the user can fix: one line that says what came, what was expected and what to do; exit code 2."""
 
 
 class DataError(UserError):

@@ -1,4 +1,4 @@
-"""What a run tells while it goes on. The live display listens; so can a test."""
+"""Events of a run, in the order in which they happen: the live display listens to them, and so can a test."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from spaces.config import Configuration
 
 @dataclass(frozen=True, slots=True)
 class EarlierProgress:
-    """What earlier sessions, or other hosts, have brought."""
+    """Results that exist before this session begins: of earlier sessions, or of other hosts."""
 
     trials: int = 0
     best: float | None = None  # pooled score
@@ -21,41 +21,72 @@ class EarlierProgress:
 
 
 class Listener(Protocol):
-    """Told of everything a person would like to see. Called from several threads; must return at once and not raise."""
+    """Receiver of a run's events. Methods are called from several threads; they must return at once and never raise."""
 
     def stage(self, text: str) -> None:
-        """A new part of the run begins: "Scanning ./images", "Training the recommendation on all images"."""
+        """Report that a new part of the run begins, such as "Scanning ./images" or "Training the recommendation"."""
 
     def progress(self, what: str, done: int, total: int) -> None:
-        """`done` of `total` pieces of a part with known length (hashing, decoding) are finished."""
+        """Report progress within a part of known length, such as hashing or decoding.
+
+        Args:
+            what: name of the part.
+            done: finished pieces, 0..`total`.
+            total: pieces in all.
+        """
 
     def waiting(self, until: float) -> None:
-        """Nothing is done before that moment (seconds since 1970), when the next hours of work begin."""
+        """Report that nothing is done before the moment `until` (seconds since 1970), when working hours begin."""
 
     def data(self, summary: DataSummary) -> None:
-        """The images are read."""
+        """Report that the images are read."""
 
     def planned(self, plan: Plan, trials: int | None, seconds: float | None, before: EarlierProgress) -> None:
-        """The budget is known: at most `trials` trials in all, `seconds` left."""
+        """Report the budget.
+
+        Args:
+            plan: epochs, folds and shares of the time.
+            trials: largest number of trials in all; None without a limit.
+            seconds: left of the budget; None without a limit.
+            before: results of earlier sessions and other hosts.
+        """
 
     def trial_started(self, number: int, configuration: Configuration, folds: int) -> None:
-        """A trial begins (or goes on after an interruption)."""
+        """Report that a trial begins, or goes on after an interruption.
+
+        Args:
+            number: place of the trial in the study, from 0.
+            configuration: of the trial.
+            folds: fits that the trial is made of.
+        """
 
     def check(self, number: int, fold: int, check: Check, epochs: int) -> None:
-        """The fit of trial `number` on fold `fold` (from 0) has reached `check.epoch` of `epochs`."""
+        """Report that a fit has reached the epoch of a check.
+
+        Args:
+            number: of the trial, from 0.
+            fold: of the fit, from 0.
+            check: measured after `check.epoch` epochs.
+            epochs: planned for the fit.
+        """
 
     def fit_finished(self, fit: Fit) -> None:
-        """A fit is recorded."""
+        """Report that a fit is recorded."""
 
     def trial_finished(self, trial: Trial, pooled: float | None, best: float | None) -> None:
-        """A trial is recorded, with its pooled score if all folds were judged; `best` is the study's best so far.
+        """Report that a trial is recorded.
 
-        In a study that hosts share, those of the others are told too, though they were not told to begin.
+        In a study that hosts share, trials of other hosts are reported too, without a `trial_started` before them.
+
+        Args:
+            trial: with its fits.
+            pooled: its pooled score; None unless all folds were judged.
+            best: the study's best pooled score so far; None while there is none.
         """
 
 
 class SilentListener:
-    """The listener that keeps quiet."""
+    """Listener that ignores every event."""
 
     def stage(self, text: str) -> None: ...  # noqa: D102
 
@@ -77,7 +108,7 @@ class SilentListener:
 
 
 class Listeners:
-    """Passes everything on to several listeners."""
+    """Listener that passes every event on to several listeners, in the order given."""
 
     def __init__(self, *listeners: Listener) -> None:
         self._listeners = listeners

@@ -1,4 +1,4 @@
-"""What a training tells about itself while it runs, and why one is stopped. Plain values without behaviour."""
+"""Measurements that a fit reports while it runs, and the reasons for which a fit is stopped. Plain values."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ LAYER_SIGNALS: Final = (
     "gradient",  # mean absolute gradient of the kernel at the epoch's first step
     "zero_gradients",  # share of its entries that are exactly 0
 )
-"""What each weight layer tells at a check: the last axis of `Fit.layers`."""
+"""Signals that are measured on each weight layer at a check: the last axis of `Fit.layers`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Check:
-    """What a fit tells about itself at one moment: the input of the collapse rules. Nats; NaN where not known.
+    """Measurements of a fit at the end of one epoch: input of the collapse rules. Losses in nats; NaN where unknown.
 
     Skill is 1 - plain cross-entropy / cross-entropy of the constant predictor at the effective class prior.
     """
@@ -53,9 +53,9 @@ CHECK_DTYPE: Final = np.dtype([(f.name, _KINDS[str(f.type)]) for f in fields(Che
 
 
 class Checks(Sequence[Check]):
-    """The checks of a fit as a table `(checks,)` of `CHECK_DTYPE`; each is made when it is asked for.
+    """The checks of a fit as a table `(checks,)` of `CHECK_DTYPE`; a `Check` is made only when it is asked for.
 
-    A study has hundreds of thousands, and hardly any is ever looked at.
+    A study has hundreds of thousands of checks, and hardly any is ever looked at.
     """
 
     def __init__(self, table: np.ndarray[Any, Any]) -> None:
@@ -63,7 +63,7 @@ class Checks(Sequence[Check]):
 
     @classmethod
     def of(cls, checks: Iterable[Check]) -> Checks:
-        """From checks as they are."""
+        """Pack checks into a table; a table is returned as it is."""
         if isinstance(checks, Checks):
             return checks
         return cls(np.array([astuple(check) for check in checks], dtype=CHECK_DTYPE))
@@ -78,8 +78,8 @@ class Checks(Sequence[Check]):
     def __getitem__(self, place: slice) -> Checks: ...
 
     def __getitem__(self, place: int | slice) -> Check | Checks:
-        found = self.table[place]
-        return Checks(found) if isinstance(place, slice) else self._check(found.tolist())
+        selected = self.table[place]
+        return Checks(selected) if isinstance(place, slice) else self._check(selected.tolist())
 
     def __iter__(self) -> Iterator[Check]:
         return map(self._check, self.table.tolist())
@@ -97,13 +97,13 @@ class Checks(Sequence[Check]):
 
 
 def column(checks: Sequence[Check], name: str) -> list[Any]:
-    """One value of all checks; a table's without making a check of each row."""
+    """Return one field of all checks, by epoch; a table gives it without making a `Check` of each row."""
     return checks.table[name].tolist() if isinstance(checks, Checks) else [getattr(check, name) for check in checks]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Collapse:
-    """Why a fit was, or would have been, stopped as collapsed."""
+    """Reason and evidence for which a fit was, or would have been, stopped as collapsed."""
 
     reason: str  # short code: a key of `REASONS`
     hard: bool  # structural evidence, which needs no second chance
@@ -127,7 +127,7 @@ REASONS: Final[Mapping[str, str]] = {
     "stalled": "The training process twice said nothing for far longer than epochs take.",
     "raced": "On the folds that were run the configuration was too far behind the best.",
 }
-"""What each short reason of a collapse or a stop means, in one sentence for people."""
+"""Short reason of a collapse or a stop -> its meaning in one sentence for people."""
 
 HARD_REASONS: Final = frozenset({"non-finite", "dead-layer", "no-gradient"})
-"""Structural evidence: such a collapse gets no second chance."""
+"""Reasons that rest on structural evidence: a collapse for one of them gets no second chance."""

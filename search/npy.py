@@ -1,4 +1,4 @@
-"""The one door to NumPy's `.npy` files: never a pickle, and one thread at a time.
+"""The only reader and writer of NumPy's `.npy` format: never a pickle, and one thread at a time.
 
 Python 3.11 counts the depth of what it parses for all threads together, and a header of NumPy is parsed as syntax: two
 threads that read at once can end with a `SystemError` (CPython issue 106905).
@@ -20,11 +20,11 @@ _FIRST_VERSION: Final = b"\x93NUMPY\x01\x00"
 _BEGINS: Final = len(_FIRST_VERSION)
 
 
-def unpacked(data: bytes) -> np.ndarray[Any, Any]:
-    """The array of the bytes of a `.npy` file.
+def decode_npy(data: bytes) -> np.ndarray[Any, Any]:
+    """Decode the bytes of a `.npy` file into an array of its own memory.
 
     Raises:
-        ValueError: they are none, or hold pickled objects.
+        ValueError: `data` is not in the `.npy` format, or holds pickled objects.
     """
     if data[:_BEGINS] != _FIRST_VERSION:
         with _PARSING:
@@ -47,19 +47,23 @@ def _header(data: bytes) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     return shape, is_fortran, dtype
 
 
-def packed(array: np.ndarray[Any, Any]) -> bytes:
-    """The bytes of a `.npy` file."""
+def encode_npy(array: np.ndarray[Any, Any]) -> bytes:
+    """Encode an array as the bytes of a `.npy` file.
+
+    Raises:
+        ValueError: the array holds Python objects.
+    """
     buffer = io.BytesIO()
     np.save(buffer, array, allow_pickle=False)
     return buffer.getvalue()
 
 
-def mapped(path: Path) -> np.ndarray[Any, Any]:
-    """The array of a `.npy` file, mapped read-only.
+def memmap_npy(path: Path) -> np.ndarray[Any, Any]:
+    """Map the array of a `.npy` file into memory, read-only.
 
     Raises:
-        ValueError: the file is none, or holds pickled objects.
-        OSError: it can't be read.
+        ValueError: the file is not in the `.npy` format, or holds pickled objects.
+        OSError: the file can't be read.
     """
     with _PARSING:
         return np.load(path, mmap_mode="r", allow_pickle=False)  # type: ignore[no-any-return]

@@ -1,4 +1,4 @@
-"""What is recorded: fits, trials, the data's description. Plain values without behaviour.
+"""Records of a study: fits, trials, the description of the images. Plain values without behaviour.
 
 Every result of a study derives from these records; they are what the ledger keeps and what reports read.
 """
@@ -22,7 +22,7 @@ from spaces.config import Configuration, Value
 
 
 class Verdict(StrEnum):
-    """How a fit ended. Four words, never one NaN."""
+    """The way in which a fit ended: one of four words, never a NaN."""
 
     LEARNED = "learned"  # ran to its end and tells images apart, or at least was not seen to collapse
     COLLAPSED = "collapsed"  # the configuration is at fault; the reason is stored
@@ -31,7 +31,7 @@ class Verdict(StrEnum):
 
 
 class TrialState(StrEnum):
-    """How a trial ended."""
+    """The way in which a trial ended, as stored in the study."""
 
     COMPLETE = "complete"  # all folds judged
     COLLAPSED = "collapsed"  # a fold collapsed: the rest was not run
@@ -44,7 +44,7 @@ SEARCH: Final = "search"
 """Stage of the fits that trials are made of."""
 
 ABLATION: Final = "ablation"
-"""Stage of the fits between the user's configuration and the recommended one. On the search's own folds and seeds: a
+"""Stage of the fits between the user's configuration and the recommended one, on the search's own folds and seeds: a
 trial of the same configuration has the same fits."""
 
 CONFIRM: Final = "confirm"
@@ -57,7 +57,7 @@ ON_SEARCH_FOLDS: Final = (SEARCH, ABLATION, NEIGHBOUR)
 """Stages on the search's own folds and seeds: a trial of the same configuration has the same fits."""
 
 CUT_BY_RUNG: Final = "behind"
-"""Reason of a first fit that a rung stopped: it may be done again where a whole one is wanted."""
+"""Reason of a first fit that successive halving stopped; it is fitted again where a whole fit is needed."""
 
 STATUS_FILE: Final = "status.json"  # in the run folder: how the run is getting on
 TOO_LARGE: Final = "too-large"
@@ -67,18 +67,18 @@ TOO_SLOW: Final = "too-slow"
 """Reason of a fit that would have taken longer than the plan allows."""
 
 PARTS: Final = "parts_of_a_batch"
-"""Among the signals of a fit's start: in how many its batches went through a device that has no room for them whole."""
+"""Key among the signals of a fit's start: number of parts into which each batch was split to fit the device."""
 
 FINAL: Final = "final"
-"""Stage of a training on all images."""
+"""Stage of the training on all images."""
 
 BESIDE_TRIALS: Final = (ABLATION, CONFIRM, NEIGHBOUR, FINAL)
-"""Stages of the fits that no trial is made of."""
+"""Stages whose fits belong to no trial."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FitKey:
-    """What makes a fit unique. The same key is never trained twice."""
+    """Everything that decides what a fit computes. A fit with the same key is never trained twice."""
 
     configuration: str  # canonical hash
     split: str  # name of the partition, such as "search"
@@ -90,9 +90,9 @@ class FitKey:
 
     @property
     def text(self) -> str:
-        """Sixteen hexadecimal digits."""
+        """The key as sixteen hexadecimal digits: the ledger's primary key."""
         content = asdict(self)
-        if not self.protocol.shapes:  # squares need no word
+        if not self.protocol.shapes:  # keys from before images of every size stay valid
             del content["protocol"]["shapes"]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -149,12 +149,12 @@ DROPPED_BEHIND: Final = "clearly behind"
 COLLAPSES: Final = "collapsed too often"
 NOT_JUDGED: Final = "could not be fitted"
 NO_TIME: Final = "no time"
-"""Why a finalist was not fitted to the end."""
+"""Reasons why a finalist was not fitted to the end."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Confirmation:
-    """Which configurations were to be fitted again, and how. The fits themselves have the stage `CONFIRM`."""
+    """The plan and the outcome of fitting the finalists again. The fits themselves have the stage `CONFIRM`."""
 
     finalists: tuple[str, ...]  # canonical hashes, the search's best first
     folds: int  # k of the fresh splits; smaller than the search's where groups are few
@@ -174,7 +174,7 @@ class PerturbedCopy:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sensitivity:
-    """The copies that were tried around a configuration."""
+    """The slightly changed copies that were tried around a configuration."""
 
     centre: str  # canonical hash
     folds: int  # of the search's, the first ones
@@ -183,7 +183,7 @@ class Sensitivity:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DataSummary:
-    """What the images are, for reports."""
+    """Description of the image folder for reports: classes, sizes, files left out."""
 
     folder: str
     fingerprint: str
@@ -237,7 +237,7 @@ class StudyRecord:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TestScore:
-    """The recommendation, trained once on all images, on images that were never touched."""
+    """Score of the recommendation, trained once on all images, on images that were never touched before."""
 
     score: float
     n: int
@@ -249,7 +249,7 @@ class TestScore:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Waypoint:
-    """A configuration on the way from the user's to the recommended one, as fits on the study's first folds show it."""
+    """A configuration between the user's and the recommended one, judged by fits on the study's first folds."""
 
     configuration: str  # canonical hash
     scores: tuple[float, ...]  # by fold, collapsed ones as min(own, chance)
@@ -257,13 +257,13 @@ class Waypoint:
 
     @property
     def score(self) -> float:
-        """Mean of the folds; NaN without any."""
+        """Mean score over the folds; NaN without any."""
         return sum(self.scores) / len(self.scores) if self.scores else float("nan")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AblationStep:
-    """A change on the way, and where it led."""
+    """One change of an ablation, with the configuration that it leads to and that one's fits."""
 
     changes: Mapping[str, tuple[Value | None, Value]]  # hyperparameter -> from (None: without meaning before), to
     reached: Waypoint
@@ -273,7 +273,7 @@ class AblationStep:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Ablation:
-    """The way from the user's configuration to the recommended one, one change at a time, each verified by fits."""
+    """The path from the user's configuration to the recommended one, one change at a time, each verified by fits."""
 
     start: Waypoint  # without scores where it could not be trained
     steps: tuple[AblationStep, ...]  # in order; the last one reaches the goal

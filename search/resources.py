@@ -1,4 +1,4 @@
-"""What this process may use of its machine: a container often allows less than there is."""
+"""Resources of the machine that this process may use: a container often allows less than there is."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Final
 
 LIMITS: Final = Path("/sys/fs/cgroup")
-"""Where Linux tells a container, or a batch system's job, its limits."""
+"""Folder in which Linux shows the limits of a container or of a batch system's job."""
 
 MEMBERSHIP: Final = Path("/proc/self/cgroup")
-"""Where Linux tells a process which control groups it is in."""
+"""File in which Linux lists the control groups of this process."""
 
 
 def cores() -> int:
-    """CPU cores: those that it may run on, or as many as its container's or its job's quota pays for."""
+    """Number of CPU cores that this process may use, at least 1, within the quota of its container or job."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     for group in _groups("cpu"):
         with contextlib.suppress(OSError, ValueError):  # not limited here: no such file, or "max"
@@ -31,7 +31,7 @@ def cores() -> int:
 
 
 def memory() -> int:
-    """Bytes of the machine, or of the container or the job if that may use less."""
+    """Bytes of memory of the machine, or of the container or job if that is allowed less."""
     least = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     for group in _groups("memory"):
         for name in ("memory.max", "memory.limit_in_bytes"):
@@ -46,7 +46,7 @@ def _groups(controller: str) -> list[Path]:
         lines = MEMBERSHIP.read_text().splitlines()
     except OSError:
         lines = []
-    found = [LIMITS, LIMITS / controller]
+    groups = [LIMITS, LIMITS / controller]
     for line in lines:
         _, controllers, place = (*line.split(":", 2), "", "")[:3]
         if controllers and controller not in controllers.split(","):
@@ -54,12 +54,12 @@ def _groups(controller: str) -> list[Path]:
         inner = LIMITS / controllers if controllers else LIMITS
         for part in Path(place.lstrip("/")).parts:
             inner /= part
-            found.append(inner)
-    return found
+            groups.append(inner)
+    return groups
 
 
 def may_live(process: int, host: str) -> bool:
-    """Whether a process may still be there; of another host nothing is known."""
+    """Whether the process may still be alive; always true on other hosts, where nothing can be checked."""
     if host != platform.node() or os.name != "posix":
         return True
     try:
@@ -72,7 +72,7 @@ def may_live(process: int, host: str) -> bool:
 
 
 def memory_of(process: int) -> int | None:
-    """Bytes that a process holds for itself; pages of files, which processes share, are not counted. None: unknown."""
+    """Bytes of memory that a process holds for itself, without file pages, which processes share; None if unknown."""
     try:
         lines = Path(f"/proc/{process}/status").read_text().splitlines()
         return next(1024 * int(line.split()[1]) for line in lines if line.startswith("RssAnon:"))

@@ -1,6 +1,6 @@
-"""One root seed, named children; no global random state.
+"""Random seeds derived from one root seed by name; there is no global random state.
 
-A child depends on nothing but the root seed and its own name: the same number comes out whatever ran before, in
+A derived seed depends on nothing but the root seed and its own name: the same number comes out whatever ran before, in
 which process, and after how many restarts.
 """
 
@@ -15,7 +15,7 @@ Part = str | int
 
 
 def child(root: int, *name: Part) -> int:
-    """Seed of the named child of `root`, in 0 .. 2**31 - 1.
+    """Derive the seed with this name from `root`: an integer in 0..2**31 - 1, the same in every process.
 
     >>> child(0, "fold", 1) == child(0, "fold", 1) != child(0, "fold", 2)
     True
@@ -26,10 +26,10 @@ def child(root: int, *name: Part) -> int:
 
 
 def generator(root: int, *name: Part) -> np.random.Generator:
-    """NumPy generator of the named child of `root`."""
+    """Make a NumPy random generator whose seed is `child(root, *name)`."""
     return np.random.default_rng(child(root, *name))
 
 
 def share(root: int, *name: Part) -> float:
-    """A fixed draw from [0, 1) for the named child: `share(...) < 0.1` picks one case in ten."""
+    """Draw a fixed number from [0, 1) for this name: `share(root, "audit", 3) < 0.1` picks one case in ten."""
     return child(root, *name) / 2**31

@@ -1,4 +1,4 @@
-"""The run's settings: what the user asked for, and what makes two starts the same study."""
+"""Settings of a study: what the user asked for, and what makes two starts the same study."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ Metric = Literal[
 METRICS: Final[tuple[Metric, ...]] = get_args(Metric)
 
 PRECISION: Final = 0.9
-"""That `recall_at_precision` asks for."""
+"""Precision at which the metric `recall_at_precision` reads the recall."""
 
 ENGINE: Final = 1
-"""Number of the training engine's protocol: raised when the same configuration would train differently."""
+"""Version of the training engine: raised when the same configuration would train differently."""
 
 DEFAULT_TRIALS: Final = 200
 DEFAULT_SECONDS: Final = 8 * 3600.0
@@ -22,7 +22,7 @@ DEFAULT_SECONDS: Final = 8 * 3600.0
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Budget:
-    """Totals of the study over all its restarts; None is no limit."""
+    """Limits of the study, counted over all its restarts; None is no limit."""
 
     trials: int | None = DEFAULT_TRIALS  # finished trials
     seconds: float | None = DEFAULT_SECONDS  # wall clock, all restarts together
@@ -31,7 +31,7 @@ class Budget:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainingProtocol:
-    """How every fit of the study is trained: the same for all, so that they can be compared. Part of a fit's key."""
+    """Settings of training that all fits of a study share, so that they can be compared. Part of a fit's key."""
 
     epochs: int
     image_size: int  # pixels a side; of images of every size the longest
@@ -49,7 +49,7 @@ class TrainingProtocol:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Identity:
-    """What a run folder belongs to. A start with another of these is refused."""
+    """Inputs and settings that a run folder belongs to. A start whose identity differs is refused."""
 
     fingerprint: str  # of the images, their classes and size
     groups: str | None  # hash of the grouping, None without groups
@@ -67,7 +67,7 @@ class Identity:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Plan:
-    """Made before the search and kept over restarts: what a fit costs and how the time is shared out."""
+    """Epochs, folds and shares of the time, decided before the search and kept over restarts."""
 
     epochs: int
     folds: int

@@ -23,7 +23,7 @@ from search.data.parallel import OnProgress, map_in_threads
 from search.data.scan import ImageFolder
 from search.data.sizes import LADDER
 from search.errors import DataError
-from search.npy import mapped
+from search.npy import memmap_npy
 
 Shapes = Sequence[tuple[int, int]]
 
@@ -144,7 +144,7 @@ def _seen(facts: str) -> str:
 def _checked(known: Any, pixels: Path, shape: tuple[int, ...], seen: str) -> dict[str, Any]:
     """The facts of an entry, if its pixels are the ones that were written: gigabytes are not read at each start."""
     rows = shape[0] - len(known["unreadable"])
-    if mapped(pixels).shape != (rows, *shape[1:]) if rows else not pixels.exists():
+    if memmap_npy(pixels).shape != (rows, *shape[1:]) if rows else not pixels.exists():
         raise ValueError("its shape is wrong")
     stamp = disk_cache.stamp_of(pixels)
     if disk_cache.plain(seen, list) != stamp:

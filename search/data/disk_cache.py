@@ -20,7 +20,7 @@ from typing import Any, BinaryIO, Final, TypeVar
 import numpy as np
 
 from search.errors import DataError
-from search.npy import mapped
+from search.npy import memmap_npy
 
 _log = logging.getLogger(__name__)
 
@@ -115,7 +115,7 @@ def array_file(name: str, shape: Sequence[int], make: Callable[[], np.ndarray[An
     """The `.npy` file of such an array, from the cache or made now. Raises DataError if it can't be written."""
     path = entry(name)
     try:
-        known = path.is_file() and mapped(path).shape == tuple(shape)
+        known = path.is_file() and memmap_npy(path).shape == tuple(shape)
     except (ValueError, OSError) as error:
         known = False
         _log.info("The cache entry %s is damaged (%s) and is built again.", path.name, error)

@@ -25,7 +25,7 @@ from search.data.sizes import choose_channels, choose_size, common_size, common_
 from search.data.squares import Squares, square_side
 from search.errors import DataError
 from search.events import Listener
-from search.npy import mapped
+from search.npy import memmap_npy
 from search.records import DataSummary
 
 _log = logging.getLogger(__name__)
@@ -51,7 +51,7 @@ class ImageSet:
 
         Images of every size lie in the upper left corners.
         """
-        return mapped(self.path)
+        return memmap_npy(self.path)
 
     def squares(self) -> Any:
         """The same as squares, whatever their sizes: an array, or what looks like one."""

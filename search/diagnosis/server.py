@@ -19,7 +19,7 @@ from typing import Final
 from search.arrays import IntArray
 from search.diagnosis.evidence import Diagnosis
 from search.errors import UserCodeError, UserError
-from search.npy import mapped
+from search.npy import memmap_npy
 from search.workers.child import end_with_parent, redirect_output
 
 SHOWN: Final = 6
@@ -114,7 +114,7 @@ def _examine(order: DiagnosisJob, on_progress: Callable[[str, int, int], None]) 
     from search.diagnosis.loading import load_case
 
     on_progress(f"Running {order.model}", 0, 0)
-    images = mapped(order.pixels)
+    images = memmap_npy(order.pixels)
     shape = (images.shape[1], images.shape[2], images.shape[3])
     case = load_case(order.model, shape, len(order.classes))
     return diagnose(

@@ -19,7 +19,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from search.arrays import IntArray
 from search.causes import Cause
 from search.fit_checks import Checks, Collapse
-from search.npy import packed, unpacked
+from search.npy import decode_npy, encode_npy
 from search.records import CUT_BY_RUNG, Fit, Verdict
 from search.storage.retrying import create_with_retries
 
@@ -213,11 +213,11 @@ def _to_row(fit: Fit) -> dict[str, Any]:
     row["evidence"] = json.dumps(dict(fit.evidence))
     row["audit"] = None if fit.audit is None else json.dumps(asdict(fit.audit))
     row["causes"] = json.dumps([asdict(cause) for cause in fit.causes])
-    row["checks"] = packed(Checks.of(fit.checks).table)
+    row["checks"] = encode_npy(Checks.of(fit.checks).table)
     row["start"] = json.dumps(dict(fit.start))
     row["corrupted"] = json.dumps(dict(fit.corrupted))
     for name in _ARRAYS:
-        row[name] = packed(getattr(fit, name))
+        row[name] = encode_npy(getattr(fit, name))
     for name in ("score", "loss", "skill"):
         if row[name] is not None and not math.isfinite(row[name]):
             row[name] = None
@@ -230,10 +230,10 @@ def _from_row(row: Mapping[Any, Any]) -> Fit:
     values["evidence"] = _object(row["evidence"])
     values["audit"] = None if row["audit"] is None else Collapse(**json.loads(row["audit"]))
     values["causes"] = () if row["causes"] == "[]" else tuple(Cause(**cause) for cause in json.loads(row["causes"]))
-    values["checks"] = Checks(unpacked(row["checks"]))
+    values["checks"] = Checks(decode_npy(row["checks"]))
     values["start"] = json.loads(row["start"])
     values["corrupted"] = _object(row["corrupted"])
-    values |= {name: unpacked(row[name]) for name in _OWN_ARRAYS}
+    values |= {name: decode_npy(row[name]) for name in _OWN_ARRAYS}
     values["rows"] = _rows(row["rows"])
     return Fit(**values)
 
@@ -246,6 +246,6 @@ def _object(text: str) -> dict[str, Any]:
 @lru_cache(maxsize=_SPLITS)
 def _rows(data: bytes) -> IntArray:
     """One array for all fits that were validated on the same images."""
-    rows = unpacked(data)
+    rows = decode_npy(data)
     rows.flags.writeable = False
     return rows

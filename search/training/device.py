@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 from threadpoolctl import threadpool_limits
 
-from search.npy import mapped
+from search.npy import memmap_npy
 from search.training.prefetch import LARGE, touched_at_random
 
 _HOST: Final = "/CPU:0"
@@ -77,7 +77,7 @@ def load_pixels(path: Path, device_bytes: int | None) -> Any:
     On the host the tensor is the mapped file itself: nothing is copied, workers share the pages, and the system drops
     those that find no room.
     """
-    array = mapped(path)
+    array = memmap_npy(path)
     if not stay_on_host(path, device_bytes):
         return _on_gpu(array)
     if path.stat().st_size >= LARGE:

@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from search.arrays import FloatArray, IntArray
 from search.data import disk_cache
-from search.npy import mapped
+from search.npy import memmap_npy
 from search.training.backbones import build_backbone
 from spaces.backbones import BACKBONES, POOLED
 from spaces.config import Configuration
@@ -75,7 +75,7 @@ class FrozenBackbone:
                 shape,
                 lambda: self.embed(self._images, rows, self._places, across=across, down=down),
             )
-            self._views[across, down] = np.asarray(mapped(path))  # plain: rows of a memmap are slow to take
+            self._views[across, down] = np.asarray(memmap_npy(path))  # plain: rows of a memmap are slow to take
         return self._views[across, down]
 
     def views(self, configuration: Configuration) -> list[FloatArray]:

@@ -17,7 +17,7 @@ from typing import Any, Final
 import numpy as np
 
 from search.background import beside
-from search.npy import mapped
+from search.npy import memmap_npy
 
 LARGE: Final = 1_000_000_000
 """Bytes from which on a file of images is fetched so; smaller ones stay in memory once they have been read."""
@@ -34,7 +34,7 @@ class Prefetcher:
     """
 
     def __init__(self, path: Path) -> None:
-        array = mapped(path)
+        array = memmap_npy(path)
         self._bytes = int(array.nbytes // max(1, len(array)))
         self._start = int(getattr(array, "offset", 0))
         self._path = path

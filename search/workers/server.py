@@ -17,7 +17,7 @@ import numpy as np
 
 from search.arrays import FloatArray, IntArray
 from search.collapse.watch import Watch
-from search.npy import mapped
+from search.npy import memmap_npy
 from search.records import PARTS, TOO_LARGE, Verdict
 from search.selection import metrics
 from search.settings import TrainingProtocol
@@ -184,7 +184,7 @@ class _JobServer:
         corrupted = {}
         if job.corrupt:
             corrupted = corrupted_scores(
-                mapped(self._material.pixels),
+                memmap_npy(self._material.pixels),
                 job.val,
                 self._material.labels[job.val],
                 outcome.probabilities,

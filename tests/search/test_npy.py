@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from search.fit_checks import CHECK_DTYPE
-from search.npy import packed, unpacked
+from search.npy import decode_npy, encode_npy
 
 DTYPES = st.sampled_from([np.float32, np.float64, np.int64, np.uint8, np.bool_, CHECK_DTYPE])
 
@@ -19,26 +19,28 @@ DTYPES = st.sampled_from([np.float32, np.float64, np.int64, np.uint8, np.bool_, 
 @given(DTYPES.flatmap(lambda dtype: hnp.arrays(dtype, hnp.array_shapes(min_dims=0, max_dims=4, min_side=0))))
 def test_an_array_comes_back_as_it_was(array) -> None:
     for one in (array, np.asfortranarray(array)):
-        back = unpacked(packed(one))
+        back = decode_npy(encode_npy(one))
         assert (back.shape, back.dtype) == (one.shape, one.dtype)
         assert back.tobytes() == one.tobytes()
 
 
 def test_it_is_one_that_may_be_changed() -> None:
-    back = unpacked(packed(np.zeros(3)))
+    back = decode_npy(encode_npy(np.zeros(3)))
     back[0] = 1
 
 
 @given(DTYPES)
 def test_it_agrees_with_numpy(dtype) -> None:
     array = np.zeros((3, 2), dtype)
-    np.testing.assert_array_equal(unpacked(packed(array)), np.load(io.BytesIO(packed(array)), allow_pickle=False))
+    np.testing.assert_array_equal(
+        decode_npy(encode_npy(array)), np.load(io.BytesIO(encode_npy(array)), allow_pickle=False)
+    )
 
 
 def test_later_versions_of_the_format_are_read_too() -> None:
     stream = io.BytesIO()
     np.lib.format.write_array(stream, np.arange(4), version=(2, 0))
-    assert unpacked(stream.getvalue()).tolist() == [0, 1, 2, 3]
+    assert decode_npy(stream.getvalue()).tolist() == [0, 1, 2, 3]
 
 
 def header(shape: str, descr: str = "'<f4'") -> bytes:
@@ -53,7 +55,7 @@ def header(shape: str, descr: str = "'<f4'") -> bytes:
         b"\x93NUMPY\x01\x00",
         b"\x93NUMPY\x01\x00\xff\xff",
         b"no array at all",
-        packed(np.arange(9))[:-1],
+        encode_npy(np.arange(9))[:-1],
         header("(10**12,)"),
         header("(1000000000000,)") + bytes(8),
         header("(-1,)") + bytes(8),
@@ -65,4 +67,4 @@ def header(shape: str, descr: str = "'<f4'") -> bytes:
 )
 def test_anything_else_is_an_error(data: bytes) -> None:
     with pytest.raises((ValueError, EOFError)):
-        unpacked(data)
+        decode_npy(data)
