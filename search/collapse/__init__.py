@@ -1,1 +1,1 @@
-"""Telling, from numbers that a fit reports, that it will not learn. Pure arithmetic."""
+"""Rules that tell, from the numbers a fit reports, that it will not learn. Pure arithmetic."""

@@ -1,4 +1,6 @@
-"""Which fits run on although the watch would stop them: a fixed tenth, so that wrong stops can be counted."""
+"""Audit of the collapse rules: a fixed tenth of the fits runs on although a rule would stop it, so that wrong stops
+can be counted.
+"""
 
 from __future__ import annotations
 
@@ -10,5 +12,12 @@ AUDITED_SHARE: Final = 0.1
 
 
 def is_audited(root_seed: int, configuration_hash: str, repeat: int, fold: int) -> bool:
-    """Drawn from what the fit is, never from when it runs: the same after every restart."""
+    """Whether a fit belongs to the audited tenth: drawn from its identity, so the same after every restart.
+
+    Args:
+        root_seed: of the study.
+        configuration_hash: canonical hash of the fit's configuration.
+        repeat: of the split, from 0.
+        fold: of the split, from 0.
+    """
     return seeds.share(root_seed, "audit", configuration_hash, repeat, fold) < AUDITED_SHARE

@@ -1,4 +1,4 @@
-"""Likely causes of a collapse, from the configuration and what the fit told: ranked hypotheses with their evidence.
+"""Likely causes of a collapse, from the configuration and the fit's measurements: ranked hypotheses with evidence.
 
 The order of the tests follows what is most specific: numbers that became infinite, layers that are dead, weights that
 were hopeless before the first step, weights that did not move or jumped, weights that were pulled to zero, and what
@@ -40,17 +40,18 @@ def likely_causes(
     prior_entropy: float,
     imbalance: float,
 ) -> tuple[Cause, ...]:
-    """Ranked, most likely first; empty where nothing stands out.
+    """Rank the likely causes of a collapse, most likely first; empty where nothing stands out.
 
     Args:
         configuration: of the fit.
         checks: of the fit, by epoch.
-        layers: (1 + checks, weight layers, signals), `checks.LAYER_SIGNALS`; may be empty.
+        layers: `(1 + checks, weight layers, signals)` float32, signals as in `LAYER_SIGNALS`, the first row before the
+            first step; may be empty.
         start: loss, logit_spread, top_share and finite before the first step.
-        prior_entropy: H, nats.
-        imbalance: largest / smallest class of the training images.
+        prior_entropy: entropy of the class prior, nats.
+        imbalance: size of the largest / smallest class of the training images, >= 1.
     """
-    found = [
+    hypotheses = [
         *_exploded(configuration, checks, layers, start, prior_entropy),
         *_dead(configuration, layers),
         *_hopeless_start(configuration, layers),
@@ -59,7 +60,7 @@ def likely_causes(
         *_by_configuration(configuration, checks, imbalance),
     ]
     best: dict[str, Cause] = {}
-    for cause in found:
+    for cause in hypotheses:
         if cause.code not in best or cause.score > best[cause.code].score:
             best[cause.code] = cause
     return tuple(sorted(best.values(), key=lambda cause: -cause.score))
@@ -133,10 +134,10 @@ def _hopeless_start(configuration: Configuration, layers: FloatArray) -> Iterato
 
 def _step_size(configuration: Configuration, checks: Sequence[Check], layers: FloatArray) -> Iterator[Cause]:
     ratios = _signal(layers, "update_ratio")[1:]
-    known = ratios[np.isfinite(ratios).all(1)] if len(ratios) else ratios
-    if not len(known):
+    measured = ratios[np.isfinite(ratios).all(1)] if len(ratios) else ratios
+    if not len(measured):
         return
-    typical, most = float(np.median(known.max(1))), float(known.max())
+    typical, most = float(np.median(measured.max(1))), float(measured.max())
     rate = configuration.learning_rate
     if 0 < typical < 100 * _STILL:
         score = 0.75 if typical < 10 * _STILL else 0.55
@@ -172,8 +173,8 @@ def _by_configuration(configuration: Configuration, checks: Sequence[Check], imb
     cold = checks and checks[-1].warmth < DEFAULT_LIMITS.warm
     if configuration.normalized and cold:
         yield Cause(code="batchnorm-momentum", score=0.5, evidence={"warmth": checks[-1].warmth})
-    known = BACKBONES.get(configuration.backbone)
-    if known is not None and known.batchnorm and configuration.statistics == "kept":
+    backbone = BACKBONES.get(configuration.backbone)  # None for a network from scratch
+    if backbone is not None and backbone.batchnorm and configuration.statistics == "kept":
         yield Cause(
             code="frozen-backbone-batchnorm",
             score=0.4,
@@ -189,13 +190,13 @@ def _corrects_classes(configuration: Configuration) -> bool:
 
 
 def _largest_update(checks: Sequence[Check], layers: FloatArray) -> float:
-    known = _signal(layers, "update_ratio")[1:]
-    finite = known[np.isfinite(known)]
+    ratios = _signal(layers, "update_ratio")[1:]
+    finite = ratios[np.isfinite(ratios)]
     return float(finite.max()) if finite.size else max((check.update_ratio for check in checks), default=math.nan)
 
 
 def _ratio(above: float, below: float) -> float:
-    """Neutral where it can't be told."""
+    """`above / below`; 1, which suspects nothing, where it is undefined."""
     if not (np.isfinite(above) and np.isfinite(below)) or below <= 0:
         return 1.0
     return float(above) / float(below)

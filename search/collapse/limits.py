@@ -13,7 +13,7 @@ from typing import Final
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Limits:
-    """When a fit counts as collapsed. "Measured" and "chosen" tell where a value comes from."""
+    """Thresholds from which a fit counts as collapsed. "Measured" and "chosen" tell where a value comes from."""
 
     # Hard rule: structural evidence.
     exploded_loss: float = 1000.0  # times H; chosen: no fit came back from there (AutoTrainer: 1000 nats)

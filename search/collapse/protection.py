@@ -1,4 +1,4 @@
-"""Which fits the soft rule must let be: those that once were among the best at their epoch."""
+"""Protection from the soft rule for fits that once were among the best at their epoch."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _FEW: Final = 50  # curves that are sorted in one by one: the fits of a trial or
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Protection:
-    """What earlier trials reached by each epoch. A few dozen numbers: it travels with the job to the worker.
+    """Validation skill that earlier trials had by each epoch: a few dozen numbers, sent to the worker with each job.
 
     After BTTackler (KDD 2024), which never stops a trial that was ever among the best 10 % by loss.
     """
@@ -29,7 +29,7 @@ class Protection:
 
     @classmethod
     def of(cls, fits: Iterable[Fit], limits: Limits = DEFAULT_LIMITS) -> Protection:
-        """From the finished fits of earlier trials."""
+        """Summarize the finished fits of earlier trials."""
         achieved = Achievements(limits)
         for fit in fits:
             achieved.add(fit)
@@ -51,7 +51,7 @@ class Protection:
 
 
 class Achievements:
-    """What finished fits reached, taken in one by one: a study has thousands of them.
+    """Validation skill by epoch of all finished fits, taken in one fit at a time: a study has thousands.
 
     Failed fits and fits without validation images don't count. A fit that was stopped early stays at its last skill: it
     would not have become better.
@@ -78,10 +78,10 @@ class Achievements:
             self._curves.append(curve)
 
     def _sort_in(self) -> None:
-        """The curves that came since the last time."""
-        known, new = self._curves[: self._sorted], self._curves[self._sorted :]
+        """Sort the curves that were added since the last call into the skills by epoch."""
+        sorted_curves, new = self._curves[: self._sorted], self._curves[self._sorted :]
         for epoch in {epoch for curve in new for epoch in curve.epochs}.difference(self._reached):
-            self._reached[epoch] = sorted(curve.at(epoch) for curve in known)
+            self._reached[epoch] = sorted(curve.at(epoch) for curve in sorted_curves)
         for epoch, reached in self._reached.items():
             if len(new) > _FEW:
                 reached.extend(curve.at(epoch) for curve in new)
@@ -92,7 +92,7 @@ class Achievements:
         self._sorted = len(self._curves)
 
     def protection(self) -> Protection:
-        """What the next fit is measured by."""
+        """Summarize the fits so far as the levels that the next fit is compared with."""
         self._sort_in()
         share, epochs = self._limits.protected_quantile, sorted(self._reached)
         place = int(share * (len(self._curves) - 1))  # the lower neighbour: one of the values, infinite ones included
@@ -122,10 +122,10 @@ class _Curve:
     @classmethod
     def of(cls, checks: Sequence[Check]) -> _Curve:
         """Validation skills; a fit that became non-finite has fallen to the bottom."""
-        told = zip(*(column(checks, name) for name in ("epoch", "val_skill", "finite")), strict=True)
-        known = [(epoch, skill if finite else -math.inf) for epoch, skill, finite in told]
-        known = [(epoch, skill) for epoch, skill in known if not math.isnan(skill)]
-        return cls(tuple(epoch for epoch, _ in known), tuple(skill for _, skill in known))
+        rows = zip(*(column(checks, name) for name in ("epoch", "val_skill", "finite")), strict=True)
+        points = [(epoch, skill if finite else -math.inf) for epoch, skill, finite in rows]
+        points = [(epoch, skill) for epoch, skill in points if not math.isnan(skill)]
+        return cls(tuple(epoch for epoch, _ in points), tuple(skill for _, skill in points))
 
     def at(self, epoch: int) -> float:
         """The skill at the nearest earlier check; before the first check, the first."""

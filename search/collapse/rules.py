@@ -18,12 +18,12 @@ from search.collapse.protection import Protection
 from search.fit_checks import HARD_REASONS, REASONS, Check, Collapse
 
 NOT_FINITE: Final = -1e9
-"""Stands in the evidence for a number that is infinite or undefined; nothing measured is that low."""
+"""Value in the evidence that stands for an infinite or undefined number; nothing measured is that low."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FitContext:
-    """What the rules know of a fit before it begins."""
+    """Facts about a fit that the collapse rules need before it begins."""
 
     epochs: int  # planned
     updates_per_epoch: int
@@ -35,9 +35,15 @@ class FitContext:
 
 
 def judge(checks: Sequence[Check], context: FitContext, limits: Limits = DEFAULT_LIMITS) -> Collapse | None:
-    """The verdict after the last of `checks` (by epoch), or None to go on. Depends on nothing else.
+    """Judge a running fit after the last of its checks: the collapse that ends it, or None to go on.
 
-    Fits without validation images (`val_*` NaN) are judged by their training signals alone, with more patience.
+    The verdict depends on the arguments alone. Fits without validation images (`val_*` NaN) are judged by their
+    training signals, with more patience.
+
+    Args:
+        checks: all so far, by epoch.
+        context: of the fit.
+        limits: thresholds of the rules.
     """
     if not checks:
         return None
@@ -51,16 +57,19 @@ def judge_end(
     limits: Limits = DEFAULT_LIMITS,
     train_auc: float = math.nan,
 ) -> Collapse | None:
-    """The verdict on a fit that ran to its end, with BatchNorm's statistics re-estimated.
+    """Judge a fit that ran to its end, with BatchNorm's statistics re-estimated: its collapse, or None.
 
-    Collapsed is who gives all images the same class (or the same output), shows no skill in evaluation nor in training
-    mode, and does not rank them either. One class with an AUC clearly above 0.5 is a wrong threshold, not a collapse.
+    A fit has collapsed if it gives all images the same class (or the same output), shows no skill in evaluation nor in
+    training mode, and does not rank the images either. One class with an AUC clearly above 0.5 is a wrong threshold,
+    not a collapse.
 
     Args:
         check: of the last epoch.
-        probabilities: (n, K), of the validation images; n is 0 without any.
-        train_auc: of training images in evaluation mode, which speak where there are no others. In training mode a
-            high rate, dropout or smoothing can cost more than all that was learned.
+        probabilities: `(n, K)` float32, of the validation images; n is 0 without any.
+        context: of the fit.
+        limits: thresholds of the rules.
+        train_auc: area under the curve of training images in evaluation mode; used where there are no validation
+            images. In training mode a high rate, dropout or smoothing can cost more than all that was learned.
     """
     if not check.finite or not np.isfinite(probabilities).all():
         return _collapse("non-finite", check, {"finite": 0.0, "train_loss": check.train_loss})
@@ -94,9 +103,9 @@ def _non_finite(check: Check, context: FitContext, limits: Limits) -> Collapse |
 
 def _hard(checks: Sequence[Check], context: FitContext, limits: Limits) -> Collapse | None:
     now = checks[-1]
-    needed = limits.hard_checks_unseen if _unseen(now) else limits.hard_checks
-    recent = checks[-needed:]
-    if len(recent) < needed or _rising(recent, limits):
+    checks_needed = limits.hard_checks_unseen if _unseen(now) else limits.hard_checks
+    recent = checks[-checks_needed:]
+    if len(recent) < checks_needed or _rising(recent, limits):
         return None
     if not all(_is_broken(check, context, limits) for check in recent):
         return None
@@ -109,13 +118,13 @@ def _hard(checks: Sequence[Check], context: FitContext, limits: Limits) -> Colla
             "first_gradient": now.first_gradient,
             "skill": _skill(now),
             "train_skill": now.train_skill,
-            "checks": float(needed),
+            "checks": float(checks_needed),
         },
     )
 
 
 def _is_broken(check: Check, context: FitContext, limits: Limits) -> bool:
-    """Nothing gets through the network, and it shows."""
+    """Whether nothing gets through the network, and its skill shows it."""
     broken = check.dead_share >= limits.dead_share or check.first_gradient < limits.vanished_gradient
     trains = context.batchnorm and check.train_skill >= limits.hard_skill
     return broken and _skill(check) < limits.hard_skill and not trains and check.warmth >= limits.warm
@@ -164,7 +173,7 @@ def _stopped(
 
 
 def window_epochs(context: FitContext, limits: Limits = DEFAULT_LIMITS) -> float:
-    """How far the soft rule looks back: a share of the planned epochs, with enough epochs and updates in it."""
+    """Epochs that the soft rule looks back: a share of the planned epochs, with enough epochs and updates in it."""
     by_updates = limits.window_updates / context.updates_per_epoch
     return max(limits.window_share * context.epochs, limits.window_epochs, by_updates)
 
@@ -186,7 +195,10 @@ def _window(checks: Sequence[Check], width: float, limits: Limits) -> Sequence[C
 
 
 def _is_stuck(window: Sequence[Check], context: FitContext, limits: Limits) -> bool:
-    """No skill in either mode, one class, no ranking, and nothing moves. An undefined number never counts against."""
+    """Whether no skill shows in either mode, one class is predicted, nothing is ranked and nothing moves.
+
+    NaN never counts against a fit.
+    """
     silent = all(
         check.val_skill < limits.val_skill
         and check.train_skill < limits.train_skill
@@ -203,7 +215,7 @@ def _is_stuck(window: Sequence[Check], context: FitContext, limits: Limits) -> b
 
 
 def _is_constant(window: Sequence[Check], limits: Limits) -> bool:
-    """Practically one answer for all images, and no sign that this changes.
+    """Whether all images get practically one answer, and nothing shows that this changes.
 
     What skill such a network has comes from the class shares that it says, not from the images.
     """
@@ -218,7 +230,7 @@ def _is_constant(window: Sequence[Check], limits: Limits) -> bool:
 
 
 def _is_hopeless(window: Sequence[Check], context: FitContext, limits: Limits) -> bool:
-    """Guesses throughout a long window, and at its present pace still would at the end."""
+    """Whether the fit guesses throughout a long window, and at its present pace still would at the end."""
     silent = all(
         check.val_skill < limits.hopeless_val_skill
         and check.train_skill < limits.hopeless_train_skill
@@ -244,7 +256,7 @@ def _waking(window: Sequence[Check], limits: Limits) -> bool:
 
 
 def _is_stuck_unseen(window: Sequence[Check], context: FitContext, limits: Limits) -> bool:
-    """The same without validation images."""
+    """Whether a fit without validation images is stuck."""
     silent = all(check.train_skill < limits.unseen_train_skill and check.warmth >= limits.warm for check in window)
     return silent and _loss_change(window, context) < limits.unseen_flat_loss
 
@@ -258,7 +270,7 @@ def _unseen(check: Check) -> bool:
 
 
 def _skill(check: Check) -> float:
-    """On validation images where there are any."""
+    """Skill on validation images where there are any, else on training images."""
     return check.train_skill if _unseen(check) else check.val_skill
 
 

@@ -1,4 +1,4 @@
-"""What a fit that ran to its end looks like, where that is not simply "it learned".
+"""Symptoms of fits that ran to their end without simply learning.
 
 A network that ranks images well but never says the rare class has a wrong threshold; one that is lost only with
 BatchNorm's moving statistics has a statistics problem; one that is still waking up needed more epochs; one that knows
@@ -19,7 +19,7 @@ from search.fit_checks import Check
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SymptomLimits:
-    """When a symptom counts."""
+    """Thresholds from which a symptom counts."""
 
     score: float = 0.05  # above chance at most: the fit guesses
     auc: float = 0.65  # from which on it ranks well
@@ -35,12 +35,15 @@ DEFAULT_LIMITS: Final = SymptomLimits()
 def symptom(
     checks: Sequence[Check], shares: FloatArray, chance: float, limits: SymptomLimits = DEFAULT_LIMITS
 ) -> str | None:
-    """The most specific of `SYMPTOMS`, None for a fit that learned without a remark or has no validation images.
+    """Name the most specific symptom of a finished fit, a key of `SYMPTOMS`.
+
+    None for a fit that learned without a remark or has no validation images.
 
     Args:
-        checks: of a fit that ran to its end.
-        shares: (checks, K) share of the validation images given to each class.
-        chance: of the study's metric.
+        checks: of a fit that ran to its end, by epoch.
+        shares: `(checks, K)` float32, share of the validation images given to each class.
+        chance: value of the study's metric for the constant predictor.
+        limits: thresholds of the symptoms.
     """
     if not checks or math.isnan(checks[-1].val_skill):
         return None

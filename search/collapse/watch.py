@@ -1,4 +1,4 @@
-"""The watch of one fit: remembers its checks, and lets an audited fit run on."""
+"""The collapse rules applied to one fit as it runs."""
 
 from __future__ import annotations
 
@@ -12,10 +12,15 @@ from search.fit_checks import Check, Collapse
 
 
 class Watch:
-    """Told of every check of one fit; says when to stop it.
+    """Collects the checks of one fit and decides when to stop it.
 
     An audited fit is not stopped: what would have stopped it stands in `passed`, and its end shows whether that would
     have been right. Only a non-finite fit ends all the same, as nothing can come of it.
+
+    Args:
+        context: of the fit.
+        audited: whether the fit runs on after a verdict.
+        limits: thresholds of the rules.
     """
 
     def __init__(self, context: FitContext, *, audited: bool = False, limits: Limits = DEFAULT_LIMITS) -> None:
@@ -27,18 +32,18 @@ class Watch:
 
     @property
     def checks(self) -> tuple[Check, ...]:
-        """What was reported so far, one check an epoch."""
+        """The checks so far, one an epoch."""
         return tuple(self._checks)
 
     def resume(self, checks: Sequence[Check], passed: Collapse | None) -> None:
-        """Go on with a fit that was interrupted after these checks."""
+        """Continue an interrupted fit after these checks; `passed` is the verdict that the audit let pass, if any."""
         self._checks, self.passed = list(checks), passed
 
     def on_check(self, check: Check) -> Collapse | None:
-        """The verdict after this check; None: go on.
+        """Add a check and judge the fit: the collapse that ends it, or None to go on.
 
         A second check of the same epoch, made after BatchNorm's statistics were re-estimated, replaces the first and
-        may take the verdict back. So with BatchNorm an audited fit, too, is told of a verdict at the first check.
+        may take the verdict back. So with BatchNorm an audited fit, too, gets a verdict at the first check.
         """
         again = bool(self._checks) and self._checks[-1].epoch == check.epoch
         if again:
@@ -55,5 +60,11 @@ class Watch:
         return None
 
     def final(self, check: Check, probabilities: FloatArray, train_auc: float = math.nan) -> Collapse | None:
-        """The verdict on a fit that ran to its end; `check` of the last epoch, `probabilities` (n, K) at it."""
+        """Judge the fit after its last epoch, by `judge_end`.
+
+        Args:
+            check: of the last epoch.
+            probabilities: `(n, K)` float32, of the validation images at that epoch.
+            train_auc: area under the curve of training images in evaluation mode.
+        """
         return judge_end(check, probabilities, self._context, self._limits, train_auc)
