@@ -45,7 +45,7 @@ def run(options: argparse.Namespace, given: list[str]) -> int:
     from search.session.explain import explain
 
     clock, console = Clock(), Console(stderr=True)
-    listen_for_the_end(clock.asked)
+    listen_for_the_end(clock.stop_requested)
     display = nullcontext(SilentListener()) if options.quiet else LiveDisplay(console)
     with log_to(options.out, console, quiet=options.quiet), display as listener:
         results = explain(
@@ -55,4 +55,4 @@ def run(options: argparse.Namespace, given: list[str]) -> int:
         print(f"{options.start} holds {1 + len(others)} configurations: the first one is explained.")
     if results.recommended is None:
         print("There is nothing to explain without a recommended configuration.")
-    return write(results, options.out, interrupted=clock.asked.is_set())
+    return write(results, options.out, interrupted=clock.stop_requested.is_set())

@@ -123,7 +123,7 @@ class WorkingHours:
         from search.session.session import rehearse
 
         with self._display() as listener:
-            rehearse(self._request, listener, Clock(asked=self._asked), hold)
+            rehearse(self._request, listener, Clock(stop_requested=self._asked), hold)
 
     def _wait(self, after: float) -> tuple[float, float | None] | None:
         """Until the next hours begin, by the clock on the wall as it then is. Returns them; None: there are no more.
@@ -151,7 +151,7 @@ class WorkingHours:
 
         later = None if end is None else self._hours.next(end)
         usual = None if later is None or later[1] is None else later[1] - later[0]
-        clock = Clock(self._request.budget.seconds, until=end, usual=usual, asked=self._asked)
+        clock = Clock(self._request.budget.seconds, until=end, usual=usual, stop_requested=self._asked)
         try:
             with self._display(end) as listener:
                 session = search(self._request, listener, clock, hold=hold)

@@ -104,7 +104,7 @@ def run_trials(context: Context) -> bool:
         warnings.filterwarnings("ignore", message="Fixed parameter", category=UserWarning)
         go_on()
         while context.opened.is_shared and not (clock.phase_over() or is_over()):
-            clock.asked.wait(_POLL_SECONDS)  # others are at work on the last ones, and one of them may be lost
+            clock.stop_requested.wait(_POLL_SECONDS)  # others are at work on the last ones, and one of them may be lost
             if order.resume() or order.waits() or order.lacks():
                 go_on()
             catch_up()

@@ -1,1 +1,1 @@
-"""When a search works and how its time is divided: working hours, budget, plan, and the service that starts it."""
+"""The schedule of a search: working hours, budget, plan, and the cron or systemd entry that starts it."""

@@ -1,4 +1,4 @@
-"""Budgets and working hours, laid over the time as it passes."""
+"""The time budget of a study and the hours of work, compared with the time as it passes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from search.settings import Plan
 from spaces.config import Configuration
 
 LAST_SECONDS: Final = 4.0
-"""Of the budget: the report is written in them."""
+"""Seconds at the end of the budget in which the report is written."""
 
 _LATE_SECONDS: Final = 20.0  # after the end, for which what was finished may still wait for a database that is away
 _ABLATION_SHARE: Final = 0.1  # of the limit, at most: for the way from the user's configuration to the recommended one
@@ -24,7 +24,7 @@ _WORTH_SECONDS: Final = 60.0  # left of a budget, for which it is worth to begin
 
 
 class Clock:
-    """When each part of a session has to end.
+    """Clock of a session: tells how much is left of the budget, of the working hours and of the present part.
 
     What is spent is counted by a clock that nobody sets and that stands still while a laptop sleeps; the end of the
     working hours is a time of day, whatever happened to the clock on the wall before it.
@@ -35,7 +35,7 @@ class Clock:
         until: moment (seconds since 1970) at which the session has to end, whatever is left of the limit.
         usual: seconds of the hours of work that follow, None where none do.
         wall: the moment now, for tests.
-        asked: set when a person or the system asks to end.
+        stop_requested: set when a person or the system asks the session to end.
     """
 
     def __init__(
@@ -46,38 +46,38 @@ class Clock:
         until: float | None = None,
         usual: float | None = None,
         wall: Callable[[], float] = time.time,
-        asked: threading.Event | None = None,
+        stop_requested: threading.Event | None = None,
     ) -> None:
         self._now, self._wall = now, wall
         self._started = now()
         self._spent = 0.0
         self._limit, self._until, self._usual = limit, until, usual
         self.reserve: Callable[[], float] = lambda: LAST_SECONDS  # seconds to keep back for what comes after
-        self.asked = asked or threading.Event()
+        self.stop_requested = stop_requested or threading.Event()
 
     def resume(self, spent: float) -> None:
-        """Count the seconds of earlier sessions too."""
+        """Add the seconds that earlier sessions spent."""
         self._spent = spent
 
     @property
     def seconds(self) -> float:
-        """Spent so far, all sessions."""
+        """Seconds spent so far, over all sessions."""
         return self._spent + self._now() - self._started
 
     @property
     def left(self) -> float | None:
-        """Of the whole budget, and of the working hours; None without a limit."""
+        """Seconds left of the budget or of the working hours, whichever end first; None without a limit."""
         bounds = [bound for bound in (self._limit_left, self._hours_left) if bound is not None]
         return min(bounds, default=None)
 
     @property
     def total(self) -> float | None:
-        """Seconds that all sessions will have had when this one ends; None without a limit."""
+        """Seconds that all sessions together will have had when this one ends; None without a limit."""
         return None if self.left is None else self.seconds + self.left
 
     @property
     def usually_left(self) -> float | None:
-        """Of sessions to come, where this one is but the rest of a night; else of this one. None without a limit."""
+        """Seconds left of this session, or of a usual one where this is but the rest of a night; None without limit."""
         if self.left is None or self._usual is None:
             return self.left
         usual = self._usual if self._limit_left is None else min(self._usual, self._limit_left)
@@ -85,24 +85,24 @@ class Clock:
 
     @property
     def is_the_last(self) -> bool:
-        """Whether the budget ends before the working hours do: what it allows is done in this session."""
+        """Whether the budget ends before the working hours do, so that all it allows is done in this session."""
         if self._limit_left is None:
             return False
         return self._hours_left is None or self._limit_left <= self._hours_left or self._limit_left < _WORTH_SECONDS
 
     @property
     def phase_left(self) -> float | None:
-        """Of what the present part of the session may use; None without a limit."""
+        """Seconds left for the present part of the session, less what later parts need; None without a limit."""
         return None if self.left is None else self.left - self.reserve()
 
     def phase_over(self) -> bool:
-        """Whether no fit of the present part may go on."""
+        """Whether the present part of the session has to end: its time is up, or an end was requested."""
         left = self.phase_left
-        return self.asked.is_set() or (left is not None and left <= 0)
+        return self.stop_requested.is_set() or (left is not None and left <= 0)
 
     def past_end(self) -> bool:
         """Whether the session should have ended a while ago, or was asked to end: nothing is worth waiting for."""
-        return self.asked.is_set() or (self.left is not None and self.left <= -_LATE_SECONDS)
+        return self.stop_requested.is_set() or (self.left is not None and self.left <= -_LATE_SECONDS)
 
     @property
     def _limit_left(self) -> float | None:
@@ -137,22 +137,22 @@ class ReservedTime:
         self._test, self._restart_seconds = test, restart_seconds
 
     def after_search(self, best: Trial | None) -> float:
-        """For all that follows the search. Without a best trial there is nothing to confirm, and the search goes on."""
+        """Seconds for all that follows the search. Without a best trial nothing is confirmed and the search goes on."""
         if best is None:
             return self.for_final_fit(None)
         confirmation = self._plan.confirm_seconds or 0.0
         return confirmation + ablation_seconds(self._limit, self._starts, best) + self.for_final_fit(best)
 
     def after_confirmation(self, best: Trial | None) -> float:
-        """For ablation, sensitivity, final training and report."""
+        """Seconds for ablation, sensitivity, final training and report."""
         return ablation_seconds(self._limit, self._starts, best) + self.after_ablation(best)
 
     def after_ablation(self, best: Trial | None) -> float:
-        """For sensitivity, final training and report."""
+        """Seconds for sensitivity, final training and report."""
         return _SENSITIVITY_SHARE * (self._plan.confirm_seconds or 0.0) + self.for_final_fit(best)
 
     def for_final_fit(self, best: Trial | None) -> float:
-        """For a final training of the best trial's configuration, the test and the report."""
+        """Seconds for a final training of the best trial's configuration, the test and the report."""
         plan = self._plan
         if best is None or not self._test:
             return plan.final_seconds
@@ -161,9 +161,14 @@ class ReservedTime:
 
 
 def ablation_seconds(limit: float | None, starts: Sequence[Configuration], best: Trial | None) -> float:
-    """Seconds for the way from the user's first configuration to the best trial's; the most it may take without one.
+    """Seconds for the ablation from the user's first configuration to the best trial's.
 
-    0 without a limit, or without a configuration of the user's.
+    0 without a limit or without a configuration of the user's; the most an ablation may take without a best trial.
+
+    Args:
+        limit: seconds of the whole study, None without a limit.
+        starts: the user's own configurations.
+        best: the best trial so far, None while there is none.
     """
     if limit is None or not starts:
         return 0.0
@@ -174,6 +179,6 @@ def ablation_seconds(limit: float | None, starts: Sequence[Configuration], best:
 
 
 def typical_fit_seconds(trial: Trial) -> float:
-    """The median seconds of the trial's fits that learned; 0 without any."""
+    """Median seconds of the trial's fits that learned; 0 without any."""
     seconds = [fit.seconds for fit in trial.fits if fit.verdict is Verdict.LEARNED]
     return float(np.median(seconds)) if seconds else 0.0

@@ -1,4 +1,4 @@
-"""The plan: epochs, folds and shares of the time, decided before the search from what an epoch costs. Pure."""
+"""The plan of a study: epochs, folds and shares of the time, decided from what an epoch costs. Pure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from typing import Final
 from search.settings import Plan
 
 SHOWN_IMAGES: Final = 24_000
-"""Images that a fit is shown with `--epochs auto`, whatever the batch size (`benchmarks/epochs.py`, DECISIONS.md)."""
+"""Training images that a fit sees with `--epochs auto`, all epochs together, whatever the batch size.
+
+Measured by `benchmarks/epochs.py`; see DECISIONS.md.
+"""
 
 MIN_EPOCHS: Final = 12
 MAX_EPOCHS: Final = 200
@@ -20,7 +23,7 @@ _CONFIRMED_AT_LEAST: Final = (
 _SPLITS_AT_LEAST: Final = 2  # on which finalists are confirmed
 _TRIED_AT_LEAST: Final = 40  # more that should be tried on one fold; for them, epochs are at most halved
 CONFIRM_SHARE: Final = 0.3
-"""Of a time limit: for the finalists' fits and their surroundings."""
+"""Share of a time limit for the finalists' fits and for the changed copies around the winner."""
 
 _REPORT_SECONDS: Final = 10.0
 _FINAL_SHARE_AT_MOST: Final = 0.25  # of the budget, for final training, test and report
@@ -29,7 +32,7 @@ _SPLIT_SHARE: Final = 0.8  # of the finalists' time: one of which a single fresh
 
 
 def auto_epochs(images: int) -> int:
-    """Epochs that show a fit `SHOWN_IMAGES` images, within 12 to 200."""
+    """Number of epochs that show a fit `SHOWN_IMAGES` images, within 12 to 200."""
     return max(MIN_EPOCHS, min(MAX_EPOCHS, round(SHOWN_IMAGES / images)))
 
 
@@ -52,12 +55,12 @@ def make_plan(
     Epochs that the user fixed stay. Each cut is said in `notes`.
 
     Args:
-        epochs: asked for, or `auto_epochs`.
+        epochs: requested, or `auto_epochs`.
         epochs_fixed: whether the user gave a number.
-        folds: asked for.
-        seconds: of the whole budget that are left, None without a limit.
-        confirm: of them, for finalists and their surroundings; None takes `CONFIRM_SHARE`.
-        workers: that train at the same time.
+        folds: requested.
+        seconds: left of the whole budget, None without a limit.
+        confirm: seconds of these for finalists and their surroundings; None takes `CONFIRM_SHARE`.
+        workers: number of workers that train at the same time.
         epoch_seconds: a warm epoch of the reference configuration on one training fold, with its check.
         trace_seconds: to build and trace a network.
         test: whether a final training and a test follow.
@@ -87,19 +90,18 @@ def make_plan(
         return _CONFIRMED_AT_LEAST * one <= workers * confirm and _SPLITS_AT_LEAST * one <= confirm
 
     notes: list[str] = []
-    asked = epochs
+    requested_epochs, requested_folds = epochs, folds
     while not epochs_fixed and epochs > MIN_EPOCHS:
-        enough = fits(epochs, folds, more=_TRIED_AT_LEAST if epochs > asked / 2 else 0)
-        if enough and (confirms(epochs, folds) or epochs <= asked / 3):
+        enough = fits(epochs, folds, more=_TRIED_AT_LEAST if epochs > requested_epochs / 2 else 0)
+        if enough and (confirms(epochs, folds) or epochs <= requested_epochs / 3):
             break
         epochs = max(MIN_EPOCHS, int(0.9 * epochs))
-    if epochs < asked:
-        notes.append(f"Time is short: {epochs} epochs a fit instead of {asked}.")
-    asked = folds
+    if epochs < requested_epochs:
+        notes.append(f"Time is short: {epochs} epochs a fit instead of {requested_epochs}.")
     while folds > _MIN_FOLDS and not fits(epochs, folds):
         folds -= 1
-    if folds < asked:
-        notes.append(f"Time is short: {folds} folds instead of {asked}.")
+    if folds < requested_folds:
+        notes.append(f"Time is short: {folds} folds instead of {requested_folds}.")
     if not fits(epochs, folds):
         notes.append(
             f"A configuration takes about {trial_seconds(epochs, folds):.0f} s, the search has "

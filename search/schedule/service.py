@@ -1,4 +1,4 @@
-"""What starts a search without anybody: a line of a crontab, a service of systemd's for one user."""
+"""Scheduled searches: entries of the user's crontab and systemd services that start a search without anybody."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _RESTART_SECONDS: Final = 300
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Command:
-    """What is to be started."""
+    """The search command that a schedule starts."""
 
     folder: Path  # to work in: paths in the arguments may be relative
     arguments: tuple[str, ...]  # interpreter, script, the search's options
@@ -28,7 +28,9 @@ class Command:
 
 
 def cron_lines(command: Command, windows: Windows) -> list[str]:
-    """Lines that start it with the machine and at the beginning of each window; where it runs already, it leaves.
+    """Lines of a crontab that start the search at boot and at the beginning of each window.
+
+    A search that is running already is left alone: the second one ends at once.
 
     Raises:
         UserError: a path can't be written into a crontab.
@@ -38,9 +40,9 @@ def cron_lines(command: Command, windows: Windows) -> list[str]:
     words += f"{shlex.join(command.arguments)} --quiet"
     if not words.isprintable():
         raise UserError("a line break in a path can't be written into a crontab. Rename the folder.")
-    told = words.replace("%", "\\%")  # a bare one is cron's line break
+    escaped = words.replace("%", "\\%")  # a bare one is cron's line break
     times = ["@reboot", *(_cron_time(window) for window in windows.windows)]
-    return [f"{time} {told} >/dev/null 2>&1 {_mark(command.out)}" for time in dict.fromkeys(times)]
+    return [f"{time} {escaped} >/dev/null 2>&1 {_mark(command.out)}" for time in dict.fromkeys(times)]
 
 
 def _cron_time(window: Window) -> str:
@@ -53,32 +55,48 @@ def _cron_time(window: Window) -> str:
 
 
 def install_cron(command: Command, windows: Windows) -> list[str]:
-    """Put the lines into this user's crontab, in place of earlier ones for the run folder. What was done, in lines."""
+    """Put the search's lines into this user's crontab, replacing earlier ones for the run folder.
+
+    Returns: what was done, in lines for the user.
+
+    Raises:
+        UserError: there is no crontab, it can't be read, or it refused the lines.
+    """
     lines = cron_lines(command, windows)
-    kept = [other for other in _crontab() if not other.endswith(_mark(command.out))]
-    _write_crontab([*kept, *lines])
+    other_lines = [line for line in _crontab() if not line.endswith(_mark(command.out))]
+    _write_crontab([*other_lines, *lines])
     return ["Installed in this user's crontab:", *lines]
 
 
 def remove_cron(out: Path) -> list[str]:
-    """Take the lines away. What was done, in lines; empty if there was none."""
+    """Take the search's lines out of this user's crontab.
+
+    Returns: what was done, in lines for the user; empty if there was nothing to remove.
+
+    Raises:
+        UserError: the crontab can't be read or written.
+    """
     if shutil.which("crontab") is None:
         return []
     lines = _crontab()
-    kept = [line for line in lines if not line.endswith(_mark(out))]
-    if len(kept) == len(lines):
+    other_lines = [line for line in lines if not line.endswith(_mark(out))]
+    if len(other_lines) == len(lines):
         return []
-    _write_crontab(kept)
+    _write_crontab(other_lines)
     return [f"Removed from this user's crontab: the search in {out}."]
 
 
 def unit_name(out: Path) -> str:
-    """Name of the service for a run folder."""
+    """Name of the systemd service for a run folder."""
     return f"steadynet-{_digest(out)}.service"
 
 
 def unit(command: Command) -> str:
-    """The service: started with the machine, started again if it dies, left alone once its budget is used up."""
+    """Text of the systemd service: started with the machine and after failures, left alone once its budget is used up.
+
+    Raises:
+        UserError: a path can't be written into a service.
+    """
     words = " ".join(_quoted(word) for word in (*command.arguments, "--quiet"))
     return f"""\
 [Unit]
@@ -110,12 +128,12 @@ WantedBy=default.target
 
 
 def environment_file() -> Path:
-    """Where a scheduled search finds what its environment must hold, such as the password of a database."""
+    """Path of the file with environment variables for scheduled searches, such as the password of a database."""
     return _configuration() / "steadynet.env"
 
 
 def user_units() -> Path:
-    """Where systemd looks for this user's services."""
+    """Folder in which systemd looks for this user's services."""
     return _configuration() / "systemd" / "user"
 
 
@@ -124,27 +142,36 @@ def _configuration() -> Path:
 
 
 def install_units(command: Command, units: Path) -> list[str]:
-    """Write the service and enable it, if systemd runs for this user. What was done and what is left, in lines."""
+    """Write the service into `units` and enable it, if systemd runs for this user.
+
+    Returns: what was done and what is left to do, in lines for the user.
+
+    Raises:
+        UserError: the file can't be written, or a path can't be written into a service.
+    """
     text, file = unit(command), units / unit_name(command.out)
     try:
         units.mkdir(parents=True, exist_ok=True)
         file.write_text(text, encoding="utf-8")
     except OSError as error:
         raise UserError(f"can't write {file} ({error.strerror}).") from None
-    told = [f"Written: {file}"]
+    report = [f"Written: {file}"]
     service = [
         ("systemctl", "--user", *words) for words in (("daemon-reload",), ("enable", file.name), ("restart", file.name))
     ]
     if units != user_units() or not all(_run(*words) for words in service):  # one that runs may have other options
-        told.append(f"systemd could not be told. When it runs: {' && '.join(map(shlex.join, service))}")
+        report.append(f"systemd could not be told. When it runs: {' && '.join(map(shlex.join, service))}")
     else:
-        told.append(f"Started. How it is getting on: systemctl --user status {file.name}")
-    told.append("For it to run while nobody is logged in, once: loginctl enable-linger")
-    return told
+        report.append(f"Started. How it is getting on: systemctl --user status {file.name}")
+    report.append("For it to run while nobody is logged in, once: loginctl enable-linger")
+    return report
 
 
 def remove_units(out: Path, units: Path) -> list[str]:
-    """Stop the service and take it away. What was done, in lines; empty if there was none."""
+    """Stop the service and delete its file.
+
+    Returns: what was done, in lines for the user; empty if there was none.
+    """
     file = units / unit_name(out)
     if not file.exists():
         return []
@@ -165,10 +192,10 @@ def _digest(out: Path) -> str:
 def _crontab() -> list[str]:
     if shutil.which("crontab") is None:
         raise UserError("this machine has no crontab. Install cron, or use --install systemd.")
-    found = subprocess.run(["crontab", "-l"], capture_output=True, text=True, check=False)
-    if found.returncode and "no crontab" not in found.stderr.lower():  # what is there must not be written over
-        raise UserError(f"this user's crontab can't be read ({' '.join(found.stderr.split()) or 'no reason given'}).")
-    return found.stdout.splitlines() if found.returncode == 0 else []
+    listing = subprocess.run(["crontab", "-l"], capture_output=True, text=True, check=False)
+    if listing.returncode and "no crontab" not in listing.stderr.lower():  # what is there must not be written over
+        raise UserError(f"this user's crontab can't be read ({' '.join(listing.stderr.split()) or 'no reason given'}).")
+    return listing.stdout.splitlines() if listing.returncode == 0 else []
 
 
 def _write_crontab(lines: list[str]) -> None:
@@ -179,13 +206,13 @@ def _write_crontab(lines: list[str]) -> None:
 
 
 def _quoted(word: str) -> str:
-    """A word of `ExecStart`, by systemd's rules: its own escapes, `%` and `$` doubled."""
+    """Quote a word of `ExecStart` by systemd's rules: its own escapes, `%` and `$` doubled."""
     escaped = _plain(word).replace("\\", "\\\\").replace('"', '\\"').replace("$", "$$")
     return f'"{escaped}"'
 
 
 def _plain(text: str) -> str:
-    """A value of a unit file."""
+    """Escape text as a value of a unit file."""
     if not text.isprintable():
         raise UserError(f"{text!r} can't be written into a service: rename it.")
     return text.replace("%", "%%")

@@ -29,7 +29,7 @@ _ALWAYS: Final = (_WEEK + 1) * 86400.0  # seconds without a gap
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Hours of some days; one that ends when or before it starts ends on the next day."""
+    """Hours of some days of the week; a window that ends when or before it starts ends on the next day."""
 
     days: frozenset[int]  # on which it starts, 0 is Monday
     start: int  # minutes from midnight, 0..1439
@@ -37,7 +37,7 @@ class Window:
 
     @property
     def text(self) -> str:
-        """As people write it.
+        """The window as people write it.
 
         >>> Window(frozenset({5, 6}), 0, 1440).text
         'Sat, Sun 00:00-24:00'
@@ -48,14 +48,16 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Windows:
-    """Several windows; where they meet or overlap they are one."""
+    """Windows of a week; where they meet or overlap they are one."""
 
     windows: tuple[Window, ...]
     zone: tzinfo | None = None  # None is the machine's own
 
     def next(self, now: float) -> tuple[float, float]:
-        """Start and end of the first window that begins after `now`, or of the one that `now` lies in; one without
-        end has `inf`."""
+        """Start and end of the window that `now` lies in, else of the next one.
+
+        Moments are seconds since 1970; the end is `inf` where the windows leave no gap.
+        """
         start, end = next((start, end) for start, end in self._spans(now) if end > now)
         return start, math.inf if end - start > _ALWAYS else end  # as each week is, all are
 
@@ -80,7 +82,7 @@ class Windows:
         return joined
 
     def _moment(self, day: date, minutes: int) -> float:
-        """Of a local time that the clocks skip, the moment after the gap; of one that comes twice, the first."""
+        """Moment of a local time: after the gap if the clocks skip it, the first one if it comes twice."""
         days, minutes = divmod(minutes, 1440)
         local = datetime.combine(day + timedelta(days=days), time(minutes // 60, minutes % 60))
         return local.replace(tzinfo=self.zone).timestamp()
@@ -88,13 +90,15 @@ class Windows:
 
 @dataclass(frozen=True, slots=True)
 class Hours:
-    """When sessions may run."""
+    """Hours in which sessions may run: windows of the week, and a deadline."""
 
     windows: Windows | None = None  # None: at any time
     deadline: float | None = None  # moment after which there are no more
 
     def next(self, now: float) -> tuple[float, float | None] | None:
-        """Start and end of the hours that `now` lies in, else of those that come next; None: there are no more.
+        """Start and end of the hours that `now` lies in, else of the next ones; None if there are no more.
+
+        The end is None where there is none.
 
         >>> Hours(deadline=10.0).next(3.0), Hours(deadline=10.0).next(11.0), Hours().next(3.0)
         ((3.0, 10.0), None, (3.0, None))
@@ -107,16 +111,16 @@ class Hours:
 
 
 def parse(texts: Sequence[str], zone: tzinfo | None = None) -> Windows:
-    """From "22:00-07:00" or "Mon-Fri 22:00-07:00, Sat-Sun 00:00-24:00"; several texts add up.
+    """Parse texts such as "22:00-07:00" or "Mon-Fri 22:00-07:00, Sat-Sun 00:00-24:00"; several texts add up.
 
     Raises:
-        UserError: says what is expected.
+        UserError: a text is no window; the message says what is expected.
     """
-    found = []
+    windows = []
     for text in texts:
         for part in text.split(","):
-            found.append(_window(part.strip(), text))
-    return Windows(tuple(found), zone)
+            windows.append(_window(part.strip(), text))
+    return Windows(tuple(windows), zone)
 
 
 def _window(part: str, text: str) -> Window:
@@ -150,13 +154,13 @@ def _days(first: str | None, last: str | None, text: str) -> frozenset[int]:
 
 
 def _day(name: str, text: str) -> int:
-    """Of a name or its beginning, from three letters on."""
-    found = [day for day, known in enumerate(_DAYS) if known.casefold().startswith(name.casefold())]
-    if not found:
+    """Number of a day, 0 for Monday, by its name or the first three or more letters."""
+    matches = [day for day, full_name in enumerate(_DAYS) if full_name.casefold().startswith(name.casefold())]
+    if not matches:
         raise UserError(
             f"--window {text!r}: {name!r} is no day. Expected one of {', '.join(day[:3] for day in _DAYS)}."
         )
-    return found[0]
+    return matches[0]
 
 
 def _clock(minutes: int) -> str:

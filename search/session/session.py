@@ -117,7 +117,7 @@ def _run(
             is_over = run_trials(context)
         except Stopped:  # before the first trial
             if preparation.kept_plan(opened.ledger) is None:
-                if clock.asked.is_set():
+                if clock.stop_requested.is_set():
                     raise StartCancelled from None
                 preparation.without_time(request, opened.images, opened.ledger)
         except TooManyFailures as error:
@@ -135,9 +135,9 @@ def _run(
         raise SearchFailed(str(broken), results) from broken
     has_trained = opened.ledger.written > 0
     is_done = is_over and (_is_confirmed(results) or not (has_trained or clock.phase_over()))
-    if is_done and not clock.asked.is_set():
+    if is_done and not clock.stop_requested.is_set():
         shutil.rmtree(request.out / preparation.SNAPSHOTS, ignore_errors=True)
-    return SessionResult(results, not clock.asked.is_set() and (is_done or clock.is_the_last), has_trained)
+    return SessionResult(results, not clock.stop_requested.is_set() and (is_done or clock.is_the_last), has_trained)
 
 
 def _is_confirmed(results: Results) -> bool:

@@ -99,7 +99,7 @@ def _open(
     try:
         storage = open_storage(request.out, request.storage, on_lost=enqueue.requeue_lost, should_stop=clock.past_end)
     except UserError:
-        if clock.asked.is_set():
+        if clock.stop_requested.is_set():
             raise StartCancelled from None
         raise
     undone.callback(close, storage)
@@ -132,7 +132,7 @@ class _Attentive(SilentListener):
         self._listener.stage(text)
 
     def progress(self, what: str, done: int, total: int) -> None:
-        if self._clock.asked.is_set():
+        if self._clock.stop_requested.is_set():
             raise StartCancelled
         if self._clock.past_end():
             raise OutOfTime(

@@ -111,7 +111,7 @@ def _sent_on(results: Results) -> tuple[str, ...]:
 def with_ablation(results: Results, context: Context) -> Results:
     """Explain what separates the user's first configuration from the recommended one, unless that is known."""
     best, starts, clock = results.recommended, context.request.starts, context.clock
-    if best is None or not starts or clock.asked.is_set():
+    if best is None or not starts or clock.stop_requested.is_set():
         return results
     trial = best.ranked.trial
 

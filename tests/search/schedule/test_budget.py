@@ -40,7 +40,7 @@ def test_without_a_limit_only_somebody_ends_it() -> None:
     clock = Clock(None, Time())
     clock.resume(1e9)
     assert (clock.left, clock.phase_left, clock.phase_over()) == (None, None, False)
-    clock.asked.set()
+    clock.stop_requested.set()
     assert clock.phase_over()
 
 
@@ -84,5 +84,5 @@ def test_what_was_finished_waits_for_a_database_until_a_while_after_the_end() ->
     assert seen == [False, False, False, True]
     clock = Clock(None, Time())
     assert not clock.past_end()
-    clock.asked.set()
+    clock.stop_requested.set()
     assert clock.past_end()

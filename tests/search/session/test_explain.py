@@ -112,7 +112,7 @@ def test_ctrl_c_on_the_way_keeps_all_and_the_next_start_goes_on(asked: SearchReq
     def interrupted(job: FitJob) -> FitOutcome:
         trained.append(job)
         if len([job for job in trained if job.configuration.hash == MINE.hash]) == 2:  # its trial had one fit
-            clock.asked.set()
+            clock.stop_requested.set()
         return well(job)
 
     stopped = path_of(searched(asked, clock, interrupted).study)

@@ -217,7 +217,7 @@ def ends_after(fits: int, clock: Clock, answer: Callable[[FitJob], FitOutcome]) 
 
     def counted(job: FitJob) -> FitOutcome:
         if next(left) <= 1:
-            clock.asked.set()
+            clock.stop_requested.set()
         return answer(job)
 
     return counted
@@ -290,7 +290,7 @@ def test_a_server_that_stays_away_is_told_in_one_line_and_ctrl_c_waits_for_nobod
         url = f"postgresql://me:geheim@127.0.0.1:{nobody.getsockname()[1]}/x"
         clock = Clock()
         if asked:
-            clock.asked.set()
+            clock.stop_requested.set()
         with pytest.raises(StartCancelled if asked else UserError) as told:
             run(request(images, tmp_path, url), clock)
     assert "geheim" not in str(told.value)

@@ -87,7 +87,7 @@ class Case:
         def make_pool(seats: object, must_stop: Callable[[], bool]) -> Any:
             def stop() -> bool:
                 if len(self.jobs) >= most:
-                    clock.asked.set()
+                    clock.stop_requested.set()
                 return must_stop()
 
             return FakePool(answer, must_stop=stop)
