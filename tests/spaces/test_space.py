@@ -44,7 +44,8 @@ def spaces(draw: st.DrawFn) -> Space:
         ends = st.integers(int(low), int(high)) if FIELDS[name] == "int" else st.floats(low, high)
         changed[name] = Range(*sorted(draw(st.tuples(ends, ends))))
     for name in draw(st.sets(st.sampled_from(sorted(CHOICES)), max_size=4)):
-        changed[name] = Choices(tuple(draw(st.sets(st.sampled_from(CHOICES[name]), min_size=1))))
+        always = {"cross_entropy"} if name == "loss" else set()  # a space must offer a loss that goes with any weights
+        changed[name] = Choices(tuple(always | draw(st.sets(st.sampled_from(CHOICES[name]), min_size=1))))
     batches = draw(st.sets(st.sampled_from([4, 8, 16]), min_size=1)) | draw(st.sets(st.sampled_from([1, 2])))
     changed["batch_size"] = Choices(tuple(batches))
     return draw(st.sampled_from(list(PRESETS.values()))).changed(changed)
