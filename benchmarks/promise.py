@@ -31,7 +31,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import sqlalchemy as sa
@@ -51,7 +51,6 @@ from search.selection import metrics
 from search.selection.analyse import analyse
 from search.selection.offset import offset_probabilities
 from search.selection.results import Ranked, Results
-from search.settings import Metric
 from search.storage.ledger import Ledger
 from search.storage.load import open_study
 from search.workers.pool import WorkerPool, worker_resources
@@ -260,7 +259,7 @@ def _compared(
 def _workers(images: ImageSet) -> Iterator[WorkerPool]:
     with tempfile.TemporaryDirectory() as place:
         pool = WorkerPool(worker_resources(Path(place), resources.cores(), ()), lambda: False)
-        pool.supply(TrainingData.of(images, cast(Metric, "balanced_accuracy")))
+        pool.supply(TrainingData.of(images, "balanced_accuracy"))
         try:
             yield pool
         finally:

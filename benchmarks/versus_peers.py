@@ -29,7 +29,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import numpy as np
 import optuna
@@ -40,7 +40,6 @@ from search import resources
 from search.data.demo import write_digits
 from search.selection.analyse import analyse
 from search.selection.results import Results
-from search.settings import Metric
 from search.storage.database import open_storage
 from search.storage.load import open_study
 from search.workers.pool import WorkerPool, worker_resources
@@ -135,7 +134,7 @@ def _retrained(results: Results, data: Folders, side: int) -> tuple[list[float],
     test = loaded(data.test, None, side, images)
     with tempfile.TemporaryDirectory() as place:
         pool = WorkerPool(worker_resources(Path(place), resources.cores(), ()), lambda: False)
-        pool.supply(TrainingData.of(images, cast(Metric, "balanced_accuracy")))
+        pool.supply(TrainingData.of(images, "balanced_accuracy"))
         try:
             scores, lost, _ = retrained(results, best.ranked, best.offset, images, test, pool, RETRAININGS)
         finally:

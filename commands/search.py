@@ -30,7 +30,8 @@ from commands.options import (
 from commands.terminal import listen_for_the_end
 from commands.working_hours import WorkingHours
 from search.errors import UserError
-from search.settings import DEFAULT_SECONDS, DEFAULT_TRIALS, METRICS, Budget
+from search.metric_definitions import METRICS
+from search.settings import DEFAULT_SECONDS, DEFAULT_TRIALS, Budget
 
 if TYPE_CHECKING:
     from search.data.weight_files import Weights

@@ -18,6 +18,7 @@ from reports.sections.data import data
 from reports.sections.images import images
 from reports.sections.importance import matters
 from reports.sections.run import run
+from search.metric_definitions import METRICS
 from search.selection.results import Results
 
 SECTIONS: Final[Mapping[str, tuple[str, Callable[[Results], Any]]]] = {
@@ -73,7 +74,7 @@ def _content(results: Results) -> dict[str, Any]:
         "study": study,
         "title": wording.folder_title(study.data.folder),
         "metric": wording.metric_name(study.identity.metric),
-        "metric_sentence": wording.METRIC_SENTENCES.get(study.identity.metric, ""),
+        "metric_sentence": METRICS[study.identity.metric].sentence,
         "control": wording.control_sentence(results.control, study.identity.metric) if results.control else "",
         "sections": {name: title for name, (title, _) in SECTIONS.items()},
         **{name: lay_out(results) for name, (_, lay_out) in SECTIONS.items()},

@@ -9,34 +9,12 @@ from pathlib import PurePath
 from typing import Final
 
 from search.fit_checks import REASONS
+from search.metric_definitions import METRICS
 from search.records import DataSummary, TrialState
 from search.selection.results import Control
-from search.settings import Metric
 from spaces.backbones import BACKBONES, NO_BACKBONE
 from spaces.config import PYRAMIDS, Configuration
 from spaces.losses import LOSSES
-
-METRIC_NAMES: Final[Mapping[str, str]] = {
-    "balanced_accuracy": "balanced accuracy",
-    "macro_f1": "macro F1",
-    "mcc": "Matthews correlation",
-    "accuracy": "accuracy",
-    "auc": "area under the ROC curve",
-    "average_precision": "average precision",
-    "recall_at_precision": "recall at 90 % precision",
-    "skill": "skill",
-}
-
-METRIC_SENTENCES: Final[Mapping[str, str]] = {
-    "balanced_accuracy": "the mean over classes of the share of images recognised",
-    "macro_f1": "the mean over classes of the harmonic mean of precision and recall",
-    "mcc": "the correlation of prediction and truth: 0 is guessing, 1 is perfect",
-    "accuracy": "the share of images recognised",
-    "auc": "the chance that an image of a class is ranked above one of another class: 0.5 is guessing",
-    "average_precision": "the area under the precision-recall curve, mean over classes",
-    "recall_at_precision": "the mean over classes of the share of images found while nine of ten so named are right",
-    "skill": "1 - cross-entropy / cross-entropy of always predicting the class shares: 0 is guessing",
-}
 
 _PLAIN_NAMES: Final[Mapping[str, str]] = {
     "n_conv": "convolutions",
@@ -190,9 +168,9 @@ def seen_at(data: DataSummary) -> str:
     return f"Seen at {data.image_size} x {data.image_size} pixels"
 
 
-def metric_name(metric: Metric | str) -> str:
-    """The metric in words."""
-    return METRIC_NAMES.get(metric, metric)
+def metric_name(metric: str) -> str:
+    """The metric in words; the name itself where there are none: `area under the ROC curve`."""
+    return METRICS[metric].title if metric in METRICS else metric
 
 
 def layers(configuration: Configuration) -> str:

@@ -16,7 +16,7 @@ from search.data.weight_files import Weights
 from search.errors import UserError
 from search.schedule.plan import auto_epochs
 from search.selection.shortlist import REPEATS
-from search.settings import Budget, Identity, Metric
+from search.settings import Budget, Identity
 from spaces.backbones import BACKBONES
 from spaces.config import Configuration
 from spaces.definitions import SpaceError
@@ -44,7 +44,7 @@ class SearchRequest:
     image_size: int | None = None  # pixels a side; with `native` at most, on the longer one
     native: bool = False  # images keep their sizes
     seed: int = 0
-    metric: Metric = "balanced_accuracy"
+    metric: str = "balanced_accuracy"
     workers: int | None = None
     storage: str | None = None
     study: str = "steadynet"

@@ -3,15 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, Literal, get_args
-
-Metric = Literal[
-    "balanced_accuracy", "macro_f1", "mcc", "accuracy", "auc", "average_precision", "recall_at_precision", "skill"
-]
-METRICS: Final[tuple[Metric, ...]] = get_args(Metric)
-
-PRECISION: Final = 0.9
-"""Precision at which the metric `recall_at_precision` reads the recall."""
+from typing import Final
 
 ENGINE: Final = 1
 """Version of the training engine: raised when the same configuration would train differently."""

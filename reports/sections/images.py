@@ -12,6 +12,7 @@ from reports import wording
 from reports.figure_style import Drawing, drawing
 from reports.plots.corruptions import corruption_figure
 from reports.wording import counted, number, plain_name
+from search.metric_definitions import METRICS
 from search.selection.results import Finalist, Results
 
 NOT_LOOKED: Final = "Without a recommended configuration there are no predictions to look at."
@@ -21,7 +22,7 @@ CLASS_COLUMNS: Final[Mapping[str, str]] = {
     "recall": "recall",
     "f1": "F1",
     "auc": "ROC AUC",
-    **{metric: wording.METRIC_NAMES[metric] for metric in ("average_precision", "recall_at_precision")},
+    **{metric: METRICS[metric].title for metric in ("average_precision", "recall_at_precision")},
 }
 """What is told of every class, and what it is called."""
 _LIKELIEST: Final = 3  # classes with their probability

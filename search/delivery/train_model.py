@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import sqlalchemy as sa
@@ -25,11 +25,11 @@ from search.errors import UserError
 from search.events import Listener
 from search.fit_checks import Check
 from search.fits.runner import FitRunner, FitSpec
+from search.metric_definitions import METRICS
 from search.records import Fit, Verdict
 from search.request import weight_files
 from search.selection import metrics
 from search.selection.offset import offset_probabilities
-from search.settings import Metric
 from search.stages.final_fit import TRIES, train_until_learned
 from search.storage.ledger import Ledger
 from search.workers import devices
@@ -56,7 +56,7 @@ def train(request: TrainRequest, listener: Listener, make_pool: MakePool = Worke
         folder = Path(name)
         (seat,) = worker_resources(folder, 1, gpus)
         with single_worker(seat, gpus, make_pool, listener) as worker:
-            worker.supply(TrainingData.of(images, cast(Metric, order.config.metric), weight_files(order.weights)))
+            worker.supply(TrainingData.of(images, order.config.metric, weight_files(order.weights)))
             fitter = FitRunner(order.terms, Ledger(_nowhere(), "train"))
             kept = [_kept(worker, spec, fitter, folder, len(order.specs), listener) for spec in order.specs]
             listener.stage(f"Writing {request.model}")
@@ -129,7 +129,7 @@ def _deliver(order: TrainJob, kept: Sequence[tuple[Fit, Path]], worker: Worker) 
 
 def _held_out(config: BestConfig, images: ImageSet, fits: Sequence[Fit]) -> float:
     """The metric on every image by the member that did not see it, with the offset."""
-    if not metrics.facts_of(config.metric).is_pooled:
+    if not METRICS[config.metric].is_pooled:
         return float(np.mean([fit.score for fit in fits]))
     rows = np.concatenate([fit.rows for fit in fits])
     probabilities = np.concatenate([fit.probabilities for fit in fits])

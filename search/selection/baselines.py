@@ -12,7 +12,8 @@ from threadpoolctl import threadpool_limits
 
 from search import seeds
 from search.arrays import IntArray
-from search.selection.metrics import chance, defined, facts_of, prior
+from search.metric_definitions import METRICS
+from search.selection.metrics import chance, defined, prior
 from search.selection.scores import OutOfFold, score_matrix
 
 SIDE: Final = 16  # pixels a side of the images that the simple methods see
@@ -39,7 +40,7 @@ def baselines(
         pixels: `(n, s, s, c)` uint8.
         labels: `(n,)` 0..K-1.
         folds: training and validation rows of each fold.
-        metric: one of `search.settings.METRICS`.
+        metric: one of `search.metric_definitions.METRICS`.
 
     Returns:
         `constant`, `knn` and `logistic`: the metric's value.
@@ -55,7 +56,7 @@ def baselines(
     features[kept] = shrink(pixels, np.flatnonzero(kept))
     shares = prior(labels, classes)
     predicted = {name: np.tile(shares, (len(labels), 1)) for name in (*map(_neighbour_name, NEIGHBOURS), "logistic")}
-    fold_of, rebalanced = np.zeros(len(labels), np.int64), facts_of(metric).counts_rare
+    fold_of, rebalanced = np.zeros(len(labels), np.int64), METRICS[metric].counts_rare
     for number, (training, validation) in enumerate(folds):
         training, validation = training[kept[training]], validation[kept[validation]]
         fold_of[validation] = number

@@ -8,12 +8,12 @@ from typing import Final
 import numpy as np
 
 from search.arrays import FloatArray, IntArray
-from search.selection.metrics import is_decided, prior, score
+from search.metric_definitions import METRICS
+from search.selection.metrics import prior, score
 from search.selection.offset import offset_probabilities
 from search.selection.results import ClassScores, LabelSuspect, Mistake, OnImages
 from search.selection.scores import OutOfFold
 from search.selection.weighted_metrics import class_scores
-from search.settings import METRICS
 
 MOST: Final = 40
 """Mistakes, and labels under suspicion, that are kept: more than anyone looks through."""
@@ -52,7 +52,9 @@ def on_images(labels: IntArray, predictions: Sequence[OutOfFold], added: Sequenc
         suspects=_suspects(rows, given, plain),
         by_class=tuple(_class_scores(label, given, decided, plain[:, label]) for label in range(classes)),
         in_metrics={
-            metric: score(metric, given, shown if is_decided(metric) else plain) for metric in METRICS if len(rows)
+            metric: score(metric, given, shown if METRICS[metric].is_decided else plain)
+            for metric in METRICS
+            if len(rows)
         },
     )
 

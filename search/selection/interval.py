@@ -11,7 +11,7 @@ from scipy.special import stdtrit  # type: ignore[import-untyped]
 
 from search.arrays import IntArray
 from search.data.strata import strata
-from search.selection.metrics import facts_of
+from search.metric_definitions import METRICS
 from search.selection.weighted_metrics import Array
 
 _OF_POOLED: Final = 4  # repeats that the variance between repeats of all finalists weighs as much as
@@ -41,7 +41,7 @@ class Evidence:
             between: variance between repeats.
             metric: the study's.
         """
-        least = facts_of(metric).spread * float(self.least.sum()) / len(self.least) ** 2
+        least = METRICS[metric].variance_ratio * float(self.least.sum()) / len(self.least) ** 2
         grown = drawn * float(np.mean(_grown(self.units)))
         return _quantile(int((self.units - 1).sum())) * math.sqrt(max(grown, least) + between)
 

@@ -16,10 +16,11 @@ import numpy as np
 import numpy.typing as npt
 
 from search.arrays import IntArray
+from search.metric_definitions import METRICS
 from search.selection import offset, robust_score
 from search.selection.bootstrap import draws, usable
 from search.selection.interval import between_repeats, evidence, images_needed
-from search.selection.metrics import facts_of, is_decided, prior
+from search.selection.metrics import prior
 from search.selection.results import Promise
 from search.selection.scores import OutOfFold, score_matrix
 from search.selection.weighted_metrics import Array, decided_scores, recalls
@@ -88,7 +89,7 @@ def promise(
         The promise, and what to add to the last layer's logits `(K,)`.
     """
     if bootstraps is None:
-        bootstraps = BOOTSTRAPS if is_decided(metric) else PROBABILITY_BOOTSTRAPS
+        bootstraps = BOOTSTRAPS if METRICS[metric].is_decided else PROBABILITY_BOOTSTRAPS
     weights = draws(labels, groups, bootstraps, rng)
     weights = weights[usable(weights == 0, labels, len(names))]
     searched = score_matrix(metric, labels, predictions, weights)
@@ -111,8 +112,8 @@ def promise(
     known = evidence(labels, groups, own.right)
     between, recalls_between = _between(metric, labels, predictions, second)
     half = known.half(_variance(own.inside), between, metric)
-    facts = facts_of(metric)
-    value, low, high = _expected(outside, own.inside, half, facts.low, facts.high)
+    definition = METRICS[metric]
+    value, low, high = _expected(outside, own.inside, half, definition.low, definition.high)
     ranges = {}
     for k, name in enumerate(names):
         inside = own.inside_recalls[k]
@@ -198,7 +199,7 @@ def _watch(
     once = np.ones((1, len(labels)), weights.dtype)
     every, won = np.arange(len(weights)), np.arange(len(left_out))
     shares = prior(labels, classes)
-    if is_decided(metric):
+    if METRICS[metric].is_decided:
         decided = [offset.decisions(one.probabilities, shares) for one in repeats]
 
         def scored(wanted: Array) -> Array:  # (b, T)
@@ -225,7 +226,7 @@ def _watch(
         inside=inside,
         inside_recalls=recalled(weights)[:, every, chosen],
         right=np.mean([one[best] == labels for one in decided], axis=0),
-        tau=offset.TAUS[best] if is_decided(metric) else 0.0,
+        tau=offset.TAUS[best] if METRICS[metric].is_decided else 0.0,
     )
 
 

@@ -9,8 +9,9 @@ from statistics import fmean
 import numpy as np
 
 from search.arrays import FloatArray, IntArray
+from search.metric_definitions import METRICS
 from search.records import Fit, Trial, TrialState, Verdict
-from search.selection.metrics import defined, facts_of, is_decided, prior, score
+from search.selection.metrics import defined, prior, score
 from search.selection.weighted_metrics import Array, decided_scores, mean_over_folds, probability_scores
 
 JUDGED = (Verdict.LEARNED, Verdict.COLLAPSED)
@@ -100,19 +101,19 @@ def score_matrix(metric: str, labels: IntArray, predictions: Sequence[OutOfFold]
     """Scores `(B, N)` of N trials under B weightings of the images; NaN where undefined.
 
     Args:
-        metric: one of `search.settings.METRICS`.
+        metric: one of `search.metric_definitions.METRICS`.
         labels: `(n,)` 0..K-1.
         predictions: of N trials.
         weights: `(B, n)` not negative.
     """
     if not predictions:
         return np.zeros((len(weights), 0))
-    if is_decided(metric):
+    if METRICS[metric].is_decided:
         decided = np.stack([trial.probabilities.argmax(axis=1) for trial in predictions])
         return decided_scores(metric, labels, decided, weights, predictions[0].probabilities.shape[1])
     columns = []
     for trial in predictions:
-        if facts_of(metric).is_pooled:
+        if METRICS[metric].is_pooled:
             columns.append(probability_scores(metric, labels, trial.probabilities, weights))
         else:
             columns.append(mean_over_folds(metric, labels, trial.probabilities, trial.folds, weights))
@@ -125,7 +126,7 @@ def pooled_score(trial: Trial, labels: IntArray, metric: str, folds: int) -> flo
     Args:
         trial: with its fits.
         labels: `(n,)` of all images.
-        metric: one of `search.settings.METRICS`.
+        metric: one of `search.metric_definitions.METRICS`.
         folds: number of folds in the study.
 
     Returns:

@@ -7,14 +7,14 @@ case of one row of ones, so that there is one implementation of each metric. Und
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from search.arrays import IntArray
-from search.settings import PRECISION
+from search.metric_definitions import PRECISION
 
 Array = npt.NDArray[np.floating[Any]]
 Predictions = npt.NDArray[np.integer[Any]]
@@ -53,7 +53,7 @@ def decided_scores(metric: str, labels: IntArray, predictions: Predictions, weig
     """A metric of decided classes for N predictors under B weightings.
 
     Args:
-        metric: one of `DECIDED`.
+        metric: one of `DECIDED_FORMULAS`.
         labels: `(n,)` 0..K-1.
         predictions: `(N, n)` decided classes.
         weights: `(B, n)` not negative.
@@ -62,14 +62,14 @@ def decided_scores(metric: str, labels: IntArray, predictions: Predictions, weig
     Returns:
         `(B, N)`. Averages over classes are over those with weight.
     """
-    if metric not in DECIDED:
-        raise ValueError(f"a metric of decided classes is one of {', '.join(DECIDED)}; got {metric!r}.")
+    if metric not in DECIDED_FORMULAS:
+        raise ValueError(f"a metric of decided classes is one of {', '.join(DECIDED_FORMULAS)}; got {metric!r}.")
     right, total = hits(labels, predictions, weights, classes)
 
     def called() -> Array:
         return np.stack([weights @ (predictions == k).T.astype(weights.dtype) for k in range(classes)])
 
-    return DECIDED[metric](right, total, called)
+    return DECIDED_FORMULAS[metric](right, total, called)
 
 
 def _accuracy(right: Array, total: Array, called: Callable[[], Array]) -> Array:
@@ -93,21 +93,21 @@ def _mcc(right: Array, total: Array, called: Callable[[], Array]) -> Array:
     return np.where(scale > 0, covariance / np.sqrt(np.where(scale > 0, scale, 1)), 0.0)
 
 
-DECIDED: Final[dict[str, Callable[[Array, Array, Callable[[], Array]], Array]]] = {
+DECIDED_FORMULAS: Final[Mapping[str, Callable[[Array, Array, Callable[[], Array]], Array]]] = {
     "balanced_accuracy": _balanced_accuracy,
     "macro_f1": _macro_f1,
     "mcc": _mcc,
     "accuracy": _accuracy,
 }
-"""Metrics of the decided class alone, of the weights of right ones `(K, B, N)`, of all images `(K, B, 1)` and, asked
-for only where it matters, of the images that are taken for each class `(K, B, N)`. The others look at probabilities."""
+"""Metrics of the decided class, as functions of the weights of right images `(K, B, N)`, of all images `(K, B, 1)` and,
+computed only where it is called, of the images that are taken for each class `(K, B, N)`."""
 
 
 def probability_scores(metric: str, labels: IntArray, probabilities: Array, weights: Array) -> Array:
-    """`auc`, `average_precision`, `recall_at_precision` or `skill` of one predictor under B weightings.
+    """A metric of probabilities for one predictor under B weightings.
 
     Args:
-        metric: which of them.
+        metric: one of `CURVE_FORMULAS` or `PROBABILITY_FORMULAS`.
         labels: `(n,)` 0..K-1.
         probabilities: `(n, K)`.
         weights: `(B, n)` not negative.
@@ -115,10 +115,11 @@ def probability_scores(metric: str, labels: IntArray, probabilities: Array, weig
     Returns:
         `(B,)`; NaN where the images with weight don't define the metric.
     """
-    if metric == "skill":
-        return _skill(labels, probabilities, weights)
-    if metric not in _CURVES:
-        raise ValueError(f"a metric of probabilities is {', '.join(_CURVES)} or skill; got {metric!r}.")
+    if metric in PROBABILITY_FORMULAS:
+        return PROBABILITY_FORMULAS[metric](labels, probabilities, weights)
+    if metric not in CURVE_FORMULAS:
+        known = ", ".join((*CURVE_FORMULAS, *PROBABILITY_FORMULAS))
+        raise ValueError(f"a metric of probabilities is one of {known}; got {metric!r}.")
     classes = probabilities.shape[1]
     # With two classes one curve is the other's mirror image for the AUC, but not for the others.
     wanted = [1] if metric == "auc" and classes == 2 else range(classes)
@@ -137,7 +138,7 @@ def class_scores(metric: str, labels: IntArray, probabilities: Array, weights: A
         ours = drawn * (labels[order] == k)[:, None].astype(weights.dtype)
         if len(starts) < len(order):
             drawn, ours = np.add.reduceat(drawn, starts), np.add.reduceat(ours, starts)
-        values.append(_CURVES[metric](ours, drawn))
+        values.append(CURVE_FORMULAS[metric](ours, drawn))
     return np.stack(values)
 
 
@@ -161,11 +162,13 @@ def _recall_at_precision(ours: Array, everything: Array) -> Array:
     return _ratio(np.where(enough, found, 0).max(axis=0, initial=0.0), ours.sum(axis=0))
 
 
-_CURVES: Final[dict[str, Callable[[Array, Array], Array]]] = {
+CURVE_FORMULAS: Final[Mapping[str, Callable[[Array, Array], Array]]] = {
     "auc": _area_under_roc,
     "average_precision": _average_precision,
     "recall_at_precision": _recall_at_precision,
 }
+"""Metrics of one class against all others, as functions of the weights of its images, and of all images, at each
+threshold `(t, B)`, highest probability first."""
 
 
 def _skill(labels: IntArray, probabilities: Array, weights: Array) -> Array:
@@ -176,6 +179,10 @@ def _skill(labels: IntArray, probabilities: Array, weights: Array) -> Array:
     shares = _ratio(weights @ np.eye(classes)[labels], total[:, None])
     entropy = -(shares * np.log(np.where(shares > 0, shares, 1))).sum(axis=1)
     return 1 - _ratio(loss, np.where(entropy > 1e-12, entropy, 0))
+
+
+PROBABILITY_FORMULAS: Final[Mapping[str, Callable[[IntArray, Array, Array], Array]]] = {"skill": _skill}
+"""Metrics of all classes at once, as functions of labels `(n,)`, probabilities `(n, K)` and weights `(B, n)`."""
 
 
 def _ratio(above: Array, below: Array) -> Array:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import cast
 
 import optuna
 
@@ -22,7 +21,6 @@ from search.schedule.budget import Clock
 from search.selection.analyse import analyse
 from search.selection.results import Results
 from search.session import worker_count
-from search.settings import Metric
 from search.stages.ablate import ablate
 from search.storage.database import explain_write_errors, ledger_engine, open_storage
 from search.storage.ledger import Ledger
@@ -81,7 +79,7 @@ def explain(
             )
         opened = open_storage(out, storage, create=False, should_stop=clock.past_end)
         ledger = Ledger(ledger_engine(opened), study)
-        metric = cast(Metric, results.study.identity.metric)
+        metric = results.study.identity.metric
         weights = _weights(results.study)
         gpus, known = devices.gpus(), worker_count.load_worker_count(ledger)
         count = known.chosen if workers is None and known is not None and not gpus else workers

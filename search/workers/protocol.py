@@ -11,7 +11,7 @@ from typing import Any, Final
 from search.arrays import FloatArray, IntArray
 from search.collapse.rules import FitContext
 from search.data.images import ImageSet
-from search.settings import Metric, TrainingProtocol
+from search.settings import TrainingProtocol
 from search.training.outcome import FitOutcome
 from search.workers.devices import Gpu
 from spaces.config import Configuration
@@ -33,12 +33,12 @@ class TrainingData:
 
     pixels: Path  # (n, side, side, channels) uint8 .npy
     labels: IntArray
-    metric: Metric
+    metric: str
     places: IntArray | None = None  # (n,) of each image among the protocol's shapes
     weights: Mapping[str, Path | None] = field(default_factory=dict)  # of backbones; None: random ones
 
     @classmethod
-    def of(cls, images: ImageSet, metric: Metric, weights: Mapping[str, Path | None] | None = None) -> TrainingData:
+    def of(cls, images: ImageSet, metric: str, weights: Mapping[str, Path | None] | None = None) -> TrainingData:
         """These images, without what no fit needs of them, and the files of backbones' weights."""
         return cls(pixels=images.path, labels=images.labels, metric=metric, places=images.places, weights=weights or {})
 

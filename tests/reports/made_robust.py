@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from search.metric_definitions import METRICS
 from search.records import CONFIRM, Confirmation, Fit, StudyRecord, Verdict
 from search.selection.results import (
     ClassScores,
@@ -24,7 +25,6 @@ from search.selection.results import (
     Results,
     SafeRange,
 )
-from search.settings import METRICS
 from spaces.config import CHOICES, FIELDS
 from tests.reports import made
 

@@ -3,7 +3,6 @@ from __future__ import annotations
 import pytest
 
 from reports import wording
-from search.settings import METRICS
 from tests.reports import made
 
 
@@ -26,10 +25,6 @@ def test_percentages(share: float | None, words: str) -> None:
 )
 def test_folder_titles(folder: str, title: str) -> None:
     assert wording.folder_title(folder) == title
-
-
-def test_every_metric_has_its_words() -> None:
-    assert set(wording.METRIC_NAMES) == set(wording.METRIC_SENTENCES) == set(METRICS)
 
 
 def test_a_configuration_in_words_names_only_what_is_active() -> None:

@@ -8,8 +8,8 @@ import pytest
 from reports.markdown import markdown
 from reports.page import page
 from reports.sections.images import confusion_rows, corruption_rows, corruptions_sentence, images, recall_rows, sentence
+from search.metric_definitions import METRICS
 from search.selection.results import OnImages
-from search.settings import METRICS
 from tests.reports import made
 from tests.reports import made_robust as robust
 

@@ -2,9 +2,9 @@ from dataclasses import replace
 
 import pytest
 
+from search.metric_definitions import METRICS
 from search.records import TrialState
 from search.selection.analyse import analyse
-from search.settings import METRICS
 
 
 def _trials(make_trial, labels, metric="balanced_accuracy"):

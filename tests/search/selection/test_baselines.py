@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
+from search.metric_definitions import METRICS
 from search.selection import baselines as room
 from search.selection.baselines import baselines, shrink
 from search.selection.metrics import chance
-from search.settings import METRICS
 
 pytestmark = pytest.mark.slow
 

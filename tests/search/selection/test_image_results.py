@@ -4,11 +4,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import confusion_matrix
 
+from search.metric_definitions import METRICS
 from search.selection.image_results import AGREEING, MOST, _sure_enough, on_images
 from search.selection.metrics import prior
 from search.selection.offset import offset_probabilities
 from search.selection.scores import OutOfFold
-from search.settings import METRICS
 
 pytestmark = pytest.mark.slow
 

@@ -5,12 +5,12 @@ from hypothesis import strategies as st
 from scipy.stats import t as student
 
 from search import seeds
+from search.metric_definitions import METRICS
 from search.selection import offset, robust_score
 from search.selection.bootstrap import draws
-from search.selection.metrics import facts_of, score
+from search.selection.metrics import score
 from search.selection.promise import SecondStage, promise
 from search.selection.scores import OutOfFold
-from search.settings import METRICS
 
 pytestmark = pytest.mark.slow
 
@@ -231,7 +231,7 @@ def test_every_metric_has_a_promise_within_its_range(metric) -> None:
     labels = np.repeat([0, 1, 2], [10, 20, 30])
     trials = _trials(labels, np.array([0.5, 0.9, 0.95]), seed=0)
     shown, added = promise(metric, labels, None, trials, 2, "abc", 0.0, np.random.default_rng(0), bootstraps=50)
-    low, high = facts_of(metric).low, facts_of(metric).high
+    low, high = METRICS[metric].low, METRICS[metric].high
     assert low <= shown.low <= shown.value <= shown.high <= high
     assert shown.stages == 1
     assert len(added) == 3

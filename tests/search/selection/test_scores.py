@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from search.fit_checks import Collapse
+from search.metric_definitions import METRICS
 from search.records import TrialState, Verdict
 from search.selection.metrics import chance, prior, score
 from search.selection.scores import fit_score, fold_scores, is_complete, out_of_fold, pooled_score
-from search.settings import METRICS
 
 
 @pytest.mark.parametrize(

@@ -1,35 +1,11 @@
-"""A weight of w is the same as w copies of the image."""
+"""Recalls and means over folds under weightings of the images. That weights are copies: `test_metrics`."""
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from search.selection.metrics import facts_of, score
+from search.selection.metrics import score
 from search.selection.scores import OutOfFold, score_matrix
 from search.selection.weighted_metrics import decided_scores, probability_scores, recalls
-from search.settings import METRICS
-
-
-@given(seed=st.integers(0, 10_000), metric=st.sampled_from(METRICS), classes=st.integers(2, 4))
-@settings(max_examples=40)
-def test_weights_are_copies(seed: int, metric: str, classes: int) -> None:
-    rng = np.random.default_rng(seed)
-    labels = rng.integers(0, classes, 15)
-    weights = rng.integers(0, 3, (4, 15)).astype(np.float32)
-    weights[:, 0] = 1
-    trials = [
-        OutOfFold(probabilities=rng.dirichlet(np.ones(classes), 15).round(2), folds=np.zeros(15, np.int64))
-        for _ in range(3)
-    ]
-    found = score_matrix(metric, labels, trials, weights)
-    assert found.shape == (4, 3)
-    for b, times in enumerate(weights.astype(int)):
-        rows = np.repeat(np.arange(15), times)
-        for n, trial in enumerate(trials):
-            expected = score(metric, labels[rows], trial.probabilities[rows])
-            value = facts_of(metric).undefined if np.isnan(found[b, n]) else found[b, n]
-            assert value == pytest.approx(expected, abs=1e-5)
 
 
 def test_recalls_by_class() -> None:

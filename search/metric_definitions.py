@@ -1,0 +1,102 @@
+"""The metrics that a study may be judged by. An entry in `METRICS` is all that is known of one beside its formula.
+
+Loads no NumPy, so that the command line can list the metrics at once. Formulas are in
+`search.selection.weighted_metrics`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+PRECISION: Final = 0.9
+"""Precision at which the metric `recall_at_precision` reads the recall."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MetricDefinition:
+    """A metric's words and properties. Higher is better in every metric.
+
+    Attributes:
+        title: its name in sentences and tables.
+        sentence: what it measures.
+        low: lowest possible value.
+        high: highest possible value.
+        undefined: value that stands for it where there are no images, or only those of a single class in a metric that
+            needs two.
+        is_decided: whether it looks at the decided class alone, so that a decision offset can change it.
+        is_pooled: whether a trial's score is the metric on all out-of-fold predictions, or the mean over folds.
+        counts_rare: whether a rare class counts as much as a frequent one, whatever it is confused with.
+        variance_ratio: its least variance divided by that of balanced accuracy on the same images.
+    """
+
+    title: str
+    sentence: str
+    low: float = 0.0
+    high: float = 1.0
+    undefined: float = 0.0
+    is_decided: bool
+    is_pooled: bool
+    counts_rare: bool = False
+    variance_ratio: float = 1.0
+
+
+METRICS: Final[Mapping[str, MetricDefinition]] = {
+    "balanced_accuracy": MetricDefinition(
+        title="balanced accuracy",
+        sentence="the mean over classes of the share of images recognised",
+        is_decided=True,
+        is_pooled=True,
+        counts_rare=True,
+    ),
+    "macro_f1": MetricDefinition(
+        title="macro F1",
+        sentence="the mean over classes of the harmonic mean of precision and recall",
+        is_decided=True,
+        is_pooled=True,
+        counts_rare=True,
+    ),
+    "mcc": MetricDefinition(
+        title="Matthews correlation",
+        sentence="the correlation of prediction and truth: 0 is guessing, 1 is perfect",
+        low=-1.0,
+        is_decided=True,
+        is_pooled=True,
+        variance_ratio=4.0,  # about twice balanced accuracy less one
+    ),
+    "accuracy": MetricDefinition(
+        title="accuracy",
+        sentence="the share of images recognised",
+        is_decided=True,
+        is_pooled=True,
+    ),
+    "auc": MetricDefinition(
+        title="area under the ROC curve",
+        sentence="the chance that an image of a class is ranked above one of another class: 0.5 is guessing",
+        undefined=0.5,
+        is_decided=False,
+        is_pooled=False,  # it ranks an image among all others: those of another fit may lie on another scale
+    ),
+    "average_precision": MetricDefinition(
+        title="average precision",
+        sentence="the area under the precision-recall curve, mean over classes",
+        is_decided=False,
+        is_pooled=True,  # this and the next need many images of a class: those of one fold may be two or three
+    ),
+    "recall_at_precision": MetricDefinition(
+        title="recall at 90 % precision",
+        sentence="the mean over classes of the share of images found while nine of ten so named are right",
+        is_decided=False,
+        is_pooled=True,
+    ),
+    "skill": MetricDefinition(
+        title="skill",
+        sentence="1 - cross-entropy / cross-entropy of always predicting the class shares: 0 is guessing",
+        low=-float("inf"),
+        is_decided=False,
+        is_pooled=False,  # a mean over images anyway
+        variance_ratio=0.0,  # its draws always differ, as no network reaches the upper end
+    ),
+}
+"""Every metric by its name, as `--metric` takes it and files write it."""
