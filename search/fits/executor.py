@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import threading
 import time
-import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, Protocol, TypeVar
@@ -17,8 +16,8 @@ from typing import Final, Protocol, TypeVar
 import optuna
 from optuna.trial import TrialState
 
+from search.storage.ask_tell import TrialEnd, fail_stale_trials, optimize
 from search.storage.hosts import HostRegistry
-from search.storage.retrying import optimized
 from search.workers.client import Worker
 from search.workers.errors import Stopped
 from search.workers.pool import WorkerPool
@@ -26,6 +25,8 @@ from search.workers.pool import WorkerPool
 _PART: Final = "part"
 _POLL_SECONDS: Final = 2.0
 _TRACE: Final = 0.25  # of a fit: what tracing its network costs
+
+_DONE: Final = TrialEnd(TrialState.COMPLETE, 1.0)  # of a part
 
 Part = TypeVar("Part")
 
@@ -152,15 +153,15 @@ class SharedExecutor:
         mine: set[int] = set()  # begun here
         ready: set[int] = set()  # and done
 
-        def objective(trial: optuna.Trial) -> float:
+        def objective(trial: optuna.Trial) -> TrialEnd:
             number = trial.user_attrs.get(_PART)
             if number is None:  # somebody else was quicker, and nothing waited any more
-                raise optuna.TrialPruned
+                return TrialEnd(TrialState.PRUNED)
             with self._lock:
                 if number in ready:  # its end was lost with the database
-                    return 1.0
+                    return _DONE
                 if number in mine or self._is_twin(whole, trial, number):  # two hosts enqueued it
-                    raise optuna.TrialPruned
+                    return TrialEnd(TrialState.PRUNED)
                 mine.add(number)
             self._hosts.tell()
             try:
@@ -172,18 +173,16 @@ class SharedExecutor:
                 raise
             with self._lock:
                 ready.add(number)
-            return 1.0
+            return _DONE
 
-        def at_work(_: int) -> None:
-            while not self._should_stop() and self._waiting(whole):
-                optimized(whole, objective, n_trials=1)
+        def go_on() -> bool:
+            return not self._should_stop() and self._waiting(whole)
 
         while missing := self._missing(whole, len(parts)):
             if self._should_stop():
                 raise Stopped
             self._enqueue(whole, missing)
-            with ThreadPoolExecutor(len(self._pool)) as threads:
-                list(threads.map(at_work, range(len(self._pool))))
+            optimize(whole, self._storage, objective, go_on=go_on, workers=len(self._pool))
             if self._missing(whole, len(parts)):
                 self._pause(_POLL_SECONDS)
         LocalExecutor(self._pool).do(name, [part for number, part in enumerate(parts) if number not in mine], work)
@@ -204,9 +203,7 @@ class SharedExecutor:
 
     def _enqueue(self, whole: optuna.Study, missing: set[int]) -> None:
         """Those that nobody does or will do. Two hosts may enqueue one at the same time: the earlier trial does it."""
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            optuna.storages.fail_stale_trials(whole)
+        fail_stale_trials(whole, self._storage)
         under_way = whole.get_trials(deepcopy=False, states=(TrialState.WAITING, TrialState.RUNNING))
         for part in sorted(missing - {trial.user_attrs.get(_PART) for trial in under_way}):
             whole.enqueue_trial({}, user_attrs={_PART: part})

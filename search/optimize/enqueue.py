@@ -7,7 +7,6 @@ interrupted trials; places do not, so that a study that was killed five times re
 from __future__ import annotations
 
 import threading
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,6 +15,7 @@ from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from search.optimize.finetune import JudgedTrial, finetune_candidates
+from search.storage.ask_tell import fail_stale_trials
 from search.storage.trial_attributes import CONFIGURATION, LOSSES, PLACE, START, is_done, is_interrupted, place_of
 from spaces.config import Configuration
 from spaces.space import Space
@@ -157,9 +157,8 @@ class SharedTrialQueue(TrialQueue):
         Returns:
             How many trials will be gone on with.
         """
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            optuna.storages.fail_stale_trials(self._study)
+        for trial in fail_stale_trials(self._study, self._storage):
+            requeue_lost(self._study, trial)
         lost = self._lost()
         for place, trial in sorted(lost.items()):
             _go_on_with(self._study, trial, place, died=False)
@@ -182,7 +181,11 @@ class SharedTrialQueue(TrialQueue):
                 self._study.enqueue_trial(self._space.parameters(start), user_attrs={START: start.hash})
 
     def place(self, trial: optuna.Trial) -> int:
-        """As on one host. Raises Surplus: another trial stands for this one, or there are enough."""
+        """As on one host.
+
+        Raises:
+            SurplusTrial: another trial stands for this one, or there are enough.
+        """
         place = int(trial.user_attrs.get(PLACE, trial.number))
         others = [
             other
@@ -196,20 +199,27 @@ class SharedTrialQueue(TrialQueue):
                 raise SurplusTrial
         before = {place_of(other) for other in others if place_of(other) < place}
         if self._trials is not None and len(before) >= self._trials:
-            self._study.stop()
-            raise SurplusTrial
+            raise SurplusTrial(is_enough=True)
         trial.set_user_attr(PLACE, place)
         return place
 
 
 def requeue_lost(study: optuna.Study, trial: FrozenTrial) -> None:
-    """What a storage with heartbeats calls for a trial whose host was lost: another one is to go on with it."""
+    """Enqueue a trial whose host was lost, so that another host goes on with it; none that had no place yet."""
     if PLACE in trial.user_attrs:
         _go_on_with(study, trial, place_of(trial), died=True)
 
 
 class SurplusTrial(Exception):
-    """The trial is one too many."""
+    """The trial is one too many.
+
+    Args:
+        is_enough: as many trials as were asked for are begun, so that no further ones are needed.
+    """
+
+    def __init__(self, *, is_enough: bool = False) -> None:
+        super().__init__()
+        self.is_enough = is_enough
 
 
 def _go_on_with(study: optuna.Study, trial: FrozenTrial, place: int, *, died: bool) -> None:

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import threading
 import warnings
 from dataclasses import replace
+from functools import partial
 from typing import Final
-
-import optuna
 
 from search.events import EarlierProgress
 from search.fits.context import Context
 from search.optimize import enqueue
 from search.optimize.early_stopping import History
 from search.optimize.progress import no_more_progress
-from search.optimize.trial import ENDS, TrialRunner
+from search.optimize.trial import TrialRunner
 from search.selection.standard_error import pooled_deviation, standard_error
+from search.storage.ask_tell import optimize
 from search.storage.load import read_trials
-from search.storage.retrying import optimized
 from search.storage.trial_attributes import count_done, is_used_up
 
 _POLL_SECONDS: Final = 2.0
@@ -72,33 +72,37 @@ def run_trials(context: Context) -> bool:
         return is_over()
     order.refill(len(context.pool))
 
-    def after_trial(study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
+    stop, begun = threading.Event(), itertools.count()
+    left = None if budget.trials is None or context.opened.is_shared else budget.trials - done
+
+    def goes_on() -> bool:
+        return not stop.is_set() and (left is None or next(begun) < left)
+
+    def after_trial() -> None:
         if clock.phase_over():
-            study.stop()
+            stop.set()
             return
         order.refill(len(context.pool))
         if is_enough():
             _log.info("Further trials bring nothing: the search ends before its budget.")
-            study.stop()
+            stop.set()
 
     context.listener.stage("Searching")
-    objective = TrialRunner(
-        terms, space, context.ledger, context.pool, order, history, context.listener, catch_up=catch_up
+    runner = TrialRunner(
+        terms, space, context.ledger, context.pool, order, history, context.listener, stop, catch_up=catch_up
     )
 
     def go_on() -> None:
-        while not optimized(
+        stop.clear()
+        optimize(
             study,
-            objective,
-            n_trials=None if budget.trials is None or context.opened.is_shared else budget.trials - done,
-            n_jobs=len(context.pool),
-            catch=ENDS,
-            callbacks=[after_trial],
-        ):
-            if objective.error is not None or clock.phase_over() or is_over():
-                break
-        if objective.error is not None:
-            raise objective.error
+            context.opened.storage,
+            runner,
+            go_on=goes_on,
+            workers=len(context.pool),
+            after_trial=after_trial,
+            on_lost=partial(enqueue.requeue_lost, study),
+        )
 
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Fixed parameter", category=UserWarning)

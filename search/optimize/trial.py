@@ -11,6 +11,7 @@ from typing import Final
 
 import numpy as np
 import optuna
+from optuna.trial import TrialState as OptunaState
 
 from search.events import Listener
 from search.fit_checks import Check
@@ -19,6 +20,7 @@ from search.optimize.early_stopping import History
 from search.optimize.enqueue import SurplusTrial, TrialQueue
 from search.records import SEARCH, TOO_SLOW, Fit, Trial, TrialState, Verdict
 from search.selection import scores
+from search.storage.ask_tell import TrialEnd
 from search.storage.ledger import Ledger
 from search.storage.trial_attributes import CONFIGURATION, EVIDENCE, REASON, SECONDS, START, STATE, deadly_fold
 from search.workers.client import Worker
@@ -28,18 +30,6 @@ from spaces.config import Configuration
 from spaces.space import Space
 
 _log = logging.getLogger(__name__)
-
-
-class Interrupted(Exception):
-    """The search was told to end in the middle of a trial."""
-
-
-class TrialFailed(Exception):
-    """A fit failed twice: not the configuration's fault, so the trial is not ranked."""
-
-
-ENDS: Final = (Interrupted, TrialFailed, SurplusTrial)
-"""How a trial may end without a value, and the search go on."""
 
 
 _FAULTS: Final = frozenset({*FAULTS.values(), PROCESS_LOST})
@@ -54,7 +44,7 @@ class TooManyFailures(Exception):
 
 
 class TrialRunner:
-    """Optuna's objective: `study.optimize(Objective(...), n_jobs=len(pool))`.
+    """The objective of the search, for `search.storage.ask_tell.optimize`.
 
     Args:
         terms: what all fits share.
@@ -64,6 +54,7 @@ class TrialRunner:
         queue: gives each trial its place.
         history: finished trials.
         listener: told of everything.
+        stop: set when no further trials are to begin: the search is to end, or enough have begun.
         max_failures: trials that may fail in a row.
         catch_up: called before each trial: what other hosts have finished.
     """
@@ -77,58 +68,47 @@ class TrialRunner:
         queue: TrialQueue,
         history: History,
         listener: Listener,
+        stop: threading.Event,
         max_failures: int = 5,
         catch_up: Callable[[], None] = lambda: None,
     ) -> None:
         self._catch_up = catch_up
         self._terms, self._space, self._pool = terms, space, pool
         self._fitter = FitRunner(terms, ledger)
-        self._queue, self._history, self._listener = queue, history, listener
+        self._queue, self._history, self._listener, self._stop = queue, history, listener, stop
         self._max_failures = max_failures
         self._failures_left = float(max_failures)
         self._lock = threading.Lock()
-        self.error: BaseException | None = None
 
-    def __call__(self, trial: optuna.Trial) -> float:
-        """Run the trial's fits; of what nobody expected, the first stays in `error`.
+    def __call__(self, trial: optuna.Trial) -> TrialEnd:
+        """Run the trial's fits.
 
-        With several workers Optuna does not pass on every exception, and would start further trials after one.
+        Returns:
+            COMPLETE with the pooled score; PRUNED where the trial collapsed, was raced out, or killed its worker (the
+            reason stands in the user attributes); FAIL where a fit failed for another reason, where the search ends
+            in the middle of the trial, or where the trial is surplus.
 
         Raises:
-            optuna.TrialPruned: it collapsed or is not worth going on; the reason stands in the user attributes.
-            Interrupted: the search ends; the fits that are done stand in the ledger.
-            TrialFailed: a fit failed twice.
-            Surplus: another host's trial stands for this one, or there are enough.
+            TooManyFailures: trials failed one after the other.
         """
-        try:
-            return self._run(trial)
-        except (optuna.TrialPruned, *ENDS):
-            raise
-        except optuna.exceptions.UpdateFinishedTrialError:
-            _log.warning("Trial %d was taken over by another host, which took this one for lost.", trial.number)
-            raise SurplusTrial from None
-        except BaseException as error:
-            with self._lock:
-                self.error = self.error or error
-            trial.study.stop()
-            raise
-
-    def _run(self, trial: optuna.Trial) -> float:
         self._catch_up()
         configuration = self._space.sample(trial)
         trial.set_user_attr(CONFIGURATION, configuration.as_dict())  # before the place: who has one, has both
-        number = self._queue.place(trial)
+        try:
+            number = self._queue.place(trial)
+        except SurplusTrial as surplus:
+            if surplus.is_enough:
+                self._stop.set()
+            return TrialEnd(OptunaState.FAIL)
         self._listener.trial_started(number, configuration, len(self._terms.folds))
         started = time.monotonic()
         run = _Run(self, trial, number, configuration)
         try:
             with self._pool.worker() as worker:
                 state, reason = run.judge(worker)
-        except (Stopped, KeyboardInterrupt) as end:
-            if isinstance(end, KeyboardInterrupt):  # a second Ctrl-C, which ends everything
-                raise
-            trial.study.stop()
-            raise Interrupted from None
+        except Stopped:  # the fits that are done stand in the ledger
+            self._stop.set()
+            return TrialEnd(OptunaState.FAIL)
         record = Trial(
             number=number,
             state=state,
@@ -151,14 +131,13 @@ class TrialRunner:
                 too_many = self._failures_left <= 0
             if too_many:
                 raise TooManyFailures(f"{self._max_failures} trials failed in a row, the last with: {reason}")
-            if reason in _FAULTS:  # the sampler must learn to keep away; it does not see what is told as FAIL
-                raise optuna.TrialPruned(reason)
-            raise TrialFailed(reason)
+            # From what is told as PRUNED the sampler learns to keep away; what is told as FAIL it does not see.
+            return TrialEnd(OptunaState.PRUNED if reason in _FAULTS else OptunaState.FAIL)
         with self._lock:
             self._failures_left = float(self._max_failures)
         if pooled is None:
-            raise optuna.TrialPruned(reason)
-        return pooled if math.isfinite(pooled) else self._terms.chance
+            return TrialEnd(OptunaState.PRUNED)
+        return TrialEnd(OptunaState.COMPLETE, pooled if math.isfinite(pooled) else self._terms.chance)
 
 
 class _Run:

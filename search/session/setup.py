@@ -11,7 +11,6 @@ import optuna
 from search.errors import DamagedError, UserError
 from search.events import Listener, SilentListener
 from search.fits.context import OpenStudy
-from search.optimize import enqueue
 from search.optimize.sampler import SteadySampler
 from search.request import SearchRequest, check_request, identity
 from search.schedule.budget import Clock
@@ -97,7 +96,7 @@ def _open(
     request: SearchRequest, clock: Clock, undone: ExitStack
 ) -> tuple[optuna.storages.RDBStorage, optuna.Study, Ledger]:
     try:
-        storage = open_storage(request.out, request.storage, on_lost=enqueue.requeue_lost, should_stop=clock.past_end)
+        storage = open_storage(request.out, request.storage, should_stop=clock.past_end)
     except UserError:
         if clock.stop_requested.is_set():
             raise StartCancelled from None

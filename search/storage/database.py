@@ -17,7 +17,7 @@ import sqlalchemy as sa
 
 from search.errors import DamagedError, UserError
 from search.storage.bulk_storage import QuickStorage
-from search.storage.retrying import OnLost, ServerStorage, first_line, open_server, with_driver
+from search.storage.retrying import ServerStorage, first_line, open_server, with_driver
 
 _log = logging.getLogger(__name__)
 
@@ -31,7 +31,6 @@ def open_storage(
     url: str | None = None,
     *,
     create: bool = True,
-    on_lost: OnLost = lambda study, trial: None,
     should_stop: Callable[[], bool] = lambda: True,
 ) -> optuna.storages.RDBStorage:
     """Open the database of a run folder, or the one at `url`.
@@ -40,7 +39,6 @@ def open_storage(
         folder: the run folder.
         url: of another database.
         create: make it, if it is a file that is not there.
-        on_lost: told of each trial of a shared study whose host was lost.
         should_stop: asked while a server is waited for that is away; always true: it is not waited for.
 
     Raises:
@@ -50,7 +48,7 @@ def open_storage(
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     path = database_file(folder, url)
     if path is None:
-        return _open_url(str(url), on_lost, should_stop)
+        return _open_url(str(url), should_stop)
     if path.exists():
         _check(path)
     elif not create:
@@ -167,13 +165,13 @@ def is_server(url: str | None) -> bool:
     return url is not None and url.partition("://")[0].partition("+")[0] in ("postgresql", "postgres")
 
 
-def _open_url(url: str, on_lost: OnLost, should_stop: Callable[[], bool]) -> optuna.storages.RDBStorage:
+def _open_url(url: str, should_stop: Callable[[], bool]) -> optuna.storages.RDBStorage:
     try:
         if sa.make_url(url).get_backend_name() not in ("sqlite", "postgresql"):
             raise sa.exc.NoSuchModuleError
         whole = url.replace("{", "{{").replace("}", "}}")  # Optuna fills in templates
         if is_server(url):
-            return open_server(with_driver(whole), on_lost, should_stop)
+            return open_server(with_driver(whole), should_stop)
         return QuickStorage(whole)
     except sa.exc.NoSuchModuleError:
         detail = "SQLite and PostgreSQL are known"

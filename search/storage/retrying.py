@@ -12,14 +12,12 @@ import random
 import re
 import threading
 import time
-import warnings
 from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import Any, Final, ParamSpec, TypeVar
 
 import optuna
 import sqlalchemy as sa
-from optuna.storages._rdb import models
 from optuna.trial import TrialState
 
 from search.storage.bulk_storage import QuickStorage
@@ -39,11 +37,13 @@ _PAUSE_SECONDS: Final = (0.5, 10.0)  # between two tries: the first, the longest
 _TRIES: Final = 5  # to make tables
 _log = logging.getLogger(__name__)
 
-OnLost = Callable[[optuna.Study, optuna.trial.FrozenTrial], None]
-"""Told of a trial whose host was lost."""
-
 P = ParamSpec("P")
 T = TypeVar("T")
+
+# Of Optuna's tables, what says whose hosts are alive.
+_STUDIES: Final = sa.table("studies", sa.column("study_id"), sa.column("study_name"))
+_TRIALS: Final = sa.table("trials", sa.column("trial_id"), sa.column("study_id"), sa.column("state"))
+_HEARTBEATS: Final = sa.table("trial_heartbeats", sa.column("trial_id"), sa.column("heartbeat", sa.DateTime()))
 
 
 def first_line(error: object) -> str:
@@ -129,12 +129,11 @@ class RetryPolicy:
             _log.warning("The database is there again.")
 
 
-def open_server(url: str, on_lost: OnLost, should_stop: Callable[[], bool]) -> ServerStorage:
+def open_server(url: str, should_stop: Callable[[], bool]) -> ServerStorage:
     """The storage of a server, which is waited for if it is away, as hosts may start while it is started again.
 
     Args:
         url: of the database.
-        on_lost: told of each trial whose host was lost.
         should_stop: asked between two tries, and as long as the storage is used.
 
     Raises:
@@ -146,7 +145,7 @@ def open_server(url: str, on_lost: OnLost, should_stop: Callable[[], bool]) -> S
     def make() -> ServerStorage | Exception:
         try:
             return create_with_retries(
-                lambda: ServerStorage(url, on_lost, patience, heartbeat=HEARTBEAT_SECONDS, grace=GRACE_SECONDS)
+                lambda: ServerStorage(url, patience, heartbeat=HEARTBEAT_SECONDS, grace=GRACE_SECONDS)
             )
         except sa.exc.OperationalError as error:
             if _REFUSED.search(str(error.orig)):
@@ -158,28 +157,6 @@ def open_server(url: str, on_lost: OnLost, should_stop: Callable[[], bool]) -> S
         raise found
     patience.seconds = _PATIENCE_SECONDS
     return found
-
-
-def optimized(study: optuna.Study, objective: Callable[[optuna.Trial], float], **options: Any) -> bool:
-    """`study.optimize`. False: a trial was another host's by its end, since it took this one for lost: go on."""
-    try:
-        study.optimize(objective, **options)
-    except (ValueError, AssertionError, optuna.exceptions.UpdateFinishedTrialError) as error:
-        if not _is_taken_over(error):
-            raise
-        _log.warning("This host was silent for so long that another one has gone on with its trial.")
-        return False
-    return True
-
-
-def _is_taken_over(error: BaseException | None) -> bool:
-    """Whether Optuna refuses a trial's end because it has one; its own tidying up may fail over that."""
-    while error is not None:
-        refused = isinstance(error, ValueError) and str(error).startswith("Cannot tell a ")
-        if refused or isinstance(error, optuna.exceptions.UpdateFinishedTrialError):
-            return True
-        error = error.__context__
-    return False
 
 
 def is_away(error: BaseException) -> bool:
@@ -221,7 +198,6 @@ class ServerStorage(QuickStorage):
 
     Args:
         url: of the database.
-        on_lost: told of each trial whose host was lost, after it was told to have failed.
         patience: with the server.
         heartbeat: seconds from one to the next.
         grace: seconds without one, after which a trial is lost.
@@ -230,30 +206,25 @@ class ServerStorage(QuickStorage):
     def __init__(
         self,
         url: str,
-        on_lost: OnLost,
         patience: RetryPolicy | None = None,
         heartbeat: int = HEARTBEAT_SECONDS,
         grace: int = GRACE_SECONDS,
     ) -> None:
         self.patience = patience or RetryPolicy()
+        self.heartbeat_seconds, self._grace_seconds = heartbeat, grace
         self._looking = threading.Lock()
         self._silent_since: dict[int, float] = {}
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-                super().__init__(
-                    url,
-                    engine_kwargs={
-                        "pool_pre_ping": True,
-                        "pool_size": 20,
-                        "max_overflow": 20,
-                        "execution_options": {"isolation_level": "AUTOCOMMIT"},
-                        **_unprepared(url),
-                    },
-                    heartbeat_interval=heartbeat,
-                    grace_period=grace,
-                    heartbeat_stale_trial_callback=on_lost,
-                )
+            super().__init__(
+                url,
+                engine_kwargs={
+                    "pool_pre_ping": True,
+                    "pool_size": 20,
+                    "max_overflow": 20,
+                    "execution_options": {"isolation_level": "AUTOCOMMIT"},
+                    **_unprepared(url),
+                },
+            )
             # Optuna looks at its tables by two connections at a time. In transactions, many hosts that start at once
             # would each hold one of a pooler's connections and wait for ever for the other.
             self.engine.update_execution_options(isolation_level="READ COMMITTED")
@@ -277,31 +248,38 @@ class ServerStorage(QuickStorage):
                 raise
             return False
 
-    def _get_stale_trial_ids(self, study_id: int) -> list[int]:
-        """As Optuna's, and those whose host was lost before their first heartbeat.
+    def stale_trials(self, study_name: str) -> list[int]:
+        """IDs of running trials whose host is lost: no heartbeat for the grace period, or none ever in all that time.
+
+        A trial without any heartbeat is timed by this host's own clock, from when this host first saw it.
 
         None after the server was away, until every host has had the time for a heartbeat: nobody had one meanwhile.
         """
-        if self.patience.seconds_back < (self.grace_period or GRACE_SECONDS):
+        if self.patience.seconds_back < self._grace_seconds:
             return []
-        stale = self.patience(lambda: super(ServerStorage, self)._get_stale_trial_ids(study_id))
-        return [*stale, *self.patience(lambda: self._never_beaten(study_id))]
-
-    def _never_beaten(self, study_id: int) -> list[int]:
-        """Trials that run without a heartbeat, and did so a while ago: hosts' clocks and time zones may differ."""
-        trial, beat = models.TrialModel, models.TrialHeartbeatModel
-        running: Any = (trial.study_id == study_id) & (trial.state == TrialState.RUNNING)
         query = (
-            sa.select(trial.__table__.c.trial_id)
-            .outerjoin(beat, beat.trial_id == trial.trial_id)
-            .where(running & beat.trial_id.is_(None))
+            sa.select(_TRIALS.c.trial_id, _HEARTBEATS.c.heartbeat, sa.func.now())
+            .join(_STUDIES, _STUDIES.c.study_id == _TRIALS.c.study_id)
+            .outerjoin(_HEARTBEATS, _HEARTBEATS.c.trial_id == _TRIALS.c.trial_id)
+            .where(_STUDIES.c.study_name == study_name, sa.cast(_TRIALS.c.state, sa.String) == TrialState.RUNNING.name)
+            .order_by(_TRIALS.c.trial_id)
         )
-        with self.engine.connect() as connection:
-            silent = set(connection.execute(query).scalars())
-        now = time.monotonic()
+
+        def read() -> Sequence[Any]:
+            with self.engine.connect() as connection:
+                return connection.execute(query).all()
+
+        rows, now = self.patience(read), time.monotonic()
         with self._looking:
-            self._silent_since = {number: self._silent_since.get(number, now) for number in silent}
-            return [number for number, since in self._silent_since.items() if now - since > (self.grace_period or 0)]
+            silent = [trial_id for trial_id, heartbeat, _ in rows if heartbeat is None]
+            self._silent_since = {trial_id: self._silent_since.get(trial_id, now) for trial_id in silent}
+            silences = [
+                (trial_id, now - self._silent_since[trial_id])
+                if heartbeat is None
+                else (trial_id, (there.replace(tzinfo=None) - heartbeat).total_seconds())
+                for trial_id, heartbeat, there in rows
+            ]
+        return [trial_id for trial_id, seconds in silences if seconds > self._grace_seconds]
 
 
 for _name in (

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import random
+import threading
 from dataclasses import replace
 from typing import Any
 
@@ -16,7 +18,8 @@ from search.fits.runner import StudySetup
 from search.optimize.early_stopping import History
 from search.optimize.enqueue import TrialQueue
 from search.optimize.sampler import SteadySampler
-from search.optimize.trial import Interrupted, TrialFailed, TrialRunner
+from search.optimize.trial import TrialRunner
+from search.storage.ask_tell import optimize
 from search.storage.ledger import Ledger
 from search.storage.load import read_trials
 from search.storage.trial_attributes import CONFIGURATION, PLACE, STATE, count_done, is_interrupted
@@ -67,9 +70,9 @@ def go_on(storage: Storage, engine: sa.Engine, terms: StudySetup, trials: int) -
     queue.resume()
     queue.refill()
     history = History(terms, read_trials(ledger, study))
-    objective = TrialRunner(terms, SPACE, ledger, FakePool(), queue, history, SilentListener())  # type: ignore[arg-type]
-    if left := trials - count_done(study):
-        study.optimize(objective, left, catch=(Interrupted, TrialFailed), callbacks=[lambda *_: queue.refill()])
+    stop, begun, left = threading.Event(), itertools.count(), trials - count_done(study)
+    runner = TrialRunner(terms, SPACE, ledger, FakePool(), queue, history, SilentListener(), stop)  # type: ignore[arg-type]
+    optimize(study, storage, runner, go_on=lambda: next(begun) < left, after_trial=queue.refill)
     return [
         (t.number, t.state, t.configuration, t.reason, [(f.key, f.trial, f.verdict, f.score) for f in t.fits])
         for t in read_trials(ledger, study)
@@ -101,7 +104,7 @@ def test_a_study_killed_at_any_commit_equals_an_undisturbed_one(storage: Storage
         try:
             disturbed = go_on(storage, engine, terms, trials)
             break
-        except (Killed, UnboundLocalError):  # Optuna trips over it where it writes a trial's end
+        except Killed:
             kills, left = kills + 1, 10**9
             struck += storage.get_n_trials(study._study_id, TrialState.RUNNING)
     assert kills > 10

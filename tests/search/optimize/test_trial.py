@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -16,8 +18,9 @@ from search.events import SilentListener
 from search.fits.runner import StudySetup
 from search.optimize.early_stopping import History
 from search.optimize.enqueue import TrialQueue
-from search.optimize.trial import Interrupted, TooManyFailures, TrialFailed, TrialRunner
+from search.optimize.trial import TooManyFailures, TrialRunner
 from search.records import Trial, TrialState, Verdict
+from search.storage.ask_tell import optimize
 from search.storage.ledger import Ledger
 from search.storage.load import read_trials
 from search.storage.trial_attributes import count_done, is_interrupted
@@ -85,10 +88,20 @@ class Study:
         self.queue.resume()
         self.history = History(terms, read_trials(self.ledger, self.study))
         pool: Any = FakePool(self.script)
-        self.objective = TrialRunner(terms, SPACE, self.ledger, pool, self.queue, self.history, SilentListener())
+        self.stop, self.storage = threading.Event(), storage
+        self.objective = TrialRunner(
+            terms, SPACE, self.ledger, pool, self.queue, self.history, SilentListener(), self.stop
+        )
 
-    def run(self, trials: int) -> list[Trial]:
-        self.study.optimize(self.objective, trials, catch=(Interrupted, TrialFailed))
+    def run(self, trials: int, workers: int = 1) -> list[Trial]:
+        begun = itertools.count()
+        optimize(
+            self.study,
+            self.storage,
+            self.objective,
+            go_on=lambda: not self.stop.is_set() and next(begun) < trials,
+            workers=workers,
+        )
         return read_trials(self.ledger, self.study)
 
 
@@ -239,12 +252,13 @@ def test_five_failures_in_a_row_end_the_run(make: MakeStudy) -> None:
     ]
 
 
-def test_what_nobody_expected_is_kept_and_ends_the_run_with_several_threads_too(make: MakeStudy) -> None:
-    """Optuna drops what its threads raise when no further trial waits for them."""
+def test_an_unexpected_error_ends_the_run_with_several_threads_too(make: MakeStudy) -> None:
+    """Every trial that runs then is told to have failed, and no further one begins."""
     study = make(*10 * [OSError("no space left on device")])
-    study.study.optimize(study.objective, 2, n_jobs=2, catch=(Interrupted, TrialFailed))
-    assert isinstance(study.objective.error, OSError)
-    assert len(study.study.trials) <= 2
+    with pytest.raises(OSError, match="no space"):
+        study.run(10, workers=2)
+    assert 1 <= len(study.study.trials) <= 2
+    assert {trial.state for trial in study.study.trials} == {OptunaState.FAIL}
 
 
 @pytest.mark.parametrize(

@@ -125,7 +125,7 @@ def test_a_study_killed_at_random_moments_equals_an_undisturbed_one(
         try:
             disturbed = run(request(images, tmp_path))
             break
-        except (Killed, UnboundLocalError):  # Optuna trips over it where it writes a trial's end
+        except Killed:
             kills += 1
     assert kills >= 3
     assert told(disturbed) == undisturbed
