@@ -28,7 +28,7 @@ from benchmarks.machine import machine
 from search.records import Verdict
 from search.storage.database import close, open_storage
 from search.storage.ledger import Ledger
-from search.storage.retrying import with_driver
+from search.storage.server import with_driver
 from search.storage.trial_attributes import is_done, place_of
 from tests.factories import make_images
 from tests.servers import Server, programs, running

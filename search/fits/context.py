@@ -14,6 +14,7 @@ from search.request import SearchDesign, SearchRequest
 from search.schedule.budget import Clock, ReservedTime
 from search.selection.analyse import analyse
 from search.selection.results import Results
+from search.storage.database import StudyStorage
 from search.storage.hosts import HostRegistry
 from search.storage.ledger import Ledger
 from search.storage.load import read_study
@@ -26,7 +27,7 @@ class OpenStudy:
 
     images: ImageSet
     test: ImageSet | None
-    storage: optuna.storages.RDBStorage
+    storage: StudyStorage
     study: optuna.Study
     ledger: Ledger
     design: SearchDesign  # as the request alone has it, before there is a plan

@@ -18,7 +18,15 @@ from search.session import preparation
 from search.session.worker_pools import WorkerPools
 from search.settings import Identity
 from search.storage.compatibility import refuse_other
-from search.storage.database import close, holds_study, is_server, ledger_engine, open_storage, retry_policy_of
+from search.storage.database import (
+    StudyStorage,
+    close,
+    holds_study,
+    is_server,
+    ledger_engine,
+    open_storage,
+    retry_policy_of,
+)
 from search.storage.ledger import Ledger
 from search.storage.run_folder import host_of
 from search.storage.trial_attributes import is_used_up
@@ -92,9 +100,7 @@ def open_session(
         return OpenStudy(images, loaded.test, storage, study, ledger, design, used_up, is_server(request.storage))
 
 
-def _open(
-    request: SearchRequest, clock: Clock, undone: ExitStack
-) -> tuple[optuna.storages.RDBStorage, optuna.Study, Ledger]:
+def _open(request: SearchRequest, clock: Clock, undone: ExitStack) -> tuple[StudyStorage, optuna.Study, Ledger]:
     try:
         storage = open_storage(request.out, request.storage, should_stop=clock.past_end)
     except UserError:

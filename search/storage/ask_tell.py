@@ -20,7 +20,7 @@ from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from search.background import beside
-from search.storage.retrying import ServerStorage
+from search.storage.server import ServerStorage
 
 _log = logging.getLogger(__name__)
 

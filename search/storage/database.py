@@ -9,6 +9,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,9 +18,13 @@ import sqlalchemy as sa
 
 from search.errors import DamagedError, UserError
 from search.storage.bulk_storage import QuickStorage
-from search.storage.retrying import ServerStorage, first_line, open_server, with_driver
+from search.storage.retrying import first_line
+from search.storage.server import ServerStorage, open_server, with_driver
 
 _log = logging.getLogger(__name__)
+
+StudyStorage = optuna.storages.RDBStorage | ServerStorage
+"""What a study lives in: Optuna's storage, and the database connections of the ledger."""
 
 DATABASE: Final = "study.db"
 _PLAIN_FILE: Final = re.compile(r"sqlite:///([^?]+)")
@@ -32,7 +37,7 @@ def open_storage(
     *,
     create: bool = True,
     should_stop: Callable[[], bool] = lambda: True,
-) -> optuna.storages.RDBStorage:
+) -> StudyStorage:
     """Open the database of a run folder, or the one at `url`.
 
     Args:
@@ -54,15 +59,10 @@ def open_storage(
     elif not create:
         wanted = "Pass the --out of an earlier search." if url is None else "Check --storage."
         raise UserError(f"no study in {path.parent}: {path.name} is not there. {wanted}")
-    file = path.resolve()
-
-    def connect() -> sqlite3.Connection:
-        return sqlite3.connect(file, timeout=_BUSY_SECONDS, check_same_thread=False)
-
     try:
-        with contextlib.closing(connect()) as connection:
+        with contextlib.closing(_connect(path.resolve())) as connection:
             connection.execute("PRAGMA journal_mode=WAL")  # a property of the file: readers never block the writer
-        return _OneFile(connect)
+        return EmbeddedStorage(path.resolve())
     except (sqlite3.OperationalError, sa.exc.OperationalError) as error:
         detail = first_line(error)
         raise UserError(f"can't open {path} ({detail}). Pass an --out or a --storage that can be written.") from None
@@ -72,7 +72,7 @@ def open_storage(
         raise _damaged(path, first_line(error)) from None
 
 
-class _OneFile(QuickStorage):
+class EmbeddedStorage(QuickStorage):
     """Optuna's storage in an SQLite file that one process holds.
 
     Optuna takes a waiting trial by reading its state for update and then writing it. SQLite knows no reading for
@@ -82,19 +82,17 @@ class _OneFile(QuickStorage):
     before. So a power cut can cost what Optuna was told since the last fit: that is done again, the fits are there.
 
     Args:
-        connect: to the file; by a function, not by a URL: "?", "%" and "{" in a folder's name mean nothing then.
+        file: an absolute path; any name will do, since it is not opened by a URL, in which "?" means something.
     """
 
-    def __init__(self, connect: Callable[[], sqlite3.Connection]) -> None:
-        self._taking = threading.Lock()
+    def __init__(self, file: Path) -> None:
+        self._file, self._taking = file, threading.Lock()
+        self.careful = sa.create_engine("sqlite://", creator=partial(_connect, file), poolclass=sa.pool.QueuePool)
+        super().__init__("sqlite://", {"creator": partial(_connect_hastily, file), "poolclass": sa.pool.QueuePool})
 
-        def hasty() -> sqlite3.Connection:
-            connection = connect()
-            connection.execute("PRAGMA synchronous=NORMAL")
-            return connection
-
-        self.careful = sa.create_engine("sqlite://", creator=connect, poolclass=sa.pool.QueuePool)
-        super().__init__("sqlite://", {"creator": hasty, "poolclass": sa.pool.QueuePool})
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled as its file: another process has connections of its own."""
+        return EmbeddedStorage, (self._file,)
 
     def set_trial_state_values(
         self, trial_id: int, state: optuna.trial.TrialState, values: Sequence[float] | None = None
@@ -102,6 +100,17 @@ class _OneFile(QuickStorage):
         """As Optuna's, one thread at a time."""
         with self._taking:
             return super().set_trial_state_values(trial_id, state, values)
+
+
+def _connect(file: Path) -> sqlite3.Connection:
+    return sqlite3.connect(file, timeout=_BUSY_SECONDS, check_same_thread=False)
+
+
+def _connect_hastily(file: Path) -> sqlite3.Connection:
+    """A connection whose commits do not wait for the disk."""
+    connection = _connect(file)
+    connection.execute("PRAGMA synchronous=NORMAL")
+    return connection
 
 
 def holds_study(folder: Path, url: str | None = None) -> bool:
@@ -130,7 +139,7 @@ def database_file(folder: Path, url: str | None) -> Path | None:
     return None if plain is None or plain[1] == ":memory:" else Path(plain[1])
 
 
-def close(storage: optuna.storages.RDBStorage) -> None:
+def close(storage: StudyStorage) -> None:
     """Give back its connections."""
     storage.remove_session()
     storage.engine.dispose()
@@ -138,7 +147,7 @@ def close(storage: optuna.storages.RDBStorage) -> None:
 
 
 @contextmanager
-def closing(storage: optuna.storages.RDBStorage) -> Iterator[None]:
+def closing(storage: StudyStorage) -> Iterator[None]:
     """Gives back its connections at the end of the block."""
     try:
         yield
@@ -146,14 +155,14 @@ def closing(storage: optuna.storages.RDBStorage) -> Iterator[None]:
         close(storage)
 
 
-def ledger_engine(storage: optuna.storages.RDBStorage) -> sa.Engine:
+def ledger_engine(storage: StudyStorage) -> sa.Engine:
     """By which the ledger writes into the study's database."""
-    return storage.careful if isinstance(storage, _OneFile) else storage.engine
+    return storage.careful if isinstance(storage, EmbeddedStorage) else storage.engine
 
 
-def retry_policy_of(storage: optuna.storages.RDBStorage) -> Callable[[Callable[[], Any]], Any]:
+def retry_policy_of(storage: StudyStorage) -> Callable[[Callable[[], Any]], Any]:
     """How what lies beside the study in its database is to be asked."""
-    return storage.patience if isinstance(storage, ServerStorage) else lambda ask: ask()
+    return storage.retry if isinstance(storage, ServerStorage) else lambda ask: ask()
 
 
 def is_server(url: str | None) -> bool:
@@ -165,7 +174,7 @@ def is_server(url: str | None) -> bool:
     return url is not None and url.partition("://")[0].partition("+")[0] in ("postgresql", "postgres")
 
 
-def _open_url(url: str, should_stop: Callable[[], bool]) -> optuna.storages.RDBStorage:
+def _open_url(url: str, should_stop: Callable[[], bool]) -> StudyStorage:
     try:
         if sa.make_url(url).get_backend_name() not in ("sqlite", "postgresql"):
             raise sa.exc.NoSuchModuleError

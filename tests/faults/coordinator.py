@@ -71,7 +71,7 @@ def main(arguments: list[str]) -> None:
     from search.session import preparation, worker_count
     from search.session.session import search
     from search.settings import Budget
-    from search.storage import retrying
+    from search.storage import server
     from search.workers import client
     from tests.search.session.test_session import SMALL
 
@@ -86,7 +86,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--grace", type=int, help="seconds after which a silent host is taken for lost")
     options = parser.parse_args(arguments)
     if options.grace is not None:
-        retrying.HEARTBEAT_SECONDS, retrying.GRACE_SECONDS = 1, options.grace  # type: ignore[misc]
+        server.HEARTBEAT_SECONDS, server.GRACE_SECONDS = 1, options.grace  # type: ignore[misc]
     client.main = worker
     preparation.baselines = lambda *given: {"constant": 0.5}
     worker_count.candidates = lambda *given: (1,)

@@ -284,7 +284,7 @@ def test_a_host_that_finds_the_server_away_waits_for_it(server: Server, images: 
 def test_a_server_that_stays_away_is_told_in_one_line_and_ctrl_c_waits_for_nobody(
     asked: bool, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("search.storage.retrying._OPEN_SECONDS", 1.0)
+    monkeypatch.setattr("search.storage.server._OPEN_SECONDS", 1.0)
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))
         url = f"postgresql://me:geheim@127.0.0.1:{nobody.getsockname()[1]}/x"
