@@ -33,8 +33,13 @@ class QuickStorage(optuna.storages.RDBStorage):
     """
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
-        self._held: dict[int, list[tuple[str, float, BaseDistribution, BaseDistribution | None]]] = {}
-        super().__init__(*arguments, **options)
+        self._held: dict[int, list[dict[str, Any]]] = {}  # rows of parameters by the trial's ID
+        try:
+            super().__init__(*arguments, **options)
+        except BaseException:
+            if hasattr(self, "engine"):
+                self.engine.dispose()
+            raise
 
     def _set_trial_param(
         self,
@@ -44,24 +49,29 @@ class QuickStorage(optuna.storages.RDBStorage):
         distribution: BaseDistribution,
         previous_distribution: BaseDistribution | None,
     ) -> None:
-        parameter = (param_name, param_value_internal, distribution, previous_distribution)
-        self._held.setdefault(trial_id, []).append(parameter)
+        if previous_distribution is None:  # the first of this process: Optuna looks into older trials
+            self._write_held(trial_id)
+            super()._set_trial_param(trial_id, param_name, param_value_internal, distribution, None)
+            return
+        if trial_id not in self._held:
+            with _create_scoped_session(self.scoped_session) as session:
+                self._check_updatable(trial_id, session)
+        check_distribution_compatibility(previous_distribution, distribution)
+        row = {"param_name": param_name, "param_value": param_value_internal}
+        row["distribution_json"] = distribution_to_json(distribution)
+        self._held.setdefault(trial_id, []).append(row)
+
+    def _check_updatable(self, trial_id: int, session: Any) -> None:
+        trial: Any = models.TrialModel.find_or_raise_by_id(trial_id, session)
+        self.check_trial_is_updatable(trial_id, trial.state)
 
     def _write_held(self, trial_id: int) -> None:
-        """Held until it is written: this may be asked again after the database was away."""
+        """Held until it is written: this may be called again after the database was away."""
         if trial_id not in self._held:
             return
-        with _create_scoped_session(self.scoped_session, True) as session, session.no_autoflush:
-            trial: Any = models.TrialModel.find_or_raise_by_id(trial_id, session)
-            self.check_trial_is_updatable(trial_id, trial.state)
-            for name, value, distribution, previous in self._held[trial_id]:
-                if previous is None:  # the first trial that this process runs: Optuna looks into older ones
-                    self._set_trial_param_without_commit(session, trial_id, name, value, distribution)
-                    continue
-                check_distribution_compatibility(previous, distribution)
-                text = distribution_to_json(distribution)
-                row = {"param_name": name, "param_value": value, "distribution_json": text}
-                session.add(models.TrialParamModel(trial_id=trial_id, **row))
+        with _create_scoped_session(self.scoped_session, True) as session:
+            self._check_updatable(trial_id, session)
+            session.add_all(models.TrialParamModel(trial_id=trial_id, **row) for row in self._held[trial_id])
         del self._held[trial_id]
 
     def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ import pytest
 import sqlalchemy as sa
 from optuna.trial import FrozenTrial, TrialState
 
+from search.storage.bulk_storage import QuickStorage
 from search.storage.database import close, open_storage
 
 pytestmark = pytest.mark.usefixtures("known_migrations")
@@ -69,12 +72,17 @@ def test_a_study_is_the_same_as_in_optuna_s_own_storage(tmp_path: Path) -> None:
 
 @pytest.fixture
 def storage(tmp_path: Path) -> Any:
-    """With a study of one trial, whose parameters are known therefore."""
     opened = open_storage(tmp_path)
-    study = optuna.create_study(storage=opened, study_name="s", sampler=optuna.samplers.RandomSampler(0))
-    study.optimize(lambda trial: float(sum(trial.suggest_float(name, 0, 1) for name in NAMES)), n_trials=1)
     yield opened
     close(opened)
+
+
+@pytest.fixture
+def study(storage: Any) -> optuna.Study:
+    """With one trial, so that its parameters are known to this process."""
+    study = optuna.create_study(storage=storage, study_name="s", sampler=optuna.samplers.RandomSampler(0))
+    study.optimize(lambda trial: float(sum(trial.suggest_float(name, 0, 1) for name in NAMES)), n_trials=1)
+    return study
 
 
 def test_a_trial_that_is_not_there_is_told_as_optuna_tells_it(storage: Any) -> None:
@@ -93,8 +101,8 @@ def kept(storage: optuna.storages.RDBStorage) -> dict[str, Any]:
         return dict(tuple(row) for row in rows)
 
 
-def test_parameters_wait_for_the_next_write_and_are_there_then(storage: Any) -> None:
-    trial = optuna.load_study(storage=storage, study_name="s").ask()
+def test_parameters_wait_for_the_next_write_and_are_there_then(storage: Any, study: optuna.Study) -> None:
+    trial = study.ask()
     for name in NAMES:
         trial.suggest_float(name, 0, 1)
     assert kept(storage) == {}
@@ -104,8 +112,9 @@ def test_parameters_wait_for_the_next_write_and_are_there_then(storage: Any) -> 
 
 
 @pytest.mark.parametrize("write", ["user_attr", "system_attr", "report", "tell", "read"])
-def test_whatever_is_told_or_asked_of_the_trial_comes_after_its_parameters(storage: Any, write: str) -> None:
-    study = optuna.load_study(storage=storage, study_name="s")
+def test_whatever_is_told_or_asked_of_the_trial_comes_after_its_parameters(
+    storage: Any, study: optuna.Study, write: str
+) -> None:
     trial = study.ask()
     x = trial.suggest_float("x0", 0, 1)
     if write == "user_attr":
@@ -121,8 +130,8 @@ def test_whatever_is_told_or_asked_of_the_trial_comes_after_its_parameters(stora
     assert kept(storage) == {"x0": x}
 
 
-def test_what_could_not_be_written_is_written_by_the_next_try(storage: Any) -> None:
-    trial = optuna.load_study(storage=storage, study_name="s").ask()
+def test_what_could_not_be_written_is_written_by_the_next_try(storage: Any, study: optuna.Study) -> None:
+    trial = study.ask()
     for name in NAMES:
         trial.suggest_float(name, 0, 1)
     away = [True]
@@ -140,8 +149,45 @@ def test_what_could_not_be_written_is_written_by_the_next_try(storage: Any) -> N
     assert kept(storage) == trial.params
 
 
-def test_a_parameter_of_another_kind_than_before_is_refused(storage: Any) -> None:
-    trial = optuna.load_study(storage=storage, study_name="s").ask()
-    trial.suggest_categorical("x0", ["a", "b"])
+@pytest.mark.parametrize("known", [True, False])
+def test_a_parameter_of_another_kind_than_before_is_refused_at_once(
+    known: bool, storage: Any, study: optuna.Study
+) -> None:
+    """Whether this process has run a trial of the study or not."""
+    trial = (study if known else optuna.load_study(storage=storage, study_name="s")).ask()
     with pytest.raises(ValueError, match="distribution"):
-        trial.set_user_attr("a", 1)
+        trial.suggest_categorical("x0", ["a", "b"])
+
+
+def test_a_parameter_of_a_trial_that_has_ended_is_refused_at_once(study: optuna.Study) -> None:
+    trial = study.ask()
+    study.tell(trial, 1.0)
+    with pytest.raises(optuna.exceptions.UpdateFinishedTrialError):
+        trial.suggest_float("x0", 0, 1)
+
+
+def test_nothing_that_optuna_keeps_to_itself_has_changed(storage: Any) -> None:
+    """The private methods that the storage overrides, those that Optuna's cache calls, and the tables that are read.
+
+    Where this fails, compare `search.storage.bulk_storage` with the new `optuna.storages.RDBStorage`.
+    """
+    for name in ("_set_trial_param", "_get_trials"):
+        ours, theirs = (getattr(one, name) for one in (QuickStorage, optuna.storages.RDBStorage))
+        assert list(inspect.signature(ours).parameters) == list(inspect.signature(theirs).parameters), name
+    backend = set(re.findall(r"_backend\.(\w+)", inspect.getsource(optuna.storages._CachedStorage)))
+    assert {name for name in backend if name.startswith("_")} == {
+        *("_create_new_trial", "_get_best_trial_id", "_get_stale_trial_ids", "_get_trials", "_set_trial_param")
+    }
+    columns = {
+        table: [column["name"] for column in sa.inspect(storage.engine).get_columns(table)]
+        for table in ("trials", "trial_params", "trial_values", "trial_intermediate_values", "trial_user_attributes")
+    }
+    assert columns == {
+        "trials": ["trial_id", "number", "study_id", "state", "datetime_start", "datetime_complete"],
+        "trial_params": ["param_id", "trial_id", "param_name", "param_value", "distribution_json"],
+        "trial_values": ["trial_value_id", "trial_id", "objective", "value", "value_type"],
+        "trial_intermediate_values": [
+            *("trial_intermediate_value_id", "trial_id", "step", "intermediate_value", "intermediate_value_type")
+        ],
+        "trial_user_attributes": ["trial_user_attribute_id", "trial_id", "key", "value_json"],
+    }
