@@ -38,8 +38,8 @@ def folder(tmp_path_factory) -> Path:
 
 
 def readme_code() -> str:
-    """What the README tells people without our packages to do."""
-    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.DOTALL)
+    """What docs/train-and-predict.md tells people without our packages to do."""
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "train-and-predict.md").read_text(), flags=re.DOTALL)
     return code + "\nnp.save('said.npy', probabilities)\n"
 
 
