@@ -42,12 +42,13 @@ def trial(count: int, side: int, folds: int) -> tuple[float, float]:
     from search.collapse.rules import FitContext
     from search.collapse.watch import Watch
     from search.data.folds import make_folds
+    from search.records import SEARCH
     from search.selection import metrics
     from search.settings import TrainingProtocol
     from search.training import device
     from search.training.engine import Engine
     from search.training.fit import run_fit
-    from search.training.outcome import FitTask
+    from search.training.job import FitJob
 
     pixels, labels = _made(count, side)
     given = make_folds(labels, folds=folds, seed=0)
@@ -60,9 +61,18 @@ def trial(count: int, side: int, folds: int) -> tuple[float, float]:
     )
 
     def fit(number: int, train: np.ndarray[Any, Any], val: np.ndarray[Any, Any]) -> float:
-        task = FitTask(labels=labels, classes=2, train=train, val=val, seed=number, epochs=EPOCHS)
+        job = FitJob(
+            trial=0,
+            stage=SEARCH,
+            configuration=_configuration(),
+            protocol=protocol,
+            context=context,
+            train=train,
+            val=val,
+            seed=number,
+        )
         started = time.perf_counter()
-        outcome = run_fit(engine, task, Watch(context), metrics.MetricScorer())
+        outcome = run_fit(engine, job, labels, Watch(context), metrics.MetricScorer())
         assert outcome.epochs == EPOCHS, f"a fit ended early ({outcome.verdict}): the comparison would not be fair"
         return time.perf_counter() - started
 
@@ -83,10 +93,11 @@ def workers(count: int) -> tuple[float, float]:
     from search.data.images import load_images
     from search.data.scanned_folder import scan_folder
     from search.events import SilentListener
-    from search.fits.runner import FitRunner, FitSpec, StudySetup
+    from search.fits.runner import FitRunner, StudySetup
     from search.records import SEARCH
     from search.settings import Plan, TrainingProtocol
     from search.storage.ledger import Ledger
+    from search.training.job import FitSpec
     from search.workers.pool import WorkerPool
     from search.workers.protocol import TrainingData, WorkerResources
 

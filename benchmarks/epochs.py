@@ -21,6 +21,7 @@ from search.data.folds import make_folds
 from search.data.images import load_images
 from search.data.scanned_folder import scan_folder
 from search.events import SilentListener
+from search.records import SEARCH
 from search.schedule.plan import MAX_EPOCHS, MIN_EPOCHS
 from search.selection import metrics
 from search.settings import TrainingProtocol
@@ -43,7 +44,7 @@ def main() -> None:
     from search.training import device
     from search.training.engine import Engine
     from search.training.fit import run_fit
-    from search.training.outcome import FitTask
+    from search.training.job import FitJob
 
     device.set_up(None, None)
     print(f"# {platform.processor() or platform.machine()}, TensorFlow {tf.__version__}", flush=True)
@@ -79,14 +80,6 @@ def main() -> None:
                     split = folds[fold]
                     steps = len(split.train) // configuration.batch_size
                     engine = engine or Engine(configuration, protocol, pixels, labels, epochs * steps)
-                    task = FitTask(
-                        labels=images.labels,
-                        classes=protocol.classes,
-                        train=split.train,
-                        val=split.val,
-                        seed=seeds.child(0, configuration.hash, fold),
-                        epochs=epochs,
-                    )
                     context = FitContext(
                         epochs=epochs,
                         updates_per_epoch=steps,
@@ -94,7 +87,17 @@ def main() -> None:
                         batchnorm=configuration.normalization == "batch",
                         prior_entropy=float(np.log(protocol.classes)),
                     )
-                    outcome = run_fit(engine, task, Watch(context), metrics.MetricScorer())
+                    job = FitJob(
+                        trial=0,
+                        stage=SEARCH,
+                        configuration=configuration,
+                        protocol=protocol,
+                        context=context,
+                        train=split.train,
+                        val=split.val,
+                        seed=seeds.child(0, configuration.hash, fold),
+                    )
+                    outcome = run_fit(engine, job, images.labels, Watch(context), metrics.MetricScorer())
                     row = [*key, epochs, outcome.verdict.value, outcome.score, outcome.skill, round(outcome.seconds, 2)]
                     with options.out.open("a") as stream:
                         csv.writer(stream).writerow(row)

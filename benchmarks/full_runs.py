@@ -37,13 +37,14 @@ from search.data.images import ImageSet, load_images
 from search.data.scanned_folder import scan_folder
 from search.events import SilentListener
 from search.fit_checks import Check
-from search.fits.runner import FitRunner, FitSpec, StudySetup
-from search.records import SEARCH, Fit, Verdict
+from search.fits.runner import FitRunner, StudySetup
+from search.records import SEARCH, Fit, FitOutcome, Verdict
 from search.schedule.plan import MIN_EPOCHS, auto_epochs
 from search.selection.metrics import chance
 from search.settings import Plan, TrainingProtocol
 from search.storage.ledger import Ledger
-from search.workers.protocol import FitDone, FitJob, TrainingData, WorkerResources
+from search.training.job import FitJob, FitSpec
+from search.workers.protocol import TrainingData, WorkerResources
 from spaces.config import Configuration
 from spaces.presets import DEFAULT, KNOWN_GOOD
 
@@ -123,7 +124,7 @@ class _Here:
         self.shorten = False
         self.would_shorten = False
 
-    def run(self, job: FitJob, on_check: object = None, *, alone: bool = False) -> FitDone:
+    def run(self, job: FitJob, on_check: object = None, *, alone: bool = False) -> FitOutcome:
         self.would_shorten = False
 
         def nothing_left(skills: list[float]) -> bool:
@@ -133,7 +134,7 @@ class _Here:
 
         self._fit.nothing_left = nothing_left
         done = self._bench.answer(replace(job, audited=True))
-        if not isinstance(done, FitDone):
+        if not isinstance(done, FitOutcome):
             raise RuntimeError(str(done))
         return done
 
@@ -183,7 +184,7 @@ def _trained(name: str, number: int, fold: int, configuration: Configuration, te
     def once(shorten: bool) -> Run:
         here.shorten = shorten
         fitter = FitRunner(terms, Ledger(sa.create_engine("sqlite://"), "full"))
-        fit, _ = fitter.train(here, spec, Protection(calibrating=False))
+        fit = fitter.train(here, spec, Protection(calibrating=False))
         return _run(name, number, configuration, fit, terms, here.groups)
 
     whole = once(shorten=False)

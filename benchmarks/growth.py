@@ -34,15 +34,15 @@ from search import seeds
 from search.events import SilentListener
 from search.fit_checks import LAYER_SIGNALS, Check
 from search.optimize.sampler import SEEN, SteadySampler
-from search.records import Trial, Verdict
+from search.records import FitOutcome, Trial, Verdict
 from search.request import SearchRequest
 from search.schedule.budget import Clock
 from search.selection.analyse import analyse
 from search.session.session import search
 from search.settings import Budget
 from search.storage.load import open_study
-from search.training.outcome import FitOutcome
-from search.workers.protocol import FitDone, FitJob, Timing, TimingJob, WorkerReady
+from search.training.job import FitJob
+from search.workers.protocol import Timing, TimingJob, WorkerReady
 from spaces.config import Configuration
 from spaces.presets import DEFAULT
 
@@ -78,7 +78,7 @@ class Answers:
 
     def run(
         self, job: FitJob, on_check: Callable[[Check], None] = lambda check: None, *, alone: bool = False
-    ) -> FitDone:
+    ) -> FitOutcome:
         rng = np.random.default_rng(job.seed)
         quality = 0.78 + 0.02 * seeds.share(0, "quality", job.configuration.hash)  # nobody is far behind
         labels = self._labels[job.val]
@@ -86,7 +86,7 @@ class Answers:
         sure = np.where(right == (labels == 1), 0.9, 0.1)
         checks = tuple(_check(epoch, quality) for epoch in np.linspace(1, job.protocol.epochs, CHECKS, dtype=int))
         collapsed = seeds.share(0, "collapse", job.configuration.hash) < _COLLAPSED
-        outcome = FitOutcome(
+        return FitOutcome(
             verdict=Verdict.COLLAPSED if collapsed else Verdict.LEARNED,
             reason="dead-layer" if collapsed else None,
             epochs=job.protocol.epochs,
@@ -100,7 +100,6 @@ class Answers:
             shares=np.full((CHECKS, 2), 0.5, np.float32),
             probabilities=np.stack([1 - sure, sure], axis=1).astype(np.float32),
         )
-        return FitDone(outcome, None)
 
     def close(self) -> None: ...
 

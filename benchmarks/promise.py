@@ -45,7 +45,7 @@ from search.data.scan import scan
 from search.data.scanned_folder import scan_folder
 from search.data.strata import strata
 from search.events import SilentListener
-from search.fits.runner import FitRunner, FitSpec, StudySetup
+from search.fits.runner import FitRunner, StudySetup
 from search.records import FINAL, Verdict
 from search.selection import metrics
 from search.selection.analyse import analyse
@@ -53,6 +53,7 @@ from search.selection.offset import offset_probabilities
 from search.selection.results import Ranked, Results
 from search.storage.ledger import Ledger
 from search.storage.load import open_study
+from search.training.job import FitSpec
 from search.workers.pool import WorkerPool, worker_resources
 from search.workers.protocol import TrainingData
 
@@ -304,8 +305,8 @@ def retrained(
         )
         fitter = FitRunner(terms, Ledger(sa.create_engine("sqlite://"), "retrained"))
         with pool.worker() as worker:
-            fit, predicted = fitter.train(worker, spec, Protection(calibrating=False), predict=test)
-        return predicted if fit.verdict is Verdict.LEARNED else None
+            fit = fitter.train(worker, spec, Protection(calibrating=False), predict=test)
+        return fit.predicted if fit.verdict is Verdict.LEARNED else None
 
     with ThreadPoolExecutor(len(pool)) as threads:
         all_predicted = list(threads.map(trained, range(count)))

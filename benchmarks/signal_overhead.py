@@ -24,12 +24,14 @@ from search.collapse.rules import FitContext
 from search.collapse.watch import Watch
 from search.data.folds import make_folds
 from search.fit_checks import LAYER_SIGNALS
+from search.records import SEARCH
 from search.selection import metrics
 from search.settings import TrainingProtocol
 from search.training import device
 from search.training.engine import Engine
+from search.training.epoch import EpochSums, LayerProbe
 from search.training.fit import run_fit
-from search.training.outcome import EpochSums, FitTask, LayerProbe
+from search.training.job import FitJob
 from spaces.config import Configuration
 
 CASES = {"160x32": (160, 32, "none"), "160x32, BatchNorm": (160, 32, "batch"), "400x64": (400, 64, "none")}
@@ -85,8 +87,19 @@ def fit(kind: type[Engine], pixels: Any, labels: Any, epochs: int, normalization
     device.adapt(pixels.shape[1])
     engine = kind(configuration, protocol, device.held(pixels), tf.constant(labels, tf.int32), epochs * steps)
     for fold in folds:
-        task = FitTask(labels=labels, classes=2, train=fold.train, val=fold.val, seed=0, epochs=epochs)
-        assert run_fit(engine, task, Watch(context), metrics.MetricScorer()).epochs == epochs, "a fit ended early"
+        job = FitJob(
+            trial=0,
+            stage=SEARCH,
+            configuration=configuration,
+            protocol=protocol,
+            context=context,
+            train=fold.train,
+            val=fold.val,
+            seed=0,
+        )
+        assert run_fit(engine, job, labels, Watch(context), metrics.MetricScorer()).epochs == epochs, (
+            "a fit ended early"
+        )
     return time.perf_counter() - clock, time.process_time() - processor
 
 

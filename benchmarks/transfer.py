@@ -37,11 +37,12 @@ from search.data.images import ImageSet, load_images
 from search.data.scanned_folder import scan_folder
 from search.data.weight_files import find_weights
 from search.events import SilentListener
-from search.fits.runner import FitRunner, FitSpec
+from search.fits.runner import FitRunner
 from search.records import SEARCH, Fit
 from search.request import weight_digests, weight_files
 from search.schedule.plan import auto_epochs
 from search.storage.ledger import Ledger
+from search.training.job import FitSpec
 from search.workers.pool import WorkerPool
 from search.workers.protocol import TrainingData, WorkerResources
 from spaces.backbones import IMAGENET
@@ -164,7 +165,7 @@ def once(setting: Setting, rounds: int) -> None:
     from search.training.engine import Engine
     from search.training.fit import run_fit
     from search.training.heads.trainer import HeadTrainer
-    from search.training.outcome import FitTask
+    from search.training.job import FitJob
 
     name, known = next(iter(setting.weights.items()))
     terms, protocol = setting.terms, setting.terms.protocol
@@ -183,15 +184,17 @@ def once(setting: Setting, rounds: int) -> None:
     def fit(make: Callable[[], Any]) -> float:
         started = time.perf_counter()
         trainer = make()
-        task = FitTask(
-            labels=terms.labels,
-            classes=protocol.classes,
+        job = FitJob(
+            trial=0,
+            stage=SEARCH,
+            configuration=configuration,
+            protocol=protocol,
+            context=context,
             train=fold.train,
             val=fold.val,
             seed=0,
-            epochs=protocol.epochs,
         )
-        run_fit(trainer, task, Watch(context, audited=True), MetricScorer("balanced_accuracy"))
+        run_fit(trainer, job, terms.labels, Watch(context, audited=True), MetricScorer("balanced_accuracy"))
         return time.perf_counter() - started
 
     started = time.perf_counter()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
 from typing import Any, Final
 
@@ -19,6 +19,11 @@ from search.causes import Cause
 from search.fit_checks import LAYER_SIGNALS, Check, Collapse
 from search.settings import Identity, Plan, TrainingProtocol
 from spaces.config import Configuration, Value
+
+
+def field_values(record: Any) -> dict[str, Any]:
+    """The fields of a dataclass by name. Values are not copied, as `dataclasses.asdict` would."""
+    return {each.name: getattr(record, each.name) for each in fields(record)}
 
 
 class Verdict(StrEnum):
@@ -98,7 +103,33 @@ class FitKey:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Fit:
+class FitOutcome:
+    """What came of one training: how it ended and what it measured."""
+
+    verdict: Verdict
+    reason: str | None = None
+    evidence: Mapping[str, float] = field(default_factory=dict)  # the numbers that decided
+    epochs: int = 0  # run
+    seconds: float = 0.0
+    score: float | None = None  # the study's metric on the validation images as measured; None if there are none
+    loss: float | None = None  # plain cross-entropy on the validation images, nats
+    skill: float | None = None
+    audit: Collapse | None = None  # the stop that the audit let pass, if there was one and the fit ran on
+    checks: Sequence[Check] = ()
+    start: Mapping[str, float] = field(default_factory=dict)  # before the first step: loss, logit_spread, top_share
+    layers: FloatArray = field(default_factory=lambda: np.zeros((0, 0, len(LAYER_SIGNALS)), np.float32))
+    # (1 + checks, weight layers, signals), the first row before the first step; NaN where not measured
+    shares: FloatArray = field(default_factory=lambda: np.zeros((0, 0), np.float32))
+    # (checks, K) share of the validation images given to each class
+    probabilities: FloatArray = field(default_factory=lambda: np.zeros((0, 0), np.float32))
+    # (n, K) of the validation images
+    corrupted: Mapping[str, float] = field(default_factory=dict)
+    # score on corrupted copies of the validation images by "name/strength", such as "noise/2"; confirmed fits only
+    predicted: FloatArray | None = None  # (p, K) of further images, if asked for; not kept in the ledger
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Fit(FitOutcome):
     """One training of one configuration on one split with one seed: the atom of all results."""
 
     key: str
@@ -109,28 +140,10 @@ class Fit:
     fold: int
     attempt: int  # 0, or 1 for the second chance after a soft collapse
     seed: int
-    verdict: Verdict
-    reason: str | None = None
-    evidence: Mapping[str, float] = field(default_factory=dict)
-    epochs: int = 0  # run
     epochs_planned: int = 0
-    seconds: float = 0.0
-    score: float | None = None  # the study's metric on the validation fold as measured; None if there is none
-    loss: float | None = None  # plain cross-entropy on the validation fold, nats
-    skill: float | None = None
-    audit: Collapse | None = None  # the stop that the audit let pass, if the watch fired and the fit ran on
+    rows: IntArray = field(default_factory=lambda: np.zeros(0, np.int64))  # (n,) validation images
     causes: tuple[Cause, ...] = ()  # of a collapse, or of an end at chance: hypotheses, likeliest first
     symptom: str | None = None  # what an end that is not simply good looks like: `search.collapse.symptoms`
-    checks: Sequence[Check] = ()
-    start: Mapping[str, float] = field(default_factory=dict)  # before the first step: loss, logit_spread, top_share
-    layers: FloatArray = field(default_factory=lambda: np.zeros((0, 0, len(LAYER_SIGNALS)), np.float32))
-    # (1 + checks, weight layers, signals), the first row before the first step; NaN where not measured
-    corrupted: Mapping[str, float] = field(default_factory=dict)
-    # score on corrupted copies of the validation images by "name/strength", such as "noise/2"; confirmed fits only
-    shares: FloatArray = field(default_factory=lambda: np.zeros((0, 0), np.float32))
-    # (checks, K) share of the validation images given to each class
-    rows: IntArray = field(default_factory=lambda: np.zeros(0, np.int64))  # (n,) validation images
-    probabilities: FloatArray = field(default_factory=lambda: np.zeros((0, 0), np.float32))  # (n, K), rows as above
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

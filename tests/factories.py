@@ -11,6 +11,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from search.collapse.rules import FitContext
+from search.records import SEARCH
+from search.settings import TrainingProtocol
+from search.training.job import FitJob
 from spaces.config import Configuration
 from spaces.space import Space
 
@@ -28,6 +32,25 @@ def configuration(**changes: Any) -> Configuration:
         "learning_rate": 1e-3,
     }
     return Configuration(**{**values, **changes})
+
+
+def fit_job(**changes: Any) -> FitJob:
+    """A fit of three classes on images of 8 x 8 pixels in colour, without any rows, with some changes."""
+    protocol = changes.pop("protocol", None) or TrainingProtocol(
+        epochs=changes.pop("epochs", 4), image_size=8, channels=3, classes=3
+    )
+    context = FitContext(epochs=protocol.epochs, updates_per_epoch=6, imbalance=3, batchnorm=False, prior_entropy=1.0)
+    values: dict[str, Any] = {
+        "trial": 0,
+        "stage": SEARCH,
+        "configuration": configuration(),
+        "protocol": protocol,
+        "train": np.zeros(0, np.int64),
+        "val": np.zeros(0, np.int64),
+        "seed": 1,
+        "context": context,
+    }
+    return FitJob(**{**values, **changes})
 
 
 class _Draws:

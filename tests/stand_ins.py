@@ -12,10 +12,10 @@ import sqlalchemy as sa
 
 from search import seeds
 from search.events import SilentListener
-from search.records import Verdict
-from search.training.outcome import FitOutcome
+from search.records import FitOutcome, Verdict
+from search.training.job import FitJob
 from search.workers.errors import Stopped, WorkerError
-from search.workers.protocol import FitDone, FitJob, Timing, TimingJob, WorkerReady
+from search.workers.protocol import Timing, TimingJob, WorkerReady
 
 Answer = Callable[[FitJob], FitOutcome]
 
@@ -59,11 +59,11 @@ class FakeWorker:
 
     def start(self) -> None: ...
 
-    def run(self, job: FitJob, on_check: object = None, *, alone: bool = False) -> FitDone:
+    def run(self, job: FitJob, on_check: object = None, *, alone: bool = False) -> FitOutcome:
         if self.must_stop():
             raise Stopped
         self.jobs.append(job)
-        return FitDone(self.answer(job), None)
+        return self.answer(job)
 
     def price(self, job: TimingJob) -> Timing:
         return Timing(0.01, 0.001)

@@ -15,11 +15,12 @@ from search.data.weight_files import RANDOM_DIGEST, Weights, find_weights
 from search.delivery.model_files import check_target
 from search.errors import MismatchError, UserError
 from search.events import Listener
-from search.fits.runner import FitSpec, StudySetup
+from search.fits.runner import StudySetup
 from search.metric_definitions import METRICS
 from search.records import FINAL, SEARCH
 from search.selection import metrics
 from search.settings import ENGINE, Plan, TrainingProtocol
+from search.training.job import FitSpec
 from spaces.backbones import IMAGENET, NO_BACKBONE, RANDOM
 from spaces.best_config import BestConfig, load_best_config
 from spaces.config import ConfigurationError

@@ -24,7 +24,7 @@ from search.delivery.train_job import TrainJob, TrainRequest, make_train_job
 from search.errors import UserError
 from search.events import Listener
 from search.fit_checks import Check
-from search.fits.runner import FitRunner, FitSpec
+from search.fits.runner import FitRunner
 from search.metric_definitions import METRICS
 from search.records import Fit, Verdict
 from search.request import weight_files
@@ -32,6 +32,7 @@ from search.selection import metrics
 from search.selection.offset import offset_probabilities
 from search.stages.final_fit import TRIES, train_until_learned
 from search.storage.ledger import Ledger
+from search.training.job import FitSpec
 from search.workers import devices
 from search.workers.client import Worker
 from search.workers.pool import MakePool, WorkerPool, worker_resources
@@ -83,7 +84,7 @@ def _kept(
     def show(check: Check) -> None:
         listener.progress("epochs", check.epoch, epochs)
 
-    fit, _ = train_until_learned(worker, spec, fitter, on_check=show)
+    fit = train_until_learned(worker, spec, fitter, on_check=show)
     if fit.verdict is not Verdict.LEARNED:
         why = "The labels or the images may be at fault" if fit.verdict is Verdict.COLLAPSED else "See above"
         raise UserError(

@@ -11,7 +11,7 @@ from typing import Final, Protocol
 import numpy as np
 
 from search import seeds, settings
-from search.arrays import FloatArray, IntArray
+from search.arrays import IntArray
 from search.causes import CHANCE, SLOW, Cause
 from search.collapse.audit import is_audited
 from search.collapse.likely_causes import likely_causes
@@ -21,14 +21,11 @@ from search.collapse.symptoms import symptom
 from search.data.folds import Fold
 from search.data.images import ImageSet
 from search.fit_checks import HARD_REASONS, Check
-from search.records import CUT_BY_RUNG, ON_SEARCH_FOLDS, Fit, FitKey, Verdict
-from search.selection.successive_halving import Bars
+from search.records import CUT_BY_RUNG, ON_SEARCH_FOLDS, Fit, FitKey, FitOutcome, Verdict, field_values
 from search.storage.ledger import Ledger
-from search.training.outcome import FitOutcome
+from search.training.job import FitJob, FitSpec
 from search.training.sampling import balance_of
 from search.workers.errors import WorkerDied, WorkerError, WorkerStalled, last_line
-from search.workers.protocol import FitDone, FitJob
-from spaces.config import Configuration
 
 FAULTS: Final[Mapping[type[WorkerError], str]] = {WorkerDied: "worker-died", WorkerStalled: "stalled"}
 """Reasons of fits whose process died twice, the second time with the machine to itself, or stalled twice: the
@@ -44,7 +41,7 @@ _log = logging.getLogger(__name__)
 class FitWorker(Protocol):
     """Runs a job; `search.workers.client.Worker` is the real one."""
 
-    def run(self, job: FitJob, on_check: Callable[[Check], None] = ..., *, alone: bool = ...) -> FitDone:
+    def run(self, job: FitJob, on_check: Callable[[Check], None] = ..., *, alone: bool = ...) -> FitOutcome:
         """Raises Stopped, WorkerFault."""
 
 
@@ -61,24 +58,6 @@ class StudySetup:
     chance: float
     seed: int
     snapshots: Path | None = None  # folder for fits that are cut off; None: they begin anew
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class FitSpec:
-    """A fit that is to be done: everything that its key and its job need."""
-
-    trial: int  # the place of the trial that asks
-    stage: str
-    configuration: Configuration
-    train: IntArray
-    val: IntArray  # empty where there is nothing to validate on
-    repeat: int = 0
-    fold: int = 0
-    attempt: int = 0
-    split: str | None = None  # name of the partition in key and seed; None takes the stage's
-    corrupt: bool = False  # also score corrupted copies of the validation images; not part of the key
-    bars: Bars = ()  # by epoch, the least skill with which the fit goes on; not part of the key
-    shortest: int | None = None  # training images of the partition's smallest fold; None: of the search's
 
 
 def deserves_second_chance(fit: Fit) -> bool:
@@ -118,7 +97,7 @@ class FitRunner:
         known = self._ledger.fit(self._blank(spec).key)
         if known is not None and known.verdict is not Verdict.FAILED and (spec.bars or not is_cut(known)):
             return known
-        return self.train(worker, spec, protection, on_check)[0]
+        return self.train(worker, spec, protection, on_check)
 
     def fold(
         self,
@@ -146,16 +125,16 @@ class FitRunner:
         protection: Protection,
         on_check: Callable[[Check], None] = lambda check: None,
         predict: ImageSet | None = None,
-    ) -> tuple[Fit, FloatArray | None]:
-        """Train whatever the ledger says, write, and predict the images of `predict` `(m, K)` if it learned."""
-        fit, predicted = self._run(worker, spec, protection, on_check, predict)
+    ) -> Fit:
+        """Train whatever the ledger says, write, and predict the images of `predict` if it learned."""
+        fit = self._run(worker, spec, protection, on_check, predict)
         self._ledger.write(fit)
         _log.info(
             "fit %s: %s of trial %d, repeat %d, fold %d, attempt %d: %s, score %s, reason %s, %d epochs, %.1f s",
             *(fit.key, fit.stage, fit.trial, fit.repeat, fit.fold, fit.attempt),
             *(fit.verdict, fit.score, fit.reason, fit.epochs, fit.seconds),
         )
-        return fit, predicted
+        return fit
 
     def give_up(self, spec: FitSpec, reason: str) -> Fit:
         """Write that the fit failed, without trying it."""
@@ -208,42 +187,23 @@ class FitRunner:
         protection: Protection,
         on_check: Callable[[Check], None],
         predict: ImageSet | None,
-    ) -> tuple[Fit, FloatArray | None]:
+    ) -> Fit:
         blank, reason, died = self._blank(spec), "", False
         job = self._job(spec, blank, protection, predict)
         for _ in range(_TRIES):
             try:
-                done = worker.run(job, on_check, alone=died)
+                outcome = worker.run(job, on_check, alone=died)
             except WorkerError as error:
                 _log.warning("A fit of trial %d failed: %s", spec.trial, error)
                 died = isinstance(error, WorkerDied)  # perhaps for want of memory, which others took
                 if not (died and reason):  # one death says less than whatever else it failed by
                     reason = FAULTS.get(type(error)) or last_line(str(error))[:64]
                 continue
-            outcome = done.outcome
+            evidence = {"epoch": float(outcome.epochs), **outcome.evidence} if outcome.reason else {}
             causes, shown = self._explained(job, outcome)
-            fit = replace(
-                blank,
-                verdict=outcome.verdict,
-                reason=outcome.reason,
-                evidence={"epoch": float(outcome.epochs), **outcome.evidence} if outcome.reason else {},
-                epochs=outcome.epochs,
-                seconds=outcome.seconds,
-                score=outcome.score,
-                loss=outcome.loss,
-                skill=outcome.skill,
-                audit=outcome.audit,
-                causes=causes,
-                symptom=shown,
-                checks=outcome.checks,
-                start=outcome.start,
-                layers=outcome.layers,
-                shares=outcome.shares,
-                probabilities=outcome.probabilities,
-                corrupted=done.corrupted,
-            )
-            return fit, done.predicted
-        return replace(blank, reason=reason), None
+            values = field_values(outcome) | {"evidence": evidence}
+            return replace(blank, **values, causes=causes, symptom=shown)
+        return replace(blank, reason=reason)
 
     def _explained(self, job: FitJob, outcome: FitOutcome) -> tuple[tuple[Cause, ...], str | None]:
         """Likely causes of a collapse or of an end at chance, and the symptom of a fit that ran to its end."""
@@ -263,10 +223,8 @@ class FitRunner:
         images = spec.shortest or (min(len(fold.train) for fold in terms.folds) if len(spec.val) else len(spec.train))
         effective = balance_of(counts, configuration)
         return FitJob(
-            configuration=configuration,
+            **field_values(spec),
             protocol=terms.protocol,
-            train=spec.train,
-            val=spec.val,
             seed=blank.seed,
             context=FitContext(
                 epochs=terms.protocol.epochs,
@@ -277,12 +235,10 @@ class FitRunner:
                 chance=terms.chance,
                 protected=protection,
             ),
-            updates=terms.protocol.epochs * (images // configuration.batch_size),
             audited=len(spec.val) > 0 and is_audited(terms.seed, configuration.hash, spec.repeat, spec.fold),
+            updates=terms.protocol.epochs * (images // configuration.batch_size),
             limit_seconds=terms.plan.fit_seconds if spec.stage in ON_SEARCH_FOLDS else None,
             predict=None if predict is None else predict.path,
             predict_places=None if predict is None else predict.places,
-            corrupt=spec.corrupt,
-            bars=spec.bars,
-            snapshot=None if terms.snapshots is None else terms.snapshots / f"{blank.key}.npz",
+            checkpoint=None if terms.snapshots is None else terms.snapshots / f"{blank.key}.npz",
         )

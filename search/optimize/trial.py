@@ -15,7 +15,7 @@ from optuna.trial import TrialState as OptunaState
 
 from search.events import Listener
 from search.fit_checks import Check
-from search.fits.runner import FAULTS, PROCESS_LOST, FitRunner, FitSpec, StudySetup
+from search.fits.runner import FAULTS, PROCESS_LOST, FitRunner, StudySetup
 from search.optimize.early_stopping import History
 from search.optimize.enqueue import SurplusTrial, TrialQueue
 from search.records import SEARCH, TOO_SLOW, Fit, Trial, TrialState, Verdict
@@ -23,6 +23,7 @@ from search.selection import scores
 from search.storage.ask_tell import TrialEnd
 from search.storage.ledger import Ledger
 from search.storage.trial_attributes import CONFIGURATION, EVIDENCE, REASON, SECONDS, START, STATE, deadly_fold
+from search.training.job import FitSpec
 from search.workers.client import Worker
 from search.workers.errors import Stopped
 from search.workers.pool import WorkerPool

@@ -15,7 +15,7 @@ import numpy as np
 from search import seeds
 from search.collapse.protection import Protection
 from search.events import Listener
-from search.fits.runner import FitRunner, FitSpec, FitWorker, StudySetup
+from search.fits.runner import FitRunner, FitWorker, StudySetup
 from search.records import ABLATION, SEARCH, Ablation, Fit, Trial, Verdict, Waypoint
 from search.schedule.budget import typical_fit_seconds
 from search.selection.ablation import FOLDS, SPARE, Walk
@@ -23,6 +23,7 @@ from search.selection.differences import way
 from search.selection.scores import JUDGED, fit_score
 from search.selection.surrogate_model import MIN_TRIALS, Surrogate, known_scores
 from search.storage.ledger import Ledger
+from search.training.job import FitSpec
 from search.workers.errors import Stopped
 from spaces.config import Configuration
 

@@ -16,13 +16,14 @@ from search.data.folds import Fold
 from search.data.fresh_splits import fresh_count, fresh_folds
 from search.events import Listener
 from search.fits.executor import Executor, best_split, longest_queue
-from search.fits.runner import FitRunner, FitSpec, StudySetup
+from search.fits.runner import FitRunner, StudySetup
 from search.records import COLLAPSES, CONFIRM, DROPPED_BEHIND, NO_TIME, NOT_JUDGED, Confirmation, Fit, Verdict
 from search.selection import robust_score
 from search.selection.results import Ranked
 from search.selection.scores import JUDGED, fit_score
 from search.selection.shortlist import REPEATS, Size, affordable, shortlist
 from search.storage.ledger import Ledger
+from search.training.job import FitSpec
 from search.workers.client import Worker
 from search.workers.errors import Stopped
 from spaces.config import Configuration

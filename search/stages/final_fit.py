@@ -9,15 +9,15 @@ from typing import Final
 
 import numpy as np
 
-from search.arrays import FloatArray
 from search.collapse.protection import Protection
 from search.data.images import ImageSet
 from search.fit_checks import Check
-from search.fits.runner import FitRunner, FitSpec, FitWorker
+from search.fits.runner import FitRunner, FitWorker
 from search.records import FINAL, Fit, TestScore, Verdict
 from search.selection import metrics
 from search.selection.offset import offset_probabilities
 from search.selection.results import Recommendation
+from search.training.job import FitSpec
 from search.workers.errors import Stopped
 
 TRIES: Final = 3
@@ -38,14 +38,14 @@ def test_recommendation(best: Recommendation, test: ImageSet, fitter: FitRunner,
     rows = np.arange(len(fitter.terms.labels))
     spec = FitSpec(trial=trial.number, stage=FINAL, configuration=trial.configuration, train=rows, val=rows[:0])
     try:
-        fit, predicted = train_until_learned(worker, spec, fitter, predict=test)
+        fit = train_until_learned(worker, spec, fitter, predict=test)
     except Stopped:
         _log.warning("The final training was cut off: there is no test score.")
         return None
-    if predicted is None or fit.verdict is not Verdict.LEARNED:
+    if fit.predicted is None or fit.verdict is not Verdict.LEARNED:
         return None
     return TestScore(
-        score=metrics.score(fitter.terms.metric, test.labels, offset_probabilities(predicted, best.offset)),
+        score=metrics.score(fitter.terms.metric, test.labels, offset_probabilities(fit.predicted, best.offset)),
         n=len(test.labels),
         configuration=trial.configuration.hash,
         seed=fit.seed,
@@ -61,7 +61,7 @@ def train_until_learned(
     *,
     predict: ImageSet | None = None,
     on_check: Callable[[Check], None] = lambda check: None,
-) -> tuple[Fit, FloatArray | None]:
+) -> Fit:
     """Train with one seed after the other until a fit neither collapses nor fails, at most `TRIES` times.
 
     Args:
@@ -72,18 +72,16 @@ def train_until_learned(
         on_check: told of every check.
 
     Returns:
-        The last fit, and what it predicts `(m, K)`.
+        The last fit.
 
     Raises:
         Stopped: it was told to end.
     """
     for attempt in range(spec.attempt, spec.attempt + TRIES):
-        fit, predicted = fitter.train(
-            worker, replace(spec, attempt=attempt), Protection(calibrating=False), on_check, predict
-        )
+        fit = fitter.train(worker, replace(spec, attempt=attempt), Protection(calibrating=False), on_check, predict)
         if fit.verdict is Verdict.LEARNED:
             break
         left = spec.attempt + TRIES - 1 - attempt
         then = f"it is tried with a new seed ({left} left)" if left else "no seed is left"
         _log.warning("The final training %s (%s): %s.", fit.verdict, fit.reason, then)
-    return fit, predicted
+    return fit

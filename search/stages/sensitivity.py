@@ -16,13 +16,13 @@ from search.collapse.protection import Protection
 from search.events import Listener
 from search.fit_checks import Check
 from search.fits.executor import Executor
-from search.fits.runner import FitRunner, FitSpec, FitWorker, StudySetup
-from search.records import NEIGHBOUR, SEARCH, PerturbedCopy, Sensitivity, Trial
+from search.fits.runner import FitRunner, FitWorker, StudySetup
+from search.records import NEIGHBOUR, SEARCH, FitOutcome, PerturbedCopy, Sensitivity, Trial
 from search.schedule.budget import typical_fit_seconds
 from search.selection.scores import JUDGED
 from search.storage.ledger import Ledger
+from search.training.job import FitJob, FitSpec
 from search.workers.errors import Stopped
-from search.workers.protocol import FitDone, FitJob
 
 _log = logging.getLogger(__name__)
 
@@ -154,7 +154,7 @@ class _Timed:
 
     def run(
         self, job: FitJob, on_check: Callable[[Check], None] = lambda check: None, *, alone: bool = False
-    ) -> FitDone:
+    ) -> FitOutcome:
         if self._is_over():
             raise Stopped
         return self._worker.run(job, on_check, alone=alone)

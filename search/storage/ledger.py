@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from functools import lru_cache
 from typing import Any, Final
 
@@ -66,7 +66,7 @@ _FACTS: Final = sa.Table(
 _INSERTS: Final[Mapping[str, Callable[[sa.Table], Any]]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 _AT_ONCE: Final = 500  # fits in memory as the database gives them
 _KEY: Final = (_FACTS.c.study, _FACTS.c.name)
-_FIELDS: Final = tuple(f.name for f in fields(Fit))
+_FIELDS: Final = tuple(column.name for column in _FITS.columns if column.name != "study")
 _OWN_ARRAYS: Final = ("layers", "shares", "probabilities")
 _ARRAYS: Final = (*_OWN_ARRAYS, "rows")
 _SPLITS: Final = 256  # parts to validate on that are known at a time

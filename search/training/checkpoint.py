@@ -18,7 +18,7 @@ import numpy as np
 
 from search.arrays import FloatArray
 from search.fit_checks import Check, Checks, Collapse
-from search.training.outcome import EpochSums
+from search.training.epoch import EpochSums
 
 _FORM: Final = 2  # raised when the same arrays would mean something else
 _EVERY_SECONDS: Final = 5.0

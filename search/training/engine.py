@@ -22,10 +22,10 @@ from search.settings import TrainingProtocol
 from search.training import layer_signals, network, optimizer
 from search.training.batchnorm_statistics import BatchNormStatistics
 from search.training.chain import Chain
+from search.training.epoch import EpochSums, LayerProbe
 from search.training.evaluation import Evaluation
 from search.training.gradients import BatchGradients
 from search.training.inputs import Inputs
-from search.training.outcome import EpochSums, LayerProbe
 from search.training.prefetch import Prefetcher
 from search.training.sampling import Balance
 from spaces.config import Configuration

@@ -18,12 +18,13 @@ import numpy.typing as npt
 from search import seeds
 from search.arrays import FloatArray, IntArray
 from search.fit_checks import LAYER_SIGNALS, Check, Collapse
-from search.records import CUT_BY_RUNG, TOO_SLOW, Verdict
+from search.records import CUT_BY_RUNG, TOO_SLOW, FitOutcome, Verdict
 from search.training.checkpoint import Checkpoint
+from search.training.epoch import EpochSums
 from search.training.interfaces import Checkpoints, CollapseWatch, Scorer, Trainer
+from search.training.job import FitJob
 from search.training.lr_schedule import Schedule, check_epochs, fit_seconds, missed_bar, nothing_left
 from search.training.measures import answers, log_loss, log_softmax, skill
-from search.training.outcome import EpochSums, FitOutcome, FitTask
 from search.training.sampling import Balance, balance_of, cross_entropy, epoch_rows
 
 _PROBE_IMAGES = 32
@@ -41,7 +42,8 @@ class Interrupted(Exception):
 
 def run_fit(
     trainer: Trainer,
-    task: FitTask,
+    job: FitJob,
+    labels: IntArray,
     watch: CollapseWatch,
     scorer: Scorer,
     on_check: Callable[[Check], None] = lambda check: None,
@@ -53,14 +55,15 @@ def run_fit(
     `on_check` is called after each check, `on_epoch` after each epoch; both may raise `Interrupted`. What `on_epoch`
     interrupts is put into the drawer, and what takes long from time to time.
     """
-    return _Fit(trainer, task, watch, scorer, on_check, on_epoch, drawer).run()
+    return _Fit(trainer, job, labels, watch, scorer, on_check, on_epoch, drawer).run()
 
 
 class _Fit:
     def __init__(
         self,
         trainer: Trainer,
-        task: FitTask,
+        job: FitJob,
+        labels: IntArray,
         watch: CollapseWatch,
         scorer: Scorer,
         on_check: Callable[[Check], None],
@@ -68,22 +71,23 @@ class _Fit:
         drawer: Checkpoints | None,
     ) -> None:
         configuration = trainer.configuration
-        self.trainer, self.task, self.watch, self.scorer = trainer, task, watch, scorer
+        self.trainer, self.job, self.labels, self.watch, self.scorer = trainer, job, labels, watch, scorer
+        self.classes = job.protocol.classes
         self.on_check, self.on_epoch, self.drawer = on_check, on_epoch, drawer
         self.batch = configuration.batch_size
-        self.steps = len(task.train) // self.batch
-        self.train_labels = task.labels[task.train]
-        counts = np.bincount(self.train_labels, minlength=task.classes)
+        self.steps = len(job.train) // self.batch
+        self.train_labels = labels[job.train]
+        counts = np.bincount(self.train_labels, minlength=self.classes)
         self.balance: Balance = balance_of(counts, configuration)
         self.train_reference = cross_entropy(self.balance.drawn, self.balance.prior)
-        self.val_labels = task.labels[task.val]
-        shares = np.bincount(self.val_labels, minlength=task.classes) / max(1, len(task.val))
+        self.val_labels = labels[job.val]
+        shares = np.bincount(self.val_labels, minlength=self.classes) / max(1, len(job.val))
         self.val_reference = cross_entropy(shares, self.balance.prior)
         short = trainer.at_once < self.batch
         most = min(_PROBE_IMAGES, trainer.at_once) if short else _PROBE_IMAGES
-        self.probe = _spread(trainer.alike(task.train), most)
-        self.every = check_epochs(task.epochs)
-        self.schedule = Schedule.planned(task.epochs, self.steps)
+        self.probe = _spread(trainer.alike(job.train), most)
+        self.every = check_epochs(job.protocol.epochs)
+        self.schedule = Schedule.planned(job.protocol.epochs, self.steps)
         self.checks: list[Check] = []
         self.layers: list[FloatArray] = []
         self.shares: list[FloatArray] = []
@@ -91,23 +95,23 @@ class _Fit:
         self.since: list[EpochSums] = []
         self.epoch_seconds: list[float] = []
         self.last_rows = np.zeros((0, 0), np.int32)
-        self.probabilities = np.zeros((0, task.classes), np.float32)
+        self.probabilities = np.zeros((0, self.classes), np.float32)
         self.is_gone_on_with = False
         self.started = time.monotonic()
 
     def run(self) -> FitOutcome:
-        task, configuration = self.task, self.trainer.configuration
+        job, configuration = self.job, self.trainer.configuration
         found = None if self.drawer is None else self.drawer.take()
         if found is None and (evidence := self._far_too_slow()) is not None:
             seconds = time.monotonic() - self.started
             return FitOutcome(verdict=Verdict.STOPPED, reason=TOO_SLOW, evidence=evidence, epochs=0, seconds=seconds)
         epoch = self._begin(found)
         while epoch < self.schedule.last:
-            generator = seeds.generator(task.seed, "epoch", epoch)
-            self.last_rows = epoch_rows(task.train, self.train_labels, self.balance.drawn, self.batch, generator)
+            generator = seeds.generator(job.seed, "epoch", epoch)
+            self.last_rows = epoch_rows(job.train, self.train_labels, self.balance.drawn, self.batch, generator)
             rates = self.schedule.rates(epoch) * np.float32(configuration.learning_rate)
             due = (epoch + 1) % self.every == 0 or epoch + 1 == self.schedule.last
-            augment = seeds.child(task.seed, "augment", epoch)
+            augment = seeds.child(job.seed, "augment", epoch)
             began = time.monotonic()
             self.since.append(
                 self.trainer.train_epoch(
@@ -119,13 +123,13 @@ class _Fit:
             if epoch == 1:
                 self._add_first_gradients()
             if self._too_slow(epoch):
-                evidence = {"epoch_seconds": min(self.epoch_seconds), "limit_seconds": float(task.limit_seconds or 0)}
+                evidence = {"epoch_seconds": min(self.epoch_seconds), "limit_seconds": float(job.limit_seconds or 0)}
                 return self._outcome(Verdict.STOPPED, epoch, TOO_SLOW, evidence)
             last = epoch == self.schedule.last
             if epoch % self.every == 0 or last or not self.since[-1].finite:
                 if (collapse := self._check(epoch, last=last)) is not None:
                     return self._outcome(Verdict.COLLAPSED, epoch, collapse.reason, collapse.evidence)
-                if not last and (missed := missed_bar(self.checks, task.bars)) is not None:
+                if not last and (missed := missed_bar(self.checks, job.bars)) is not None:
                     return self._outcome(Verdict.STOPPED, epoch, CUT_BY_RUNG, missed)
                 if nothing_left([check.train_skill for check in self.checks]):
                     self.schedule = self.schedule.cooled(epoch)
@@ -137,8 +141,8 @@ class _Fit:
 
     def _begin(self, found: Checkpoint | None) -> int:
         """Start anew, or where the drawer's snapshot was taken. Returns the finished epochs."""
-        task = self.task
-        self.trainer.begin(task.seed, task.train, self.balance)
+        job = self.job
+        self.trainer.begin(job.seed, job.train, self.balance)
         if found is not None and found.at_once != self.trainer.at_once:
             found = None  # augmentation and BatchNorm would be others from here on
         if found is not None:
@@ -146,7 +150,7 @@ class _Fit:
                 self.trainer.restore(found.trainer)
             except ValueError as error:
                 _log.warning("A snapshot is of another network (%s): its fit begins anew.", error)
-                self.trainer.begin(task.seed, task.train, self.balance)
+                self.trainer.begin(job.seed, job.train, self.balance)
                 found = None
         if found is None:
             self._look_at_start()
@@ -194,7 +198,7 @@ class _Fit:
         )
 
     def _shares(self) -> FloatArray:
-        return np.array(self.shares, np.float32).reshape(-1, self.task.classes)
+        return np.array(self.shares, np.float32).reshape(-1, self.classes)
 
     def _look_at_start(self) -> None:
         """The untrained network: a loss far from the prior's, a silent layer, or one answer for all show here."""
@@ -204,7 +208,7 @@ class _Fit:
         if not np.isfinite(logits).all():
             self.start = {"finite": 0.0}
             return
-        loss = log_loss(log_softmax(logits), self.task.labels[self.probe])
+        loss = log_loss(log_softmax(logits), self.labels[self.probe])
         self.start = {"finite": 1.0, "loss": loss, **answers(logits)}
 
     def _add_first_gradients(self) -> None:
@@ -230,14 +234,14 @@ class _Fit:
         self.checks.append(check)
         self.layers.append(self._layers_now())
         said = self.probabilities.argmax(1) if len(self.probabilities) else np.zeros(0, np.int64)
-        counts = np.bincount(said, minlength=self.task.classes)
+        counts = np.bincount(said, minlength=self.classes)
         self.shares.append((counts / max(1, len(said))).astype(np.float32))
         self.since.clear()
         self.on_check(check)
         return collapse
 
     def _measure(self, epoch: int, steady_train_loss: float | None = None) -> Check:
-        logits = self.trainer.logits(self.task.val) if len(self.task.val) else np.zeros((0, self.task.classes))
+        logits = self.trainer.logits(self.job.val) if len(self.job.val) else np.zeros((0, self.classes))
         wide = logits.astype(np.float64)
         train_loss = float(np.mean([sums.loss for sums in self.since]))
         if steady_train_loss is not None:
@@ -260,12 +264,12 @@ class _Fit:
 
     def _train_auc(self) -> float:
         """Of training images in evaluation mode, where no others can speak; else NaN."""
-        rows = _spread(self.task.train, _RANKED_IMAGES)
-        logits = np.zeros((0, 0)) if len(self.task.val) else self.trainer.logits(rows).astype(np.float64)
+        rows = _spread(self.job.train, _RANKED_IMAGES)
+        logits = np.zeros((0, 0)) if len(self.job.val) else self.trainer.logits(rows).astype(np.float64)
         if not len(logits) or not np.isfinite(logits).all():
             return float("nan")
         probabilities = np.exp(log_softmax(logits)).astype(np.float32)
-        return self.scorer.auc(self.task.labels[rows], probabilities)
+        return self.scorer.auc(self.labels[rows], probabilities)
 
     def _dead_share(self) -> float:
         """Of the worst hidden layer; 0 where there is none, or where a non-finite epoch came between two checks."""
@@ -277,7 +281,7 @@ class _Fit:
             name: float("nan") for name in ("val_loss", "val_skill", "score", "auc", "top_share", "logit_spread")
         }
         if not len(logits) or not np.isfinite(logits).all():
-            self.probabilities = np.zeros((0, self.task.classes), np.float32)
+            self.probabilities = np.zeros((0, self.classes), np.float32)
             return nothing
         log_p = log_softmax(logits)
         self.probabilities = np.exp(log_p).astype(np.float32)
@@ -297,20 +301,20 @@ class _Fit:
 
     def _far_too_slow(self) -> dict[str, float] | None:
         """The numbers that say so, by a few steps on weights that are then forgotten; None: it may be quick enough."""
-        limit = self.task.limit_seconds
+        limit = self.job.limit_seconds
         if limit is None or self.steps < _TRIED_STEPS:
             return None
-        seconds = self.trainer.step_seconds(self.task.train)
-        if seconds is None or fit_seconds(seconds * self.steps, self.task.epochs) <= _FAR_TOO_SLOW * limit:
+        seconds = self.trainer.step_seconds(self.job.train)
+        if seconds is None or fit_seconds(seconds * self.steps, self.job.protocol.epochs) <= _FAR_TOO_SLOW * limit:
             return None
         return {"epoch_seconds": seconds * self.steps, "limit_seconds": limit}
 
     def _too_slow(self, epoch: int) -> bool:
         """Foreseen once the epochs are warm; seen at any epoch."""
-        limit = self.task.limit_seconds
+        limit = self.job.limit_seconds
         if limit is None:
             return False
-        foreseen = fit_seconds(min(self.epoch_seconds), self.task.epochs)
+        foreseen = fit_seconds(min(self.epoch_seconds), self.job.protocol.epochs)
         warm = 1 < epoch <= _PRICED_EPOCHS
         bearable = limit if epoch == _PRICED_EPOCHS else _FAR_TOO_SLOW * limit
         return sum(self.epoch_seconds[1:]) > limit or (warm and foreseen > bearable)

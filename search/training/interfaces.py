@@ -14,7 +14,7 @@ import numpy.typing as npt
 from search.arrays import FloatArray, IntArray
 from search.fit_checks import Check, Collapse
 from search.training.checkpoint import Checkpoint
-from search.training.outcome import EpochSums, LayerProbe
+from search.training.epoch import EpochSums, LayerProbe
 from search.training.sampling import Balance
 from spaces.config import Configuration
 

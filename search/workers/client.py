@@ -11,14 +11,14 @@ from typing import Any, Final
 
 from search import resources
 from search.fit_checks import Check
+from search.records import FitOutcome
+from search.training.job import FitJob
 from search.workers.child import ChildProcess
 from search.workers.errors import Stopped, WorkerDied, WorkerError, WorkerStalled
 from search.workers.microbatching import MicrobatchMemory
 from search.workers.protocol import (
     QUIT,
     STOP,
-    FitDone,
-    FitJob,
     Heartbeat,
     JobFailed,
     JobStopped,
@@ -83,7 +83,7 @@ class Worker:
 
     def run(
         self, job: FitJob, on_check: Callable[[Check], None] = lambda check: None, *, alone: bool = False
-    ) -> FitDone:
+    ) -> FitOutcome:
         """Run one fit.
 
         Args:
@@ -96,10 +96,10 @@ class Worker:
             WorkerFault: anything that is not the configuration's fault.
         """
         with self._gate.alone(self._should_stop) if alone else self._gate.together():
-            answer = self._ask(replace(job, parts=self._room.parts(job)), on_check)
-        if not isinstance(answer, FitDone):
+            answer = self._ask(replace(job, microbatches=self._room.parts(job)), on_check)
+        if not isinstance(answer, FitOutcome):
             raise WorkerError(f"unexpected answer {type(answer).__name__}")
-        self._room.learn(job, answer.outcome)
+        self._room.learn(job, answer)
         return answer
 
     def price(self, job: TimingJob) -> Timing:

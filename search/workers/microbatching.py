@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from search.records import PARTS
-from search.training.outcome import FitOutcome
-from search.workers.protocol import FitJob
+from search.records import PARTS, FitOutcome
+from search.training.job import FitJob
 from spaces.network_size import size
 
 

@@ -8,11 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from search.arrays import FloatArray, IntArray
-from search.collapse.rules import FitContext
+from search.arrays import IntArray
 from search.data.images import ImageSet
 from search.settings import TrainingProtocol
-from search.training.outcome import FitOutcome
 from search.workers.devices import Gpu
 from spaces.config import Configuration
 
@@ -41,27 +39,6 @@ class TrainingData:
     def of(cls, images: ImageSet, metric: str, weights: Mapping[str, Path | None] | None = None) -> TrainingData:
         """These images, without what no fit needs of them, and the files of backbones' weights."""
         return cls(pixels=images.path, labels=images.labels, metric=metric, places=images.places, weights=weights or {})
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class FitJob:
-    """One fit to run."""
-
-    configuration: Configuration
-    protocol: TrainingProtocol
-    train: IntArray
-    val: IntArray
-    seed: int
-    context: FitContext
-    audited: bool
-    updates: int | None = None  # optimizer steps of a fit of its kind, equal for unequal folds; None: its own
-    limit_seconds: float | None = None
-    parts: int = 1  # that each batch is known to need to find room in the device's memory
-    predict: Path | None = None  # images to predict after the fit: (m, side, side, channels) uint8 .npy
-    predict_places: IntArray | None = None  # (m,) of theirs
-    corrupt: bool = False  # score corrupted copies of the validation images after a fit that learned
-    bars: tuple[tuple[int, float], ...] = ()  # by epoch, the least skill with which the fit goes on
-    snapshot: Path | None = None  # where to leave what a fit that is cut off needs to be gone on with
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -96,15 +73,6 @@ class WorkerReady:
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
     """What was asked goes on: an epoch is over, or so many images are predicted. At most one a second is told."""
-
-
-@dataclass(frozen=True, slots=True)
-class FitDone:
-    """A fit ended by itself. All but the outcome is there if asked for."""
-
-    outcome: FitOutcome
-    predicted: FloatArray | None  # (m, K)
-    corrupted: Mapping[str, float] = field(default_factory=dict)  # score by form of the corruption
 
 
 @dataclass(frozen=True, slots=True)

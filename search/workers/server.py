@@ -18,14 +18,14 @@ import numpy as np
 from search.arrays import FloatArray, IntArray
 from search.collapse.watch import Watch
 from search.npy import memmap_npy
-from search.records import PARTS, TOO_LARGE, Verdict
+from search.records import PARTS, TOO_LARGE, FitOutcome, Verdict
 from search.selection import metrics
 from search.settings import TrainingProtocol
 from search.training.checkpoint import CheckpointStore
 from search.training.corruption_scores import MOST_IMAGES, MOST_THROUGH_BACKBONES, corrupted_scores
 from search.training.fit import Interrupted, run_fit
+from search.training.job import FitJob
 from search.training.lr_schedule import Schedule
-from search.training.outcome import FitOutcome, FitTask
 from search.training.prefetch import prefetcher_for
 from search.training.sampling import balance
 from search.workers.child import end_with_parent, redirect_output
@@ -33,8 +33,6 @@ from search.workers.heartbeat import heartbeat
 from search.workers.protocol import (
     QUIT,
     STOP,
-    FitDone,
-    FitJob,
     Heartbeat,
     JobFailed,
     JobStopped,
@@ -113,7 +111,9 @@ class _JobServer:
         self._ahead = prefetcher_for(material.pixels) if on_host else None
         self._labels = self._device.tensor(material.labels.astype(np.int32))
 
-    def answer(self, message: FitJob | TimingJob | WorkerTask) -> FitDone | Timing | TaskDone | JobStopped | JobFailed:
+    def answer(
+        self, message: FitJob | TimingJob | WorkerTask
+    ) -> FitOutcome | Timing | TaskDone | JobStopped | JobFailed:
         try:
             if isinstance(message, WorkerTask):
                 return TaskDone(message.run(next(reversed(self._engines.values()), None)))
@@ -124,11 +124,11 @@ class _JobServer:
             self._engines.clear()
             return JobFailed(traceback.format_exc())
 
-    def _fit(self, job: FitJob) -> FitDone:
+    def _fit(self, job: FitJob) -> FitOutcome:
         """The fit, with batches in parts where they don't find room whole."""
-        drawer = None if job.snapshot is None else CheckpointStore(job.snapshot)
+        drawer = None if job.checkpoint is None else CheckpointStore(job.checkpoint)
         batch = job.configuration.batch_size
-        parts = (drawer and _begun_in(drawer, batch)) or job.parts
+        parts = (drawer and _begun_in(drawer, batch)) or job.microbatches
         while True:
             others, engine = len(self._engines) > 1, None
             try:
@@ -143,24 +143,14 @@ class _JobServer:
             if others:  # networks of other fits may have been in the way
                 continue
             if not is_built or parts == batch:
-                return FitDone(FitOutcome(verdict=Verdict.STOPPED, reason=TOO_LARGE, epochs=0, seconds=0.0), None)
+                return FitOutcome(verdict=Verdict.STOPPED, reason=TOO_LARGE)
             parts = next(more for more in range(parts + 1, batch + 1) if batch % more == 0)
 
-    def _fit_by(self, engine: Any, job: FitJob, drawer: CheckpointStore | None) -> FitDone:
-        task = FitTask(
-            labels=self._material.labels,
-            classes=job.protocol.classes,
-            train=job.train,
-            val=job.val,
-            seed=job.seed,
-            epochs=job.protocol.epochs,
-            limit_seconds=job.limit_seconds,
-            bars=job.bars,
-        )
+    def _fit_by(self, engine: Any, job: FitJob, drawer: CheckpointStore | None) -> FitOutcome:
         watch = Watch(job.context, audited=job.audited)
         scorer = metrics.MetricScorer(self._material.metric)
         with heartbeat(engine.work_done, lambda: self._say(Heartbeat())):
-            outcome = run_fit(engine, task, watch, scorer, self._say, self._heed, drawer)
+            outcome = run_fit(engine, job, self._material.labels, watch, scorer, self._say, self._heed, drawer)
         if engine.parts > 1:
             outcome = replace(outcome, start={**outcome.start, PARTS: float(engine.parts)})
         done = self._follow_up(job, engine, scorer, outcome)
@@ -168,10 +158,10 @@ class _JobServer:
             drawer.clear()
         return done
 
-    def _follow_up(self, job: FitJob, engine: Any, scorer: metrics.MetricScorer, outcome: FitOutcome) -> FitDone:
+    def _follow_up(self, job: FitJob, engine: Any, scorer: metrics.MetricScorer, outcome: FitOutcome) -> FitOutcome:
         """What else was asked for of a fit that learned."""
         if outcome.verdict is not Verdict.LEARNED:
-            return FitDone(outcome, None)
+            return outcome
 
         def predicted(images: Any, places: IntArray | None) -> FloatArray:
             parts = []
@@ -198,7 +188,7 @@ class _JobServer:
         others = None
         if job.predict is not None:
             others = predicted(self._device.load_pixels(job.predict, None), job.predict_places)
-        return FitDone(outcome, others, corrupted)
+        return replace(outcome, predicted=others, corrupted=corrupted)
 
     def _price(self, job: TimingJob) -> Timing:
         if job.configuration.embeds:  # running the backbone is no part of a fit's price

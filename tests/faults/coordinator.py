@@ -13,12 +13,12 @@ import time
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+from search.records import FitOutcome
+from search.training.job import FitJob
 from search.workers.child import end_with_parent
 from search.workers.protocol import (
     QUIT,
     STOP,
-    FitDone,
-    FitJob,
     Heartbeat,
     JobFailed,
     JobStopped,
@@ -45,7 +45,7 @@ def worker(pipe: Connection, seat: WorkerResources) -> None:
             assert isinstance(message, TrainingData) or message == STOP
 
 
-def _fit(job: FitJob, pipe: Connection, seconds: float) -> FitDone | JobStopped | JobFailed:
+def _fit(job: FitJob, pipe: Connection, seconds: float) -> FitOutcome | JobStopped | JobFailed:
     if begun := os.environ.get("STEADYNET_BEGUN"):
         with Path(begun).open("a") as file:
             file.write(f"{job.configuration.hash} {job.seed}\n")
@@ -58,7 +58,7 @@ def _fit(job: FitJob, pipe: Connection, seconds: float) -> FitDone | JobStopped 
     from tests.stand_ins import by_seed
 
     try:
-        return FitDone(by_seed(job), None)
+        return by_seed(job)
     except WorkerError as error:
         return JobFailed(f"Traceback\n{error}")
 

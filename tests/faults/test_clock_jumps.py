@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from search.events import SilentListener
+from search.records import FitOutcome
 from search.schedule.budget import Clock
 from search.session import preparation, session
 from search.storage.load import open_study
-from search.training.outcome import FitOutcome
-from search.workers.protocol import FitJob
+from search.training.job import FitJob
 from tests.factories import make_images
 from tests.search.session.test_session import request, told
 from tests.stand_ins import FakePool, by_seed

@@ -17,12 +17,13 @@ from rich.console import Console
 from commands.terminal import log_to
 from reports.live_log import EventLog
 from reports.write import write_all
+from search.records import FitOutcome
 from search.request import SearchRequest
 from search.schedule.budget import Clock
 from search.session import preparation, session
 from search.settings import Budget
-from search.training.outcome import FitOutcome
-from search.workers.protocol import FitJob, TrainingData
+from search.training.job import FitJob
+from search.workers.protocol import TrainingData
 from tests.factories import make_images
 from tests.search.session.test_session import SMALL
 from tests.stand_ins import FakePool, outcome

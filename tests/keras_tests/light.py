@@ -5,16 +5,15 @@ import time
 from multiprocessing.connection import Connection
 from typing import Any
 
-from search.records import Verdict
-from search.training.outcome import FitOutcome
-from search.workers.protocol import QUIT, STOP, FitDone, Heartbeat, JobFailed, WorkerReady, WorkerTask
+from search.records import FitOutcome, Verdict
+from search.workers.protocol import QUIT, STOP, Heartbeat, JobFailed, WorkerReady, WorkerTask
 
 READY = WorkerReady("CPU", False, {}, 0.0)
 
 
-def told(**start: float) -> FitDone:
+def told(**start: float) -> FitOutcome:
     """An outcome that holds these numbers."""
-    return FitDone(FitOutcome(verdict=Verdict.LEARNED, epochs=1, seconds=0.0, start=start), None)
+    return FitOutcome(verdict=Verdict.LEARNED, epochs=1, start=start)
 
 
 def obedient(pipe: Connection, seat: Any) -> None:

@@ -11,13 +11,14 @@ import tensorflow as tf
 from search.collapse.rules import FitContext
 from search.collapse.watch import Watch
 from search.fit_checks import LAYER_SIGNALS
+from search.records import FitOutcome
 from search.selection.metrics import MetricScorer
 from search.training import network
 from search.training.checkpoint import CheckpointStore
 from search.training.fit import Interrupted, run_fit
-from search.training.outcome import FitOutcome, FitTask
 from search.training.sampling import Balance
 from spaces.config import Configuration
+from tests.factories import fit_job
 
 PRIOR = np.array([0.5, 0.3, 0.2])
 EVEN = np.ones(3)
@@ -145,8 +146,8 @@ def one_fit(engine, labels: np.ndarray, seed: int, train: np.ndarray, **more: An
     context = FitContext(
         epochs=EPOCHS, updates_per_epoch=len(train) // BATCH, imbalance=3, batchnorm=True, prior_entropy=1.0
     )
-    task = FitTask(labels=labels, classes=3, train=train, val=val, seed=seed, epochs=EPOCHS)
-    return run_fit(engine, task, Watch(context), MetricScorer(), **more)
+    job = fit_job(configuration=engine.configuration, context=context, train=train, val=val, seed=seed, epochs=EPOCHS)
+    return run_fit(engine, job, labels, Watch(context), MetricScorer(), **more)
 
 
 def same(one: FitOutcome, other: FitOutcome) -> bool:

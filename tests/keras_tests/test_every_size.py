@@ -17,11 +17,10 @@ from search.settings import TrainingProtocol
 from search.training.engine import Engine
 from search.training.fit import run_fit
 from search.training.network import build_network
-from search.training.outcome import FitTask
 from search.training.sampling import balance
 from spaces.config import ACTIVATIONS, HEADS, Configuration
 from spaces.network_size import size
-from tests.factories import configuration
+from tests.factories import configuration, fit_job
 
 SHAPES = ((8, 12), (12, 8), (16, 16))
 PROTOCOL = TrainingProtocol(epochs=4, image_size=16, channels=3, classes=2, shapes=SHAPES)
@@ -112,9 +111,9 @@ def test_what_lies_beyond_an_image_plays_no_part(images) -> None:
     outcomes = []
     for pixels in (images, other):
         engine = make(pixels, configuration(batch_size=BATCH, **changes))
-        task = FitTask(labels=LABELS, classes=2, train=np.arange(24), val=np.arange(24, N), seed=5, epochs=4)
+        job = fit_job(protocol=PROTOCOL, train=np.arange(24), val=np.arange(24, N), seed=5)
         context = FitContext(epochs=4, updates_per_epoch=4, imbalance=1, batchnorm=False, prior_entropy=0.69)
-        outcomes.append(run_fit(engine, task, Watch(context), MetricScorer()))
+        outcomes.append(run_fit(engine, job, LABELS, Watch(context), MetricScorer()))
     one, two = outcomes
     assert one.verdict is not Verdict.FAILED
     np.testing.assert_array_equal(one.probabilities, two.probabilities)

@@ -10,17 +10,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from search.collapse.rules import FitContext
 from search.data.corruptions import FORMS, corrupt
 from search.fit_checks import Check
 from search.records import Verdict
 from search.selection import metrics
-from search.settings import TrainingProtocol
+from search.training.job import FitJob
 from search.workers import client, stall_detector
 from search.workers.client import Worker
 from search.workers.errors import Stopped, WorkerError, WorkerStalled
 from search.workers.pool import WorkerPool
-from search.workers.protocol import FitJob, TimingJob, TrainingData, WorkerResources
+from search.workers.protocol import TimingJob, TrainingData, WorkerResources
+from tests.factories import fit_job
 from tests.keras_tests import light
 
 
@@ -40,16 +40,8 @@ def make_job(make_configuration, labels) -> Callable[..., FitJob]:
     rows = np.arange(len(labels))
 
     def make(epochs: int, **changes) -> FitJob:
-        values = {
-            "configuration": make_configuration(dense_ratio=1.0),
-            "protocol": TrainingProtocol(epochs=epochs, image_size=8, channels=3, classes=3),
-            "train": rows[rows % 5 > 0],
-            "val": rows[::5],
-            "seed": 1,
-            "context": FitContext(epochs=epochs, updates_per_epoch=6, imbalance=3, batchnorm=False, prior_entropy=1.0),
-            "audited": False,
-        }
-        return FitJob(**{**values, **changes})
+        values = {"configuration": make_configuration(dense_ratio=1.0), "train": rows[rows % 5 > 0], "val": rows[::5]}
+        return fit_job(epochs=epochs, **{**values, **changes})
 
     return make
 
@@ -79,7 +71,7 @@ def is_alive(pid: int) -> bool:
 
 def test_a_fit_runs_and_repeats_in_the_same_process(real, make_job, tmp_path, images, labels) -> None:
     checks: list[Check] = []
-    outcome = real.run(make_job(4), checks.append).outcome
+    outcome = real.run(make_job(4), checks.append)
     pid = real._process.pid
     assert outcome.verdict is Verdict.LEARNED
     assert repr(outcome.checks) == repr(tuple(checks))
@@ -90,7 +82,7 @@ def test_a_fit_runs_and_repeats_in_the_same_process(real, make_job, tmp_path, im
 
     np.save(tmp_path / "test.npy", images[::5])
     again = real.run(make_job(4, predict=tmp_path / "test.npy"))
-    assert repr(again.outcome.checks) == repr(outcome.checks)  # not a number is not equal to itself
+    assert repr(again.checks) == repr(outcome.checks)  # not a number is not equal to itself
     np.testing.assert_allclose(again.predicted, outcome.probabilities, atol=1e-6)
     assert real._process.pid == pid
 
@@ -100,8 +92,8 @@ def test_corrupted_copies_are_scored_after_a_fit_and_change_nothing_in_it(
 ) -> None:
     plain = real.run(make_job(4))
     done = real.run(make_job(4, corrupt=True))
-    assert repr(done.outcome.checks) == repr(plain.outcome.checks)
-    assert (done.outcome.probabilities == plain.outcome.probabilities).all()
+    assert repr(done.checks) == repr(plain.checks)
+    assert (done.probabilities == plain.probabilities).all()
     assert plain.corrupted == {}
     assert tuple(done.corrupted) == FORMS
     assert all(0 <= score <= 1 for score in done.corrupted.values())
@@ -131,13 +123,13 @@ def test_an_errand_is_done_in_the_worker_with_the_last_fits_network_at_hand(real
     with pytest.raises(WorkerError, match="ValueError: no such layer"):
         real.do(light.Stumble())
     assert real.do(light.Look()) == (real._process.pid, False)
-    assert real.run(make_job(4)).outcome.verdict is Verdict.LEARNED
+    assert real.run(make_job(4)).verdict is Verdict.LEARNED
 
 
 def test_a_fit_that_raises_is_a_fault_with_its_traceback_and_the_next_one_runs(real, make_job, labels) -> None:
     with pytest.raises(WorkerError, match="Traceback"):
         real.run(make_job(4, train=np.array([10_000] * 8)))
-    assert real.run(make_job(4)).outcome.verdict is Verdict.LEARNED
+    assert real.run(make_job(4)).verdict is Verdict.LEARNED
 
 
 def test_a_fit_is_stopped_and_the_next_one_runs(real, make_job, stop) -> None:
@@ -153,17 +145,17 @@ def test_a_fit_is_stopped_and_the_next_one_runs(real, make_job, stop) -> None:
         real.run(make_job(3000), stop_now)
     assert heard[-1] < 3000
     stop.clear()
-    assert real.run(make_job(4)).outcome.verdict is Verdict.LEARNED
+    assert real.run(make_job(4)).verdict is Verdict.LEARNED
     assert real._process.pid == pid, "it listened: there was no need to kill it"
 
 
 def test_a_worker_that_is_killed_is_a_fault_and_the_next_fit_runs_in_a_new_one(real, make_job) -> None:
-    first = real.run(make_job(4)).outcome
+    first = real.run(make_job(4))
     pid = real._process.pid
     with pytest.raises(WorkerError, match=r"worker died \(exit code -9\)"):
         real.run(make_job(3000), lambda check: os.kill(pid, signal.SIGKILL))
     assert not is_alive(pid)
-    again = real.run(make_job(4)).outcome
+    again = real.run(make_job(4))
     assert real._process.pid != pid
     assert repr(again.checks) == repr(first.checks)  # not a number is not equal to itself
 
@@ -173,7 +165,7 @@ def test_a_worker_is_replaced_after_many_jobs(seat, monkeypatch, make_job) -> No
     monkeypatch.setattr(client, "_RECYCLE_AFTER", 2)
     workers = WorkerPool([seat], lambda: False)
     with workers.worker() as worker:
-        first, second, third = (int(worker.run(make_job(4)).outcome.start["pid"]) for _ in range(3))
+        first, second, third = (int(worker.run(make_job(4)).start["pid"]) for _ in range(3))
     assert first == second != third
     assert not is_alive(first)
     assert workers.ready == light.READY
@@ -214,10 +206,10 @@ def test_a_worker_that_stalls_after_some_epochs_is_killed_sooner(seat, monkeypat
 def test_a_worker_that_has_grown_is_replaced(seat, monkeypatch, make_job) -> None:
     monkeypatch.setattr(client, "main", light.obedient)
     worker = Worker(replace(seat, memory=1_000_000_000), lambda: False)
-    first = worker.run(make_job(4)).outcome.start
-    assert worker.run(make_job(4)).outcome.start == first
+    first = worker.run(make_job(4)).start
+    assert worker.run(make_job(4)).start == first
     monkeypatch.setattr(worker, "_seat", replace(seat, memory=1_000_000))
-    assert worker.run(make_job(4)).outcome.start != first
+    assert worker.run(make_job(4)).start != first
     worker.close()
 
 
@@ -229,7 +221,7 @@ def test_a_fit_of_which_the_worker_died_is_done_again_alone(seat, monkeypatch, m
     def run(name: str, *, alone: bool) -> None:
         with workers.worker() as worker:
             worker.start()
-            told = worker.run(make_job(4), alone=alone).outcome.start
+            told = worker.run(make_job(4), alone=alone).start
             spans[name] = told["began"], told["ended"]
 
     workers.start()

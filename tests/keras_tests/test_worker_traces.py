@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from search.collapse.rules import FitContext
-from search.records import Verdict
-from search.settings import TrainingProtocol
+from search.records import FitOutcome, Verdict
 from search.training.engine import Engine
 from search.training.fit import Interrupted
+from search.training.job import FitJob
 from search.workers import server
 from search.workers.microbatching import MicrobatchMemory
-from search.workers.protocol import FitDone, FitJob, JobStopped, TimingJob, TrainingData, WorkerResources
+from search.workers.protocol import JobStopped, TimingJob, TrainingData, WorkerResources
+from tests.factories import fit_job
 
 
 class Pipe:
@@ -36,8 +36,8 @@ def bench(tmp_path_factory, images, labels):
 def fit(bench, job):
     def fit(units: int, seed: int = 1) -> np.ndarray:
         done = bench.answer(job(units, seed))
-        assert isinstance(done, FitDone), done
-        return done.outcome.probabilities
+        assert isinstance(done, FitOutcome), done
+        return done.probabilities
 
     return fit
 
@@ -47,14 +47,12 @@ def job(make_configuration, labels):
     rows = np.arange(len(labels))
 
     def job(units: int, seed: int = 1) -> FitJob:
-        return FitJob(
+        return fit_job(
             configuration=make_configuration(dense_ratio=1.0, dense_units=units),
-            protocol=TrainingProtocol(epochs=2, image_size=8, channels=3, classes=3),
+            epochs=2,
             train=rows[rows % 5 > 0],
             val=rows[::5],
             seed=seed,
-            context=FitContext(epochs=2, updates_per_epoch=6, imbalance=3, batchnorm=False, prior_entropy=1.0),
-            audited=False,
         )
 
     return job
@@ -81,10 +79,10 @@ def test_what_was_timed_is_traced_already_whatever_the_plan_makes_of_its_epochs(
         TimingJob(configuration=one.configuration, protocol=longer, train=one.train, val=one.val, seconds=None)
     )
     priced = list(bench._engines.values())[-1]
-    timed = bench.answer(one).outcome
+    timed = bench.answer(one)
     assert list(bench._engines.values())[-1] is priced
     bench._engines.clear()
-    assert np.array_equal(bench.answer(one).outcome.probabilities, timed.probabilities)
+    assert np.array_equal(bench.answer(one).probabilities, timed.probabilities)
 
 
 def test_batch_norm_knows_how_long_a_fit_is(bench, job) -> None:
@@ -128,24 +126,24 @@ class Cramped:
 
 
 def test_a_batch_that_finds_no_room_is_split_and_what_is_known_is_not_tried_again(bench, job, monkeypatch) -> None:
-    whole = bench.answer(job(12)).outcome
+    whole = bench.answer(job(12))
     bench._engines.clear()
     cramped = Cramped(monkeypatch, images=2)
-    done = bench.answer(job(12)).outcome
+    done = bench.answer(job(12))
     assert cramped.tried == [8, 4, 2]
     np.testing.assert_allclose(done.probabilities, whole.probabilities, atol=1e-5)
     assert done.start["parts_of_a_batch"] == 4
     bench._engines.clear()
     room = MicrobatchMemory()
     room.learn(job(12), done)
-    bench.answer(replace(job(12, seed=2), parts=room.parts(job(12, seed=2))))
+    bench.answer(replace(job(12, seed=2), microbatches=room.parts(job(12, seed=2))))
     assert cramped.tried == [8, 4, 2]
 
 
 def test_a_fit_that_began_in_parts_goes_on_in_them(bench, job, monkeypatch, tmp_path) -> None:
     cramped = Cramped(monkeypatch, images=2)
-    one = replace(job(12), snapshot=tmp_path / "one.npz")
-    whole = bench.answer(job(12)).outcome
+    one = replace(job(12), checkpoint=tmp_path / "one.npz")
+    whole = bench.answer(job(12))
 
     def heed(bench: object, epoch: int) -> None:
         raise Interrupted
@@ -155,7 +153,7 @@ def test_a_fit_that_began_in_parts_goes_on_in_them(bench, job, monkeypatch, tmp_
         assert isinstance(bench.answer(one), JobStopped)
     bench._engines.clear()
     cramped.tried.clear()
-    done = bench.answer(one).outcome
+    done = bench.answer(one)
     assert cramped.tried == [2]
     np.testing.assert_array_equal(done.probabilities, whole.probabilities)
 
@@ -163,6 +161,6 @@ def test_a_fit_that_began_in_parts_goes_on_in_them(bench, job, monkeypatch, tmp_
 def test_where_one_image_finds_no_room_the_fit_says_so(bench, job, fit, monkeypatch) -> None:
     with monkeypatch.context() as patch:
         Cramped(patch, images=0)
-        outcome = bench.answer(job(13)).outcome
+        outcome = bench.answer(job(13))
     assert (outcome.verdict, outcome.reason, outcome.epochs) == (Verdict.STOPPED, "too-large", 0)
     assert len(fit(8)) == 12, "the worker goes on"

@@ -23,11 +23,11 @@ from search.fit_checks import LAYER_SIGNALS
 from search.settings import TrainingProtocol
 from search.training import network
 from search.training.embeddings import FrozenBackbone
+from search.training.epoch import EpochSums, LayerProbe
 from search.training.heads import layers
 from search.training.heads.loss import HeadLoss
 from search.training.heads.optimizers import HeadOptimizer
 from search.training.measures import log_loss, log_softmax
-from search.training.outcome import EpochSums, LayerProbe
 from search.training.sampling import Balance
 from spaces.backbones import POOLED
 from spaces.config import Configuration

@@ -15,9 +15,9 @@ from search.arrays import FloatArray
 from search.delivery import card as cards
 from search.delivery.card import Card
 from search.delivery.tasks import BuildModel, KeepNetwork, PredictImages, ReadShapes
-from search.records import Verdict
-from search.training.outcome import FitOutcome
-from search.workers.protocol import FitDone, FitJob, WorkerReady
+from search.records import FitOutcome, Verdict
+from search.training.job import FitJob
+from search.workers.protocol import WorkerReady
 from tests.factories import configuration
 from tests.stand_ins import outcome
 
@@ -96,9 +96,9 @@ class StandIn:
 
     def start(self) -> None: ...
 
-    def run(self, job: FitJob, on_check: object = None, *, alone: bool = False) -> FitDone:
+    def run(self, job: FitJob, on_check: object = None, *, alone: bool = False) -> FitOutcome:
         self.jobs.append(job)
-        return FitDone(self.answer(job), None)
+        return self.answer(job)
 
     def do(self, errand: Any) -> Any:
         self.errands.append(errand)

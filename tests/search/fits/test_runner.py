@@ -1,11 +1,10 @@
 from dataclasses import replace
 
 from search.collapse.protection import Protection
-from search.fits.runner import FitRunner, FitSpec
-from search.records import CONFIRM, CUT_BY_RUNG, SEARCH, Fit, Verdict
+from search.fits.runner import FitRunner
+from search.records import CONFIRM, CUT_BY_RUNG, SEARCH, Fit, FitOutcome, Verdict
 from search.storage.ledger import Ledger
-from search.training.outcome import FitOutcome
-from search.workers.protocol import FitDone, FitJob
+from search.training.job import FitJob, FitSpec
 from tests.factories import configuration
 from tests.stand_ins import FakeWorker, memory, outcome
 
@@ -15,10 +14,10 @@ CALM = Protection(calibrating=False)
 class Corrupting(FakeWorker):
     """A worker that also scores copies, if asked to."""
 
-    def run(self, job: FitJob, on_check: object = None, *, alone: bool = False) -> FitDone:
-        done = super().run(job)
-        learned = done.outcome.verdict is Verdict.LEARNED
-        return FitDone(done.outcome, None, {"noise/1": 0.5} if job.corrupt and learned else {})
+    def run(self, job: FitJob, on_check: object = None, *, alone: bool = False) -> FitOutcome:
+        outcome = super().run(job)
+        learned = outcome.verdict is Verdict.LEARNED
+        return replace(outcome, corrupted={"noise/1": 0.5}) if job.corrupt and learned else outcome
 
 
 def test_scores_of_corrupted_copies_come_with_the_fit_and_change_nothing_else(terms) -> None:

@@ -19,14 +19,13 @@ from search.fits.runner import StudySetup
 from search.optimize.early_stopping import History
 from search.optimize.enqueue import TrialQueue
 from search.optimize.trial import TooManyFailures, TrialRunner
-from search.records import Trial, TrialState, Verdict
+from search.records import FitOutcome, Trial, TrialState, Verdict
 from search.storage.ask_tell import optimize
 from search.storage.ledger import Ledger
 from search.storage.load import read_trials
 from search.storage.trial_attributes import count_done, is_interrupted
-from search.training.outcome import FitOutcome
+from search.training.job import FitJob
 from search.workers.errors import Stopped, WorkerDied, WorkerError
-from search.workers.protocol import FitJob
 from spaces.config import Configuration
 from spaces.definitions import Fixed
 from spaces.presets import CORE

@@ -13,7 +13,7 @@ import pytest
 
 from search.errors import MismatchError, UserError
 from search.events import SilentListener
-from search.records import ABLATION, CONFIRM, NEIGHBOUR, Ablation, StudyRecord, Verdict
+from search.records import ABLATION, CONFIRM, NEIGHBOUR, Ablation, FitOutcome, StudyRecord, Verdict
 from search.request import SearchRequest
 from search.schedule.budget import Clock
 from search.selection.results import Results
@@ -24,8 +24,7 @@ from search.stages.ablate import NO_TIME
 from search.storage.database import open_storage
 from search.storage.ledger import Ledger
 from search.storage.load import open_study
-from search.training.outcome import FitOutcome
-from search.workers.protocol import FitJob
+from search.training.job import FitJob
 from spaces.config import Configuration
 from tests.factories import configuration, make_images
 from tests.search.session.test_session import request

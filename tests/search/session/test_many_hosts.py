@@ -25,7 +25,7 @@ from reports.write import write_all
 from search import seeds
 from search.errors import MismatchError, UserError
 from search.events import Listener, SilentListener
-from search.records import SEARCH, StudyRecord, Trial, TrialState
+from search.records import SEARCH, FitOutcome, StudyRecord, Trial, TrialState
 from search.request import SearchRequest
 from search.schedule.budget import Clock
 from search.selection.analyse import analyse
@@ -36,8 +36,7 @@ from search.storage.database import close, open_storage
 from search.storage.ledger import Ledger
 from search.storage.load import open_study
 from search.storage.trial_attributes import is_done
-from search.training.outcome import FitOutcome
-from search.workers.protocol import FitJob
+from search.training.job import FitJob
 from spaces.config import Configuration
 from tests.factories import make_images
 from tests.search.session.test_session import SMALL

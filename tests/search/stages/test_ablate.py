@@ -9,14 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from search.fits.runner import FitRunner, FitSpec, StudySetup
-from search.records import ABLATION, SEARCH, Ablation, Trial, TrialState, Verdict
+from search.fits.runner import FitRunner, StudySetup
+from search.records import ABLATION, SEARCH, Ablation, FitOutcome, Trial, TrialState, Verdict
 from search.schedule.budget import ablation_seconds
 from search.selection.ablation import FOLDS, most_fits
 from search.stages.ablate import CUT_SHORT, NO_TIME, SAME, ablate, affordable_folds
 from search.storage.ledger import Ledger
-from search.training.outcome import FitOutcome
-from search.workers.protocol import FitJob
+from search.training.job import FitJob, FitSpec
 from spaces.config import FIELDS, Configuration
 from tests.factories import configuration
 from tests.stand_ins import FakePool, Told, memory, outcome

@@ -13,13 +13,12 @@ import sqlalchemy as sa
 
 from search.fits.executor import LocalExecutor
 from search.fits.runner import StudySetup
-from search.records import COLLAPSES, CONFIRM, DROPPED_BEHIND, NO_TIME, NOT_JUDGED, Confirmation, Verdict
+from search.records import COLLAPSES, CONFIRM, DROPPED_BEHIND, NO_TIME, NOT_JUDGED, Confirmation, FitOutcome, Verdict
 from search.selection.results import Ranked
 from search.stages.confirm import _tries_corrupted, confirm, confirmed_fits, plan_confirmation
 from search.storage.ledger import Ledger
-from search.training.outcome import FitOutcome
+from search.training.job import FitJob
 from search.workers.errors import WorkerError
-from search.workers.protocol import FitJob
 from tests.factories import configuration
 from tests.search.stages.test_ablate import fitted
 from tests.stand_ins import FakePool, Told, memory, outcome

@@ -12,15 +12,14 @@ import pytest
 
 from search import seeds
 from search.events import SilentListener
-from search.records import CONFIRM, NEIGHBOUR, StudyRecord
+from search.records import CONFIRM, NEIGHBOUR, FitOutcome, StudyRecord
 from search.request import SearchRequest
 from search.schedule.budget import Clock
 from search.selection.results import Results
 from search.session import preparation, session
 from search.settings import Budget
 from search.storage.load import open_study
-from search.training.outcome import FitOutcome
-from search.workers.protocol import FitJob
+from search.training.job import FitJob
 from tests.factories import make_images
 from tests.search.session.test_session import SMALL
 from tests.stand_ins import FakePool, outcome

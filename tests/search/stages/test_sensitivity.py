@@ -16,8 +16,19 @@ import sqlalchemy as sa
 
 from search.collapse.protection import Protection
 from search.fits.executor import LocalExecutor
-from search.fits.runner import FitRunner, FitSpec, StudySetup
-from search.records import ABLATION, NEIGHBOUR, SEARCH, Fit, PerturbedCopy, Sensitivity, Trial, TrialState, Verdict
+from search.fits.runner import FitRunner, StudySetup
+from search.records import (
+    ABLATION,
+    NEIGHBOUR,
+    SEARCH,
+    Fit,
+    FitOutcome,
+    PerturbedCopy,
+    Sensitivity,
+    Trial,
+    TrialState,
+    Verdict,
+)
 from search.selection.perturbations import perturbed
 from search.stages import sensitivity as module
 from search.stages.sensitivity import fit_copies, seconds_needed
@@ -25,8 +36,7 @@ from search.storage.database import open_storage
 from search.storage.ledger import Ledger
 from search.storage.load import read_trials
 from search.storage.trial_attributes import CONFIGURATION, PLACE
-from search.training.outcome import FitOutcome
-from search.workers.protocol import FitDone, FitJob
+from search.training.job import FitJob, FitSpec
 from spaces.presets import CORE
 from tests.factories import configuration
 from tests.stand_ins import FakePool, Told, memory, outcome
@@ -185,14 +195,14 @@ class Pair:
         with self._free:
             yield self
 
-    def run(self, job: FitJob, on_check: object = None, *, alone: bool = False) -> FitDone:
+    def run(self, job: FitJob, on_check: object = None, *, alone: bool = False) -> FitOutcome:
         with self._lock:
             self._busy += 1
             self.most = max(self.most, self._busy)
         self._both.wait(10)
         with self._lock:
             self._busy -= 1
-        return FitDone(well(job), None)
+        return well(job)
 
 
 @pytest.mark.parametrize("stage", [NEIGHBOUR, ABLATION])

@@ -11,7 +11,7 @@ import optuna
 import pytest
 
 from search.events import SilentListener
-from search.records import CUT_BY_RUNG, Fit, StudyRecord, Trial, TrialState, Verdict
+from search.records import CUT_BY_RUNG, Fit, FitOutcome, StudyRecord, Trial, TrialState, Verdict
 from search.request import SearchRequest
 from search.schedule.budget import Clock
 from search.session import preparation, session
@@ -19,8 +19,7 @@ from search.settings import Budget
 from search.storage.database import closing, ledger_engine, open_storage
 from search.storage.ledger import Ledger
 from search.storage.load import read_study
-from search.training.outcome import FitOutcome
-from search.workers.protocol import FitJob
+from search.training.job import FitJob
 from spaces.presets import CORE
 from tests.stand_ins import FakePool, outcome
 

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from search.training.outcome import FitTask
+from search.training.job import FitJob
 from spaces.config import Configuration
-from tests.factories import configuration
+from tests.factories import configuration, fit_job
 
 MakeConfiguration = Callable[..., Configuration]
 
@@ -31,19 +31,12 @@ def labels() -> np.ndarray:
 
 
 @pytest.fixture
-def make_task(labels: np.ndarray) -> Callable[..., FitTask]:
+def make_job(labels: np.ndarray) -> Callable[..., FitJob]:
     """Every fourth image is for validation, a dozen epochs."""
 
-    def make(**changes: Any) -> FitTask:
+    def make(**changes: Any) -> FitJob:
         rows = np.arange(len(labels))
-        values = {
-            "labels": labels,
-            "classes": 3,
-            "train": rows[rows % 4 > 0],
-            "val": rows[::4],
-            "seed": 7,
-            "epochs": 12,
-        }
-        return FitTask(**{**values, **changes})
+        values = {"train": rows[rows % 4 > 0], "val": rows[::4], "seed": 7, "epochs": 12}
+        return fit_job(**{**values, **changes})
 
     return make

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from search.fit_checks import LAYER_SIGNALS, Check, Collapse
-from search.training.outcome import EpochSums, LayerProbe
+from search.training.epoch import EpochSums, LayerProbe
 from search.training.sampling import Balance
 from spaces.config import Configuration
 

@@ -11,10 +11,11 @@ import pytest
 from search.collapse.rules import FitContext
 from search.collapse.watch import Watch
 from search.fit_checks import Collapse
+from search.records import FitOutcome
 from search.selection.metrics import MetricScorer
 from search.training.checkpoint import Checkpoint, CheckpointStore
+from search.training.epoch import EpochSums
 from search.training.fit import Interrupted, run_fit
-from search.training.outcome import EpochSums, FitOutcome
 from tests.search.training.fakes import FakeTrainer, FakeWatch
 
 EPOCHS = 90  # a check every third
@@ -41,14 +42,14 @@ def snapshot(**changes) -> Checkpoint:
 
 
 @pytest.fixture
-def run(make_configuration, make_task, labels):
+def run(make_configuration, make_job, labels):
     """Run a fit, cut off after each of some epochs and gone on with by another trainer each time."""
 
     def go(folder: Path, cuts: tuple[int, ...] = (), momentum: float = 0.0, watch=FakeWatch) -> FitOutcome:
         def answers(epoch: int) -> np.ndarray:
             return np.eye(3)[labels] * np.sin(epoch) * epoch / 40
 
-        task, drawer, left = make_task(epochs=EPOCHS), CheckpointStore(folder / "paused" / "fit.npz"), list(cuts)
+        job, drawer, left = make_job(epochs=EPOCHS), CheckpointStore(folder / "paused" / "fit.npz"), list(cuts)
 
         def heed(epoch: int) -> None:
             if left and epoch >= left[0]:
@@ -58,7 +59,7 @@ def run(make_configuration, make_task, labels):
         while True:
             trainer = FakeTrainer(make_configuration(), labels, answers, momentum)
             try:
-                return run_fit(trainer, task, watch(), MetricScorer(), on_epoch=heed, drawer=drawer)
+                return run_fit(trainer, job, labels, watch(), MetricScorer(), on_epoch=heed, drawer=drawer)
             except Interrupted:
                 assert (folder / "paused" / "fit.npz").exists()
 

@@ -23,10 +23,10 @@ LOST = Collapse(reason="prior-predictor", hard=False, epoch=3, evidence={"train_
 
 
 @pytest.fixture
-def run(make_configuration, make_task, labels):
+def run(make_configuration, make_job, labels):
     """Run a fit; gives its outcome, its trainer, its watch and the checks that were told."""
 
-    def go(*, answers=None, momentum=0.0, watch=None, prepare=None, changes=None, on_check=None, on_epoch=None, **task):
+    def go(*, answers=None, momentum=0.0, watch=None, prepare=None, changes=None, on_check=None, on_epoch=None, **job):
         trainer = FakeTrainer(make_configuration(**(changes or {})), labels, answers, momentum)
         if prepare:
             prepare(trainer)
@@ -34,7 +34,13 @@ def run(make_configuration, make_task, labels):
         told = []
         epochs = []
         outcome = run_fit(
-            trainer, make_task(**task), watch, MetricScorer(), on_check or told.append, on_epoch or epochs.append
+            trainer,
+            make_job(**job),
+            trainer.labels,
+            watch,
+            MetricScorer(),
+            on_check or told.append,
+            on_epoch or epochs.append,
         )
         return SimpleNamespace(outcome=outcome, trainer=trainer, watch=watch, told=told, epochs=epochs)
 
@@ -47,13 +53,13 @@ def knowing(labels):
     return lambda epoch: np.eye(3)[labels] * epoch / 4
 
 
-def test_a_fit_that_runs_to_its_end_learned(run, knowing, make_task) -> None:
+def test_a_fit_that_runs_to_its_end_learned(run, knowing, make_job) -> None:
     got = run(answers=knowing)
-    outcome, task = got.outcome, make_task()
+    outcome, job = got.outcome, make_job()
     assert (outcome.verdict, outcome.reason, outcome.evidence, outcome.audit) == (Verdict.LEARNED, None, {}, None)
     assert outcome.epochs == 12
     assert outcome.score == 1.0
-    assert outcome.probabilities.shape == (len(task.val), 3)
+    assert outcome.probabilities.shape == (len(job.val), 3)
     assert outcome.probabilities.dtype == np.float32
     np.testing.assert_allclose(outcome.probabilities.sum(1), 1, rtol=1e-6)
     assert [check.epoch for check in outcome.checks] == list(range(1, 13))
@@ -85,7 +91,6 @@ def test_the_constant_predictor_has_no_skill(run, oversampling, weighting) -> No
     got = run(
         changes={"oversampling": oversampling, "class_weighting": weighting},
         prepare=lambda trainer: setattr(trainer, "labels", labels),
-        labels=labels,
         train=rows[::2],
         val=rows[1:40:2],  # other shares than the training fold has
     )
@@ -95,24 +100,24 @@ def test_the_constant_predictor_has_no_skill(run, oversampling, weighting) -> No
     assert got.outcome.skill == pytest.approx(0, abs=1e-9)
 
 
-def test_the_trainer_is_told_weights_prior_and_seed(run, make_task, labels) -> None:
+def test_the_trainer_is_told_weights_prior_and_seed(run, make_job, labels) -> None:
     got = run(changes={"oversampling": "sqrt", "class_weighting": "balanced"})
-    task = make_task()
-    expected = balance(np.bincount(labels[task.train]), "sqrt", "balanced")
+    job = make_job()
+    expected = balance(np.bincount(labels[job.train]), "sqrt", "balanced")
     begun = got.trainer.begun
-    assert begun["seed"] == task.seed
-    np.testing.assert_array_equal(begun["rows"], task.train)
+    assert begun["seed"] == job.seed
+    np.testing.assert_array_equal(begun["rows"], job.train)
     np.testing.assert_allclose(begun["class_weights"], expected.weights)
     np.testing.assert_allclose(begun["prior"], [1 / 3] * 3)
 
 
-def test_each_epoch_has_its_own_images_rates_and_augmentation(run, make_task) -> None:
-    trainer, task = run().trainer, make_task()
+def test_each_epoch_has_its_own_images_rates_and_augmentation(run, make_job) -> None:
+    trainer, job = run().trainer, make_job()
     assert all(rows.shape == (15, 4) for rows in trainer.shown)
-    assert all(set(rows.ravel()) == set(task.train) for rows in trainer.shown)
+    assert all(set(rows.ravel()) == set(job.train) for rows in trainer.shown)
     assert len({rows.tobytes() for rows in trainer.shown}) == 12
     assert len(set(trainer.seeds)) == 12
-    assert trainer.seeds[3] == seeds.child(task.seed, "augment", 3)
+    assert trainer.seeds[3] == seeds.child(job.seed, "augment", 3)
     planned = Schedule.planned(12, 15)
     for epoch, rates in enumerate(trainer.rates):
         np.testing.assert_allclose(rates, planned.rates(epoch) * 0.01, rtol=1e-6)
@@ -255,15 +260,15 @@ def test_with_nothing_left_to_learn_the_fit_cools_down_early(run, labels) -> Non
     assert got.told[-1].epoch == 8
 
 
-def test_without_validation_images_training_speaks_alone(run, knowing, make_task) -> None:
-    task = make_task()
-    got = run(val=task.val[:0])
+def test_without_validation_images_training_speaks_alone(run, knowing, make_job) -> None:
+    job = make_job()
+    got = run(val=job.val[:0])
     outcome = got.outcome
     assert outcome.verdict is Verdict.LEARNED
     assert (outcome.score, outcome.loss, outcome.skill) == (None, None, None)
     assert outcome.probabilities.shape == (0, 3)
     assert got.trainer.calls.count("logits") == 1, "of training images, in the end"
-    assert (got.watch.train_auc, run(val=task.val[:0], answers=knowing).watch.train_auc) == (0.5, 1.0)
+    assert (got.watch.train_auc, run(val=job.val[:0], answers=knowing).watch.train_auc) == (0.5, 1.0)
     assert np.isnan(run(answers=knowing).watch.train_auc)
     check = outcome.checks[-1]
     assert check.finite

@@ -2,30 +2,16 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 
-from search.collapse.rules import FitContext
-from search.records import PARTS, Verdict
-from search.settings import TrainingProtocol
-from search.training.outcome import FitOutcome
+from search.records import PARTS, FitOutcome, Verdict
+from search.training.job import FitJob
 from search.workers.microbatching import MicrobatchMemory
-from search.workers.protocol import FitJob
-from tests.factories import configuration
-
-NOTHING = np.zeros(0, np.int64)
+from tests.factories import configuration, fit_job
 
 
 def job(**changes) -> FitJob:
-    return FitJob(
-        configuration=configuration(**changes),
-        protocol=TrainingProtocol(epochs=2, image_size=32, channels=3, classes=3),
-        train=NOTHING,
-        val=NOTHING,
-        seed=1,
-        context=FitContext(epochs=2, updates_per_epoch=6, imbalance=3, batchnorm=False, prior_entropy=1.0),
-        audited=False,
-    )
+    return fit_job(configuration=configuration(**changes))
 
 
 def outcome(**start: float) -> FitOutcome:
