@@ -13,7 +13,7 @@ from plotly.offline import get_plotlyjs
 
 from reports import diagnosis_wording as words
 from reports.diagnosis_figures import fit_curves, layer_profile
-from reports.figure_style import figure_json
+from reports.figure_style import drawing
 from reports.page import environment
 from reports.scales import Scale
 from reports.wording import compact, evidence_text, number, percent
@@ -70,8 +70,15 @@ def _content(diagnosis: Diagnosis) -> dict[str, Any]:
         "facts": [*_material(diagnosis.material), *_compilation(diagnosis.anatomy.compilation)],
         "probe": _probe(diagnosis.probe),
         "layers": layer_rows(diagnosis),
-        "curves": Markup(figure_json(curves.to_plotly_json())) if curves else None,
-        "profile": Markup(figure_json(profile.to_plotly_json())) if profile else None,
+        "curves": drawing(curves.to_plotly_json(), "Balanced accuracy and loss of every fit over the epochs")
+        if curves
+        else None,
+        "profile": drawing(
+            profile.to_plotly_json(),
+            "Deviation of the outputs, share of silent units, gradient and update of every layer",
+        )
+        if profile
+        else None,
         "plotly": Markup(get_plotlyjs()),
     }
 

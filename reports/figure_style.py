@@ -7,13 +7,13 @@ texts are escaped, as plotly reads a part of HTML in labels. The page gives grou
 from __future__ import annotations
 
 import html
-import json
 import math
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from jinja2.utils import htmlsafe_json_dumps
 from markupsafe import Markup
 
 from reports.wording import STATE_WORDS, reason, short, shown
@@ -45,20 +45,13 @@ class Drawing:
 
 
 def drawing(figure: Figure, label: str) -> Drawing:
-    """The figure as the page holds it."""
-    return Drawing(Markup(figure_json(figure)), figure["layout"]["height"], label)
-
-
-def figure_json(figure: Figure) -> str:
-    """The figure as strict JSON that can stand inside a `<script>` element: no `<`, `>` or `&` is left in it.
+    """Return the figure as strict JSON that is safe inside a `<script>` element: no `<`, `>` or `&` is left in it.
 
     Raises:
-        ValueError: a number in it is not finite.
+        ValueError: a number in the figure is not finite.
     """
-    text = json.dumps(figure, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    for sign in "<>&\u2028\u2029":
-        text = text.replace(sign, f"\\u{ord(sign):04x}")
-    return text
+    json = htmlsafe_json_dumps(figure, allow_nan=False, separators=(",", ":"))
+    return Drawing(json, figure["layout"]["height"], label)
 
 
 def safe(text: str) -> str:

@@ -10,7 +10,7 @@ import pytest
 
 from reports.ablation import Row, change, cost, noise, rows, sentence, signed
 from reports.closing_lines import closing_lines
-from reports.figure_style import figure_json
+from reports.figure_style import drawing
 from reports.markdown import markdown
 from reports.page import page
 from reports.plots.ablation import stair
@@ -155,7 +155,7 @@ def test_the_stair_leads_from_one_end_to_the_other() -> None:
 
 
 def test_the_stair_is_strict_json() -> None:
-    assert not set("<>&") & set(figure_json(stair(WAY)))
+    assert not set("<>&") & set(drawing(stair(WAY), "").json)
     with pytest.raises(ValueError, match="no ablation with steps"):
         stair(BASE)
 

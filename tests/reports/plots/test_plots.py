@@ -11,7 +11,7 @@ from typing import Any
 import plotly.graph_objects as go
 import pytest
 
-from reports.figure_style import Figure, figure_json
+from reports.figure_style import Figure, drawing
 from reports.plots.collapse_map import CollapseMap
 from reports.plots.corruptions import corruption_figure
 from reports.plots.curves import collapsed_examples, curves
@@ -65,10 +65,19 @@ def test_plotly_knows_every_word_of_a_figure(name: str) -> None:
 
 @pytest.mark.parametrize("name", FIGURES)
 def test_figures_are_strict_json_without_markup(name: str) -> None:
-    text = figure_json(FIGURES[name](FULL) or {})
+    figure = FIGURES[name](FULL)
+    assert figure is not None
+    text = drawing(figure, "").json
     assert not set("<>&") & set(text)
     parsed = json.loads(text, parse_constant=lambda word: pytest.fail(f"{word} is not JSON"))
+    assert parsed == figure
     assert EVIL not in json.dumps(parsed)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_a_figure_with_a_number_that_is_not_finite_is_refused(value: float) -> None:
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        drawing({"data": [{"y": [0.5, value]}], "layout": {"height": 200}}, "")
 
 
 @pytest.mark.parametrize("name", [name for name in FIGURES if name not in {"layers", "curves"}])
