@@ -1,4 +1,4 @@
-"""The figures of a diagnosis: how its fits went, and every layer before the first step."""
+"""The figures of a diagnosis: curves of its fits, and every layer before the first step."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from reports.figure_style import BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILL
 from search.diagnosis.evidence import Diagnosis, Epoch, LayerStatistics
 
 _COLOURS: Final = (BLUE, ORANGE, GREEN, PURPLE, SKY, VERMILLION)
-_FLOOR: Final = 1e-12  # what is exactly 0 is drawn here on a logarithmic axis
-_WIDE: Final = 20.0  # ratio of losses from which their axis is logarithmic
-_NAMED: Final = 40  # layers whose names fit under the axis
-_LONGEST: Final = 24  # signs of a name under the axis
+_FLOOR: Final = 1e-12  # zero is drawn here on a logarithmic axis
+_WIDE: Final = 20.0  # with a larger ratio of losses their axis is logarithmic
+_NAMED: Final = 40  # with more layers their names do not fit below the axis
+_LONGEST: Final = 24  # characters of a name below the axis
 
 _PANELS: Final[Sequence[tuple[str, bool, Sequence[tuple[str, str, str]]]]] = (
     (
         "outputs",
         True,
-        (("deviation", "deviation of the outputs", BLUE), ("between_images", "from image to image", SKY)),
+        (("deviation", "deviation of the outputs", BLUE), ("between_images", "variation between images", SKY)),
     ),
     ("share of units", False, (("dead", "silent for every image", VERMILLION), ("saturated", "saturated", ORANGE))),
     ("gradient", True, (("gradient", "norm of the weights' gradient", GREEN),)),
-    ("update", True, (("update", "change of the weights in one step, relative", PURPLE),)),
+    ("update", True, (("update", "relative change of the weights in one step", PURPLE),)),
 )
-"""Title, whether logarithmic, and the signals with their names and colours."""
+"""Panels as title, whether logarithmic, and signals with their names and colours."""
 
 
 def fit_curves(diagnosis: Diagnosis) -> go.Figure | None:
-    """Balanced accuracy and loss of every fit over the epochs; None without a finished epoch."""
+    """Draw balanced accuracy and loss of every fit by epoch; None without a finished epoch."""
     runs = [run for run in diagnosis.runs if run.epochs]
     if not runs:
         return None
@@ -47,7 +47,8 @@ def fit_curves(diagnosis: Diagnosis) -> go.Figure | None:
     )
     for place, run in enumerate(runs):
         name = (
-            f"fit {place + 1}: {'learned' if run.learned else 'did not learn'}{', ended early' if run.stopped else ''}"
+            f"fit {place + 1}: "
+            f"{'learned' if run.learned else 'did not learn'}{', stopped early' if run.stopped else ''}"
         )
         colour = _COLOURS[place % len(_COLOURS)]
         for number, (row, part, dash, value) in enumerate(panels):
@@ -76,7 +77,7 @@ def fit_curves(diagnosis: Diagnosis) -> go.Figure | None:
 
 
 def layer_profile(diagnosis: Diagnosis) -> go.Figure | None:
-    """Four signals layer by layer, from the input to the output; None without layers."""
+    """Draw four signals of every layer, from input to output; None without layers."""
     layers = diagnosis.probe.layers
     if not layers:
         return None
@@ -92,17 +93,17 @@ def layer_profile(diagnosis: Diagnosis) -> go.Figure | None:
     names = [safe(layer.name) for layer in layers]
     for row, (_, logarithmic, signals) in enumerate(panels, start=1):
         for signal, meaning, colour in signals:
-            found = _values(layers, signal, logarithmic)
-            if not found:
+            values = _values(layers, signal, logarithmic)
+            if not values:
                 continue
             figure.add_scatter(
-                x=list(found),
-                y=list(found.values()),
+                x=list(values),
+                y=list(values.values()),
                 mode="lines+markers",
                 name=meaning,
                 line={"color": colour, "width": 1.8},
                 marker={"color": colour, "size": 7},
-                text=[names[place] for place in found],
+                text=[names[place] for place in values],
                 hovertemplate=f"%{{text}}<br>{meaning}: %{{y:.3g}}<extra></extra>",
                 row=row,
                 col=1,
@@ -117,17 +118,17 @@ def layer_profile(diagnosis: Diagnosis) -> go.Figure | None:
         ticks = [safe(_shortened(layer.name)) for layer in layers]
         figure.update_xaxes(tickvals=places, ticktext=ticks, tickangle=-40)
     else:
-        figure.update_xaxes(title="layer, from the input on", row=len(panels), col=1)
+        figure.update_xaxes(title="layer, starting at the input", row=len(panels), col=1)
     return figure
 
 
 def _values(layers: Sequence[LayerStatistics], signal: str, logarithmic: bool) -> dict[int, float]:
-    """Finite values by place; no signal that is 0 everywhere on a linear axis."""
-    known = {place: getattr(layer, signal) for place, layer in enumerate(layers)}
-    found = {place: float(value) for place, value in known.items() if value is not None and math.isfinite(value)}
+    """Return the finite values by position; empty for a signal that is 0 everywhere on a linear axis."""
+    raw = {place: getattr(layer, signal) for place, layer in enumerate(layers)}
+    finite = {place: float(value) for place, value in raw.items() if value is not None and math.isfinite(value)}
     if logarithmic:
-        return {place: max(value, _FLOOR) for place, value in found.items()}
-    return found if any(found.values()) or signal == "dead" else {}
+        return {place: max(value, _FLOOR) for place, value in finite.items()}
+    return finite if any(finite.values()) or signal == "dead" else {}
 
 
 def _finite(values: Iterable[float]) -> list[float | None]:

@@ -1,4 +1,4 @@
-"""`diagnosis.json`: a diagnosis for programs, schema 1."""
+"""`diagnosis.json`: the machine-readable diagnosis, schema 1."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ SCHEMA: Final = 1
 
 
 def diagnosis_json(diagnosis: Diagnosis) -> str:
-    """The diagnosis as strict JSON: what is not finite is null."""
-    found = {
+    """Return the diagnosis as strict JSON; numbers that are not finite are null."""
+    content = {
         "schema": SCHEMA,
         "healthy": diagnosis.healthy,
         "verdict": str(diagnosis.state),
@@ -34,7 +34,7 @@ def diagnosis_json(diagnosis: Diagnosis) -> str:
         "remarks": [_cause(cause) for cause in diagnosis.remarks],
         "cut_short": diagnosis.cut_short,
     }
-    return json.dumps(plain(found), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    return json.dumps(plain(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def _cause(cause: Cause) -> dict[str, Any]:

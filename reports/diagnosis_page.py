@@ -1,4 +1,4 @@
-"""`diagnosis.html`: one file that works offline: verdict, causes, mend, curves and layers."""
+"""`diagnosis.html`: the diagnosis of a network as one file that works offline."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ _SCORES: Final = Scale(0.0, 1.0)
 
 
 @dataclass(frozen=True, slots=True)
-class CauseRow:
-    """A suspected cause in words."""
+class DiagnosisCauseRow:
+    """A suspected cause as a row of the page."""
 
     code: str
     sentence: str
@@ -36,31 +36,31 @@ class CauseRow:
 
 @dataclass(frozen=True, slots=True)
 class LayerRow:
-    """A layer as it was built, and what it showed before the first step."""
+    """A layer with its settings and its signals before the first step."""
 
     layer: LayerInfo
     output: str
     settings: str
-    signals: tuple[str, ...]  # deviation, from image to image, silent, gradient, update
+    signals: tuple[str, ...]  # deviation, variation between images, share of silent units, gradient, update
     suspected: bool
 
 
 def diagnosis_page(diagnosis: Diagnosis) -> str:
-    """The whole page as HTML. Names and texts from outside are escaped; nothing is loaded from anywhere."""
+    """Return the whole page as HTML, with all names and texts escaped; it loads nothing from anywhere."""
     return environment().get_template("diagnosis.html").render(**_content(diagnosis))
 
 
 def _content(diagnosis: Diagnosis) -> dict[str, Any]:
-    mend = words.best_mend(diagnosis)
+    fix = words.best_fix(diagnosis)
     curves, profile = fit_curves(diagnosis), layer_profile(diagnosis)
     return {
         "diagnosis": diagnosis,
         "title": Path(diagnosis.model).name,
         "headline": words.HEADLINES[diagnosis.state],
         "scores_sentence": words.scores_sentence(diagnosis),
-        "mend": mend,
-        "effect": words.mend_effect(mend, diagnosis) if mend else "",
-        "without_mend": "" if mend or diagnosis.healthy else words.without_mend(diagnosis),
+        "fix": fix,
+        "effect": words.fix_effect(fix, diagnosis) if fix else "",
+        "without_fix": "" if fix or diagnosis.healthy else words.without_fix(diagnosis),
         "causes": [_cause_row(cause) for cause in diagnosis.causes],
         "remarks": [_cause_row(cause) for cause in diagnosis.remarks],
         "runs": [run.score for run in diagnosis.runs],
@@ -84,7 +84,7 @@ def _content(diagnosis: Diagnosis) -> dict[str, Any]:
 
 
 def layer_rows(diagnosis: Diagnosis) -> list[LayerRow]:
-    """All layers in the order in which they are called."""
+    """Return all layers in the order in which they are called."""
     probes = {probe.name: probe for probe in diagnosis.probe.layers}
     suspected = {cause.layer for cause in diagnosis.causes}
     return [
@@ -95,8 +95,10 @@ def layer_rows(diagnosis: Diagnosis) -> list[LayerRow]:
     ]
 
 
-def _cause_row(cause: Cause) -> CauseRow:
-    return CauseRow(cause.code, CAUSES[cause.code], cause.layer, words.standing(cause), evidence_text(cause.evidence))
+def _cause_row(cause: Cause) -> DiagnosisCauseRow:
+    return DiagnosisCauseRow(
+        cause.code, CAUSES[cause.code], cause.layer, words.standing(cause), evidence_text(cause.evidence)
+    )
 
 
 def _signals(probe: LayerStatistics | None) -> tuple[str, ...]:
@@ -108,8 +110,8 @@ def _signals(probe: LayerStatistics | None) -> tuple[str, ...]:
 
 
 def _settings(layer: LayerInfo) -> str:
-    """What a layer has of its own, in a few words."""
-    known = {
+    """Return the settings of a layer as short text."""
+    settings = {
         "dropout": layer.rate,
         "momentum": layer.momentum,
         "scale": layer.scale,
@@ -118,7 +120,7 @@ def _settings(layer: LayerInfo) -> str:
         "L2": layer.l2 or None,
         **layer.augmentation,
     }
-    parts = [f"{name} {compact(value)}" for name, value in known.items() if value is not None]
+    parts = [f"{name} {compact(value)}" for name, value in settings.items() if value is not None]
     if layer.initializer:
         parts.insert(0, layer.initializer)
     if layer.parameters and not layer.trainable:
@@ -130,7 +132,7 @@ def _material(material: DataSample) -> list[tuple[str, str]]:
     classes = ", ".join(f"{name}: {count:,}" for name, count in material.classes.items())
     rows = [
         ("images by class", classes),
-        ("values fed", f"{compact(material.low)} to {compact(material.high)}, mean {compact(material.mean)}"),
+        ("input values", f"{compact(material.low)} to {compact(material.high)}, mean {compact(material.mean)}"),
         ("labels", material.labels),
         ("batch size", str(material.batch_size)),
         ("epochs", str(material.epochs)),
@@ -160,13 +162,13 @@ def _compilation(compilation: Compilation) -> list[tuple[str, str]]:
 
 
 def _probe(probe: NetworkProbe) -> list[tuple[str, str]]:
-    """What the untrained network shows: short value, meaning."""
-    rows = [(compact(probe.loss), f"first loss; guessing the class shares would have {compact(probe.expected_loss)}")]
+    """Return the signals of the untrained network as pairs of value and meaning."""
+    rows = [(compact(probe.loss), f"initial loss; predicting the class shares has {compact(probe.expected_loss)}")]
     if probe.penalty:
-        rows.append((compact(probe.penalty), "of weight penalties on top of it"))
-    rows.append((percent(probe.top_share), "of the first answers name the same class"))
+        rows.append((compact(probe.penalty), "weight penalties in addition to the loss"))
+    rows.append((percent(probe.top_share), "of the initial predictions are the same class"))
     if probe.overfits is not None:
-        rows.append(("yes" if probe.overfits else "no", "learns 16 images by heart"))
+        rows.append(("yes" if probe.overfits else "no", "memorizes a batch of 16 images"))
     return rows
 
 

@@ -1,4 +1,4 @@
-"""What a diagnosis says on the terminal: at most twenty-five lines."""
+"""The summary of a diagnosis on the terminal, at most 25 lines."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Final
 
 from reports.diagnosis_wording import (
     HEADLINES,
-    best_mend,
-    mend_effect,
+    best_fix,
+    fix_effect,
     scores,
     scores_sentence,
     standing,
-    without_mend,
+    without_fix,
 )
 from reports.wording import duration, evidence_text, shown
 from search.causes import CAUSES, Cause
@@ -22,22 +22,22 @@ from search.diagnosis.evidence import Diagnosis
 
 MOST_LINES: Final = 25
 WIDTH: Final = 100
-_PARTS: Final = (4, 9, 8, 2, 2)  # most lines of each part, 25 in all
+_PARTS: Final = (4, 9, 8, 2, 2)  # most lines of each part, 25 in total
 
 
 def diagnosis_lines(diagnosis: Diagnosis, page: Path) -> list[str]:
-    """At most 25 lines of plain text: verdict, causes, the change that mends it, remarks, where the page is.
+    """Return at most 25 lines of plain text: result, causes, the change that helps, remarks, path of the page.
 
-    Lines of code are left whole; all others have at most 100 signs.
+    Lines of code are not wrapped; all others have at most 100 characters.
     """
-    parts = (_verdict(diagnosis), _causes(diagnosis), _mend(diagnosis), _remarks(diagnosis), _end(diagnosis, page))
-    kept = [_cut(part, most) for part, most in zip(parts, _PARTS, strict=True) if part]
-    spaced = [line for part in kept for line in ("", *part)][1:]
-    return spaced if len(spaced) <= MOST_LINES else [line for part in kept for line in part]
+    parts = (_verdict(diagnosis), _causes(diagnosis), _fix(diagnosis), _remarks(diagnosis), _end(diagnosis, page))
+    blocks = [_cut(part, most) for part, most in zip(parts, _PARTS, strict=True) if part]
+    spaced = [line for part in blocks for line in ("", *part)][1:]
+    return spaced if len(spaced) <= MOST_LINES else [line for part in blocks for line in part]
 
 
 def _cut(lines: Sequence[str], most: int) -> list[str]:
-    return list(lines) if len(lines) <= most else [*lines[: most - 1], "   ... more in the page"]
+    return list(lines) if len(lines) <= most else [*lines[: most - 1], "   ... more in the report"]
 
 
 def _verdict(diagnosis: Diagnosis) -> list[str]:
@@ -47,7 +47,7 @@ def _verdict(diagnosis: Diagnosis) -> list[str]:
 def _causes(diagnosis: Diagnosis) -> list[str]:
     if not diagnosis.causes:
         return []
-    lines = ["Why:"]
+    lines = ["Causes:"]
     for place, cause in enumerate(diagnosis.causes, start=1):
         block = _wrapped(f"{place}. {_named(cause)} ({standing(cause)}). {CAUSES[cause.code]}", " ", "    ")
         if cause.evidence:
@@ -55,32 +55,32 @@ def _causes(diagnosis: Diagnosis) -> list[str]:
         more = place < len(diagnosis.causes)
         if place > 1 and len(lines) + len(block) + more > _PARTS[1]:
             rest = ", ".join(_named(left) for left in diagnosis.causes[place - 1 :])
-            return [*lines, *_wrapped(f"Further down: {rest}.", " ", "    ")]
+            return [*lines, *_wrapped(f"Less likely: {rest}.", " ", "    ")]
         lines += block
     return lines
 
 
-def _mend(diagnosis: Diagnosis) -> list[str]:
+def _fix(diagnosis: Diagnosis) -> list[str]:
     if diagnosis.healthy:
         return []
-    mend = best_mend(diagnosis)
-    if mend is None:
-        return _wrapped(without_mend(diagnosis))
-    code = [f"    {shown(line)}" for line in mend.change.splitlines() if line.strip()]
-    head = _wrapped(f"Smallest change that makes it learn, in {mend_effect(mend, diagnosis)}: {mend.summary}")
-    tail = [f"  before {scores(mend.before)}   after {scores(mend.after)}"]
+    fix = best_fix(diagnosis)
+    if fix is None:
+        return _wrapped(without_fix(diagnosis))
+    code = [f"    {shown(line)}" for line in fix.change.splitlines() if line.strip()]
+    head = _wrapped(f"Smallest change that makes it learn, with {fix_effect(fix, diagnosis)}: {fix.summary}")
+    tail = [f"  before {scores(fix.before)}   after {scores(fix.after)}"]
     return [*head, *_cut(code, max(1, _PARTS[2] - len(head) - len(tail))), *tail]
 
 
 def _remarks(diagnosis: Diagnosis) -> list[str]:
     if not diagnosis.remarks:
         return []
-    head = "Also noticed, though it learns" if diagnosis.healthy else "Also true, but not the cause"
+    head = "Also noticed, although the network learns" if diagnosis.healthy else "Also noticed, but not the cause"
     return _wrapped(f"{head}: {', '.join(_named(cause) for cause in diagnosis.remarks)}.")
 
 
 def _end(diagnosis: Diagnosis, page: Path) -> list[str]:
-    return [f"More, with curves and every layer: {shown(str(page))} ({duration(diagnosis.seconds)})"]
+    return [f"Report with curves and every layer: {shown(str(page))} (took {duration(diagnosis.seconds)})"]
 
 
 def _named(cause: Cause) -> str:

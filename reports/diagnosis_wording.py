@@ -1,4 +1,4 @@
-"""How a diagnosis is put in words: the same on the terminal and in the page."""
+"""The sentences of a diagnosis, the same on the terminal and in the page."""
 
 from __future__ import annotations
 
@@ -10,67 +10,68 @@ from search.causes import Cause
 from search.diagnosis.evidence import Diagnosis, Fix, NetworkState
 
 HEADLINES: Final[Mapping[NetworkState, str]] = {
-    NetworkState.HEALTHY: "Healthy: it learns",
-    NetworkState.SLOW: "Healthy, but slow: it learns late, and more epochs would help",
-    NetworkState.COLLAPSED: "It does not learn: it gives nearly the same answer for every image",
-    NetworkState.NON_FINITE: "It does not learn: its numbers become infinite or undefined",
-    NetworkState.MEMORISER: "It learns its training images by heart and guesses on others",
-    NetworkState.THRESHOLD: "It ranks the images well, but gives all the same class: a matter of threshold or scale",
-    NetworkState.BATCHNORM: "It learns, but BatchNorm's stored averages spoil its answers outside of training",
-    NetworkState.UNTOLD: "It learns these images, but they are too few to tell whether it learned more than them",
-    NetworkState.WEAK: "It learns a little: better than guessing, but worse than simple methods",
+    NetworkState.HEALTHY: "Healthy: the network learns",
+    NetworkState.SLOW: "Healthy, but slow: the network learns late, and more epochs would help",
+    NetworkState.COLLAPSED: "The network does not learn: its predictions are nearly the same for every image",
+    NetworkState.NON_FINITE: "The network does not learn: its loss or weights become infinite or undefined",
+    NetworkState.MEMORISER: "The network memorizes its training images and is at chance on others",
+    NetworkState.THRESHOLD: "The network ranks the images well, but predicts one class for all: its decision threshold "
+    "or scale is wrong",
+    NetworkState.BATCHNORM: "The network learns, but BatchNorm's moving averages spoil its predictions after training",
+    NetworkState.UNTOLD: "The network memorizes its images, and there are too few to tell whether it learns more",
+    NetworkState.WEAK: "The network learns a little: better than chance, but worse than simple methods",
 }
-"""A verdict in one sentence, without the stop."""
+"""Results of a diagnosis as one sentence each, without the full stop."""
 
 
 USUAL_SEEDS: Final = 3
 
 
 def standing(cause: Cause) -> str:
-    """What is known of a suspected cause: a hypothesis until an experiment confirms it."""
+    """Return the status of a suspected cause: a hypothesis until an experiment confirms it."""
     if cause.confirmed is None:
-        return "likely, not tried"
-    return "confirmed by experiment" if cause.confirmed else "possible: its change alone was tried and did not help"
+        return "likely, not tested"
+    return "confirmed by experiment" if cause.confirmed else "possible; fixing it alone did not help"
 
 
 def scores_sentence(diagnosis: Diagnosis) -> str:
-    """What the fits of the network as it is have reached."""
+    """Return the scores of the unchanged network."""
     runs = diagnosis.runs
     if not runs:
-        return "No fit of it was finished in the time given."
+        return "No fit was finished within the --budget. Pass a larger one."
     learned = sum(run.learned for run in runs)
     reached = scores(run.score for run in runs)
     few = diagnosis.cut_short and len(runs) < USUAL_SEEDS
-    cut = " Fits that were ended for want of time are not counted; a larger --budget gives them more." if few else ""
+    cut = " Fits that ran out of time are not counted; pass a larger --budget to finish them." if few else ""
     return (
-        f"Trained as you train it, with {counted(len(runs), 'seed')}: balanced accuracy {reached}; "
-        f"guessing gives {number(diagnosis.chance)}, and from {number(diagnosis.threshold)} on it counts as learning "
-        f"({learned} of {len(runs)}).{cut}"
+        f"Trained as you train it, with {counted(len(runs), 'seed')}: balanced accuracy {reached}. "
+        f"Chance is {number(diagnosis.chance)}; a fit counts as learned from {number(diagnosis.threshold)} "
+        f"({learned} of {len(runs)} did).{cut}"
     )
 
 
 def scores(values: Iterable[float]) -> str:
-    """Scores in a row."""
+    """Return scores as text, separated by spaces."""
     return " ".join(number(value) for value in values)
 
 
-def mend_effect(mend: Fix, diagnosis: Diagnosis) -> str:
-    """In how many seeds the changed network learned."""
-    learned = sum(score >= diagnosis.threshold for score in mend.after)
-    return f"{learned} of {counted(len(mend.after), 'seed')}"
+def fix_effect(fix: Fix, diagnosis: Diagnosis) -> str:
+    """Return with how many seeds the changed network learned."""
+    learned = sum(score >= diagnosis.threshold for score in fix.after)
+    return f"{learned} of {counted(len(fix.after), 'seed')}"
 
 
-def best_mend(diagnosis: Diagnosis) -> Fix | None:
-    """The recommended change: the first that is confirmed."""
+def best_fix(diagnosis: Diagnosis) -> Fix | None:
+    """Return the recommended change: the first one that is confirmed; None without one."""
     return next((fix for fix in diagnosis.fixes if fix.confirmed), None)
 
 
-def without_mend(diagnosis: Diagnosis) -> str:
-    """What to say of a network that does not learn when no change was found that mends it."""
+def without_fix(diagnosis: Diagnosis) -> str:
+    """Return why no change is recommended for a network that does not learn."""
     if diagnosis.cut_short:
-        return "The time ended before all likely causes were tried; a larger --budget gives it more."
+        return "Time ran out before all likely causes were tested. Pass a larger --budget."
     if len(diagnosis.fixes) == 1:
-        return "The one change that was tried does not make it learn."
+        return "The one change that was tested does not make the network learn."
     if diagnosis.fixes:
-        return f"None of the {counted(len(diagnosis.fixes), 'change')} that were tried makes it learn."
-    return "There was no single change to try."
+        return f"None of the {counted(len(diagnosis.fixes), 'change')} that were tested makes the network learn."
+    return "There was no single change to test."

@@ -112,22 +112,23 @@ class Collapse:
 
 
 REASONS: Final[Mapping[str, str]] = {
-    "non-finite": "The loss or a gradient exploded or became infinite or undefined.",
-    "dead-layer": "All units of a layer give zero for every image, so nothing behind it can tell images apart.",
+    "non-finite": "The loss or a gradient exploded, or became infinite or undefined.",
+    "dead-layer": "All units of a layer output zero for every image, so the layers after it can't tell images apart.",
     "no-gradient": "No gradient reaches the first layer, so it does not learn.",
-    "constant-output": "The network gives the same answer for every image.",
-    "prior-predictor": "The network gives every image the most frequent class and is no better than knowing how "
-    "frequent the classes are.",
-    "no-progress": "Well into its epochs the training still guessed, and at its pace would have to the end.",
-    "behind": "Part of its epochs into its first fold the configuration was behind most others at that epoch.",
-    "too-slow": "A fit would have taken longer than the plan allows.",
-    "too-large": "Not even one image at a time found room in the device's memory.",
-    "worker-died": "The training process died twice, most likely for want of memory.",
-    "process-lost": "The search or its machine ended eight times in the middle of it, most likely for want of memory.",
-    "stalled": "The training process twice said nothing for far longer than epochs take.",
-    "raced": "On the folds that were run the configuration was too far behind the best.",
+    "constant-output": "The network predicts the same probabilities for every image.",
+    "prior-predictor": "The network predicts the most frequent class for every image, and its loss is no better "
+    "than that of predicting the class shares.",
+    "no-progress": "Well into its epochs the fit was still at chance, and too slow to leave it before the last epoch.",
+    "behind": "During its first fold the configuration was behind most others at the same epoch.",
+    "too-slow": "The fit would have taken longer than the plan allows.",
+    "too-large": "The network does not fit into the device's memory even with one image at a time.",
+    "worker-died": "The training process died twice, most likely because it ran out of memory.",
+    "process-lost": "The search or its machine died eight times during this fit, most likely because it ran out of "
+    "memory.",
+    "stalled": "The training process twice stopped responding for much longer than an epoch takes.",
+    "raced": "The configuration was too far behind the best on the folds it was trained on.",
 }
-"""Short reason of a collapse or a stop -> its meaning in one sentence for people."""
+"""Descriptions of the reasons why fits collapsed or were stopped, by code, one sentence each."""
 
 HARD_REASONS: Final = frozenset({"non-finite", "dead-layer", "no-gradient"})
 """Reasons that rest on structural evidence: a collapse for one of them gets no second chance."""

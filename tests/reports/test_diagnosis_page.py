@@ -75,8 +75,8 @@ def test_what_comes_from_outside_stays_text() -> None:
 
 def test_hypotheses_are_worded_so() -> None:
     text = read("no mend").text
-    assert "Likely, not tried" in text
-    assert "The time ended before all likely causes were tried" in text
+    assert "Likely, not tested" in text
+    assert "Time ran out before all likely causes were tested" in text
     assert "The causes below are hypotheses" in text
     assert "Confirmed by experiment" not in text
     assert "Confirmed by experiment" in read("collapsed").text
@@ -84,7 +84,7 @@ def test_hypotheses_are_worded_so() -> None:
 
 def test_the_change_is_there_to_copy() -> None:
     text = read("collapsed").text
-    assert "The smallest change that makes it learn, in 3 of 3 seeds" in text
+    assert "The smallest change that makes it learn, with 3 of 3 seeds" in text
     assert "model.add(layers.Rescaling(1 / 255))" in text
     assert "0.900 0.920 0.880" in text
 
@@ -128,7 +128,8 @@ def test_layers_with_no_weights_have_no_gradient_and_zero_is_drawn_at_the_floor(
     drawn = {trace.name: (list(trace.x), list(trace.y)) for trace in figure.data}
     assert drawn["norm of the weights' gradient"] == ([1], [1e-12])
     assert set(drawn) == {
-        "deviation of the outputs", "from image to image", "silent for every image", "norm of the weights' gradient"
+        "deviation of the outputs", "variation between images", "silent for every image", "norm of the weights' "
+        "gradient"
     }  # fmt: skip
 
 

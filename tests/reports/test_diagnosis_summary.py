@@ -19,49 +19,49 @@ PAGE = Path("runs/net-diagnosis/diagnosis.html")
 
 def test_a_collapse_with_its_mend() -> None:
     assert diagnosis_lines(made.diagnosis(), PAGE) == [
-        "It does not learn: it gives nearly the same answer for every image.",
-        "Trained as you train it, with 3 seeds: balanced accuracy 0.500 0.500 0.500; guessing gives 0.500,",
-        "and from 0.600 on it counts as learning (0 of 3).",
+        "The network does not learn: its predictions are nearly the same for every image.",
+        "Trained as you train it, with 3 seeds: balanced accuracy 0.500 0.500 0.500. Chance is 0.500; a fit",
+        "counts as learned from 0.600 (0 of 3 did).",
         "",
-        "Why:",
-        " 1. unscaled-input (confirmed by experiment). Raw pixels of 0 to 255 go in where values around 0 to",
-        "    1 are expected.",
+        "Causes:",
+        " 1. unscaled-input (confirmed by experiment). The network gets raw pixels from 0 to 255 instead of",
+        "    values around 0 to 1.",
         "    dead share 0.93",
-        " 2. dead-relu in conv2 (possible: its change alone was tried and did not help). Whole layers of ReLU",
-        "    units give zero for every image, so no gradient passes.",
+        " 2. dead-relu in conv2 (possible; fixing it alone did not help). All ReLU units of a layer output",
+        "    zero for every image, so no gradient flows through it.",
         "    dead share 0.93",
         "",
-        "Smallest change that makes it learn, in 3 of 3 seeds: scale the pixels to 0..1",
+        "Smallest change that makes it learn, with 3 of 3 seeds: scale the pixels to 0..1",
         "    model.add(layers.Rescaling(1 / 255))",
         "  before 0.500 0.500 0.510   after 0.900 0.920 0.880",
         "",
-        "Also true, but not the cause: majority-class.",
+        "Also noticed, but not the cause: majority-class.",
         "",
-        "More, with curves and every layer: runs/net-diagnosis/diagnosis.html (1 min 33 s)",
+        "Report with curves and every layer: runs/net-diagnosis/diagnosis.html (took 1 min 33 s)",
     ]
 
 
 def test_a_healthy_network_is_called_healthy_and_nothing_is_mended() -> None:
     text = "\n".join(diagnosis_lines(made.diagnosis(NetworkState.HEALTHY), PAGE))
-    assert text.startswith("Healthy: it learns.")
-    assert "(3 of 3)" in text
-    assert "Also noticed, though it learns: majority-class." in text
-    assert "Why" not in text
+    assert text.startswith("Healthy: the network learns.")
+    assert "(3 of 3 did)" in text
+    assert "Also noticed, although the network learns: majority-class." in text
+    assert "Causes" not in text
     assert "change" not in text
 
 
 def test_a_cause_that_was_not_tried_is_a_hypothesis() -> None:
     text = "\n".join(diagnosis_lines(made.diagnosis(causes=(made.cause(confirmed=None),), fixes=()), PAGE))
-    assert "dead-relu in conv2 (likely, not tried)" in text
+    assert "dead-relu in conv2 (likely, not tested)" in text
     assert "confirmed" not in text
-    assert "There was no single change to try." in text
+    assert "There was no single change to test." in text
 
 
 @pytest.mark.parametrize(
     ("cut_short", "said"),
     [
-        (False, "The one change that was tried does not make it learn"),
-        (True, "The time ended before all likely causes were tried"),
+        (False, "The one change that was tested does not make the network learn"),
+        (True, "Time ran out before all likely causes were tested"),
     ],
 )
 def test_where_nothing_helps_it_says_so(cut_short: bool, said: str) -> None:
@@ -72,12 +72,12 @@ def test_where_nothing_helps_it_says_so(cut_short: bool, said: str) -> None:
 
 
 def test_without_a_finished_fit() -> None:
-    assert "No fit of it was finished" in "\n".join(diagnosis_lines(made.diagnosis(runs=()), PAGE))
+    assert "No fit was finished within the --budget" in "\n".join(diagnosis_lines(made.diagnosis(runs=()), PAGE))
 
 
 def test_long_code_is_cut_and_the_effect_stays() -> None:
     lines = diagnosis_lines(made.diagnosis(fixes=(made.mend(change="x = 1\n" * 60),)), PAGE)
-    assert "   ... more in the page" in lines
+    assert "   ... more in the report" in lines
     assert "  before 0.500 0.500 0.510   after 0.900 0.920 0.880" in lines
 
 
@@ -85,15 +85,15 @@ def test_causes_without_room_are_named_further_down() -> None:
     found = [made.cause(code, layer=None, confirmed=None) for code in ("nan", "lr-too-high", "leak", "bottleneck")]
     lines = diagnosis_lines(made.diagnosis(causes=tuple(found)), PAGE)
     assert lines[4:13] == [
-        "Why:",
-        " 1. nan (likely, not tried). Losses or weights become infinite or undefined.",
+        "Causes:",
+        " 1. nan (likely, not tested). Losses or weights become infinite or undefined.",
         "    dead share 0.93",
-        " 2. lr-too-high (likely, not tried). The learning rate is so high that the weights jump past every",
+        " 2. lr-too-high (likely, not tested). The learning rate is so high that the weights jump past every",
         "    solution.",
         "    dead share 0.93",
-        " 3. leak (likely, not tried). Images of the validation part also lie in the training part.",
+        " 3. leak (likely, not tested). Some validation images are also training images.",
         "    dead share 0.93",
-        " Further down: bottleneck.",
+        " Less likely: bottleneck.",
     ]
 
 
@@ -137,7 +137,7 @@ def test_never_more_than_twenty_five_lines(diagnosis: Diagnosis) -> None:
     assert all(line.isprintable() for line in lines)
     code = {f"    {line}" for mend in diagnosis.fixes for line in mend.change.splitlines()}
     assert all(len(line) <= WIDTH for line in lines if line not in code)
-    assert lines[-1].startswith("More, with curves")
+    assert lines[-1].startswith("Report with curves")
 
 
 @settings(max_examples=25)
