@@ -1,4 +1,4 @@
-"""`check.json`: an inspection for programs, schema 1."""
+"""`check.json`: the machine-readable inspection, schema 1."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ SCHEMA: Final = 1
 
 
 def inspection_json(found: Inspection) -> str:
-    """The inspection as strict JSON: what is not finite is null."""
-    told: dict[str, Any] = {
+    """Return the inspection as strict JSON; numbers that are not finite are null."""
+    content: dict[str, Any] = {
         "schema": SCHEMA,
         "findings": [
             {
@@ -43,4 +43,4 @@ def inspection_json(found: Inspection) -> str:
         "half_width": found.half,
         "seconds": round(found.seconds, 2),
     }
-    return json.dumps(plain(told), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    return json.dumps(plain(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n"

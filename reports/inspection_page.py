@@ -1,4 +1,4 @@
-"""`check.html`: one file that works offline: what is wrong with the images, with pictures."""
+"""`check.html`: the problems of an image folder as one file that works offline."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from reports.page import environment
 from reports.wording import folder_title
 from search.inspection.findings import KINDS, Finding, Inspection, Severity
 
-_SHOWN_FILES: Final = 200  # named under a finding
+_SHOWN_FILES: Final = 200  # files listed per finding
 _TITLES: Final = {
-    Severity.ERROR: "To mend before a search",
-    Severity.WARNING: "To look at",
-    Severity.NOTE: "Good to know",
+    Severity.ERROR: "Errors to fix before a search",
+    Severity.WARNING: "Warnings",
+    Severity.NOTE: "Notes",
 }
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
-    """A file with its thumbnail."""
+class Thumbnail:
+    """An image file with its thumbnail (JPEG, base64)."""
 
     file: str
     thumbnail: str | None
@@ -28,19 +28,19 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A finding as it is shown."""
+    """A finding as it is shown on the page."""
 
     title: str
     severity: str
     finding: Finding
-    sets: tuple[tuple[Picture, ...], ...]  # that belong together
-    pictures: tuple[Picture, ...]
-    files: tuple[str, ...]  # to be named
-    further: int  # files that are not named
+    sets: tuple[tuple[Thumbnail, ...], ...]  # images that belong together
+    pictures: tuple[Thumbnail, ...]
+    files: tuple[str, ...]  # files that are listed
+    further: int  # number of files that are not listed
 
 
 def inspection_page(found: Inspection) -> str:
-    """The whole page as HTML. Names and texts from outside are escaped; nothing is loaded from anywhere."""
+    """Return the whole page as HTML, with all names and texts escaped; it loads nothing from anywhere."""
     return environment().get_template("check.html").render(**_content(found))
 
 
@@ -65,15 +65,15 @@ def _content(found: Inspection) -> dict[str, Any]:
 def _verdict(found: Inspection) -> str:
     kinds = {one.severity for one in found.findings}
     if Severity.ERROR in kinds:
-        return "Something has to be mended before scores mean anything"
-    return "Worth a look before a search" if Severity.WARNING in kinds else "Nothing stands against a search"
+        return "There are errors to fix before scores mean anything"
+    return "Check the warnings before a search" if Severity.WARNING in kinds else "Ready for a search"
 
 
 def _entry(one: Finding, found: Inspection) -> Entry:
-    def picture(file: str) -> Picture:
-        return Picture(file, found.thumbnails.get(file))
+    def picture(file: str) -> Thumbnail:
+        return Thumbnail(file, found.thumbnails.get(file))
 
     sets = tuple(tuple(map(picture, some)) for some in one.sets if any(file in found.thumbnails for file in some))
     pictures = () if one.sets else tuple(picture(file) for file in one.files if file in found.thumbnails)
-    named = one.files[:_SHOWN_FILES]
-    return Entry(KINDS[one.kind], str(one.severity), one, sets, pictures, named, len(one.files) - len(named))
+    listed = one.files[:_SHOWN_FILES]
+    return Entry(KINDS[one.kind], str(one.severity), one, sets, pictures, listed, len(one.files) - len(listed))

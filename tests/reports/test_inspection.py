@@ -1,4 +1,4 @@
-"""What an inspection says on the terminal, in JSON and on its page."""
+"""The summary of an inspection on the terminal, in JSON and on its page."""
 
 from __future__ import annotations
 
@@ -49,12 +49,12 @@ DIRTY = replace(CLEAN, findings=FINDINGS, test="/data/test")
 
 def test_a_clean_folder_in_a_few_lines(tmp_path) -> None:
     lines = inspection_lines(CLEAN, tmp_path / "check.html")
-    assert "40 images (38 that are not copies or of one group) in 2 classes" in lines[0]
+    assert "40 images (38 without copies and images of the same group) in 2 classes" in lines[0]
     said = " ".join(lines)
     assert "Classes (1 : 3.0): a 30" in said
-    assert "Sizes: 20 x 30 40; width / height 0.67 to 1.50, half of them below 0.67." in said
-    assert "Colour modes: RGB 40; 8, 16 bits a channel. Up to 10 folds are possible." in said
-    assert "Nothing to complain about." in lines
+    assert "Sizes: 20 x 30 40; width / height 0.67 to 1.50, median 0.67." in said
+    assert "Colour modes: RGB 40; 8, 16 bits per channel. Up to 10 folds are possible." in said
+    assert "No problems found." in lines
     assert "balanced accuracy of 0.71 (logistic regression" in " ".join(lines)
     assert lines[-1].endswith("check.html")
 
@@ -85,11 +85,11 @@ def test_json_by_its_schema() -> None:
 def test_a_page_with_parts_by_severity_and_names_as_text() -> None:
     read = Reader(inspection_page(DIRTY))
     html = inspection_page(DIRTY)
-    assert [title in html for title in ("To mend before a search", "To look at", "Good to know")] == [True] * 3
+    assert [title in html for title in ("Errors to fix before a search", "Warnings", "Notes")] == [True] * 3
     assert "<img src=x" not in html
     assert "data:image/jpeg;base64,/9j/4AAQ" in html
-    assert "no picture" in html
-    assert "Something has to be mended" in html
+    assert "no image" in html
+    assert "There are errors to fix" in html
     assert "script src" not in html
     assert read is not None
-    assert "Nothing stands against a search" in inspection_page(CLEAN)
+    assert "Ready for a search" in inspection_page(CLEAN)
