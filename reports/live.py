@@ -13,11 +13,11 @@ from reports.live_board import Board
 from reports.live_lines import PlainLines
 from search.events import Listener
 
-_REFRESHES: Final = 4  # a second
+_REFRESHES: Final = 4  # per second
 
 
 class LiveDisplay:
-    """Shows a run on `console` while the context is open.
+    """Shows the progress of a run on `console` while the context is open.
 
     >>> with LiveDisplay(console) as listener:  # doctest: +SKIP
     ...     run(settings, listener)

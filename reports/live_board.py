@@ -1,7 +1,7 @@
-"""A run as a panel on a terminal.
+"""The progress of a run as a panel on a terminal.
 
-Checks come often and from several threads, so they only note what they say; the panel is drawn from these notes a few
-times a second by rich's own thread.
+Events come often and from several threads, so their handlers only store values; rich's own thread draws the panel from
+these values a few times a second.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _RUNNING_SHOWN: Final = 4  # trials in the panel
 
 @dataclass(slots=True)
 class _Running:
-    """A trial that is being fitted."""
+    """Progress of a trial that is being fitted."""
 
     configuration: Configuration
     folds: int
@@ -44,7 +44,12 @@ class _Running:
 
 
 class Board:
-    """What is known of the run, and its picture. Every method may be called from any thread."""
+    """A listener that draws the progress of a run as a panel. Every method may be called from any thread.
+
+    Args:
+        clock: seconds that pass, for elapsed and remaining time.
+        wall: seconds since 1970, for the time until the next window.
+    """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic, wall: Callable[[], float] = time.time) -> None:
         self._clock, self._wall = clock, wall
@@ -54,7 +59,7 @@ class Board:
         self._progress: tuple[str, int, int] | None = None
         self._waits_until: float | None = None
         self._data = ""
-        self._budget: tuple[str, ...] = ()  # what ends the run and how to change it, then the plan's notes
+        self._budget: tuple[str, ...] = ()  # the line of the budget, then the notes of the plan
         self._trials: int | None = None
         self._deadline: float | None = None
         self._done = 0
@@ -66,28 +71,28 @@ class Board:
         self._collapses: Counter[str] = Counter()
 
     def stage(self, text: str) -> None:
-        """Note the new part of the run. Trials that the one before left unfinished no longer run."""
+        """Start a new stage; trials of the stage before are no longer running."""
         with self._lock:
             self._running.clear()
             self._stage, self._progress, self._waits_until = text, None, None
 
     def progress(self, what: str, done: int, total: int) -> None:
-        """Note how far a part of known length is."""
+        """Update the progress of a step of known length."""
         with self._lock:
             self._progress = (what, done, total) if done < total else None
 
     def waiting(self, until: float) -> None:
-        """Note when it goes on."""
+        """Show that the run is waiting until a moment (seconds since 1970)."""
         with self._lock:
             self._stage, self._progress, self._waits_until = f"Waiting until {moment(until)}", None, until
 
     def data(self, summary: DataSummary) -> None:
-        """Note what the images are."""
+        """Show the images."""
         with self._lock:
             self._data = data_line(summary)
 
     def planned(self, plan: Plan, trials: int | None, seconds: float | None, before: EarlierProgress) -> None:
-        """Note the budget."""
+        """Show the budget and the progress of earlier sessions."""
         with self._lock:
             self._trials, self._done = trials, before.trials
             self._budget = (budget_line(plan, trials, seconds, before.trials), *plan.notes)
@@ -97,12 +102,12 @@ class Board:
             self._deadline = None if seconds is None else self._clock() + seconds
 
     def trial_started(self, number: int, configuration: Configuration, folds: int) -> None:
-        """Note a running trial."""
+        """Add a running trial."""
         with self._lock:
             self._running[number] = _Running(configuration, folds)
 
     def check(self, number: int, fold: int, check: Check, epochs: int) -> None:
-        """Note how far a fit is."""
+        """Update the progress of a fit."""
         with self._lock:
             running = self._running.get(number)
             if running is not None:
@@ -110,7 +115,7 @@ class Board:
                 running.skill = check.val_skill
 
     def fit_finished(self, fit: Fit) -> None:
-        """Note a verdict."""
+        """Count a finished fit."""
         with self._lock:
             if fit.verdict is Verdict.COLLAPSED:
                 self._collapses[fit.reason or "unknown"] += 1
@@ -120,7 +125,7 @@ class Board:
                 running.epoch = 0
 
     def trial_finished(self, trial: Trial, pooled: float | None, best: float | None) -> None:
-        """Note a trial's end."""
+        """Count a finished trial and update the best score."""
         with self._lock:
             self._running.pop(trial.number, None)
             self._states[trial.state] += 1
@@ -131,12 +136,14 @@ class Board:
                     self._best_trial, self._best_configuration = trial.number, trial.configuration
 
     def render(self) -> RenderableType:
-        """The panel as it stands now."""
+        """Return the panel with the current progress."""
         with self._lock:
             rows: list[RenderableType] = [Text(shown(self._data), style="dim", overflow="ellipsis", no_wrap=True)]
             rows += [Text(shown(line), style="dim") for line in self._budget]
             if self._waits_until is not None:
-                rows.append(Text(f"in {duration(max(0.0, self._waits_until - self._wall()))}; Ctrl-C ends it"))
+                rows.append(
+                    Text(f"starts in {duration(max(0.0, self._waits_until - self._wall()))}; press Ctrl-C to stop")
+                )
             if self._progress:
                 what, done, total = self._progress
                 rows.append(_bar_row(shown(what), done, total, f"{done:,}/{total:,}"))
@@ -149,7 +156,7 @@ class Board:
                     break
                 rows.extend(_running_rows(trial, running))
             rows.extend(self._tally())
-            left = "" if self._deadline is None else f", {duration(self._deadline - self._clock())} left at most"
+            left = "" if self._deadline is None else f", at most {duration(self._deadline - self._clock())} left"
             clock = f"{duration(self._clock() - self._start)}{left}"
             title = Text(f" {shown(self._stage)} ", style="bold")
             visible = [row for row in rows if not (isinstance(row, Text) and not row.plain)]

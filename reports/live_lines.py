@@ -1,4 +1,4 @@
-"""A run on a log or a pipe: one plain line for whatever happens."""
+"""The progress of a run as plain lines, for logs and pipes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from search.settings import Plan
 
 
 class PlainLines(SilentListener):
-    """One line a stage, a fit and a trial, without control codes: for logs and pipes."""
+    """A listener that prints one line per stage, fit and trial, without control codes."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -23,24 +23,24 @@ class PlainLines(SilentListener):
         self._done = 0
 
     def stage(self, text: str) -> None:
-        """One line."""
+        """Print the stage."""
         self._line(text)
 
     def progress(self, what: str, done: int, total: int) -> None:
-        """One line when all is done."""
+        """Print one line when a step is done."""
         if done >= total > 0:
             self._line(f"{what}: {total:,} done")
 
     def waiting(self, until: float) -> None:
-        """One line: when it goes on."""
+        """Print when the run continues."""
         self._line(f"Waiting until {moment(until)}")
 
     def data(self, summary: DataSummary) -> None:
-        """One line: images, classes, size."""
+        """Print images, classes and size."""
         self._line(data_line(summary))
 
     def planned(self, plan: Plan, trials: int | None, seconds: float | None, before: EarlierProgress) -> None:
-        """One line: the budget; one for every note of the plan."""
+        """Print the budget and the notes of the plan."""
         with self._lock:
             self._trials, self._done, self._folds = trials, before.trials, plan.folds
         self._line(budget_line(plan, trials, seconds, before.trials))
@@ -48,7 +48,7 @@ class PlainLines(SilentListener):
             self._line(f"  {note}")
 
     def fit_finished(self, fit: Fit) -> None:
-        """One line: the verdict."""
+        """Print the verdict of a fit."""
         of = f"/{self._folds}" if self._folds else ""
         score = f" {number(fit.score)}" if fit.score is not None and fit.verdict is Verdict.LEARNED else ""
         why = f" ({fit.reason})" if fit.reason else ""
@@ -58,7 +58,7 @@ class PlainLines(SilentListener):
         )
 
     def trial_finished(self, trial: Trial, pooled: float | None, best: float | None) -> None:
-        """One line: state, score, best so far, how far the study is."""
+        """Print state and score of a trial, the best so far and the progress of the study."""
         with self._lock:
             self._done += trial.state is not TrialState.INTERRUPTED
             done = f"{self._done}/{self._trials}" if self._trials else str(self._done)
@@ -76,29 +76,29 @@ class PlainLines(SilentListener):
             try:
                 self._console.print(line, markup=False, highlight=False, emoji=False, soft_wrap=True, style=None)
             except (OSError, ValueError, SystemExit):
-                # The reader of the pipe has gone (rich asks to exit then), or the stream is closed: the run goes on.
+                # The reader of the pipe is gone (rich raises SystemExit) or the stream is closed; the run continues.
                 self._console.quiet = True
 
 
 def data_line(summary: DataSummary) -> str:
-    """The images in one line."""
-    shapes = f"in {counted(len(summary.shapes), 'shape')} up to" if summary.shapes else "at"
-    seen = f"seen {shapes} {summary.image_size} pixels"
-    bad = f", {counted(len(summary.quarantined), 'file')} unusable" if summary.quarantined else ""
+    """Return the images as one line: folder, images, classes, unusable files and size."""
+    shapes = f"{counted(len(summary.shapes), 'shape')} of up to " if summary.shapes else ""
+    size = f"used with {shapes}{summary.image_size} pixels per side"
+    unusable = f", {counted(len(summary.quarantined), 'file')} unusable" if summary.quarantined else ""
     return (
         f"{summary.folder}: {counted(summary.images, 'image')}, "
-        f"{counted(len(summary.classes), 'class', 'classes')}{bad}, {seen}"
+        f"{counted(len(summary.classes), 'class', 'classes')}{unusable}, {size}"
     )
 
 
 def budget_line(plan: Plan, trials: int | None, seconds: float | None, trials_done: int) -> str:
-    """The budget and how to change it, in one line."""
+    """Return the budget and how to change it, as one line."""
     limits = [
         *([f"{trials} trials"] if trials is not None else []),
         *([f"{duration(seconds)} left"] if seconds is not None else []),
     ]
     budget = " or ".join(limits) or "no limit"
     return (
-        f"Budget: {budget} (--trials and --timeout change it); {trials_done} done before; "
-        f"{plan.folds} folds x {plan.epochs} epochs a trial"
+        f"Budget: {budget} (change with --trials and --timeout); {counted(trials_done, 'trial')} done before; "
+        f"{plan.folds} folds x {plan.epochs} epochs per trial"
     )

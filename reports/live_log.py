@@ -1,4 +1,4 @@
-"""A run in its log: enough to tell afterwards what happened when."""
+"""The progress of a run in its log file."""
 
 from __future__ import annotations
 
@@ -15,24 +15,27 @@ _log = logging.getLogger("search.run")
 
 
 class EventLog(SilentListener):
-    """One line a stage and a trial that begins; what comes of fits and trials is told by those who judge them."""
+    """A listener that logs stages, waiting, the images, the budget and the start of each trial.
+
+    The ends of fits and trials are logged where they are decided.
+    """
 
     def trial_started(self, number: int, configuration: Configuration, folds: int) -> None:
-        """One line: after a crash, what was going on."""
-        _log.info("trial %d begins", number)
+        """Log the start of a trial, which shows after a crash what was running."""
+        _log.info("trial %d starts", number)
 
     def stage(self, text: str) -> None:
-        """One line."""
+        """Log the stage."""
         _log.info("%s", text)
 
     def waiting(self, until: float) -> None:
-        """One line."""
+        """Log when the run continues."""
         _log.info("waiting until %s", moment(until))
 
     def data(self, summary: DataSummary) -> None:
-        """One line."""
+        """Log the images with their fingerprint."""
         _log.info("%s, fingerprint %s", data_line(summary), summary.fingerprint)
 
     def planned(self, plan: Plan, trials: int | None, seconds: float | None, before: EarlierProgress) -> None:
-        """One line."""
+        """Log the budget and the notes of the plan."""
         _log.info("%s", " ".join([budget_line(plan, trials, seconds, before.trials) + ".", *plan.notes]))

@@ -1,4 +1,4 @@
-"""A run for another terminal: a small file in the run folder that says how it is getting on."""
+"""The status file in the run folder, which lets another terminal show the progress of a run."""
 
 from __future__ import annotations
 
@@ -23,17 +23,18 @@ from search.records import STATUS_FILE, Fit, Trial, TrialState, Verdict
 from search.settings import Plan
 from spaces.config import Configuration
 
-_EVERY_SECONDS: Final = 5.0
-_LATE_SECONDS: Final = 60.0  # without news: the process hangs, or its folder can't be written
+_EVERY_SECONDS: Final = 5.0  # between two writes
+_LATE_SECONDS: Final = 60.0  # after so long without a write the process hangs or its folder can't be written
 
 
 class StatusFile(SilentListener):
-    """Writes what it is told, every few seconds, as long as the context is open. Every method may be called from any
-    thread.
+    """A listener that writes the progress to the status file every few seconds while the context is open.
+
+    Every method may be called from any thread.
 
     Args:
         folder: the run folder.
-        wall: the moment now, for tests.
+        wall: the current time in seconds since 1970, for tests.
     """
 
     def __init__(self, folder: Path, wall: Callable[[], float] = time.time) -> None:
@@ -41,7 +42,7 @@ class StatusFile(SilentListener):
         self._lock, self._closed = threading.Lock(), threading.Event()
         self._collapses: Counter[str] = Counter()
         self._running: dict[int, dict[str, int]] = {}
-        self._known: dict[str, Any] = {
+        self._values: dict[str, Any] = {
             "schema": 1,
             "pid": os.getpid(),
             "host": platform.node(),
@@ -74,13 +75,13 @@ class StatusFile(SilentListener):
         self._closed.set()
         self._thread.join()
         if kind is not None and issubclass(kind, UserError) and not self._has_worked:
-            self._put_back()
+            self._restore()
             return
-        self._note(state="ended", stage="Ended" if kind is None else f"Ended by {kind.__name__}")
+        self._update(state="ended", stage="Ended" if kind is None else f"Ended by {kind.__name__}")
         self._write()
 
-    def _put_back(self) -> None:
-        """A start that was refused is none: what an earlier one said stands."""
+    def _restore(self) -> None:
+        """Restore the file of an earlier run after a start that was refused."""
         with contextlib.suppress(OSError):
             if self._before is None:
                 self._path.unlink(missing_ok=True)
@@ -88,58 +89,58 @@ class StatusFile(SilentListener):
                 self._path.write_bytes(self._before)
 
     def hours(self, ends: float | None, following: float | None) -> None:
-        """Note when (seconds since 1970) the hours of work end, and when the next ones begin; None: never."""
-        self._note(ends=ends, next_hours=following, budget_ends=None)
+        """Store when the window ends and when the next one opens (seconds since 1970; None for never)."""
+        self._update(ends=ends, next_hours=following, budget_ends=None)
         with self._lock:
             self._running.clear()
 
     def stage(self, text: str) -> None:
-        """Note it. Trials that the one before left unfinished no longer run."""
+        """Store the stage; trials of the stage before are no longer running."""
         with self._lock:
             self._running.clear()
-        self._note(stage=text, state="working", until=None)
+        self._update(stage=text, state="working", until=None)
 
     def waiting(self, until: float) -> None:
-        """Note it."""
-        self._note(stage="Waiting", state="waiting", until=until)
+        """Store until when the run waits (seconds since 1970)."""
+        self._update(stage="Waiting", state="waiting", until=until)
 
     def planned(self, plan: Plan, trials: int | None, seconds: float | None, before: EarlierProgress) -> None:
-        """Note the budget."""
+        """Store the budget and the progress of earlier sessions."""
         best = None if before.best_trial is None else before.best_trial.number
         ends = None if seconds is None else self._wall() + seconds
-        self._note(of=trials, trials=before.trials, best=before.best, best_trial=best, budget_ends=ends)
+        self._update(of=trials, trials=before.trials, best=before.best, best_trial=best, budget_ends=ends)
 
     def trial_started(self, number: int, configuration: Configuration, folds: int) -> None:
-        """Note a running trial."""
+        """Add a running trial."""
         self._has_worked = True
         with self._lock:
             self._running[number] = {"trial": number, "fold": 1, "folds": folds, "epoch": 0, "epochs": 0}
 
     def check(self, number: int, fold: int, check: Check, epochs: int) -> None:
-        """Note how far it is."""
+        """Update the progress of a running trial."""
         with self._lock:
             if number in self._running:
                 self._running[number].update(fold=fold + 1, epoch=check.epoch, epochs=epochs)
 
     def fit_finished(self, fit: Fit) -> None:
-        """Note a collapse."""
+        """Count a collapse."""
         with self._lock:
             if fit.verdict is Verdict.COLLAPSED:
                 self._collapses[fit.reason or "unknown"] += 1
 
     def trial_finished(self, trial: Trial, pooled: float | None, best: float | None) -> None:
-        """Note its end."""
+        """Remove a running trial and update the best score."""
         with self._lock:
             self._running.pop(trial.number, None)
-            self._known["trials"] += trial.state is not TrialState.INTERRUPTED
+            self._values["trials"] += trial.state is not TrialState.INTERRUPTED
             if best is not None:
-                self._known["best"] = best
+                self._values["best"] = best
                 if pooled is not None and pooled >= best:
-                    self._known["best_trial"] = trial.number
+                    self._values["best_trial"] = trial.number
 
-    def _note(self, **known: Any) -> None:
+    def _update(self, **values: Any) -> None:
         with self._lock:
-            self._known.update(known)
+            self._values.update(values)
 
     def _run(self) -> None:
         while not self._closed.wait(_EVERY_SECONDS):
@@ -149,70 +150,74 @@ class StatusFile(SilentListener):
         with self._lock:
             running = [dict(one) for one in self._running.values()]
             text = json.dumps(
-                {**self._known, "updated": self._wall(), "collapses": dict(self._collapses), "running": running},
+                {**self._values, "updated": self._wall(), "collapses": dict(self._collapses), "running": running},
                 indent=1,
             )
-        with contextlib.suppress(OSError):  # a full disk: the ledger says so
+        with contextlib.suppress(OSError):  # a full disk is reported by the database
             replace_text(self._path, text + "\n")
 
 
 def read_status(folder: Path) -> dict[str, Any] | None:
-    """What a run last wrote into its folder; None where none ever did."""
+    """Return the last status of a run; None if no run ever wrote one.
+
+    Raises:
+        DamagedError: the file can't be read.
+    """
     try:
-        found = json.loads((folder / STATUS_FILE).read_text(encoding="utf-8"))
+        status = json.loads((folder / STATUS_FILE).read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
         raise DamagedError(
-            f"{folder / STATUS_FILE} can't be read ({error}). It is written anew by the next start."
+            f"{folder / STATUS_FILE} can't be read ({error}). The next start of the search replaces it."
         ) from None
-    return found if isinstance(found, dict) else {}
+    return status if isinstance(status, dict) else {}
 
 
 def status_lines(status: dict[str, Any], *, is_held: bool, now: float) -> list[str]:
-    """What the file says, for people.
+    """Return the status as plain text.
 
     Args:
-        status: from `read_status`.
-        is_held: whether a process holds the run folder.
-        now: the moment.
+        status: the result of `read_status`.
+        is_held: whether a process holds the lock of the run folder.
+        now: the current time, seconds since 1970.
 
     Raises:
-        DamagedError: it was not written by `StatusFile`.
+        DamagedError: the status has missing or wrong values.
     """
     try:
         return _lines(status, is_held, now)
     except (KeyError, TypeError, ValueError, OverflowError, OSError) as error:
         raise DamagedError(
-            f"{STATUS_FILE} does not say what it should ({error}). It is written anew by the next start."
+            f"{STATUS_FILE} has missing or wrong values ({error}). The next start of the search replaces it."
         ) from None
 
 
 def _lines(status: dict[str, Any], is_held: bool, now: float) -> list[str]:
-    who = f"process {int(status['pid'])} on {shown(status['host'])}"
+    process = f"process {int(status['pid'])} on {shown(status['host'])}"
     if not is_held:
-        how = "ended" if status["state"] == "ended" else "died or was killed"
-        lines = [f"Not running: {who} {how}, last seen {moment(status['updated'])}."]
+        end = "ended" if status["state"] == "ended" else "died or was killed"
+        lines = [f"Not running: {process} {end}, last seen {moment(status['updated'])}."]
     elif now - status["updated"] > _LATE_SECONDS:
         late = duration(now - status["updated"])
-        lines = [f"Running, {who}, but no news for {late}: its machine was asleep, or its disk is full."]
+        lines = [f"Running, {process}, but no update for {late}: the machine was asleep, or its disk is full."]
     elif status["state"] == "waiting":
-        lines = [f"Waiting until {moment(status['until'])} (in {duration(status['until'] - now)}), {who}"]
+        lines = [f"Waiting until {moment(status['until'])} (in {duration(status['until'] - now)}), {process}"]
     else:
-        lines = [f"Running for {duration(now - status['started'])}, {who}: {shown(status['stage'])}"]
+        lines = [f"Running for {duration(now - status['started'])}, {process}: {shown(status['stage'])}"]
     of = f" of {status['of']}" if status["of"] else ""
     trial = "" if status["best_trial"] is None else f" (trial {status['best_trial']})"
     lines.append(f"{counted(status['trials'], 'trial')}{of}; best so far {number(status['best'])}{trial}")
     if status["collapses"]:
-        told = ", ".join(f"{count} {shown(reason)}" for reason, count in sorted(status["collapses"].items()))
-        lines.append(f"Collapsed in this session: {told}")
+        counts = ", ".join(f"{count} {shown(reason)}" for reason, count in sorted(status["collapses"].items()))
+        lines.append(f"Collapsed in this session: {counts}")
     if is_held and status["state"] == "working":
         for one in status["running"]:
             fold, epoch = f"fold {one['fold']} of {one['folds']}", f"epoch {one['epoch']} of {one['epochs']}"
             lines.append(f"trial {one['trial']}: {fold}, {epoch}")
         ends = [end for end in (status["ends"], status["budget_ends"]) if end is not None]
         if ends:
-            lines.append(f"Ends by {moment(min(ends))}")
+            lines.append(f"Ends at the latest: {moment(min(ends))}")
     if status["next_hours"] is not None:
-        lines.append(f"Next hours of work: {moment(status['next_hours'])}")
+        lines.append(f"Next window: {moment(status['next_hours'])}")
     return lines

@@ -71,7 +71,7 @@ def test_another_command_in_the_folder_of_a_killed_search(out: Path, capsys: pyt
         with pytest.raises(BusyError, match=r"another run is working in \S+\. Wait"), lock_folder(out):
             pass
     assert code == NOT_RUNNING
-    assert told.startswith("Another command, such as explain, is at work in the folder.\nNot running:")
+    assert told.startswith("Another command, such as explain, is using the folder.\nNot running:")
 
 
 @pytest.mark.parametrize("pid", ["x", None, 1e400, [1]])
@@ -81,7 +81,7 @@ def test_a_status_that_names_no_process_is_told_in_one_line(
     change(out, pid=pid)
     with lock_folder(out):
         assert run_search.main(["status", "--out", str(out)]) == USER_ERROR
-    assert "does not say what it should" in capsys.readouterr().err
+    assert "has missing or wrong values" in capsys.readouterr().err
 
 
 def test_the_second_start_is_told_who_holds_the_folder(out: Path) -> None:

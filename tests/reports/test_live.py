@@ -41,7 +41,7 @@ def test_without_a_terminal_there_are_plain_lines() -> None:
     assert all(c.isprintable() or c == "\n" for c in text)
     assert "im[red]ages\\x1b[31m" in text
     assert text.count("decoding") == 1
-    assert "Budget: 200 trials or 1 h 00 min left (--trials and --timeout change it)" in text
+    assert "Budget: 200 trials or 1 h 00 min left (change with --trials and --timeout)" in text
 
 
 def test_plain_lines_count_the_study_not_the_session() -> None:
@@ -88,7 +88,7 @@ def test_the_panel_shows_where_the_run_is() -> None:
     board.stage("Searching")
     board.data(study.data)
     board.planned(study.plan, 200, 600.0, EarlierProgress(10))
-    assert "200 trials or 10 min 00 s left (--trials and --timeout change it)" in picture(board, 160)
+    assert "200 trials or 10 min 00 s left (change with --trials and --timeout)" in picture(board, 160)
     collapsed = made.trial(10, [], "dead-layer")
     good = made.trial(11, [0.8] * 5)
     _play(board, collapsed, None, None)
@@ -107,7 +107,7 @@ def test_the_panel_shows_where_the_run_is() -> None:
         "0.800",
         "trial 11",
         "1 dead-layer",
-        "1 min 00 s, 9 min 00 s left at most",
+        "1 min 00 s, at most 9 min 00 s left",
     ):
         assert words in text
 

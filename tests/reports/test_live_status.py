@@ -1,4 +1,4 @@
-"""The file that says how a run is getting on, and what another terminal makes of it."""
+"""The status file of a run and what another terminal shows of it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.reports import made
 NOW = 1_700_000_000.0
 
 
-def told(folder: Path) -> StatusFile:
+def running(folder: Path) -> StatusFile:
     """A run that has judged one trial, lost one, and is in the middle of a third."""
     status = StatusFile(folder, wall=lambda: NOW)
     status.stage("Searching")
@@ -44,8 +44,8 @@ def lines(folder: Path, **options: Any) -> list[str]:
 
 
 def test_a_run_at_work(tmp_path: Path) -> None:
-    with told(tmp_path) as status:
-        status._note(ends=NOW + 600.0, next_hours=NOW + 86400.0)
+    with running(tmp_path) as status:
+        status._update(ends=NOW + 600.0, next_hours=NOW + 86400.0)
         status._write()
         first, *rest = lines(tmp_path)
     assert first.startswith("Running for 30 s, process ")
@@ -55,19 +55,19 @@ def test_a_run_at_work(tmp_path: Path) -> None:
         "Collapsed in this session: 1 dead-layer",
         "trial 6: fold 3 of 5, epoch 12 of 30",
     ]
-    assert rest[3].startswith("Ends by ")
-    assert rest[4].startswith("Next hours of work: ")
+    assert rest[3].startswith("Ends at the latest: ")
+    assert rest[4].startswith("Next window: ")
 
 
 def test_what_was_left_unfinished_no_longer_runs(tmp_path: Path) -> None:
-    with told(tmp_path) as status:
+    with running(tmp_path) as status:
         status.stage("Ranking")
         status._write()
         assert not any("fold 3 of 5" in line for line in lines(tmp_path))
 
 
 def test_what_was_found_in_one_night_is_told_by_day(tmp_path: Path) -> None:
-    with told(tmp_path) as status:
+    with running(tmp_path) as status:
         status.hours(None, None)
         status.waiting(NOW + 3630.0)
         status._write()
@@ -82,10 +82,10 @@ def test_a_run_that_waits(tmp_path: Path) -> None:
 
 
 def test_a_run_that_ended_one_that_died_and_one_that_says_nothing(tmp_path: Path) -> None:
-    with told(tmp_path) as status:
+    with running(tmp_path) as status:
         status._write()
         assert "died or was killed, last seen" in lines(tmp_path, is_held=False)[0]
-        assert "but no news for 10 min 00 s" in lines(tmp_path, now=NOW + 600.0)[0]
+        assert "but no update for 10 min 00 s" in lines(tmp_path, now=NOW + 600.0)[0]
     first, *rest = lines(tmp_path, is_held=False)
     assert first.startswith("Not running: process ")
     assert " ended, last seen" in first
