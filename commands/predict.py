@@ -34,7 +34,7 @@ def parser() -> argparse.ArgumentParser:
 
 def run(options: argparse.Namespace, given: list[str]) -> int:
     """Ask it; returns the exit code."""
-    from reports.model_lines import predicted_lines
+    from reports.terminal_summary import predicted_lines
     from search.delivery.predict_folder import PredictRequest, predict
 
     request = PredictRequest(model=options.model, data=options.data, csv=options.csv, follow_links=options.follow_links)

@@ -107,7 +107,7 @@ def check_run_folder(out: Path) -> None:
 
 def write(results: Results, out: Path, *, interrupted: bool) -> int:
     """Write everything that results become, and say where it is; returns the exit code."""
-    from reports.closing_lines import closing_lines
+    from reports.terminal_summary import closing_lines
     from reports.write import write_all
 
     write_all(results, out)

@@ -49,7 +49,7 @@ def parser() -> argparse.ArgumentParser:
 
 def run(options: argparse.Namespace, given: list[str]) -> int:
     """Train it; returns the exit code."""
-    from reports.model_lines import trained_lines
+    from reports.terminal_summary import trained_lines
     from search.delivery.train_job import TrainRequest
     from search.delivery.train_model import train
 

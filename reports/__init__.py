@@ -1,1 +1,1 @@
-"""Presenting what was found. Never runs a fit, never ranks."""
+"""Reports, tables and displays of results. Nothing here runs a fit or ranks configurations."""

@@ -1,4 +1,4 @@
-"""The way from the user's configuration to the recommended one, in words and rows."""
+"""The ablation from the user's configuration to the recommended one, as text and rows."""
 
 from __future__ import annotations
 
@@ -12,35 +12,35 @@ from search.records import Ablation, AblationStep, Waypoint
 from search.selection.ablation import CLEAR, gain_error, gains
 from search.selection.results import Results
 
-_NAMED: Final = 3  # changes of one step that are named where space is short
+_NAMED: Final = 3  # a short description lists at most so many changes of one step
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """One step of the way."""
+class AblationRow:
+    """One step of the ablation."""
 
     change: str
-    short: str  # the same, cut to a few words
+    short: str  # short form of `change`
     before: float
     score: float
     gain: float
-    clear: bool  # beyond noise; True where noise is not known
+    clear: bool  # larger than the noise; True if the noise is unknown
     predicted: float | None
-    collapsed: str  # "" or how many of the folds, and why
-    instead: str  # what was tried here too
+    collapsed: str  # how many folds collapsed and why; empty if none did
+    instead: str  # another change that was tried at this step
 
 
-def rows(results: Results) -> list[Row]:
-    """The steps, in order; none without a way."""
+def rows(results: Results) -> list[AblationRow]:
+    """Return the steps in order; none without an ablation."""
     ablation = results.study.ablation
     if ablation is None:
         return []
     error = gain_error(ablation, results.study.plan.folds)
-    before, made = ablation.start.score, []
+    before, steps = ablation.start.score, []
     for step, gain in zip(ablation.steps, gains(ablation), strict=True):
         text = change(step)
-        made.append(
-            Row(
+        steps.append(
+            AblationRow(
                 change=text,
                 short=text if len(step.changes) <= _NAMED else f"{counted(len(step.changes), 'change')} at once",
                 before=before,
@@ -53,11 +53,11 @@ def rows(results: Results) -> list[Row]:
             )
         )
         before = step.reached.score
-    return made
+    return steps
 
 
 def change(step: AblationStep) -> str:
-    """`learning_rate 0.1 → 0.001`; what meant nothing before has no arrow."""
+    """Return the changes of a step as `learning_rate 0.1 → 0.001`; a value that was inactive before has no arrow."""
     return ", ".join(
         f"{name} {compact(after)}" if before is None else f"{name} {compact(before)} → {compact(after)}"
         for name, (before, after) in step.changes.items()
@@ -65,7 +65,7 @@ def change(step: AblationStep) -> str:
 
 
 def collapsed(point: Waypoint) -> str:
-    """How many folds collapsed there, and why; empty if none did."""
+    """Return how many folds collapsed at this point, and why; empty if none did."""
     if not point.reasons:
         return ""
     reasons = ", ".join(reason for reason, _ in Counter(point.reasons).most_common())
@@ -73,52 +73,56 @@ def collapsed(point: Waypoint) -> str:
 
 
 def sentence(results: Results) -> str:
-    """What the way says, and no more than that; empty without one."""
+    """Return which change mattered most; empty without an ablation."""
     ablation = results.study.ablation
     if ablation is None:
         return ""
     if not ablation.steps:
         return ablation.note
     ends = f"{number(ablation.start.score)} → {number(ablation.steps[-1].reached.score)}"
-    told = [f"From your configuration to the recommended one ({ends} on {counted(ablation.folds, 'fold')}):"]
-    made = rows(results)
-    most = max(made, key=lambda row: row.gain)
+    texts = [f"From your configuration to the recommended one ({ends} on {counted(ablation.folds, 'fold')}):"]
+    steps = rows(results)
+    most = max(steps, key=lambda row: row.gain)
     if most.gain <= 0:
-        told.append("no change by itself raises the score.")
+        texts.append("no single change raises the score.")
     elif most.clear:
-        told.append(f"{most.short} mattered most ({signed(most.gain)}).")
+        texts.append(f"{most.short} mattered most ({signed(most.gain)}).")
     else:
-        told.append(f"{most.short} gained most ({signed(most.gain)}), which may still be noise between folds.")
-    if (mend := _end_of_collapse(ablation, made)) is not None and mend != most:
-        told.append(f"The collapse ends with {mend.short}.")
-    return " ".join(told)
+        texts.append(f"{most.short} gained most ({signed(most.gain)}), which is within the noise.")
+    if (step := _end_of_collapse(ablation, steps)) is not None and step != most:
+        texts.append(f"The collapses end with {step.short}.")
+    return " ".join(texts)
 
 
 def noise(results: Results) -> str:
-    """What of the gains may be noise; empty where that is not known."""
+    """Return the size of the noise in the gains; empty if it is unknown."""
     ablation = results.study.ablation
     error = gain_error(ablation, results.study.plan.folds) if ablation is not None else None
-    return "" if error is None else f"A gain has a standard error of {number(error)}; below twice that it may be noise."
+    return (
+        ""
+        if error is None
+        else f"Gains have a standard error of {number(error)}; a gain below twice that may be noise."
+    )
 
 
 def cost(ablation: Ablation) -> str:
-    """What was trained for it, and where the order comes from."""
+    """Return how the order of the changes was chosen, and what the ablation cost."""
     order = (
-        f"proposed by a random forest on {counted(ablation.trials, 'configuration')} of the search"
+        f"comes from a random forest fitted to {counted(ablation.trials, 'configuration')} of the search"
         if ablation.trials
-        else "the usual one, as there were too few trials to learn it from"
+        else "is the default one, since there were too few trials to learn it from"
     )
-    fits = f"{counted(ablation.trained, 'training')} of {duration(ablation.seconds)} in all"
-    return f"The order is {order}. Beyond those of the search it took {fits}."
+    fits = f"{counted(ablation.trained, 'further fit')} and {duration(ablation.seconds)}"
+    return f"The order of the changes {order}. The ablation took {fits}."
 
 
 def signed(gain: float) -> str:
-    """With its sign, three decimals."""
+    """Return a number with its sign and three decimals."""
     return f"{gain:+.3f}".replace("-", "−")
 
 
 def plain_ablation(results: Results) -> Mapping[str, Any] | None:
-    """For `summary.json`; None without a way."""
+    """Return the ablation as plain values for `summary.json`; None without one."""
     ablation = results.study.ablation
     if ablation is None:
         return None
@@ -142,8 +146,8 @@ def plain_ablation(results: Results) -> Mapping[str, Any] | None:
     }
 
 
-def _end_of_collapse(ablation: Ablation, made: list[Row]) -> Row | None:
-    """The step after which no fold collapses any more, if some did at the start."""
+def _end_of_collapse(ablation: Ablation, rows: list[AblationRow]) -> AblationRow | None:
+    """Return the step after which no fold collapses any more, if some did before."""
     points = [ablation.start, *(step.reached for step in ablation.steps)]
     last = max((place for place, point in enumerate(points) if point.reasons), default=None)
-    return None if last is None or last == len(made) else made[last]
+    return None if last is None or last == len(rows) else rows[last]

@@ -1,4 +1,4 @@
-"""Files that others may be reading."""
+"""Replacing files that other processes may be reading."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from pathlib import Path
 
 
 def replace_text(path: Path, text: str) -> Path:
-    """Put `text` (UTF-8) in the place of `path` in one step; file names that aren't Unicode are written as escapes."""
+    """Replace the file `path` by `text` (UTF-8) atomically and return `path`.
+
+    Characters that UTF-8 can't encode, such as parts of broken file names, are escaped.
+    """
     draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with draft.open("wb") as stream:

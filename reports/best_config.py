@@ -1,4 +1,4 @@
-"""`best_config.yaml`: the recommendation with all that is needed to train it again and to use it."""
+"""`best_config.yaml`: the recommendation with everything needed to train it again and to use it."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from spaces.config import Configuration
 
 
 def _training(protocol: TrainingProtocol, configuration: Configuration, white: float | None) -> dict[str, Any]:
-    found = asdict(protocol)
-    del found["weights"]
+    training = asdict(protocol)
+    del training["weights"]
     if configuration.backbone != NO_BACKBONE:
-        found["weights"] = dict(protocol.weights)[configuration.backbone]
+        training["weights"] = dict(protocol.weights)[configuration.backbone]
     if not protocol.shapes:
-        del found["shapes"]  # squares need no word
+        del training["shapes"]  # not needed for square images
     if white is not None:
-        found["white"] = white
-    return found
+        training["white"] = white
+    return training
 
 
 def best_config(results: Results, recommendation: Recommendation) -> dict[str, Any]:
-    """Everything of `best_config.yaml`, as plain values."""
+    """Return the contents of `best_config.yaml` as plain values."""
     study, ranked, promise = results.study, recommendation.ranked, recommendation.promise
     configuration, white = ranked.trial.configuration, study.data.white
     content = {
@@ -75,13 +75,13 @@ def best_config(results: Results, recommendation: Recommendation) -> dict[str, A
 
 
 def best_config_text(results: Results, recommendation: Recommendation) -> str:
-    """`best_config.yaml` as text: plain YAML without tags, keys in reading order."""
+    """Return `best_config.yaml` as text: plain YAML without tags, keys in reading order."""
     body = yaml.safe_dump(best_config(results, recommendation), sort_keys=False, allow_unicode=True, width=100)
     return f"{_HEAD}{body}"
 
 
 def _confirmed(finalist: Finalist) -> dict[str, Any]:
-    """What the trainings on fresh splits with fresh seeds gave."""
+    """Return the scores of the fits on fresh splits with fresh seeds."""
     return {
         "mean": finalist.mean,
         "se": finalist.se,
@@ -94,7 +94,7 @@ def _confirmed(finalist: Finalist) -> dict[str, Any]:
 
 
 _HEAD: Final = """\
-# The recommended configuration. "promise" is what to expect on new images; "confirmed" are its trainings on fresh
-# splits; "search_mean" is the score that won the search and therefore optimistic. "classes" are in the order of the
+# The recommended configuration. "promise" is the score to expect on new images; "confirmed" are its fits on fresh
+# splits; "search_mean" is the score that won the search, which is optimistic. "classes" are in the order of the
 # network's outputs.
 """

@@ -1,4 +1,4 @@
-"""`trials.csv` and `fits.csv`: the ledger's records as tables, written so that equal runs give equal files."""
+"""`trials.csv` and `fits.csv`: the records of the ledger as tables; equal runs give equal files."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ _WHOLE: Final = (
 
 
 def fits_table(results: Results) -> pd.DataFrame:
-    """One row a fit, sorted by trial, stage, repeat, fold, attempt; each key once."""
+    """Return one row per fit, sorted by trial, stage, repeat, fold and attempt, with each key once."""
     fits = [fit for trial in results.study.trials for fit in trial.fits]
     unique = {fit.key: fit for fit in (*fits, *results.study.further)}
     ordered = sorted(unique.values(), key=lambda fit: (fit.trial, fit.stage, fit.repeat, fit.fold, fit.attempt))
@@ -85,7 +85,7 @@ def fits_table(results: Results) -> pd.DataFrame:
 
 
 def trials_table(results: Results) -> pd.DataFrame:
-    """One row a trial, by number; scores only where all folds were judged."""
+    """Return one row per trial, sorted by number, with scores only for trials that were scored on all folds."""
     places = {ranked.trial.number: (place, ranked) for place, ranked in enumerate(results.ranking, start=1)}
     confirmed = {one.trial.number: _confirmed(place, one) for place, one in enumerate(results.finalists, start=1)}
     trials = sorted(results.study.trials, key=lambda trial: trial.number)
@@ -96,7 +96,7 @@ def trials_table(results: Results) -> pd.DataFrame:
 
 
 def csv_text(table: pd.DataFrame) -> str:
-    """The table as CSV with floats in six significant digits and Unix line ends."""
+    """Return the table as CSV, with floats in six significant digits and Unix line ends."""
     return str(table.to_csv(index=False, float_format=FLOAT_FORMAT, lineterminator="\n"))
 
 
@@ -159,7 +159,7 @@ def _trial_row(trial: Trial, rank: int | None, ranked: Ranked | None) -> dict[st
 
 
 def _confirmed(place: int, finalist: Finalist) -> dict[str, object]:
-    """What the trainings on fresh splits gave; its fits stand in `fits.csv` under the stage `confirm`."""
+    """Return the columns of a finalist; its fits are in `fits.csv` with the stage `confirm`."""
     return {
         "finalist": place,
         "R": finalist.robust,

@@ -1,7 +1,7 @@
-"""What all figures share: colours, layout, words of their labels, and how they come into the page.
+"""Colours, layout and labels that all figures share, and their JSON for the page.
 
-Colours are of the set of Okabe and Ito, which colour-blind people tell apart; no meaning rests on a colour alone. All
-texts are escaped, as plotly reads a part of HTML in labels. The page gives ground and ink.
+The colours are from the set of Okabe and Ito, which is safe for colour-blind readers, and nothing is shown by colour
+alone. All texts are escaped, since plotly renders some HTML in labels. Background and text colour come from the page.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ SKY: Final = "#56B4E9"
 PURPLE: Final = "#CC79A7"
 GREY: Final = "#8A8F98"
 
-_HOVER_WIDTH: Final = 48  # signs on a line of a hover label: a phone is narrow
+_HOVER_WIDTH: Final = 48  # characters per line of a hover label, for narrow screens
 
 
 Figure = dict[str, Any]
-"""What plotly.js draws: `data`, the traces, and `layout`. Plain values: plotly's own classes take seconds to build."""
+"""A figure for plotly.js with `data` (the traces) and `layout`, as plain values: plotly's classes take seconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Drawing:
-    """A figure as the page holds it."""
+    """A figure as it is embedded in the page."""
 
     json: Markup  # safe inside a `<script>` element
-    height: int  # pixels, kept free before it is drawn
-    label: str  # for those who can't see it
+    height: int  # pixels, reserved before the figure is drawn
+    label: str  # for screen readers
 
 
 def drawing(figure: Figure, label: str) -> Drawing:
@@ -55,33 +55,33 @@ def drawing(figure: Figure, label: str) -> Drawing:
 
 
 def safe(text: str) -> str:
-    """Text from outside as plotly may read it."""
+    """Return text with HTML escaped, for labels of plotly."""
     return html.escape(shown(text))
 
 
 def on_lines(text: str) -> str:
-    """`safe`, on lines short enough for a phone."""
+    """Return escaped text in lines short enough for a phone."""
     return "<br>".join(safe(line) for line in textwrap.wrap(text, _HOVER_WIDTH)) or safe(text)
 
 
 def configuration_label(configuration: Configuration) -> str:
-    """A configuration in a hover label."""
+    """Return a configuration for a hover label."""
     return on_lines(short(configuration))
 
 
 def trial_label(trial: Trial) -> str:
-    """A trial in a hover label: number, how it ended, configuration and reason."""
+    """Return a trial for a hover label: number, state, configuration and reason."""
     why = f"<br>{on_lines(reason(trial.reason))}" if trial.reason else ""
     return f"trial {trial.number}: {STATE_WORDS[trial.state]}<br>{configuration_label(trial.configuration)}{why}"
 
 
 def rounded(values: Iterable[float | None], digits: int = 4) -> list[float | None]:
-    """Few digits are enough for a picture, and keep the page small; what is not finite is left out."""
+    """Round the values, which keeps the page small; None for what is not finite."""
     return [None if value is None or not math.isfinite(value) else round(value, digits) for value in values]
 
 
 def layout(height: int, **more: Any) -> dict[str, Any]:
-    """Settings that all figures share, and more of the figure's own."""
+    """Return the layout that all figures share, with more settings of the figure."""
     return {
         "template": "none",
         "height": height,
@@ -96,24 +96,24 @@ def layout(height: int, **more: Any) -> dict[str, Any]:
 
 
 def title(text: str) -> dict[str, str]:
-    """An axis' title."""
+    """Return the title of an axis."""
     return {"text": text}
 
 
 def heading(text: str, x: float, y: float) -> dict[str, Any]:
-    """The title of a part of a figure, at a place of the whole, 0 .. 1."""
+    """Return the title of a part of a figure at a position 0 .. 1 of the whole."""
     place = {"x": x, "y": y, "xref": "paper", "yref": "paper", "xanchor": "center", "yanchor": "bottom"}
     return {"text": text, "showarrow": False, "font": {"size": 13}, **place}
 
 
 def level(y: float, colour: str = GREY, *, width: float = 1, dash: str = "dash", panel: str = "") -> dict[str, Any]:
-    """A horizontal line through a panel; `panel` is the number of its axes, none for the first."""
+    """Return a horizontal line through a panel; `panel` is the number of its axes, empty for the first."""
     ends = {"xref": f"x{panel} domain", "x0": 0, "x1": 1, "yref": f"y{panel}", "y0": y, "y1": y}
     return {"type": "line", "line": {"color": colour, "width": width, "dash": dash}, **ends}
 
 
 def upright(x: float, colour: str = GREY, *, width: float = 1, dash: str = "solid") -> dict[str, Any]:
-    """A vertical line through the figure."""
+    """Return a vertical line through the figure."""
     ends = {"yref": "y domain", "y0": 0, "y1": 1, "xref": "x", "x0": x, "x1": x}
     return {"type": "line", "line": {"color": colour, "width": width, "dash": dash}, **ends}
 
@@ -121,7 +121,7 @@ def upright(x: float, colour: str = GREY, *, width: float = 1, dash: str = "soli
 def ground(
     colour: str, opacity: float, across: tuple[float, float], up: tuple[float, float] | None = None
 ) -> dict[str, Any]:
-    """A coloured stretch behind the points; over the whole height without `up`."""
+    """Return a coloured area behind the points; over the whole height without `up`."""
     y0, y1 = up or (0, 1)
     ends = {"x0": across[0], "x1": across[1], "y0": y0, "y1": y1, "yref": "y" if up else "y domain", "xref": "x"}
     return {"type": "rect", "fillcolor": colour, "opacity": opacity, "line": {"width": 0}, "layer": "below", **ends}
@@ -134,14 +134,14 @@ def markers(
     hover: str,
     **more: Any,
 ) -> dict[str, Any]:
-    """A trace of points.
+    """Return a trace of points.
 
     Args:
-        points: where they lie, and their hover label.
-        name: in the legend.
-        marker: as plotly takes it.
-        hover: what is shown, with `%{text}` for the label.
-        more: of the trace.
+        points: x, y and hover label of each point.
+        name: name in the legend.
+        marker: marker settings of plotly.
+        hover: hover template, with `%{text}` for the label.
+        more: further settings of the trace.
     """
     x, y, text = zip(*points, strict=True) if points else ((), (), ())
     return {

@@ -1,4 +1,4 @@
-"""`report.md`: the outcome on a screen or two, for people in a terminal."""
+"""`report.md`: the report as a few screens of text."""
 
 from __future__ import annotations
 
@@ -6,28 +6,39 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from reports import ablation, wording
+from reports.glossary import GLOSSARY
 from reports.sections import certainty, images, importance, run
-from reports.sections.answer import Mark, equals, marks, next_steps, not_confirmed, nothing, retrainings, warnings
+from reports.sections.answer import (
+    INCONCLUSIVE,
+    Mark,
+    equals,
+    marks,
+    next_steps,
+    not_confirmed,
+    nothing,
+    refits,
+    warnings,
+)
 from reports.sections.collapses import audit_sentence, cause_rows, reason_rows
-from reports.sections.data import stood_out
+from reports.sections.data import findings
 from reports.sections.sensitivity import neighbours_sentence
 from reports.wording import counted, duration, number, percent, shown, whole
 from search.causes import SYMPTOMS
 from search.selection.results import Recommendation, Results
 
-ROWS: Final = 8  # of the table of the best
-NAMES: Final = 10  # quarantined files named
+ROWS: Final = 8  # of a table
+NAMES: Final = 10  # files that are listed
 
 
 def markdown(results: Results) -> str:
-    """The report as Markdown; names and texts from outside are escaped."""
+    """Return the report as Markdown, with all names and texts escaped."""
     study = results.study
     blocks = [
         f"# {escaped(wording.folder_title(study.data.folder))}",
         f"{counted(study.data.images, 'image')}, {counted(len(study.data.classes), 'class', 'classes')}, "
         f"{counted(len(study.trials), 'configuration')} tried in {duration(study.seconds)} on {escaped(study.device)}.",
         _headline(results, results.recommended) if results.recommended else _nothing(results),
-        _way(results),
+        _ablation(results),
         _finalists(results),
         _best(results),
         _collapses(results),
@@ -35,18 +46,19 @@ def markdown(results: Results) -> str:
         _images(results),
         _data(results),
         _run(results),
+        _glossary(),
     ]
     return "\n\n".join(block for block in blocks if block) + "\n"
 
 
 def escaped(text: str) -> str:
-    """`text` so that Markdown shows it as it is, on one line."""
+    """Return `text` escaped so that Markdown shows it as it is, on one line."""
     return "".join(f"\\{sign}" if sign in "\\`*_[]<>|#~&!" else sign for sign in shown(text))
 
 
 def _headline(results: Results, recommendation: Recommendation) -> str:
     promise = recommendation.promise
-    title = "Inconclusive: no better than simple baselines can be promised" if promise.inconclusive else "Recommended"
+    title = INCONCLUSIVE if promise.inconclusive else "Recommended configuration"
     others = [mark for mark in marks(results) if mark.kind != "promise"]
     again = recommendation.finalist
     return "\n".join(
@@ -54,14 +66,14 @@ def _headline(results: Results, recommendation: Recommendation) -> str:
             f"## {title}",
             "",
             f"**{number(promise.value)}** {wording.metric_name(results.study.identity.metric)} expected on new images, "
-            f"95 % between {number(promise.low)} and {number(promise.high)}.",
+            f"95 % interval from {number(promise.low)} to {number(promise.high)}.",
             "",
             *(f"- {_value(mark)} {mark.name} ({mark.note})" for mark in others),
             "",
             *(f"{escaped(warning)}\n" for warning in warnings(results)),
-            f"{retrainings(again).sentence} {equals(results)}".rstrip() if again else not_confirmed(results),
+            f"{refits(again).sentence} {equals(results)}".rstrip() if again else not_confirmed(results),
             "",
-            f"{wording.sentence(recommendation.ranked.trial.configuration)} Everything stands in `best_config.yaml`.",
+            f"{wording.sentence(recommendation.ranked.trial.configuration)} All settings are in `best_config.yaml`.",
             "",
             *(f"{purpose}:\n\n    {command}\n" for purpose, command in next_steps(results)),
         ]
@@ -77,7 +89,7 @@ def _value(mark: Mark) -> str:
 
 def _finalists(results: Results) -> str:
     if not results.finalists:
-        return f"## How sure\n\n{certainty.sentence(results)}" if results.ranking else ""
+        return f"## Confidence\n\n{certainty.sentence(results)}" if results.ranking else ""
     rows = [
         (
             str(row.trial),
@@ -91,9 +103,9 @@ def _finalists(results: Results) -> str:
         )
         for row in certainty.finalist_rows(results)
     ]
-    head = ("trial", "R", "mean", "± SE", "worst", "collapsed (95 %)", "standing", "configuration")
+    head = ("trial", "R", "mean", "± SE", "worst", "collapsed (95 % bound)", "status", "configuration")
     notes = certainty.notes(results)
-    parts = ["## How sure", certainty.sentence(results), _table(head, rows), *(escaped(note) for note in notes)]
+    parts = ["## Confidence", certainty.sentence(results), _table(head, rows), *(escaped(note) for note in notes)]
     return "\n\n".join(parts)
 
 
@@ -102,7 +114,7 @@ def _matters(results: Results) -> str:
         (wording.plain_name(row.name), percent(row.score), row.recommended, row.safe)
         for row in importance.rows(results)[:ROWS]
     ]
-    head = ("hyperparameter", "explains", "recommended", "safe range")
+    head = ("hyperparameter", "share explained", "recommended", "safe range")
     parts = ["## What matters", importance.sentence(results), _table(head, rows) if rows else ""]
     if found := importance.kinds(results):
         kinds = [
@@ -111,7 +123,7 @@ def _matters(results: Results) -> str:
         ]
         parts += [
             escaped(importance.kinds_sentence(results)),
-            _table(("network", "best ± SE", "median", "judged", "collapsed"), kinds),
+            _table(("network", "best ± SE", "median", "scored", "collapsed"), kinds),
         ]
     if results.neighbourhood:
         parts.append(neighbours_sentence(results))
@@ -121,18 +133,21 @@ def _matters(results: Results) -> str:
 def _images(results: Results) -> str:
     if results.on_images is None:
         return ""
-    seen = images.images(results)
-    parts = ["## On the images", escaped(seen.sentence)]
-    if seen.by_class:
+    contents = images.images(results)
+    parts = ["## Predictions", escaped(contents.sentence)]
+    if contents.by_class:
         rows = [
-            (escaped(one.name), whole(one.images), *(number(value, 2) for value in one.values)) for one in seen.by_class
+            (escaped(one.name), whole(one.images), *(number(value, 2) for value in one.values))
+            for one in contents.by_class
         ]
-        parts.append(_table(("class", "images", *seen.columns), rows))
-        parts.append("All classes: " + "; ".join(f"{name} {number(value, 2)}" for name, value in seen.in_metrics) + ".")
-    if seen.corruptions:
-        parts.append(escaped(seen.corruptions_sentence))
-    if seen.suspects:
-        named = [f"- {escaped(one.file)}: may be {escaped(one.other)}" for one in seen.suspects[:NAMES]]
+        parts.append(_table(("class", "images", *contents.columns), rows))
+        parts.append(
+            "All classes: " + "; ".join(f"{name} {number(value, 2)}" for name, value in contents.in_metrics) + "."
+        )
+    if contents.corruptions:
+        parts.append(escaped(contents.corruptions_sentence))
+    if contents.suspects:
+        named = [f"- {escaped(one.file)}: may be {escaped(one.other)}" for one in contents.suspects[:NAMES]]
         parts.append("\n".join(["Labels that are likely wrong:", "", *named]))
     return "\n\n".join(parts)
 
@@ -144,19 +159,19 @@ def _nothing(results: Results) -> str:
     return f"## {escaped(wording.headed(reason))}\n\n{text}"
 
 
-def _way(results: Results) -> str:
+def _ablation(results: Results) -> str:
     study = results.study
     if study.ablation is None:
         return ""
     head = "## From your configuration to the recommended one\n\n" + escaped(ablation.sentence(results))
-    made = ablation.rows(results)
-    if not made:
+    steps = ablation.rows(results)
+    if not steps:
         return head
     table = [
         ("0", "yours", number(study.ablation.start.score), "", ablation.collapsed(study.ablation.start)),
         *(
             (str(place), escaped(row.change), number(row.score), ablation.signed(row.gain), row.collapsed)
-            for place, row in enumerate(made, start=1)
+            for place, row in enumerate(steps, start=1)
         ),
     ]
     notes = [study.ablation.note, ablation.noise(results), ablation.cost(study.ablation)]
@@ -165,7 +180,7 @@ def _way(results: Results) -> str:
 
 
 def _best(results: Results) -> str:
-    """The search's own ranking, where nothing better is known."""
+    """Return the ranking of the search if there are no finalists."""
     if not results.ranking or results.finalists:
         return ""
     rows = [
@@ -179,13 +194,13 @@ def _best(results: Results) -> str:
         )
         for place, ranked in enumerate(results.ranking[:ROWS], start=1)
     ]
-    head = ("rank", "score", "± se", "worst fold", "trial", "configuration")
-    return "## The best of the search\n\n" + _table(head, rows)
+    head = ("rank", "score", "± SE", "worst fold", "trial", "configuration")
+    return "## Ranking in the search (optimistic)\n\n" + _table(head, rows)
 
 
 def _collapses(results: Results) -> str:
     rows = [(str(row.fits), f"`{shown(row.code)}`", escaped(row.sentence)) for row in reason_rows(results)]
-    body = _table(("trainings", "reason", "what it means"), rows) if rows else "No training collapsed."
+    body = _table(("fits", "reason", "description"), rows) if rows else "No fit collapsed."
     parts = [f"## Collapses\n\n{body}", _causes(results), _symptoms(results), audit_sentence(results)]
     return "\n\n".join(part for part in parts if part)
 
@@ -195,8 +210,8 @@ def _causes(results: Results) -> str:
         (str(row.first), str(row.named), f"`{shown(row.code)}`", f"trial {row.trial}: {escaped(row.evidence)}")
         for row in cause_rows(results)
     ]
-    table = _table(("likeliest in", "named in", "likely cause", "clearest case"), rows)
-    return f"Likely causes (hypotheses from the numbers):\n\n{table}" if rows else ""
+    table = _table(("likeliest in", "suspected in", "likely cause", "clearest case"), rows)
+    return f"Likely causes (hypotheses from the measurements):\n\n{table}" if rows else ""
 
 
 def _symptoms(results: Results) -> str:
@@ -204,19 +219,19 @@ def _symptoms(results: Results) -> str:
         f"- {count} `{shown(code)}`: {escaped(text)}"
         for code, text, count in ((code, SYMPTOMS.get(code, code), n) for code, n in results.symptoms.items())
     ]
-    return "\n".join(["Not collapsed, but not well either:", "", *lines]) if lines else ""
+    return "\n".join(["Not collapsed, but poor:", "", *lines]) if lines else ""
 
 
 def _data(results: Results) -> str:
     data = results.study.data
     classes = ", ".join(f"{escaped(name)} {count}" for name, count in data.classes.items())
     lines = [
-        "## Images",
+        "## Data",
         "",
         f"{classes}. {wording.seen_at(data)}: {escaped(data.size_reason)}",
     ]
-    if found := stood_out(results):
-        lines += ["", "What stood out before the search:", ""]
+    if found := findings(results):
+        lines += ["", "Findings before the search:", ""]
         lines += [f"- {kind}: {escaped(detail)}" for kind, _, detail in found]
     if data.quarantined:
         lines += ["", f"{counted(len(data.quarantined), 'file')} could not be used:", ""]
@@ -233,8 +248,8 @@ def _run(results: Results) -> str:
         [
             "## Run",
             "",
-            f"Trainings: {verdicts}. Epochs: {epochs.run:,} run of {epochs.full:,}; {epochs.saved_by_collapse:,} saved "
-            f"by the collapse watch, {epochs.saved_by_racing:,} by racing. Seed {study.identity.seed}, data "
+            f"Fits: {verdicts}. Epochs: {epochs.run:,} run of {epochs.full:,}; {epochs.saved_by_collapse:,} saved by "
+            f"collapse detection, {epochs.saved_by_racing:,} by racing. Seed {study.identity.seed}, data "
             f"`{shown(study.data.fingerprint)}`.",
             "",
             *(f"- {escaped(note)}" for note in run.notes(results)),
@@ -244,8 +259,12 @@ def _run(results: Results) -> str:
     )
 
 
+def _glossary() -> str:
+    return "\n".join(["## Glossary", "", *(f"- *{term}*: {escaped(text)}" for term, text in GLOSSARY.items())])
+
+
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table whose columns also line up as plain text."""
+    """Return a Markdown table whose columns are also aligned as plain text."""
     cells = [list(head), *(list(row) for row in rows)]
     widths = [max(len(row[column]) for row in cells) for column in range(len(head))]
     lines = ["| " + " | ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) + " |" for row in cells]

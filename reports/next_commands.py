@@ -1,4 +1,4 @@
-"""Commands that go on from a study, for the shell: they name the same images as it did."""
+"""Shell commands for the next steps after a search, with the images and options of the search."""
 
 from __future__ import annotations
 
@@ -12,34 +12,34 @@ from spaces.config import Configuration
 
 
 def check(study: StudyRecord) -> str:
-    """That shows what stood out in the images."""
-    return f"python run_search.py check {_images(study)}{_given(study, 'groups')}{_given(study, 'test')}"
+    """Return the command that shows the findings in the images."""
+    return f"python run_search.py check {_images(study)}{_option(study, 'groups')}{_option(study, 'test')}"
 
 
 def train(study: StudyRecord, configuration: Configuration) -> str:
-    """That trains the recommended configuration on all images."""
+    """Return the command that trains the recommended configuration on all images."""
     out = PurePath(study.settings.get("out") or PurePath("runs") / PurePath(study.data.folder).name)
     weights = study.settings.get("weights", IMAGENET)
     is_needed = configuration.backbone != NO_BACKBONE and weights not in (IMAGENET, RANDOM)
-    given = f" --weights {_word(weights)}" if is_needed else ""
+    weights_option = f" --weights {_word(weights)}" if is_needed else ""
     return (
         f"python run_search.py train --config {_word(str(out / 'best_config.yaml'))} {_images(study)}"
-        f"{_given(study, 'groups')}{given} --model model.keras"
+        f"{_option(study, 'groups')}{weights_option} --model model.keras"
     )
 
 
 def predict() -> str:
-    """That asks the trained network."""
+    """Return the command that predicts new images with the trained model."""
     return "python run_search.py predict --model model.keras --data NEW --csv out.csv"
 
 
 def _images(study: StudyRecord) -> str:
     links = " --follow-links" if study.has_switch("follow_links") else ""
-    return f"--data {_word(study.data.folder)}{_given(study, 'labels')}{links}"
+    return f"--data {_word(study.data.folder)}{_option(study, 'labels')}{links}"
 
 
-def _given(study: StudyRecord, name: str) -> str:
-    """An option as the search had it."""
+def _option(study: StudyRecord, name: str) -> str:
+    """Return an option with its value in the search; empty if it was not set."""
     value = study.settings.get(name)
     return f" --{name} {_word(value)}" if value else ""
 

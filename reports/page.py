@@ -1,4 +1,4 @@
-"""`report.html`: one file that works offline, made for looking before reading."""
+"""`report.html`: the report as one file that works offline."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from reports import ablation, wording
+from reports.glossary import TermLinks, glossary
 from reports.sections.answer import answer
-from reports.sections.certainty import sure
+from reports.sections.certainty import confidence
 from reports.sections.collapses import collapses
 from reports.sections.data import data
 from reports.sections.images import images
@@ -23,28 +24,30 @@ from search.selection.results import Results
 
 SECTIONS: Final[Mapping[str, tuple[str, Callable[[Results], Any]]]] = {
     "answer": ("Answer", answer),
-    "sure": ("How sure", sure),
+    "sure": ("Confidence", confidence),
     "collapses": ("Collapses", collapses),
     "matters": ("What matters", matters),
-    "images": ("Images", images),
+    "images": ("Predictions", images),
     "data": ("Data", data),
     "run": ("Run", run),
+    "glossary": ("Glossary", glossary),
 }
-"""In their order: what each is called on top of the page, and what lays it out for its template of the same name."""
+"""The sections in order, by the name of their template: title in the navigation, and the function that returns the
+contents."""
 
 
 def page(results: Results) -> str:
-    """The whole page as HTML. Names and texts from outside are escaped; nothing is loaded from anywhere.
+    """Return the whole page as HTML, with all names and texts escaped; it loads nothing from anywhere.
 
-    The figures' data stand in `<script type="application/json">` elements without any `<`; a content security policy
-    in the head keeps the browser from asking for anything, whatever the page holds.
+    The data of the figures are in `<script type="application/json">` elements without any `<`. A content security
+    policy keeps the browser from requesting anything, whatever the page contains.
     """
     return environment().get_template("report.html").render(**_content(results))
 
 
 @cache
 def environment() -> Environment:
-    """Templates of this room, escaping all that they are given."""
+    """Return the environment of the templates, which escapes all values."""
     environment = Environment(
         loader=PackageLoader("reports"),
         autoescape=True,
@@ -78,5 +81,6 @@ def _content(results: Results) -> dict[str, Any]:
         "control": wording.control_sentence(results.control, study.identity.metric) if results.control else "",
         "sections": {name: title for name, (title, _) in SECTIONS.items()},
         **{name: lay_out(results) for name, (_, lay_out) in SECTIONS.items()},
+        "link": TermLinks(),
         "plotly": Markup(get_plotlyjs()),
     }

@@ -1,4 +1,4 @@
-"""A stretch of the metric's axis, for figures that the page draws by itself."""
+"""The scale of the metric in figures that the page draws without plotly."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ _STEPS: Final = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 50.0)
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """A stretch of the metric's axis: values to percent of the width."""
+    """A range of the metric; maps values to percent of the width."""
 
     low: float
     high: float
 
     @classmethod
     def around(cls, values: Sequence[float]) -> Scale:
-        """A stretch that holds the values with some air, within what the metric can be."""
+        """Return a scale that contains the values with some margin, within the range of the metric."""
         low, high = min(values), max(values)
-        air = max(0.05, 0.06 * (high - low))
-        bottom = low - air if low < 0 else max(0.0, low - air)
-        return cls(math.floor(20 * bottom + 1e-9) / 20, max(math.ceil(20 * min(1.0, high + air) - 1e-9) / 20, high))
+        margin = max(0.05, 0.06 * (high - low))
+        bottom = low - margin if low < 0 else max(0.0, low - margin)
+        return cls(math.floor(20 * bottom + 1e-9) / 20, max(math.ceil(20 * min(1.0, high + margin) - 1e-9) / 20, high))
 
     def place(self, value: float) -> float:
-        """Percent from the left, 0 .. 100; what lies outside sticks to the end."""
+        """Return the position of a value in percent from the left, 0 .. 100; values outside are clipped."""
         return round(100 * min(1.0, max(0.0, (value - self.low) / (self.high - self.low))), 2)
 
     def ticks(self) -> list[float]:
-        """Round values on the stretch, at most nine."""
+        """Return at most nine round values on the scale."""
         width = self.high - self.low
         step = next((s for s in _STEPS if width / s <= 8), width)
         first = math.ceil(round(self.low / step, 6))

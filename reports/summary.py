@@ -1,4 +1,4 @@
-"""`summary.json`: the outcome for programs. Strict JSON: what is not a finite number is null."""
+"""`summary.json`: the machine-readable results. Strict JSON: numbers that are not finite are null."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SCHEMA: Final = 1
 
 
 def summary(results: Results) -> dict[str, Any]:
-    """Everything of `summary.json`, as plain values."""
+    """Return the contents of `summary.json` as plain values."""
     study = results.study
     content: dict[str, Any] = {
         "schema": SCHEMA,
@@ -51,12 +51,12 @@ def summary(results: Results) -> dict[str, Any]:
 
 
 def summary_text(results: Results) -> str:
-    """`summary.json` as text."""
+    """Return `summary.json` as text."""
     return json.dumps(summary(results), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def plain(value: Any) -> Any:
-    """Any settings or record as values that JSON and YAML know: NaN and infinities are None, others their text."""
+    """Convert settings or records to values that JSON and YAML know; NaN and infinities become None, others text."""
     if is_dataclass(value) and not isinstance(value, type):
         return plain(asdict(value))
     if isinstance(value, Mapping):
@@ -104,7 +104,7 @@ def _finalist(finalist: Finalist) -> dict[str, Any]:
 
 
 def _recommended(results: Results, recommendation: Recommendation) -> dict[str, Any]:
-    """Deviations and counts are those of the confirmed fits where there are any, else of the search's."""
+    """Return the recommendation; errors and counts come from its fits on fresh splits if it has any."""
     ranked, promise, finalist = recommendation.ranked, recommendation.promise, recommendation.finalist
     return {
         "configuration": ranked.trial.configuration.as_dict(),
@@ -130,5 +130,5 @@ def _collapse_rate(finalist: Finalist) -> float:
 
 
 def tested(test: TestScore | None) -> dict[str, Any] | None:
-    """The test's score and number of images, or None."""
+    """Return score and number of images of the test, or None without one."""
     return {"score": test.score, "n": test.n} if test else None

@@ -1,4 +1,4 @@
-"""How numbers, configurations and reasons are put in words: the same in page, Markdown and live display."""
+"""Numbers, configurations and reasons as text, the same in the reports, the live display and the log."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ _PLAIN_NAMES: Final[Mapping[str, str]] = {
     "head": "pooling",
     "width": "first filters",
     "backbone": "pretrained network",
-    "trainable": "what of it learns",
-    "statistics": "its statistics",
-    "backbone_rate": "its share of the learning rate",
+    "trainable": "trainable part",
+    "statistics": "BatchNorm statistics",
+    "backbone_rate": "relative rate of the pretrained network",
 }
 
 _LEARNS: Final[Mapping[str, str]] = {
     "frozen": "frozen",
-    "last_block": "its last block learns",
-    "all": "all of it learns",
+    "last_block": "last block trained",
+    "all": "all layers trained",
 }
 
 _STATISTICS: Final[Mapping[str, str]] = {
-    "kept": "its own statistics",
+    "kept": "original statistics",
     "re_estimated": "statistics of the training images",
     "adapted": "statistics of each batch",
 }
@@ -43,16 +43,16 @@ _STATISTICS: Final[Mapping[str, str]] = {
 _COMMON_FOLDERS: Final = ("train", "training", "images", "data")
 
 STATE_WORDS: Final[Mapping[TrialState, str]] = {
-    TrialState.COMPLETE: "judged on all folds",
+    TrialState.COMPLETE: "scored on all folds",
     TrialState.COLLAPSED: "collapsed",
-    TrialState.RACED: "behind, stopped early",
+    TrialState.RACED: "stopped by racing",
     TrialState.FAILED: "failed",
     TrialState.INTERRUPTED: "interrupted",
 }
 
 
 def shown(text: str) -> str:
-    """`text` with everything that a terminal or page can't show written as an escape: names come from strangers.
+    """Return `text` with every character that is not printable escaped, since file names may contain anything.
 
     >>> shown("a\\x1b[31m")
     'a\\\\x1b[31m'
@@ -61,36 +61,36 @@ def shown(text: str) -> str:
 
 
 def number(value: float | None, digits: int = 3) -> str:
-    """Fixed number of decimals; a dash for what is not known."""
+    """Return a number with a fixed number of decimals; a dash for None, NaN and infinity."""
     return "–" if value is None or not math.isfinite(value) else f"{value:.{digits}f}"
 
 
 def whole(value: int) -> str:
-    """A count with commas between the thousands."""
+    """Return a count with commas between the thousands."""
     return f"{value:,}"
 
 
 def compact(value: object) -> str:
-    """A hyperparameter's value, short: floats with three significant digits, booleans as yes and no."""
+    """Return a hyperparameter's value in short: floats with three significant digits, booleans as yes and no."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def plain_name(hyperparameter: str) -> str:
-    """A hyperparameter's name for people: `learning rate`."""
+    """Return the readable name of a hyperparameter: `learning rate`."""
     return _PLAIN_NAMES.get(hyperparameter, hyperparameter.replace("_", " "))
 
 
 def percent(share: float | None) -> str:
-    """A share as a whole percentage, one decimal below 10 %."""
+    """Return a share (0 .. 1) as a percentage, with one decimal below 10 %."""
     if share is None or not math.isfinite(share):
         return "–"
     return f"{100 * share:.1f} %" if 0 < share < 0.1 else f"{100 * share:.0f} %"
 
 
 def duration(seconds: float | None) -> str:
-    """Seconds as a person would say them.
+    """Return seconds as readable text.
 
     >>> duration(8), duration(125), duration(29000)
     ('8 s', '2 min 05 s', '8 h 03 min')
@@ -106,22 +106,22 @@ def duration(seconds: float | None) -> str:
 
 
 def moment(seconds: float) -> str:
-    """A moment (seconds since 1970) by the local clock: `Mon 23 Nov 22:00`."""
+    """Return a moment (seconds since 1970) in local time: `Mon 23 Nov 22:00`."""
     return datetime.fromtimestamp(seconds).strftime("%a %d %b %H:%M")
 
 
 def counted(count: int, noun: str, plural: str | None = None) -> str:
-    """`1 image`, `2 images`."""
+    """Return a count with its noun: `1 image`, `2 images`."""
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {plural or noun + 's'}"
 
 
 def listed(parts: Sequence[str]) -> str:
-    """`a`, `a and b`, `a, b and c`."""
+    """Join texts as a list: `a`, `a and b`, `a, b and c`."""
     return " and ".join(part for part in (", ".join(parts[:-1]), *parts[-1:]) if part)
 
 
 def folder_title(folder: str) -> str:
-    """Short name of a data folder; one that is called like everybody's takes its parent's name along.
+    """Return a short name of a data folder; a common name such as `train` is preceded by that of its parent.
 
     >>> folder_title("/data/moles"), folder_title("/data/moles/train")
     ('moles', 'moles/train')
@@ -131,63 +131,63 @@ def folder_title(folder: str) -> str:
 
 
 def headed(text: str) -> str:
-    """`text` with a capital first letter, the rest as it is."""
+    """Return `text` with a capital first letter and the rest unchanged."""
     return text[:1].upper() + text[1:]
 
 
 def reason(code: str) -> str:
-    """The plain sentence for a reason's code; the code itself where there is none."""
+    """Return the description of a reason by its code; the code itself if it has none."""
     return REASONS.get(code, code)
 
 
 def evidence_text(evidence: Mapping[str, float | str]) -> str:
-    """The numbers and names that speak for a cause: `learning rate 0.3, update ratio 0.21`."""
+    """Return the evidence for a cause as text: `learning rate 0.3, update ratio 0.21`."""
     return ", ".join(f"{name.replace('_', ' ')} {compact(value)}" for name, value in evidence.items())
 
 
 def control_sentence(control: Control, metric: str) -> str:
-    """What the shuffled labels say where nothing was healthy."""
-    found = (
-        f"The best configuration ranks held-out images with an area under the curve of {number(control.auc, 2)}; with "
-        f"shuffled labels the best reaches {number(control.shuffled_auc, 2)} (p = {control.p_value:.2g})."
+    """Return whether the networks or the labels are to blame, by the comparison with shuffled labels."""
+    comparison = (
+        f"The best configuration has an area under the ROC curve of {number(control.auc, 2)} on held-out images; with "
+        f"shuffled labels the best has {number(control.shuffled_auc, 2)} (p = {control.p_value:.2g})."
     )
-    simple = f"The best simple method has {metric_name(metric)} {number(control.baseline, 2)}."
-    verdict = {
-        "networks": "So the images do tell something about their labels: look for the fault in the networks and their "
-        "training before the data.",
-        "labels": "So the labels might as well have been drawn by lot: look at the images and their labels first.",
-        "unknown": "That is too little to tell whether the data or the networks are at fault: more images would.",
+    baseline = f"The best simple method has a score of {number(control.baseline, 2)} ({metric_name(metric)})."
+    conclusion = {
+        "networks": "So the images contain information about their labels. Look for the fault in the networks and "
+        "their training before you look at the data.",
+        "labels": "So the labels predict no better than random ones. Check the images and their labels first.",
+        "unknown": "There are too few images to tell whether the data or the networks are at fault. Add more images.",
     }[control.suspect]
-    return f"{found} {simple} {verdict}"
+    return f"{comparison} {baseline} {conclusion}"
 
 
 def seen_at(data: DataSummary) -> str:
-    """The size that networks see, as the beginning of a sentence."""
+    """Return the image size that the networks see, as the beginning of a sentence."""
     if data.shapes:
-        return f"Seen in {counted(len(data.shapes), 'shape')} of up to {data.image_size} pixels"
-    return f"Seen at {data.image_size} x {data.image_size} pixels"
+        return f"The networks see {counted(len(data.shapes), 'shape')} of up to {data.image_size} pixels"
+    return f"The networks see {data.image_size} x {data.image_size} pixels"
 
 
 def metric_name(metric: str) -> str:
-    """The metric in words; the name itself where there are none: `area under the ROC curve`."""
+    """Return the readable name of a metric, such as `area under the ROC curve`; `metric` itself if it has none."""
     return METRICS[metric].title if metric in METRICS else metric
 
 
 def layers(configuration: Configuration) -> str:
-    """The network's layers in short: `3 conv + 1 dense`, `mobilenet_v2 (frozen) + 1 dense`."""
+    """Return a network's layers in short: `3 conv + 1 dense`, `mobilenet_v2 (frozen) + 1 dense`."""
     c = configuration
     parts = [(c.n_conv, "conv"), (c.n_dense, "dense")]
-    below = [] if c.backbone == NO_BACKBONE else [family(c.backbone, c.trainable)]
-    return " + ".join([*below, *(f"{n} {kind}" for n, kind in parts if n)])
+    base = [] if c.backbone == NO_BACKBONE else [family(c.backbone, c.trainable)]
+    return " + ".join([*base, *(f"{n} {kind}" for n, kind in parts if n)])
 
 
 def family(backbone: str, trainable: str) -> str:
-    """A kind of network: `from scratch`, `mobilenet_v2 (frozen)`."""
+    """Return the family of a network: `from scratch`, `mobilenet_v2 (frozen)`."""
     return "from scratch" if backbone == NO_BACKBONE else f"{backbone} ({trainable.replace('_', ' ')})"
 
 
 def short(configuration: Configuration) -> str:
-    """A configuration on one short line."""
+    """Return a configuration as one short line."""
     return (
         f"{layers(configuration)}, {configuration.initializer}, {configuration.optimizer} "
         f"{configuration.learning_rate:.1e}, batch {configuration.batch_size}, dropout {configuration.dropout:.2g}"
@@ -195,27 +195,28 @@ def short(configuration: Configuration) -> str:
 
 
 def sentence(configuration: Configuration) -> str:
-    """A configuration as two or three plain sentences."""
+    """Return a configuration as two or three sentences."""
     c = configuration
     conv = (
-        f"{counted(c.n_conv, 'convolution')} of {c.kernel_size} x {c.kernel_size} pixels, from {c.width} filters on"
+        f"{counted(c.n_conv, 'convolution')} of {c.kernel_size} x {c.kernel_size} pixels, starting with {c.width} "
+        "filters"
         if c.n_conv
         else _backbone(c)
     )
     dense = f"{counted(c.n_dense, 'dense layer')} of {c.dense_units} units" if c.n_dense else ""
-    pooling = f", joined by {_POOLINGS.get(c.head, f'global {c.head} pooling')}" if conv else ""
+    pooling = f", followed by {_POOLINGS.get(c.head, f'global {c.head} pooling')}" if conv else ""
     norm = "no normalization" if c.normalization == "none" else f"{c.normalization} normalization"
     decay = f", weight decay {c.weight_decay:.2g}" if c.optimizer != "adam" and c.weight_decay else ""
     return (
         f"{' and '.join(filter(None, [conv, dense]))}{pooling}; {c.activation}, {c.initializer}, {norm}, "
-        f"dropout {c.dropout:.2g}. Trained with {c.optimizer} at a peak learning rate of {c.learning_rate:.2g}{decay} "
-        f"on batches of {c.batch_size}. {_balancing(c)}{_augmentation(c)}"
+        f"dropout {c.dropout:.2g}. Trained with {c.optimizer}, peak learning rate {c.learning_rate:.2g}{decay}, "
+        f"batches of {c.batch_size}. {_balancing(c)}{_augmentation(c)}"
     )
 
 
 _POOLINGS: Final = {
-    "flatten": "a flatten",
-    **{name: f"a pyramid of maxima, up to {name.removeprefix('pyramid_')} x {name[-1]} parts" for name in PYRAMIDS},
+    "flatten": "flattening",
+    **{name: f"pyramid max pooling, up to {name.removeprefix('pyramid_')} x {name[-1]} cells" for name in PYRAMIDS},
 }
 
 
@@ -223,7 +224,7 @@ def _backbone(c: Configuration) -> str:
     if c.backbone == NO_BACKBONE:
         return ""
     normalized = f", {_STATISTICS[c.statistics]}" if BACKBONES[c.backbone].batchnorm else ""
-    rate = f", at {percent(c.backbone_rate)} of the rate" if c.trainable != "frozen" else ""
+    rate = f" at {percent(c.backbone_rate)} of the learning rate" if c.trainable != "frozen" else ""
     return f"{c.backbone}, pretrained ({_LEARNS[c.trainable]}{rate}{normalized})"
 
 
@@ -248,4 +249,4 @@ def _augmentation(c: Configuration) -> str:
         f"{name} up to {value:.2g} degrees" for name, value in (("rotation", c.rotation), ("shear", c.shear)) if value
     ]
     parts = [*flips, *amounts, *angles]
-    return f" Images are varied by {', '.join(parts)}." if parts else " Images are not varied."
+    return f" Augmentation: {', '.join(parts)}." if parts else " No augmentation."

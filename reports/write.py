@@ -1,4 +1,4 @@
-"""Writing the run folder's files: every file is the old one or the new one at any moment, never half of one."""
+"""Writes the output files of the run folder. Each file is replaced atomically and never incomplete."""
 
 from __future__ import annotations
 
@@ -22,11 +22,10 @@ from search.selection.results import Results
 
 
 def write_all(results: Results, out: Path) -> list[Path]:
-    """Write tables, configuration, reports and summary into `out`; the paths written, in this order.
+    """Write tables, configuration, reports and summary into `out`; return the paths in this order.
 
-    What programs read comes first, so that a page that can't be drawn costs no results; `summary.json` comes last, so
-    that who waits for it finds the rest. Without a recommendation an earlier `best_config.yaml` is set aside as
-    `best_config.stale.yaml`.
+    Machine-readable files come first, so that they exist even if a report fails. `summary.json` comes last: once it is
+    there, all files are. Without a recommendation an earlier `best_config.yaml` is renamed to `best_config.stale.yaml`.
     """
     out.mkdir(parents=True, exist_ok=True)
     texts: dict[str, Callable[[], str]] = {
@@ -45,14 +44,14 @@ def write_all(results: Results, out: Path) -> list[Path]:
 
 
 def write_diagnosis(diagnosis: Diagnosis, out: Path) -> Path:
-    """Write `diagnosis.json` and `diagnosis.html` into `out`; the page's path."""
+    """Write `diagnosis.json` and `diagnosis.html` into `out`; return the path of the page."""
     out.mkdir(parents=True, exist_ok=True)
     replace_text(out / "diagnosis.json", diagnosis_json(diagnosis))
     return replace_text(out / "diagnosis.html", diagnosis_page(diagnosis))
 
 
 def write_inspection(inspection: Inspection, out: Path) -> Path:
-    """Write `check.json`, `check.txt` and `check.html` into `out`; the page's path."""
+    """Write `check.json`, `check.txt` and `check.html` into `out`; return the path of the page."""
     out.mkdir(parents=True, exist_ok=True)
     page = out / "check.html"
     replace_text(out / "check.txt", "\n".join(inspection_lines(inspection, page)) + "\n")

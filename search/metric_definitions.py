@@ -45,7 +45,7 @@ class MetricDefinition:
 METRICS: Final[Mapping[str, MetricDefinition]] = {
     "balanced_accuracy": MetricDefinition(
         title="balanced accuracy",
-        sentence="the mean over classes of the share of images recognised",
+        sentence="the mean over classes of the share of images classified correctly",
         is_decided=True,
         is_pooled=True,
         counts_rare=True,
@@ -59,7 +59,7 @@ METRICS: Final[Mapping[str, MetricDefinition]] = {
     ),
     "mcc": MetricDefinition(
         title="Matthews correlation",
-        sentence="the correlation of prediction and truth: 0 is guessing, 1 is perfect",
+        sentence="the correlation between predictions and labels: 0 is chance, 1 is perfect",
         low=-1.0,
         is_decided=True,
         is_pooled=True,
@@ -67,26 +67,26 @@ METRICS: Final[Mapping[str, MetricDefinition]] = {
     ),
     "accuracy": MetricDefinition(
         title="accuracy",
-        sentence="the share of images recognised",
+        sentence="the share of images classified correctly",
         is_decided=True,
         is_pooled=True,
     ),
     "auc": MetricDefinition(
         title="area under the ROC curve",
-        sentence="the chance that an image of a class is ranked above one of another class: 0.5 is guessing",
+        sentence="the probability that an image of a class is ranked above one of another class: 0.5 is chance",
         undefined=0.5,
         is_decided=False,
         is_pooled=False,  # it ranks an image among all others: those of another fit may lie on another scale
     ),
     "average_precision": MetricDefinition(
         title="average precision",
-        sentence="the area under the precision-recall curve, mean over classes",
+        sentence="the area under the precision-recall curve, averaged over classes",
         is_decided=False,
         is_pooled=True,  # this and the next need many images of a class: those of one fold may be two or three
     ),
     "recall_at_precision": MetricDefinition(
         title="recall at 90 % precision",
-        sentence="the mean over classes of the share of images found while nine of ten so named are right",
+        sentence="the mean over classes of the share of images found while 90 % of those found are correct",
         is_decided=False,
         is_pooled=True,
     ),

@@ -1,1 +1,1 @@
-"""The interactive figures of the pages, one module a subject."""
+"""The interactive figures of the report, one module per subject."""

@@ -1,4 +1,4 @@
-"""Hyperparameters as axes: where a value lies, what the ticks say, how an axis is cut into cells."""
+"""Hyperparameters as axes of figures: positions of values, ticks, and cells of a map."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from reports.wording import compact, plain_name
 from search.selection.results import SafeRange
 from spaces.config import BY_RATIO, CHOICES, FIELDS, Configuration, Value
 
-_CELLS: Final = 4  # that an axis of numbers is cut into
-_CROWDED: Final = 4  # choices whose names stand side by side
-_JITTER: Final = 0.28  # of a choice's breadth
+_CELLS: Final = 4  # of an axis of numbers
+_CROWDED: Final = 4  # with more choices their names are drawn at an angle
+_JITTER: Final = 0.28  # share of the width of a choice
 
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """A stretch of an axis."""
+    """An interval of an axis."""
 
     low: float
     high: float
     name: str
-    last: bool = True  # the upper end belongs to it
+    last: bool = True  # whether the upper end is included
 
     def holds(self, place: float) -> bool:
-        """Whether a place lies in it."""
+        """Whether the cell contains a position."""
         return self.low <= place < self.high or (self.last and place == self.high)
 
 
@@ -37,14 +37,14 @@ class Axis:
     """One hyperparameter as an axis, over the values that were tried."""
 
     name: str
-    choices: tuple[Value, ...]  # of one without an order, in its own order; empty for numbers
+    choices: tuple[Value, ...]  # of a categorical hyperparameter, in their order; empty for numbers
     low: float
     high: float
     logarithmic: bool
 
     @classmethod
     def over(cls, name: str, values: Collection[Value]) -> Axis | None:
-        """None where less than two values were tried."""
+        """Return the axis over the values that were tried; None for fewer than two different ones."""
         if len(set(values)) < 2:
             return None
         order = CHOICES.get(name) or ((False, True) if FIELDS.get(name) == "bool" else ())
@@ -57,22 +57,22 @@ class Axis:
 
     @property
     def title(self) -> str:
-        """For people."""
+        """The readable name of the hyperparameter."""
         return plain_name(self.name)
 
     def place(self, value: Value) -> float:
-        """Where a value lies; a choice that was not tried outside."""
+        """Return the position of a value; -1 for a choice that was not tried."""
         if not self.choices:
             return _rounded(value)
         return float(self.choices.index(value)) if value in self.choices else -1.0
 
     def spread(self, value: Value, number: int) -> float:
-        """`place`, choices a little apart by the trial's number, so that points don't hide one another."""
+        """Return the position of a value; choices are jittered by the trial number so that points do not overlap."""
         shift = _JITTER * (2 * ((number * 0.618) % 1) - 1) if self.choices else 0.0
         return round(self.place(value) + shift, 4) if self.choices else self.place(value)
 
     def spans(self, safe_range: SafeRange) -> list[tuple[float, float]]:
-        """The stretches of a safe range."""
+        """Return the intervals of a safe range."""
         if self.choices:
             places = [self.place(one) for one in safe_range.choices if one in self.choices]
             return [(place - 0.45, place + 0.45) for place in places]
@@ -81,7 +81,7 @@ class Axis:
         return [(float(safe_range.low), float(safe_range.high))]
 
     def cells(self) -> tuple[Cell, ...]:
-        """Every choice, or a few stretches of equal breadth."""
+        """Return one cell per choice, or a few intervals of equal width."""
         if self.choices:
             return tuple(Cell(i - 0.5, i + 0.5, _choice(c), last=False) for i, c in enumerate(self.choices))
         ends = [math.log10(self.low), math.log10(self.high)] if self.logarithmic else [self.low, self.high]
@@ -93,7 +93,7 @@ class Axis:
         )
 
     def settings(self) -> dict[str, Any]:
-        """For plotly."""
+        """Return the settings of the axis for plotly."""
         if self.choices:
             between = " " if len(self.choices) > _CROWDED else "<br>"
             names = [safe(_choice(choice)).replace("_", between) for choice in self.choices]
@@ -105,7 +105,7 @@ class Axis:
         return {"type": "log", "tickvals": list(ticks), "ticktext": list(ticks.values())} if ticks else {"type": "log"}
 
     def _ticks(self) -> dict[float, str]:
-        """Powers of ten where there are two of them, else 1, 2 and 5; powers of two for whole numbers."""
+        """Return powers of ten, or 1, 2 and 5 for a narrow range; powers of two for whole numbers."""
         if self.low >= 1:
             doubled = [2**k for k in range(13) if self.low <= 2**k <= self.high]
             return {float(tick): str(tick) for tick in doubled[:: 1 + len(doubled) // 7]}
@@ -118,15 +118,15 @@ class Axis:
 
 
 def value_of(configuration: Configuration, name: str) -> Value | None:
-    """What the configuration has there; None where it means nothing for its network, or there is no such field."""
+    """Return the value of a hyperparameter; None if it is inactive in this configuration or does not exist."""
     if name in ("depth", "dense_ratio"):
-        found: Value = getattr(configuration, name)
-        return found
+        value: Value = getattr(configuration, name)
+        return value
     return configuration.canonical().get(name)
 
 
 def tried(configurations: Sequence[Configuration], name: str) -> list[Value]:
-    """The values that mean something."""
+    """Return the values of a hyperparameter in the configurations where it is active."""
     return [value for one in configurations if (value := value_of(one, name)) is not None]
 
 
@@ -135,10 +135,10 @@ def _choice(value: Value) -> str:
 
 
 def _power(exponent: int) -> str:
-    """`10⁻³`."""
+    """Return a power of ten as text: `10⁻³`."""
     return "10" + str(exponent).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
 
 
 def _rounded(value: Value) -> float:
-    """Four digits are enough for a picture, and keep the page small."""
+    """Round to four significant digits, which keeps the page small."""
     return float(f"{float(value):.4g}")

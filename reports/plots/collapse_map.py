@@ -1,4 +1,4 @@
-"""Where networks collapse: a map over two hyperparameters."""
+"""The map of collapsed trials over two hyperparameters."""
 
 from __future__ import annotations
 
@@ -18,29 +18,29 @@ class CollapseMap:
 
     across: Axis
     up: Axis
-    trials: tuple[tuple[Trial, float, float], ...]  # with their places
+    trials: tuple[tuple[Trial, float, float], ...]  # with their positions
     counts: tuple[tuple[tuple[int, int], ...], ...]  # (cells up, cells across): collapsed, all
 
     @classmethod
     def over(cls, results: Results, across: str, up: str) -> CollapseMap | None:
-        """None where one of the two has less than two values; trials that failed or were cut off don't count."""
+        """Return the map without failed and interrupted trials; None if a hyperparameter has fewer than two values."""
         trials = [trial for trial in results.study.trials if trial.state in _STATES]
         configurations = [trial.configuration for trial in trials]
         first, second = (Axis.over(name, tried(configurations, name)) for name in (across, up))
         if first is None or second is None:
             return None
-        placed = []
+        points = []
         for trial in trials:
             x, y = value_of(trial.configuration, across), value_of(trial.configuration, up)
             if x is not None and y is not None:
-                placed.append((trial, first.place(x), second.place(y)))
-        if not placed:
+                points.append((trial, first.place(x), second.place(y)))
+        if not points:
             return None
-        counts = tuple(tuple(_count(placed, column, row) for column in first.cells()) for row in second.cells())
-        return cls(first, second, tuple(placed), counts)
+        counts = tuple(tuple(_count(points, column, row) for column in first.cells()) for row in second.cells())
+        return cls(first, second, tuple(points), counts)
 
     def figure(self) -> Figure:
-        """Crosses collapsed, circles did not; the warmer a cell, the larger the share that did."""
+        """Draw crosses for collapsed trials, circles for others, and redder cells for larger shares of collapses."""
         shapes = [
             ground(VERMILLION, round(0.04 + 0.4 * collapsed / count, 3), (column.low, column.high), (row.low, row.high))
             for row, counts in zip(self.up.cells(), self.counts, strict=True)
@@ -77,6 +77,6 @@ class CollapseMap:
         return axis.spread(axis.choices[int(place)], number) if axis.choices else place
 
 
-def _count(placed: list[tuple[Trial, float, float]], column: Cell, row: Cell) -> tuple[int, int]:
-    inside = [trial for trial, x, y in placed if column.holds(x) and row.holds(y)]
+def _count(points: list[tuple[Trial, float, float]], column: Cell, row: Cell) -> tuple[int, int]:
+    inside = [trial for trial, x, y in points if column.holds(x) and row.holds(y)]
     return sum(trial.state is TrialState.COLLAPSED for trial in inside), len(inside)

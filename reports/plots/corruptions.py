@@ -1,4 +1,4 @@
-"""What worse images cost: points lost under every corruption, mild and strong, by finalist."""
+"""The loss of score under corruptions of the images, mild and strong, for each finalist."""
 
 from __future__ import annotations
 
@@ -19,15 +19,18 @@ from reports.figure_style import (
 from reports.wording import plain_name
 from search.selection.results import Finalist, Results
 
-_ROW: Final = 46  # pixels for a corruption
+_ROW: Final = 46  # pixels per corruption
 
 
 def corruption_figure(results: Results, names: list[str]) -> Figure | None:
-    """A row a corruption: the recommended configuration large, the other finalists faint; None without any.
+    """Draw a row for each corruption, with the recommended configuration large and the other finalists faint.
 
     Args:
-        results: of the study.
-        names: the corruptions, from the top.
+        results: the results of the study.
+        names: the corruptions, from top to bottom.
+
+    Returns:
+        None if no corruption was measured.
     """
     measured = [finalist for finalist in results.finalists if finalist.corruptions]
     if not measured or not names:
@@ -56,12 +59,12 @@ def corruption_figure(results: Results, names: list[str]) -> Figure | None:
         "layout": layout(
             130 + _ROW * len(names),
             shapes=[upright(0.0, dash="dash")],
-            xaxis={"title": title("lost of the score")},
+            xaxis={"title": title("loss of score")},
             yaxis={"categoryorder": "array", "categoryarray": [safe(plain_name(name)) for name in reversed(names)]},
         ),
     }
 
 
 def _label(finalist: Finalist, name: str, word: str) -> str:
-    said = f"trial {finalist.trial.number}, {safe(plain_name(name))}, {word}"
-    return f"{said}<br>{configuration_label(finalist.trial.configuration)}<br>"
+    head = f"trial {finalist.trial.number}, {safe(plain_name(name))}, {word}"
+    return f"{head}<br>{configuration_label(finalist.trial.configuration)}<br>"

@@ -1,4 +1,4 @@
-"""How trainings learned or did not: skill and loss over the epochs."""
+"""Learning curves: skill and loss by epoch of good and collapsed fits."""
 
 from __future__ import annotations
 
@@ -35,39 +35,39 @@ _DASHES: Final = ("dash", "dot", "dashdot", "longdash")
 
 
 @dataclass(frozen=True, slots=True)
-class Drawn:
-    """A training that is drawn."""
+class DrawnFit:
+    """A fit with its style in the figure."""
 
-    name: str  # of its group in the legend
+    name: str  # of the group in the legend
     fit: Fit
-    configuration: str  # in a hover label; empty where it is not known
+    configuration: str  # for the hover label; empty if unknown
     line: Mapping[str, Any]
-    first: bool  # of its group
+    first: bool  # whether it is the first of its group
     collapsed: bool
 
 
-def drawn(results: Results) -> list[Drawn]:
-    """Every fold of the best trials, and one collapsed fit of every reason."""
+def drawn(results: Results) -> list[DrawnFit]:
+    """Return the fits to draw: every fold of the best trials, and one collapsed fit for each reason."""
     labels = {trial.number: configuration_label(trial.configuration) for trial in results.study.trials}
     found = []
     for ranked, line in zip(results.ranking[:BEST_SHOWN], _BEST_LINES, strict=False):
         name = f"trial {ranked.trial.number} ({number(ranked.pooled)})"
         fits = [fit for fit in ranked.trial.fits if fit.checks and fit.verdict is not Verdict.FAILED]
         found += [
-            Drawn(name, fit, labels.get(fit.trial, ""), line, first=place == 0, collapsed=False)
+            DrawnFit(name, fit, labels.get(fit.trial, ""), line, first=place == 0, collapsed=False)
             for place, fit in enumerate(fits)
         ]
     for place, (code, fit) in enumerate(collapsed_examples(results).items()):
         colour = _COLLAPSED_COLOURS[place % len(_COLLAPSED_COLOURS)]
         line = {"color": colour, "width": 2.2, "dash": _DASHES[place % len(_DASHES)]}
         found.append(
-            Drawn(f"{code} (trial {fit.trial})", fit, labels.get(fit.trial, ""), line, first=True, collapsed=True)
+            DrawnFit(f"{code} (trial {fit.trial})", fit, labels.get(fit.trial, ""), line, first=True, collapsed=True)
         )
     return found
 
 
 def curves(results: Results) -> Figure:
-    """Validation skill and loss over the epochs: folds of the best trials, and one collapsed fit of every reason."""
+    """Draw validation skill and loss by epoch for the fits of `drawn`."""
     data = [trace for one in drawn(results) for trace in _traces(one)]
     entropy = prior_entropy(results.study.data.classes)
     losses = [c.val_loss for ranked in results.ranking[:BEST_SHOWN] for fit in ranked.trial.fits for c in fit.checks]
@@ -88,7 +88,7 @@ def curves(results: Results) -> Figure:
 
 
 def collapsed_examples(results: Results) -> Mapping[str, Fit]:
-    """The collapsed fit with the longest record for every reason, most frequent reason first."""
+    """Return the collapsed fit with the longest record for each reason, the most frequent reason first."""
     examples: dict[str, Fit] = {}
     for trial in results.study.trials:
         for fit in trial.fits:
@@ -104,12 +104,12 @@ def collapsed_examples(results: Results) -> Mapping[str, Fit]:
 
 
 def prior_entropy(classes: Mapping[str, int]) -> float:
-    """Cross-entropy of always predicting the class shares, nats."""
+    """Return the cross-entropy of always predicting the class shares, in nats."""
     total = sum(classes.values())
     return -sum(n / total * math.log(n / total) for n in classes.values() if n) if total else 0.0
 
 
-def _traces(one: Drawn) -> list[dict[str, Any]]:
+def _traces(one: DrawnFit) -> list[dict[str, Any]]:
     checks, name = one.fit.checks, safe(one.name)
     label = f"{name}, fold {one.fit.fold + 1}" + (f"<br>{one.configuration}" if one.configuration else "")
     panels = (("", [check.val_skill for check in checks]), ("2", [check.val_loss for check in checks]))

@@ -1,4 +1,4 @@
-"""Every fit of every finalist as a point, against the promise."""
+"""The fits of the finalists as points, with the promise."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ from reports.wording import metric_name, number
 from search.records import Fit, Verdict
 from search.selection.results import Finalist, Results
 
-_ROW: Final = 66  # pixels for a finalist
-_BREADTH: Final = 0.56  # of a row that its repeats are spread over
+_ROW: Final = 66  # pixels per finalist
+_BREADTH: Final = 0.56  # share of the row height over which the splits are spread
 _SPLITS: Final = ((BLUE, "circle"), (ORANGE, "square"), (GREEN, "diamond"), (PURPLE, "triangle-up"), (SKY, "pentagon"))
-"""Colour and form of the fits of each fresh split."""
+"""Colour and marker of the fits of each fresh split."""
 
 
 def finalist_fits(results: Results) -> Figure:
-    """A row a finalist, best at the top; a point a fit, by split; mean and standard error below them.
+    """Draw a row for each finalist, the best at the top: a point per fit, and mean and standard error below.
 
     Raises:
-        ValueError: there are no finalists.
+        ValueError: the study has no finalists.
     """
     if not results.finalists:
         raise ValueError("the study has no finalists")
@@ -78,7 +78,7 @@ def finalist_fits(results: Results) -> Figure:
 def _fits(
     results: Results, repeats: list[int], name: str, marker: dict[str, Any], chosen: list[bool]
 ) -> dict[str, Any]:
-    """The fits that are chosen, `chosen` in the order of finalists and their fits."""
+    """Return a trace of the chosen fits; `chosen` has one value per fit, in the order of the finalists."""
     points = [
         (round(score, 4), _height(row, repeats.index(fit.repeat), len(repeats)), _label(finalist, fit, score))
         for row, finalist in enumerate(results.finalists)
@@ -110,7 +110,7 @@ def _means(results: Results) -> dict[str, Any]:
 
 
 def _height(row: int, place: int, of: int) -> float:
-    """Where the fits of a split lie within the finalist's row."""
+    """Return the height of a split within the row of its finalist."""
     return round(row - 0.3 + _BREADTH * (place / (of - 1) if of > 1 else 0.5), 3)
 
 

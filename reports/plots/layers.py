@@ -1,4 +1,4 @@
-"""What every layer did over a training: scale of its outputs, gradient, dead units."""
+"""Signals of every layer by epoch: scale of its outputs, gradient, dead units."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from search.selection.results import Results
 from spaces.config import Configuration
 
 SHOWN: Final = {"scale": "scale of outputs", "gradient": "mean gradient", "dead_share": "dead units"}
-_MOST: Final = 4  # trainings
-_FLOOR: Final = 1e-12  # what is exactly 0 is drawn here on a logarithmic axis
+_MOST: Final = 4  # fits, at most
+_FLOOR: Final = 1e-12  # zero is drawn here on a logarithmic axis
 
 
 @dataclass(frozen=True, slots=True)
 class LayerCurves:
-    """One training: a small figure for every signal."""
+    """One fit with a small figure for each signal."""
 
     name: str
-    panels: tuple[tuple[str, Figure], ...]  # signal in words, a line a layer
+    panels: tuple[tuple[str, Figure], ...]  # name of the signal, figure with one line per layer
 
 
 def layer_curves(results: Results) -> list[LayerCurves]:
-    """One training of the best configuration and one of every reason of collapses, dark first layers to bright last."""
+    """Return figures of one fit of the best configuration and of one collapsed fit for each reason."""
     return [
         LayerCurves(name, tuple((words, _panel(configuration, fit, signal)) for signal, words in SHOWN.items()))
         for name, configuration, fit in _chosen(results)
@@ -72,7 +72,7 @@ def _powers(values: np.ndarray) -> dict[str, object]:
 
 
 def _chosen(results: Results) -> list[tuple[str, Configuration, Fit]]:
-    """One training of the best configuration, and collapsed ones, that kept their layers."""
+    """Return name, configuration and fit of one good fit and of collapsed fits that have layer signals."""
     configurations = {trial.number: trial.configuration for trial in results.study.trials}
     found = []
     for ranked in results.ranking[:1]:
@@ -87,12 +87,12 @@ def _chosen(results: Results) -> list[tuple[str, Configuration, Fit]]:
 
 
 def _decades(values: np.ndarray) -> float:
-    """How many powers of ten the values span."""
+    """Return how many powers of ten the values span."""
     known = np.maximum(values[np.isfinite(values)], _FLOOR)
     return float(np.log10(known.max() / known.min())) if known.size else 0.0
 
 
 def _drawn(values: np.ndarray, *, logarithmic: bool) -> list[float | None]:
-    """Three digits are enough for a picture, and keep the page small."""
+    """Round to three significant digits, which keeps the page small; None for what is not finite."""
     shown = [float(f"{value:.3g}") if math.isfinite(value) else None for value in values.tolist()]
     return [None if v is None else max(v, _FLOOR) for v in shown] if logarithmic else list(shown)

@@ -1,4 +1,4 @@
-"""Score by hyperparameter, one small figure each, with what holds shaded."""
+"""Score by hyperparameter, one small figure each, with the safe range shaded."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from spaces.config import Value
 
 
 def slice_of(results: Results, name: str) -> Figure | None:
-    """Score by this hyperparameter; None where less than two values of it were tried."""
+    """Draw the score by one hyperparameter; None if fewer than two values of it were tried."""
     scores = shown_scores(results)
     trials = [trial for trial in results.study.trials if trial.number in scores]
     axis = Axis.over(name, tried([trial.configuration for trial in trials], name))

@@ -1,4 +1,4 @@
-"""How the search went: score and time of every trial, in order."""
+"""The history of the search: score and time of every trial, in order."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from search.records import Fit, Trial, TrialState
 from search.selection.results import Results
 
 KINDS: Final[Sequence[tuple[TrialState, str, Mapping[str, Any]]]] = (
-    (TrialState.RACED, "stopped early, behind", {"color": GREY, "symbol": "circle-open", "size": 7}),
+    (TrialState.RACED, "stopped by racing", {"color": GREY, "symbol": "circle-open", "size": 7}),
     (TrialState.COLLAPSED, "collapsed (at chance)", {"color": VERMILLION, "symbol": "x", "size": 7}),
-    (TrialState.COMPLETE, "judged on all folds", {"color": BLUE, "symbol": "circle", "size": 8}),
+    (TrialState.COMPLETE, "scored on all folds", {"color": BLUE, "symbol": "circle", "size": 8}),
 )
-"""The states that have a score, with name and marker: the same in every figure of trials."""
+"""States that have a score, with name and marker, for all figures of trials."""
 
 
 def shown_scores(results: Results) -> dict[int, float]:
-    """Score by trial, where there is one: pooled, or the mean of the folds so far; collapsed ones at chance."""
+    """Return scores by trial number: pooled, or the mean of the folds so far; collapsed trials are at chance."""
     pooled = {ranked.trial.number: ranked.pooled for ranked in results.ranking}
     scores: dict[int, float] = {}
     for trial in results.study.trials:
@@ -47,7 +47,7 @@ def shown_scores(results: Results) -> dict[int, float]:
 
 
 def history(results: Results) -> Figure:
-    """Score by trial number, collapsed ones on the line of chance, with the best so far; below it the time of each."""
+    """Draw the score by trial number with the best so far, collapsed trials at chance, and the times below."""
     scores, data = shown_scores(results), []
     for state, name, marker in KINDS:
         trials = [trial for trial in results.study.trials if trial.state is state and trial.number in scores]

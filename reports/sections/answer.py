@@ -1,4 +1,4 @@
-"""The answer: what to use, what to expect of it, and what to do next."""
+"""The section Answer: the recommended configuration, the score to expect from it, and the next steps."""
 
 from __future__ import annotations
 
@@ -14,61 +14,64 @@ from reports.wording import counted, percent
 from search.records import Verdict
 from search.selection.results import Finalist, Recommendation, Results
 
+INCONCLUSIVE: Final = "Inconclusive: not shown to be better than simple baselines"
 _BASELINES: Final = {"knn": "nearest neighbour", "logistic": "logistic regression"}
 
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """One value on the scale of the answer, a row of its own."""
+    """One row of the forest plot: a value on the scale of the metric."""
 
-    kind: str  # class of the stylesheet
+    kind: str  # CSS class
     name: str
     value: float
     note: str = ""
-    low: float | None = None  # of its whisker
+    low: float | None = None  # lower end of the whisker
     high: float | None = None
-    dots: tuple[tuple[str, float], ...] = ()  # several of a kind with their names; `value` is then the largest
+    dots: tuple[
+        tuple[str, float], ...
+    ] = ()  # names and values of several marks in one row; `value` is then the largest
 
 
 @dataclass(frozen=True, slots=True)
-class Retrainings:
-    """How often the recommended configuration was trained again, and what became of it."""
+class Refits:
+    """The fits of the recommended configuration on fresh splits, and how many of them collapsed."""
 
-    collapsed: tuple[bool, ...]  # a fit each, collapsed ones last
+    collapsed: tuple[bool, ...]  # one value per fit, collapsed ones last
     sentence: str
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Everything that the section shows."""
+    """Contents of the section."""
 
     title: str
     warnings: tuple[str, ...]
     marks: tuple[Mark, ...]
     scale: Scale
     method: str
-    sentence: str = ""  # the configuration in words
+    sentence: str = ""  # describes the configuration
     yaml: str = ""
-    retrainings: Retrainings | None = None
+    refits: Refits | None = None
     not_confirmed: str = ""
     nothing: str = ""
     equals: str = ""
-    next_steps: tuple[tuple[str, str], ...] = ()  # what for, command
+    next_steps: tuple[tuple[str, str], ...] = ()  # purpose and command
 
 
 def answer(results: Results) -> Answer:
-    """The section, laid out."""
-    shown = marks(results)
+    """Return the contents of the section."""
+    rows = marks(results)
     recommended = results.recommended
     return Answer(
         title=title(results),
         warnings=tuple(warnings(results)),
-        marks=tuple(shown),
-        scale=scale(results, shown),
+        marks=tuple(rows),
+        scale=scale(results, rows),
         method=_method(recommended) if recommended else "",
         sentence=wording.sentence(recommended.ranked.trial.configuration) if recommended else "",
         yaml=best_config_text(results, recommended) if recommended else "",
-        retrainings=retrainings(recommended.finalist) if recommended and recommended.finalist else None,
+        refits=refits(recommended.finalist) if recommended and recommended.finalist else None,
         not_confirmed=not_confirmed(results),
         nothing="" if recommended else nothing(results),
         equals=equals(results),
@@ -77,173 +80,173 @@ def answer(results: Results) -> Answer:
 
 
 def title(results: Results) -> str:
-    """How it ended, in a few words."""
+    """Return the heading: how the search ended."""
     if results.recommended:
         if results.recommended.promise.inconclusive:
-            return "Inconclusive: no better than simple baselines can be promised"
+            return INCONCLUSIVE
         return "Recommended configuration"
     return wording.headed(
-        wording.shown(results.reason or ("No recommendation" if results.study.trials else "Nothing tried yet"))
+        wording.shown(results.reason or ("No recommendation" if results.study.trials else "No configuration tried yet"))
     )
 
 
 def marks(results: Results) -> list[Mark]:
-    """The promise and all that it is to be held against, best known first."""
-    found: list[Mark] = []
+    """Return the promise and the values to compare it with, the most reliable first."""
+    rows: list[Mark] = []
     if recommended := results.recommended:
         promise, finalist = recommended.promise, recommended.finalist
-        found.append(
+        rows.append(
             Mark("promise", "promise", promise.value, "expected on new images", low=promise.low, high=promise.high)
         )
         if results.study.test:
             n = results.study.test.n
-            found.append(Mark("test", "test", results.study.test.score, f"{n:,} images never touched"))
+            rows.append(Mark("test", "test", results.study.test.score, f"{counted(n, 'image')} never used before"))
         if finalist:
             ends = (finalist.mean - finalist.se, finalist.mean + finalist.se)
-            note = f"mean ± SE of {counted(len(finalist.scores), 'training')} on fresh splits"
-            found.append(Mark("fresh", "trained again", finalist.mean, note, *ends))
-        found += _others(results, recommended)
-        found.append(Mark("optimistic", "search mean", recommended.ranked.pooled, "optimistic: the luckiest of many"))
+            note = f"mean ± SE of {counted(len(finalist.scores), 'fit')} on fresh splits"
+            rows.append(Mark("fresh", "trained again", finalist.mean, note, *ends))
+        rows += _others(results, recommended)
+        rows.append(Mark("optimistic", "search mean", recommended.ranked.pooled, "optimistic: the best of many"))
     for name, value in results.study.baselines.items():
         if name in _BASELINES and math.isfinite(value):
-            found.append(Mark("baseline", _BASELINES[name], value, "on small pixels"))
-    found.append(Mark("chance", "chance", results.chance, "always the class shares"))
-    return found
+            rows.append(Mark("baseline", _BASELINES[name], value, "on images scaled down"))
+    rows.append(Mark("chance", "chance", results.chance, "always predicting the class shares"))
+    return rows
 
 
-def scale(results: Results, shown: Sequence[Mark]) -> Scale:
-    """A stretch that holds all marks with their whiskers and dots."""
-    values = [v for mark in shown for v in (mark.value, mark.low, mark.high) if v is not None]
-    values += [value for mark in shown for _, value in mark.dots]
+def scale(results: Results, rows: Sequence[Mark]) -> Scale:
+    """Return a scale that holds all marks with their whiskers and dots."""
+    values = [v for mark in rows for v in (mark.value, mark.low, mark.high) if v is not None]
+    values += [value for mark in rows for _, value in mark.dots]
     return Scale.around([value for value in values if math.isfinite(value)] or [results.chance])
 
 
-def retrainings(finalist: Finalist) -> Retrainings:
-    """How many of the fresh trainings collapsed."""
-    n = len(finalist.fits)
-    kinds = sorted(fit.verdict is Verdict.COLLAPSED for fit in finalist.fits)
-    return Retrainings(
-        tuple(kinds),
-        f"{finalist.collapsed} of {counted(n, 'retraining')} collapsed: with 95 % confidence at most "
-        f"{percent(finalist.collapse_upper)} of new ones will.",
+def refits(finalist: Finalist) -> Refits:
+    """Return how many of the finalist's fits on fresh splits collapsed."""
+    collapsed = sorted(fit.verdict is Verdict.COLLAPSED for fit in finalist.fits)
+    return Refits(
+        tuple(collapsed),
+        f"{finalist.collapsed} of {counted(len(finalist.fits), 'fit')} collapsed; with 95 % confidence, at most "
+        f"{percent(finalist.collapse_upper)} of new fits will.",
     )
 
 
 def not_confirmed(results: Results) -> str:
-    """What is known of the recommendation where no finalist stands behind it; empty without a recommendation."""
+    """Return what is known of a recommendation that has no finished fits on fresh splits; else an empty text."""
     if results.recommended is None or results.recommended.finalist:
         return ""
     why = (
-        "The trainings on fresh splits were not finished, so they don't count."
+        "Its fits on fresh splits were not finished, so they are not counted."
         if results.finalists
         else "It was not trained again on fresh splits."
     )
     ranked = results.recommended.ranked
     collapsed = percent(ranked.collapse_rate) if ranked.collapse_rate else "none"
-    return f"{why} In the search {collapsed} of its {counted(len(ranked.trial.fits), 'training')} collapsed."
+    return f"{why} In the search, {collapsed} of its {counted(len(ranked.trial.fits), 'fit')} collapsed."
 
 
 def nothing(results: Results) -> str:
-    """Why no configuration is recommended."""
+    """Return why no configuration is recommended."""
     if not results.study.trials:
         return (
-            "The search ended before one configuration was tried. The same command goes on where it stopped; what is "
-            "done is kept."
+            "The search ended before it tried a configuration. Run the same command again to continue; nothing that "
+            "was done is lost."
         )
     if any(finalist.complete for finalist in results.finalists):
         return (
-            f"None of the {counted(len(results.finalists), 'finalist')} held when trained again: they collapsed too "
-            "often, or did not stay above chance by more than their standard error. So none is recommended."
+            f"None of the {counted(len(results.finalists), 'finalist')} passed when trained again: each collapsed too "
+            "often or was not above chance by more than its standard error. So none is recommended."
         )
     if results.ranking:
         return (
-            f"None of the {counted(len(results.ranking), 'configuration')} judged on all folds stays above chance by "
-            "more than its standard error, so none is recommended."
+            f"None of the {counted(len(results.ranking), 'configuration')} scored on all folds is above chance by more "
+            "than its standard error, so none is recommended."
         )
-    return "No configuration was judged on all folds, so none is recommended."
+    return "No configuration was scored on all folds, so none is recommended."
 
 
 def warnings(results: Results) -> list[str]:
-    """What keeps the answer from being a plain one."""
+    """Return the reservations about the recommendation; none without one."""
     recommended = results.recommended
     if recommended is None:
         return []
-    found = []
+    texts = []
     promise = recommended.promise
     if promise.inconclusive:
         more = (
             f"About {counted(_about(promise.images_needed), 'image')} in all would probably settle it; there are "
             f"{results.study.data.images:,}."
             if promise.images_needed
-            else "More images, or images with more detail, would tell."
+            else "More images, or images with more detail, may settle it."
         )
-        found.append(
-            "The interval reaches down to the best simple baseline: these images do not show that the network is "
-            f"worth more. {more}"
+        texts.append(
+            "The 95 % interval is not entirely above the score of the best simple baseline, so these images do not "
+            f"show that the network is better. {more}"
         )
     test = results.study.test
     if test and test.score < promise.low:
-        found.append(
-            f"The test score lies below the interval: by the luck of {counted(test.n, 'image')}, or because they "
-            "differ from the others."
+        texts.append(
+            f"The test score is below the 95 % interval: this may be bad luck with only {counted(test.n, 'image')}, "
+            "or the test images differ from the others."
         )
     if apart := results.study.data.apart:
-        found.append(
-            f"Copies of one picture lie on both sides of splits in {', '.join(map(wording.shown, apart))}: there "
-            "are too few other pictures. What is expected there is too good."
+        texts.append(
+            f"Copies of the same image are on both sides of splits in {', '.join(map(wording.shown, apart))}, because "
+            "there are too few distinct images. The scores of these classes are too high."
         )
     if not (recommended.finalist.healthy if recommended.finalist else recommended.ranked.healthy):
-        found.append("This configuration is not healthy: less its standard error it is not above chance.")
+        texts.append("This configuration is not healthy: its score minus its standard error is not above chance.")
     if recommended.finalist and recommended.finalist.veto:
-        found.append("More than a tenth of its retrainings collapsed.")
+        texts.append("More than a tenth of its fits on fresh splits collapsed.")
     if results.neighbourhood and results.neighbourhood.cliff:
-        found.append("It stands near a cliff: small changes cost much (see what matters).")
-    return found
+        texts.append("The configuration is near a cliff: a small change costs much of the score (see What matters).")
+    return texts
 
 
 def next_steps(results: Results) -> tuple[tuple[str, str], ...]:
-    """What to do with the recommendation, as commands."""
+    """Return the next steps as pairs of purpose and command; none without a recommendation."""
     if results.recommended is None:
         return ()
     return (
         ("Train it on all images", next_commands.train(results.study, results.recommended.ranked.trial.configuration)),
-        ("Use it on new ones", next_commands.predict()),
+        ("Predict new images", next_commands.predict()),
     )
 
 
 def _others(results: Results, recommended: Recommendation) -> list[Mark]:
-    """The other finalists in one row."""
+    """Return the other finalists as one row; none if there are no others."""
     own = recommended.ranked.trial.number
     others = [finalist for finalist in results.finalists if finalist.trial.number != own and finalist.scores]
     if not others:
         return []
     dots = tuple((f"trial {finalist.trial.number}", finalist.mean) for finalist in others)
-    alone = len(others) == 1
-    name = "other finalist" if alone else "other finalists"
-    note = "mean on fresh splits" if alone else f"means of {len(others)} on fresh splits"
+    is_single = len(others) == 1
+    name = "other finalist" if is_single else "other finalists"
+    note = "mean on fresh splits" if is_single else f"means of {len(others)} on fresh splits"
     return [Mark("other", name, max(mean for _, mean in dots), note, dots=dots)]
 
 
 def _method(recommended: Recommendation) -> str:
     if recommended.promise.stages == 1:
-        how = "estimated from the search alone, without trainings on fresh splits."
+        how = "It is estimated from the search alone, without fits on fresh splits."
     else:
-        how = "with fresh trainings on fresh splits, the whole choice repeated on drawn images."
-    return f"The promise is what the choice is worth without the luck of being the best of many, {how}"
+        how = "It is estimated from fits on fresh splits, with the whole selection repeated on resampled images."
+    return f"The promise is corrected for the luck of being the best of many. {how}"
 
 
 def equals(results: Results) -> str:
-    """Which of the others are as good, as far as can be told."""
+    """Return which finalists are statistically as good as the recommended one; empty if none is."""
     own = results.recommended.ranked.trial.number if results.recommended else None
     equal = [finalist for finalist in results.finalists if finalist.equal and finalist.trial.number != own]
     if not equal:
         return ""
     names = wording.listed([f"trial {finalist.trial.number}" for finalist in equal])
-    return f"{wording.headed(names)} can't be told apart from it and may be as good."
+    verb = "is" if len(equal) == 1 else "are"
+    return f"{wording.headed(names)} {verb} not significantly different from it and may be as good."
 
 
 def _about(count: int) -> int:
-    """In two digits: an estimate knows no more.
+    """Round to two digits, the precision of such an estimate.
 
     >>> _about(29_041), _about(84)
     (29000, 84)

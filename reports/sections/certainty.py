@@ -1,4 +1,4 @@
-"""How sure the answer is: every fit of every finalist, their table, and the search's own ranking."""
+"""The section Confidence: every fit of every finalist, their table, and the ranking of the search."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from reports.scales import Scale
 from reports.wording import counted, number, percent, short, whole
 from search.selection.results import Finalist, Ranked, Results
 
-SHOWN: Final = 20  # rows of the search's ranking
+SHOWN: Final = 20  # rows of the ranking of the search
 NOTHING_CONFIRMED: Final = (
-    "No configuration was trained again on fresh splits, so the only scores are those of the search itself, "
-    "by which it was chosen."
+    "No configuration was trained again on fresh splits, so the only scores are those of the search. They are "
+    "optimistic, since the best configurations were selected by them."
 )
 
 
 @dataclass(frozen=True, slots=True)
 class FinalistRow:
-    """A finalist in the table."""
+    """A finalist as a row of the table."""
 
     place: int
     trial: int
@@ -47,22 +47,22 @@ class SplitRow:
 
 
 @dataclass(frozen=True, slots=True)
-class Sure:
-    """Everything that the section shows."""
+class Confidence:
+    """Contents of the section."""
 
     sentence: str
     figure: Drawing | None
     finalists: tuple[FinalistRow, ...]
     splits: tuple[SplitRow, ...]  # the figure as a table
     notes: tuple[str, ...]
-    best: tuple[Ranked, ...]  # of the search
+    best: tuple[Ranked, ...]  # the best configurations of the search
     folds_scale: Scale
-    more: int  # ranked ones that are not shown
+    more: int  # ranked configurations that are not shown
 
 
-def sure(results: Results) -> Sure:
-    """The section, laid out."""
-    return Sure(
+def confidence(results: Results) -> Confidence:
+    """Return the contents of the section."""
+    return Confidence(
         sentence=sentence(results),
         figure=drawing(finalist_fits(results), _label(results)) if results.finalists else None,
         finalists=tuple(finalist_rows(results)),
@@ -75,25 +75,29 @@ def sure(results: Results) -> Sure:
 
 
 def sentence(results: Results) -> str:
-    """How much stands behind the answer."""
+    """Return how many fits support the answer."""
     if not results.ranking:
-        return "No configuration was judged on all folds, so there is nothing to be sure of."
+        return "No configuration was scored on all folds, so there was nothing to train again."
     if not results.finalists:
         return NOTHING_CONFIRMED
     fits = sum(len(finalist.fits) for finalist in results.finalists)
     plan = results.study.confirmation
-    how = f" ({counted(plan.repeats, 'split')} of {counted(plan.folds, 'fold')})" if plan else ""
-    said = (
-        f"{counted(len(results.finalists), 'finalist')} trained again on fresh splits with fresh seeds{how}: "
-        f"{counted(fits, 'training')}."
+    splits = f" ({counted(plan.repeats, 'split')} of {counted(plan.folds, 'fold')})" if plan else ""
+    were = "was" if len(results.finalists) == 1 else "were"
+    text = (
+        f"{counted(len(results.finalists), 'finalist')} {were} trained again on fresh splits with fresh seeds{splits}: "
+        f"{counted(fits, 'fit')}."
     )
     own = results.recommended.ranked.trial.number if results.recommended else None
     equal = sum(finalist.equal and finalist.trial.number != own for finalist in results.finalists)
-    return f"{said} {equal} of the others can't be told apart from the recommended one." if equal else said
+    if not equal:
+        return text
+    others = f"{counted(equal, 'other finalist')} {'is' if equal == 1 else 'are'}"
+    return f"{text} {others} not significantly different from the recommended one."
 
 
 def notes(results: Results) -> tuple[str, ...]:
-    """What the plan was short of, and what of it there was no time for."""
+    """Return the notes of the plan, and how many of its splits were done if there was no time for all."""
     plan = results.study.confirmation
     if plan is None:
         return ()
@@ -102,7 +106,7 @@ def notes(results: Results) -> tuple[str, ...]:
 
 
 def finalist_rows(results: Results) -> list[FinalistRow]:
-    """The finalists in order."""
+    """Return the finalists as rows, in their order."""
     own = results.recommended.ranked.trial.number if results.recommended else None
     return [
         FinalistRow(
@@ -124,23 +128,23 @@ def finalist_rows(results: Results) -> list[FinalistRow]:
 
 
 def folds_scale(results: Results) -> Scale:
-    """One stretch for the fold dots of all rows of the search's ranking."""
+    """Return one scale for the fold dots of all rows of the ranking."""
     return Scale.around([results.chance, *(score for ranked in results.ranking[:SHOWN] for score in ranked.folds)])
 
 
 def _standing(finalist: Finalist, *, chosen: bool) -> str:
-    """What decides over it, in words."""
+    """Return the finalist's status: recommended, vetoed, not healthy, dropped, not finished, equal."""
     words = ["recommended"] if chosen else []
     if finalist.veto:
-        words.append("vetoed: collapses too often")
+        words.append("ruled out: collapses too often")
     elif not finalist.healthy and finalist.complete:
         words.append("not healthy")
     if finalist.dropped:
         words.append(f"dropped: {finalist.dropped}")
     elif not finalist.complete:
-        words.append("not fitted to the end")
+        words.append("not finished")
     if finalist.equal and not chosen:
-        words.append("can't be told apart")
+        words.append("not significantly different")
     return "; ".join(words)
 
 
@@ -158,6 +162,6 @@ def _splits(results: Results) -> list[SplitRow]:
 def _label(results: Results) -> str:
     best = results.finalists[0]
     return (
-        f"Score of every fresh training of every finalist; the first, trial {best.trial.number}, has "
-        f"{number(best.mean)} in the mean and {number(best.worst)} at worst"
+        f"Score of every fit of every finalist on fresh splits; the first, trial {best.trial.number}, has a mean of "
+        f"{number(best.mean)} and a worst score of {number(best.worst)}"
     )

@@ -1,4 +1,4 @@
-"""Why others collapsed: reasons, causes, the hyperparameters behind it, examples, and how often the watch is wrong."""
+"""The section Collapses: reasons, likely causes, hyperparameters, examples, and how reliable the detection is."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from search.causes import CAUSES, SYMPTOMS
 from search.records import TrialState, Verdict
 from search.selection.results import Results
 
-TOO_FEW: Final = "Which hyperparameters are behind the collapses can't be told from so few trials or collapses."
-_MOST: Final = 8  # hyperparameters named
+TOO_FEW: Final = "There are too few trials or collapses to say which hyperparameters lead to them."
+_MOST: Final = 8  # hyperparameters that are listed
 
 
 @dataclass(frozen=True, slots=True)
-class CauseRow:
-    """A likely cause: in how many trainings, and the evidence of the clearest one."""
+class CollapseCauseRow:
+    """A likely cause: in how many fits it is suspected, and the evidence of the clearest one."""
 
     code: str
     sentence: str
-    first: int  # trainings in which it is the likeliest
-    named: int
+    first: int  # fits in which it is the likeliest cause
+    named: int  # fits in which it is suspected
     evidence: str
     layer: str | None
     trial: int
@@ -34,18 +34,18 @@ class CauseRow:
 
 @dataclass(frozen=True, slots=True)
 class ReasonRow:
-    """A reason of collapses: how often, what it means, when it was seen."""
+    """A reason of collapses: how often it occurred, what it means, and when."""
 
     code: str
     sentence: str
     fits: int
-    share: float  # of the most frequent one, for the bar
+    share: float  # percent of the most frequent reason, for the bar
     median_epoch: int | None
 
 
 @dataclass(frozen=True, slots=True)
 class Weight:
-    """What a hyperparameter explains."""
+    """How much of the collapses a hyperparameter explains."""
 
     name: str
     share: float  # 0 .. 1
@@ -53,8 +53,8 @@ class Weight:
 
 
 @dataclass(frozen=True, slots=True)
-class End:
-    """How a training of the curves ended."""
+class CurveEnd:
+    """The last values of one of the learning curves."""
 
     name: str
     fold: int  # from 1
@@ -65,26 +65,26 @@ class End:
 
 @dataclass(frozen=True, slots=True)
 class Collapses:
-    """Everything that the section shows."""
+    """Contents of the section."""
 
     sentence: str
     reasons: tuple[ReasonRow, ...]
-    causes: tuple[CauseRow, ...]
+    causes: tuple[CollapseCauseRow, ...]
     symptoms: tuple[tuple[str, str, int], ...]
     weights: tuple[Weight, ...]
     weights_note: str
     map: CollapseMap | None
     map_figure: Drawing | None
     curves: Drawing | None
-    ends: tuple[End, ...]  # the curves as a table
-    layers: tuple[tuple[str, tuple[tuple[str, str, Drawing], ...]], ...]  # training; id, signal and its figure
+    ends: tuple[CurveEnd, ...]  # the curves as a table
+    layers: tuple[tuple[str, tuple[tuple[str, str, Drawing], ...]], ...]  # fit; id, name and figure of each signal
     audit: str
 
 
 def collapses(results: Results) -> Collapses:
-    """The section, laid out."""
-    found = _map(results)
-    trainings = drawn(results)
+    """Return the contents of the section."""
+    collapse_map = _map(results)
+    fits = drawn(results)
     return Collapses(
         sentence=sentence(results),
         reasons=tuple(reason_rows(results)),
@@ -92,18 +92,20 @@ def collapses(results: Results) -> Collapses:
         symptoms=tuple((code, SYMPTOMS.get(code, code), count) for code, count in results.symptoms.items()),
         weights=tuple(weights(dict(results.importances.collapse) if results.importances else {})),
         weights_note=_weights_note(results),
-        map=found,
-        map_figure=drawing(found.figure(), _map_label(found)) if found else None,
+        map=collapse_map,
+        map_figure=drawing(collapse_map.figure(), _map_label(collapse_map)) if collapse_map else None,
         curves=drawing(
             curves(results),
-            "Validation skill and loss over the epochs, for the folds of the best "
-            "configurations and one collapsed training of every reason",
+            "Validation skill and loss by epoch, for the folds of the best configurations and one collapsed fit for "
+            "each reason",
         )
-        if trainings
+        if fits
         else None,
         ends=tuple(
-            End(one.name, one.fit.fold + 1, one.fit.epochs, one.fit.checks[-1].val_skill, one.fit.checks[-1].val_loss)
-            for one in trainings
+            CurveEnd(
+                one.name, one.fit.fold + 1, one.fit.epochs, one.fit.checks[-1].val_skill, one.fit.checks[-1].val_loss
+            )
+            for one in fits
         ),
         layers=tuple(_layers(results)),
         audit=audit_sentence(results),
@@ -111,33 +113,31 @@ def collapses(results: Results) -> Collapses:
 
 
 def sentence(results: Results) -> str:
-    """How much collapsed, and what is behind it most of all."""
+    """Return how many fits collapsed, and the hyperparameter that explains most of it."""
     collapsed, fits = results.verdicts.get(Verdict.COLLAPSED, 0), sum(results.verdicts.values())
     if not collapsed:
-        return "No training collapsed." if fits else "Nothing was trained, so nothing collapsed."
+        return "No fit collapsed." if fits else "No fit was run, so none collapsed."
     trials = sum(trial.state is TrialState.COLLAPSED for trial in results.study.trials)
-    said = (
-        f"{collapsed:,} of {counted(fits, 'training')} collapsed, which ended {trials:,} of "
-        f"{counted(len(results.study.trials), 'configuration')}."
+    text = (
+        f"{collapsed:,} of {counted(fits, 'fit')} collapsed, which ended {trials:,} of "
+        f"{counted(len(results.study.trials), 'trial')}."
     )
     shares = results.importances.collapse if results.importances else {}
     name = max(shares, key=lambda one: shares[one], default=None)
     if name is not None and shares[name] > 0.05:
-        said += (
-            f" Of single hyperparameters {plain_name(name)} explains the largest share of it ({percent(shares[name])})."
-        )
-    return said
+        text += f" The single hyperparameter that explains most of it is {plain_name(name)} ({percent(shares[name])})."
+    return text
 
 
 def weights(shares: dict[str, float]) -> list[Weight]:
-    """The hyperparameters that explain most, with bars."""
+    """Return the hyperparameters that explain most, with bars."""
     order = sorted(shares.items(), key=lambda item: -item[1])[:_MOST]
     most = max([share for _, share in order], default=0.0) or 1.0
     return [Weight(name, share, round(100 * max(0.0, share) / most, 2)) for name, share in order]
 
 
 def reason_rows(results: Results) -> list[ReasonRow]:
-    """Collapses by reason, most frequent first."""
+    """Return the reasons of collapses, the most frequent first."""
     epochs: dict[str, list[int]] = {}
     for trial in results.study.trials:
         for fit in trial.fits:
@@ -150,10 +150,10 @@ def reason_rows(results: Results) -> list[ReasonRow]:
     ]
 
 
-def cause_rows(results: Results) -> list[CauseRow]:
-    """Likely causes, those most often likeliest first, with the strongest case's evidence."""
+def cause_rows(results: Results) -> list[CollapseCauseRow]:
+    """Return the likely causes with the evidence of the strongest case, the most frequent first."""
     return [
-        CauseRow(
+        CollapseCauseRow(
             one.code,
             CAUSES.get(one.code, one.code),
             one.first,
@@ -167,37 +167,37 @@ def cause_rows(results: Results) -> list[CauseRow]:
 
 
 def audit_sentence(results: Results) -> str:
-    """How often the watch was wrong."""
+    """Return how often collapse detection was wrong."""
     audit = results.audit
     if not audit.checked:
         return (
-            "No training that the watch would have stopped was drawn to run on as a check, so how often it is wrong "
-            "was not measured in this run."
+            "The error rate of collapse detection was not measured in this run: none of the fits that it would have "
+            "stopped was selected to run on as a check."
         )
     bound = (
         ""
         if audit.upper_95 is None
-        else f", so with 95 % confidence at most {percent(audit.upper_95)} of the stops are wrong"
+        else f", so with 95 % confidence at most {percent(audit.upper_95)} of all stops are wrong"
     )
     return (
-        f"{counted(audit.checked, 'training')} that the watch would have stopped ran on as a check: "
+        f"{counted(audit.checked, 'fit')} that collapse detection would have stopped ran on as a check: "
         f"{audit.wrongly_stopped} of them learned after all{bound}."
     )
 
 
 def _layers(results: Results) -> Iterator[tuple[str, tuple[tuple[str, str, Drawing], ...]]]:
-    for row, training in enumerate(layer_curves(results), start=1):
+    for row, fit in enumerate(layer_curves(results), start=1):
         yield (
-            training.name,
+            fit.name,
             tuple(
-                (f"layers-{row}-{column}", words, drawing(figure, f"{training.name}: {words} of every layer by epoch"))
-                for column, (words, figure) in enumerate(training.panels, start=1)
+                (f"layers-{row}-{column}", words, drawing(figure, f"{fit.name}: {words} of every layer by epoch"))
+                for column, (words, figure) in enumerate(fit.panels, start=1)
             ),
         )
 
 
 def _map(results: Results) -> CollapseMap | None:
-    """Over the two hyperparameters that explain most, of those with two values at least."""
+    """Return the map over the two hyperparameters that explain most, of those with at least two values."""
     if not any(trial.state is TrialState.COLLAPSED for trial in results.study.trials):
         return None
     shares = results.importances.collapse if results.importances else {}
@@ -211,8 +211,9 @@ def _map(results: Results) -> CollapseMap | None:
     return None
 
 
-def _map_label(found: CollapseMap) -> str:
-    return f"Trials by {found.across.title} and {found.up.title}, collapsed or not; the table below has the counts"
+def _map_label(collapse_map: CollapseMap) -> str:
+    axes = f"{collapse_map.across.title} and {collapse_map.up.title}"
+    return f"Trials by {axes}, collapsed or not; the table below has the counts"
 
 
 def _weights_note(results: Results) -> str:
@@ -220,7 +221,7 @@ def _weights_note(results: Results) -> str:
         return TOO_FEW if results.verdicts.get(Verdict.COLLAPSED, 0) else ""
     trials = len(results.study.trials)
     return (
-        f"Share of what decides between collapse and not that each hyperparameter explains, from "
+        "How much of the difference between collapsed and other trials each hyperparameter explains, from "
         f"{results.importances.collapsed:,} collapsed of {counted(trials, 'trial')}."
     )
 

@@ -1,4 +1,4 @@
-"""The data: how many images of what, as the networks see them, and what could not be used."""
+"""The section Data: classes, image sizes, findings of the inspection, and files that could not be used."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ from search.selection.results import Results
 
 @dataclass(frozen=True, slots=True)
 class ClassBar:
-    """A class of the data set."""
+    """A class with its number of images."""
 
     name: str
     images: int
-    share: float  # of the largest class, for the bar
+    share: float  # percent of the largest class, for the bar
 
 
 @dataclass(frozen=True, slots=True)
 class Data:
-    """Everything that the section shows."""
+    """Contents of the section."""
 
     sentence: str
     classes: tuple[ClassBar, ...]
     facts: tuple[tuple[str, str], ...]
-    quarantined: tuple[tuple[str, str], ...]  # file, why
-    findings: tuple[tuple[str, str, str], ...]  # what it is, how grave, in words
-    pictures: str  # command that shows them
+    quarantined: tuple[tuple[str, str], ...]  # file, reason
+    findings: tuple[tuple[str, str, str], ...]  # title, severity, detail
+    check_command: str  # shows the images of the findings
 
 
 def data(results: Results) -> Data:
-    """The section, laid out."""
+    """Return the contents of the section."""
     found = results.study.data
     most = max(found.classes.values(), default=1) or 1
     return Data(
@@ -40,15 +40,15 @@ def data(results: Results) -> Data:
         classes=tuple(ClassBar(name, n, round(100 * n / most, 2)) for name, n in found.classes.items()),
         facts=tuple(_facts(results)),
         quarantined=tuple(found.quarantined.items()),
-        findings=stood_out(results),
-        pictures=next_commands.check(results.study),
+        findings=findings(results),
+        check_command=next_commands.check(results.study),
     )
 
 
-def stood_out(results: Results) -> tuple[tuple[str, str, str], ...]:
-    """What the inspection found before the search: what it is called, severity, detail.
+def findings(results: Results) -> tuple[tuple[str, str, str], ...]:
+    """Return the findings of the inspection before the search as title, severity and detail.
 
-    Files that can't be read are listed by themselves, but for those of the test.
+    Unreadable files are left out, since they have their own list, except those of the test images.
     """
     return tuple(
         (KINDS.get(kind, kind), severity, detail)
@@ -58,15 +58,15 @@ def stood_out(results: Results) -> tuple[tuple[str, str, str], ...]:
 
 
 def sentence(results: Results) -> str:
-    """How many, and how even."""
+    """Return the number of images and how balanced the classes are."""
     classes = results.study.data.classes
-    said = f"{counted(results.study.data.images, 'image')} in {counted(len(classes), 'class', 'classes')}"
+    text = f"{counted(results.study.data.images, 'image')} in {counted(len(classes), 'class', 'classes')}"
     fewest, most = min(classes.values(), default=0), max(classes.values(), default=0)
     if fewest == most:
-        return f"{said}, {most:,} of each."
+        return f"{text}, {most:,} of each."
     if not fewest or most < 1.5 * fewest:
-        return f"{said}, about as many of each."
-    return f"{said}; the largest has {most / fewest:.1f} times as many as the smallest."
+        return f"{text}, about equally many of each."
+    return f"{text}; the largest has {most / fewest:.1f} times as many as the smallest."
 
 
 def _facts(results: Results) -> list[tuple[str, str]]:
@@ -75,29 +75,26 @@ def _facts(results: Results) -> list[tuple[str, str]]:
     facts = [
         (
             f"{len(found.shapes)} shapes" if found.shapes else f"{found.image_size} x {found.image_size}",
-            f"pixels, {colour}, is what the networks see: {found.size_reason}",
+            f"pixels in {colour}, as the networks see them: {found.size_reason}",
         )
     ]
     if found.sizes:
         (size, count), *more = found.sizes.items()
         rest = ", ".join(f"{name} ({n:,})" for name, n in more)
-        facts.append((size, f"pixels: {count:,} of the files; others: {rest}" if rest else "pixels: all files"))
+        facts.append((size, f"pixels: {counted(count, 'file')}; others: {rest}" if rest else "pixels: all files"))
     if found.grey is not None:
-        facts.append((whole(found.images - found.grey), f"images in colour, {found.grey:,} grey"))
+        facts.append((whole(found.images - found.grey), f"images in colour; {found.grey:,} grey"))
     if found.white is not None:
-        facts.append(
-            (compact(found.white), "is white in images with more than 8 bits a channel, in most or all of them")
-        )
+        facts.append((compact(found.white), "is the white level of images with more than 8 bits per channel"))
     if found.duplicates is not None:
-        facts.append((whole(found.duplicates), "images are byte by byte the same as another"))
+        facts.append((whole(found.duplicates), "images are byte-identical to another one"))
     if found.copies:
         facts.append(
             (
                 whole(found.copies),
-                "pictures are there more than once, in the same or nearly the same form; their "
-                "copies were never on both sides of a split",
+                "images have exact or near copies; copies of an image were never on both sides of a split",
             )
         )
     if found.groups is not None:
-        facts.append((whole(found.groups), "groups; images of a group were never on both sides of a split"))
+        facts.append((whole(found.groups), "groups; no group was ever on both sides of a split"))
     return facts

@@ -1,4 +1,4 @@
-"""How deep, how dense: the map of depth and share of dense layers as a table."""
+"""The table of depth and share of dense layers, part of the section What matters."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from search.selection.results import MapCell, Results
 
 @dataclass(frozen=True, slots=True)
 class CellView:
-    """One cell of the depth x dense-ratio map."""
+    """One cell of the table of depth and dense share."""
 
     trials: int
     collapsed: int
@@ -21,14 +21,14 @@ class CellView:
 
 @dataclass(frozen=True, slots=True)
 class MapView:
-    """The depth x dense-ratio map as a table; without rows if no trial is in it."""
+    """The table of depth and dense share; without rows if no trial is in it."""
 
     columns: tuple[str, ...]  # dense ratios
     rows: tuple[tuple[str, tuple[CellView | None, ...]], ...]  # depth, cells
 
 
 def map_view(results: Results) -> MapView:
-    """The cells as a table: depth down, dense ratio across."""
+    """Return the cells as a table: depth down, dense share across."""
     cells = {(cell.depth, cell.dense_ratio): cell for cell in results.depth_map}
     depths = sorted({depth for depth, _ in cells}) if any(cell.trials for cell in cells.values()) else []
     ratios = sorted({ratio for _, ratio in cells})

@@ -1,4 +1,4 @@
-"""On the images: what is taken for what, the worst mistakes, likely wrong labels, worse images, recall by class."""
+"""The section Predictions: confusion matrix, worst mistakes, likely wrong labels, corruptions, recall by class."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from reports.wording import counted, number, plain_name
 from search.metric_definitions import METRICS
 from search.selection.results import Finalist, Results
 
-NOT_LOOKED: Final = "Without a recommended configuration there are no predictions to look at."
-MOST: Final = 24  # images shown
+NO_PREDICTIONS: Final = "There are no predictions to show without a recommended configuration."
+MOST: Final = 24  # images in each list
 CLASS_COLUMNS: Final[Mapping[str, str]] = {
     "precision": "precision",
     "recall": "recall",
@@ -24,13 +24,13 @@ CLASS_COLUMNS: Final[Mapping[str, str]] = {
     "auc": "ROC AUC",
     **{metric: METRICS[metric].title for metric in ("average_precision", "recall_at_precision")},
 }
-"""What is told of every class, and what it is called."""
-_LIKELIEST: Final = 3  # classes with their probability
+"""Metrics of a single class and their names."""
+_LIKELIEST: Final = 3  # classes listed with their probability
 
 
 @dataclass(frozen=True, slots=True)
-class ClassRow:
-    """A class and how many of its images are recognised."""
+class RecallRow:
+    """A class and its expected recall."""
 
     name: str
     images: int
@@ -39,136 +39,136 @@ class ClassRow:
 
 @dataclass(frozen=True, slots=True)
 class ConfusionCell:
-    """Images of one class decided as one class."""
+    """The number of images of one class that are classified as one class."""
 
     count: int
-    share: float  # of the class
+    share: float  # of the images of the class
     right: bool
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
-    """An image to look at."""
+class ImageCard:
+    """An image with its label and predictions."""
 
     file: str
     given: str
-    other: str  # predicted, or likely
-    bars: tuple[tuple[str, float], ...]  # likeliest classes with their probability
+    other: str  # the predicted or the likely class
+    bars: tuple[tuple[str, float], ...]  # the likeliest classes with their probability
     thumbnail: str | None  # JPEG, base64
 
 
 @dataclass(frozen=True, slots=True)
 class CorruptionRow:
-    """What a corruption costs: lost points, mild and strong, the recommended one first."""
+    """How much of the score a corruption costs, mild and strong, for each finalist; the recommended one first."""
 
     name: str
-    lost: tuple[tuple[float, float] | None, ...]  # by finalist
+    lost: tuple[tuple[float, float] | None, ...]  # one pair (mild, strong) per finalist
 
 
 @dataclass(frozen=True, slots=True)
 class ScoredClass:
-    """How well a class is told from all others."""
+    """A class and how well it is distinguished from all others."""
 
     name: str
     images: int
-    values: tuple[float, ...]  # as `CLASS_COLUMNS`; NaN without images
+    values: tuple[float, ...]  # in the order of `CLASS_COLUMNS`; NaN without images
 
 
 @dataclass(frozen=True, slots=True)
 class Images:
-    """Everything that the section shows."""
+    """Contents of the section."""
 
     sentence: str
     classes: tuple[str, ...]
     confusion: tuple[tuple[ConfusionCell, ...], ...]
-    mistakes: tuple[Picture, ...]
+    mistakes: tuple[ImageCard, ...]
     mistakes_in_all: int
-    mistaken: float  # share of the images
-    suspects: tuple[Picture, ...]
+    mistaken: float  # share of the images that are misclassified
+    suspects: tuple[ImageCard, ...]
     suspects_in_all: int
     corruptions: tuple[CorruptionRow, ...]
-    corruptions_of: tuple[str, ...]  # trials
+    corruptions_of: tuple[str, ...]  # names of the trials
     corruptions_sentence: str
     corruptions_figure: Drawing | None
-    recalls: tuple[ClassRow, ...]
+    recalls: tuple[RecallRow, ...]
     by_class: tuple[ScoredClass, ...]
-    columns: tuple[str, ...]  # of them
-    in_metrics: tuple[tuple[str, float], ...]  # name, value
+    columns: tuple[str, ...]  # names of the metrics in `by_class`
+    in_metrics: tuple[tuple[str, float], ...]  # name and value over all classes
 
 
 def images(results: Results) -> Images:
-    """The section, laid out."""
+    """Return the contents of the section."""
     names = tuple(results.study.data.classes)
-    seen = results.on_images
+    predictions = results.on_images
     rows = corruption_rows(results)
     figure = corruption_figure(results, [row.name for row in rows])
     return Images(
         sentence=sentence(results),
         classes=names,
-        confusion=tuple(confusion_rows(seen.confusion)) if seen else (),
+        confusion=tuple(confusion_rows(predictions.confusion)) if predictions else (),
         mistakes=tuple(_mistakes(results, names)),
-        mistakes_in_all=_wrong(seen.confusion) if seen else 0,
-        mistaken=_wrong(seen.confusion) / max(1, int(seen.confusion.sum())) if seen else 0.0,
+        mistakes_in_all=_wrong(predictions.confusion) if predictions else 0,
+        mistaken=_wrong(predictions.confusion) / max(1, int(predictions.confusion.sum())) if predictions else 0.0,
         suspects=tuple(_suspects(results, names)),
-        suspects_in_all=len(seen.suspects) if seen else 0,
+        suspects_in_all=len(predictions.suspects) if predictions else 0,
         corruptions=tuple(rows),
         corruptions_of=tuple(f"trial {f.trial.number}" for f in _measured(results)),
         corruptions_sentence=corruptions_sentence(results),
-        corruptions_figure=drawing(figure, "Points of the score lost under every corruption, mild and strong")
-        if figure
-        else None,
+        corruptions_figure=drawing(figure, "Loss of score under every corruption, mild and strong") if figure else None,
         recalls=tuple(recall_rows(results)),
         by_class=tuple(scored_classes(results)),
         columns=tuple(CLASS_COLUMNS.values()),
-        in_metrics=tuple((wording.metric_name(name), value) for name, value in seen.in_metrics.items()) if seen else (),
+        in_metrics=tuple((wording.metric_name(name), value) for name, value in predictions.in_metrics.items())
+        if predictions
+        else (),
     )
 
 
 def sentence(results: Results) -> str:
-    """What is taken for what most often."""
+    """Return how many images are misclassified, and the most frequent confusion."""
     if results.on_images is None:
-        return NOT_LOOKED if results.recommended is None else "The mistakes on single images were not worked out."
+        return NO_PREDICTIONS if results.recommended is None else "The predictions for single images were not computed."
     matrix, names = results.on_images.confusion, list(results.study.data.classes)
     wrong, n = _wrong(matrix), int(matrix.sum())
     if not wrong:
-        return f"All of {counted(n, 'image')} are recognised when they were held back."
+        return f"All of {counted(n, 'held-out image')} are classified correctly."
     off = matrix - np.diag(np.diag(matrix))
     given, taken = (int(place) for place in np.unravel_index(int(off.argmax()), off.shape))
     return (
-        f"{wrong:,} of {counted(n, 'image')} are mistaken when they were held back; most often "
-        f"{wording.shown(names[given])} is taken for {wording.shown(names[taken])} "
+        f"{wrong:,} of {counted(n, 'held-out image')} are misclassified; most often "
+        f"{wording.shown(names[given])} is classified as {wording.shown(names[taken])} "
         f"({int(off[given, taken])} of {int(matrix[given].sum())})."
     )
 
 
 def confusion_rows(matrix: np.ndarray) -> list[tuple[ConfusionCell, ...]]:
-    """Counts with their share of the class."""
-    made = []
+    """Return the confusion matrix `(classes, classes)`, true classes down, as counts with their share of the row."""
+    rows = []
     for given, row in enumerate(matrix):
         total = int(row.sum()) or 1
-        made.append(
+        rows.append(
             tuple(ConfusionCell(int(n), round(int(n) / total, 3), given == place) for place, n in enumerate(row))
         )
-    return made
+    return rows
 
 
-def recall_rows(results: Results) -> list[ClassRow]:
-    """Expected recall of every class, in label order; none without a promise."""
+def recall_rows(results: Results) -> list[RecallRow]:
+    """Return the expected recall of every class, in label order; none without a promise."""
     recalls = results.recommended.promise.recalls if results.recommended else {}
-    return [ClassRow(name, n, recalls[name]) for name, n in results.study.data.classes.items() if name in recalls]
+    return [RecallRow(name, n, recalls[name]) for name, n in results.study.data.classes.items() if name in recalls]
 
 
 def scored_classes(results: Results) -> list[ScoredClass]:
-    """Every class against all others, in label order."""
-    told = results.on_images.by_class if results.on_images else ()
+    """Return the metrics of every class against all others, in label order."""
+    scores = results.on_images.by_class if results.on_images else ()
     return [
         ScoredClass(name, one.images, tuple(getattr(one, column) for column in CLASS_COLUMNS))
-        for name, one in zip(results.study.data.classes, told, strict=False)
+        for name, one in zip(results.study.data.classes, scores, strict=False)
     ]
 
 
 def corruption_rows(results: Results) -> list[CorruptionRow]:
-    """A row a corruption, the most costly first."""
+    """Return a row for each corruption, the most costly first."""
     measured = _measured(results)
     names = {name for finalist in measured for name in finalist.corruptions}
 
@@ -180,28 +180,30 @@ def corruption_rows(results: Results) -> list[CorruptionRow]:
 
 
 def corruptions_sentence(results: Results) -> str:
-    """What hurts most."""
+    """Return which corruption costs most."""
     rows = corruption_rows(results)
     if not rows:
-        return "What noise, blur, other light or shifts cost was not measured."
+        return "The effect of noise, blur, brightness and shifts was not measured."
     own = [(row.name, row.lost[0]) for row in rows if row.lost[0]]
     if not own:
         return ""
     name, lost = max(own, key=lambda one: one[1][1])
     if lost[1] <= 0.01:
-        return "No corruption costs more than a hundredth of the score."
+        return "No corruption costs more than 0.01 of the score."
     mild = number(max(0.0, lost[0]))
-    return f"Strong {plain_name(name)} costs most: {number(lost[1])} of the score; a mild one {mild}."
+    return (
+        f"Strong {plain_name(name)} costs most: {number(lost[1])} of the score; mild {plain_name(name)} costs {mild}."
+    )
 
 
 def _measured(results: Results) -> list[Finalist]:
-    """Finalists with corruptions, the recommended one first."""
+    """Return the finalists with measured corruptions, the recommended one first."""
     own = results.recommended.ranked.trial.number if results.recommended else None
     measured = [finalist for finalist in results.finalists if finalist.corruptions]
     return sorted(measured, key=lambda finalist: finalist.trial.number != own)
 
 
-def _mistakes(results: Results, names: Sequence[str]) -> list[Picture]:
+def _mistakes(results: Results, names: Sequence[str]) -> list[ImageCard]:
     if results.on_images is None:
         return []
     return [
@@ -210,7 +212,7 @@ def _mistakes(results: Results, names: Sequence[str]) -> list[Picture]:
     ]
 
 
-def _suspects(results: Results, names: Sequence[str]) -> list[Picture]:
+def _suspects(results: Results, names: Sequence[str]) -> list[ImageCard]:
     if results.on_images is None:
         return []
     return [
@@ -219,10 +221,10 @@ def _suspects(results: Results, names: Sequence[str]) -> list[Picture]:
     ]
 
 
-def _picture(results: Results, row: int, given: str, other: str, bars: tuple[tuple[str, float], ...]) -> Picture:
+def _picture(results: Results, row: int, given: str, other: str, bars: tuple[tuple[str, float], ...]) -> ImageCard:
     files = results.study.files
     file = files[row] if row < len(files) else f"image {row + 1}"
-    return Picture(file, given, other, bars, results.study.thumbnails.get(row))
+    return ImageCard(file, given, other, bars, results.study.thumbnails.get(row))
 
 
 def _likeliest(probabilities: Sequence[float], names: Sequence[str]) -> tuple[tuple[str, float], ...]:

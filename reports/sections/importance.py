@@ -1,4 +1,4 @@
-"""What matters: importances, safe ranges, slices, and with them neighbours, depth, and the way from the user's own."""
+"""The section What matters: importances, safe ranges, slices, small changes, depth and ablation."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final
 
 from reports import ablation
 from reports.figure_style import Drawing, drawing
-from reports.plots.ablation import stair
+from reports.plots.ablation import waterfall
 from reports.plots.axes import value_of
 from reports.plots.slices import slice_of
 from reports.sections.depth import MapView, map_view
@@ -18,20 +18,20 @@ from search.selection.results import Results, SafeRange
 from spaces.backbones import NO_BACKBONE
 
 _USUAL: Final = ("learning_rate", "dropout", "batch_size", "depth", "dense_ratio", "initializer")
-SLICES: Final = 6
-_LITTLE: Final = 0.01  # share that is not worth a row
+SLICES: Final = 6  # figures, at most
+_LITTLE: Final = 0.01  # a smaller share is not worth a row
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """A hyperparameter: what it explains, what is recommended, what holds."""
+class HyperparameterRow:
+    """A hyperparameter: its importance, recommended value and safe range."""
 
     name: str
     recommended: str
     safe: str
-    seen: int | None
-    score: float | None  # share explained, 0 .. 1
-    bar: float  # percent of the largest
+    seen: int | None  # configurations that support the safe range
+    score: float | None  # share of the variance of the score that it explains, 0 .. 1
+    bar: float  # percent of the largest share
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +44,8 @@ class Slice:
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
-    """From scratch, or on a backbone: a row of the table that sets them side by side."""
+class FamilyRow:
+    """A family of networks (from scratch, or one backbone) as a row of the comparison."""
 
     name: str
     trials: int
@@ -58,32 +58,32 @@ class Kind:
 
 @dataclass(frozen=True, slots=True)
 class Matters:
-    """Everything that the section shows."""
+    """Contents of the section."""
 
     sentence: str
-    rows: tuple[Row, ...]
-    weighed: bool  # whether the rows have shares
+    rows: tuple[HyperparameterRow, ...]
+    has_shares: bool  # whether the rows have a `score`
     rows_note: str
-    kinds: tuple[Kind, ...]  # none where no backbone was tried
+    kinds: tuple[FamilyRow, ...]  # empty if no backbone was tried
     kinds_sentence: str
     slices: tuple[Slice, ...]
     neighbours: Neighbours | None
     neighbours_sentence: str
     map: MapView
-    way: tuple[ablation.Row, ...]
-    way_sentence: str
-    way_start: str
-    way_note: str
-    way_figure: Drawing | None
+    ablation_rows: tuple[ablation.AblationRow, ...]
+    ablation_sentence: str
+    ablation_start: str  # how the fits of the user's configuration ended
+    ablation_note: str
+    ablation_figure: Drawing | None
 
 
 def matters(results: Results) -> Matters:
-    """The section, laid out."""
-    made, way = results.study.ablation, ablation.rows(results)
+    """Return the contents of the section."""
+    record, steps = results.study.ablation, ablation.rows(results)
     return Matters(
         sentence=sentence(results),
         rows=tuple(rows(results)),
-        weighed=bool(results.importances and results.importances.score),
+        has_shares=bool(results.importances and results.importances.score),
         rows_note=_rows_note(results),
         kinds=tuple(kinds(results)),
         kinds_sentence=kinds_sentence(results),
@@ -91,35 +91,35 @@ def matters(results: Results) -> Matters:
         neighbours=neighbours(results.neighbourhood),
         neighbours_sentence=neighbours_sentence(results),
         map=map_view(results),
-        way=tuple(way),
-        way_sentence=ablation.sentence(results),
-        way_start=(ablation.collapsed(made.start) or "all learned") if made else "",
-        way_note=_way_note(results),
-        way_figure=drawing(
-            stair(results),
-            "Score of your configuration, what each change adds or takes, score of the recommended one",
+        ablation_rows=tuple(steps),
+        ablation_sentence=ablation.sentence(results),
+        ablation_start=(ablation.collapsed(record.start) or "all learned") if record else "",
+        ablation_note=_ablation_note(results),
+        ablation_figure=drawing(
+            waterfall(results),
+            "Score of your configuration, gain or loss of each change, score of the recommended configuration",
         )
-        if way
+        if steps
         else None,
     )
 
 
 def sentence(results: Results) -> str:
-    """What explains most of the score."""
+    """Return which hyperparameters explain most of the score."""
     shares = results.importances.score if results.importances else {}
     if not results.importances or not shares:
-        return "Which hyperparameters matter can't be told from so few trials."
+        return "There are too few trials to say which hyperparameters matter."
     order = sorted(shares, key=lambda name: -shares[name])
     first = [f"{plain_name(name)} ({percent(shares[name])})" for name in order[:3] if shares[name] > 0.02]
     if not first:
-        return "No hyperparameter by itself explains the scores."
-    return f"Of the differences between the scores, most is explained by {listed(first)}."
+        return "No single hyperparameter explains the differences in score."
+    return f"The differences in score are explained mostly by {listed(first)}."
 
 
-def kinds(results: Results) -> list[Kind]:
-    """From scratch and pretrained, the best first."""
+def kinds(results: Results) -> list[FamilyRow]:
+    """Return the families of networks, the best first."""
     return [
-        Kind(
+        FamilyRow(
             name=family(one.backbone, one.trainable),
             trials=one.trials,
             collapsed=one.collapsed,
@@ -133,33 +133,33 @@ def kinds(results: Results) -> list[Kind]:
 
 
 def kinds_sentence(results: Results) -> str:
-    """What a pretrained network brings, as far as the search's folds tell."""
+    """Return how pretrained networks compare with networks from scratch on the folds of the search."""
     judged = [one for one in results.families if one.best is not None]
     own = next((one for one in judged if one.backbone == NO_BACKBONE), None)
     other = next((one for one in judged if one.backbone != NO_BACKBONE), None)
     if own is None or other is None or own.best is None or other.best is None:
-        return "Only one kind of network was judged on all folds."
+        return "Only one kind of network was scored on all folds."
     error = math.hypot(own.se or 0.0, other.se or 0.0)
-    apart = abs(other.best - own.best)
-    if apart <= 2 * error:
-        return "The best pretrained network and the best from scratch are not clearly apart."
+    difference = abs(other.best - own.best)
+    if difference <= 2 * error:
+        return "The best pretrained network and the best network from scratch do not differ clearly."
     ahead = (other, own) if other.best > own.best else (own, other)
     first, second = (family(one.backbone, one.trainable) for one in ahead)
-    return f"On the search's folds the best is {first}, {number(apart)} ahead of {second}."
+    return f"On the folds of the search, the best kind of network is {first}, {number(difference)} ahead of {second}."
 
 
-def rows(results: Results) -> list[Row]:
-    """A row for every hyperparameter that explains something or has room, the most important first."""
+def rows(results: Results) -> list[HyperparameterRow]:
+    """Return a row for each hyperparameter with an importance or a safe range, the most important first."""
     shares = dict(results.importances.score) if results.importances else {}
     configuration = results.recommended.ranked.trial.configuration if results.recommended else None
-    names = sorted(_telling(results), key=lambda name: (-shares.get(name, 0.0), name))
+    names = sorted(_relevant(results), key=lambda name: (-shares.get(name, 0.0), name))
     most = max(shares.values(), default=0.0) or 1.0
     found = []
     for name in names:
         value = value_of(configuration, name) if configuration else None
         held = results.safe_ranges.get(name)
         found.append(
-            Row(
+            HyperparameterRow(
                 name,
                 "–" if value is None else compact(value),
                 safe_text(held) if held else "–",
@@ -171,14 +171,14 @@ def rows(results: Results) -> list[Row]:
     return found
 
 
-def _telling(results: Results) -> set[str]:
+def _relevant(results: Results) -> set[str]:
     shares = results.importances.score if results.importances else {}
     wide = {name for name, held in results.safe_ranges.items() if len(held.choices) > 1 or held.low != held.high}
     return wide | {name for name, share in shares.items() if share >= _LITTLE}
 
 
 def safe_text(held: SafeRange) -> str:
-    """The safe range in a few words."""
+    """Return the safe range as short text."""
     if held.choices:
         return ", ".join(compact(choice) for choice in held.choices)
     if held.low is None or held.high is None:
@@ -189,8 +189,8 @@ def safe_text(held: SafeRange) -> str:
 
 def _slices(results: Results) -> list[Slice]:
     shares = results.importances.score if results.importances else {}
-    telling = [name for name in shares if shares[name] >= _LITTLE]
-    names = [*sorted(telling, key=lambda name: -shares[name]), *_USUAL, *results.safe_ranges]
+    relevant = [name for name in shares if shares[name] >= _LITTLE]
+    names = [*sorted(relevant, key=lambda name: -shares[name]), *_USUAL, *results.safe_ranges]
     metric = metric_name(results.study.identity.metric)
     found: list[Slice] = []
     for name in dict.fromkeys(names):
@@ -207,25 +207,25 @@ def _rows_note(results: Results) -> str:
     parts = []
     if results.importances and results.importances.score:
         parts.append(
-            f"Share of the differences in score that each explains, among the {results.importances.trials:,} trials "
-            f"that did not collapse; what explains less than a hundredth is left out."
+            "Share of the differences in score that each hyperparameter explains, among the "
+            f"{results.importances.trials:,} trials that did not collapse. Shares below 1 % are left out."
         )
     if results.safe_ranges:
         parts.append(
-            "A range holds where neighbours without a cliff and configurations as good as the best lie; outside it "
-            "nothing is known to be as good."
+            "A safe range contains the recommended value and the values of slightly changed copies without a cliff and "
+            "of configurations that are as good. Values outside it are not known to be as good."
         )
-    if alone := sorted(plain_name(name) for name in results.safe_ranges.keys() - _telling(results)):
-        parts.append(f"Only the recommended value was seen to hold of {listed(alone)}.")
+    if alone := sorted(plain_name(name) for name in results.safe_ranges.keys() - _relevant(results)):
+        parts.append(f"Only the recommended value is known to be safe for {listed(alone)}.")
     return " ".join(parts)
 
 
-def _way_note(results: Results) -> str:
-    made = results.study.ablation
-    if made is None:
+def _ablation_note(results: Results) -> str:
+    record = results.study.ablation
+    if record is None:
         return ""
     return (
-        "One hyperparameter is changed after the other, and each step is trained on the same "
-        f"{counted(made.folds, 'fold')} of the search; the scores are their means, so the last one differs a little "
-        f"from the score over all folds. {ablation.noise(results)} {ablation.cost(made)}"
+        f"The hyperparameters are changed one after another, and each step is fitted on the same "
+        f"{counted(record.folds, 'fold')} of the search. Scores are means over these folds, so the last one differs a "
+        f"little from the score over all folds. {ablation.noise(results)} {ablation.cost(record)}"
     )

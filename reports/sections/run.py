@@ -1,4 +1,4 @@
-"""The run: how it went, where the epochs and the time went, what is needed to do it again."""
+"""The section Run: scores and times of the trials, epochs saved, and what is needed to reproduce it."""
 
 from __future__ import annotations
 
@@ -18,31 +18,31 @@ from search.selection.results import Results
 
 @dataclass(frozen=True, slots=True)
 class StateRow:
-    """Trials that ended alike."""
+    """The trials that ended in one state."""
 
     state: str
     trials: int
-    typical: str  # time of the median trial
+    typical: str  # median time of a trial
     total: str
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Everything that the section shows."""
+    """Contents of the section."""
 
     sentence: str
     states: tuple[StateRow, ...]
     history: Drawing | None
     facts: tuple[tuple[str, str], ...]
-    notes: tuple[str, ...]  # on the plan, and on what became of it
+    notes: tuple[str, ...]  # on the plan and its execution
     settings: tuple[tuple[str, str], ...]
     versions: tuple[tuple[str, str], ...]
 
 
 def run(results: Results) -> Run:
-    """The section, laid out."""
+    """Return the contents of the section."""
     study = results.study
-    label = "Score and time of every trial in order, with the best so far; collapsed trials lie on the line of chance"
+    label = "Score and time of every trial in order, with the best so far; collapsed trials are drawn at chance"
     return Run(
         sentence=sentence(results),
         states=tuple(_states(results)),
@@ -55,20 +55,20 @@ def run(results: Results) -> Run:
 
 
 def sentence(results: Results) -> str:
-    """How long, on what, and how much was saved."""
+    """Return the number of trials, the time, the device and the share of epochs saved."""
     study, epochs = results.study, results.epochs
     if not study.trials:
-        return "The search ended before one configuration was tried. The same command goes on where it stopped."
+        return "The search ended before it tried a configuration. Run the same command again to continue."
     saved = epochs.saved_by_collapse + epochs.saved_by_racing
     share = (
-        f"; stopping early saved {wording.percent(saved / epochs.full)} of the epochs" if epochs.full and saved else ""
+        f"; early stopping saved {wording.percent(saved / epochs.full)} of the epochs" if epochs.full and saved else ""
     )
     tried = counted(len(study.trials), "configuration")
     return f"{tried} in {duration(study.seconds)} on {wording.shown(study.device)}{share}."
 
 
 def notes(results: Results) -> tuple[str, ...]:
-    """On the plan, and on what became of it."""
+    """Return the notes on the plan and its execution."""
     study = results.study
     fits = [*(fit for trial in study.trials for fit in trial.fits), *study.further]
     parts = [fit.start[PARTS] for fit in fits if PARTS in fit.start]
@@ -76,9 +76,9 @@ def notes(results: Results) -> tuple[str, ...]:
         return study.plan.notes
     return (
         *study.plan.notes,
-        f"In {counted(len(parts), 'training')} a batch found no room on the device whole: it went through in up to "
-        f"{max(parts):.0f} parts, the gradients summed. That is the same step; batch normalization, if any, saw "
-        "a part at a time.",
+        f"In {counted(len(parts), 'fit')} a whole batch did not fit into the memory of the device. It was processed "
+        f"in up to {max(parts):.0f} parts and the gradients were added up, which gives the same step; batch "
+        "normalization, if any, saw one part at a time.",
     )
 
 
@@ -100,18 +100,18 @@ def _facts(results: Results) -> list[tuple[str, str]]:
     verdicts = ", ".join(f"{count:,} {word}" for word, count in results.verdicts.items() if count)
     further = len(study.further)
     return [
-        (duration(study.seconds), "wall clock, all sessions"),
-        (f"{sum(results.verdicts.values()):,}", f"trainings of the search: {verdicts or 'none'}"),
-        *([(f"{further:,}", "further trainings: finalists, neighbours, ablation, test")] if further else []),
-        (f"{epochs.run:,}", f"epochs run of {epochs.full:,} without any stop"),
-        (f"{epochs.saved_by_collapse:,}", "epochs saved by the collapse watch"),
+        (duration(study.seconds), "of computing in all sessions"),
+        (f"{sum(results.verdicts.values()):,}", f"fits of the search: {verdicts or 'none'}"),
+        *([(f"{further:,}", "further fits: finalists, small changes, ablation, test")] if further else []),
+        (f"{epochs.run:,}", f"epochs run, of {epochs.full:,} without early stopping"),
+        (f"{epochs.saved_by_collapse:,}", "epochs saved by collapse detection"),
         (f"{epochs.saved_by_racing:,}", "epochs saved by racing"),
-        (f"{study.plan.folds} x {study.plan.epochs}", "folds x epochs a configuration"),
+        (f"{study.plan.folds} x {study.plan.epochs}", "folds x epochs per configuration"),
     ]
 
 
 def _rows(values: Any) -> list[tuple[str, str]]:
-    """Settings as names and texts; nested ones as JSON."""
+    """Return the settings as pairs of name and text; nested values as JSON."""
     return [
         (name, wording.shown(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)))
         for name, value in plain(values).items()

@@ -1,4 +1,4 @@
-"""What small changes do to the recommended configuration."""
+"""Small changes to the recommended configuration, part of the section What matters."""
 
 from __future__ import annotations
 
@@ -9,52 +9,52 @@ from reports.ablation import signed
 from reports.wording import compact, counted, metric_name, number, plain_name
 from search.selection.results import Neighbour, Neighbourhood, Results
 
-_SEEN: Final = 0.0005  # of the metric: less is shown as 0.000
+_VISIBLE: Final = 0.0005  # a smaller difference is displayed as 0.000
 
 
 @dataclass(frozen=True, slots=True)
 class NeighbourRow:
-    """A slightly changed copy."""
+    """A slightly changed copy of the recommended configuration."""
 
     changes: str
     score: str
     difference: str
-    start: float  # percent from the left, of its bar
+    start: float  # start of its bar, percent from the left
     width: float
     worse: bool
-    cliff: str  # "" or what makes it one
+    cliff: str  # empty, "cliff" or "collapsed"
 
 
 @dataclass(frozen=True, slots=True)
 class Neighbours:
-    """The copies with their bars."""
+    """The slightly changed copies with their bars."""
 
     rows: tuple[NeighbourRow, ...]
-    zero: float  # percent from the left where the bars begin
-    noise: tuple[float, float]  # percent, from and to, of two standard errors around it
+    zero: float  # position of no difference, percent from the left
+    noise: tuple[float, float]  # start and end of the band of two standard errors, percent from the left
 
 
 def neighbours_sentence(results: Results) -> str:
-    """What small changes do."""
+    """Return what small changes cost."""
     around = results.neighbourhood
     if around is None:
         return (
-            "What small changes do to the recommended configuration was not tried."
+            "The effect of small changes to the recommended configuration was not measured."
             if results.recommended
-            else "Without a recommended configuration there is nothing to change a little."
+            else "There is no recommended configuration whose small changes could be measured."
         )
     cliffs = sum(one.cliff for one in around.neighbours)
     metric = metric_name(results.study.identity.metric)
-    lost = number(around.drop) if around.drop >= _SEEN else "nothing"
-    middle = f"in the median they lose {lost} of {number(around.centre)} {metric}"
+    lost = number(around.drop) if around.drop >= _VISIBLE else "nothing"
+    median = f"the median loss is {lost} of {number(around.centre)} {metric}"
     tried = counted(len(around.neighbours), "slightly changed copy", "slightly changed copies")
     if around.cliff or cliffs:
-        return f"Near a cliff: of {tried}, {cliffs} fell off; {middle}."
-    return f"On firm ground: of {tried} none fell off; {middle}."
+        return f"Near a cliff: {cliffs} of {tried} lost much of the score; {median}."
+    return f"No cliff: none of {tried} lost much of the score; {median}."
 
 
 def neighbours(around: Neighbourhood | None) -> Neighbours | None:
-    """The copies, worst first; None where none was tried."""
+    """Return the slightly changed copies, the worst first; None if none was tried."""
     if around is None or not around.neighbours:
         return None
     ends = [0.0, 2 * around.se, -2 * around.se, *(one.difference for one in around.neighbours)]

@@ -43,7 +43,7 @@ def everything(
 
 
 def confirmed(results: Results, finalists: int = 6, *, collapsed: int = 0) -> Results:
-    """With the best of the search fitted again; one dropped, one vetoed if there are enough. The second is equal."""
+    """With the best of the search trained again; one dropped, one vetoed if there are enough. The second is equal."""
     best = results.recommended
     if best is None:
         return results

@@ -1,4 +1,4 @@
-"""The way from the user's configuration in page, Markdown, summary and terminal."""
+"""The ablation from the user's configuration in page, Markdown, summary and terminal."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from dataclasses import replace
 import plotly.graph_objects as go
 import pytest
 
-from reports.ablation import Row, change, cost, noise, rows, sentence, signed
-from reports.closing_lines import closing_lines
+from reports.ablation import AblationRow, change, cost, noise, rows, sentence, signed
 from reports.figure_style import drawing
 from reports.markdown import markdown
 from reports.page import page
-from reports.plots.ablation import stair
+from reports.plots.ablation import waterfall
 from reports.summary import summary_text
+from reports.terminal_summary import closing_lines
 from search.records import Ablation, AblationStep, Waypoint
 from search.selection.results import Results
 from tests.reports import made
@@ -75,9 +75,9 @@ def test_a_change_with_its_companions() -> None:
     [
         (BASE, ""),
         (WAY, "(0.500 → 0.790 on 2 folds): dropout 0.1 → 0.001 mattered most (+0.300)."),
-        (way(0.5, 0.6, 0.9), "dropout 0.1 → 0.001 mattered most (+0.300). The collapse ends with learning_rate 0.1"),
-        (way(0.7, 0.72, 0.74, spread=0.1), "gained most (+0.020), which may still be noise between folds."),
-        (way(0.7, 0.6), "no change by itself raises the score."),
+        (way(0.5, 0.6, 0.9), "dropout 0.1 → 0.001 mattered most (+0.300). The collapses end with learning_rate 0.1"),
+        (way(0.7, 0.72, 0.74, spread=0.1), "gained most (+0.020), which is within the noise."),
+        (way(0.7, 0.6), "no single change raises the score."),
         (way(0.5, note="There was no time."), "There was no time."),
     ],
 )
@@ -97,13 +97,13 @@ def test_only_what_is_beyond_noise_is_called_clear() -> None:
 def test_the_cost_says_where_the_order_comes_from() -> None:
     assert WAY.study.ablation is not None
     assert cost(WAY.study.ablation) == (
-        "The order is proposed by a random forest on 30 configurations of the search. "
-        "Beyond those of the search it took 9 trainings of 1 min 15 s in all."
+        "The order of the changes comes from a random forest fitted to 30 configurations of the search. "
+        "The ablation took 9 further fits and 1 min 15 s."
     )
-    assert "the usual one" in cost(replace(WAY.study.ablation, trials=0))
+    assert "the default one" in cost(replace(WAY.study.ablation, trials=0))
 
 
-def test_every_report_holds_the_way() -> None:
+def test_every_report_shows_the_ablation() -> None:
     html, text = page(WAY), markdown(WAY)
     for told in (html, text):
         assert "From your configuration to the recommended one" in told
@@ -141,8 +141,8 @@ def test_a_way_that_was_cut_short_says_so() -> None:
         assert "The last step holds all that were left." in told
 
 
-def test_the_stair_leads_from_one_end_to_the_other() -> None:
-    figure = go.Figure(stair(WAY))
+def test_the_waterfall_leads_from_one_end_to_the_other() -> None:
+    figure = go.Figure(waterfall(WAY))
     bars = {trace.name: trace for trace in figure.data}
     assert set(bars) == {"gain", "loss", "score"}
     assert list(bars["gain"].base) == [0.5, 0.5, 0.75]
@@ -154,10 +154,10 @@ def test_the_stair_leads_from_one_end_to_the_other() -> None:
     assert low < 0.5 < 0.8 < high
 
 
-def test_the_stair_is_strict_json() -> None:
-    assert not set("<>&") & set(drawing(stair(WAY), "").json)
+def test_the_waterfall_is_strict_json() -> None:
+    assert not set("<>&") & set(drawing(waterfall(WAY), "").json)
     with pytest.raises(ValueError, match="no ablation with steps"):
-        stair(BASE)
+        waterfall(BASE)
 
 
 def test_many_changes_at_once_are_counted_where_space_is_short() -> None:
@@ -168,7 +168,7 @@ def test_many_changes_at_once_are_counted_where_space_is_short() -> None:
     (row,) = rows(way(0.5, steps=(step,)))
     assert row.short == "4 changes at once"
     assert all(name in row.change for name in names)
-    assert isinstance(row, Row)
+    assert isinstance(row, AblationRow)
 
 
 def test_signs() -> None:

@@ -9,9 +9,10 @@ from itertools import pairwise
 
 import pytest
 
-from reports.closing_lines import closing_lines
+from reports.glossary import GLOSSARY
 from reports.markdown import markdown
 from reports.page import SECTIONS, page
+from reports.terminal_summary import closing_lines
 from search.records import TrialState
 from search.selection.results import Results
 from tests.reports import made
@@ -34,6 +35,7 @@ class Reader(HTMLParser):
         self.first: dict[str, str] = {}  # first paragraph of each section
         self._inside = ""
         self._section = ""
+        self._is_first = False  # inside the first paragraph of a section
         self.feed(text)
         self.close()
 
@@ -44,9 +46,14 @@ class Reader(HTMLParser):
             self.scripts.append("")
         elif tag == "section":
             self._section = dict(attrs)["id"] or ""
+        elif tag == "p" and self._section and self._section not in self.first:
+            self.first[self._section] = ""
+            self._is_first = True
 
     def handle_endtag(self, tag: str) -> None:
         self._inside = ""
+        if tag == "p":
+            self._is_first = False
 
     def handle_data(self, data: str) -> None:
         if self._inside == "script":
@@ -55,8 +62,8 @@ class Reader(HTMLParser):
             self.styles.append(data)
         else:
             self.words.append(data)
-            if self._inside == "p" and self._section:
-                self.first.setdefault(self._section, data)
+            if self._is_first:
+                self.first[self._section] += data
 
     @property
     def ids(self) -> list[str]:
@@ -132,6 +139,22 @@ def test_headings_never_skip_a_level(case: tuple[Results, Reader]) -> None:
     assert all(later <= earlier + 1 for earlier, later in pairwise(levels))
 
 
+def test_every_term_is_explained_and_linked_once_where_it_is_first_used(case: tuple[Results, Reader]) -> None:
+    _, reader = case
+    terms = [f"term-{term}" for term in GLOSSARY]
+    assert [name for name in reader.ids if name.startswith("term-")] == terms
+    links = [attrs["href"] for tag, attrs in reader.tags if tag == "a" and attrs.get("class") == "term"]
+    assert len(links) == len(set(links))
+    assert set(links) <= {f"#{term}" for term in terms}
+    assert all(text in reader.text for text in GLOSSARY.values())
+
+
+def test_a_full_page_links_nearly_all_terms() -> None:
+    links = {attrs["href"] for tag, attrs in read("everything")[1].tags if attrs.get("class") == "term"}
+    assert {"#term-fit", "#term-trial", "#term-fold", "#term-collapse", "#term-finalist", "#term-promise"} <= links
+    assert {"#term-skill", "#term-racing", "#term-cliff"} <= links
+
+
 def test_every_page_loads_nothing(case: tuple[Results, Reader]) -> None:
     _, reader = case
     for tag, attrs in reader.tags:
@@ -164,7 +187,7 @@ def test_every_page_fits_a_phone_and_tells_what_its_figures_show(case: tuple[Res
         ("inconclusive", "Inconclusive"),
         ("collapsed", "No healthy configuration"),
         ("unhealthy", "None of the"),
-        ("nothing", "The search ended before one configuration was tried"),
+        ("nothing", "The search ended before it tried a configuration"),
     ],
 )
 def test_the_headline_says_how_it_ended(name: str, words: str) -> None:
@@ -224,7 +247,9 @@ def test_the_templates_stand_inside_the_package() -> None:
 def test_where_nothing_is_healthy_every_report_says_whom_the_control_suspects(suspect: str) -> None:
     found = made.results(made.trials(6), healthy=False, reason="no healthy configuration")
     found = replace(found, recommended=None, control=replace(made.CONTROL, suspect=suspect))
-    said = {"networks": "tell something", "labels": "drawn by lot", "unknown": "too little to tell"}[suspect]
+    said = {"networks": "contain information", "labels": "no better than random", "unknown": "too few images to tell"}[
+        suspect
+    ]
     assert said in page(found)
     assert said in markdown(found)
     assert said in " ".join(closing_lines(found))

@@ -33,12 +33,12 @@ def test_a_configuration_in_words_names_only_what_is_active() -> None:
     assert text.startswith("2 dense layers of 64 units;")
     assert "convolution" not in text
     assert "weight decay" not in text
-    assert "varied by horizontal flips" in text
+    assert "Augmentation: horizontal flips" in text
     convnet = made.configuration(0, depth=3, dense_ratio=0.0, head="max", horizontal_flip=False)
     assert wording.sentence(convnet).startswith("3 convolutions of 3 x 3 pixels")
     assert "global max pooling" in wording.sentence(convnet)
     assert wording.short(convnet).startswith("3 conv,")
-    assert "Images are not varied." in wording.sentence(convnet)
+    assert "No augmentation." in wording.sentence(convnet)
 
 
 def test_an_unknown_reason_is_its_code() -> None:

@@ -14,7 +14,7 @@ from reports.sections.answer import (
     next_steps,
     not_confirmed,
     nothing,
-    retrainings,
+    refits,
     warnings,
 )
 from search.selection.results import Results
@@ -67,14 +67,14 @@ def test_the_answer_holds_the_promise_against_everything_known() -> None:
 
 
 @pytest.mark.parametrize("collapsed", [0, 2, 25])
-def test_retrainings_are_counted_with_their_bound(collapsed: int) -> None:
+def test_refits_are_counted_with_their_bound(collapsed: int) -> None:
     results = robust.confirmed(BARE, collapsed=collapsed)
     assert results.recommended is not None
     assert results.recommended.finalist is not None
-    found = retrainings(results.recommended.finalist)
+    found = refits(results.recommended.finalist)
     assert sum(found.collapsed) == collapsed
     assert len(found.collapsed) == 25
-    assert found.sentence.startswith(f"{collapsed} of 25 retrainings collapsed: with 95 % confidence at most ")
+    assert found.sentence.startswith(f"{collapsed} of 25 fits collapsed; with 95 % confidence, at most ")
 
 
 def with_promise(results: Results, **changes: object) -> Results:
@@ -87,14 +87,14 @@ def test_an_inconclusive_answer_says_how_many_images_would_settle_it() -> None:
     needed = with_promise(BARE, inconclusive=True, images_needed=1240)
     assert "About 1,200 images in all would probably settle it; there are 120." in warnings(needed)[0]
     unknown = with_promise(BARE, inconclusive=True)
-    assert "More images, or images with more detail, would tell." in warnings(unknown)[0]
+    assert "More images, or images with more detail, may settle it." in warnings(unknown)[0]
     assert warnings(BARE) == []
 
 
 def test_a_test_score_below_the_interval_is_not_passed_over() -> None:
     assert FULL.study.test is not None
     low = replace(FULL, study=replace(FULL.study, test=replace(FULL.study.test, score=0.4)))
-    assert any("by the luck of 60 images" in warning for warning in warnings(low))
+    assert any("bad luck with only 60 images" in warning for warning in warnings(low))
     assert not any("luck" in warning for warning in warnings(FULL))
 
 
@@ -127,17 +127,19 @@ def test_a_run_without_out_lies_under_runs() -> None:
 
 def test_equals_are_named() -> None:
     _, first, second = (finalist.trial.number for finalist in FULL.finalists if finalist.equal)
-    assert equals(FULL) == f"Trial {first} and trial {second} can't be told apart from it and may be as good."
+    assert equals(FULL) == (
+        f"Trial {first} and trial {second} are not significantly different from it and may be as good."
+    )
     assert equals(BARE) == ""
 
 
 @pytest.mark.parametrize(
     ("results", "words"),
     [
-        (made.results(), "ended before one configuration was tried"),
-        (made.results([made.trial(0, [], "dead-layer")]), "No configuration was judged on all folds"),
-        (made.results(made.trials(12), healthy=False), r"None of the \d+ configurations judged on all folds stays"),
-        (replace(FULL, recommended=None), "None of the 6 finalists held when trained again"),
+        (made.results(), "ended before it tried a configuration"),
+        (made.results([made.trial(0, [], "dead-layer")]), "No configuration was scored on all folds"),
+        (made.results(made.trials(12), healthy=False), r"None of the \d+ configurations scored on all folds is above"),
+        (replace(FULL, recommended=None), "None of the 6 finalists passed when trained again"),
     ],
 )
 def test_why_there_is_no_answer(results: Results, words: str) -> None:
@@ -146,8 +148,8 @@ def test_why_there_is_no_answer(results: Results, words: str) -> None:
 
 
 def test_what_was_not_confirmed_says_so() -> None:
-    assert "It was not trained again on fresh splits. In the search none of its 5 trainings" in not_confirmed(BARE)
+    assert "It was not trained again on fresh splits. In the search, none of its 5 fits" in not_confirmed(BARE)
     assert FULL.recommended is not None
     cut = replace(FULL, recommended=replace(FULL.recommended, finalist=None))
-    assert not_confirmed(cut).startswith("The trainings on fresh splits were not finished")
+    assert not_confirmed(cut).startswith("Its fits on fresh splits were not finished")
     assert not_confirmed(FULL) == ""

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from reports.sections.certainty import NOTHING_CONFIRMED, finalist_rows, folds_scale, notes, sentence, sure
+from reports.sections.certainty import NOTHING_CONFIRMED, confidence, finalist_rows, folds_scale, notes, sentence
 from tests.reports import made
 from tests.reports import made_robust as robust
 
@@ -24,9 +24,9 @@ def test_finalists_say_what_decides_over_them() -> None:
     standings = [row.standing for row in finalist_rows(FULL)]
     assert standings == [
         "recommended",
-        "can't be told apart",
-        "can't be told apart",
-        "vetoed: collapses too often",
+        "not significantly different",
+        "not significantly different",
+        "ruled out: collapses too often",
         "dropped: clearly behind after two splits",
         "",
     ]
@@ -34,14 +34,14 @@ def test_finalists_say_what_decides_over_them() -> None:
 
 def test_the_sentence_counts_finalists_and_trainings() -> None:
     fits = sum(len(finalist.fits) for finalist in FULL.finalists)
-    assert sentence(FULL).startswith("6 finalists trained again on fresh splits")
-    assert f"(5 splits of 5 folds): {fits} trainings. 2 of the others can't be told apart" in sentence(FULL)
+    assert sentence(FULL).startswith("6 finalists were trained again on fresh splits")
+    assert f"(5 splits of 5 folds): {fits} fits. 2 other finalists are not significantly different" in sentence(FULL)
     assert sentence(BARE) == NOTHING_CONFIRMED
-    assert "nothing to be sure of" in sentence(made.results())
+    assert "nothing to train again" in sentence(made.results())
 
 
 def test_every_training_stands_in_the_figure_and_in_its_table() -> None:
-    found = sure(FULL)
+    found = confidence(FULL)
     fits = sum(len(finalist.fits) for finalist in FULL.finalists)
     assert sum(len(row.scores) for row in found.splits) == fits
     assert found.figure is not None
@@ -49,8 +49,8 @@ def test_every_training_stands_in_the_figure_and_in_its_table() -> None:
 
 def test_a_finalist_without_fits_is_shown_too() -> None:
     empty = replace(FULL.finalists[1], fits=(), scores=(), complete=False, dropped="no time")
-    found = sure(replace(FULL, finalists=(FULL.finalists[0], empty)))
-    assert found.finalists[1].standing == "dropped: no time; can't be told apart"
+    found = confidence(replace(FULL, finalists=(FULL.finalists[0], empty)))
+    assert found.finalists[1].standing == "dropped: no time; not significantly different"
 
 
 def test_fold_dots_share_one_scale_with_chance() -> None:

@@ -22,18 +22,18 @@ def test_reasons_come_with_bars_and_the_median_epoch() -> None:
 
 
 def test_the_sentence_names_the_hyperparameter_that_explains_most() -> None:
-    assert "Of single hyperparameters initializer explains the largest share of it (41 %)." in sentence(FULL)
+    assert "The single hyperparameter that explains most of it is initializer (41 %)." in sentence(FULL)
     assert "explains" not in sentence(replace(FULL, importances=None))
 
 
 @pytest.mark.parametrize(
     ("results", "words"),
     [
-        (made.results(), "Nothing was trained"),
-        (made.results([made.trial(0, [0.8] * 5)]), "No training collapsed."),
+        (made.results(), "No fit was run, so none collapsed."),
+        (made.results([made.trial(0, [0.8] * 5)]), "No fit collapsed."),
         (
             made.results([made.trial(0, [], "dead-layer")]),
-            "1 of 1 training collapsed, which ended 1 of 1 configuration.",
+            "1 of 1 fit collapsed, which ended 1 of 1 trial.",
         ),
     ],
 )
@@ -75,7 +75,7 @@ def test_no_map_without_collapses() -> None:
     ("audit", "words"),
     [
         (Audit(checked=0, wrongly_stopped=0, upper_95=None), "not measured"),
-        (Audit(checked=7, wrongly_stopped=1, upper_95=0.52), "7 trainings .* 1 of them .* at most 52 %"),
+        (Audit(checked=7, wrongly_stopped=1, upper_95=0.52), "7 fits .* 1 of them .* at most 52 %"),
     ],
 )
 def test_the_audit_in_a_sentence(audit: Audit, words: str) -> None:

@@ -12,7 +12,7 @@ from tests.reports import made
 @pytest.mark.parametrize(
     ("classes", "words"),
     [
-        ({"a": 30, "b": 31}, "61 images in 2 classes, about as many of each."),
+        ({"a": 30, "b": 31}, "61 images in 2 classes, about equally many of each."),
         ({"a": 40, "b": 40}, "80 images in 2 classes, 40 of each."),
         ({"a": 10, "b": 25}, "35 images in 2 classes; the largest has 2.5 times as many as the smallest."),
     ],
@@ -21,12 +21,12 @@ def test_the_sentence_says_how_even_the_classes_are(classes: dict[str, int], wor
     assert data(made.results(classes=classes)).sentence == words
 
 
-def test_sizes_colours_and_duplicates_are_told_where_they_are_known() -> None:
+def test_sizes_colours_and_duplicates_are_listed_if_known() -> None:
     results = made.results()
     facts = data(results).facts
-    assert ("640 x 480", "pixels: 100 of the files; others: 600 x 450 (14), other (6)") in facts
-    assert ("117", "images in colour, 3 grey") in facts
-    assert ("2", "images are byte by byte the same as another") in facts
+    assert ("640 x 480", "pixels: 100 files; others: 600 x 450 (14), other (6)") in facts
+    assert ("117", "images in colour; 3 grey") in facts
+    assert ("2", "images are byte-identical to another one") in facts
     unknown = replace(results.study.data, sizes={}, grey=None, duplicates=None, groups=40)
     assert [value for value, _ in data(replace(results, study=replace(results.study, data=unknown))).facts] == [
         "64 x 64",
@@ -41,12 +41,12 @@ def test_what_stood_out_is_named_but_for_files_that_have_a_table_of_their_own() 
         ("corrupt", "warning", "1 file is left out"),
         ("corrupt", "warning", "Test: 2 files are left out"),
     )
-    told = data(replace(results, study=replace(results.study, findings=findings)))
-    assert told.findings == (
+    section = data(replace(results, study=replace(results.study, findings=findings)))
+    assert section.findings == (
         (KINDS["leak"], "error", "3 test images are here too"),
         (KINDS["corrupt"], "warning", "Test: 2 files are left out"),
     )
-    assert told.pictures == "python run_search.py check --data images"
+    assert section.check_command == "python run_search.py check --data images"
 
 
 def test_classes_keep_their_order() -> None:

@@ -24,8 +24,11 @@ def with_matrix(matrix: list[list[int]]) -> made.Results:
 @pytest.mark.parametrize(
     ("matrix", "words"),
     [
-        ([[60, 2], [12, 46]], "14 of 120 images are mistaken .* malignant is taken for benign \\(12 of 58\\)"),
-        ([[62, 0], [0, 58]], "All of 120 images are recognised"),
+        (
+            [[60, 2], [12, 46]],
+            "14 of 120 held-out images are misclassified; .* malignant is classified as benign \\(12 of 58\\)",
+        ),
+        ([[62, 0], [0, 58]], "All of 120 held-out images are classified correctly"),
     ],
 )
 def test_the_most_frequent_mistake_in_a_sentence(matrix: list[list[int]], words: str) -> None:
@@ -35,8 +38,8 @@ def test_the_most_frequent_mistake_in_a_sentence(matrix: list[list[int]], words:
 
 
 def test_without_predictions_the_sentence_says_why() -> None:
-    assert "not worked out" in sentence(made.results(made.trials(12)))
-    assert "Without a recommended" in sentence(made.results())
+    assert "not computed" in sentence(made.results(made.trials(12)))
+    assert "without a recommended" in sentence(made.results())
 
 
 def test_confusion_cells_hold_shares_of_the_row() -> None:

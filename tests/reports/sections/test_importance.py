@@ -14,7 +14,7 @@ FULL = robust.everything(40)
 
 def test_the_sentence_names_the_three_that_explain_most() -> None:
     assert sentence(FULL).endswith("learning rate (34 %), initializer (14 %) and convolutions (11 %).")
-    assert "too few trials" in sentence(replace(FULL, importances=None)).replace("so few", "too few")
+    assert "too few trials" in sentence(replace(FULL, importances=None))
 
 
 def test_rows_hold_importance_recommended_value_and_safe_range() -> None:
@@ -32,7 +32,9 @@ def test_rows_hold_importance_recommended_value_and_safe_range() -> None:
 
 def test_what_explains_nothing_and_has_no_room_is_a_word_in_the_note() -> None:
     assert {"depth", "horizontal_flip", "weight_decay"}.isdisjoint(row.name for row in rows(FULL))
-    assert matters(FULL).rows_note.endswith("Only the recommended value was seen to hold of depth and horizontal flip.")
+    assert matters(FULL).rows_note.endswith(
+        "Only the recommended value is known to be safe for depth and horizontal flip."
+    )
 
 
 @pytest.mark.parametrize(
@@ -74,15 +76,23 @@ def family_of(backbone: str, best: float | None, se: float = 0.01) -> Family:
 @pytest.mark.parametrize(
     ("scratch", "pretrained", "words"),
     [
-        (0.70, 0.80, "On the search's folds the best is mobilenet (last block), 0.100 ahead of from scratch."),
-        (0.80, 0.70, "On the search's folds the best is from scratch, 0.100 ahead of mobilenet (last block)."),
-        (0.70, 0.72, "The best pretrained network and the best from scratch are not clearly apart."),
-        (None, 0.72, "Only one kind of network was judged on all folds."),
+        (
+            0.70,
+            0.80,
+            "the best kind of network is mobilenet (last block), 0.100 ahead of from scratch.",
+        ),
+        (
+            0.80,
+            0.70,
+            "the best kind of network is from scratch, 0.100 ahead of mobilenet (last block).",
+        ),
+        (0.70, 0.72, "The best pretrained network and the best network from scratch do not differ clearly."),
+        (None, 0.72, "Only one kind of network was scored on all folds."),
     ],
 )
 def test_what_a_pretrained_network_brings_in_a_sentence(scratch: float | None, pretrained: float, words: str) -> None:
     found = (family_of("mobilenet", pretrained), family_of("none", scratch))
-    assert kinds_sentence(replace(made.results(), families=found)) == words
+    assert kinds_sentence(replace(made.results(), families=found)).endswith(words)
 
 
 def test_kinds_that_were_never_judged_have_no_scores() -> None:

@@ -22,12 +22,12 @@ def test_neighbours_bars_begin_at_zero_and_stay_inside() -> None:
 
 
 def test_the_neighbourhood_in_a_sentence() -> None:
-    assert neighbours_sentence(FULL).startswith("Near a cliff: of 8 slightly changed copies, 1 fell off;")
+    assert neighbours_sentence(FULL).startswith("Near a cliff: 1 of 8 slightly changed copies lost much of the score;")
     assert neighbours_sentence(robust.surrounded(made.results(made.trials(12)), cliff=False)).startswith(
-        "On firm ground"
+        "No cliff: none of"
     )
-    assert "was not tried" in neighbours_sentence(made.results(made.trials(12)))
-    assert "nothing to change" in neighbours_sentence(made.results())
+    assert "was not measured" in neighbours_sentence(made.results(made.trials(12)))
+    assert "no recommended configuration" in neighbours_sentence(made.results())
 
 
 def test_without_copies_there_are_no_rows() -> None:

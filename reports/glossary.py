@@ -1,0 +1,65 @@
+"""The glossary of the report: ten terms, explained at the end of the page and linked at their first use."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Final
+
+from markupsafe import Markup, escape
+
+from search.selection.results import Results
+
+GLOSSARY: Final[Mapping[str, str]] = {
+    "fit": "One training of one configuration on one split of the images with one seed.",
+    "trial": "One trial of the Optuna study: a configuration and its fits on the folds of the study.",
+    "fold": "One part of the cross-validation. Each fit holds out the images of one fold, trains on the others and is "
+    "scored on the held-out images.",
+    "verdict": "How a fit ended. Learned: it finished without a collapse. Collapsed: it can't learn. Stopped: it was "
+    "too far behind, too slow or too large. Failed: an error in the program or the machine.",
+    "collapse": "A fit that does not learn, for instance because it predicts the same probabilities for every image or "
+    "its loss becomes infinite. Collapse detection ends such a fit early.",
+    "finalist": "One of the best configurations of the search, trained again on fresh splits with fresh seeds. The "
+    "recommended configuration is chosen among the finalists.",
+    "promise": "The score to expect on new images like these, with a 95 % interval. It is corrected for the luck of "
+    "being the best of many configurations.",
+    "skill": "1 - cross-entropy / cross-entropy of always predicting the class shares: 0 is chance, 1 is perfect.",
+    "racing": "Ending a configuration early, during its first fit or after any fold, because it is too far behind the "
+    "best one.",
+    "cliff": "A small change of the recommended configuration that costs more than two standard errors of the score or "
+    "leads to a collapse.",
+}
+"""Explanations by term, in one or two sentences each."""
+
+_FORMS: Final = {"collapse": r"collaps(?:e|es|ed|ing)", "racing": "racing", "skill": "skill"}
+_USE: Final = re.compile(
+    r"\b(?:" + "|".join(f"(?P<{term}>{_FORMS.get(term, f'{term}s?')})" for term in GLOSSARY) + r")\b", re.IGNORECASE
+)
+
+
+def glossary(results: Results) -> Mapping[str, str]:
+    """Return the contents of the section: explanations by term."""
+    return GLOSSARY
+
+
+class TermLinks:
+    """Links the first use of each term on one page to its entry in the glossary.
+
+    >>> link = TermLinks()
+    >>> link("2 fits"), link("1 fit")
+    (Markup('2 <a class="term" href="#term-fit">fits</a>'), Markup('1 fit'))
+    """
+
+    def __init__(self) -> None:
+        self._left = set(GLOSSARY)
+
+    def __call__(self, text: str) -> Markup:
+        """Return `text` escaped, with links at terms that have not been linked yet."""
+        return Markup(_USE.sub(self._link, str(escape(text))))
+
+    def _link(self, use: re.Match[str]) -> str:
+        term = use.lastgroup or ""
+        if term not in self._left:
+            return use[0]
+        self._left.remove(term)
+        return f'<a class="term" href="#term-{term}">{use[0]}</a>'
