@@ -1,1 +1,1 @@
-"""The commands, one module each: its options, its wiring, its exit code."""
+"""The commands of `run_search.py`, one module each: options, wiring, exit code."""

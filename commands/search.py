@@ -1,9 +1,8 @@
-"""The search, the command without a name: what was asked for, as a request."""
+"""The search, the default command: turns its options into a request."""
 
 from __future__ import annotations
 
 import argparse
-import logging
 import shlex
 import sys
 import threading
@@ -27,8 +26,8 @@ from commands.options import (
     size,
     whole,
 )
-from commands.terminal import listen_for_the_end
-from commands.working_hours import WorkingHours
+from commands.session_loop import SessionLoop
+from commands.terminal import stop_on_signals
 from search.errors import UserError
 from search.metric_definitions import METRICS
 from search.settings import DEFAULT_SECONDS, DEFAULT_TRIALS, Budget
@@ -39,67 +38,69 @@ if TYPE_CHECKING:
     from search.schedule.windows import Hours
     from spaces.space import Space
 
-_log = logging.getLogger("search.run")
-
 _DEMO_SECONDS: Final = 165.0
 
 _HELP: Final = """\
-Search robust configurations for a folder of images, one sub-folder a class.
+Search for robust network configurations for a folder of images with one sub-folder per class.
 
 examples:
-  run_search.py --demo                                   a study on a small real data set, about three minutes
-  run_search.py --data ./images                          over night: 200 trials or 8 hours, whichever comes first
-  run_search.py check --data ./images                    what is wrong with the images, in seconds, without training
+  run_search.py --demo                                   a search on a small real data set, about three minutes
+  run_search.py --data ./images                          overnight: 200 trials or 8 hours, whichever comes first
+  run_search.py check --data ./images                    find problems in the images, in seconds, without training
   run_search.py --data ./images --timeout 30m --space core --test ./holdout
   run_search.py --data ./images --space my_space.yaml --start mine.yaml --groups patients.csv
   run_search.py --data ./images --timeout 40h --window "Mon-Fri 20:00-07:00, Sat-Sun 00:00-24:00"
-  run_search.py status --out runs/images                 how a search is getting on, from another terminal
-  run_search.py schedule --data ./images --window 22:00-07:00    start it each night, also after a reboot
-  run_search.py report --out runs/images                 the reports again, without training
-  run_search.py explain --out runs/images --from mine.yaml       what separates yours from the recommended one
-  run_search.py diagnose --data ./images --model net.py:build    why a network of your own does not learn
+  run_search.py status --out runs/images                 progress of a search, from another terminal
+  run_search.py schedule --data ./images --window 22:00-07:00    start it every night, even after a reboot
+  run_search.py report --out runs/images                 write the reports again, without training
+  run_search.py explain --out runs/images --from mine.yaml       which changes to your configuration matter
+  run_search.py diagnose --data ./images --model net.py:build    why your own network does not learn
   run_search.py train --config runs/images/best_config.yaml --data ./images --model model.keras
   run_search.py predict --model model.keras --data ./new_images --csv predictions.csv
 
-The same command goes on with an interrupted study. Ctrl-C stops it and keeps everything.
+Ctrl-C stops a search and keeps all results. Run the same command again to continue.
 """
 
 
 def parser(command: str = "", description: str = _HELP) -> argparse.ArgumentParser:
-    """Its options, also for a command that takes the same ones."""
+    """Return the parser of the search, or of another command that takes the same options."""
     options = Parser(command, description)
     data = options.add_argument_group("images")
-    add_data(data, "folder with one sub-folder of images a class", required=False)
-    data.add_argument("--demo", action="store_true", help="write a small real image folder and search it")
+    add_data(data, "folder with one sub-folder of images per class", required=False)
+    data.add_argument("--demo", action="store_true", help="write a small folder of real images and search on it")
     data.add_argument(
         "--test",
         action=Once,
         type=path,
         metavar="DIR",
-        help="like --data, never searched on: scores the recommendation once",
+        help="folder like --data, not used in the search: the recommendation is scored on it once",
     )
     data.add_argument(
-        "--groups", type=path, metavar="FILE.csv", help="columns file, group: groups are kept together in a fold"
+        "--groups",
+        type=path,
+        metavar="FILE.csv",
+        help="table with the columns file and group; a group is never split between folds",
     )
     add_labels(data)
     add_follow_links(data)
     data.add_argument(
         "--split-copies",
         action="store_true",
-        help="let images that show the same fall on both sides of a split: scores will be too good",
+        help="allow copies of one image on both sides of a split; scores will be too high",
     )
     data.add_argument(
         "--image-size",
         type=size,
         metavar="auto|N|native",
-        help="pixels a side (default: auto, says why); native: images keep their sizes, as well as eight shapes allow",
+        help="pixels per side (default: auto, chosen from the images); native: images keep their own size, within "
+        "eight shapes",
     )
     data.add_argument(
         "--max-side",
         type=whole(8),
         metavar="N",
-        help="with --image-size native: longer images are shrunk to it (default: 64; 128 on a GPU or of pretrained "
-        "networks, on both 224)",
+        help="with --image-size native: larger images are scaled down to N pixels on the longer side (default: 64; "
+        "128 on a GPU or with pretrained networks; 224 with both)",
     )
     study = options.add_argument_group("study")
     study.add_argument("--out", type=path, metavar="DIR", help="run folder (default: runs/<name of the data folder>)")
@@ -107,75 +108,88 @@ def parser(command: str = "", description: str = _HELP) -> argparse.ArgumentPars
         "--space",
         default="default",
         metavar="core|default|transfer|FILE.yaml",
-        help="default: default; transfer: pretrained networks, which default tries too if --weights is given",
+        help="search space (default: default); transfer: pretrained networks, which default also tries if --weights is "
+        "given",
     )
     add_weights(study)
-    study.add_argument("--start", type=path, metavar="FILE.yaml", help="configurations of your own to try first")
+    study.add_argument("--start", type=path, metavar="FILE.yaml", help="your own configurations, tried first")
     study.add_argument(
-        "--metric", default="balanced_accuracy", choices=METRICS, metavar="NAME", help=f"one of {', '.join(METRICS)}"
+        "--metric",
+        default="balanced_accuracy",
+        choices=METRICS,
+        metavar="NAME",
+        help=f"score to maximize: {', '.join(METRICS)} (default: balanced_accuracy)",
     )
-    study.add_argument("--folds", type=whole(2), default=5, metavar="N", help="of the cross-validation (default: 5)")
-    study.add_argument("--epochs", type=auto_or_whole(1), metavar="auto|N", help="of each fit (default: auto)")
-    study.add_argument("--seed", type=whole(0), default=0, metavar="N", help="root of all randomness (default: 0)")
+    study.add_argument(
+        "--folds", type=whole(2), default=5, metavar="N", help="folds of the cross-validation (default: 5)"
+    )
+    study.add_argument("--epochs", type=auto_or_whole(1), metavar="auto|N", help="epochs of each fit (default: auto)")
+    study.add_argument("--seed", type=whole(0), default=0, metavar="N", help="seed of all randomness (default: 0)")
     add_storage(study)
     budget = options.add_argument_group(
         "budget",
-        "Totals of the study over all restarts. Without any: 200 trials, 8 hours, or no more progress. "
-        "Raise them to go on.",
+        "Totals of the study over all restarts. By default a search ends after 200 trials, after 8 hours, or when it "
+        "makes no more progress. Raise a limit to continue a finished study.",
     )
-    budget.add_argument("--trials", type=whole(1), metavar="N", help="configurations to judge")
+    budget.add_argument("--trials", type=whole(1), metavar="N", help="number of trials")
     budget.add_argument(
-        "--timeout", type=duration, metavar="TIME", help="of computing: 30s, 10m, 8h, 1d, or 1h30m; kept to 30 s"
+        "--timeout",
+        type=duration,
+        metavar="TIME",
+        help="computing time: 30s, 10m, 8h, 1d or 1h30m; exceeded by at most 30 s",
     )
     budget.add_argument(
         "--window",
         action="append",
         metavar="HOURS",
-        help="work in these hours only, night after night until the budget is used up: 22:00-07:00, or 'Mon-Fri "
-        "20:00-07:00, Sat-Sun 00:00-24:00'; local time; the report is written at the end of each",
+        help="work only in these hours, every night until the budget is used up: 22:00-07:00, or 'Mon-Fri 20:00-07:00, "
+        "Sat-Sun 00:00-24:00'; local time; the report is written at the end of each window",
     )
     budget.add_argument(
-        "--deadline", type=_moment, metavar="MOMENT", help="end then, whatever is left: 2026-12-01T06:00, local time"
+        "--deadline",
+        type=_moment,
+        metavar="TIME",
+        help="stop at this time, even if budget is left: 2026-12-01T06:00, local time",
     )
     machine = options.add_argument_group("machine")
     machine.add_argument(
         "--workers",
         type=auto_or_whole(1),
         metavar="auto|N",
-        help="processes that train (default: auto: one a GPU; without a GPU one, or as many as cores and memory bear, "
-        "whichever is found to train more epochs a second)",
+        help="training processes (default: auto: one per GPU; without a GPU one, or as many as cores and memory allow, "
+        "whichever trains more epochs per second)",
     )
     machine.add_argument(
         "--on-finish",
         metavar="COMMAND",
-        help="run by the shell when a session has ended, with STEADYNET_OUT (the run folder) and STEADYNET_ENDED "
+        help="shell command to run after each session, with STEADYNET_OUT (the run folder) and STEADYNET_ENDED "
         "(finished, hours, interrupted or failed) in its environment",
     )
     add_quiet(machine)
     return options
 
 
-def run(options: argparse.Namespace, given: list[str]) -> int:
-    """Search; returns the exit code."""
+def run(options: argparse.Namespace, argv: list[str]) -> int:
+    """Run the search and return the exit code."""
     hours = hours_of(options)
-    asked = threading.Event()
-    listen_for_the_end(asked)
-    return WorkingHours(_request(options, given), hours, asked, quiet=options.quiet, on_finish=options.on_finish).run()
+    stop = threading.Event()
+    stop_on_signals(stop)
+    return SessionLoop(_request(options, argv), hours, stop, quiet=options.quiet, on_finish=options.on_finish).run()
 
 
 def hours_of(options: argparse.Namespace) -> Hours:
-    """When it may work. Raises UserError for hours that are none."""
+    """Return the hours of `--window` and `--deadline`. Raises `UserError` if they can't be parsed."""
     from search.schedule.windows import Hours, parse
 
     return Hours(parse(options.window) if options.window else None, options.deadline)
 
 
-def check(options: argparse.Namespace, given: list[str]) -> None:
-    """Raise what can be raised before any image is read: options that are none, no folder, no classes."""
+def check(options: argparse.Namespace, argv: list[str]) -> None:
+    """Raise `UserError` for whatever is wrong with the options and the image folder before any image is read."""
     from search.data.layout import layout
     from search.request import refuse_overlapping_folders
 
-    request = _request(options, given)
+    request = _request(options, argv)
     refuse_overlapping_folders(request)
     if request.labels is None:
         layout(request.data)
@@ -196,9 +210,11 @@ def _request(options: argparse.Namespace, given: list[str]) -> SearchRequest:
         write_digits(options.data)
     native = options.image_size == NATIVE
     if options.max_side is not None and not native:
-        raise UserError("--max-side goes with --image-size native, where images keep their sizes. Leave one out.")
+        raise UserError("--max-side needs --image-size native. Add it, or leave out --max-side.")
     if options.data is None:
-        raise UserError("no images: pass --data DIR, a folder with one sub-folder of images a class, or try --demo.")
+        raise UserError(
+            "no images given. Pass --data DIR, a folder with one sub-folder of images per class, or try --demo."
+        )
     try:
         space = load_space(options.space)
         weights = _weights(options, space)
@@ -206,7 +222,7 @@ def _request(options: argparse.Namespace, given: list[str]) -> SearchRequest:
         starts = load_configurations(options.start) if options.start else []
     except (SpaceError, ConfigurationError) as error:
         raise UserError(str(error)) from None
-    secret = ("storage", "on_finish")  # may hold a password
+    secret = ("storage", "on_finish")  # may contain a password
     return SearchRequest(
         data=options.data,
         out=out_of(options),
@@ -234,53 +250,53 @@ def _request(options: argparse.Namespace, given: list[str]) -> SearchRequest:
 
 
 def _weights(options: argparse.Namespace, space: Space) -> dict[str, Weights]:
-    """Of the backbones that the space offers; none where it offers none."""
+    """Return the weights of the backbones in the space by name; empty if it has none."""
     from search.data.weight_files import find_weights
     from spaces.backbones import BACKBONES, IMAGENET, RANDOM
     from spaces.presets import DEFAULT
 
-    def tell(text: str) -> None:
+    def show_progress(text: str) -> None:
         print(f"{text} ...", file=sys.stderr)
 
     if space.backbones:
-        found = find_weights(options.weights or IMAGENET, space.backbones, tell)
+        found = find_weights(options.weights or IMAGENET, space.backbones, show_progress)
         if missing := [name for name in space.backbones if name not in found]:
-            print(f"Left out, as their weights are not there: {', '.join(missing)}.", file=sys.stderr)
+            print(f"Skipped, because their weights were not found: {', '.join(missing)}.", file=sys.stderr)
         return found
     if options.weights is None:
         return {}
     if space != DEFAULT:
         raise UserError(
-            f"--weights goes with pretrained networks, but --space {options.space} has none. Pass --space transfer, or "
-            "add a backbone to the space."
+            f"--weights needs pretrained networks, but --space {options.space} has none. Pass --space transfer, or add "
+            "a backbone to the space."
         )
     if options.weights == RANDOM:
         raise UserError(
-            f"--weights {RANDOM}, random first weights, goes with --space transfer; the default space has no "
-            "pretrained networks without --weights."
+            f"--weights {RANDOM} (random weights) needs --space transfer: the default space has no pretrained "
+            "networks. Add --space transfer, or leave out --weights."
         )
-    return find_weights(options.weights, tuple(BACKBONES), tell)
+    return find_weights(options.weights, tuple(BACKBONES), show_progress)
 
 
 def out_of(options: argparse.Namespace) -> Path:
-    """The run folder."""
+    """Return the run folder: `--out`, or `runs/<name of the image folder>`."""
     out: Path = options.out or Path("runs") / options.data.resolve().name
     return out
 
 
-def _repeatable(given: list[str], options: argparse.Namespace) -> str:
-    """The command as reports show it: without the storage's password, and without what others run afterwards."""
+def _repeatable(argv: list[str], options: argparse.Namespace) -> str:
+    """Return the command as reports show it, without the storage's password and the command of `--on-finish`."""
     from search.storage.database import hide_credentials
 
     if options.storage:
-        given = [argument.replace(options.storage, hide_credentials(options.storage)) for argument in given]
+        argv = [argument.replace(options.storage, hide_credentials(options.storage)) for argument in argv]
     if options.on_finish:
-        given = [argument.replace(options.on_finish, "***") for argument in given]
-    return "python run_search.py " + shlex.join(given)
+        argv = [argument.replace(options.on_finish, "***") for argument in argv]
+    return "python run_search.py " + shlex.join(argv)
 
 
 def _budget(options: argparse.Namespace) -> Budget:
-    """A limit that is given replaces both defaults and the end for want of progress."""
+    """Return the limits of the study; a given limit replaces both defaults and the stop for lack of progress."""
     if options.demo and options.trials is None and options.timeout is None:
         return Budget(trials=None, seconds=_DEMO_SECONDS, until_no_progress=False)
     if options.trials is None and options.timeout is None:
@@ -290,7 +306,6 @@ def _budget(options: argparse.Namespace) -> Budget:
 
 def _moment(text: str) -> float:
     try:
-        found = datetime.fromisoformat(text)
+        return datetime.fromisoformat(text).timestamp()
     except ValueError:
-        raise argparse.ArgumentTypeError(f"a moment such as 2026-12-01T06:00 is expected, got {text!r}") from None
-    return found.timestamp()
+        raise argparse.ArgumentTypeError(f"expected a date and time such as 2026-12-01T06:00, got {text!r}") from None

@@ -1,4 +1,4 @@
-"""What all commands do on the terminal: say what came of them, how far they are, and end when they are told to."""
+"""What all commands share: output on the terminal, exit codes, the log, and a clean stop on signals."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from search.errors import UserError
 
@@ -21,63 +21,68 @@ if TYPE_CHECKING:
     from search.events import Listener
     from search.selection.results import Results
 
+_Result = TypeVar("_Result")
+
 DONE: Final = 0
 USER_ERROR: Final = 2
 NOTHING_HEALTHY: Final = 3
 INTERRUPTED: Final = 130
-"""Exit codes: done; for the user to mend; no healthy configuration; interrupted, all kept."""
+"""Exit codes: done; an error that the user can fix; no healthy configuration; interrupted with all results kept."""
 
 _LOG_BYTES: Final = 5_000_000
-_LOG_FILES: Final = 3  # older ones that are kept
+_LOG_FILES: Final = 3  # older log files to keep
 
 
 def print_error(error: UserError) -> None:
-    """In one line, the last one; above it the last lines of the user's own traceback. Names come from strangers."""
+    """Print the error as one line, below the last lines of the traceback if it comes from the user's own code.
+
+    Characters that are not printable are escaped, since file names may contain anything.
+    """
     lines = [*(f"  {line}" for line in getattr(error, "lines", ())), f"error: {' '.join(str(error).split())}"]
     if not all(line.isprintable() for line in lines):
         from reports.wording import shown
 
         lines = [shown(line) for line in lines]
-    tell(*lines, error=True)
+    print_lines(*lines, error=True)
 
 
-def no_room(error: OSError) -> UserError | None:
-    """What to do where the disk is full or can't be written; None for any other error."""
+def disk_error(error: OSError) -> UserError | None:
+    """Return what to do if the disk is full or can't be written; None for any other error."""
     where = f" ({error.filename})" if error.filename else ""
-    kept = "What was recorded is kept; the same command goes on."
+    resume = "run the same command again to continue; all recorded results are kept."
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return UserError(f"the disk is full{where}. Make room: {kept[0].lower()}{kept[1:]}")
+        return UserError(f"the disk is full{where}. Free some space, then {resume}")
     if error.errno == errno.EROFS:
-        return UserError(f"the disk can only be read{where}. Make it writable: {kept[0].lower()}{kept[1:]}")
+        return UserError(f"the disk is read-only{where}. Make it writable, then {resume}")
     if error.errno in (errno.EACCES, errno.EPERM):
-        return UserError(f"permission denied{where}. Change it: {kept[0].lower()}{kept[1:]}")
+        return UserError(f"permission denied{where}. Change the permissions, then {resume}")
     if error.errno in (errno.EIO, errno.ESTALE) and error.filename:
-        return UserError(f"the disk does not answer{where}: {error.strerror}. {kept}")
+        return UserError(f"the disk does not respond{where}: {error.strerror}. Check it, then {resume}")
     return None
 
 
-def tell(*lines: str, error: bool = False) -> None:
-    """Print them, if anybody is there to read: a terminal that was closed ends no search."""
+def print_lines(*lines: str, error: bool = False) -> None:
+    """Print to stdout, or to stderr with `error`. A terminal that was closed is ignored, so that it ends no search."""
     with contextlib.suppress(OSError, ValueError, RuntimeError):
         print(*lines, sep="\n", file=sys.stderr if error else sys.stdout, flush=True)
 
 
-def say(
-    lines: Callable[[Any], Iterable[str]],
-    work: Callable[[Listener], Any],
+def run_with_progress(
+    work: Callable[[Listener], _Result],
+    summarize: Callable[[_Result], Iterable[str]],
     *,
     quiet: bool,
-    code: Callable[[Any], int] = lambda result: DONE,
-    written: str = "nothing was written",
+    exit_code: Callable[[_Result], int] = lambda result: DONE,
+    if_interrupted: str = "nothing was written",
 ) -> int:
-    """Do the work with its progress and warnings on the terminal, then say what came of it; returns the exit code.
+    """Run `work` with its progress on the terminal, print a summary of its result and return the exit code.
 
     Args:
-        lines: what to say of it; also what writes it, being called when it is done.
-        work: told of its progress to a listener.
-        quiet: no progress, and errors only.
-        code: that it ends with.
-        written: said where it is interrupted.
+        work: does the work and reports progress to the listener.
+        summarize: returns the lines to print for the result; may write files first.
+        quiet: show no progress and no warnings, only errors.
+        exit_code: returns the exit code for the result.
+        if_interrupted: printed after "Interrupted; " on Ctrl-C and SIGTERM.
     """
     from rich.console import Console
 
@@ -93,61 +98,64 @@ def say(
         ):
             result = work(listener)
     except KeyboardInterrupt:
-        print(f"Interrupted; {written}.", file=sys.stderr)
+        print(f"Interrupted; {if_interrupted}.", file=sys.stderr)
         return INTERRUPTED
-    print(*lines(result), sep="\n")
-    return code(result)
+    print(*summarize(result), sep="\n")
+    return exit_code(result)
 
 
 def check_run_folder(out: Path) -> None:
-    """Raises UserError where no search ever worked."""
+    """Raise `UserError` if the run folder does not exist."""
     if not out.is_dir():
-        raise UserError(f"no such run folder: {out}. Pass the --out of an earlier search.")
+        raise UserError(f"there is no run folder {out}. Pass the --out folder of an earlier search.")
 
 
-def write(results: Results, out: Path, *, interrupted: bool) -> int:
-    """Write everything that results become, and say where it is; returns the exit code."""
+def write_reports(results: Results, out: Path, *, interrupted: bool) -> int:
+    """Write all output files of a search, print the outcome and the paths, and return the exit code."""
     from reports.terminal_summary import closing_lines
     from reports.write import write_all
 
     write_all(results, out)
-    tell(*closing_lines(results), f"Report: {out / 'report.html'}")
+    print_lines(*closing_lines(results), f"Report: {out / 'report.html'}")
     if results.recommended is not None:
-        tell(f"Configuration: {out / 'best_config.yaml'}")
+        print_lines(f"Configuration: {out / 'best_config.yaml'}")
     if interrupted:
-        tell("Interrupted; everything is kept. The same command goes on.")
+        print_lines("Interrupted; all results are kept. Run the same command again to continue.")
         return INTERRUPTED
     return DONE if results.recommended is not None else NOTHING_HEALTHY
 
 
-def listen_for_the_end(asked: threading.Event) -> None:
-    """The first Ctrl-C, SIGTERM or hang-up of the terminal ends the work in good order, a second Ctrl-C at once."""
+def stop_on_signals(stop: threading.Event) -> None:
+    """Set `stop` on the first Ctrl-C, SIGTERM or SIGHUP, for a clean end; a second Ctrl-C interrupts at once."""
 
-    def end(number: int, frame: object) -> None:
-        if asked.is_set() and number == signal.SIGINT:
+    def handle(number: int, frame: object) -> None:
+        if stop.is_set() and number == signal.SIGINT:
             raise KeyboardInterrupt
-        asked.set()
-        logging.getLogger("search.run").info("asked to end by %s", signal.Signals(number).name)
-        tell("\nStopping: the report is being written; everything is kept. Ctrl-C again stops at once.", error=True)
+        stop.set()
+        logging.getLogger("search.run").info("Stopping on %s", signal.Signals(number).name)
+        print_lines(
+            "\nStopping: all results are kept, and the report is being written. Press Ctrl-C again to stop at once.",
+            error=True,
+        )
 
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):
-        number = getattr(signal, name, None)  # Windows hangs up on nobody
+        number = getattr(signal, name, None)  # Windows has no SIGHUP
         if number is not None and (name != "SIGHUP" or signal.getsignal(number) is not signal.SIG_IGN):  # nohup
-            signal.signal(number, end)
+            signal.signal(number, handle)
 
 
 def log_to(out: Path | None, console: Any, *, quiet: bool) -> Any:
-    """Everything into `run.log` of a run folder, warnings to the terminal too, for as long as the context is open."""
+    """Return a context that logs to `run.log` of the run folder, if given, and warnings to the terminal."""
     from rich.logging import RichHandler
 
     screen = RichHandler(console=console, show_path=False, show_time=False, markup=False, highlighter=None)
     screen.setLevel(logging.ERROR if quiet else logging.WARNING)
-    screen.setFormatter(_Printable("%(message)s"))
+    screen.setFormatter(_EscapedFormatter("%(message)s"))
     logger = logging.getLogger("search")
     logger.setLevel(logging.INFO)
     handlers: list[logging.Handler] = [screen]
     if out is not None:
-        file = _LogFile(
+        file = _TolerantFileHandler(
             out / "run.log",
             maxBytes=_LOG_BYTES,
             backupCount=_LOG_FILES,
@@ -155,7 +163,7 @@ def log_to(out: Path | None, console: Any, *, quiet: bool) -> Any:
             delay=True,
             errors="backslashreplace",
         )
-        file.setFormatter(_OneLine("%(asctime)s %(levelname)s %(name)s: %(message)s", "%Y-%m-%d %H:%M:%S%z"))
+        file.setFormatter(_OneLineFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s", "%Y-%m-%d %H:%M:%S%z"))
         handlers.append(file)
     stack = ExitStack()
     for handler in handlers:
@@ -163,13 +171,13 @@ def log_to(out: Path | None, console: Any, *, quiet: bool) -> Any:
         stack.callback(logger.removeHandler, handler)
         stack.callback(handler.close)
     if out is not None:
-        logging.getLogger("search.run").info("Process %d begins", os.getpid())
+        logging.getLogger("search.run").info("Process %d starts", os.getpid())
         stack.push(lambda kind, error, trace: _log_the_end(file, error))
     return stack
 
 
 def _log_the_end(file: logging.Handler, error: BaseException | None) -> None:
-    """What ended the work: the terminal that is told of it may be nobody's."""
+    """Log what ended the process, since nobody may be reading the terminal."""
     if error is None or isinstance(error, KeyboardInterrupt):
         text = f"Process {os.getpid()} ends" + ("" if error is None else ", interrupted at once")
         file.handle(logging.LogRecord("search.run", logging.INFO, "", 0, text, (), None))
@@ -178,32 +186,34 @@ def _log_the_end(file: logging.Handler, error: BaseException | None) -> None:
     file.handle(logging.LogRecord("search.run", logging.ERROR, "", 0, "%s", (error,), trace))
 
 
-class _LogFile(logging.handlers.RotatingFileHandler):
-    """A log that can't be written, because the disk is full, ends no search."""
+class _TolerantFileHandler(logging.handlers.RotatingFileHandler):
+    """A log file that may fail to be written, on a full disk for instance, without ending the search."""
 
     def handleError(self, record: logging.LogRecord) -> None:
-        """Nothing: the ledger, which can't be written either, says it."""
+        """Ignore the error: the database is on the same disk and reports it."""
 
 
-class _OneLine(logging.Formatter):
-    """One line an event, but for a traceback; names that come from strangers forge no further ones, and steer no
-    terminal that shows the file."""
+class _OneLineFormatter(logging.Formatter):
+    """One line per event, except for tracebacks.
+
+    Escapes what is not printable, so that a file name can neither forge a log line nor control a terminal.
+    """
 
     def formatMessage(self, record: logging.LogRecord) -> str:
-        """The message with its line breaks as signs."""
+        """Return the message with line breaks and control characters escaped."""
         from reports.wording import shown
 
         return shown(super().formatMessage(record))
 
     def formatException(self, ei: Any) -> str:
-        """The traceback, line by line."""
+        """Return the traceback with control characters escaped."""
         from reports.wording import shown
 
         return "\n".join(shown(line) for line in super().formatException(ei).split("\n"))
 
 
-class _Printable(logging.Formatter):
-    """Messages whose file names and texts come from strangers, without what would steer the terminal."""
+class _EscapedFormatter(logging.Formatter):
+    """Messages with control characters escaped, so that a file name can't control the terminal."""
 
     def format(self, record: logging.LogRecord) -> str:
         from reports.wording import shown

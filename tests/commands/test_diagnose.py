@@ -51,12 +51,11 @@ def test_healthy_or_not_it_is_done(answer: Answer, capsys: pytest.CaptureFixture
     assert run_search.main(COMMAND) == 0
     told = capsys.readouterr()
     assert told.err.splitlines()[0] == (
-        "This runs your own code (net.py:build) in a process of its own; "
-        "what it prints goes to runs/net-diagnosis/diagnose.log."
+        "Running your code (net.py:build) in a separate process; its output goes to runs/net-diagnosis/diagnose.log."
     )
     lines = told.out.splitlines()
     assert len(lines) <= 25
-    assert lines[-1].startswith("More, with curves and every layer: runs/net-diagnosis/diagnosis.html")
+    assert lines[-1].startswith("Report with curves and every layer: runs/net-diagnosis/diagnosis.html")
     assert json.loads(Path("runs/net-diagnosis/diagnosis.json").read_text())["verdict"] == state
     assert Path("runs/net-diagnosis/diagnosis.html").read_text().startswith("<!DOCTYPE html>")
     assert asked == [DiagnosisRequest(data=Path("images"), model="net.py:build", out=Path("runs/net-diagnosis"))]
@@ -96,7 +95,9 @@ def test_an_interruption_is_told(answer: Answer, capsys: pytest.CaptureFixture[s
 
     answer(interrupted)
     assert run_search.main(COMMAND) == 130
-    assert capsys.readouterr().err.splitlines()[-1] == "Interrupted; nothing was written but what your code printed."
+    assert (
+        capsys.readouterr().err.splitlines()[-1] == "Interrupted; nothing was written except the output of your code."
+    )
 
 
 @pytest.mark.parametrize(
@@ -104,8 +105,8 @@ def test_an_interruption_is_told(answer: Answer, capsys: pytest.CaptureFixture[s
     [
         (("--data", "images"), "the following arguments are required: --model. See run_search.py diagnose --help."),
         (("--model", "net.py"), "the following arguments are required: --data"),
-        ((*COMMAND[1:], "--budget", "5"), "--budget: a time such as 90s, 10m, 8h or 1h30m is expected, got '5'"),
-        ((*COMMAND[1:], "--seed", "-1"), "--seed: a whole number from 0 on is expected"),
+        ((*COMMAND[1:], "--budget", "5"), "--budget: expected a duration such as 90s, 10m, 8h or 1h30m, got '5'"),
+        ((*COMMAND[1:], "--seed", "-1"), "--seed: expected a whole number of at least 0"),
         (("--data", "images", "--model", "none.py"), "--model: there is no file none.py"),
         (("--data", "images", "--model", ""), "net.py:build or model.keras is expected, got ''"),
     ],

@@ -66,8 +66,8 @@ def test_a_service_is_installed_and_removed(here: Path, capsys: pytest.CaptureFi
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("schedule", "--data", "images"), "schedule needs --window, such as --window 22:00-07:00"),
-        ((*NIGHTS, "--storage", "postgresql://me:geheim@db/x"), "schedule writes no --storage into a file"),
+        (("schedule", "--data", "images"), "schedule needs the hours in which it may work"),
+        ((*NIGHTS, "--storage", "postgresql://me:geheim@db/x"), "schedule does not accept --storage"),
         ((*NIGHTS, "--data", "none"), "--data: given twice"),
         (("schedule", "--data", "none", "--window", "22:00-07:00"), "there is no folder none"),
         ((*NIGHTS, "--install", "cron"), "no crontab"),

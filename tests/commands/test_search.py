@@ -18,7 +18,7 @@ import yaml
 import run_search
 from commands import explain as explain_command
 from commands import search
-from commands.terminal import listen_for_the_end
+from commands.terminal import stop_on_signals
 from search.data.images import load_images
 from search.data.scanned_folder import scan_folder
 from search.events import SilentListener
@@ -82,31 +82,31 @@ SEARCH = ("--data", "images", "--image-size", "8", "--quiet")
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((), "no images: pass --data DIR"),
-        (("--data", ""), "a path is expected, got ''"),
+        ((), "no images given. Pass --data DIR"),
+        (("--data", ""), "expected a path, got ''"),
         (("--data", "none"), "there is no folder none. Expected one sub-folder for each class"),
         (("--data", "images/bolt/0.png"), "images/bolt/0.png is a file. Expected a folder"),
         (("--data", "images/bolt"), "images/bolt has no sub-folders"),
-        (("--data", "images", "--data", "images"), "--data: given twice (images, images); give it once"),
+        (("--data", "images", "--data", "images"), "--data: given twice (images, images); pass it once"),
         (("images",), "unrecognized arguments: images"),
         ((*SEARCH, "--folds", "13"), "12 readable image(s) in images/bolt, but 13 folds need at least 13"),
-        ((*SEARCH, "--folds", "1"), "--folds: a whole number from 2 on is expected, got '1'"),
-        ((*SEARCH, "--trials", "-3"), "--trials: a whole number from 1 on is expected, got '-3'"),
-        ((*SEARCH, "--trials", "many"), "--trials: a whole number from 1 on is expected, got 'many'"),
-        ((*SEARCH, "--study", "x" * 201), "--study: a name of 1 to 200 letters is expected, got 201"),
-        ((*SEARCH, "--timeout", "8x"), "--timeout: a time such as 90s, 10m, 8h or 1h30m is expected, got '8x'"),
-        ((*SEARCH, "--timeout", "0s"), "--timeout: a time above zero is expected, got '0s'"),
-        ((*SEARCH, "--timeout", "8"), "--timeout: a time such as"),
+        ((*SEARCH, "--folds", "1"), "--folds: expected a whole number of at least 2, got '1'"),
+        ((*SEARCH, "--trials", "-3"), "--trials: expected a whole number of at least 1, got '-3'"),
+        ((*SEARCH, "--trials", "many"), "--trials: expected a whole number of at least 1, got 'many'"),
+        ((*SEARCH, "--study", "x" * 201), "--study: expected a name of 1 to 200 characters, got 201"),
+        ((*SEARCH, "--timeout", "8x"), "--timeout: expected a duration such as 90s, 10m, 8h or 1h30m, got '8x'"),
+        ((*SEARCH, "--timeout", "0s"), "--timeout: expected a duration above zero, got '0s'"),
+        ((*SEARCH, "--timeout", "8"), "--timeout: expected a duration such as"),
         ((*SEARCH, "--window", "22:00"), "--window '22:00': '22:00' is no window. Expected hours such as 22:00-07:00"),
         ((*SEARCH, "--window", "Mon-Fri 22:00-25:00"), "25:00 is no time of day. Expected 00:00 to 24:00"),
         ((*SEARCH, "--window", "Moon 22:00-07:00"), "'Moon' is no day. Expected one of Mon, Tue"),
         (
             (*SEARCH, "--deadline", "tonight"),
-            "--deadline: a moment such as 2026-12-01T06:00 is expected, got 'tonight'",
+            "--deadline: expected a date and time such as 2026-12-01T06:00, got 'tonight'",
         ),
         (
             (*SEARCH, "--deadline", "2020-01-01T06:00"),
-            "--deadline 2020-01-01T06:00 is over, or comes before the next hours of work",
+            "--deadline 2020-01-01T06:00 has passed, or comes before the next window",
         ),
         ((*SEARCH, "--metric", "f1"), "--metric: invalid choice: 'f1' (choose from 'balanced_accuracy', 'macro_f1'"),
         ((*SEARCH, "--space", "cor"), "unknown space 'cor' (did you mean 'core'?); known are core, default, transfer"),
@@ -121,7 +121,7 @@ SEARCH = ("--data", "images", "--image-size", "8", "--quiet")
         ((*SEARCH, "--out", "images/runs/x"), "lies in the image folder images"),
         ((*SEARCH, "--out", "images/bolt/0.png/x"), "lies in the image folder"),
         ((*SEARCH, "--out", "/proc/none/x"), "can't write to the run folder /proc/none/x"),
-        ((*SEARCH, "--image-size", "4"), "a whole number from 8 on, or auto, or native is expected, got '4'"),
+        ((*SEARCH, "--image-size", "4"), "expected auto, native or a whole number of at least 8, got '4'"),
         ((*SEARCH, "--image-size", "5000"), "--image-size lies between 8 and 1024 pixels; got 5000"),
         ((*SEARCH, "--storage", "studies.db"), "not a database URL"),
         ((*SEARCH, "--storage", ""), "not a database URL"),
@@ -129,16 +129,19 @@ SEARCH = ("--data", "images", "--image-size", "8", "--quiet")
         ((*SEARCH, "--storage", "sqlite:///none/x.db"), "can't open none/x.db (unable to open database file)"),
         ((*SEARCH, "--tri", "3"), "unrecognized arguments: --tri 3"),
         (("report",), "the following arguments are required: --out"),
-        (("report", "--out", "none"), "no such run folder: none. Pass the --out of an earlier search"),
+        (("report", "--out", "none"), "there is no run folder none. Pass the --out folder of an earlier search"),
         (("report", "--out", "images"), "no study in images: study.db is not there"),
         (("report", "--ou", "images"), "--out"),
         (("status",), "the following arguments are required: --out"),
-        (("status", "--out", "none"), "no such run folder: none. Pass the --out of an earlier search"),
-        (("status", "--out", "images"), "no search has worked in images"),
-        (("schedule", "--data", "images"), "schedule needs --window, such as --window 22:00-07:00"),
-        (("schedule", "--window", "22:00-07:00"), "no images: pass --data DIR"),
+        (("status", "--out", "none"), "there is no run folder none. Pass the --out folder of an earlier search"),
+        (("status", "--out", "images"), "no search has run in images"),
+        (
+            ("schedule", "--data", "images"),
+            "schedule needs the hours in which it may work. Pass them, such as --window 22:00-07:00",
+        ),
+        (("schedule", "--window", "22:00-07:00"), "no images given. Pass --data DIR"),
         (("explain",), "the following arguments are required: --out, --from"),
-        (("explain", "--out", "none", "--from", "none.yaml"), "no such run folder: none. Pass the --out of an earlier"),
+        (("explain", "--out", "none", "--from", "none.yaml"), "there is no run folder none. Pass the --out folder"),
         (("explain", "--out", "images", "--from", "none.yaml"), "none.yaml: no such file"),
         (("explain", "--out", "images", "--from", str(ROOT / "examples" / "start.yaml")), "no study in images"),
     ],
@@ -336,7 +339,7 @@ def test_a_signal_asks_for_the_end_and_a_second_ctrl_c_ends_at_once(
     asked = threading.Event()
     try:
         signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests themselves may run under nohup
-        listen_for_the_end(asked)
+        stop_on_signals(asked)
         assert not asked.is_set()
         signal.raise_signal(number)
         assert asked.is_set()
@@ -346,7 +349,7 @@ def test_a_signal_asks_for_the_end_and_a_second_ctrl_c_ends_at_once(
     finally:
         for each, handler in before.items():
             signal.signal(each, handler)
-    assert "everything is kept" in capsys.readouterr().err
+    assert "all results are kept" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("healthy", [True, False])
@@ -363,14 +366,14 @@ def test_explain_writes_the_reports_and_tells_how_it_went(
         return made.results(made.trials(12), healthy=healthy, reason=None if healthy else "no healthy configuration")
 
     monkeypatch.setattr(explain_module, "explain", explain)
-    monkeypatch.setattr(explain_command, "listen_for_the_end", lambda asked: None)
+    monkeypatch.setattr(explain_command, "stop_on_signals", lambda asked: None)
     (here / "run").mkdir()
     mine = str(ROOT / "examples" / "start.yaml")
     code = run_search.main(["explain", "--out", "run", "--from", mine, "--data", "images", "--quiet"])
     told = capsys.readouterr().out
     assert code == (0 if healthy else 3)
-    assert "holds 2 configurations: the first one is explained." in told
-    assert ("nothing to explain without a recommended configuration" in told) is not healthy
+    assert "holds 2 configurations; only the first one is explained." in told
+    assert ("no recommended configuration, so there is nothing to explain" in told) is not healthy
     assert (here / "run" / "report.html").exists()
     ((out, start, data),) = asked
     assert (out, data) == (Path("run"), Path("images"))

@@ -54,8 +54,8 @@ def test_train_then_predict(here: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert run_search.main(TRAIN) == DONE
     told = capsys.readouterr()
     assert told.out.splitlines()[:2] == [
-        "Model: model.keras  (one training on 24 images, 1,234 weights)",
-        "Card: model.json  (class names, how a file becomes an image, how it was trained)",
+        "Model: model.keras  (one fit on 24 images, 1,234 weights)",
+        "Model card: model.json  (class names, how to load an image, how the model was trained)",
     ]
     assert "Note: These are not the images of the search" in told.out
     assert "Training on all 24 images, 5 epochs" in told.err
@@ -63,7 +63,7 @@ def test_train_then_predict(here: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert run_search.main(PREDICT) == DONE
     told = capsys.readouterr()
     assert told.out.splitlines()[0] == "Table: out.csv  (24 images)"
-    assert "In the folder of their class: " in told.out
+    assert "In the folder of the predicted class: " in told.out
     assert "Predicting 24 images" in told.err
     with Path("out.csv").open(newline="") as stream:
         table = list(csv.reader(stream))
@@ -86,12 +86,12 @@ def test_a_collapse_and_an_unreadable_file_are_said_aloud(
     assert run_search.main([*TRAIN, "--ensemble"]) == DONE
     told = capsys.readouterr()
     assert "The final training collapsed (constant-output): it is tried with a new seed" in " ".join(told.err.split())
-    assert "(3 trainings averaged on 24 images" in told.out
-    assert "Held out: balanced accuracy" in told.out
+    assert "(average of 3 fits on 24 images" in told.out
+    assert "Held-out balanced accuracy" in told.out
     (here / "images" / "bolt" / "bad\x1b.png").write_bytes(b"nothing")
     assert run_search.main(PREDICT) == DONE
     told = capsys.readouterr()
-    assert "Left out: 1 file that can't be read: bolt/bad\\x1b.png (holds no image" in told.out
+    assert "Skipped: 1 file that can't be read: bolt/bad\\x1b.png (holds no image" in told.out
     assert "Left out bolt/bad" in told.err
     assert "\x1b" not in told.out + told.err
 
@@ -101,7 +101,7 @@ def test_a_collapse_and_an_unreadable_file_are_said_aloud(
     [
         (("train",), "the following arguments are required: --config, --data, --model. See run_search.py train --help"),
         (("predict",), "the following arguments are required: --model, --data, --csv. See run_search.py predict"),
-        ((*TRAIN, "--seed", "-1"), "argument --seed: a whole number from 0 on is expected, got '-1'"),
+        ((*TRAIN, "--seed", "-1"), "argument --seed: expected a whole number of at least 0, got '-1'"),
         ((*TRAIN, "--data", "images"), "argument --data: given twice"),
         ((*TRAIN, "--config", "none.yaml"), "none.yaml: no such file."),
         ((*TRAIN, "--model", "model.h5"), "--model model.h5: a name that ends in .keras is expected"),

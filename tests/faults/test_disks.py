@@ -78,7 +78,7 @@ def test_a_disk_that_runs_full_and_has_room_again(small_disk: Path, tmp_path: Pa
     last = told.strip().splitlines()[-1]
     assert last.startswith("error: ")
     assert "full" in last
-    assert "goes on" in last
+    assert "same command" in last
     filler.unlink()
     before = judged(small_disk / "run")
     again = search(tmp_path, small_disk / "run", trials=before + 3)

@@ -52,7 +52,7 @@ def train_and_ask(folder: Path, name: str, *more: str) -> tuple[str, list[dict[s
     with (folder / table).open(newline="") as stream:
         rows = list(csv.DictReader(stream))
     right = sum(row["class"] == row["file"].partition("/")[0] for row in rows)
-    assert f"In the folder of their class: {right} of 24" in said
+    assert f"In the folder of the predicted class: {right} of 24" in said
     assert right >= 16, "bands of the classes are learned: guessing gives 8"
     assert all(sum(float(row[f"p_class {k}"]) for k in range(3)) == pytest.approx(1, abs=1e-4) for row in rows)
     assert sum(row["unlike"] == "1" for row in rows) <= 3
@@ -70,5 +70,5 @@ def test_plain_keras_does_as_predict_by_the_readmes_code(folder) -> None:
 
 def test_an_ensemble_is_trained_and_asked_like_a_single_model(folder) -> None:
     said, _ = train_and_ask(folder, "ensemble", "--ensemble")
-    assert "Model: ensemble.keras  (3 trainings averaged on 60 images" in said
-    assert "Held out: balanced accuracy" in said
+    assert "Model: ensemble.keras  (average of 3 fits on 60 images" in said
+    assert "Held-out balanced accuracy" in said

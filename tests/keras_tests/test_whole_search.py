@@ -116,7 +116,7 @@ def test_a_killed_coordinator_leaves_no_worker(disturbed) -> None:
 
 def test_ctrl_c_keeps_everything_and_leaves_no_worker(disturbed) -> None:
     assert disturbed.codes[1] == INTERRUPTED, disturbed.runs[1].stderr
-    assert "Interrupted; everything is kept." in disturbed.runs[1].stdout
+    assert "Interrupted; all results are kept." in disturbed.runs[1].stdout
     assert {"fits.csv", "trials.csv", "summary.json", "report.html", "study.db"} <= disturbed.seen["files"]
     assert disturbed.seen["dead after Ctrl-C"] == (True, True)
     killed, interrupted = disturbed.seen["fits"]

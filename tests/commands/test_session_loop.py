@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 import run_search
 from commands import search as command
-from commands import working_hours
+from commands import session_loop
 from commands.terminal import DONE, INTERRUPTED, USER_ERROR
 from search.errors import UserError
 from search.schedule.budget import Clock
@@ -59,12 +59,12 @@ class World:
         self.begun: list[str] = []
         self.asked = Asked(self)
         self.at_night: Callable[[], None] = lambda: None
-        monkeypatch.setattr(working_hours, "time", SimpleNamespace(time=lambda: self.now))
-        monkeypatch.setattr(command, "listen_for_the_end", lambda asked: None)
+        monkeypatch.setattr(session_loop, "time", SimpleNamespace(time=lambda: self.now))
+        monkeypatch.setattr(command, "stop_on_signals", lambda stop: None)
         monkeypatch.setattr(command, "threading", SimpleNamespace(Event=lambda: self.asked))
         monkeypatch.setattr(session, "search", self._search)
         monkeypatch.setattr(
-            working_hours, "write", lambda results, out, *, interrupted: INTERRUPTED if interrupted else DONE
+            session_loop, "write_reports", lambda results, out, *, interrupted: INTERRUPTED if interrupted else DONE
         )
 
     def _search(self, request: Any, listener: Any, clock: Clock, hold: Any) -> SessionResult:
@@ -226,7 +226,7 @@ def test_after_its_deadline_a_search_that_left_a_report_is_no_error(
     (here / "run" / "report.html").touch()
     capsys.readouterr()
     assert run_search.main(late) == DONE
-    assert "--deadline is over. What was found stands in run/report.html." in capsys.readouterr().out
+    assert "--deadline has passed. The results are in run/report.html." in capsys.readouterr().out
 
 
 def test_a_full_disk_before_the_night_is_told_in_one_line(
@@ -247,7 +247,7 @@ def test_a_full_disk_before_the_night_is_told_in_one_line(
 def test_a_command_that_fails_is_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     World(monkeypatch, "2026-11-23T23:30", nights=1)
     assert run_search.main([*NIGHTS, "--on-finish", "exit 7"]) == DONE
-    assert "--on-finish: the command ended with 7." in capsys.readouterr().err
+    assert "--on-finish: the command failed with exit code 7." in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("has_trained", "told"), [(True, "finished run\n"), (False, None)])
