@@ -207,7 +207,7 @@ def _mistakes(results: Results, names: Sequence[str]) -> list[ImageCard]:
     if results.on_images is None:
         return []
     return [
-        _picture(results, one.row, names[one.given], names[one.predicted], _likeliest(one.probabilities, names))
+        _picture(results, one.row, names[one.label], names[one.predicted], _likeliest(one.probabilities, names))
         for one in results.on_images.mistakes[:MOST]
     ]
 
@@ -216,7 +216,7 @@ def _suspects(results: Results, names: Sequence[str]) -> list[ImageCard]:
     if results.on_images is None:
         return []
     return [
-        _picture(results, one.row, names[one.given], names[one.likely], ((names[one.likely], one.confidence),))
+        _picture(results, one.row, names[one.label], names[one.likely], ((names[one.likely], one.confidence),))
         for one in results.on_images.suspects[:MOST]
     ]
 

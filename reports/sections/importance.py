@@ -163,7 +163,7 @@ def rows(results: Results) -> list[HyperparameterRow]:
                 name,
                 "–" if value is None else compact(value),
                 safe_text(held) if held else "–",
-                held.seen if held else None,
+                held.configurations if held else None,
                 shares.get(name),
                 round(100 * max(0.0, shares.get(name, 0.0)) / most, 2),
             )

@@ -1,1 +1,1 @@
-"""What the scores mean: pooled scores, errors, ranking, the promise. Pure arithmetic."""
+"""Statistics of the scores: pooled scores, errors, ranking, the promise. Pure arithmetic."""

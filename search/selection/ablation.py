@@ -1,8 +1,8 @@
-"""Which change mattered: the way from one configuration to another, one hyperparameter at a time.
+"""Ablation analysis: which of the changes between two configurations matter, one hyperparameter at a time.
 
-Ablation analysis (Fawcett and Hoos 2016): of the changes that are left, the one with the highest gain comes first. A
-surrogate that learned from the study's trials proposes it (Biedenkapp et al. 2017), but fits verify each step: where a
-proposed change does not raise the score, the next best one is tried at the same place and the better one is taken.
+Fawcett and Hoos (2016): of the changes that are left, the one with the highest gain comes first. A surrogate that
+learned from the study's trials proposes it (Biedenkapp et al. 2017), but fits verify each step: where a proposed change
+does not raise the score, the next best one is tried at the same place and the better one is taken.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from typing import Any, Final
 import numpy as np
 
 from search.records import Ablation, AblationStep, Waypoint
-from search.selection.differences import Move, changes, moves, way
+from search.selection.differences import Move, changes, difference, moves
 from search.selection.standard_error import standard_error
 from search.selection.surrogate_model import Surrogate
 from spaces.config import Configuration
 
 FOLDS: Final = 3
-"""Of the study's, the first ones: for each configuration on the way."""
+"""Number of the study's folds, from the first, on which each configuration between the ends is fitted."""
 
 SPARE: Final = 5
-"""Configurations that may be tried beyond one for each difference."""
+"""Number of configurations that may be tried beyond one for each hyperparameter that differs."""
 
 USUAL_ORDER: Final = (
     "backbone", "trainable", "statistics", "backbone_rate", "learning_rate", "optimizer", "normalization",
@@ -31,7 +31,7 @@ USUAL_ORDER: Final = (
     "class_weighting", "oversampling", "width", "dense_units", "kernel_size", "weight_decay", "label_smoothing",
     "horizontal_flip", "vertical_flip", "shift", "zoom", "shear", "rotation",
 )  # fmt: skip
-"""What most often decides whether a network learns, first: the order where too few trials are there to learn one."""
+"""Hyperparameters, those first that most often decide whether a network learns: the order without a surrogate."""
 
 CLEAR: Final = 2.0
 """Standard errors that a gain must have to be more than noise."""
@@ -41,26 +41,26 @@ Measure = Callable[[Configuration], Waypoint | None]
 
 
 def most_fits(start: Configuration, goal: Configuration) -> int:
-    """How many fits the way from `start` to `goal` may take; 0 where nothing lies between them."""
-    names = way(start, goal).names
+    """The largest number of fits that an ablation from `start` to `goal` may take; 0 if they are the same network."""
+    names = difference(start, goal).names
     return (len(names) + SPARE) * FOLDS if names else 0
 
 
 class _Enough(Exception):
-    """There is no time, or no spare configuration, left."""
+    """Raised when no time, or no spare configuration, is left."""
 
 
-class Walk:
-    """One way from start to goal. `run` leaves it in `steps`.
+class AblationPath:
+    """One path of configurations from `start` to `goal`, found by `run` and left in `steps`.
 
-    Tries at most as many configurations between the ends as there are differences and `SPARE` together, less one. One
-    that can't be fitted is walked around.
+    Tries at most as many configurations between the ends as there are differences and `SPARE` together, less one. A
+    configuration that can't be fitted is passed by.
 
     Args:
         start: the user's configuration.
         goal: the recommended one.
-        ends: what fits on the first folds showed of both.
-        measure: fits what lies between.
+        ends: results of the fits of both on the first folds.
+        measure: fits a configuration between the two.
         surrogate: proposes the order; None takes the usual one.
     """
 
@@ -73,52 +73,54 @@ class Walk:
         surrogate: Surrogate | None,
     ) -> None:
         self.steps: list[AblationStep] = []
-        self._start, self._way = start, way(start, goal)
-        self._here, self._goal = ends
+        self._start, self._remaining = start, difference(start, goal)
+        self._current, self._goal = ends
         self._measure, self._surrogate = measure, surrogate
         self._spare = SPARE
-        self._told: set[str] = set()
+        self._changed_names: set[str] = set()
         self._barred: set[str] = set()
 
     def run(self) -> bool:
-        """Walk to the goal; False if the last step had to take all changes that were left at once."""
+        """Find the path to the goal; False if its last step had to take all changes that were left at once."""
         try:
-            while self._way.names:
+            while self._remaining.names:
                 self._step()
         except _Enough:
-            self._go(Move(self._way.names, self._way.goal), self._goal, None)
+            self._go(Move(self._remaining.names, self._remaining.goal), self._goal, None)
             return False
         return True
 
     def _step(self) -> None:
-        """Go on by the proposed change, or by the next best one if that is better."""
-        found: list[tuple[Move, Waypoint, float | None]] = []
+        """Take the proposed change, or the next best one if that is better."""
+        tried: list[tuple[Move, Waypoint, float | None]] = []
         for move, predicted in self._proposed():
             try:
-                reached = self._reach(move.configuration, spare=bool(found))
+                reached = self._reach(move.configuration, spare=bool(tried))
             except _Enough:
-                if not found:
+                if not tried:
                     raise
                 break
             if not reached.scores:
                 self._barred.add(move.configuration.hash)
                 self._use_spare()
                 continue
-            found.append((move, reached, predicted))
-            if len(found) == 2 or not self._contradicted(reached, predicted):
+            tried.append((move, reached, predicted))
+            if len(tried) == 2 or not self._contradicted(reached, predicted):
                 break
-        found.sort(key=lambda one: -one[1].score)  # stable: the proposed one wins a tie
-        if found:
-            self._go(*found[0], *found[1:])
+        tried.sort(key=lambda one: -one[1].score)  # stable: the proposed one wins a tie
+        if tried:
+            self._go(*tried[0], *tried[1:])
 
     def _proposed(self) -> list[tuple[Move, float | None]]:
         """The possible changes with their predicted gains, best first."""
-        open_moves = sorted(moves(self._way, self._barred), key=_usual_place)
+        open_moves = sorted(moves(self._remaining, self._barred), key=_usual_place)
         if self._surrogate is None:
             return [(move, None) for move in open_moves]
-        here, *there = self._surrogate.predict([self._way.start, *(move.configuration for move in open_moves)])
-        best_first = sorted(zip(open_moves, there, strict=True), key=lambda one: -one[1])
-        return [(move, predicted - here) for move, predicted in best_first]
+        now, *predictions = self._surrogate.predict(
+            [self._remaining.start, *(move.configuration for move in open_moves)]
+        )
+        best_first = sorted(zip(open_moves, predictions, strict=True), key=lambda one: -one[1])
+        return [(move, predicted - now) for move, predicted in best_first]
 
     def _reach(self, configuration: Configuration, *, spare: bool) -> Waypoint:
         if configuration.hash == self._goal.configuration:
@@ -139,7 +141,7 @@ class Walk:
 
     def _contradicted(self, reached: Waypoint, predicted: float | None) -> bool:
         """Whether a gain was expected and did not come."""
-        return reached.score <= self._here.score and (predicted is None or predicted > 0)
+        return reached.score <= self._current.score and (predicted is None or predicted > 0)
 
     def _go(
         self,
@@ -153,15 +155,15 @@ class Walk:
             instead = AblationStep(changes=self._changes(other[0]), reached=other[1], predicted=other[2])
         done = self._changes(move)
         self.steps.append(AblationStep(changes=done, reached=reached, predicted=predicted, instead=instead))
-        self._told |= set(done)
-        self._here, self._way = reached, way(move.configuration, self._way.goal)
+        self._changed_names |= set(done)
+        self._current, self._remaining = reached, difference(move.configuration, self._remaining.goal)
 
     def _changes(self, move: Move) -> dict[str, Any]:
-        return changes(self._start, way(move.configuration, self._way.goal).start, self._told)
+        return changes(self._start, difference(move.configuration, self._remaining.goal).start, self._changed_names)
 
 
 def gains(ablation: Ablation) -> tuple[float, ...]:
-    """What each step added to the score."""
+    """Score gained by each step, one a step, in the metric's unit."""
     scores = [ablation.start.score, *(step.reached.score for step in ablation.steps)]
     return tuple(after - before for before, after in pairwise(scores))
 
@@ -173,7 +175,7 @@ def gain_error(ablation: Ablation, folds: int) -> float | None:
     collapse) tell nothing of noise and are left out.
 
     Args:
-        ablation: the way.
+        ablation: with the fits of all its steps.
         folds: of the study.
 
     Returns:
@@ -181,11 +183,11 @@ def gain_error(ablation: Ablation, folds: int) -> float | None:
     """
     points = [ablation.start, *(step.reached for step in ablation.steps)]
     differences = [np.subtract(after.scores, before.scores) for before, after in pairwise(points)]
-    told = [difference for difference in differences if len(difference) > 1 and difference.any()]
-    if not told:
+    informative = [difference for difference in differences if len(difference) > 1 and difference.any()]
+    if not informative:
         return None
-    freedom = sum(len(difference) - 1 for difference in told)
-    squares = sum(float(((difference - difference.mean()) ** 2).sum()) for difference in told)
+    freedom = sum(len(difference) - 1 for difference in informative)
+    squares = sum(float(((difference - difference.mean()) ** 2).sum()) for difference in informative)
     return standard_error(float(np.sqrt(squares / freedom)), ablation.folds, folds)
 
 

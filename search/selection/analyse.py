@@ -1,4 +1,7 @@
-"""A study's record in, everything that the reports present out. The same record always gives the same results."""
+"""Analysis of a study: from its record to everything that the reports present.
+
+The same record always gives the same results.
+"""
 
 from __future__ import annotations
 
@@ -35,15 +38,15 @@ def analyse(study: StudyRecord, *, draft: bool = False) -> Results:
     Works on what an interrupted study left, down to no trial at all.
 
     Args:
-        study: what there is.
-        draft: quick, for those who ask only which configurations are the best: promise and offset are worth nothing;
-            importances, label doubts and the label control are left out.
+        study: record of the study.
+        draft: quick, for callers that need only the ranking: promise and offset are worth nothing; importances, label
+            doubts and the label control are left out.
     """
     metric, folds = study.identity.metric, study.plan.folds
     at_chance = chance(metric, study.labels)
-    found = candidates(study.trials, study.labels, metric, at_chance, study.protocol, folds)
-    finalists = confirmed_finalists(study, found, at_chance)
-    recommended = _recommendation(study, found, finalists, at_chance, _DRAFT if draft else None)
+    ranked = candidates(study.trials, study.labels, metric, at_chance, study.protocol, folds)
+    finalists = confirmed_finalists(study, ranked, at_chance)
+    recommended = _recommendation(study, ranked, finalists, at_chance, _DRAFT if draft else None)
     study = _without_stale(study, recommended)
     fits = counts.unique_fits(study.trials)
     around = _neighbourhood(study, recommended, at_chance)
@@ -51,47 +54,47 @@ def analyse(study: StudyRecord, *, draft: bool = False) -> Results:
     return Results(
         study=study,
         chance=at_chance,
-        ranking=tuple(one.ranked for one in found),
+        ranking=tuple(one.ranked for one in ranked),
         recommended=recommended,
         reason=None if recommended else _reason(study),
         verdicts=counts.verdicts(fits),
         collapse_reasons=counts.collapse_reasons(fits),
         causes=counts.causes(fits),
         symptoms=counts.symptoms(fits),
-        control=None if recommended or draft else _control(study, found, at_chance),
+        control=None if recommended or draft else _control(study, ranked, at_chance),
         audit=counts.audit(fits, at_chance),
         epochs=counts.epochs(study.trials, folds, study.plan.epochs),
         depth_map=cells,
         depth_sentence=sentence,
-        families=families(study.trials, [one.ranked for one in found]),
+        families=families(study.trials, [one.ranked for one in ranked]),
         finalists=tuple(one.finalist for one in finalists),
         neighbourhood=around,
         safe_ranges=_safe_ranges(recommended, around, finalists),
         importances=None
         if draft
         else importances(study.trials, at_chance, seeds.child(study.identity.seed, "importances")),
-        on_images=None if draft else _on_images(study, recommended, found, finalists),
+        on_images=None if draft else _on_images(study, recommended, ranked, finalists),
     )
 
 
 def _recommendation(
     study: StudyRecord,
-    found: Sequence[Candidate],
+    ranked: Sequence[Candidate],
     finalists: Sequence[ConfirmedFinalist],
     at_chance: float,
     bootstraps: int | None,
 ) -> Recommendation | None:
     """The confirmed winner; without complete finalists the search's best. None where neither is healthy."""
     complete = [one for one in finalists if one.finalist.complete]
-    second = _second_stage(study, complete, found) if complete else None
-    winner = _winner(study, complete, found)
+    second = _second_stage(study, complete, ranked) if complete else None
+    winner = _winner(study, complete, ranked)
     if winner is None:
         return None
     expected, offset = promise(
         metric=study.identity.metric,
         labels=study.labels,
         groups=study.groups,
-        predictions=[one.predictions for one in found],
+        predictions=[one.predictions for one in ranked],
         winner=winner,
         names=tuple(study.data.classes),
         baseline=max([at_chance, *study.baselines.values()]),
@@ -99,7 +102,7 @@ def _recommendation(
         bootstraps=bootstraps,
         second=second,
     )
-    best = found[winner]
+    best = ranked[winner]
     return Recommendation(
         ranked=best.ranked,
         promise=expected,
@@ -109,7 +112,7 @@ def _recommendation(
     )
 
 
-def _winner(study: StudyRecord, complete: Sequence[ConfirmedFinalist], found: Sequence[Candidate]) -> int | None:
+def _winner(study: StudyRecord, complete: Sequence[ConfirmedFinalist], ranked: Sequence[Candidate]) -> int | None:
     """Place among the candidates; None where nothing is healthy, or all that was confirmed collapsed too often."""
     if complete:
         return complete[0].place if complete[0].finalist.healthy else None
@@ -118,41 +121,41 @@ def _winner(study: StudyRecord, complete: Sequence[ConfirmedFinalist], found: Se
     if plan is not None and fallen >= set(plan.finalists):
         return None
     return next(
-        (n for n, one in enumerate(found) if one.ranked.healthy and one.ranked.trial.configuration.hash not in fallen),
+        (n for n, one in enumerate(ranked) if one.ranked.healthy and one.ranked.trial.configuration.hash not in fallen),
         None,
     )
 
 
 def _second_stage(
-    study: StudyRecord, complete: Sequence[ConfirmedFinalist], found: Sequence[Candidate]
+    study: StudyRecord, complete: Sequence[ConfirmedFinalist], ranked: Sequence[Candidate]
 ) -> SecondStage | None:
     """The complete finalists, the winner first; None where none is healthy."""
     plan = study.confirmation
     if plan is None or not complete[0].finalist.healthy:
         return None
-    sent = {one.trial.configuration.hash for one in shortlist([one.ranked for one in found], len(found))}
+    sent = {one.trial.configuration.hash for one in shortlist([one.ranked for one in ranked], len(ranked))}
     return SecondStage(
         places=tuple(one.place for one in complete),
         repeats=tuple(one.repeats for one in complete),
         healthy=tuple(one.finalist.healthy for one in complete),
         folds=plan.folds,
-        order=tuple(by_size_then_speed([found[one.place] for one in complete])),
-        entitled=tuple(n for n, one in enumerate(found) if one.ranked.trial.configuration.hash in sent),
+        order=tuple(by_size_then_speed([ranked[one.place] for one in complete])),
+        entitled=tuple(n for n, one in enumerate(ranked) if one.ranked.trial.configuration.hash in sent),
         shortlist=len(plan.finalists),
     )
 
 
 def _without_stale(study: StudyRecord, best: Recommendation | None) -> StudyRecord:
-    """Without what was found out about a configuration, or with an offset, that is no longer recommended."""
+    """Drop results about a configuration, or with a decision offset, that is no longer recommended."""
     name = None if best is None else best.ranked.trial.configuration.hash
-    test, ablation, around = study.test, study.ablation, study.surroundings
+    test, ablation, copies = study.test, study.ablation, study.surroundings
     if test is not None and (best is None or (test.configuration, test.offset) != (name, best.offset)):
         test = None
     return replace(
         study,
         test=test,
         ablation=ablation if ablation is not None and ablation.goal == name else None,
-        surroundings=around if around is not None and around.centre == name else None,
+        surroundings=copies if copies is not None and copies.centre == name else None,
     )
 
 
@@ -173,19 +176,19 @@ def _safe_ranges(
 
 
 def _on_images(
-    study: StudyRecord, best: Recommendation | None, found: Sequence[Candidate], finalists: Sequence[ConfirmedFinalist]
+    study: StudyRecord, best: Recommendation | None, ranked: Sequence[Candidate], finalists: Sequence[ConfirmedFinalist]
 ) -> OnImages | None:
-    """By the fresh fits where there are any, else by the search's."""
+    """Results by image, from the fresh fits where there are any, else from the search's."""
     if best is None:
         return None
     if best.finalist is not None:
         return on_images(study.labels, finalists[0].repeats, best.offset)
-    searched = next(one.predictions for one in found if one.ranked is best.ranked)
+    searched = next(one.predictions for one in ranked if one.ranked is best.ranked)
     return on_images(study.labels, [searched], best.offset)
 
 
-def _control(study: StudyRecord, found: Sequence[Candidate], at_chance: float) -> Control | None:
-    predictions = [one.predictions for one in found]
+def _control(study: StudyRecord, ranked: Sequence[Candidate], at_chance: float) -> Control | None:
+    predictions = [one.predictions for one in ranked]
     rng = seeds.generator(study.identity.seed, "control")
     return label_control(predictions, study.labels, study.baselines, at_chance, rng)
 

@@ -1,4 +1,4 @@
-"""What simple methods reach on the same folds: a network that does no better is not worth its training."""
+"""Baselines: scores of simple methods on the same folds, which a network has to beat to be worth its training."""
 
 from __future__ import annotations
 
@@ -48,29 +48,36 @@ def baselines(
     from sklearn.preprocessing import StandardScaler  # here and below: a second while TensorFlow starts
 
     classes = int(labels.max()) + 1
-    kept = np.ones(len(labels), np.bool_)
+    used = np.ones(len(labels), np.bool_)
     if len(labels) > MAX_IMAGES:
-        kept[:] = False
-        kept[seeds.generator(0, "baselines").choice(len(labels), MAX_IMAGES, replace=False)] = True
+        used[:] = False
+        used[seeds.generator(0, "baselines").choice(len(labels), MAX_IMAGES, replace=False)] = True
     features = np.zeros((len(labels), SIDE * SIDE * pixels.shape[3]), np.float32)
-    features[kept] = shrink(pixels, np.flatnonzero(kept))
+    features[used] = shrink(pixels, np.flatnonzero(used))
     shares = prior(labels, classes)
     predicted = {name: np.tile(shares, (len(labels), 1)) for name in (*map(_neighbour_name, NEIGHBOURS), "logistic")}
     fold_of, rebalanced = np.zeros(len(labels), np.int64), METRICS[metric].counts_rare
     for number, (training, validation) in enumerate(folds):
-        training, validation = training[kept[training]], validation[kept[validation]]
+        training, validation = training[used[training]], validation[used[validation]]
         fold_of[validation] = number
         if len(validation) == 0 or len(np.unique(labels[training])) < 2:
             continue
         scaler = StandardScaler().fit(features[training])
-        seen, unseen = scaler.transform(features[training]), scaler.transform(features[validation])
+        training_features, validation_features = (
+            scaler.transform(features[training]),
+            scaler.transform(features[validation]),
+        )
         # Many small products of matrices: threads would wait for each other, up to fifty times as long.
         with threadpool_limits(1), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # blank images, not fully converged: good enough for a bar
-            for name, probabilities in _nearest(seen, labels[training], unseen, shares).items():
+            for name, probabilities in _nearest(
+                training_features, labels[training], validation_features, shares
+            ).items():
                 predicted[name][validation] = probabilities
-            predicted["logistic"][validation] = _logistic(seen, labels[training], unseen, classes, rebalanced)
-    scores = {name: _pooled(metric, labels, probabilities, fold_of, kept) for name, probabilities in predicted.items()}
+            predicted["logistic"][validation] = _logistic(
+                training_features, labels[training], validation_features, classes, rebalanced
+            )
+    scores = {name: _pooled(metric, labels, probabilities, fold_of, used) for name, probabilities in predicted.items()}
     return {
         "constant": chance(metric, labels),
         "knn": max(scores[_neighbour_name(count)] for count in NEIGHBOURS),
@@ -79,10 +86,14 @@ def baselines(
 
 
 def shrink(pixels: npt.NDArray[np.uint8], rows: IntArray) -> Features:
-    """Images of these rows at 16 x 16 pixels by area means, each flattened; smaller ones are enlarged in blocks.
+    """Shrink the images in `rows` to 16 x 16 pixels by area means; smaller images are enlarged in blocks.
+
+    Args:
+        pixels: `(n, h, w, c)` uint8.
+        rows: images to take.
 
     Returns:
-        `(len(rows), 16 * 16 * c)` float32, 0..255.
+        `(len(rows), 16 * 16 * c)` float32, 0..255, each image flattened.
     """
     down, across = (_area_means(side) for side in pixels.shape[1:3])
     parts = [
@@ -105,29 +116,35 @@ def _neighbour_name(count: int) -> str:
     return f"knn {count}"
 
 
-def _nearest(seen: Features, labels: IntArray, unseen: Features, shares: Any) -> Mapping[str, Any]:
+def _nearest(
+    training_features: Features, labels: IntArray, validation_features: Features, shares: Any
+) -> Mapping[str, Any]:
     """Class shares among the nearest images, and one vote by the prior: it breaks ties, and no class is ruled out."""
     from sklearn.neighbors import KNeighborsClassifier
 
-    model = KNeighborsClassifier(n_neighbors=min(max(NEIGHBOURS), len(seen)), algorithm="brute").fit(seen, labels)
-    votes = np.eye(len(shares))[labels[model.kneighbors(unseen, return_distance=False)]]
+    model = KNeighborsClassifier(n_neighbors=min(max(NEIGHBOURS), len(training_features)), algorithm="brute").fit(
+        training_features, labels
+    )
+    votes = np.eye(len(shares))[labels[model.kneighbors(validation_features, return_distance=False)]]
     return {_neighbour_name(k): (votes[:, :k].sum(axis=1) + shares) / (min(k, votes.shape[1]) + 1) for k in NEIGHBOURS}
 
 
-def _logistic(seen: Features, labels: IntArray, unseen: Features, classes: int, rebalanced: bool) -> Any:
+def _logistic(
+    training_features: Features, labels: IntArray, validation_features: Features, classes: int, rebalanced: bool
+) -> Any:
     from sklearn.decomposition import PCA
     from sklearn.linear_model import LogisticRegression
 
     weights = "balanced" if rebalanced else None
-    components = PCA(min(COMPONENTS, *seen.shape), svd_solver="covariance_eigh").fit(seen)
+    components = PCA(min(COMPONENTS, *training_features.shape), svd_solver="covariance_eigh").fit(training_features)
     model = LogisticRegression(C=STRENGTH, class_weight=weights, solver="newton-cholesky")
-    model.fit(components.transform(seen), labels)
-    probabilities = np.zeros((len(unseen), classes))
-    probabilities[:, model.classes_] = model.predict_proba(components.transform(unseen))
+    model.fit(components.transform(training_features), labels)
+    probabilities = np.zeros((len(validation_features), classes))
+    probabilities[:, model.classes_] = model.predict_proba(components.transform(validation_features))
     return probabilities
 
 
-def _pooled(metric: str, labels: IntArray, probabilities: Any, fold_of: IntArray, kept: npt.NDArray[np.bool_]) -> float:
+def _pooled(metric: str, labels: IntArray, probabilities: Any, fold_of: IntArray, used: npt.NDArray[np.bool_]) -> float:
     predictions = OutOfFold(probabilities=probabilities, folds=fold_of)
-    value = float(score_matrix(metric, labels, [predictions], kept[None].astype(np.float64))[0, 0])
+    value = float(score_matrix(metric, labels, [predictions], used[None].astype(np.float64))[0, 0])
     return defined(metric, value)

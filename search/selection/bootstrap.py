@@ -1,4 +1,4 @@
-"""The bootstrap's draws: whole groups within classes."""
+"""Bootstrap samples of the images: whole groups are drawn within classes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from search.arrays import FloatArray, IntArray
 from search.data.strata import strata
 
 MIN_USABLE: Final = 0.1
-"""Share of the draws that must leave out images of every class, or the others are used as well."""
+"""Share of the draws that must leave out images of every class; with fewer, all draws are used."""
 
 
 def draws(labels: IntArray, groups: IntArray | None, count: int, rng: np.random.Generator) -> FloatArray:
@@ -26,7 +26,7 @@ def draws(labels: IntArray, groups: IntArray | None, count: int, rng: np.random.
         rng: source of the draws.
 
     Returns:
-        `(B, n)` how often each image was drawn.
+        `(B, n)` float32: how often each image was drawn.
     """
     units, stratum = strata(labels, groups)
     drawn = np.zeros((count, len(stratum)), np.float32)
@@ -37,7 +37,7 @@ def draws(labels: IntArray, groups: IntArray | None, count: int, rng: np.random.
 
 
 def usable(left_out: npt.NDArray[np.bool_], labels: IntArray, classes: int) -> npt.NDArray[np.bool_]:
-    """Which draws `(B,)` leave out images of every class; of any class where too few do.
+    """Mask `(B,)` of the draws that leave out images of every class; all True where too few do.
 
     Args:
         left_out: `(B, n)` images that were not drawn.

@@ -1,4 +1,4 @@
-"""What a configuration loses on images that are a little worse than those it was judged on."""
+"""Corruption losses: how much the score falls on images that are a little worse than those it was measured on."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from search.records import Fit, Verdict
 def corruption_losses(fits: Sequence[Fit]) -> dict[str, tuple[float, float]]:
     """Points of the metric lost under each corruption, mild and strong: mean over the fits.
 
-    Fits that did not learn, or whose images were not corrupted, say nothing. A negative loss is a gain.
+    Fits that did not learn, or whose images were not corrupted, don't count. A negative loss is a gain.
 
     Args:
         fits: of one configuration; `Fit.corrupted` holds scores by "name/1" (mild) and "name/2" (strong).
 
     Returns:
-        By name of the corruption, in the order of the fits' own records; only what was measured in both strengths.
+        Name of the corruption -> mild, strong; only those measured in both strengths, in the order of the fits'
+        records.
     """
     lost: defaultdict[str, defaultdict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for fit in fits:

@@ -1,4 +1,4 @@
-"""Counts over a study: verdicts, reasons, epochs, and how often the watch was wrong."""
+"""Counts over a study: verdicts, reasons, epochs, and how often a collapse rule was wrong."""
 
 from __future__ import annotations
 
@@ -13,29 +13,28 @@ from search.records import Fit, Trial, TrialState, Verdict
 from search.selection.results import Audit, CauseTally, EpochTally
 
 CLEARLY_LEARNED: Final = 0.05
-"""A fit that the watch would have stopped was wrongly judged when it ended this far above chance, in the study's
-metric and in skill."""
+"""Distance above chance, in the study's metric and in skill, from which an audited fit counts as wrongly stopped."""
 
 
 def unique_fits(trials: Sequence[Trial]) -> tuple[Fit, ...]:
-    """Every fit once: trials of one configuration share their fits."""
+    """Every fit of the trials once: trials of one configuration share their fits."""
     return tuple({fit.key: fit for trial in trials for fit in trial.fits}.values())
 
 
 def verdicts(fits: Sequence[Fit]) -> dict[str, int]:
-    """Fits by verdict, all four words."""
+    """Number of fits by verdict, with all four verdicts."""
     counts = Counter(fit.verdict for fit in fits)
     return {verdict.value: counts[verdict] for verdict in Verdict}
 
 
 def collapse_reasons(fits: Sequence[Fit]) -> dict[str, int]:
-    """Collapsed fits by reason, most frequent first."""
+    """Number of collapsed fits by reason, most frequent first."""
     counts = Counter(fit.reason or "unknown" for fit in fits if fit.verdict is Verdict.COLLAPSED)
     return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
 
 def causes(fits: Sequence[Fit]) -> tuple[CauseTally, ...]:
-    """Likely causes over the fits that collapsed or ended at chance, those most often likeliest first."""
+    """Tally of the likely causes over fits that collapsed or ended at chance; those most often likeliest come first."""
     first, named = Counter[str](), Counter[str]()
     strongest: dict[str, tuple[Cause, int]] = {}
     for fit in fits:
@@ -54,16 +53,17 @@ def causes(fits: Sequence[Fit]) -> tuple[CauseTally, ...]:
 
 
 def symptoms(fits: Sequence[Fit]) -> dict[str, int]:
-    """Fits that ran to their end and are not simply good, by symptom, most frequent first."""
+    """Number of fits that ran to their end without simply learning, by symptom, most frequent first."""
     counts = Counter(fit.symptom for fit in fits if fit.symptom is not None)
     return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
 
 def epochs(trials: Sequence[Trial], folds: int, planned: int) -> EpochTally:
-    """Where the epochs went.
+    """Count the epochs that were run, and those saved by collapse rules and by racing.
 
-    What a trial did not run of its folds x epochs was saved by the watch if the trial ended collapsed, by racing if it
-    was raced out. A fold that was fitted twice costs more than planned; that is never counted as a negative saving.
+    What a trial did not run of its folds x epochs was saved by the collapse rules if the trial ended collapsed, by
+    racing if it was raced out. A fold that was fitted twice costs more than planned; that is never counted as a
+    negative saving.
 
     Args:
         trials: of the study.
@@ -83,7 +83,7 @@ def epochs(trials: Sequence[Trial], folds: int, planned: int) -> EpochTally:
 
 
 def audit(fits: Sequence[Fit], chance: float) -> Audit:
-    """How many of the stops that the audit let pass would have been wrong.
+    """Count the stops that the audit let pass, and those that would have been wrong.
 
     Wrong means clearly learned in the end: score and skill (where it was measured) `CLEARLY_LEARNED` above chance.
 

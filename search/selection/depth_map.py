@@ -1,4 +1,4 @@
-"""The map of depth and share of dense layers: where networks learned, and where they collapsed."""
+"""Map of depth and share of dense layers: where networks learned, and where they collapsed."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class _Point:
 
 
 def depth_map(trials: Sequence[Trial], chance: float) -> tuple[tuple[MapCell, ...], str]:
-    """The cells, by depth then ratio, and what they say in one sentence.
+    """Cells of the map, by depth then ratio, and one sentence that sums them up.
 
     A trial counts with the mean of the folds that it ran, a collapsed one with chance; trials that failed or were cut
     off don't count, and a configuration that was sampled twice counts once.
@@ -58,15 +58,15 @@ def depth_map(trials: Sequence[Trial], chance: float) -> tuple[tuple[MapCell, ..
 
 
 def sentence(cells: Sequence[MapCell], points: Sequence[_Point]) -> str:
-    """What the map says, and no more than that."""
+    """Sum up the map in one sentence that claims no more than the trials support."""
     warning = _warning(points)
     judged = [cell for cell in cells if cell.trials >= MIN_TRIALS and cell.collapsed < cell.trials]
     if not judged or len(points) < 2 * MIN_TRIALS:
         if not points:
             return "No network trained from scratch was judged, so nothing is known of depth and dense layers."
         count = f"{len(points)} trial{'' if len(points) == 1 else 's'}"
-        said = f"Too few trials ({count}) to say which depth or share of dense layers works best"
-        return f"{said}; {warning}." if warning else f"{said}."
+        statement = f"Too few trials ({count}) to say which depth or share of dense layers works best"
+        return f"{statement}; {warning}." if warning else f"{statement}."
     best = max(judged, key=lambda cell: cell.score or 0.0)
     place = (DEPTHS.index(best.depth), RATIOS.index(best.dense_ratio))
     ours = [point.score for point in points if point.cell == place]
@@ -74,13 +74,13 @@ def sentence(cells: Sequence[MapCell], points: Sequence[_Point]) -> str:
     if len(others) < MIN_TRIALS or not _clearly_above(ours, others):
         scores = [cell.score for cell in judged if cell.score is not None]
         span = f"means {min(scores):.2f} to {max(scores):.2f}" if len(scores) > 1 else f"mean {scores[0]:.2f}"
-        said = f"No depth or share of dense layers stood out over {len(points)} trials ({span})"
+        statement = f"No depth or share of dense layers stood out over {len(points)} trials ({span})"
     else:
-        said = (
+        statement = (
             f"Networks of {_span(best.depth)} layers that are {_WORDS[place[1]]} scored best "
             f"({best.score:.2f} over {best.trials} trials; all others {np.mean(others):.2f})"
         )
-    return f"{said}; {warning}." if warning else f"{said}."
+    return f"{statement}; {warning}." if warning else f"{statement}."
 
 
 def _points(trials: Sequence[Trial], chance: float) -> list[_Point]:
@@ -107,14 +107,14 @@ def _clearly_above(ours: Sequence[float], others: Sequence[float]) -> bool:
 
 def _warning(points: Sequence[_Point]) -> str | None:
     """The depths that collapsed most often, if often and more often than the rest."""
-    found = []
+    warnings = []
     for row, depths in enumerate(DEPTHS):
         inside = [point.collapsed for point in points if point.cell[0] == row]
         outside = [point.collapsed for point in points if point.cell[0] != row]
         rate = sum(inside) / max(1, len(inside))
         if len(inside) >= MIN_TRIALS and rate >= OFTEN and rate > sum(outside) / max(1, len(outside)):
-            found.append((rate, f"of those with {_span(depths)} layers {sum(inside)} of {len(inside)} collapsed"))
-    return max(found)[1] if found else None
+            warnings.append((rate, f"of those with {_span(depths)} layers {sum(inside)} of {len(inside)} collapsed"))
+    return max(warnings)[1] if warnings else None
 
 
 def _span(depths: tuple[int, int]) -> str:

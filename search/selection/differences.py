@@ -1,4 +1,4 @@
-"""What lies between two configurations, and the single changes that lead from one to the other.
+"""Differences between two configurations, and the single changes that lead from one to the other.
 
 A hyperparameter without meaning costs no step: one that means nothing to the goal keeps its value, one that means
 nothing yet takes the goal's value at once, so that it is right when the change comes that gives it a meaning (the
@@ -14,68 +14,70 @@ from typing import Final
 
 from spaces.config import FIELDS, Configuration, ConfigurationError, Value
 
-_LAYERS: Final = ("depth", "dense_ratio")  # a network on a backbone is told by the dense layers they make
+_LAYERS: Final = ("depth", "dense_ratio")  # a network on a backbone is defined by the dense layers they make
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
-    """Two networks whose configurations differ only in what has a meaning."""
+class Difference:
+    """Two configurations that differ only in hyperparameters that have a meaning for the network."""
 
     start: Configuration
     goal: Configuration
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The hyperparameters that are still to change."""
+        """Names of the hyperparameters that are still to change."""
         return tuple(name for name in FIELDS if getattr(self.start, name) != getattr(self.goal, name))
 
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """Hyperparameters that take the goal's values, and what comes out."""
+    """A change of some hyperparameters to the goal's values, and the configuration that comes out."""
 
     names: tuple[str, ...]
     configuration: Configuration
 
 
-def way(start: Configuration, goal: Configuration) -> Way:
-    """The way with as few changes as possible; both ends keep their hashes."""
+def difference(start: Configuration, goal: Configuration) -> Difference:
+    """Reduce the difference to as few changes as possible; both configurations keep their hashes."""
     goal = _adopt(goal, start)
-    return Way(_adopt(start, goal), goal)
+    return Difference(_adopt(start, goal), goal)
 
 
-def moves(way: Way, barred: Collection[str] = ()) -> list[Move]:
-    """The single changes that give a configuration that can be.
+def moves(difference: Difference, barred: Collection[str] = ()) -> list[Move]:
+    """List the single changes towards the goal that give a valid configuration.
 
     Where there is none (batch normalization wants a larger batch first, 'flatten' a dense layer), the pairs, and so on:
     all changes together always work.
 
     Args:
-        way: from where one is to the goal.
-        barred: hashes of configurations that are not to be passed through; the goal's own is not heeded.
+        difference: from the present configuration to the goal.
+        barred: hashes of configurations that are not to be passed through; the goal's own has no effect.
     """
-    names = way.names
+    names = difference.names
     for size in range(1, len(names)):
-        possible = [move for group in combinations(names, size) if (move := _move(way, group)) is not None]
-        if found := [move for move in possible if move.configuration.hash not in barred]:
-            return found
-    return [Move(names, way.goal)] if names else []
+        possible = [move for group in combinations(names, size) if (move := _move(difference, group)) is not None]
+        if allowed := [move for move in possible if move.configuration.hash not in barred]:
+            return allowed
+    return [Move(names, difference.goal)] if names else []
 
 
 def changes(
-    start: Configuration, reached: Configuration, told: Collection[str]
+    start: Configuration, reached: Configuration, changed_before: Collection[str]
 ) -> dict[str, tuple[Value | None, Value]]:
-    """What a step changed in the network: hyperparameter -> from, to; from is None where it meant nothing.
+    """Hyperparameters that a step changed in the network -> from, to; from is None where it meant nothing before.
 
     Args:
-        start: where the whole way begins.
-        reached: by the step.
-        told: hyperparameters that earlier steps changed.
+        start: where the whole path begins.
+        reached: configuration after the step.
+        changed_before: hyperparameters that earlier steps changed.
     """
     return {
         name: (getattr(start, name) if _matters(start, name, reached) else None, getattr(reached, name))
         for name in FIELDS
-        if name not in told and getattr(start, name) != getattr(reached, name) and _matters(reached, name, start)
+        if name not in changed_before
+        and getattr(start, name) != getattr(reached, name)
+        and _matters(reached, name, start)
     }
 
 
@@ -120,6 +122,6 @@ def _changed(one: Configuration, names: Sequence[str], other: Configuration) -> 
         return None
 
 
-def _move(way: Way, names: tuple[str, ...]) -> Move | None:
-    changed = _changed(way.start, names, way.goal)
+def _move(difference: Difference, names: tuple[str, ...]) -> Move | None:
+    changed = _changed(difference.start, names, difference.goal)
     return None if changed is None else Move(names, changed)

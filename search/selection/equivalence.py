@@ -1,4 +1,4 @@
-"""Which finalists can't be told apart from the recommended one."""
+"""Equivalence of finalists: which of them can't be told apart from the recommended one."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def equal_to_best(
     """Whether each finalist's scores could be the best one's, for all that their common fits say.
 
     Two-sided t tests of the paired differences with Nadeau and Bengio's variance (Machine Learning 52, 2003), their
-    p-values held against `alpha` by Holm's procedure (1979): the chance that a finalist as good as the best is left
+    p-values compared with `alpha` by Holm's procedure (1979): the chance that a finalist as good as the best is left
     out is at most `alpha` over all of them.
 
     Args:
@@ -28,7 +28,7 @@ def equal_to_best(
         alpha: share of false alarms.
 
     Returns:
-        By finalist; True for the best itself, False with fewer than two fits in common: nothing known is not equal.
+        By finalist; True for the best itself, False with fewer than two fits in common: unknown is not equal.
     """
     p_values = [p_value(scores, scores_by_finalist[best], folds) for scores in scores_by_finalist]
     tested = {place: p for place, p in enumerate(p_values) if p is not None and place != best}
@@ -37,9 +37,14 @@ def equal_to_best(
 
 
 def p_value(one: Sequence[float], other: Sequence[float], folds: int) -> float | None:
-    """Of the two-sided corrected t test on the fits in common; None with fewer than two.
+    """Two-sided p-value of the corrected paired t test on the fits in common; None with fewer than two.
 
     t = mean / sqrt((1/J + 1/(k - 1)) s^2) with J - 1 degrees of freedom, mean and s^2 of the J differences.
+
+    Args:
+        one: scores of a finalist's fits, by repeat, then fold.
+        other: scores of another one's fits in the same order; the longer list is cut.
+        folds: k of the splits, at least 2.
     """
     fits = min(len(one), len(other))
     if fits < 2:

@@ -1,4 +1,4 @@
-"""From scratch and pretrained, side by side: what each kind of network came to."""
+"""Families of networks compared: from scratch, and on each pretrained backbone."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from spaces.backbones import NO_BACKBONE
 
 
 def families(trials: Sequence[Trial], ranking: Sequence[Ranked]) -> tuple[Family, ...]:
-    """A row for each kind that was tried, by its best score; none where no backbone was.
+    """Rows for each family of networks that was tried, by its best score; none where no backbone was tried.
 
-    Networks from scratch are one kind; on each backbone there is one for each part of it that learned. Scores are of
-    the trials that were judged on all folds, on the same folds for all kinds.
+    Networks from scratch are one family; on each backbone there is one for each part of it that learned. Scores are of
+    the trials that were judged on all folds, on the same folds for all families.
 
     Args:
         trials: of the study.

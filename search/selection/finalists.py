@@ -1,4 +1,4 @@
-"""What the fresh fits say of each finalist."""
+"""Finalists: results of the search's best configurations, fitted again on fresh splits."""
 
 from __future__ import annotations
 
@@ -20,44 +20,46 @@ from search.selection.standard_error import variance_factor
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class ConfirmedFinalist:
-    """A finalist with its fresh predictions."""
+    """A finalist with its out-of-fold predictions on the fresh splits."""
 
     finalist: Finalist
     place: int  # among the search's candidates
     repeats: tuple[OutOfFold, ...]  # of each fresh split; empty unless the finalist is complete
 
 
-def confirmed_finalists(study: StudyRecord, found: Sequence[Candidate], chance: float) -> tuple[ConfirmedFinalist, ...]:
-    """The finalists, the winner first if there is one, the others by R, those without all their fits last.
+def confirmed_finalists(
+    study: StudyRecord, ranked: Sequence[Candidate], chance: float
+) -> tuple[ConfirmedFinalist, ...]:
+    """Finalists with their scores: the winner first if there is one, then by R, those without all their fits last.
 
     Args:
         study: with its confirmation; without one there are no finalists.
-        found: the search's candidates, best first.
+        ranked: the search's candidates, best first.
         chance: the metric's value for the constant predictor.
     """
     plan = study.confirmation
     if plan is None or plan.repeats == 0:
         return ()
-    by_hash = {one.ranked.trial.configuration.hash: place for place, one in enumerate(found)}
+    by_hash = {one.ranked.trial.configuration.hash: place for place, one in enumerate(ranked)}
     fits = _by_configuration(study.further, plan)
-    known = [(by_hash[name], fits[name]) for name in plan.finalists if fits.get(name) and name in by_hash]
-    ours = [_gathered(found[place], place, own, study, plan, chance) for place, own in known]
-    return _ranked(ours, found, plan, chance)
+    judged = [(by_hash[name], fits[name]) for name in plan.finalists if fits.get(name) and name in by_hash]
+    gathered = [_gathered(ranked[place], place, own, study, plan, chance) for place, own in judged]
+    return _ranked(gathered, ranked, plan, chance)
 
 
 def _by_configuration(fits: Sequence[Fit], plan: Confirmation) -> Mapping[str, list[Fit]]:
     """The judged fits of the planned repeats, by repeat, then fold."""
-    found: dict[str, list[Fit]] = {}
+    judged: dict[str, list[Fit]] = {}
     for fit in sorted(fits, key=lambda fit: (fit.repeat, fit.fold)):
         if fit.stage == CONFIRM and fit.repeat < plan.repeats and fit.fold < plan.folds and fit.verdict in JUDGED:
-            found.setdefault(fit.configuration, []).append(fit)
-    return found
+            judged.setdefault(fit.configuration, []).append(fit)
+    return judged
 
 
 def _gathered(
     candidate: Candidate, place: int, fits: Sequence[Fit], study: StudyRecord, plan: Confirmation, chance: float
 ) -> ConfirmedFinalist:
-    """One finalist by itself; its standard error is set when all are known."""
+    """One finalist by itself; its standard error is set later, from the fits of all."""
     trial, scores = candidate.ranked.trial, tuple(fit_score(fit, chance) for fit in fits)
     dropped = plan.dropped.get(trial.configuration.hash)
     complete = len(fits) == plan.repeats * plan.folds and dropped is None
@@ -86,20 +88,20 @@ def _gathered(
 def _predictions(trial: Trial, fits: Sequence[Fit], repeat: int, study: StudyRecord, plan: Confirmation) -> OutOfFold:
     own = tuple(fit for fit in fits if fit.repeat == repeat)
     as_trial = replace(trial, state=TrialState.COMPLETE, fits=own)
-    found = out_of_fold(as_trial, study.labels, study.identity.metric, plan.folds)
-    assert found is not None  # every fold was judged
-    return found
+    predictions = out_of_fold(as_trial, study.labels, study.identity.metric, plan.folds)
+    assert predictions is not None  # every fold was judged
+    return predictions
 
 
 def _ranked(
-    ours: Sequence[ConfirmedFinalist], found: Sequence[Candidate], plan: Confirmation, chance: float
+    finalists: Sequence[ConfirmedFinalist], ranked: Sequence[Candidate], plan: Confirmation, chance: float
 ) -> tuple[ConfirmedFinalist, ...]:
-    if not ours:
+    if not finalists:
         return ()
-    complete = [one for one in ours if one.finalist.complete]
-    partial = [one for one in ours if not one.finalist.complete]
+    complete = [one for one in finalists if one.finalist.complete]
+    partial = [one for one in finalists if not one.finalist.complete]
     errors = list(robust_score.errors(score_table(complete), plan.folds)) if complete else []
-    typical = float(np.sqrt(np.mean([np.var(one.finalist.scores) for one in ours])))
+    typical = float(np.sqrt(np.mean([np.var(one.finalist.scores) for one in finalists])))
     factor = [np.sqrt(variance_factor(len(one.finalist.scores), plan.folds)) for one in partial]
     judged = [_judged(one, float(error), chance) for one, error in zip(complete, errors, strict=True)]
     rest = [_judged(one, typical * float(f), chance) for one, f in zip(partial, factor, strict=True)]
@@ -107,7 +109,7 @@ def _ranked(
     rest.sort(key=lambda one: -one.finalist.robust)
     healthy = np.array([one.finalist.healthy for one in judged], np.bool_)
     if healthy.any():
-        order = by_size_then_speed([found[one.place] for one in judged])
+        order = by_size_then_speed([ranked[one.place] for one in judged])
         best = int(
             robust_score.winner(score_table(judged), plan.folds, order, healthy)
         )  # errors shrunk over all of them
@@ -115,18 +117,18 @@ def _ranked(
     return _compared((*judged, *rest), plan.folds)
 
 
-def _compared(ours: Sequence[ConfirmedFinalist], folds: int) -> tuple[ConfirmedFinalist, ...]:
-    """With those marked that can't be told apart from the first; whoever was dropped is told apart."""
-    equal = equal_to_best([one.finalist.scores for one in ours], 0, folds)
+def _compared(finalists: Sequence[ConfirmedFinalist], folds: int) -> tuple[ConfirmedFinalist, ...]:
+    """Mark the finalists that can't be told apart from the first; those that were dropped never are marked."""
+    equal = equal_to_best([one.finalist.scores for one in finalists], 0, folds)
     return tuple(
         replace(one, finalist=replace(one.finalist, equal=same and one.finalist.healthy))
-        for one, same in zip(ours, equal, strict=True)
+        for one, same in zip(finalists, equal, strict=True)
     )
 
 
-def score_table(ours: Sequence[ConfirmedFinalist]) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
-    """Scores `(m, J)` of complete finalists in their fits."""
-    return np.array([one.finalist.scores for one in ours], np.float64)
+def score_table(finalists: Sequence[ConfirmedFinalist]) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
+    """Scores `(m, J)` of complete finalists in their J fits, by repeat, then fold."""
+    return np.array([one.finalist.scores for one in finalists], np.float64)
 
 
 def _judged(one: ConfirmedFinalist, error: float, chance: float) -> ConfirmedFinalist:

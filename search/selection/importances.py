@@ -1,8 +1,8 @@
-"""Which hyperparameters decide on the score, and which on whether a network collapses.
+"""Importances: which hyperparameters decide on the score, and which on whether a network collapses.
 
 A random forest learns the one or the other from the trials. What a hyperparameter explains is what the forest loses,
-on trials that a tree has not seen, when the values of that hyperparameter are dealt out anew: noise explains nothing,
-however many trials are missing. A hyperparameter is dealt out among the trials only in which it means something.
+on trials that a tree was not fitted to, when the values of that hyperparameter are permuted: noise explains nothing,
+however many trials are missing. A hyperparameter is permuted only among the trials in which it means something.
 """
 
 from __future__ import annotations
@@ -21,46 +21,46 @@ from search.selection.scores import fold_scores
 from spaces.config import CHOICES, FIELDS, Configuration, Value
 
 MIN_TRIALS: Final = 20
-"""Configurations behind an importance, at least: with fewer it is not better than a guess."""
+"""Smallest number of configurations behind an importance: with fewer it is not better than a guess."""
 
 MIN_OF_EACH: Final = 4
-"""Collapsed trials and others, at least, to ask what makes networks collapse."""
+"""Smallest number of collapsed trials, and of others, from which importances for collapse are computed."""
 
 _TREES: Final = 150
-_DEALS: Final = 10  # with both, another seed moves a share of 0.05 by about 0.01
-_DEALT: Final = 10_000  # rows in all deals of a hyperparameter are enough: of many trials each deal tells more
+_PERMUTATIONS: Final = 10  # with both, another seed moves a share of 0.05 by about 0.01
+_PERMUTED_ROWS: Final = 10_000  # in all permutations of a hyperparameter: with many trials fewer are enough
 
 Array = npt.NDArray[np.float64]
 
 
 def importances(trials: Sequence[Trial], chance: float, seed: int = 0) -> Importances | None:
-    """The importances for the score, among trials that did not collapse, and for collapsed or not, among all.
+    """Importances for the score, among trials that did not collapse, and for collapsed or not, among all.
 
-    Each configuration counts once. Failed and interrupted trials say nothing.
+    Each configuration counts once. Failed and interrupted trials are left out.
 
     Args:
         trials: of the study.
         chance: the metric's value for the constant predictor.
-        seed: the same gives the same.
+        seed: of the forests and permutations; the same seed gives the same importances.
 
     Returns:
         None with fewer than `MIN_TRIALS` configurations. Either part is empty where there are too few trials for it:
         `collapse` with fewer than `MIN_OF_EACH` collapsed or not.
     """
     judged = {trial.configuration.hash: trial for trial in reversed(trials) if _is_judged(trial)}
-    known = sorted(judged.values(), key=lambda trial: trial.number)
-    if len(known) < MIN_TRIALS:
+    by_number = sorted(judged.values(), key=lambda trial: trial.number)
+    if len(by_number) < MIN_TRIALS:
         return None
-    collapsed = [trial.state is TrialState.COLLAPSED for trial in known]
-    scored = [trial for trial, dead in zip(known, collapsed, strict=True) if not dead]
+    collapsed = [trial.state is TrialState.COLLAPSED for trial in by_number]
+    scored = [trial for trial, is_collapsed in zip(by_number, collapsed, strict=True) if not is_collapsed]
     score, collapse = {}, {}
     if len(scored) >= MIN_TRIALS:
         score = explained(
             [trial.configuration for trial in scored], _scores(scored, chance), seeds.child(seed, "score")
         )
     if min(sum(collapsed), len(scored)) >= MIN_OF_EACH:
-        target = [float(dead) for dead in collapsed]
-        collapse = explained([trial.configuration for trial in known], target, seeds.child(seed, "collapse"))
+        target = [float(is_collapsed) for is_collapsed in collapsed]
+        collapse = explained([trial.configuration for trial in by_number], target, seeds.child(seed, "collapse"))
     return Importances(score=score, collapse=collapse, trials=len(scored), collapsed=sum(collapsed))
 
 
@@ -69,9 +69,9 @@ def _is_judged(trial: Trial) -> bool:
 
 
 def _scores(trials: Sequence[Trial], chance: float) -> list[float]:
-    """Mean of the folds that were run, each less what that fold gives or takes: raced trials have seen the first only.
+    """Mean of the folds that were run, each less that fold's own effect: raced trials have run the first folds only.
 
-    What a fold does is known from the trials that have all the folds that any has.
+    The effect of a fold is measured on the trials that have all the folds that any has.
     """
     by_fold = [fold_scores(trial, chance) for trial in trials]
     folds = max(by_fold, key=len).keys()
@@ -81,7 +81,7 @@ def _scores(trials: Sequence[Trial], chance: float) -> list[float]:
 
 
 def explained(configurations: Sequence[Configuration], values: Sequence[float], seed: int) -> dict[str, float]:
-    """Share of the values' variance that each hyperparameter explains, largest first.
+    """Share of the values' variance that each hyperparameter explains, 0..1, largest first.
 
     Half the growth of the mean squared error on unseen trials (Jansen's estimate of a total effect), over the variance;
     divided by their sum where interactions, which count for each of their hyperparameters, add up to more than 1.
@@ -89,7 +89,7 @@ def explained(configurations: Sequence[Configuration], values: Sequence[float], 
     Args:
         configurations: with hyperparameters that differ; those that never do are left out.
         values: of the configurations, finite.
-        seed: of the forest and of the deals.
+        seed: of the forest and of the permutations.
     """
     from sklearn.ensemble import RandomForestRegressor  # a second that no search waits for
 
@@ -105,27 +105,27 @@ def explained(configurations: Sequence[Configuration], values: Sequence[float], 
     judge = _Judge(forest.estimators_, unseen, target)
     error = judge.error([table])
     rng = np.random.default_rng(seed)
-    growth = np.array([judge.error(dealt) - error for dealt in _dealt(table, columns, rng)])
+    growth = np.array([judge.error(permuted) - error for permuted in _permuted(table, columns, rng)])
     shares = np.maximum(growth, 0.0) / 2 / variance
     shares /= max(1.0, float(shares.sum()))
     return {columns[place].name: float(shares[place]) for place in np.argsort(-shares, kind="stable")}
 
 
-def _dealt(table: Array, columns: Sequence[_Column], rng: np.random.Generator) -> Iterator[list[Array]]:
-    """For each hyperparameter the tables in which it is dealt out anew among the rows where it means something."""
-    start, deals = 0, max(1, min(_DEALS, _DEALT // len(table)))
+def _permuted(table: Array, columns: Sequence[_Column], rng: np.random.Generator) -> Iterator[list[Array]]:
+    """Tables for each hyperparameter in which its values are permuted among the rows where it means something."""
+    start, permutations = 0, max(1, min(_PERMUTATIONS, _PERMUTED_ROWS // len(table)))
     for column in columns:
         stop = start + column.cells.shape[1]
-        tables = [table.copy() for _ in range(deals)]
-        for dealt in tables:
-            dealt[column.active, start:stop] = column.cells[rng.permutation(column.active)]
+        tables = [table.copy() for _ in range(permutations)]
+        for permuted in tables:
+            permuted[column.active, start:stop] = column.cells[rng.permutation(column.active)]
         yield tables
         start = stop
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Judge:
-    """Holds the forest's answers against the target: a trial is judged by those trees that have not seen it."""
+    """The forest's out-of-bag predictions compared with the target: a trial is predicted by trees not fitted to it."""
 
     trees: Sequence[Any]
     unseen: npt.NDArray[np.bool_]  # (trees, n)
@@ -136,11 +136,11 @@ class _Judge:
         cells = np.stack(tables).astype(np.float32)
         total = np.zeros(cells.shape[:2])
         for tree, rows in zip(self.trees, self.unseen, strict=True):
-            asked = np.ascontiguousarray(cells[:, rows].reshape(-1, cells.shape[2]))
-            total[:, rows] += tree.predict(asked, check_input=False).reshape(len(tables), -1)
-        judges = self.unseen.sum(axis=0)
-        known = judges > 0
-        return float(((total[:, known] / judges[known] - self.target[known]) ** 2).mean())
+            inputs = np.ascontiguousarray(cells[:, rows].reshape(-1, cells.shape[2]))
+            total[:, rows] += tree.predict(inputs, check_input=False).reshape(len(tables), -1)
+        trees = self.unseen.sum(axis=0)
+        covered = trees > 0
+        return float(((total[:, covered] / trees[covered] - self.target[covered]) ** 2).mean())
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -153,9 +153,9 @@ class _Column:
 
 
 def _columns(configurations: Sequence[Configuration]) -> list[_Column]:
-    """Those hyperparameters that differ where they mean something."""
+    """Columns of the hyperparameters that differ where they mean something."""
     actives = [set(one.active) for one in configurations]
-    found = []
+    columns = []
     for name in FIELDS:
         active = np.array([row for row, names in enumerate(actives) if name in names], dtype=np.int64)
         values: list[Value] = [getattr(configurations[row], name) for row in active]
@@ -164,5 +164,5 @@ def _columns(configurations: Sequence[Configuration]) -> list[_Column]:
         choices = CHOICES.get(name)
         cells = np.zeros((len(configurations), len(choices) if choices else 1))
         cells[active] = [[value == choice for choice in choices] if choices else [float(value)] for value in values]
-        found.append(_Column(name, cells, active))
-    return found
+        columns.append(_Column(name, cells, active))
+    return columns

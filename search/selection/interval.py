@@ -1,4 +1,4 @@
-"""How far from the promise the truth may lie."""
+"""Interval of the promise: how far from it the score on new images may lie."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _MOST_NEEDED: Final = 100  # times as many images: beyond that nobody can say
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What the images can say at best, by class.
+    """Number of independent images by class, and the least variance that they allow a recall to have.
 
     Attributes:
         units: `(K,)` groups, or images, that hold a class.
@@ -46,13 +46,19 @@ class Evidence:
         return _quantile(int((self.units - 1).sum())) * math.sqrt(max(grown, least) + between)
 
     def half_of_recall(self, k: int, drawn: float, between: float) -> float:
-        """The same for one class's recall."""
+        """Half-width of the 95 % interval of one class's recall.
+
+        Args:
+            k: number of the class, 0..K-1.
+            drawn: variance of its recall over the draws.
+            between: variance of its recall between repeats.
+        """
         grown = drawn * float(_grown(self.units)[k])
         return _quantile(int(self.units[k] - 1)) * math.sqrt(max(grown, float(self.least[k])) + between)
 
 
 def evidence(labels: IntArray, groups: IntArray | None, right: Array) -> Evidence:
-    """What the images can say at best.
+    """Count the independent images of each class and bound the variance of its recall from below.
 
     The least variance of a class's recall is that of its units' means with a hit and a miss added (after Agresti and
     Coull 1998), divided by their number.
@@ -74,7 +80,9 @@ def evidence(labels: IntArray, groups: IntArray | None, right: Array) -> Evidenc
 
 
 def between_repeats(scores: Array) -> float:
-    """Variance of the first finalist's score between repeats, shrunk towards that of all, which weighs four more.
+    """Variance of the first finalist's score between repeats.
+
+    It is shrunk towards the mean variance of all finalists, which weighs as much as four repeats.
 
     Args:
         scores: `(m, R)`, R at least 2.
@@ -85,9 +93,15 @@ def between_repeats(scores: Array) -> float:
 
 
 def images_needed(images: int, value: float, low: float, baseline: float) -> int | None:
-    """Images in all with which the interval would likely end at the baseline; None where it does, or nobody can say.
+    """Number of images in all with which the interval would likely end at the baseline.
 
-    The interval's width goes with 1 / sqrt(n).
+    None where it ends above the baseline already, or where nobody can say. The interval's width goes with 1 / sqrt(n).
+
+    Args:
+        images: number of images now.
+        value: the promise.
+        low: lower end of its 95 % interval.
+        baseline: score of the best simple method.
     """
     above, half = value - baseline, value - low
     if low > baseline or above <= 0 or half / above > math.sqrt(_MOST_NEEDED):

@@ -1,4 +1,4 @@
-"""When nothing learns, whatever the network: is it the networks, or the images and their labels?
+"""Permutation test of the labels, for studies in which nothing learns: is it the networks, or the images and labels?
 
 The control shuffles the labels. For each configuration judged on all folds, how well do its held-out predictions rank
 the images of each class, and how well would they rank them under shuffled labels? The best of all configurations is
@@ -34,13 +34,13 @@ def label_control(
     chance: float,
     rng: np.random.Generator,
 ) -> Control | None:
-    """Whether any configuration's held-out predictions know anything of the labels; None with nothing to look at.
+    """Test whether any configuration's held-out predictions are related to the labels; None without predictions.
 
     Args:
         predictions: of the configurations judged on all folds, best first.
-        labels: (n,) 0..K-1.
+        labels: `(n,)` 0..K-1.
         baselines: scores of the simple methods, the constant predictor among them.
-        chance: of the study's metric.
+        chance: the metric's value for the constant predictor.
         rng: for the shuffles.
     """
     if not predictions:
@@ -65,7 +65,7 @@ def label_control(
 
 
 def _suspect(p_value: float, upper: float, simple_learns: bool) -> str:
-    """Who is likely at fault: `networks`, `labels`, or `unknown` where the images are too few to tell."""
+    """Likely reason that nothing learns: `networks`, `labels`, or `unknown` where the images are too few to tell."""
     if p_value < SIGNIFICANT or simple_learns:
         return "networks"
     return "labels" if upper < EQUIVALENT else "unknown"

@@ -1,4 +1,4 @@
-"""The value of a metric on predictions, and what chance gives in it."""
+"""Values of the metrics on predictions, and at chance."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from search.selection.weighted_metrics import Array, decided_scores, probability
 
 
 class MetricScorer:
-    """The study's metric, and the area under the ROC curve, of the predictions of a fit."""
+    """Scores of a fit's predictions: the study's metric, and the area under the curve."""
 
     def __init__(self, metric: str = "balanced_accuracy") -> None:
         self._metric = metric
@@ -23,12 +23,12 @@ class MetricScorer:
         return score(self._metric, labels, probabilities)
 
     def auc(self, labels: IntArray, probabilities: FloatArray) -> float:
-        """The area under the ROC curve of labels `(n,)` and probabilities `(n, K)`."""
+        """Area under the ROC curve of labels `(n,)` and probabilities `(n, K)`, mean over classes."""
         return score("auc", labels, probabilities)
 
 
 def prior(labels: IntArray, classes: int) -> Array:
-    """Share of each class `(K,)`."""
+    """Share of each class `(K,)` float64 among labels `(n,)`; zeros without any."""
     counts = np.bincount(labels, minlength=classes)
     return np.asarray(counts / max(1, counts.sum()), np.float64)
 
@@ -65,12 +65,12 @@ def score(metric: str, labels: IntArray, probabilities: Array) -> float:
 
 
 def defined(metric: str, value: float) -> float:
-    """The value, or what stands for it where the images do not define it."""
+    """The metric's value, or its agreed value where it is NaN because the images do not define it."""
     return METRICS[metric].undefined if np.isnan(value) else value
 
 
 def chance(metric: str, labels: IntArray) -> float:
-    """The metric's value for the predictor that gives every image the class shares of `labels`.
+    """Value of the metric for the predictor that gives every image the class shares of `labels` `(n,)`.
 
     Balanced accuracy and average precision 1/K, AUC 1/2, MCC and skill 0, accuracy the largest share; recall at a
     precision 0, if no class has that share.

@@ -1,4 +1,4 @@
-"""What small changes do to the recommended configuration: how far its surroundings lie below it, and where cliffs are.
+"""Neighbourhood of the recommended configuration: how much small changes cost, and where cliffs are.
 
 After the neighbourhood criterion of stable Bayesian optimization: a peak that small steps destroy is luck or a trap.
 """
@@ -17,14 +17,14 @@ from search.selection.scores import JUDGED, fit_score
 from search.selection.standard_error import standard_error
 
 CLIFF: Final = 2.0
-"""A fall by more than this many standard errors is a cliff."""
+"""Number of standard errors: a change that costs more is a cliff."""
 
 _ENOUGH: Final = 3
-"""Configurations on all folds that give a usable deviation of what the folds don't share."""
+"""Smallest number of configurations on all folds from which the deviation of a difference is estimated."""
 
 
 def neighbourhood(surroundings: Sensitivity, fits: Iterable[Fit], best: Ranked, chance: float) -> Neighbourhood | None:
-    """The copies compared with the recommended configuration on the same folds.
+    """Compare the changed copies with the recommended configuration on the same folds.
 
     The standard error of a difference is Nadeau and Bengio's. A single fold has no deviation, and the spread of the
     copies' own scores holds what the changes really do. So the deviation is that of two configurations' scores on one
@@ -69,6 +69,11 @@ def difference_deviation(by_fold: Mapping[str, Mapping[int, Sequence[Fit]]], bes
     column is taken out. Only configurations that learned on all folds, and of them the better half, are in the table:
     poor networks vary differently. With fewer than three, sqrt(2) times the deviation behind the search's standard
     error, as if the folds had nothing in common.
+
+    Args:
+        by_fold: fits on the search's folds, by configuration's hash, then fold.
+        best: the recommended configuration in the search.
+        chance: the metric's value for the constant predictor.
     """
     folds = len(best.folds)
     table = np.array(
@@ -90,11 +95,11 @@ def difference_deviation(by_fold: Mapping[str, Mapping[int, Sequence[Fit]]], bes
 
 def _fits_by_fold(fits: Iterable[Fit]) -> dict[str, dict[int, list[Fit]]]:
     """Judged fits on the search's folds, each once, by configuration and fold."""
-    found: dict[str, dict[int, list[Fit]]] = defaultdict(lambda: defaultdict(list))
+    by_fold: dict[str, dict[int, list[Fit]]] = defaultdict(lambda: defaultdict(list))
     for fit in {fit.key: fit for fit in fits}.values():
         if fit.stage in ON_SEARCH_FOLDS and fit.verdict in JUDGED:
-            found[fit.configuration][fit.fold].append(fit)
-    return {name: dict(folds) for name, folds in found.items()}
+            by_fold[fit.configuration][fit.fold].append(fit)
+    return {name: dict(folds) for name, folds in by_fold.items()}
 
 
 def _neighbour(

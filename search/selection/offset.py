@@ -1,4 +1,4 @@
-"""The decision offset: one strength tau, by which the classes' shares are taken out of the decision.
+"""Decision offset: one strength tau, by which the classes' shares are taken out of the decision.
 
 A network trained on 100 images of one class and 2,500 of another says the large class too readily. Adding
 -tau log(prior) to its logits (Menon et al., ICLR 2021) moves the decision without training anything; with two classes
@@ -18,11 +18,11 @@ from search.selection.metrics import softmax
 from search.selection.weighted_metrics import SMALLEST_PROBABILITY, Array
 
 TAUS: Final = (0.0, 0.25, -0.25, 0.5, -0.5, 0.75, 1.0, 1.25, 1.5)
-"""What is tried: none first, and of two that do equally well the earlier one is taken."""
+"""Strengths that are tried: none first, and of two that do equally well the earlier one is taken."""
 
 
 def logits(tau: float, shares: Array) -> tuple[float, ...]:
-    """What to add to the last layer's logits `(K,)`: -tau log(share), around a mean of 0."""
+    """Offset of the last layer's logits `(K,)` for a strength: -tau log(share), centred on 0."""
     if tau == 0:
         return (0.0,) * len(shares)
     added = -tau * _log(shares)
@@ -56,7 +56,7 @@ def choose(scores: Array, errors: Array) -> npt.NDArray[np.intp]:
 
 
 def offset_probabilities(probabilities: FloatArray, added: Sequence[float]) -> FloatArray:
-    """Probabilities `(n, K)` after adding to the last layer's logits, as the delivered model gives them.
+    """Probabilities `(n, K)` float32 after adding the offset to the last layer's logits, as in the delivered model.
 
     Args:
         probabilities: `(n, K)` without the offset.

@@ -1,4 +1,4 @@
-"""Slightly changed copies of a configuration: one hyperparameter each, by a step too small to be another choice."""
+"""Perturbations: copies of a configuration with one hyperparameter changed, by too little to be another choice."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from spaces.definitions import Choices, Definition, Fixed, Range
 from spaces.space import Space
 
 FACTOR: Final = 1.26
-"""A hyperparameter that counts by ratio is multiplied or divided by this: a tenth of a power of ten."""
+"""Factor by which a hyperparameter that counts by ratio is multiplied or divided: a tenth of a power of ten."""
 
 SHARE: Final = 0.05
-"""Any other hyperparameter moves by this share of the range that is searched."""
+"""Share of the searched range by which any other hyperparameter moves."""
 
 COUNT: Final = 10
-"""Copies that tell enough of the surroundings: between 8 and 12."""
+"""Number of copies that are tried around a configuration."""
 
 _ORDER: Final = (
     "learning_rate",
@@ -41,17 +41,17 @@ _ORDER: Final = (
 """Hyperparameters with an order, those first that most often make the difference."""
 
 _BOTH_WAYS: Final = ("learning_rate",)
-"""Tried up and down before others are tried at all: training breaks down on either side."""
+"""Hyperparameters that are tried up and down before others are tried at all: training breaks down on either side."""
 
 _WITHIN_SPACE: Final = ("batch_size", "kernel_size")
-"""Not moved beyond what is searched: a larger batch may leave too few updates, a larger kernel be wider than the
-image."""
+"""Hyperparameters that stay within the searched range: a larger batch may leave too few updates, and a larger kernel
+may be wider than the image."""
 
 
 def perturbed(
     configuration: Configuration, space: Space, count: int, rng: np.random.Generator
 ) -> tuple[PerturbedCopy, ...]:
-    """Copies of a configuration with one hyperparameter changed a little, as many hyperparameters as possible.
+    """Copies of a configuration with one hyperparameter changed a little, of as many hyperparameters as possible.
 
     Only numbers are changed, and only those that the space searches and that mean something for this configuration.
     Those that count by ratio (searched on a logarithmic scale, or among sizes as batches are) are multiplied or
@@ -60,7 +60,7 @@ def perturbed(
 
     Args:
         configuration: the centre.
-        space: that it was searched in, bound to the images.
+        space: the search space of the study, bound to the images.
         count: copies wanted.
         rng: decides which direction comes first.
 
@@ -68,16 +68,16 @@ def perturbed(
         At most `count` copies, no two of them, and none and the centre, the same network. Fewer where fewer single
         changes are possible.
     """
-    ways: dict[str, list[PerturbedCopy]] = {}
+    by_name: dict[str, list[PerturbedCopy]] = {}
     for name in _ORDER:
         signs = (1, -1) if rng.random() < 0.5 else (-1, 1)
-        found = (_moved(configuration, name, space.definitions[name], sign) for sign in signs)
-        ways[name] = [copy for copy in found if copy is not None]
-    both = [copy for name in _BOTH_WAYS for copy in ways[name]]
-    once = [copy for copies in ways.values() for copy in copies[:1]]
-    again = [copy for copies in ways.values() for copy in copies[1:]]
+        both_directions = (_moved(configuration, name, space.definitions[name], sign) for sign in signs)
+        by_name[name] = [copy for copy in both_directions if copy is not None]
+    in_both_directions = [copy for name in _BOTH_WAYS for copy in by_name[name]]
+    once = [copy for copies in by_name.values() for copy in copies[:1]]
+    again = [copy for copies in by_name.values() for copy in copies[1:]]
     distinct: dict[str, PerturbedCopy] = {}
-    for copy in (*both, *once, *again):
+    for copy in (*in_both_directions, *once, *again):
         distinct.setdefault(copy.configuration.hash, copy)
     return tuple(distinct.values())[:count]
 
@@ -89,7 +89,7 @@ def _moved(configuration: Configuration, name: str, definition: Definition, sign
     old = getattr(configuration, name)
     low, high = _reach(name, definition, old)
     try:
-        value = min(max(_beside(configuration, name, definition, sign), low), high)
+        value = min(max(_next_value(configuration, name, definition, sign), low), high)
         changes: dict[str, Any] = {name: float(f"{value:.4g}")}
         changed = replace(configuration, **changes)
     except ConfigurationError:  # too small a batch for batch normalization, 'flatten' without a dense layer
@@ -99,8 +99,8 @@ def _moved(configuration: Configuration, name: str, definition: Definition, sign
     return PerturbedCopy(configuration=changed, changes={name: (old, getattr(changed, name))})
 
 
-def _beside(configuration: Configuration, name: str, definition: Definition, sign: int) -> float:
-    """The value beside the configuration's, bounds not heeded."""
+def _next_value(configuration: Configuration, name: str, definition: Definition, sign: int) -> float:
+    """The next value of a hyperparameter in the direction of `sign`, without regard to bounds."""
     old: float = getattr(configuration, name)
     if name == "kernel_size":
         return float(old + 2 * sign)  # odd kernels have a middle

@@ -27,7 +27,7 @@ from search.selection.weighted_metrics import Array, decided_scores, recalls
 
 BOOTSTRAPS: Final = 1000
 PROBABILITY_BOOTSTRAPS: Final = 200
-"""For AUC, average precision and skill, which have no single product of matrices for all trials together."""
+"""Number of draws for AUC, average precision and skill, which take longer: they are computed trial by trial."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -45,7 +45,7 @@ class SecondStage:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class _Contender:
-    """What one in-bag winner shows in the draws: with its decision offset fitted on their in-bag rows."""
+    """Scores of one winner over the draws, with its decision offset fitted on the in-bag rows of each."""
 
     outside: Array  # (b,) score on the out-of-bag rows of the draws that it won
     outside_recalls: Array  # (K, b)
@@ -104,22 +104,22 @@ def promise(
     outside_recalls = np.full((len(names), len(weights)), np.nan)
     for index in np.unique(np.r_[won_by, first]):
         draws_won = won_by == index
-        one = _watch(metric, labels, contenders[index], weights, draws_won)
+        one = _contender(metric, labels, contenders[index], weights, draws_won)
         outside[draws_won] = one.outside
         outside_recalls[:, draws_won] = one.outside_recalls
         if index == first:
             own = one
-    known = evidence(labels, groups, own.right)
+    images_evidence = evidence(labels, groups, own.right)
     between, recalls_between = _between(metric, labels, predictions, second)
-    half = known.half(_variance(own.inside), between, metric)
+    half = images_evidence.half(_variance(own.inside), between, metric)
     definition = METRICS[metric]
     value, low, high = _expected(outside, own.inside, half, definition.low, definition.high)
     ranges = {}
     for k, name in enumerate(names):
         inside = own.inside_recalls[k]
-        around = known.half_of_recall(k, _variance(inside), float(recalls_between[k]))
+        around = images_evidence.half_of_recall(k, _variance(inside), float(recalls_between[k]))
         ranges[name] = _expected(outside_recalls[k], inside, around, 0.0, 1.0)
-    shown = Promise(
+    expected = Promise(
         value=value,
         low=low,
         high=high,
@@ -128,13 +128,16 @@ def promise(
         inconclusive=low <= baseline,
         images_needed=images_needed(len(labels), value, low, baseline),
     )
-    return shown, offset.logits(own.tau, prior(labels, len(names)))
+    return expected, offset.logits(own.tau, prior(labels, len(names)))
 
 
 def _confirmed_winners(
     metric: str, labels: IntArray, searched: Array, weights: Array, second: SecondStage
 ) -> npt.NDArray[np.intp]:
-    """Which finalist wins each draw `(B,)`: of those that its in-bag rows would have sent on, by the product's rule."""
+    """Finalist that wins each draw `(B,)`, chosen by the product's rule.
+
+    Only those may win that the draw's in-bag rows would have sent on from the first stage.
+    """
     entitled = np.asarray(second.entitled)
     rank = np.full(searched.shape, len(entitled))
     rank[:, entitled] = (-searched[:, entitled]).argsort(axis=1, kind="stable").argsort(axis=1)
@@ -170,7 +173,7 @@ def _part(one: OutOfFold, rows: IntArray) -> OutOfFold:
 def _between(
     metric: str, labels: IntArray, predictions: Sequence[OutOfFold], second: SecondStage | None
 ) -> tuple[float, Array]:
-    """Variance of the score, and of the recalls `(K,)`, between repeats. With a single one the search is the other."""
+    """Variance of the score, and of the recalls `(K,)`, between repeats; one repeat is compared with the search."""
     classes = predictions[0].probabilities.shape[1]
     if second is None:
         return 0.0, np.zeros(classes)
@@ -186,14 +189,14 @@ def _between(
     return between_repeats(scores), np.nan_to_num(of_classes)
 
 
-def _watch(
+def _contender(
     metric: str,
     labels: IntArray,
     repeats: Sequence[OutOfFold],
     weights: Array,
     draws_won: npt.NDArray[np.bool_],
 ) -> _Contender:
-    """The mean over the repeats, each scored with one decision offset for all of them."""
+    """Mean over a contender's repeats, each scored with one decision offset for all of them."""
     classes = repeats[0].probabilities.shape[1]
     left_out = (weights[draws_won] == 0).astype(weights.dtype)
     once = np.ones((1, len(labels)), weights.dtype)
@@ -231,8 +234,8 @@ def _watch(
 
 
 def _variance(inside: Array) -> float:
-    known = inside[~np.isnan(inside)]
-    return float(known.var(ddof=1)) if len(known) > 1 else 0.0
+    defined = inside[~np.isnan(inside)]
+    return float(defined.var(ddof=1)) if len(defined) > 1 else 0.0
 
 
 def _expected(outside: Array, inside: Array, half: float, low: float, high: float) -> tuple[float, float, float]:

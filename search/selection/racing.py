@@ -1,4 +1,4 @@
-"""When a configuration is too far behind to be worth its remaining folds.
+"""Racing: when a configuration is too far behind to be worth its remaining folds.
 
 Two rules, either of which stops: the forgiving rule of Bergman et al. (AutoML 2024), and a test on the same-fold
 differences to the best configuration. At three to five folds they save about two thirds of the fold fits and keep
@@ -19,15 +19,14 @@ _LEVEL: Final = 1e-9  # means of equal scores differ by rounding
 
 
 def should_stop(done: Sequence[float], incumbent: Sequence[float], spread: float | None) -> str | None:
-    """Say why a trial should not go on to its next fold, or None to let it.
+    """Decide whether a trial should stop before its next fold: the reason in words, or None to go on.
+
+    None also when nothing is left to save.
 
     Args:
         done: scores of the folds that are finished, in the order of the folds.
         incumbent: scores of the best trial so far on all folds, in the same order; empty if there is none.
         spread: `residual_spread` of the completed trials; None leaves the paired rule out.
-
-    Returns:
-        The reason in words, or None. None also when nothing is left to save.
     """
     if not done or len(done) >= len(incumbent):
         return None
@@ -45,7 +44,7 @@ def should_stop(done: Sequence[float], incumbent: Sequence[float], spread: float
 
 
 def residual_spread(scores: npt.NDArray[np.floating[Any]]) -> float | None:
-    """Standard deviation of what is left of fold scores after the trials' and the folds' own effects.
+    """Standard deviation of fold scores without the trials' and the folds' own effects.
 
     Args:
         scores: `(trials, folds)` of completed trials.

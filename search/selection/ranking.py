@@ -1,4 +1,4 @@
-"""The order of the configurations that were judged on all folds."""
+"""Ranking of the configurations that were judged on all folds."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _NOTABLY_MORE: Final = 1.5  # updates are compared in steps of this factor: less
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Candidate:
-    """A ranked trial with its predictions."""
+    """A ranked trial with its out-of-fold predictions."""
 
     ranked: Ranked
     predictions: OutOfFold
@@ -33,7 +33,7 @@ class Candidate:
 def candidates(
     trials: Sequence[Trial], labels: IntArray, metric: str, chance: float, protocol: TrainingProtocol, folds: int
 ) -> tuple[Candidate, ...]:
-    """The trials with every fold judged, best first; a configuration that was sampled twice is listed once.
+    """Rank the trials with every fold judged, best first; a configuration that was sampled twice is listed once.
 
     First comes the smallest, then fastest network of those that tie with the best score; the rest follows by score.
     (Ties are not transitive: ordering all of them by size would carry a poor small network up step by step.)
@@ -59,7 +59,7 @@ def candidates(
     once = np.ones((1, len(labels)))
     pooled = score_matrix(metric, labels, [predictions for _, predictions, _ in chosen.values()], once)[0]
     pooled = np.where(np.isnan(pooled), chance, pooled)
-    found = [
+    ranked = [
         Candidate(
             ranked=_ranked(trial, float(value), scores, se, chance),
             predictions=predictions,
@@ -73,11 +73,11 @@ def candidates(
         )
         for (trial, predictions, scores), value in zip(chosen.values(), pooled, strict=True)
     ]
-    found.sort(key=lambda one: (-one.ranked.pooled, one.ranked.trial.number))
-    best = found[0].ranked
-    tied = [one for one in found if one.ranked.healthy == best.healthy and is_tie(one.ranked, best)]
+    ranked.sort(key=lambda one: (-one.ranked.pooled, one.ranked.trial.number))
+    best = ranked[0].ranked
+    tied = [one for one in ranked if one.ranked.healthy == best.healthy and is_tie(one.ranked, best)]
     first = min(tied, key=_smallest_then_fastest)
-    return (first, *(one for one in found if one is not first))
+    return (first, *(one for one in ranked if one is not first))
 
 
 def is_tie(one: Ranked, other: Ranked) -> bool:
@@ -102,14 +102,14 @@ def _ranked(trial: Trial, pooled: float, scores: tuple[float, ...], se: float, c
     )
 
 
-def by_size_then_speed(found: Sequence[Candidate]) -> list[int]:
-    """Place of each: 0 for the smallest, then fastest network."""
-    order = sorted(range(len(found)), key=lambda place: _smallest_then_fastest(found[place]))
-    return [order.index(place) for place in range(len(found))]
+def by_size_then_speed(candidates: Sequence[Candidate]) -> list[int]:
+    """Place of each candidate by the size of its network, then by its speed: 0 for the smallest, then fastest."""
+    order = sorted(range(len(candidates)), key=lambda place: _smallest_then_fastest(candidates[place]))
+    return [order.index(place) for place in range(len(candidates))]
 
 
 def _smallest_then_fastest(one: Candidate) -> tuple[int, float, float, int]:
-    """Of networks of one size the faster has fewer updates. Seconds would say more, but not the same again."""
+    """Sort key: number of weights, then updates of a fit in coarse steps, as seconds are not reproducible."""
     trial = one.ranked.trial
     epochs = [fit.epochs for fit in trial.fits if fit.verdict is Verdict.LEARNED]
     updates = float(np.median(epochs)) / trial.configuration.batch_size if epochs else math.inf

@@ -1,4 +1,4 @@
-"""What a study amounts to: ranking, recommendation, promise, the tally of collapses. Derived, never stored."""
+"""Results of a study: ranking, recommendation, promise, counts of collapses. Derived from the records, never stored."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from spaces.config import Value
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Ranked:
-    """A trial with all its folds, and what its scores say."""
+    """A trial with all its folds judged, and its scores."""
 
     trial: Trial
     pooled: float  # the metric on the pooled out-of-fold predictions (auc, skill: mean over folds)
@@ -27,7 +27,7 @@ class Ranked:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Promise:
-    """Expected score on new images."""
+    """Expected score on new images, with a 95 % interval."""
 
     value: float
     low: float  # 95 %
@@ -40,7 +40,7 @@ class Promise:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Finalist:
-    """A configuration fitted again on fresh splits with fresh seeds, and what these fits say."""
+    """A configuration fitted again on fresh splits with fresh seeds, and the scores of these fits."""
 
     trial: Trial  # of the search
     fits: tuple[Fit, ...]  # that learned or collapsed, by repeat, then fold
@@ -63,7 +63,7 @@ class Finalist:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Neighbour:
-    """A slightly changed copy of the recommended configuration."""
+    """A slightly changed copy of the recommended configuration, compared with it on the same folds."""
 
     changes: Mapping[str, tuple[Value, Value]]  # hyperparameter -> from, to
     score: float  # mean of its folds, collapsed ones as min(own, chance)
@@ -74,7 +74,7 @@ class Neighbour:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Neighbourhood:
-    """What small changes do to the recommended configuration."""
+    """Effect of small changes on the recommended configuration."""
 
     neighbours: tuple[Neighbour, ...]  # worst first
     centre: float  # the recommended one on the same folds
@@ -90,7 +90,7 @@ class SafeRange:
     low: Value | None  # numbers: both ends included; None for choices
     high: Value | None
     choices: tuple[Value, ...]  # of those without an order
-    seen: int  # configurations behind it, the recommended one included
+    configurations: int  # behind it, the recommended one included
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -108,7 +108,7 @@ class Mistake:
     """An image that the recommended configuration gets wrong when it was not trained on it."""
 
     row: int
-    given: int  # class of the folder it lies in
+    label: int  # class of the folder it lies in
     predicted: int
     probabilities: tuple[float, ...]  # (K,) mean over the fits that held it back
 
@@ -118,14 +118,14 @@ class LabelSuspect:
     """An image whose label is likely wrong (confident learning)."""
 
     row: int
-    given: int
+    label: int
     likely: int
     confidence: float  # probability of `likely`
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ClassScores:
-    """How well one class is told from all others, on images that were held back; NaN where there are none."""
+    """Scores of one class against all others, on images that were held back; NaN where there are none."""
 
     images: int
     precision: float  # share of the images decided for it that are of it; 0 where none is
@@ -138,9 +138,9 @@ class ClassScores:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class OnImages:
-    """What the recommended configuration does with the images it was not trained on."""
+    """Predictions of the recommended configuration on images that its networks were not trained on, summed up."""
 
-    confusion: IntArray  # (K, K) given x decided, images
+    confusion: IntArray  # (K, K) images by label x decided class
     mistakes: tuple[Mistake, ...]  # most confidently wrong first
     suspects: tuple[LabelSuspect, ...]  # most suspicious first
     by_class: tuple[ClassScores, ...] = ()  # in label order
@@ -160,7 +160,10 @@ class Recommendation:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Control:
-    """Where nothing is healthy: do the held-out predictions know more of the labels than of shuffled ones?"""
+    """Permutation test of the labels, for studies without a healthy configuration.
+
+    It tells whether the held-out predictions are related to the labels more than to shuffled ones.
+    """
 
     auc: float  # best configuration's, one class against the rest, mean over classes
     shuffled_auc: float  # median of the best under shuffled labels
@@ -172,7 +175,7 @@ class Control:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Audit:
-    """How often the watch would have stopped a fit that learns: measured on the fits that it let run on."""
+    """Number of fits that a collapse rule would have stopped but the audit let run on, and how many of them learned."""
 
     checked: int
     wrongly_stopped: int
@@ -181,7 +184,7 @@ class Audit:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CauseTally:
-    """How often a cause was named, and the strongest case."""
+    """Number of fits for which a cause was named, and the strongest case."""
 
     code: str
     first: int  # fits in which it is the likeliest
@@ -192,7 +195,7 @@ class CauseTally:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EpochTally:
-    """Where the epochs went."""
+    """Number of epochs that were run, and of those that were saved."""
 
     run: int
     saved_by_collapse: int
@@ -213,7 +216,7 @@ class MapCell:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Family:
-    """A kind of network, and what its configurations came to in the search."""
+    """A family of networks, from scratch or on one backbone, and the scores of its configurations in the search."""
 
     backbone: str  # "none": from scratch
     trainable: str  # of the backbone; empty from scratch
@@ -229,7 +232,7 @@ class Family:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Results:
-    """Everything the reports present."""
+    """Everything that the reports present."""
 
     study: StudyRecord
     chance: float

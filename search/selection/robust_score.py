@@ -15,14 +15,14 @@ from search.selection.standard_error import variance_factor
 from search.selection.weighted_metrics import Array
 
 TIE: Final = 0.5
-"""Two configurations tie when their scores differ by less than this many standard errors of the difference."""
+"""Number of standard errors of the difference below which two configurations tie."""
 
 CLEARLY: Final = 1.64
-"""A finalist this many standard errors of the difference behind the best is not fitted further: one-sided 5 %."""
+"""Number of standard errors behind the best from which a finalist is not fitted further: one-sided 5 %."""
 
 VETO_RATE: Final = 0.1
 VETO_FITS: Final = 10
-"""More than `VETO_RATE` of at least `VETO_FITS` fits collapsed: such a configuration is not recommended."""
+"""A configuration of which more than `VETO_RATE` of at least `VETO_FITS` fits collapsed is not recommended."""
 
 _PRIOR_FREEDOM: Final = 10.0  # fits that the deviation of all finalists together weighs as much as
 
@@ -62,16 +62,13 @@ def differences(scores: Array, best: npt.NDArray[np.intp], folds: int) -> tuple[
 
 
 def winner(scores: Array, folds: int, order: npt.ArrayLike, allowed: npt.NDArray[np.bool_]) -> npt.NDArray[np.intp]:
-    """The finalist with the highest R; of those that tie with it the smallest network, then the fastest.
+    """Index `(...)` of the finalist with the highest R; among ties the smallest network, then the fastest.
 
     Args:
         scores: S.
         folds: k of the splits.
         order: `(m,)` place by size, then speed; the lowest is preferred in a tie.
         allowed: `(..., m)` who may win; at least one.
-
-    Returns:
-        `(...)` index.
     """
     robust = np.where(allowed, scores.mean(axis=-1) - errors(scores, folds), -np.inf)
     best = robust.argmax(axis=-1)
@@ -82,24 +79,29 @@ def winner(scores: Array, folds: int, order: npt.ArrayLike, allowed: npt.NDArray
 
 
 def leader(scores: Array, folds: int) -> int:
-    """The finalist `(m, J)` with the highest R, whatever its size."""
+    """Index of the finalist with the highest R, whatever its network's size.
+
+    Args:
+        scores: S `(m, J)`.
+        folds: k of the splits.
+    """
     return int((scores.mean(axis=-1) - errors(scores, folds)).argmax())
 
 
 def clearly_behind(scores: Array, folds: int, best: int) -> npt.NDArray[np.bool_]:
-    """Which finalists `(m,)` have no hope left after these fits: further ones are saved.
+    """Mask `(m,)` of the finalists that have no hope left after these fits, so that further ones are saved.
 
     Args:
         scores: S `(m, J)` of the fits so far.
         folds: k of the splits.
-        best: index of the one to compare with.
+        best: index of the finalist to compare with.
     """
     behind, own = differences(scores, np.asarray(best), folds)
     both = np.sqrt(2.0) * errors(scores, folds)  # of two finalists without pairing
-    few = scores.shape[-1] - 1
-    error = np.sqrt((few * own**2 + _PRIOR_FREEDOM * both**2) / (few + _PRIOR_FREEDOM))
-    found: npt.NDArray[np.bool_] = behind > CLEARLY * np.maximum(error, 1e-9)
-    return found
+    freedom = scores.shape[-1] - 1
+    error = np.sqrt((freedom * own**2 + _PRIOR_FREEDOM * both**2) / (freedom + _PRIOR_FREEDOM))
+    is_behind: npt.NDArray[np.bool_] = behind > CLEARLY * np.maximum(error, 1e-9)
+    return is_behind
 
 
 def vetoed(collapsed: int, fits: int) -> bool:

@@ -1,4 +1,4 @@
-"""From a trial's fits to its scores: by fold, and on all out-of-fold predictions together."""
+"""Scores of a trial: by fold, and on all out-of-fold predictions together."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from search.selection.metrics import defined, prior, score
 from search.selection.weighted_metrics import Array, decided_scores, mean_over_folds, probability_scores
 
 JUDGED = (Verdict.LEARNED, Verdict.COLLAPSED)
-"""How a fit ends that says something about its configuration."""
+"""Verdicts that judge the configuration: others say nothing about it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class OutOfFold:
-    """What a trial's networks say of the images they were not trained on."""
+    """Predictions of a trial's networks for the images they were not trained on."""
 
     probabilities: FloatArray  # (n, K)
     folds: IntArray  # (n,) the fold that held the image back, from 0
 
 
 def judged_fits(trial: Trial) -> dict[int, tuple[Fit, ...]]:
-    """The fits of each fold that learned or collapsed, by attempt; folds without any are left out."""
+    """Fits of each fold that learned or collapsed, by attempt; folds without any are left out."""
     by_fold: dict[int, list[Fit]] = {}
     for fit in sorted(trial.fits, key=lambda fit: (fit.fold, fit.attempt)):
         if fit.verdict in JUDGED:
@@ -42,7 +42,7 @@ def is_complete(trial: Trial, folds: int) -> bool:
 
 
 def fit_score(fit: Fit, chance: float) -> float:
-    """The fit's score as it counts: a collapsed one no more than chance; chance if nothing finite was measured.
+    """Score of a fit as it counts: a collapsed one no more than chance; chance if nothing finite was measured.
 
     A fit that the audit let run on has learned, or has collapsed, like any other.
     """
@@ -54,13 +54,13 @@ def fit_score(fit: Fit, chance: float) -> float:
 def fold_scores(trial: Trial, chance: float) -> dict[int, float]:
     """Score of each judged fold, in the order of the folds. Two attempts on a fold count equally.
 
-    They serve racing and standard errors only: with rare classes a single fold's value is noise.
+    Fold scores serve racing and standard errors only: with rare classes a single fold's value is noise.
     """
     return {fold: fmean(fit_score(fit, chance) for fit in fits) for fold, fits in judged_fits(trial).items()}
 
 
 def out_of_fold(trial: Trial, labels: IntArray, metric: str, folds: int) -> OutOfFold | None:
-    """The predictions of each fold's last attempt; None unless every fold was judged.
+    """Predictions of each fold's last attempt; None unless every fold was judged.
 
     A collapsed fit counts for no more than the constant predictor: where it left no usable probabilities, or scored
     better than that by luck, the shares of the classes take its place.
@@ -121,16 +121,15 @@ def score_matrix(metric: str, labels: IntArray, predictions: Sequence[OutOfFold]
 
 
 def pooled_score(trial: Trial, labels: IntArray, metric: str, folds: int) -> float | None:
-    """The trial's score: the metric on its pooled out-of-fold predictions (AUC and skill: mean over folds).
+    """Score of a trial: the metric on its pooled out-of-fold predictions (AUC and skill: mean over folds).
+
+    None unless every fold was judged.
 
     Args:
         trial: with its fits.
         labels: `(n,)` of all images.
         metric: one of `search.metric_definitions.METRICS`.
         folds: number of folds in the study.
-
-    Returns:
-        The score, or None unless every fold was judged.
     """
     predictions = out_of_fold(trial, labels, metric, folds)
     if predictions is None:

@@ -1,4 +1,4 @@
-"""Which of the search's best are fitted again, and how often: as many as the time allows."""
+"""Shortlist: which of the search's best are fitted again, and on how many fresh splits, within the time."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ FINALISTS: Final = 8
 REPEATS: Final = 5
 
 _SCHEMES: Final = ((REPEATS, 4), (3, 3), (2, 2))
-"""Repeats, and finalists that make them worth while: first more repeats, then more finalists."""
+"""Number of repeats, and the fewest finalists for which they are worth while; the first that can be paid is taken."""
 
 _Choices = tuple[tuple[str, ...], tuple[tuple[str, object], ...]]
 
 
 def shortlist(ranking: Sequence[Ranked], count: int = FINALISTS) -> list[Ranked]:
-    """The best healthy ones, best first; of close duplicates the better one.
+    """The best healthy configurations, best first; of close duplicates the better one.
 
     Args:
         ranking: of the search, best first.
-        count: at most so many.
+        count: largest number of configurations.
     """
     chosen: list[Ranked] = []
-    known: dict[_Choices, list[Sequence[float]]] = {}  # only what chose alike can be close
+    chosen_alike: dict[_Choices, list[Sequence[float]]] = {}  # only what chose alike can be close
     for one in ranking:
         if len(chosen) == count:
             break
         if not one.healthy:
             continue
         choices, numbers = _parts(one.trial.configuration)
-        alike = known.setdefault(choices, [])
+        alike = chosen_alike.setdefault(choices, [])
         if not any(_are_close(choices, numbers, other) for other in alike):
             chosen.append(one)
             alike.append(numbers)
@@ -42,21 +42,21 @@ def shortlist(ranking: Sequence[Ranked], count: int = FINALISTS) -> list[Ranked]
 
 
 def are_close(one: Configuration, other: Configuration) -> bool:
-    """Whether two configurations differ by no more than a copy: a factor, or a share of what is possible."""
-    (choices, ours), (others, theirs) = _parts(one), _parts(other)
-    return choices == others and _are_close(choices, ours, theirs)
+    """Whether two configurations differ by no more than a perturbed copy does: a factor, or a share of the bounds."""
+    (choices, numbers), (other_choices, other_numbers) = _parts(one), _parts(other)
+    return choices == other_choices and _are_close(choices, numbers, other_numbers)
 
 
 def _parts(configuration: Configuration) -> tuple[_Choices, tuple[float, ...]]:
-    """Names of the numbers and whatever is no number, which have to be the same; and the numbers."""
+    """Split a configuration: names of its numbers and its other values, which have to be the same; and the numbers."""
     active = configuration.canonical()
     names = tuple(name for name in active if name in BOUNDS)
     others = tuple((name, value) for name, value in active.items() if name not in BOUNDS)
     return (names, others), tuple(float(active[name]) for name in names)
 
 
-def _are_close(choices: _Choices, ours: Sequence[float], theirs: Sequence[float]) -> bool:
-    return all(map(_is_close, choices[0], ours, theirs))
+def _are_close(choices: _Choices, numbers: Sequence[float], other_numbers: Sequence[float]) -> bool:
+    return all(map(_is_close, choices[0], numbers, other_numbers))
 
 
 def _is_close(name: str, one: float, other: float) -> bool:
@@ -69,28 +69,28 @@ def _is_close(name: str, one: float, other: float) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Size:
-    """How large a confirmation is."""
+class ConfirmationSize:
+    """Size of a confirmation: number of finalists, and of fresh splits for each."""
 
     finalists: int
     repeats: int
 
 
-def affordable(count: int, cost: Callable[[int, int], float], budget: float | None) -> Size:
-    """How many finalists, and how often, for what may be spent.
+def affordable(count: int, cost: Callable[[int, int], float], budget: float | None) -> ConfirmationSize:
+    """The largest worthwhile confirmation within a budget.
 
     Five repeats of as many as possible, at least four; where that is too much, three repeats of at least three, two of
     at least two; else the best alone, at least once.
 
     Args:
-        count: finalists that there are.
-        cost: of so many finalists, the best ones, and repeats: seconds, or fits.
+        count: number of finalists on the shortlist.
+        cost: returns the cost of a number of finalists, the best ones, and of repeats: seconds, or fits.
         budget: in the same unit; None without a limit.
     """
     if not count or budget is None:
-        return Size(count, REPEATS if count else 0)
+        return ConfirmationSize(count, REPEATS if count else 0)
     for repeats, least in _SCHEMES:
         most = next((n for n in range(count, 0, -1) if cost(n, repeats) <= budget), 0)
         if most >= min(least, count):
-            return Size(most, repeats)
-    return Size(1, next((repeats for repeats in range(REPEATS, 1, -1) if cost(1, repeats) <= budget), 1))
+            return ConfirmationSize(most, repeats)
+    return ConfirmationSize(1, next((repeats for repeats in range(REPEATS, 1, -1) if cost(1, repeats) <= budget), 1))

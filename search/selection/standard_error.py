@@ -40,11 +40,11 @@ def standard_error(deviation: float, fits: int, folds: int) -> float:
 
 
 def variance_factor(fits: int, folds: int) -> float:
-    """What the variance of one fit's score is multiplied by to be that of the mean of J: 1/J + 1/(k - 1)."""
+    """Ratio of the variance of a mean over J fits to that of one fit: 1/J + 1/(k - 1) (Nadeau and Bengio 2003)."""
     return 1 / fits + 1 / (folds - 1)
 
 
 def paired_error(one: Sequence[float], other: Sequence[float]) -> float:
-    """Standard error of the mean difference of two configurations on the same folds (at least two)."""
+    """Standard error of the mean difference of two configurations' scores on the same folds (at least two)."""
     differences = np.asarray(one) - np.asarray(other)
     return standard_error(float(differences.std(ddof=1)), len(differences), len(differences))

@@ -1,4 +1,4 @@
-"""What the study's trials say of configurations that were not tried: a random forest on hyperparameters and scores."""
+"""Surrogate model: a random forest that predicts the score of configurations that were not tried."""
 
 from __future__ import annotations
 
@@ -12,60 +12,60 @@ from search.selection.scores import fold_scores
 from spaces.config import CHOICES, Configuration
 
 MIN_TRIALS: Final = 15
-"""Configurations that a forest needs before its order is worth more than the usual one."""
+"""Smallest number of configurations from which a forest's order is worth more than the usual one."""
 
 _TREES: Final = 100
 
 
 class Surrogate:
-    """Predicts the score of a configuration.
+    """Predicts the score of a configuration from the scores of others.
 
     Args:
-        known: configurations and their scores.
+        observations: configurations and their scores.
         seed: of the forest.
     """
 
-    def __init__(self, known: Sequence[tuple[Configuration, float]], seed: int) -> None:
-        self._known = list(known)
+    def __init__(self, observations: Sequence[tuple[Configuration, float]], seed: int) -> None:
+        self._observations = list(observations)
         self._seed = seed
         self._forest: Any = None
 
     def learn(self, configuration: Configuration, score: float) -> None:
-        """Take in another one."""
-        self._known.append((configuration, score))
+        """Add a configuration and its score."""
+        self._observations.append((configuration, score))
         self._forest = None
 
     def predict(self, configurations: Sequence[Configuration]) -> list[float]:
-        """Expected scores, in order."""
+        """Expected scores of configurations, in their order."""
         from sklearn.ensemble import RandomForestRegressor  # a second that no search waits for
 
         if self._forest is None:
-            rows = np.array([encoded(configuration) for configuration, _ in self._known])
+            rows = np.array([encoded(configuration) for configuration, _ in self._observations])
             self._forest = RandomForestRegressor(_TREES, random_state=self._seed)
-            self._forest.fit(rows, [score for _, score in self._known])
+            self._forest.fit(rows, [score for _, score in self._observations])
         return [float(value) for value in self._forest.predict(np.array([encoded(c) for c in configurations]))]
 
 
-def known_scores(trials: Sequence[Trial], chance: float) -> list[tuple[Configuration, float]]:
-    """Each configuration that was judged, once, with the mean of its folds; a collapsed one with no more than chance.
+def observed_scores(trials: Sequence[Trial], chance: float) -> list[tuple[Configuration, float]]:
+    """Score of each configuration that was judged, once: the mean of its folds; a collapsed one no more than chance.
 
     Args:
         trials: of the study.
         chance: the metric's value for the constant predictor.
     """
-    found: dict[str, tuple[Configuration, float]] = {}
+    by_hash: dict[str, tuple[Configuration, float]] = {}
     for trial in trials:
         scores = fold_scores(trial, chance)
         if trial.state in (TrialState.FAILED, TrialState.INTERRUPTED) or not scores:
             continue
         score = float(np.mean(list(scores.values())))
         score = min(score, chance) if trial.state is TrialState.COLLAPSED else score
-        found.setdefault(trial.configuration.hash, (trial.configuration, score))
-    return list(found.values())
+        by_hash.setdefault(trial.configuration.hash, (trial.configuration, score))
+    return list(by_hash.values())
 
 
 def encoded(configuration: Configuration) -> list[float]:
-    """The canonical form as numbers: one column a choice; 0 for what means nothing. Trees need no scales."""
+    """Encode a configuration's canonical form as numbers: one column a choice; 0 for what means nothing. Not scaled."""
     values = configuration.canonical()
     row: list[float] = []
     for name in ("n_conv", "n_dense", *(name for name in configuration.as_dict() if name not in _RESOLVED)):

@@ -1,4 +1,4 @@
-"""The metrics under many weightings of the images at once: what a bootstrap needs.
+"""Metrics under many weightings of the images at once, for the bootstrap.
 
 A weighting is a row of `weights` `(B, n)`: how often each image was drawn, 0 for one left out. Plain scores are the
 case of one row of ones, so that there is one implementation of each metric. Undefined values are NaN here;
@@ -45,7 +45,14 @@ def hits(labels: IntArray, predictions: Predictions, weights: Array, classes: in
 
 
 def recalls(labels: IntArray, predictions: Predictions, weights: Array, classes: int) -> Array:
-    """Share of each class that is decided rightly `(K, B, N)`; NaN for a class without weight."""
+    """Share of each class that is decided rightly `(K, B, N)`; NaN for a class without weight.
+
+    Args:
+        labels: `(n,)` 0..K-1.
+        predictions: `(N, n)` decided classes of N predictors.
+        weights: `(B, n)` not negative.
+        classes: K.
+    """
     return _ratio(*hits(labels, predictions, weights, classes))
 
 
@@ -61,6 +68,9 @@ def decided_scores(metric: str, labels: IntArray, predictions: Predictions, weig
 
     Returns:
         `(B, N)`. Averages over classes are over those with weight.
+
+    Raises:
+        ValueError: the metric is none of `DECIDED_FORMULAS`.
     """
     if metric not in DECIDED_FORMULAS:
         raise ValueError(f"a metric of decided classes is one of {', '.join(DECIDED_FORMULAS)}; got {metric!r}.")
@@ -114,12 +124,15 @@ def probability_scores(metric: str, labels: IntArray, probabilities: Array, weig
 
     Returns:
         `(B,)`; NaN where the images with weight don't define the metric.
+
+    Raises:
+        ValueError: the metric is none of these.
     """
     if metric in PROBABILITY_FORMULAS:
         return PROBABILITY_FORMULAS[metric](labels, probabilities, weights)
     if metric not in CURVE_FORMULAS:
-        known = ", ".join((*CURVE_FORMULAS, *PROBABILITY_FORMULAS))
-        raise ValueError(f"a metric of probabilities is one of {known}; got {metric!r}.")
+        names = ", ".join((*CURVE_FORMULAS, *PROBABILITY_FORMULAS))
+        raise ValueError(f"a metric of probabilities is one of {names}; got {metric!r}.")
     classes = probabilities.shape[1]
     # With two classes one curve is the other's mirror image for the AUC, but not for the others.
     wanted = [1] if metric == "auc" and classes == 2 else range(classes)
@@ -127,7 +140,15 @@ def probability_scores(metric: str, labels: IntArray, probabilities: Array, weig
 
 
 def class_scores(metric: str, labels: IntArray, probabilities: Array, weights: Array, wanted: Iterable[int]) -> Array:
-    """A metric of each wanted class against all others `(len(wanted), B)`; the rest as `probability_scores`."""
+    """A metric of each wanted class against all others, `(len(wanted), B)`.
+
+    Args:
+        metric: one of `CURVE_FORMULAS`.
+        labels: `(n,)` 0..K-1.
+        probabilities: `(n, K)`.
+        weights: `(B, n)` not negative.
+        wanted: classes, 0..K-1.
+    """
     by_image = np.ascontiguousarray(weights.T)
     values = []
     for k in wanted:
@@ -143,7 +164,7 @@ def class_scores(metric: str, labels: IntArray, probabilities: Array, weights: A
 
 
 def _area_under_roc(ours: Array, everything: Array) -> Array:
-    """From the weights at each threshold `(t, B)`, highest probability first; half of a tie counts."""
+    """Area under the ROC curve from weights at each threshold `(t, B)`, highest probability first; ties count half."""
     others = everything - ours
     above = np.cumsum(ours, axis=0) - ours / 2
     return _ratio((others * above).sum(axis=0), ours.sum(axis=0) * others.sum(axis=0))
@@ -157,9 +178,9 @@ def _average_precision(ours: Array, everything: Array) -> Array:
 
 def _recall_at_precision(ours: Array, everything: Array) -> Array:
     """Largest recall of a threshold at which the precision is high enough; 0 where it never is."""
-    found, called = np.cumsum(ours, axis=0), np.cumsum(everything, axis=0)
-    enough = (found > 0) & (found >= PRECISION * called - 1e-9)
-    return _ratio(np.where(enough, found, 0).max(axis=0, initial=0.0), ours.sum(axis=0))
+    true_positives, called = np.cumsum(ours, axis=0), np.cumsum(everything, axis=0)
+    enough = (true_positives > 0) & (true_positives >= PRECISION * called - 1e-9)
+    return _ratio(np.where(enough, true_positives, 0).max(axis=0, initial=0.0), ours.sum(axis=0))
 
 
 CURVE_FORMULAS: Final[Mapping[str, Callable[[Array, Array], Array]]] = {
@@ -173,9 +194,11 @@ threshold `(t, B)`, highest probability first."""
 
 def _skill(labels: IntArray, probabilities: Array, weights: Array) -> Array:
     classes = probabilities.shape[1]
-    given = np.clip(probabilities[np.arange(len(labels)), labels].astype(np.float64), SMALLEST_PROBABILITY, 1)
+    label_probabilities = np.clip(
+        probabilities[np.arange(len(labels)), labels].astype(np.float64), SMALLEST_PROBABILITY, 1
+    )
     total = weights.sum(axis=1)
-    loss = _ratio(weights @ -np.log(given), total)
+    loss = _ratio(weights @ -np.log(label_probabilities), total)
     shares = _ratio(weights @ np.eye(classes)[labels], total[:, None])
     entropy = -(shares * np.log(np.where(shares > 0, shares, 1))).sum(axis=1)
     return 1 - _ratio(loss, np.where(entropy > 1e-12, entropy, 0))
@@ -197,7 +220,15 @@ def _mean_of_defined(values: Array) -> Array:
 
 
 def mean_over_folds(metric: str, labels: IntArray, probabilities: Array, folds: IntArray, weights: Array) -> Array:
-    """Mean over folds of `probability_scores` `(B,)`: probabilities of different fits need not share one scale."""
+    """Mean over folds of `probability_scores`, `(B,)`: probabilities of different fits need not share one scale.
+
+    Args:
+        metric: one of `CURVE_FORMULAS` or `PROBABILITY_FORMULAS`.
+        labels: `(n,)` 0..K-1.
+        probabilities: `(n, K)`.
+        folds: `(n,)` fold that held each image back.
+        weights: `(B, n)` not negative.
+    """
     values = []
     for fold in np.unique(folds):
         rows = np.flatnonzero(folds == fold)

@@ -18,10 +18,10 @@ from search.events import Listener
 from search.fits.runner import FitRunner, FitWorker, StudySetup
 from search.records import ABLATION, SEARCH, Ablation, Fit, Trial, Verdict, Waypoint
 from search.schedule.budget import typical_fit_seconds
-from search.selection.ablation import FOLDS, SPARE, Walk
-from search.selection.differences import way
+from search.selection.ablation import FOLDS, SPARE, AblationPath
+from search.selection.differences import difference
 from search.selection.scores import JUDGED, fit_score
-from search.selection.surrogate_model import MIN_TRIALS, Surrogate, known_scores
+from search.selection.surrogate_model import MIN_TRIALS, Surrogate, observed_scores
 from search.storage.ledger import Ledger
 from search.training.job import FitSpec
 from search.workers.errors import Stopped
@@ -62,8 +62,8 @@ def ablate(
         listener: told the cost and how far it is.
         left: seconds that it may take, None without a limit.
     """
-    ahead = way(start, goal.configuration)
-    known = known_scores(trials, terms.chance)
+    ahead = difference(start, goal.configuration)
+    known = observed_scores(trials, terms.chance)
     surrogate = None
     if len(known) >= MIN_TRIALS:
         surrogate = Surrogate(known, seeds.child(terms.seed, "ablation"))
@@ -80,7 +80,7 @@ def ablate(
     elif not here.scores:
         note = f"Your configuration could not be trained here ({here.reasons[0]})."
     elif ahead.names:
-        walk = Walk(start, goal.configuration, (here, there), bench.measure, surrogate)
+        walk = AblationPath(start, goal.configuration, (here, there), bench.measure, surrogate)
         note = "" if walk.run() else CUT_SHORT if bench.stopped else NO_WAY
     return Ablation(
         start=here or Waypoint(configuration=start.hash, scores=()),

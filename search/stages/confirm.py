@@ -21,7 +21,7 @@ from search.records import COLLAPSES, CONFIRM, DROPPED_BEHIND, NO_TIME, NOT_JUDG
 from search.selection import robust_score
 from search.selection.results import Ranked
 from search.selection.scores import JUDGED, fit_score
-from search.selection.shortlist import REPEATS, Size, affordable, shortlist
+from search.selection.shortlist import REPEATS, ConfirmationSize, affordable, shortlist
 from search.storage.ledger import Ledger
 from search.training.job import FitSpec
 from search.workers.client import Worker
@@ -113,7 +113,7 @@ def plan_confirmation(
     budget = SHARE_OF_FITS * searched - len(done) if seconds is None else seconds  # of all fits: some are done
     size = affordable(len(best), lambda count, repeats: prices.of(best[:count], range(repeats)), budget)
     notes = []
-    if size != Size(len(best), REPEATS):
+    if size != ConfirmationSize(len(best), REPEATS):
         what = "Time is short" if seconds is not None else "The trials asked for are few"
         splits = "one fresh split" if size.repeats == 1 else f"at most {size.repeats} fresh splits"
         notes.append(f"{what}: {size.finalists} of {len(best)} finalists, {splits} each instead of {REPEATS}.")

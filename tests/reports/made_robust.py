@@ -91,12 +91,12 @@ def surrounded(results: Results, *, cliff: bool = True) -> Results:
         for name, to, gain in sorted(moves, key=lambda move: move[2])
     )
     ranges = {
-        "learning_rate": SafeRange(low=c.learning_rate / 3, high=1.8 * c.learning_rate, choices=(), seen=9),
-        "dropout": SafeRange(low=0.1, high=0.45, choices=(), seen=8),
-        "batch_size": SafeRange(low=c.batch_size, high=2 * c.batch_size, choices=(), seen=5),
-        "depth": SafeRange(low=c.depth, high=c.depth, choices=(), seen=4),
-        "initializer": SafeRange(low=None, high=None, choices=("he_uniform", c.initializer), seen=6),
-        "horizontal_flip": SafeRange(low=None, high=None, choices=(True,), seen=3),
+        "learning_rate": SafeRange(low=c.learning_rate / 3, high=1.8 * c.learning_rate, choices=(), configurations=9),
+        "dropout": SafeRange(low=0.1, high=0.45, choices=(), configurations=8),
+        "batch_size": SafeRange(low=c.batch_size, high=2 * c.batch_size, choices=(), configurations=5),
+        "depth": SafeRange(low=c.depth, high=c.depth, choices=(), configurations=4),
+        "initializer": SafeRange(low=None, high=None, choices=("he_uniform", c.initializer), configurations=6),
+        "horizontal_flip": SafeRange(low=None, high=None, choices=(True,), configurations=3),
     }
     around = Neighbourhood(neighbours=neighbours, centre=centre, se=0.017, drop=0.008, cliff=cliff)
     return replace(results, neighbourhood=around, safe_ranges=ranges)
@@ -139,14 +139,14 @@ def looked_at(
         mistakes=tuple(
             Mistake(
                 row=int(row),
-                given=int(labels[row]),
+                label=int(labels[row]),
                 predicted=int(decided[row]),
                 probabilities=tuple(float(p) for p in chance),
             )
             for row, chance in zip(rows[:mistakes], chances, strict=False)
         ),
         suspects=tuple(
-            LabelSuspect(row=int(row), given=int(labels[row]), likely=int(decided[row]), confidence=0.93)
+            LabelSuspect(row=int(row), label=int(labels[row]), likely=int(decided[row]), confidence=0.93)
             for row in rows[:suspects]
         ),
         by_class=tuple(

@@ -36,7 +36,7 @@ def test_choices_keep_their_own_order_and_only_what_was_tried() -> None:
     assert axis is not None
     assert axis.choices == ("adam", "sgd")
     assert axis.settings()["ticktext"] == ["adam", "sgd"]
-    assert axis.spans(SafeRange(low=None, high=None, choices=("sgd", "adamw"), seen=2)) == [(0.55, 1.45)]
+    assert axis.spans(SafeRange(low=None, high=None, choices=("sgd", "adamw"), configurations=2)) == [(0.55, 1.45)]
 
 
 @pytest.mark.parametrize(

@@ -40,11 +40,11 @@ def test_what_explains_nothing_and_has_no_room_is_a_word_in_the_note() -> None:
 @pytest.mark.parametrize(
     ("held", "text"),
     [
-        (SafeRange(low=0.001, high=0.01, choices=(), seen=3), "0.001 to 0.01"),
-        (SafeRange(low=16, high=16, choices=(), seen=1), "16"),
-        (SafeRange(low=None, high=None, choices=("relu", "elu"), seen=2), "relu, elu"),
-        (SafeRange(low=None, high=None, choices=(False,), seen=2), "no"),
-        (SafeRange(low=None, high=None, choices=(), seen=0), "–"),
+        (SafeRange(low=0.001, high=0.01, choices=(), configurations=3), "0.001 to 0.01"),
+        (SafeRange(low=16, high=16, choices=(), configurations=1), "16"),
+        (SafeRange(low=None, high=None, choices=("relu", "elu"), configurations=2), "relu, elu"),
+        (SafeRange(low=None, high=None, choices=(False,), configurations=2), "no"),
+        (SafeRange(low=None, high=None, choices=(), configurations=0), "–"),
     ],
 )
 def test_safe_ranges_in_words(held: SafeRange, text: str) -> None:

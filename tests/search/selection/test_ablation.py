@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from search.records import Ablation, AblationStep, TrialState, Waypoint
-from search.selection.ablation import SPARE, USUAL_ORDER, Walk, gain_error, gains
-from search.selection.differences import way
-from search.selection.surrogate_model import Surrogate, encoded, known_scores
+from search.selection.ablation import SPARE, USUAL_ORDER, AblationPath, gain_error, gains
+from search.selection.differences import difference
+from search.selection.surrogate_model import Surrogate, encoded, observed_scores
 from search.storage.load import restored_ablation
 from spaces.config import FIELDS, Configuration
 from tests.factories import configuration
@@ -77,7 +77,7 @@ def walk(
 ) -> tuple[list[AblationStep], Bench, bool]:
     bench = Bench(measured, most)
     ends = point(start, measured(start)), point(goal, measured(goal))
-    one = Walk(start, goal, ends, bench, None if predicted is None else Oracle(predicted))
+    one = AblationPath(start, goal, ends, bench, None if predicted is None else Oracle(predicted))
     reached = one.run()
     return one.steps, bench, reached
 
@@ -244,9 +244,9 @@ def test_a_surrogate_learns_where_networks_collapse_and_puts_the_decisive_change
         configuration(learning_rate=0.2, dropout=0.6, initializer="lecun_normal"),
         configuration(learning_rate=0.001, dropout=0.1, initializer="orthogonal"),
     )
-    path = way(start, goal)
+    path = difference(start, goal)
     bench = Bench(lambda one: 0.5 if one.learning_rate > 0.02 else 0.8)
-    one = Walk(start, goal, (point(start, 0.5), point(goal, 0.8)), bench, surrogate)
+    one = AblationPath(start, goal, (point(start, 0.5), point(goal, 0.8)), bench, surrogate)
     one.run()
     assert order(one.steps)[0] == ("learning_rate",)
     assert one.steps[0].predicted == pytest.approx(0.25, abs=0.08)
@@ -269,7 +269,7 @@ def test_known_scores_hold_each_judged_configuration_once_and_collapsed_ones_at_
         trial(labels, 3, quality=5.0, run=1, state=TrialState.RACED),
         trial(labels, 0, quality=5.0),
     ]
-    found = known_scores(trials, chance=1 / 3)
+    found = observed_scores(trials, chance=1 / 3)
     assert [one.hash for one, _ in found] == [trials[n].configuration.hash for n in (0, 1, 3)]
     assert found[1][1] == pytest.approx(1 / 3)
     assert found[0][1] > 0.8 < found[2][1]

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from search.selection.differences import changes, moves, way
+from search.selection.differences import changes, difference, moves
 from spaces.config import CHOICES, Configuration, ConfigurationError
 from tests.factories import configuration
 
@@ -36,12 +36,12 @@ from tests.factories import configuration
 def test_what_means_nothing_is_no_difference(
     start: dict[str, Any], goal: dict[str, Any], names: tuple[str, ...]
 ) -> None:
-    assert way(configuration(**start), configuration(**goal)).names == names
+    assert difference(configuration(**start), configuration(**goal)).names == names
 
 
 def test_a_companion_goes_along_with_the_change_that_gives_it_a_meaning() -> None:
     start = configuration(dense_ratio=0.0, head="average", dense_units=128)
-    ahead = way(start, configuration(dense_ratio=0.3, head="average", dense_units=16))
+    ahead = difference(start, configuration(dense_ratio=0.3, head="average", dense_units=16))
     (move,) = moves(ahead)
     assert move.names == ("dense_ratio",)
     assert changes(start, move.configuration, ()) == {"dense_ratio": (0.0, 0.3), "dense_units": (None, 16)}
@@ -69,13 +69,13 @@ def test_a_companion_goes_along_with_the_change_that_gives_it_a_meaning() -> Non
 def test_only_configurations_that_can_be_are_passed(
     start: dict[str, Any], goal: dict[str, Any], first: list[tuple[str, ...]]
 ) -> None:
-    found = moves(way(configuration(**start), configuration(**goal)))
+    found = moves(difference(configuration(**start), configuration(**goal)))
     assert [move.names for move in found] == first
 
 
 def test_where_no_single_change_is_open_two_are_made_at_once() -> None:
     start, goal = configuration(), configuration(dropout=0.5, batch_size=32, learning_rate=0.1)
-    ahead = way(start, goal)
+    ahead = difference(start, goal)
     barred = {move.configuration.hash for move in moves(ahead)}
     pairs = [("dropout", "batch_size"), ("dropout", "learning_rate"), ("batch_size", "learning_rate")]
     assert [move.names for move in moves(ahead, barred)] == pairs
@@ -132,13 +132,13 @@ configurations = st.composite(drawn)()
 def test_any_order_of_moves_leads_from_network_to_network_and_tells_every_difference_once(
     start: Configuration, goal: Configuration
 ) -> None:
-    here = way(start, goal)
+    here = difference(start, goal)
     assert (here.start.hash, here.goal.hash) == (start.hash, goal.hash)
     told: dict[str, Any] = {}
     seen = {start.hash}
     while here.names:
         move = moves(here)[0]
-        here = way(move.configuration, here.goal)
+        here = difference(move.configuration, here.goal)
         assert here.goal.hash == goal.hash
         assert here.start.hash not in seen  # every step is another network
         seen.add(here.start.hash)
@@ -159,5 +159,5 @@ def test_any_order_of_moves_leads_from_network_to_network_and_tells_every_differ
 
 def test_the_ends_of_a_way_to_oneself_are_equal() -> None:
     one = configuration()
-    assert way(one, replace(one)).names == ()
-    assert moves(way(one, one)) == []
+    assert difference(one, replace(one)).names == ()
+    assert moves(difference(one, one)) == []

@@ -50,7 +50,7 @@ def test_a_handful_that_the_eye_can_check() -> None:
     second = [[0.8, 0.1, 0.1], [0.3, 0.6, 0.1], [0, 0.7, 0.3], [0.3, 0.6, 0.1], [0.2, 0.7, 0.1], [0.9, 0.0, 0.1]]
     shown = on_images(labels, [said(first), said(second)], NO_OFFSET)
     assert shown.confusion.tolist() == [[1, 1, 0], [0, 3, 0], [1, 0, 0]]
-    assert [(one.row, one.given, one.predicted) for one in shown.mistakes] == [(5, 2, 0), (1, 0, 1)]
+    assert [(one.row, one.label, one.predicted) for one in shown.mistakes] == [(5, 2, 0), (1, 0, 1)]
     assert shown.mistakes[0].probabilities == pytest.approx((0.8, 0.1, 0.1))
 
 
@@ -102,9 +102,9 @@ def test_confusion_and_mistakes_agree_with_scikit_learn(seed, classes, images, o
     assert len(shown.mistakes) == min(MOST, expected.sum() - np.trace(expected))
     confidence = [max(one.probabilities) for one in shown.mistakes]
     assert confidence == sorted(confidence, reverse=True)
-    assert all(labels[one.row] == one.given != one.predicted for one in shown.mistakes)
+    assert all(labels[one.row] == one.label != one.predicted for one in shown.mistakes)
     assert len(shown.suspects) <= MOST
-    assert all(labels[one.row] == one.given != one.likely for one in shown.suspects)
+    assert all(labels[one.row] == one.label != one.likely for one in shown.suspects)
 
 
 @pytest.mark.parametrize("classes", [2, 3, 8])
@@ -164,7 +164,7 @@ def test_the_surest_answer_may_be_the_one_that_finds_a_wrong_label() -> None:
     answers = np.where(truth[:, None] == [0, 1], 0.8, 0.2)
     answers[7] = np.eye(2)[truth[7]] * 0.98 + 0.01
     [suspect] = on_images(labels, [said(answers)], (0.0, 0.0)).suspects
-    assert (suspect.row, suspect.given, suspect.likely) == (7, labels[7], truth[7])
+    assert (suspect.row, suspect.label, suspect.likely) == (7, labels[7], truth[7])
     assert suspect.confidence == pytest.approx(0.99)
 
 
@@ -174,7 +174,7 @@ def test_doubts_are_ranked_by_how_far_the_likely_class_is_ahead() -> None:
     repeats = repeats_of(truth, 4)
     mean = np.mean([one.probabilities for one in repeats], axis=0)
     suspects = on_images(labels, repeats, NO_OFFSET).suspects
-    ahead = [mean[one.row, one.likely] - mean[one.row, one.given] for one in suspects]
+    ahead = [mean[one.row, one.likely] - mean[one.row, one.label] for one in suspects]
     assert len(ahead) > 10
     assert ahead == sorted(ahead, reverse=True)
     assert [one.confidence for one in suspects] == pytest.approx([mean[one.row].max() for one in suspects], abs=1e-6)

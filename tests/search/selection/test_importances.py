@@ -31,7 +31,7 @@ def fewer_trees() -> Iterator[None]:
     """Quicker, and good enough for what is clear."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "_TREES", 50)
-        patch.setattr(module, "_DEALS", 5)
+        patch.setattr(module, "_PERMUTATIONS", 5)
         yield
 
 

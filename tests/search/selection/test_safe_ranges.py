@@ -32,12 +32,12 @@ def around(*tried: tuple[str, Value, bool]) -> Neighbourhood:
     return Neighbourhood(neighbours=neighbours, centre=0.8, se=0.01, drop=0.0, cliff=False)
 
 
-def numbers(low: Value, high: Value, seen: int) -> SafeRange:
-    return SafeRange(low=low, high=high, choices=(), seen=seen)
+def numbers(low: Value, high: Value, configurations: int) -> SafeRange:
+    return SafeRange(low=low, high=high, choices=(), configurations=configurations)
 
 
-def choices(*values: Value, seen: int) -> SafeRange:
-    return SafeRange(low=None, high=None, choices=values, seen=seen)
+def choices(*values: Value, configurations: int) -> SafeRange:
+    return SafeRange(low=None, high=None, choices=values, configurations=configurations)
 
 
 @pytest.mark.parametrize(
@@ -60,8 +60,8 @@ def test_range(tried: list[tuple[str, Value, bool]], equal: list[dict[str, Any]]
 def test_choices_come_from_equal_configurations_in_the_order_of_the_space() -> None:
     equal = [CENTRE, configuration(initializer="orthogonal"), configuration(initializer="glorot_uniform", depth=4)]
     found = safe_ranges(CENTRE, None, equal)
-    assert found["initializer"] == choices("glorot_uniform", "he_normal", "orthogonal", seen=3)
-    assert found["horizontal_flip"] == choices(False, seen=3)
+    assert found["initializer"] == choices("glorot_uniform", "he_normal", "orthogonal", configurations=3)
+    assert found["horizontal_flip"] == choices(False, configurations=3)
     assert found["depth"] == numbers(3, 4, 3)
     assert (type(found["depth"].high), found["learning_rate"]) == (int, numbers(1e-3, 1e-3, 3))
 

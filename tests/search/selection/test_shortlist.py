@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from search.selection.ranking import candidates
-from search.selection.shortlist import Size, affordable, are_close, shortlist
+from search.selection.shortlist import ConfirmationSize, affordable, are_close, shortlist
 from search.settings import TrainingProtocol
 from spaces.config import Configuration
 from spaces.presets import DEFAULT
@@ -73,16 +73,16 @@ def test_the_best_healthy_ones_without_their_doubles(make_trial, labels):
 @pytest.mark.parametrize(
     ("count", "budget", "size"),
     [
-        (0, 100.0, Size(0, 0)),
-        (8, None, Size(8, 5)),
-        (8, 400.0, Size(8, 5)),
-        (8, 250.0, Size(5, 5)),
-        (8, 199.0, Size(6, 3)),
-        (8, 89.0, Size(4, 2)),
-        (8, 39.0, Size(1, 3)),
-        (8, 1.0, Size(1, 1)),
-        (2, 100.0, Size(2, 5)),
-        (2, 99.0, Size(2, 3)),
+        (0, 100.0, ConfirmationSize(0, 0)),
+        (8, None, ConfirmationSize(8, 5)),
+        (8, 400.0, ConfirmationSize(8, 5)),
+        (8, 250.0, ConfirmationSize(5, 5)),
+        (8, 199.0, ConfirmationSize(6, 3)),
+        (8, 89.0, ConfirmationSize(4, 2)),
+        (8, 39.0, ConfirmationSize(1, 3)),
+        (8, 1.0, ConfirmationSize(1, 1)),
+        (2, 100.0, ConfirmationSize(2, 5)),
+        (2, 99.0, ConfirmationSize(2, 3)),
     ],
 )
 def test_more_repeats_first_then_more_finalists(count, budget, size):
@@ -92,5 +92,5 @@ def test_more_repeats_first_then_more_finalists(count, budget, size):
 
 def test_what_is_paid_for_already_is_free():
     """All but the last of eight finalists have their five repeats."""
-    assert affordable(8, lambda finalists, repeats: 10.0 * repeats * (finalists == 8), 50.0) == Size(8, 5)
-    assert affordable(8, lambda finalists, repeats: 10.0 * repeats * (finalists == 8), 49.0) == Size(7, 5)
+    assert affordable(8, lambda finalists, repeats: 10.0 * repeats * (finalists == 8), 50.0) == ConfirmationSize(8, 5)
+    assert affordable(8, lambda finalists, repeats: 10.0 * repeats * (finalists == 8), 49.0) == ConfirmationSize(7, 5)
