@@ -15,6 +15,7 @@ from search.selection.results import Control
 from spaces.backbones import BACKBONES, NO_BACKBONE
 from spaces.config import PYRAMIDS, Configuration
 from spaces.losses import LOSSES
+from spaces.optimizers import OPTIMIZERS
 
 _PLAIN_NAMES: Final[Mapping[str, str]] = {
     "n_conv": "convolutions",
@@ -206,7 +207,9 @@ def sentence(configuration: Configuration) -> str:
     dense = f"{counted(c.n_dense, 'dense layer')} of {c.dense_units} units" if c.n_dense else ""
     pooling = f", followed by {_POOLINGS.get(c.head, f'global {c.head} pooling')}" if conv else ""
     norm = "no normalization" if c.normalization == "none" else f"{c.normalization} normalization"
-    decay = f", weight decay {c.weight_decay:.2g}" if c.optimizer != "adam" and c.weight_decay else ""
+    decay = (
+        f", weight decay {c.weight_decay:.2g}" if OPTIMIZERS[c.optimizer].takes_weight_decay and c.weight_decay else ""
+    )
     return (
         f"{' and '.join(filter(None, [conv, dense]))}{pooling}; {c.activation}, {c.initializer}, {norm}, "
         f"dropout {c.dropout:.2g}. Trained with {c.optimizer}, peak learning rate {c.learning_rate:.2g}{decay}, "

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from spaces.backbones import BACKBONES, NO_BACKBONE, POOLED, STATISTICS, TRAINABLE, embeds
 from spaces.losses import LOSSES
+from spaces.optimizers import OPTIMIZERS
 
 Value = bool | int | float | str
 
@@ -29,7 +30,6 @@ INITIALIZERS: Final = (
 )
 CLASS_WEIGHTINGS: Final = ("none", "sqrt", "balanced", "effective_number")
 OVERSAMPLINGS: Final = ("none", "sqrt", "balanced")
-OPTIMIZERS: Final = ("adam", "adamw", "sgd")
 NORMALIZATIONS: Final = ("none", "batch", "group")
 ACTIVATIONS: Final = ("relu", "leaky_relu", "elu", "gelu", "tanh")
 INPUT_SCALINGS: Final = ("unit", "symmetric", "standardized")
@@ -43,7 +43,7 @@ CHOICES: Final[dict[str, tuple[str, ...]]] = {
     "class_weighting": CLASS_WEIGHTINGS,
     "oversampling": OVERSAMPLINGS,
     "loss": tuple(LOSSES),
-    "optimizer": OPTIMIZERS,
+    "optimizer": tuple(OPTIMIZERS),
     "normalization": NORMALIZATIONS,
     "head": HEADS,
     "activation": ACTIVATIONS,
@@ -103,7 +103,7 @@ class Configuration:
     learning_rate: float  # peak, per step
     loss: str = "cross_entropy"  # one of `spaces.losses.LOSSES`
     optimizer: str = "adam"
-    weight_decay: float = 0.0  # decoupled, per step and unit of learning rate; not with adam
+    weight_decay: float = 0.0  # decoupled, per step and unit of learning rate; some optimizers take none
     width: int = 16  # filters of the first convolution; doubled after each pooling, up to 8 times as many
     dense_units: int = 64
     normalization: str = "none"  # after each weight layer, before the activation
@@ -197,7 +197,7 @@ class Configuration:
                 del values["head"]
         else:
             self._drop_inactive_on_backbone(values)
-        if self.optimizer == "adam":
+        if not OPTIMIZERS[self.optimizer].takes_weight_decay:
             del values["weight_decay"]
         loss = LOSSES[self.loss]
         if loss.is_logit_adjusted:

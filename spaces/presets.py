@@ -14,12 +14,12 @@ from spaces.config import (
     INITIALIZERS,
     INPUT_SCALINGS,
     NORMALIZATIONS,
-    OPTIMIZERS,
     OVERSAMPLINGS,
     Configuration,
 )
 from spaces.definitions import Choices, Definition, Fixed, Range
 from spaces.losses import LOSSES
+from spaces.optimizers import OPTIMIZERS
 from spaces.space import Space
 
 CORE: Final = Space(
@@ -62,7 +62,7 @@ CORE: Final = Space(
 DEFAULT: Final = CORE.changed(
     {
         "loss": Choices(tuple(LOSSES)),
-        "optimizer": Choices(OPTIMIZERS),
+        "optimizer": Choices(tuple(OPTIMIZERS)),
         "weight_decay": Range(1e-6, 1e-2, log=True),
         "width": Choices((8, 16, 32)),
         "dense_units": Choices((16, 32, 64, 128, 256)),

@@ -25,6 +25,7 @@ from spaces.definitions import (
     normal,
 )
 from spaces.losses import ADJUSTED, LOSSES
+from spaces.optimizers import OPTIMIZERS
 
 __all__ = ["DEFAULTS", "MIN_UPDATES", "SAME_FIELD", "Space", "SpaceError", "Suggest"]
 
@@ -116,7 +117,7 @@ class Space:
                 values["class_weighting"] = self._suggest(trial, "class_weighting")
         if loss.takes_label_smoothing:
             values["label_smoothing"] = self._suggest(trial, "label_smoothing")
-        if chosen["optimizer"] != "adam":
+        if OPTIMIZERS[chosen["optimizer"]].takes_weight_decay:
             values["weight_decay"] = self._suggest(trial, "weight_decay")
         if n_dense:
             values["dense_units"] = self._suggest(trial, "dense_units")

@@ -21,6 +21,7 @@ from search.fit_checks import LAYER_SIGNALS, Check
 from spaces.backbones import BACKBONES
 from spaces.config import Configuration
 from spaces.losses import LOSSES
+from spaces.optimizers import OPTIMIZERS
 
 _FADED: Final = 1e-2  # ratio of activation scale or gradient across the network, before the first step
 _BLOWN: Final = 1e2
@@ -154,13 +155,14 @@ def _wild(checks: Sequence[Check]) -> bool:
 
 
 def _pulled_to_zero(configuration: Configuration, layers: FloatArray) -> Iterator[Cause]:
-    if configuration.optimizer == "adam" or configuration.weight_decay == 0 or len(layers) < 2:
+    decay = configuration.weight_decay if OPTIMIZERS[configuration.optimizer].takes_weight_decay else 0.0
+    if decay == 0 or len(layers) < 2:
         return
     weights = _signal(layers, "weight_scale")
     left = weights[-1] / np.maximum(weights[0], 1e-12)
     shrunk = float(np.max(left[np.isfinite(left)], initial=-math.inf))
     if 0 <= shrunk < _SHRUNK:  # weights that are not finite tell nothing
-        evidence = {"weight_decay": configuration.weight_decay, "weights_left": shrunk}
+        evidence = {"weight_decay": decay, "weights_left": shrunk}
         yield Cause(code="too-strong-l2", score=0.8, evidence=evidence)
 
 

@@ -1,4 +1,4 @@
-"""The optimizer of a configuration, its step by TensorFlow's fused kernels, and its state set back for the next fit.
+"""The optimizer of a configuration, its step by TensorFlow's fused kernels, and its reset for the next fit.
 
 Keras' own update passes over the weights a dozen times; on a CPU, with batches of a few images, that is half of a
 training step. The fused kernels compute the same formula in one pass. The optimizer stays a plain Keras one, which
@@ -14,32 +14,30 @@ import keras
 import tensorflow as tf
 
 from spaces.config import Configuration
+from spaces.optimizers import OPTIMIZERS, Adam, Momentum
 
-_MOMENTUM: Final = 0.9
+_NOT_DECAYED: Final = ("bias", "gamma", "beta")  # words in the names of weights
 
 
 def build_optimizer(configuration: Configuration) -> Any:
-    """Keras optimizer; its rate is set at each update, so that one trace serves every schedule.
+    """Return the Keras optimizer; its rate is set at each update, so that one trace serves every schedule.
 
-    Weight decay is decoupled (Loshchilov & Hutter, ICLR 2019) and spares biases and normalization.
+    Weight decay spares biases and normalization.
     """
-    rate = configuration.learning_rate
-    decay = configuration.weight_decay
-    match configuration.optimizer:
-        case "adam":
-            return keras.optimizers.Adam(rate)
-        case "adamw":
-            optimizer = keras.optimizers.AdamW(rate, weight_decay=decay)
-        case "sgd":
-            optimizer = keras.optimizers.SGD(rate, momentum=_MOMENTUM, nesterov=True, weight_decay=decay or None)
-        case unknown:
-            raise ValueError(f"no such optimizer: {unknown!r}")
-    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    rate, decay = configuration.learning_rate, configuration.weight_decay
+    match OPTIMIZERS[configuration.optimizer]:
+        case Adam(takes_weight_decay=False) as adam:
+            return keras.optimizers.Adam(rate, adam.beta_1, adam.beta_2, adam.epsilon)
+        case Adam() as adam:
+            optimizer = keras.optimizers.AdamW(rate, decay, adam.beta_1, adam.beta_2, adam.epsilon)
+        case Momentum() as sgd:
+            optimizer = keras.optimizers.SGD(rate, sgd.momentum, nesterov=True, weight_decay=decay or None)
+    optimizer.exclude_from_weight_decay(var_names=list(_NOT_DECAYED))
     return optimizer
 
 
 def apply(optimizer: Any, gradients: Sequence[Any], weights: Sequence[Any], rates: Sequence[Any]) -> None:
-    """What `optimizer.apply(gradients, weights)` does with these learning rates, within rounding.
+    """Do what `optimizer.apply(gradients, weights)` does with these learning rates, within rounding.
 
     Args:
         optimizer: from `build_optimizer`, built on `weights`.
@@ -48,18 +46,19 @@ def apply(optimizer: Any, gradients: Sequence[Any], weights: Sequence[Any], rate
         rates: scalar float32 tensors, one for each of `weights`.
     """
     for weight, rate in zip(weights, rates, strict=True):
-        if optimizer.weight_decay and optimizer._use_weight_decay(weight):
+        if optimizer.weight_decay and not any(word in weight.name for word in _NOT_DECAYED):
             weight.assign(weight.value * (1.0 - optimizer.weight_decay * rate))
     optimizer.iterations.assign_add(1)
+    momentums = _state(optimizer, "momentum")
     if isinstance(optimizer, keras.optimizers.Adam):  # AdamW is one
         step = tf.cast(optimizer.iterations.value, tf.float32)
         powers = [tf.pow(tf.constant(beta, tf.float32), step) for beta in (optimizer.beta_1, optimizer.beta_2)]
-        memory = optimizer._momentums, optimizer._velocities
-        for gradient, weight, rate, m, v in zip(gradients, weights, rates, *memory, strict=True):
+        velocities = _state(optimizer, "velocity")
+        for gradient, weight, rate, m, v in zip(gradients, weights, rates, momentums, velocities, strict=True):
             tf.raw_ops.ResourceApplyAdam(
-                var=_handle(weight),
-                m=_handle(m),
-                v=_handle(v),
+                var=weight.value.handle,
+                m=m.value.handle,
+                v=v.value.handle,
                 beta1_power=powers[0],
                 beta2_power=powers[1],
                 lr=rate,
@@ -69,18 +68,24 @@ def apply(optimizer: Any, gradients: Sequence[Any], weights: Sequence[Any], rate
                 grad=gradient,
             )
     else:
-        for gradient, weight, rate, m in zip(gradients, weights, rates, optimizer.momentums, strict=True):
+        for gradient, weight, rate, m in zip(gradients, weights, rates, momentums, strict=True):
             tf.raw_ops.ResourceApplyKerasMomentum(
-                var=_handle(weight), accum=_handle(m), lr=rate, grad=gradient, momentum=_MOMENTUM, use_nesterov=True
+                var=weight.value.handle,
+                accum=m.value.handle,
+                lr=rate,
+                grad=gradient,
+                momentum=optimizer.momentum,
+                use_nesterov=True,
             )
 
 
-def _handle(variable: Any) -> Any:
-    return variable._value.handle
+def _state(optimizer: Any, kind: str) -> list[Any]:
+    """The optimizer's variables of one kind, one for each weight, in their order."""
+    return [variable for variable in optimizer.variables if variable.name.endswith(f"_{kind}")]
 
 
 def reset(optimizer: Any) -> None:
-    """Set back everything that the optimizer gathered; its rate is set at the next update anyway."""
+    """Set the optimizer's state and step count to zero; the learning rate stays."""
     for variable in optimizer.variables:
-        if variable is not optimizer._learning_rate:
+        if variable is not optimizer.learning_rate:
             variable.assign(tf.zeros_like(variable.value))

@@ -16,8 +16,9 @@ from search.training import device
 from search.training.engine import Engine
 from search.training.pyramid import delivered
 from search.training.sampling import balance
-from spaces.config import ACTIVATIONS, CLASS_WEIGHTINGS, HEADS, NORMALIZATIONS, OPTIMIZERS, Configuration
+from spaces.config import ACTIVATIONS, CLASS_WEIGHTINGS, HEADS, NORMALIZATIONS, Configuration
 from spaces.losses import LOSSES
+from spaces.optimizers import OPTIMIZERS
 from tests.factories import configuration
 
 SIDE, N = 32, 24
@@ -25,7 +26,7 @@ PARTS = {
     "head": HEADS,
     "activation": ACTIVATIONS,
     "loss": tuple(LOSSES),
-    "optimizer": OPTIMIZERS,
+    "optimizer": tuple(OPTIMIZERS),
     "normalization": NORMALIZATIONS,
     "class_weighting": CLASS_WEIGHTINGS,
 }

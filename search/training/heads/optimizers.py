@@ -7,7 +7,6 @@ added by BLAS in one pass, and what Keras scales in each step is kept as plain s
 from __future__ import annotations
 
 import math
-from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -15,10 +14,7 @@ from scipy.linalg.blas import saxpy  # type: ignore[import-untyped]  # y += a x 
 
 from search.arrays import FloatArray
 from spaces.config import Configuration
-
-_MOMENTUM: Final = 0.9
-_BETAS: Final = (0.9, 0.999)
-_EPSILON: Final = 1e-7
+from spaces.optimizers import OPTIMIZERS, Adam, Momentum
 
 
 class HeadOptimizer:
@@ -30,14 +26,12 @@ class HeadOptimizer:
     """
 
     def __init__(self, configuration: Configuration, decays: npt.NDArray[np.bool]) -> None:
-        if configuration.optimizer not in ("adam", "adamw", "sgd"):
-            raise ValueError(f"no step of the optimizer {configuration.optimizer!r} is known")
         size = len(decays)
-        self._is_adam = configuration.optimizer != "sgd"
-        self._decay = 0.0 if configuration.optimizer == "adam" else configuration.weight_decay
+        self._optimizer = OPTIMIZERS[configuration.optimizer]
+        self._decay = configuration.weight_decay if self._optimizer.takes_weight_decay else 0.0
         edges = np.flatnonzero(np.diff(decays, prepend=False, append=False)).reshape(-1, 2)
         self._decaying = [slice(*edge) for edge in edges.tolist()]
-        self.memory = np.zeros((2 if self._is_adam else 1, size), np.float32)
+        self.memory = np.zeros((2 if isinstance(self._optimizer, Adam) else 1, size), np.float32)
         self.steps = 0
         self._spare = np.empty(size, np.float32)
 
@@ -52,18 +46,19 @@ class HeadOptimizer:
             for part in self._decaying:
                 weights[part] *= np.float32(1 - self._decay * rate)
         self.steps += 1
-        if self._is_adam:
-            self._adam(weights, slopes, rate)
-        else:
-            self._sgd(weights, slopes, rate)
+        match self._optimizer:
+            case Adam() as adam:
+                self._adam(adam, weights, slopes, rate)
+            case Momentum() as sgd:
+                self._momentum(sgd, weights, slopes, rate)
 
-    def _adam(self, weights: FloatArray, slopes: FloatArray, rate: float) -> None:
-        """Kingma and Ba, ICLR 2015, algorithm 1 in the order at the end of its section 2.
+    def _adam(self, adam: Adam, weights: FloatArray, slopes: FloatArray, rate: float) -> None:
+        """Algorithm 1 of the paper, in the order at the end of its section 2.
 
         In memory are the sums whose shares 1 - beta are the moving means of the slopes and of their squares.
         """
         (mean, square), spare = self.memory, self._spare
-        first, second = _BETAS
+        first, second = adam.beta_1, adam.beta_2
         mean *= np.float32(first)
         saxpy(slopes, mean)
         np.multiply(slopes, slopes, out=spare)
@@ -71,14 +66,14 @@ class HeadOptimizer:
         square += spare
         root = math.sqrt(1 - second)  # of the share, taken out of the denominator
         np.sqrt(square, out=spare)
-        spare += np.float32(_EPSILON / root)
+        spare += np.float32(adam.epsilon / root)
         np.divide(mean, spare, out=spare)
         unbiased = math.sqrt(1 - second**self.steps) / (1 - first**self.steps)
         saxpy(spare, weights, a=-rate * unbiased * (1 - first) / root)
 
-    def _sgd(self, weights: FloatArray, slopes: FloatArray, rate: float) -> None:
+    def _momentum(self, sgd: Momentum, weights: FloatArray, slopes: FloatArray, rate: float) -> None:
         (speed,) = self.memory
-        speed *= np.float32(_MOMENTUM)
+        speed *= np.float32(sgd.momentum)
         saxpy(slopes, speed, a=-rate)
         saxpy(slopes, weights, a=-rate)
-        saxpy(speed, weights, a=_MOMENTUM)
+        saxpy(speed, weights, a=sgd.momentum)
