@@ -1,1 +1,1 @@
-"""What may be searched, and what one choice means."""
+"""Search spaces, and the configurations that they contain."""

@@ -1,4 +1,4 @@
-"""Pretrained networks that may stand in place of convolutions: what a configuration and a user need to know of them.
+"""Pretrained networks that may stand in place of convolutions, with what a configuration and a user need to know.
 
 All are those of `keras.applications`, without their top. What they expect of pixels differs, and feeding one as another
 expects is itself a cause of networks that do not learn; so it is never searched, but stands here.
@@ -10,23 +10,23 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 Feeding = Literal["tf", "caffe", "inside"]
-"""What becomes of 0..255 first: -1..1; BGR less the means of ImageNet; or nothing, where the network has a scaling
-in itself."""
+"""Scaling of pixels 0..255 that a backbone expects: "tf" to -1..1, "caffe" BGR less the means of ImageNet, "inside"
+none, as the network scales by itself."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Backbone:
-    """One of them.
+    """A pretrained network of `keras.applications`.
 
     Attributes:
-        builder: its name in `keras.applications`.
-        options: of the builder.
-        feeding: what it expects.
+        builder: name of its function in `keras.applications`.
+        options: keyword arguments of the builder.
+        feeding: scaling of the pixels that it expects.
         features: channels of its last feature map.
-        weights: how many it has.
-        last_block: how the name of the first layer of its last block begins.
+        weights: number of its weights.
+        last_block: beginning of the name of its last block's first layer.
         batchnorm: whether it has batch normalization.
-        smallest: pixels a side that something is left of.
+        smallest: least side of an image, in pixels, for which its last feature map is not empty.
         file: name of its ImageNet weights in Keras' cache.
     """
 
@@ -47,7 +47,7 @@ RANDOM: Final = "none"  # no first weights
 TRAINABLE: Final = ("frozen", "last_block", "all")
 STATISTICS: Final = ("kept", "re_estimated", "adapted")
 POOLED: Final = ("average", "max")
-"""Heads that go with a backbone: of its few last pixels there are no parts worth pooling."""
+"""Heads that go with a backbone: its last feature map is too small to pool parts of it."""
 
 BACKBONES: Final[dict[str, Backbone]] = {
     "mobilenet_025": Backbone(
@@ -111,10 +111,16 @@ BACKBONES: Final[dict[str, Backbone]] = {
         file="convnext_tiny_notop.h5",
     ),
 }
-"""By name, from small to large."""
+"""Backbones by name, from small to large."""
 
 
 def embeds(backbone: str, trainable: str, statistics: str) -> bool:
-    """Whether a backbone gives the same for an image in each epoch, so that it need run only once."""
-    known = backbone != NO_BACKBONE and trainable == "frozen"
-    return known and (statistics == "kept" or not BACKBONES[backbone].batchnorm)
+    """Whether a backbone gives the same features for an image in each epoch, so that it need run only once.
+
+    Args:
+        backbone: its name, or `NO_BACKBONE`.
+        trainable: one of `TRAINABLE`.
+        statistics: one of `STATISTICS`.
+    """
+    is_frozen = backbone != NO_BACKBONE and trainable == "frozen"
+    return is_frozen and (statistics == "kept" or not BACKBONES[backbone].batchnorm)

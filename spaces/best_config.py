@@ -1,4 +1,4 @@
-"""`best_config.yaml` read back: all that is needed to train the recommended configuration again.
+"""Reader of `best_config.yaml`: all that is needed to train the recommended configuration again.
 
 The file may come from anyone and may have been edited: every value that training uses is checked, and the error names
 its key. What only tells of the search (promise, baselines, versions, ...) is not looked at.
@@ -17,7 +17,7 @@ from spaces.plain_yaml import PlainYamlError, kind, read, short, unknown_key
 from spaces.yaml_io import ConfigurationFileError, configuration_of
 
 SCHEMA: Final = 1
-"""Number of the file's form: raised when an older reader would misunderstand it."""
+"""Version of the file's format: raised when an older reader would misunderstand it."""
 
 KEYS: Final = (
     "schema",
@@ -42,7 +42,7 @@ KEYS: Final = (
     "seed",
     "command",
 )
-"""All that may stand at the file's top level."""
+"""Keys that are allowed at the file's top level."""
 
 _USED: Final = ("schema", "configuration", "training", "classes", "decision_offset", "metric", "folds", "seed", "data")
 _CONFIGURATION: Final = ("canonical", "sampled", "hash")
@@ -58,7 +58,7 @@ _ADVICE: Final = "Mend it, or take the file as the search wrote it"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BestConfig:
-    """What a `best_config.yaml` says of how to train and what to deliver."""
+    """Content of a `best_config.yaml` that training and delivery use."""
 
     configuration: Configuration
     edited: bool  # the configuration is no longer the one that the file's scores are about
@@ -84,7 +84,7 @@ def load_best_config(path: Path) -> BestConfig:
     """Read and check a `best_config.yaml`.
 
     Raises:
-        ConfigurationFileError: no such file, or one that can't be used: one line with file, key, what came, what was
+        ConfigurationFileError: there is no such file, or it can't be used: one line with file, key, what came, what was
             expected and what to do.
     """
     try:
@@ -96,15 +96,22 @@ def load_best_config(path: Path) -> BestConfig:
 def image_recipe(
     size: int, channels: int, shapes: Sequence[tuple[int, int]] = (), white: float | None = None
 ) -> dict[str, Any]:
-    """How a file becomes the network's input, in words and as data."""
+    """Describe how a file becomes the network's input, in words and as data.
+
+    Args:
+        size: pixels a side of the squares that images become.
+        channels: 1 grey, 3 colour.
+        shapes: (height, width) that images become, each its nearest; empty for squares of `size`.
+        white: value of white in images of more than 8 bits a channel; None where there are none.
+    """
     first = f"of more than 8 bits a channel take {white:g} for white; " if white is not None else ""
-    mode, said = ("RGB", "RGB") if channels == 3 else ("L", "grey (Pillow mode L)")
+    mode, colours = ("RGB", "RGB") if channels == 3 else ("L", "grey (Pillow mode L)")
     resize: dict[str, Any] = {"filter": "bilinear", "antialias": True}
     if shapes:
-        offered = ", ".join(f"{width} x {height}" for height, width in shapes)
+        shapes_in_words = ", ".join(f"{width} x {height}" for height, width in shapes)
         where = (
             "with Pillow's bilinear filter (antialiased) to that of these widths x heights whose aspect ratio and then "
-            f"size is nearest: {offered}"
+            f"size is nearest: {shapes_in_words}"
         )
         resize = {"to": [list(shape) for shape in shapes], **resize}
     else:
@@ -113,7 +120,7 @@ def image_recipe(
     return {
         **({} if shapes else {"size": size}),
         "channels": channels,
-        "recipe": f"{first}apply the EXIF orientation, convert to {said}, resize {where}; feed the values 0 to 255",
+        "recipe": f"{first}apply the EXIF orientation, convert to {colours}, resize {where}; feed the values 0 to 255",
         "steps": [
             *([] if white is None else [{"white": white}]),
             {"exif_transpose": True},
@@ -178,7 +185,7 @@ def _best_config(content: Any) -> BestConfig:
 def _configuration(section: Mapping[str, Any]) -> tuple[Configuration, bool]:
     """The configuration, and whether it was changed since the search.
 
-    It stands in the file twice: who changes one place only would train something else than what they see.
+    It stands in the file twice: a change in one place only would train something else than it shows.
     """
     _check_keys("configuration", section, _CONFIGURATION, ("sampled",))
     try:
@@ -186,14 +193,14 @@ def _configuration(section: Mapping[str, Any]) -> tuple[Configuration, bool]:
     except (SpaceError, ConfigurationError) as error:
         raise _wrong("configuration.sampled", str(error).rstrip(".")) from None
     canonical = configuration.canonical()
-    given = section.get("canonical", canonical)
-    if not isinstance(given, dict):
-        raise _wrong("configuration.canonical", f"a mapping is expected, got {_got(given)}")
-    for key in (*canonical, *given):
-        if given.get(key) != canonical.get(key):
+    in_file = section.get("canonical", canonical)
+    if not isinstance(in_file, dict):
+        raise _wrong("configuration.canonical", f"a mapping is expected, got {_got(in_file)}")
+    for key in (*canonical, *in_file):
+        if in_file.get(key) != canonical.get(key):
             raise _wrong(
                 f"configuration.canonical.{key}",
-                f"{_got(given.get(key))} here, but configuration.sampled amounts to {_got(canonical.get(key))}",
+                f"{_got(in_file.get(key))} here, but configuration.sampled amounts to {_got(canonical.get(key))}",
                 "Change both, or leave out configuration.canonical",
             )
     return configuration, section.get("hash", configuration.hash) != configuration.hash
@@ -243,11 +250,11 @@ def _offset(value: Any, classes: int) -> tuple[float, ...]:
     return tuple(float(number) for number in value)
 
 
-def _check_keys(where: str, section: Mapping[Any, Any], known: tuple[str, ...], needed: tuple[str, ...]) -> None:
+def _check_keys(where: str, section: Mapping[Any, Any], allowed: tuple[str, ...], required: tuple[str, ...]) -> None:
     for key in section:
-        if key not in known:
-            raise _wrong(where, unknown_key(key, known).rstrip("."), "Leave it out")
-    for key in needed:
+        if key not in allowed:
+            raise _wrong(where, unknown_key(key, allowed).rstrip("."), "Leave it out")
+    for key in required:
         if key not in section:
             raise _wrong(f"{where}.{key}".lstrip("."), "missing", _WRITE_AGAIN)
 

@@ -1,4 +1,4 @@
-"""One point of the search space.
+"""Configurations: points of the search space.
 
 Two configurations that build and train the same network have equal `canonical()` forms and equal hashes, however
 they were sampled: inactive choices are dropped, and depth x ratio is resolved into numbers of layers.
@@ -35,7 +35,7 @@ ACTIVATIONS: Final = ("relu", "leaky_relu", "elu", "gelu", "tanh")
 INPUT_SCALINGS: Final = ("unit", "symmetric", "standardized")
 
 PYRAMIDS: Final = {"pyramid_2": 1 + 4, "pyramid_4": 1 + 4 + 16, "pyramid_8": 1 + 4 + 16 + 64}
-"""Heads of spatial pyramid pooling, and of how many parts of the image each takes the maxima."""
+"""Heads of spatial pyramid pooling -> number of parts of the image of which each takes the maxima."""
 HEADS: Final = ("flatten", "average", "max", *PYRAMIDS)
 
 CHOICES: Final[dict[str, tuple[str, ...]]] = {
@@ -71,18 +71,18 @@ BOUNDS: Final[dict[str, tuple[float, float]]] = {
     "rotation": (0.0, 180.0),
     "backbone_rate": (0.0, 1.0),
 }
-"""What is possible at all, both ends included. A space searches a part of it; a YAML may widen that part up to here."""
+"""Lowest and highest possible value of each numeric field. A space searches a part; a YAML may widen it up to here."""
 
 BY_RATIO: Final = frozenset({"learning_rate", "weight_decay", "width", "dense_units", "batch_size", "backbone_rate"})
-"""Numbers whose steps are factors."""
+"""Numeric fields of which equal ratios, not equal differences, count as equal steps."""
 
 MIN_BATCH_FOR_BATCHNORM: Final = 4
 MOST_DENSE_ON_BACKBONE: Final = 2
-"""Dense layers that depth and ratio put on a backbone at most: what it gives is nearly what is to be told apart."""
+"""Largest number of dense layers on a backbone, whose features need little more to separate the classes."""
 
 
 class ConfigurationError(ValueError):
-    """A field's value is outside what it may be, or two fields contradict each other."""
+    """Error for a field whose value is not allowed, or for two fields that contradict each other."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -147,30 +147,30 @@ class Configuration:
 
     @property
     def n_dense(self) -> int:
-        """Dense layers before the output layer: round(depth x ratio), half to even; on a backbone at most two."""
+        """Number of dense layers before the output: round(depth x ratio), half to even; on a backbone at most two."""
         wanted = round(self.depth * self.dense_ratio)
         return wanted if self.backbone == NO_BACKBONE else min(wanted, MOST_DENSE_ON_BACKBONE)
 
     @property
     def n_conv(self) -> int:
-        """Convolutions: what depth leaves after the dense layers; none on a backbone."""
+        """Number of convolutions: depth less the dense layers; 0 on a backbone."""
         return self.depth - self.n_dense if self.backbone == NO_BACKBONE else 0
 
     @property
     def layer_names(self) -> tuple[str, ...]:
-        """Of its weight layers, as people count them: `conv 1`, `conv 2`, ..., `dense 1`, ..., `output`."""
+        """Names of the weight layers, in order: `conv 1`, `conv 2`, ..., `dense 1`, ..., `output`."""
         conv = (f"conv {place + 1}" for place in range(self.n_conv))
         return (*conv, *(f"dense {place + 1}" for place in range(self.n_dense)), "output")
 
     @property
     def normalized(self) -> bool:
-        """Whether anything of the network is normalized by its batches."""
+        """Whether the network normalizes anything by the statistics of its batches."""
         layers = self.normalization == "batch" and self.n_conv + self.n_dense > 0
         return layers or (self._has_statistics and self.statistics == "adapted")
 
     @property
     def embeds(self) -> bool:
-        """Whether its backbone gives the same for an image in each epoch, so that it need run only once."""
+        """Whether the backbone gives the same features for an image in each epoch, so that it need run only once."""
         return embeds(self.backbone, self.trainable, self.statistics)
 
     @property
@@ -182,7 +182,7 @@ class Configuration:
         return {name: getattr(self, name) for name in FIELDS}  # plain values: nothing to copy as `asdict` would
 
     def canonical(self) -> dict[str, Value]:
-        """What decides network and training: numbers of layers in place of depth and ratio, inactive fields dropped."""
+        """Canonical form: fields that decide network and training; numbers of layers in place of depth and ratio."""
         values = self.as_dict()
         del values["depth"], values["dense_ratio"]
         if self.n_conv == 0:
@@ -222,28 +222,28 @@ class Configuration:
 
     @property
     def active(self) -> tuple[str, ...]:
-        """The fields that mean something here, in the order of the class."""
-        kept = {"depth", "dense_ratio", *self.canonical()}
-        return tuple(name for name in FIELDS if name in kept)
+        """Names of the fields that mean something in this configuration, in the order of the class."""
+        meaningful = {"depth", "dense_ratio", *self.canonical()}
+        return tuple(name for name in FIELDS if name in meaningful)
 
     @property
     def hash(self) -> str:
-        """Twelve hexadecimal digits of the canonical form."""
+        """Hash of the canonical form, twelve hexadecimal digits."""
         return _hash(self)
 
 
 FIELDS: Final[dict[str, str]] = {field.name: str(field.type) for field in fields(Configuration)}
-"""Every field and its type: "int", "float", "str" or "bool"."""
+"""Name of every field -> its type: "int", "float", "str" or "bool"."""
 
 
-@lru_cache(maxsize=4096)  # a study's few configurations are asked for theirs again and again
+@lru_cache(maxsize=4096)  # a study has few configurations, and needs their hashes again and again
 def _hash(configuration: Configuration) -> str:
     text = json.dumps(configuration.canonical(), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def checked(name: str, value: Any) -> Value:
-    """The value as field `name` keeps it: whole numbers as int, others as float.
+    """Check a value for the field `name` and bring it to the field's type: whole numbers to int, others to float.
 
     Raises:
         ConfigurationError: the value is out of bounds, unknown or of the wrong type. The message begins with the name.

@@ -1,4 +1,4 @@
-"""How one hyperparameter may vary: over a range, among choices, or not at all."""
+"""Definitions of how one hyperparameter may vary: over a range, among choices, or not at all."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from spaces.config import CHOICES, FIELDS, ConfigurationError, Value, checked
 
 
 class SpaceError(ValueError):
-    """A space can't be: an impossible definition, or a configuration that lies outside of it. One line."""
+    """Error for an impossible definition, or for a configuration outside the space. Its text is one line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class Range:
 
 @dataclass(frozen=True, slots=True)
 class Choices:
-    """One of these values."""
+    """A choice among these values."""
 
     values: tuple[Value, ...]
 
@@ -40,7 +40,7 @@ class Choices:
 
 @dataclass(frozen=True, slots=True)
 class Fixed:
-    """Not searched."""
+    """A hyperparameter that is not searched, with its value."""
 
     value: Value
 
@@ -52,7 +52,11 @@ Definition = Range | Choices | Fixed
 
 
 def normal(name: str, definition: Definition) -> Definition:
-    """The definition in its one form, checked."""
+    """Check a definition and bring it to its normal form.
+
+    Raises:
+        SpaceError: the definition is impossible for the field `name`, with which the message begins.
+    """
     try:
         match definition:
             case Fixed():
@@ -101,7 +105,11 @@ def _normal_range(name: str, definition: Range) -> Definition:
 
 
 def batches_from(least: int, definition: Definition) -> Definition:
-    """The batch sizes that batch normalization can work with."""
+    """Restrict the definition of the batch size to sizes of at least `least`.
+
+    Raises:
+        SpaceError: no size is left.
+    """
     values: tuple[float, ...]
     match definition:
         case Range():
@@ -120,7 +128,7 @@ def batches_from(least: int, definition: Definition) -> Definition:
 
 
 def as_dict(definition: Definition) -> dict[str, Any]:
-    """As a space file writes it."""
+    """Write a definition as a space file does."""
     match definition:
         case Fixed():
             return {"value": definition.value}
@@ -132,7 +140,7 @@ def as_dict(definition: Definition) -> dict[str, Any]:
 
 
 def first(definition: Definition) -> Value:
-    """The lowest or first value."""
+    """The lowest value of a range, or the first choice."""
     match definition:
         case Fixed():
             return definition.value
@@ -143,7 +151,7 @@ def first(definition: Definition) -> Value:
 
 
 def closest(value: float, offer: Range | Choices) -> Value:
-    """The batch size on offer that is nearest to a wanted one; among choices, by ratio."""
+    """The offered batch size that is nearest to a wanted one; among choices, by ratio."""
     if isinstance(offer, Range):
         step = offer.step or 1
         return int(offer.low + step * round((min(max(value, offer.low), offer.high) - offer.low) / step))
@@ -151,7 +159,7 @@ def closest(value: float, offer: Range | Choices) -> Value:
 
 
 def described(offer: Range | Choices) -> str:
-    """For a message: "adam, sgd", "0 to 0.2 in steps of 0.05"."""
+    """Describe an offer for a message, such as "adam, sgd" or "0 to 0.2 in steps of 0.05"."""
     if isinstance(offer, Choices):
         return ", ".join(str(value) for value in offer.values)
     return f"{offer.low:g} to {offer.high:g}" + ("" if offer.step in (None, 1) else f" in steps of {offer.step:g}")

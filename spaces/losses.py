@@ -1,4 +1,4 @@
-"""The losses that a network may be trained with. An entry in `LOSSES` is all that a loss needs to be searched.
+"""Losses that a network may be trained with. An entry in `LOSSES` is all that a loss needs to be searched.
 
 Formulas use only `+ - * / **`, so that each serves NumPy arrays and TensorFlow tensors alike.
 """

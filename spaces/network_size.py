@@ -1,4 +1,4 @@
-"""How many weights a configuration's network has, by arithmetic: no network needs to be built."""
+"""Number of weights of a configuration's network, by arithmetic: no network needs to be built."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ _NORMALIZATION_WEIGHTS = {"none": 0, "group": 2, "batch": 4}  # a channel: scale
 
 
 def size(configuration: Configuration, image_size: int, channels: int, classes: int, *, any_size: bool = False) -> int:
-    """Number of weights, moving statistics of batch normalization included.
+    """Count the weights of a network, moving statistics of batch normalization included.
 
     Args:
-        configuration: the network.
+        configuration: of the network.
         image_size: pixels a side.
         channels: of the images, 1 or 3.
-        classes: outputs.
-        any_size: as the network is built for images of every size.
+        classes: number of outputs.
+        any_size: whether the network is built for images of every size.
     """
     normalization = _NORMALIZATION_WEIGHTS[configuration.normalization]
     if configuration.backbone == NO_BACKBONE:

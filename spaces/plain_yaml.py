@@ -1,4 +1,4 @@
-"""YAML from strangers: plain values only, bounded in size, and errors that say where. Shared by all that is read."""
+"""YAML from untrusted files: plain values only, bounded in size, with errors that name the place."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from typing import Any, Final
 import yaml
 
 MOST_BYTES: Final = 1_000_000
-"""Of a file: a best_config.yaml has some thousands, and PyYAML takes seconds for a megabyte."""
+"""Largest size of a file: a best_config.yaml has some thousands, and PyYAML takes seconds for a megabyte."""
 
 
 class PlainYamlError(ValueError):
-    """The file can't be read as plain values. One line, without the file's name."""
+    """Error for a file that can't be read as plain values. Its text is one line, without the file's name."""
 
 
 def read(path: Path) -> Any:
-    """Mappings, lists, text, numbers, true/false and nothing; no tags, no aliases, no key given twice.
+    """Read mappings, lists, text, numbers, true/false and nothing; no tags, no aliases, no key that occurs twice.
 
     Raises:
-        PlainYamlError: no such file, or one that can't be read so.
+        PlainYamlError: there is no such file, or it holds anything else.
     """
     try:
         if path.stat().st_size > MOST_BYTES and path.is_file():
@@ -57,12 +57,12 @@ class _Loader(yaml.SafeLoader):
         return super().compose_node(parent, index)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen = set()
+        earlier_keys = set()
         for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
-            if key.value in seen:
+            if key.value in earlier_keys:
                 line = key.start_mark.line + 1
                 raise PlainYamlError(f"{key.value}: given twice, again in line {line}. Leave one out.")
-            seen.add(key.value)
+            earlier_keys.add(key.value)
         return super().construct_mapping(node, deep=deep)
 
 
@@ -70,24 +70,24 @@ def _line(error: yaml.MarkedYAMLError) -> str:
     return f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
 
 
-def unknown_key(key: Any, known: Collection[str]) -> str:
-    """The sentence for a key that nothing is known of."""
-    return f"unknown key {short(key)}{closest(key, known)}; known are {', '.join(known)}."
+def unknown_key(key: Any, allowed: Collection[str]) -> str:
+    """Sentence for a key that is not allowed, with the nearest one that is."""
+    return f"unknown key {short(key)}{closest(key, allowed)}; known are {', '.join(allowed)}."
 
 
-def closest(word: Any, known: Collection[str]) -> str:
-    """` (did you mean 'x'?)`, or nothing where no known word is near."""
-    near = difflib.get_close_matches(str(word)[:80], known, n=1)
+def closest(word: Any, allowed: Collection[str]) -> str:
+    """Text ` (did you mean 'x'?)` with the nearest allowed word; empty where none is near."""
+    near = difflib.get_close_matches(str(word)[:80], allowed, n=1)
     return f" (did you mean {near[0]!r}?)" if near else ""
 
 
 def kind(value: Any) -> str:
-    """What a value is, in words."""
+    """Type of a value in words, such as "a mapping"."""
     names = {dict: "a mapping", list: "a list", str: "text", bool: "true/false", int: "a number", float: "a number"}
     return "nothing" if value is None else names.get(type(value), type(value).__name__)
 
 
 def short(value: Any) -> str:
-    """The value as it was given, cut off at 80 characters."""
+    """The value as Python writes it, cut off at 80 characters."""
     text = repr(value)
     return text if len(text) <= 80 else f"{text[:77]}..."

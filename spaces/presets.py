@@ -1,4 +1,4 @@
-"""The named spaces, and the configurations worth trying first."""
+"""Named search spaces, and the configurations worth trying first."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ CORE: Final = Space(
         "backbone_rate": Fixed(0.1),
     },
 )
-"""The seven that people ask about, and the learning rate."""
+"""The smallest space: seven hyperparameters that people ask about, and the learning rate."""
 
 # Steps where 0 means "without": a continuous range would hardly ever draw it.
 DEFAULT: Final = CORE.changed(
@@ -81,7 +81,7 @@ DEFAULT: Final = CORE.changed(
     },
     name="default",
 )
-"""Core and its companions."""
+"""The space that is searched without `--space`: core, optimizer, architecture and augmentation."""
 
 _OPEN: Final[dict[str, Definition]] = {
     "trainable": Choices(TRAINABLE),
@@ -103,7 +103,7 @@ TRANSFER: Final = DEFAULT.changed(
     },
     name="transfer",
 )
-"""Pretrained networks, and what is put on them."""
+"""The space of pretrained networks with the layers on top of them."""
 
 PRESETS: Final = {space.name: space for space in (CORE, DEFAULT, TRANSFER)}
 
@@ -132,7 +132,7 @@ KNOWN_GOOD: Final = (
     replace(_CONV, depth=4, dense_ratio=0.25, head="flatten", dropout=0.4),
     replace(_CONV, depth=8, normalization="group", class_weighting="sqrt", dropout=0.1, width=8),
 )
-"""Diverse and sane on a hundred to twenty thousand small images, the most useful first.
+"""Configurations that learn on a hundred to twenty thousand small images, diverse, the most useful first.
 
 The order is `python -m benchmarks.portfolio table`'s: greedily by what they lose on four image sets and digits.
 """
@@ -146,14 +146,14 @@ KNOWN_TRANSFER: Final = (
     replace(_FROZEN, trainable="last_block", horizontal_flip=True, learning_rate=1e-3),
     replace(_FROZEN, trainable="all", statistics="adapted", horizontal_flip=True, shift=0.1, learning_rate=1e-3),
 )
-"""On backbones: the first on each that there is, the others on one of middle size."""
+"""Configurations on backbones: the first is tried on each backbone, the others on one of middle size."""
 
 
 def with_weights(space: Space, backbones: Sequence[str]) -> Space:
-    """The space with these backbones: those of its own that are among them; `default` takes them beside its ConvNets.
+    """Restrict a space to these backbones; `default` takes them beside its networks from scratch.
 
     Raises:
-        SpaceError: nothing is left of it.
+        SpaceError: nothing is left of the space.
     """
     if space.backbones:
         return space.with_backbones(backbones)
@@ -163,7 +163,7 @@ def with_weights(space: Space, backbones: Sequence[str]) -> Space:
 
 
 def known_good(space: Space) -> list[Configuration]:
-    """The known-good configurations as the space can have them, each network once.
+    """Known-good configurations as the space can have them, each network once.
 
     Fields that the space fixes are taken from it, the batch size is the closest it offers; what then lies outside is
     left out.
@@ -172,6 +172,6 @@ def known_good(space: Space) -> list[Configuration]:
     plain, *others = KNOWN_TRANSFER
     transferred = [replace(plain, backbone=name) for name in names]
     if names:
-        transferred += [replace(known, backbone=names[len(names) // 2]) for known in others]
+        transferred += [replace(configuration, backbone=names[len(names) // 2]) for configuration in others]
     fitting = (space.nearest(configuration) for configuration in (*transferred, *KNOWN_GOOD))
     return list({configuration.hash: configuration for configuration in fitting if configuration}.values())

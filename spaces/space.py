@@ -1,4 +1,4 @@
-"""What may be searched: one definition for each hyperparameter, and the conditions between them."""
+"""Search space: one definition for each hyperparameter, and the conditions between them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from spaces.optimizers import OPTIMIZERS
 __all__ = ["DEFAULTS", "MIN_UPDATES", "SAME_FIELD", "Space", "SpaceError", "Suggest"]
 
 MIN_UPDATES: Final = 60
-"""Optimizer steps that a fit needs at least: with fewer even a good network has hardly moved."""
+"""Smallest number of optimizer steps of a fit: with fewer even a good network has hardly moved."""
 
 SAME_FIELD: Final = {
     "pooling": "head",
@@ -45,29 +45,45 @@ Optuna refuses a name whose choices change from trial to trial.
 
 
 class Suggest(Protocol):
-    """What a space asks of a trial. `optuna.Trial` and `optuna.trial.FixedTrial` are such."""
+    """Methods of a trial that a space calls; `optuna.Trial` and `optuna.trial.FixedTrial` have them."""
 
     def suggest_int(self, name: str, low: int, high: int, *, step: int = 1, log: bool = False) -> int:
-        """A whole number from low to high, both included."""
+        """Suggest a whole number from low to high, both included.
+
+        Args:
+            name: of the parameter.
+            low: smallest value.
+            high: largest value.
+            step: distance of neighbouring values.
+            log: whether to draw on a logarithmic scale.
+        """
 
     def suggest_float(
         self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
     ) -> float:
-        """A number from low to high, both included."""
+        """Suggest a number from low to high, both included.
+
+        Args:
+            name: of the parameter.
+            low: smallest value.
+            high: largest value.
+            step: distance of neighbouring values; None for any number.
+            log: whether to draw on a logarithmic scale.
+        """
 
     def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
-        """One of the choices."""
+        """Suggest one of the choices."""
 
 
 DEFAULTS: Final[dict[str, Value]] = {
     field.name: field.default for field in fields(Configuration) if field.default is not MISSING
 }
-"""What an inactive field holds: the value without meaning for the network."""
+"""Value of each field that has a default: inactive fields hold it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Space:
-    """A part of all configurations, and how to draw from it.
+    """A set of configurations, and how to draw from it.
 
     Definitions are brought to one form: choices in a fixed order, a single choice as `Fixed`; where batch normalization
     is the only normalization, batch sizes too small for it are dropped; where classes are always weighted or drawn
@@ -138,8 +154,10 @@ class Space:
             values |= self._on_backbone(trial, chosen["backbone"], small=small)
         else:
             values["input_scaling"] = self._suggest(trial, "input_scaling")
-        known = Configuration(**values)
-        return replace(known, **{} if known.embeds else {name: self._suggest(trial, name) for name in _WARPS})
+        without_warps = Configuration(**values)
+        return replace(
+            without_warps, **{} if without_warps.embeds else {name: self._suggest(trial, name) for name in _WARPS}
+        )
 
     def _on_backbone(self, trial: Suggest, backbone: str, *, small: bool) -> dict[str, Any]:
         unpooled = tuple(head for head in HEADS if head not in POOLED)
@@ -157,7 +175,7 @@ class Space:
         return values
 
     def parameters(self, configuration: Configuration) -> dict[str, Value]:
-        """Optuna's names and values that give this configuration, as `study.enqueue_trial` takes them.
+        """Names and values in Optuna that give this configuration, as `study.enqueue_trial` takes them.
 
         Raises:
             SpaceError: the configuration lies outside the space; the message begins with the field.
@@ -168,7 +186,7 @@ class Space:
             wanted = configuration.canonical().get(name)
             if value != wanted:
                 raise SpaceError(f"{name}: the space holds {value!r} only; the configuration has {wanted!r}.")
-        return answers.given
+        return answers.parameters
 
     def __contains__(self, configuration: object) -> bool:
         if not isinstance(configuration, Configuration):
@@ -180,7 +198,7 @@ class Space:
         return True
 
     def nearest(self, configuration: Configuration) -> Configuration | None:
-        """The configuration with the fields that the space fixes, and the closest batch size that it offers.
+        """Change the configuration to the fields that the space fixes, and to the closest batch size that it offers.
 
         None if another field still lies outside.
         """
@@ -190,10 +208,10 @@ class Space:
             return None
 
     def bound_to(self, images: int, epochs: int) -> Space:
-        """The space with the batch sizes that suit `images` training images and `epochs` epochs.
+        """Restrict the batch sizes to those that suit `images` training images and `epochs` epochs.
 
-        Larger ones than the images, or such that leave fewer than `MIN_UPDATES` updates a fit (full batches only), are
-        dropped; the smallest stays if it is not larger than the images.
+        Sizes larger than the number of images, or that leave fewer than `MIN_UPDATES` updates a fit (full batches
+        only), are dropped; the smallest stays if it is not larger than the images.
 
         Raises:
             SpaceError: the only batch size is one of those, or all are larger than the number of images.
@@ -221,10 +239,10 @@ class Space:
         return self.changed({"batch_size": bounded})
 
     def for_every_size(self) -> Space:
-        """The space without batch normalization: images of one shape are too few in a batch for statistics.
+        """Remove batch normalization from the space: a batch holds too few images of one shape for its statistics.
 
         Raises:
-            SpaceError: it has no other normalization.
+            SpaceError: the space has no other normalization.
         """
         left = {}
         for name, excluded, otherwise in (
@@ -242,32 +260,32 @@ class Space:
 
     @property
     def backbones(self) -> tuple[str, ...]:
-        """That it offers."""
+        """Names of the backbones that the space offers."""
         return tuple(str(name) for name in _offered(self.definitions["backbone"]) if name != NO_BACKBONE)
 
     def with_backbones(self, names: Sequence[str]) -> Space:
-        """The space with those of its backbones that are among `names`.
+        """Restrict the space to those of its backbones that are among `names`.
 
         Raises:
-            SpaceError: nothing is left.
+            SpaceError: no network is left.
         """
-        kept = tuple(name for name in self.backbones if name in names)
+        available = tuple(name for name in self.backbones if name in names)
         plain = (NO_BACKBONE,) if NO_BACKBONE in self.definitions["backbone"] else ()
-        if not (plain or kept):
+        if not (plain or available):
             raise SpaceError(f"backbone: there are no weights of {', '.join(self.backbones)}.")
-        return self.changed({"backbone": Choices((*plain, *kept))})
+        return self.changed({"backbone": Choices((*plain, *available))})
 
     def changed(self, definitions: Mapping[str, Definition], name: str | None = None) -> Space:
-        """The space with some definitions replaced."""
+        """Copy the space with some definitions replaced."""
         return Space(name or self.name, {**self.definitions, **definitions})
 
     def as_dict(self) -> dict[str, dict[str, Any]]:
-        """Every field as a space file writes it."""
+        """Every field's definition as a space file writes it."""
         return {name: as_dict(definition) for name, definition in self.definitions.items()}
 
     @property
     def hash(self) -> str:
-        """Twelve hexadecimal digits of what is searched; the name and the order of keys and choices don't count."""
+        """Hash of what is searched, twelve hexadecimal digits; name and order of keys and choices don't count."""
         return hashlib.sha256(json.dumps(self.as_dict(), sort_keys=True).encode()).hexdigest()[:12]
 
     def _suggest(self, trial: Suggest, name: str) -> Any:
@@ -288,12 +306,15 @@ _ALWAYS: Final = tuple(name for name in FIELDS if name not in _CONDITIONAL)
 
 
 class _Answers:
-    """Answers as a given configuration would, and keeps what it answered. Fields in `bend` take the closest offer."""
+    """Trial that suggests the values of a given configuration and records them by Optuna's names.
+
+    Fields in `bend` take the closest offer.
+    """
 
     def __init__(self, configuration: Configuration, bend: tuple[str, ...] = ()) -> None:
         self.configuration = configuration
         self.bend = bend
-        self.given: dict[str, Value] = {}
+        self.parameters: dict[str, Value] = {}
 
     def suggest_int(self, name: str, low: int, high: int, *, step: int = 1, log: bool = False) -> int:
         return int(self._answer(name, Range(low, high, log, step)))
@@ -313,7 +334,7 @@ class _Answers:
             value = closest(value, offer)
         if value not in offer:
             raise SpaceError(f"{field}: {described(offer)} can be searched; the configuration has {value!r}.")
-        self.given[name] = value
+        self.parameters[name] = value
         return value
 
 

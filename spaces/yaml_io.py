@@ -1,4 +1,4 @@
-"""Spaces and configurations from YAML. Nothing but plain values is ever read."""
+"""Readers of spaces and configurations from YAML. Only plain values are ever read."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from spaces.presets import DEFAULT, PRESETS
 from spaces.space import Space
 
 EXPONENT: Final = re.compile(r"[-+]?[0-9]+\.?[0-9]*[eE][-+]?[0-9]+")
-"""Numbers that YAML 1.1 takes for text, such as 1e-3: it wants a dot and a sign (1.0e-3)."""
+"""Pattern of numbers that YAML 1.1 takes for text, such as 1e-3: it wants a dot and a sign (1.0e-3)."""
 
 REQUIRED: Final = tuple(field.name for field in fields(Configuration) if field.default is MISSING)
 
 
 class ConfigurationFileError(ConfigurationError):
-    """A file of configurations can't be used as it is. One line that begins with the file."""
+    """Error for a file of configurations that can't be used. Its text is one line that begins with the file."""
 
 
 def load_space(name_or_path: str) -> Space:
-    """The preset of that name, or the space that a YAML file describes.
+    """Load the preset of that name, or the space that a YAML file describes.
 
     In a file every key is optional: what it does not name keeps the preset's definition (`preset:`, `default` without).
     `{value: v}` fixes, `{choices: [...]}` and `{low: a, high: b, log: true, step: s}` search; what a range leaves out
@@ -53,7 +53,7 @@ def load_space(name_or_path: str) -> Space:
 
 
 def load_configurations(path: str | Path) -> list[Configuration]:
-    """The configurations of a YAML file: one as a flat mapping, a list of them, or a `best_config.yaml`.
+    """Load the configurations of a YAML file: one as a flat mapping, a list of them, or a `best_config.yaml`.
 
     Raises:
         ConfigurationFileError: no such file, or one that can't be used; one line with file, key, what came and what is
@@ -94,10 +94,10 @@ def _definition(key: str, content: Any, base: Space) -> Definition:
     forms = "{value: ...} or {choices: [...]}" + (" or {low: ..., high: ...}" if key in BOUNDS else "")
     if not isinstance(content, dict) or not content:
         raise SpaceError(f"{key}: expected {forms}, got {kind(content)}: {short(content)}.")
-    known = ("value", "choices", *(("low", "high", "log", "step") if key in BOUNDS else ()))
+    allowed = ("value", "choices", *(("low", "high", "log", "step") if key in BOUNDS else ()))
     for inner in content:
-        if inner not in known:
-            raise SpaceError(f"{key}: {unknown_key(inner, known)}")
+        if inner not in allowed:
+            raise SpaceError(f"{key}: {unknown_key(inner, allowed)}")
     if len(content) > 1 and {"value", "choices"} & set(content):
         raise SpaceError(f"{key}: expected only one of {forms}, got {short(content)}.")
     if "value" in content:
@@ -111,7 +111,7 @@ def _definition(key: str, content: Any, base: Space) -> Definition:
 
 
 def _range(key: str, content: Mapping[str, Any], base: Space) -> Range:
-    """What the file leaves out comes from the preset's range, or from the default space's where the preset has none."""
+    """Range of a file; what the file leaves out comes from the preset's range, else from the default space's."""
     model = next((d for d in (base.definitions[key], DEFAULT.definitions[key]) if isinstance(d, Range)), None)
     if model is None and not {"low", "high"} <= set(content):
         raise SpaceError(f"{key}: expected both low and high, got {short(dict(content))}.")
@@ -128,7 +128,7 @@ def _range(key: str, content: Mapping[str, Any], base: Space) -> Range:
 
 
 def configuration_of(content: Any) -> Configuration:
-    """The configuration of a flat mapping, or of the mapping that a `best_config.yaml` is.
+    """Make the configuration of a flat mapping, or of the mapping that a `best_config.yaml` is.
 
     Raises:
         ConfigurationError, SpaceError: a key or a value can't be used; begins with the key.
@@ -149,7 +149,7 @@ def configuration_of(content: Any) -> Configuration:
 
 
 def _value(key: str, value: Any) -> Value:
-    """The value as the field keeps it; the error begins with the key."""
+    """Check a value and bring it to the field's type; the error begins with the key."""
     try:
         return checked(key, _number(value) if key in BOUNDS else value)
     except ConfigurationError as error:
