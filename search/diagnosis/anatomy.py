@@ -1,4 +1,4 @@
-"""What a compiled Keras network is, read without training it."""
+"""Description of a compiled Keras network, read without training it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ACTIVATION_LAYERS: Final[Mapping[str, str]] = {
     "ELU": "elu",
     "Softmax": "softmax",
 }
-"""Layers that are an activation of their own."""
+"""Class name of an activation layer -> name of its activation."""
 
 _LOSSES: Final[Mapping[str, str]] = {
     "bce": "binary_crossentropy",
@@ -38,7 +38,7 @@ _LOSSES: Final[Mapping[str, str]] = {
 
 
 def dissect(model: Any, images: np.ndarray) -> Anatomy:
-    """Describe the network.
+    """Describe a compiled network: its layers in the order in which they are called, its loss and optimizer.
 
     Args:
         model: compiled Keras model.
@@ -132,13 +132,19 @@ def _fan_in(kind: str, shape: tuple[int, ...]) -> int | None:
 
 
 def _initializer(layer: Any) -> Any | None:
-    found = getattr(layer, "kernel_initializer", None) or getattr(layer, "depthwise_initializer", None)
-    return found if hasattr(found, "get_config") else None
+    initializer = getattr(layer, "kernel_initializer", None) or getattr(layer, "depthwise_initializer", None)
+    return initializer if hasattr(initializer, "get_config") else None
 
 
 def _initializer_name(layer: Any) -> str | None:
-    found = _initializer(layer)
-    return type(found).__name__ if found is not None else "custom" if hasattr(layer, "kernel_initializer") else None
+    initializer = _initializer(layer)
+    return (
+        type(initializer).__name__
+        if initializer is not None
+        else "custom"
+        if hasattr(layer, "kernel_initializer")
+        else None
+    )
 
 
 def _penalty(regularizer: Any) -> tuple[float, float]:
@@ -146,7 +152,7 @@ def _penalty(regularizer: Any) -> tuple[float, float]:
 
 
 def _number(value: Any) -> float | None:
-    """The value as number; None if it is none, or several."""
+    """Convert a value to a number; None if it is none, or several."""
     try:
         values = np.unique(np.asarray(value, np.float64))
     except (TypeError, ValueError):
@@ -155,7 +161,7 @@ def _number(value: Any) -> float | None:
 
 
 def _plain(settings: Mapping[str, Any]) -> dict[str, float | str]:
-    """The settings that are numbers or words; pairs as their largest magnitude."""
+    """Settings that are numbers or words; pairs as their largest magnitude."""
     plain: dict[str, float | str] = {}
     for key, value in settings.items():
         if key in ("name", "dtype", "trainable", "seed", "data_format"):
@@ -170,7 +176,7 @@ def _plain(settings: Mapping[str, Any]) -> dict[str, float | str]:
 
 
 def compilation(model: Any) -> Compilation:
-    """How the model was compiled."""
+    """Describe how the model was compiled: optimizer, loss and their settings."""
     optimizer = model.optimizer
     inner = getattr(optimizer, "inner_optimizer", optimizer)  # of a LossScaleOptimizer
     loss = model.loss
@@ -191,7 +197,7 @@ def compilation(model: Any) -> Compilation:
 
 
 def learning_rate(optimizer: Any) -> float:
-    """The rate of the first step, of a schedule too."""
+    """Learning rate of the first step, of a schedule too."""
     rate = getattr(optimizer, "_learning_rate", None)
     if isinstance(rate, keras.optimizers.schedules.LearningRateSchedule):
         return float(array(rate(0)))
@@ -236,7 +242,7 @@ def _from_logits(loss: Any) -> bool:
 
 
 def _is_blind(loss: Any) -> bool:
-    """Whether it is one of TensorFlow's own functions on logits: unlike Keras, they can't look behind a softmax."""
+    """Whether the loss is a function of TensorFlow's on logits: unlike Keras', these don't look behind a softmax."""
     if isinstance(loss, (list, tuple)) and len(loss) == 1:
         loss = loss[0]
     return "cross_entropy_with_logits" in str(getattr(loss, "__name__", ""))

@@ -1,4 +1,4 @@
-"""Faults in how a network is built: activations, initial weights, widths, what the pixels look like to it."""
+"""Rules for faults in how a network is built: activations, initial weights, widths, the range of the pixels."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ BORN_DEAD: Final = 0.05  # probability from which a narrow ReLU path is mentione
 
 
 def construction(anatomy: Anatomy, material: DataSample) -> Iterator[Cause]:
-    """All faults of this kind."""
+    """Find faults in how the network is built, as suspected causes."""
     yield from _initializers(anatomy)
     yield from _nonlinearity(anatomy)
     yield from _depth(anatomy)
@@ -37,7 +37,7 @@ def construction(anatomy: Anatomy, material: DataSample) -> Iterator[Cause]:
 
 
 def second_moment(layer: LayerInfo) -> float | None:
-    """Mean square of the initial weights; None where the initializer scales itself to the layer, or is not known."""
+    """Mean square of the initial weights; None where the initializer scales itself to the layer, or is unknown."""
     of = {k: v for k, v in layer.initializer_settings.items() if not isinstance(v, str)}
     match layer.initializer:
         case "RandomUniform":
@@ -53,7 +53,7 @@ def second_moment(layer: LayerInfo) -> float | None:
 
 
 def gain(anatomy: Anatomy, layer: LayerInfo) -> float | None:
-    """By how much more the layer widens the signal's deviation than He (ReLU) or LeCun (others) initialization does."""
+    """Gain of a layer in standard deviation relative to He (ReLU) or LeCun (others) initialization; None if unknown."""
     moment = second_moment(layer)
     if moment is None or not layer.fan_in:
         return None
@@ -138,7 +138,7 @@ def _depth(anatomy: Anatomy) -> Iterator[Cause]:
 
 
 def _glorot_fading(anatomy: Anatomy, layer: LayerInfo) -> float:
-    """Decades that a Glorot-initialized ReLU layer takes from the signal's deviation."""
+    """Decades by which a Glorot-initialized ReLU layer lowers the signal's deviation."""
     if layer.initializer not in ("GlorotUniform", "GlorotNormal") or not layer.fan_in or not layer.units:
         return 0.0
     window = layer.fan_in if layer.kind != "Dense" else 1

@@ -1,4 +1,4 @@
-"""A change to a network or to its training, as data: what is to be edited, and the lines that a person would write."""
+"""Changes to a network or to its training, as data: the edits, and the lines of code that a person would write."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class SetLearningRate:
-    """Another learning rate."""
+    """Set another learning rate."""
 
     value: float
 
 
 @dataclass(frozen=True, slots=True)
 class SetClipnorm:
-    """Another limit for the norm of each gradient; None: no clipping of any kind."""
+    """Limit the norm of each gradient; None removes clipping of any kind."""
 
     norm: float | None
 
 
 @dataclass(frozen=True, slots=True)
 class SetLoss:
-    """Another loss, by its canonical name, averaged over the batch."""
+    """Set another loss, by its canonical name, averaged over the batch."""
 
     name: str
     from_logits: bool = False
@@ -30,12 +30,12 @@ class SetLoss:
 
 @dataclass(frozen=True, slots=True)
 class AverageLoss:
-    """The same loss, averaged over the batch instead of summed."""
+    """Average the loss over the batch instead of summing it."""
 
 
 @dataclass(frozen=True, slots=True)
 class SetActivation:
-    """Another activation for these layers."""
+    """Set another activation of these layers."""
 
     layers: tuple[str, ...]
     activation: str
@@ -43,7 +43,7 @@ class SetActivation:
 
 @dataclass(frozen=True, slots=True)
 class SetInitializer:
-    """Another kernel initializer for these layers; their biases start at zero."""
+    """Set another kernel initializer of these layers; their biases start at zero."""
 
     layers: tuple[str, ...]
     initializer: str
@@ -51,35 +51,35 @@ class SetInitializer:
 
 @dataclass(frozen=True, slots=True)
 class ScalePenalties:
-    """All weight penalties times this factor; 0 leaves them out."""
+    """Multiply all weight penalties by this factor; 0 removes them."""
 
     factor: float
 
 
 @dataclass(frozen=True, slots=True)
 class LimitDropout:
-    """No dropout layer with a higher rate than this."""
+    """Lower the rate of all dropout layers to at most this."""
 
     rate: float
 
 
 @dataclass(frozen=True, slots=True)
 class Unfreeze:
-    """These layers can change; all of them if None."""
+    """Make these layers trainable; all layers if None."""
 
     layers: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class SetBatchNormMomentum:
-    """Another momentum for all BatchNorm layers that can change."""
+    """Set another momentum of all trainable BatchNorm layers."""
 
     value: float
 
 
 @dataclass(frozen=True, slots=True)
 class RescaleInput:
-    """The network is fed `x * scale + offset` instead of `x`."""
+    """Feed the network `x * scale + offset` instead of `x`."""
 
     scale: float
     offset: float = 0.0
@@ -87,14 +87,14 @@ class RescaleInput:
 
 @dataclass(frozen=True, slots=True)
 class RemoveLayers:
-    """These layers are left out."""
+    """Remove these layers; what feeds them feeds the layers behind them."""
 
     layers: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class InsertBatchNorm:
-    """BatchNorm between each of these layers and its activation."""
+    """Insert BatchNorm between each of these layers and its activation."""
 
     layers: tuple[str, ...]
     momentum: float
@@ -102,7 +102,7 @@ class InsertBatchNorm:
 
 @dataclass(frozen=True, slots=True)
 class SetUnits:
-    """These layers get this number of units or filters."""
+    """Give these layers this number of units or filters."""
 
     layers: tuple[str, ...]
     units: int
@@ -110,33 +110,33 @@ class SetUnits:
 
 @dataclass(frozen=True, slots=True)
 class SetLabelForm:
-    """Labels are given as "int", "onehot" or "binary"."""
+    """Give the labels as "int", "onehot" or "binary"."""
 
     form: str
 
 
 @dataclass(frozen=True, slots=True)
 class SetClassWeights:
-    """Another weight of each class in the loss; None: none."""
+    """Set another weight of each class in the loss; None removes the weights."""
 
     weights: Mapping[int, float] | None
 
 
 @dataclass(frozen=True, slots=True)
 class SetEpochs:
-    """Another number of epochs."""
+    """Train another number of epochs."""
 
     number: int
 
 
 @dataclass(frozen=True, slots=True)
 class RemoveAugmentation:
-    """Without the user's own AUGMENT."""
+    """Remove the user's own AUGMENT."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReplacePreprocessing:
-    """Without the user's own PREPROCESS, pixels times `scale`."""
+    """Replace the user's own PREPROCESS by multiplication of the raw pixels with `scale`."""
 
     scale: float
 
@@ -166,7 +166,7 @@ Edit = (
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Change:
-    """One change that would cure a cause."""
+    """One change that would fix a cause."""
 
     code: str  # of the cause, of `search.causes.CAUSES`
     summary: str  # in half a sentence
@@ -176,7 +176,7 @@ class Change:
 
 
 def joined(first: Change, second: Change) -> Change:
-    """Both changes at once, named after the first."""
+    """Combine two changes into one, named after the first."""
     return Change(
         code=first.code,
         summary=f"{first.summary}, and {second.summary}",

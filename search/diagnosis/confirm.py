@@ -1,4 +1,4 @@
-"""Which change makes the network learn: tried by real fits, the likeliest first. Pure control flow over a trainer.
+"""Search for the change that makes the network learn, by real fits, the likeliest change first. Pure control flow.
 
 A change is confirmed when the network learns with it in at least two of three seeds and without it, with the same
 seeds, in none; where the unchanged network learns now and then, the change has to learn in at least two more of them.
@@ -22,7 +22,7 @@ class ChangeTrainer(Protocol):
     """Trains the network, changed or not."""
 
     def __call__(self, change: Change | None, seed: int) -> DiagnosisFit:
-        """One fit with this seed."""
+        """Fit the network with this change, or unchanged, and this seed."""
 
 
 @dataclass(slots=True)
@@ -34,18 +34,18 @@ class Attempt:
 
     @property
     def scores(self) -> tuple[float, ...]:
-        """By seed, in the order in which they were tried."""
+        """Scores of the fits, in the order of their seeds."""
         return tuple(run.score for run in self.runs)
 
     @property
     def wins(self) -> int:
-        """Fits that learned."""
+        """Number of fits that learned."""
         return sum(run.learned for run in self.runs)
 
 
 @dataclass(frozen=True, slots=True)
 class FixSearchResult:
-    """All that was tried."""
+    """Changes that were tried, and the one that is confirmed."""
 
     trials: tuple[Attempt, ...]  # in the order in which they were tried
     confirmed: Attempt | None
@@ -97,14 +97,14 @@ def find_fix(
                 return trial
         return None
 
-    found = sweep(iter(changes))
-    if found is None:
+    winner = sweep(iter(changes))
+    if winner is None:
         near = sorted((t for t in trials if _near(t, chance)), key=lambda t: -t.runs[0].score)
-        found = next((trial for trial in near if has_time() and settle(trial)), None)
-    if found is None:
+        winner = next((trial for trial in near if has_time() and settle(trial)), None)
+    if winner is None:
         pairs = sorted(combinations(range(min(PAIRED, len(combine))), 2), key=sum)
-        found = sweep(joined(combine[a], combine[b]) for a, b in pairs if combine[a].code != combine[b].code)
-    return FixSearchResult(tuple(trials), found, found is not None or has_time())
+        winner = sweep(joined(combine[a], combine[b]) for a, b in pairs if combine[a].code != combine[b].code)
+    return FixSearchResult(tuple(trials), winner, winner is not None or has_time())
 
 
 def _near(trial: Attempt, chance: float) -> bool:
@@ -112,7 +112,13 @@ def _near(trial: Attempt, chance: float) -> bool:
 
 
 def fix_of(trial: Attempt, unchanged: Sequence[DiagnosisFit], *, confirmed: bool) -> Fix:
-    """The trial as a record."""
+    """Write an attempt as a record.
+
+    Args:
+        trial: the change with its fits.
+        unchanged: fits of the network as it is, with at least the same seeds.
+        confirmed: whether the change is the confirmed one.
+    """
     before = {run.seed: run.score for run in unchanged}
     seeds = tuple(run.seed for run in trial.runs)
     change = trial.change

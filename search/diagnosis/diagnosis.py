@@ -1,4 +1,4 @@
-"""The whole diagnosis of a user's network: look, watch, suspect, and try what would cure it."""
+"""The whole diagnosis of a user's network: describe it, train it as it is, rank causes, and try what would fix them."""
 
 from __future__ import annotations
 
@@ -59,18 +59,18 @@ def diagnose(
     seed: int,
     on_progress: OnProgress,
 ) -> Diagnosis:
-    """Why the network does not learn, and the smallest change that makes it learn.
+    """Find out why the network does not learn, and the smallest change that makes it learn.
 
     Args:
         case: the user's network.
         images: `(n, h, w, c)` uint8.
         labels: `(n,)` 0..K-1.
         classes: K names.
-        model: as the user gave it.
+        model: path of the network as the user gave it.
         folder: of the images.
         budget: seconds; a fit that has begun may go beyond it by little.
         seed: root of all seeds.
-        on_progress: told of the stage, the steps done and the steps in all.
+        on_progress: called with the stage, the steps done and the steps in all.
 
     Raises:
         UserCodeError: the network can't be trained at all, and nothing in how it is built tells why.
@@ -85,7 +85,7 @@ def diagnose(
         causes = suspects.suspects(look.anatomy, look.material, look.probe, runs, state, look.chance)
         _refuse(case, runs, causes)
         healthy = state in (NetworkState.HEALTHY, NetworkState.SLOW)
-        found: tuple[Fix, ...] = ()
+        fixes: tuple[Fix, ...] = ()
         outcome: FixSearchResult | None = None
         remarks = tuple(cause for cause in causes if healthy and cause.code not in SYMPTOMS)
         if state is NetworkState.UNTOLD:  # there is nothing to mend but the number of images
@@ -97,7 +97,7 @@ def diagnose(
             look = replace(look, probe=replace(look.probe, overfits=heart))
             causes = suspects.suspects(look.anatomy, look.material, look.probe, runs, state, look.chance)
             outcome = _mend(look, causes, runs, started + budget, on_progress)
-            causes, remarks, found = _settled(causes, outcome, runs)
+            causes, remarks, fixes = _settled(causes, outcome, runs)
         return Diagnosis(
             model=model,
             folder=folder,
@@ -110,7 +110,7 @@ def diagnose(
             threshold=look.threshold,
             causes=() if healthy else causes,
             remarks=remarks,
-            fixes=found,
+            fixes=fixes,
             seconds=time.monotonic() - started,
             cut_short=len(runs) < len(watched) or (outcome is not None and not outcome.complete),
         )
@@ -118,7 +118,7 @@ def diagnose(
 
 @dataclass(frozen=True, slots=True)
 class _Look:
-    """All that is known before the first fit."""
+    """Description of network and images before the first fit."""
 
     anatomy: Anatomy
     material: DataSample
@@ -144,7 +144,7 @@ def _look(
     except Exception as error:
         raise user_code_error(error, f"{case.model}: the network, called with images {fed[:2].shape},") from error
     anatomy = dissect(network, fed[:2])
-    same = feeding.contents(images)
+    same = feeding.first_copies(images)
     parts = feeding.split(labels, same, seed)
     material = feeding.material(case, images, fed, labels, classes, parts, same)
     logits = anatomy.compilation.from_logits and head(anatomy).activation == "linear"
@@ -163,9 +163,9 @@ def _look(
 
 
 def _watch(look: _Look, seed: int, ends: float, longest: float, on: OnProgress) -> tuple[DiagnosisFit, ...]:
-    """Fits of the network as it is: three, and two more where these disagree.
+    """Fit the network as it is: three times, and twice more where these disagree.
 
-    The first one may take `longest` seconds: without a single fit that ran to its end there is nothing to say.
+    The first fit may take `longest` seconds: without a single fit that ran to its end there is nothing to say.
     """
     runs: list[DiagnosisFit] = []
     planned = SEEDS
@@ -187,7 +187,7 @@ def _epochs(on: OnProgress, stage: str) -> Callable[[int, int], None]:
 
 
 def _refuse(case: Case, runs: Sequence[DiagnosisFit], causes: Sequence[Cause]) -> None:
-    """A fit that fails without anything in the network's build that explains it is the user's code at fault."""
+    """Raise the error of a fit that failed, unless something in how the network is built explains it."""
     error = next((run.error for run in runs if run.error), None)
     if error is not None and not any(cause.code == "wrong-loss-pairing" and cause.score >= 0.5 for cause in causes):
         raise UserCodeError(f"{case.model}: training the network ended with {error}", (error,))
@@ -219,7 +219,7 @@ def _mend(
 
 
 def _interleaved(causes: Sequence[Cause], look: _Look) -> list[Change]:
-    """Changes by the suspicion of their cause; each further change for the same cause counts for less."""
+    """Order changes by the suspicion of their cause; each further change for the same cause counts for less."""
     rated = [
         (cause.score * 0.75**place, change)
         for cause in causes
@@ -229,12 +229,12 @@ def _interleaved(causes: Sequence[Cause], look: _Look) -> list[Change]:
 
 
 def _distinct(changes: Sequence[Change]) -> list[Change]:
-    """Without changes that make the same edits as an earlier one."""
-    kept: list[Change] = []
+    """Drop changes that make the same edits as an earlier one."""
+    distinct: list[Change] = []
     for change in changes:
-        if all(change.edits != other.edits for other in kept):
-            kept.append(change)
-    return kept
+        if all(change.edits != other.edits for other in distinct):
+            distinct.append(change)
+    return distinct
 
 
 def _settled(
@@ -260,11 +260,11 @@ def _settled(
 
 
 def _standing(cause: Cause) -> tuple[bool, float]:
-    """Confirmed causes first; one whose change was tried in vain counts for less than one that was not tried."""
+    """Sort key: confirmed causes first; a change that was tried in vain lowers the score of its cause."""
     return (not cause.confirmed, -cause.score * (TRIED if cause.confirmed is False else 1.0))
 
 
 def _fixes(trials: Sequence[Attempt], won: Attempt | None, runs: Sequence[DiagnosisFit]) -> tuple[Fix, ...]:
-    found = [fix_of(trial, runs, confirmed=trial is won) for trial in trials]
-    best = sorted(found, key=lambda mend: (not mend.confirmed, -max(mend.after, default=0.0)))
+    fixes = [fix_of(trial, runs, confirmed=trial is won) for trial in trials]
+    best = sorted(fixes, key=lambda mend: (not mend.confirmed, -max(mend.after, default=0.0)))
     return tuple(best)

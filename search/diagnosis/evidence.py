@@ -1,4 +1,4 @@
-"""What a diagnosis is made of: what a network is, what it shows before and during training, what mends it. Values."""
+"""Records of a diagnosis: the network, its behaviour before and during training, the fixes tried. Plain values."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from search.causes import Cause
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LayerInfo:
-    """One layer as it was built; nested models are flattened, their layers' `path` tells where they stood."""
+    """One layer as it was built; nested models are flattened, and `path` names the models around the layer."""
 
     name: str
     kind: str  # Keras class name
@@ -38,7 +38,7 @@ class LayerInfo:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Compilation:
-    """How the network was compiled."""
+    """Optimizer and loss that the network was compiled with."""
 
     optimizer: str  # class name
     learning_rate: float  # at the start
@@ -55,7 +55,7 @@ class Compilation:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Anatomy:
-    """The static description of a compiled network."""
+    """Static description of a compiled network."""
 
     layers: tuple[LayerInfo, ...]  # in the order in which they are called
     compilation: Compilation
@@ -67,7 +67,7 @@ class Anatomy:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DataSample:
-    """What the network is given."""
+    """Images and labels as the network gets them, and the settings of training."""
 
     images: int
     classes: Mapping[str, int]  # images by class
@@ -89,7 +89,7 @@ class DataSample:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LayerStatistics:
-    """What one layer shows on a small batch."""
+    """Statistics of one layer's outputs, weights and gradient on a small batch."""
 
     name: str
     mean: float
@@ -104,7 +104,7 @@ class LayerStatistics:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NetworkProbe:
-    """The untrained network on a small batch, and whether it can learn that batch by heart."""
+    """Behaviour of the untrained network on a small batch, and whether it can learn that batch by heart."""
 
     loss: float  # data term of the user's loss
     penalty: float  # regularization terms
@@ -124,7 +124,7 @@ class NetworkProbe:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Epoch:
-    """One epoch of the network as the user trains it. NaN where not known."""
+    """Measurements after one epoch of the user's training. NaN where unknown."""
 
     loss: float  # as Keras reports it, penalty included
     data_loss: float
@@ -144,7 +144,7 @@ class Epoch:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DiagnosisFit:
-    """One fit with one seed."""
+    """One fit of the user's network, changed or not, with one seed."""
 
     seed: int
     epochs: tuple[Epoch, ...]
@@ -158,7 +158,7 @@ class DiagnosisFit:
 
 
 class NetworkState(StrEnum):
-    """What the network as the user trains it is."""
+    """Verdict on the network as the user trains it."""
 
     HEALTHY = "healthy"
     SLOW = "slow"  # learns, but late: more epochs would help
@@ -187,7 +187,7 @@ class Fix:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Diagnosis:
-    """All that was found."""
+    """Result of a diagnosis."""
 
     model: str  # as given
     folder: Path

@@ -1,4 +1,4 @@
-"""A diagnosis from the user's words to its records: the front of this room. Loads no TensorFlow."""
+"""Entry point of a diagnosis: from the user's request to its result. Loads no TensorFlow."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SIZE_CAP: Final = 64  # of what is picked for images of many sizes
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DiagnosisRequest:
-    """What the user asks for."""
+    """Options of a diagnosis, as the user gave them."""
 
     data: Path
     model: str  # net.py:build or model.keras
@@ -34,12 +34,17 @@ class DiagnosisRequest:
 
     @property
     def log(self) -> Path:
-        """Where what the user's code prints will be."""
+        """Path of the file for what the user's code prints."""
         return self.out / "diagnose.log"
 
 
 def examine(request: DiagnosisRequest, listener: Listener, run: Callable[..., Diagnosis] = run) -> Diagnosis:
-    """Read the images, then diagnose in a process of its own. Writes the request's log.
+    """Read the images, then diagnose in a separate process. Writes the request's log.
+
+    Args:
+        request: the user's options.
+        listener: receives the progress.
+        run: diagnoses a `DiagnosisJob`; for tests.
 
     Raises:
         UserError: request, images or the user's code can't be used as they are.
@@ -72,7 +77,7 @@ def examine(request: DiagnosisRequest, listener: Listener, run: Callable[..., Di
 
 
 def _named(model: str) -> tuple[str, int | None, int | None]:
-    """The model's full name, and what it says of the images' side and channels."""
+    """Full name of the model, and the side and channels of the images that it takes, as far as it says."""
     text, colon, function = model.rpartition(":")
     file = Path(text if colon and text.endswith(".py") else model)
     if file.suffix not in (".py", ".keras"):

@@ -1,4 +1,4 @@
-"""What the user's network is fed: pixels through their own pipeline, labels in their form, and the split."""
+"""Input of the user's network: pixels through its own pipeline, labels in its form, and the split."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ _SAME: Final = 0.95  # correlation of an image with itself after a mild change
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """Rows that a fit sees, and rows on which it is judged: the same where there are too few to hold any out."""
+    """Rows that a fit is trained on, and rows that judge it: the same where there are too few to hold any out."""
 
     training: IntArray
     held_out: IntArray
 
     @property
     def on_training(self) -> bool:
-        """Whether it is judged on the training images."""
+        """Whether a fit is judged on its training images."""
         return bool(np.array_equal(self.training, self.held_out))
 
 
 def pixels(case: Case, images: npt.NDArray[np.uint8]) -> Floats:
-    """The images as float32 through the user's PREPROCESS, if they have one.
+    """Convert the images to float32 and pass them through the user's PREPROCESS, if there is one.
 
     Raises:
         UserCodeError: PREPROCESS fails, or does not return one array of numbers for each image.
@@ -62,30 +62,39 @@ def pixels(case: Case, images: npt.NDArray[np.uint8]) -> Floats:
 
 
 def misaligned(case: Case, images: npt.NDArray[np.uint8], labels: IntArray, classes: int) -> float:
-    """Share of images that PREPROCESS and AUGMENT give the label of another image, as one that shuffles images does.
+    """Share of images, 0..1, to which PREPROCESS and AUGMENT give another image's label, as by shuffling.
 
     An image that comes out counts if it is nearly the same as one that went in (correlation above 0.95), but has
     another label than that one.
+
+    Args:
+        case: the user's network with its pipeline.
+        images: `(n, h, w, c)` uint8.
+        labels: `(n,)` 0..K-1.
+        classes: K.
+
+    Raises:
+        UserCodeError: PREPROCESS or AUGMENT fails.
     """
     if case.preprocess is None and case.augment is None:
         return 0.0
     rows = seeds.generator(0, "alignment").permutation(len(labels))[:_ALIGNED]
-    before, out, given = images[rows].astype(np.float32), pixels(case, images[rows]), labels[rows]
+    before, out, labels_after = images[rows].astype(np.float32), pixels(case, images[rows]), labels[rows]
     if case.augment is not None:
         try:
-            made, encoded = case.augment(out, encode(given, case.labels, classes))
+            made, encoded = case.augment(out, encode(labels_after, case.labels, classes))
             out, encoded = np.asarray(made, np.float32), np.asarray(encoded)
         except Exception as error:
             raise user_code_error(error, f"{case.model}: AUGMENT of images {out.shape} float32") from error
         if len(out) != len(encoded):
             raise UserCodeError(f"{case.model}: AUGMENT returned {len(out)} images with {len(encoded)} labels.")
-        given = encoded.argmax(axis=1) if encoded.ndim == 2 and encoded.shape[1] > 1 else encoded.reshape(-1)
+        labels_after = encoded.argmax(axis=1) if encoded.ndim == 2 and encoded.shape[1] > 1 else encoded.reshape(-1)
     if out.shape[1:] != before.shape[1:]:
         return 0.0
     likeness = _standardized(out) @ _standardized(before).T
     nearest = likeness.argmax(axis=1)
     same = likeness.max(axis=1) > _SAME
-    return float((same & (labels[rows][nearest] != given)).mean())
+    return float((same & (labels[rows][nearest] != labels_after)).mean())
 
 
 def _standardized(images: Floats) -> Floats:
@@ -96,14 +105,20 @@ def _standardized(images: Floats) -> Floats:
 
 
 def encode(labels: IntArray, form: str, classes: int) -> npt.NDArray[Any]:
-    """Labels as the network's loss wants them: `(n,)` int64, `(n, K)` float32, or `(n,)` float32 of 0 and 1."""
+    """Encode labels as the loss takes them: `(n,)` int64, `(n, K)` float32, or `(n,)` float32 of 0 and 1.
+
+    Args:
+        labels: `(n,)` 0..K-1.
+        form: "int", "onehot" or "binary".
+        classes: K.
+    """
     if form == "onehot":
         return np.eye(classes, dtype=np.float32)[labels]
     return labels.astype(np.float32) if form == "binary" else labels.astype(np.int64)
 
 
-def contents(images: npt.NDArray[np.uint8]) -> IntArray:
-    """`(n,)` number of the first image with the same pixels."""
+def first_copies(images: npt.NDArray[np.uint8]) -> IntArray:
+    """Number `(n,)` of the first image with the same pixels, for each image."""
     first: dict[bytes, int] = {}
     return np.array(
         [
@@ -114,13 +129,13 @@ def contents(images: npt.NDArray[np.uint8]) -> IntArray:
 
 
 def split(labels: IntArray, same: IntArray, seed: int) -> Split:
-    """A quarter of each class held out; images with the same pixels stay on one side.
+    """Hold out a quarter of each class; images with the same pixels stay on one side.
 
     With fewer than four images of a class there is nothing to hold out: both sides are all images.
 
     Args:
         labels: `(n,)` 0..K-1.
-        same: `(n,)` as `contents` gives them.
+        same: `(n,)` as `first_copies` gives them.
         seed: of the draw.
     """
     distinct = np.unique(same)
@@ -142,7 +157,17 @@ def material(
     parts: Split,
     same: IntArray,
 ) -> DataSample:
-    """Describe what the network is given; `same` as `contents` gives it."""
+    """Describe the images and labels that the network gets.
+
+    Args:
+        case: the user's network.
+        images: `(n, h, w, c)` uint8.
+        fed: `(n, h, w, c)` float32 as the network gets them.
+        labels: `(n,)` 0..K-1.
+        classes: K names.
+        parts: the split.
+        same: `(n,)` as `first_copies` gives them.
+    """
     copies = np.bincount(same, minlength=len(same))[same] > 1
     distinct = np.unique(same)  # copies would let nearest neighbours cheat
     finite = fed[np.isfinite(fed)]

@@ -1,4 +1,4 @@
-"""Faults in how a network is trained: step size, clipping, regularization, augmentation, BatchNorm, class weights."""
+"""Rules for faults in how a network is trained: step size, clipping, regularization, augmentation, class weights."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ RATES: Final[Mapping[str, tuple[float, float]]] = {
     "Ftrl": (1e-3, 1.0),
     "Adafactor": (1e-5, 0.1),
 }
-"""Lowest and highest rate with which such an optimizer is known to train small networks."""
+"""Class name of an optimizer -> lowest and highest learning rate with which it trains small networks."""
 ADAPTIVE_RATES: Final = (2e-5, 0.015)  # Adam and its relatives, RMSprop
 
 _HARSH: Final[Mapping[str, tuple[str, float, float]]] = {  # layer -> setting, value from which on, score
@@ -39,7 +39,7 @@ _HARSH: Final[Mapping[str, tuple[str, float, float]]] = {  # layer -> setting, v
 
 
 def training(anatomy: Anatomy, material: DataSample) -> Iterator[Cause]:
-    """All faults of this kind."""
+    """Find faults in how the network is trained, as suspected causes."""
     yield from _rate(anatomy)
     yield from _clipping(anatomy, material)
     yield from _summed(anatomy)
@@ -51,7 +51,7 @@ def training(anatomy: Anatomy, material: DataSample) -> Iterator[Cause]:
 
 
 def steps(material: DataSample) -> int:
-    """Optimizer steps of one fit."""
+    """Number of optimizer steps of one fit."""
     return math.ceil(material.images * (1 - HELD_OUT) / material.batch_size) * material.epochs
 
 
@@ -76,7 +76,7 @@ def _rate(anatomy: Anatomy) -> Iterator[Cause]:
 
 
 def _clipping(anatomy: Anatomy, material: DataSample) -> Iterator[Cause]:
-    """How far clipped gradients can move a kernel in the whole fit, against the size of its initial weights."""
+    """Compare how far clipped gradients can move a kernel in the whole fit with the size of its initial weights."""
     how = anatomy.compilation
     norms = [limit for limit in (how.clipnorm, how.global_clipnorm) if limit]
     if how.clipvalue:
@@ -85,13 +85,13 @@ def _clipping(anatomy: Anatomy, material: DataSample) -> Iterator[Cause]:
     if not norms:
         return
     if how.optimizer == "SGD":
-        way = min(norms) * how.learning_rate / (1 - min(how.momentum, 0.99)) * steps(material)
-        score = 0.93 if way < 0.5 else 0.6 if way < 2 else 0.0
+        farthest = min(norms) * how.learning_rate / (1 - min(how.momentum, 0.99)) * steps(material)
+        score = 0.93 if farthest < 0.5 else 0.6 if farthest < 2 else 0.0
     else:  # adaptive rates divide by the gradient's size: only its epsilon sets an end to that
-        way = min(norms)
-        score = 0.9 if way < 1e-5 else 0.4 if way < 1e-3 else 0.0
+        farthest = min(norms)
+        score = 0.9 if farthest < 1e-5 else 0.4 if farthest < 1e-3 else 0.0
     if score:
-        yield Cause(code="clipnorm-too-small", score=score, evidence={"limit": min(norms), "largest_way": way})
+        yield Cause(code="clipnorm-too-small", score=score, evidence={"limit": min(norms), "largest_way": farthest})
 
 
 def _summed(anatomy: Anatomy) -> Iterator[Cause]:
@@ -106,21 +106,21 @@ def _dropout(anatomy: Anatomy) -> Iterator[Cause]:
         return
     worst = max(drops, key=lambda layer: layer.rate or 0.0)
     rate = worst.rate or 0.0
-    kept = math.prod(1 - (layer.rate or 0.0) for layer in drops)
-    score = 0.95 if rate >= 0.9 else 0.85 if rate >= 0.8 else 0.55 if rate >= 0.7 or kept < 0.05 else 0.0
+    passed = math.prod(1 - (layer.rate or 0.0) for layer in drops)
+    score = 0.95 if rate >= 0.9 else 0.85 if rate >= 0.8 else 0.55 if rate >= 0.7 or passed < 0.05 else 0.0
     if rate >= 0.5:
         score = max(score, 0.3)
     if score:
         yield Cause(
-            code="too-much-dropout", score=score, layer=worst.name, evidence={"rate": rate, "kept_through_all": kept}
+            code="too-much-dropout", score=score, layer=worst.name, evidence={"rate": rate, "kept_through_all": passed}
         )
 
 
 def _penalty(anatomy: Anatomy) -> Iterator[Cause]:
-    found = [layer for layer in weighted(anatomy) if (layer.l1 or layer.l2) and layer.trainable]
+    penalized = [layer for layer in weighted(anatomy) if (layer.l1 or layer.l2) and layer.trainable]
     decay = anatomy.compilation.weight_decay or 0.0
-    if found:
-        worst = max(found, key=lambda layer: layer.l1 * 10 + layer.l2)
+    if penalized:
+        worst = max(penalized, key=lambda layer: layer.l1 * 10 + layer.l2)
         strength = worst.l1 * 10 + worst.l2
         score = 0.9 if strength >= 0.3 else 0.75 if strength >= 0.05 else 0.4 if strength >= 0.008 else 0.0
         if score:

@@ -1,4 +1,4 @@
-"""Changes to what the network is fed: scaling, augmentation, the user's own pipeline. Pure."""
+"""Changes to the network's input: scaling, augmentation, the user's own pipeline. Pure."""
 
 from __future__ import annotations
 
@@ -14,8 +14,14 @@ from search.diagnosis.structure import (
 )
 
 
-def feeds(cause: Cause, anatomy: Anatomy, material: DataSample) -> Iterator[Change]:
-    """Scaled pixels."""
+def scale_pixels(cause: Cause, anatomy: Anatomy, material: DataSample) -> Iterator[Change]:
+    """Scale or standardize the pixels in front of the network.
+
+    Args:
+        cause: that the change would fix.
+        anatomy: of the network.
+        material: images and labels.
+    """
     low, high, _ = pixel_range(anatomy, material)
     top = peak(low, high) or 1.0
     scale = 255.0 if 100 < top <= 256 else top
@@ -37,8 +43,14 @@ def _standardized(code: str, material: DataSample) -> Change:
     )  # fmt: skip
 
 
-def unfaded(cause: Cause, anatomy: Anatomy, material: DataSample) -> Iterator[Change]:
-    """Pixels that are not scaled twice."""
+def undo_double_scaling(cause: Cause, anatomy: Anatomy, material: DataSample) -> Iterator[Change]:
+    """Remove one of two scalings of the pixels.
+
+    Args:
+        cause: that the change would fix.
+        anatomy: of the network.
+        material: images and labels.
+    """
     scalings = [layer for layer in anatomy.layers if layer.scale is not None]
     low, high, _ = pixel_range(anatomy, material)
     span = high - low
@@ -63,8 +75,14 @@ def unfaded(cause: Cause, anatomy: Anatomy, material: DataSample) -> Iterator[Ch
         yield _standardized(cause.code, material)
 
 
-def unaugmented(cause: Cause, anatomy: Anatomy, material: DataSample) -> Iterator[Change]:
-    """Without augmentation."""
+def remove_augmentation(cause: Cause, anatomy: Anatomy, material: DataSample) -> Iterator[Change]:
+    """Remove augmentation, in the network and before it.
+
+    Args:
+        cause: that the change would fix.
+        anatomy: of the network.
+        material: images and labels.
+    """
     names = tuple(layer.name for layer in anatomy.layers if layer.augmentation)
     if names:
         yield Change(
@@ -76,8 +94,8 @@ def unaugmented(cause: Cause, anatomy: Anatomy, material: DataSample) -> Iterato
         yield _without_augment(cause.code)
 
 
-def without_preprocess(code: str) -> Change:
-    """Plainly scaled pixels in place of the user's pipeline."""
+def replace_preprocessing(code: str) -> Change:
+    """Scale the pixels plainly in place of the user's pipeline."""
     return Change(
         code=code, summary="scale the pixels to 0..1 instead of PREPROCESS",
         lines="PREPROCESS = lambda x: x / 255", size=1, edits=(c.ReplacePreprocessing(1 / 255),),
@@ -90,9 +108,15 @@ def _without_augment(code: str) -> Change:
     )
 
 
-def realigned(cause: Cause, anatomy: Anatomy, material: DataSample) -> Iterator[Change]:
-    """Labels that a pipeline of the user's has put beside other images."""
+def remove_misaligning_pipeline(cause: Cause, anatomy: Anatomy, material: DataSample) -> Iterator[Change]:
+    """Remove pipelines of the user's that give images the labels of others.
+
+    Args:
+        cause: that the change would fix.
+        anatomy: of the network.
+        material: images and labels.
+    """
     if material.augment:
         yield _without_augment(cause.code)
     if material.preprocess:
-        yield without_preprocess(cause.code)
+        yield replace_preprocessing(cause.code)

@@ -1,4 +1,4 @@
-"""Changes to the network itself: its end, weights, activations, normalization, width, what is frozen. Pure."""
+"""Changes to the network itself: its output, weights, activations, normalization, width, frozen layers. Pure."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from search.diagnosis import changes as c
 from search.diagnosis.changes import Change
 from search.diagnosis.evidence import Anatomy, DataSample, LayerInfo
 from search.diagnosis.fit_rules import steps
-from search.diagnosis.fixes_input import unfaded
-from search.diagnosis.fixes_training import canonical_loss, loss_class, rated
+from search.diagnosis.fixes_input import undo_double_scaling
+from search.diagnosis.fixes_training import canonical_loss, change_rate, loss_class
 from search.diagnosis.pairing import BINARY, CATEGORICAL, SPARSE
 from search.diagnosis.structure import (
     RELU_LIKE,
@@ -31,8 +31,14 @@ def _names(layers: list[LayerInfo]) -> str:
     return ", ".join(names) if len(names) <= 4 else f"{', '.join(names[:3])}, ... and {names[-1]}"
 
 
-def usual_end(cause: Cause, anatomy: Anatomy, material: DataSample) -> Iterator[Change]:
-    """The usual end of a classifier: softmax or sigmoid, and the cross-entropy that goes with the labels."""
+def set_usual_output(cause: Cause, anatomy: Anatomy, material: DataSample) -> Iterator[Change]:
+    """Set the usual output of a classifier: softmax or sigmoid, and the cross-entropy that goes with the labels.
+
+    Args:
+        cause: that the change would fix.
+        anatomy: of the network.
+        material: images and labels.
+    """
     end = head(anatomy)
     classes = len(material.classes)
     edits: list[c.Edit] = []
@@ -72,8 +78,14 @@ def usual_end(cause: Cause, anatomy: Anatomy, material: DataSample) -> Iterator[
         )  # fmt: skip
 
 
-def single_softmax(cause: Cause, anatomy: Anatomy, material: DataSample) -> Iterator[Change]:
-    """One softmax instead of two."""
+def keep_one_softmax(cause: Cause, anatomy: Anatomy, material: DataSample) -> Iterator[Change]:
+    """Keep one of two softmaxes.
+
+    Args:
+        cause: that the change would fix.
+        anatomy: of the network.
+        material: images and labels.
+    """
     end = head(anatomy)
     if len(end.activations) > 1:
         names = tuple(name for name, _ in end.activations[:-1])
@@ -96,8 +108,14 @@ def single_softmax(cause: Cause, anatomy: Anatomy, material: DataSample) -> Iter
         )  # fmt: skip
 
 
-def initialized(cause: Cause, anatomy: Anatomy, material: DataSample) -> Iterator[Change]:
-    """Usual initial weights."""
+def set_usual_initializers(cause: Cause, anatomy: Anatomy, material: DataSample) -> Iterator[Change]:
+    """Set usual initial weights.
+
+    Args:
+        cause: that the change would fix.
+        anatomy: of the network.
+        material: images and labels.
+    """
     plain = ("GlorotUniform", "GlorotNormal", "HeNormal", "HeUniform", "LecunNormal", "LecunUniform")
     odd = [layer for layer in weighted(anatomy) if layer.trainable and layer.initializer not in plain]
     layers = odd or [layer for layer in weighted(anatomy) if layer.trainable]
@@ -113,14 +131,20 @@ def initialized(cause: Cause, anatomy: Anatomy, material: DataSample) -> Iterato
         )  # fmt: skip
 
 
-def livelier(cause: Cause, anatomy: Anatomy, material: DataSample) -> Iterator[Change]:
-    """Against fading signals and gradients: ReLU for flat activations, else BatchNorm."""
+def restore_signal(cause: Cause, anatomy: Anatomy, material: DataSample) -> Iterator[Change]:
+    """Keep signals and gradients from fading: ReLU for saturating activations, else BatchNorm.
+
+    Args:
+        cause: that the change would fix.
+        anatomy: of the network.
+        material: images and labels.
+    """
     flat = [layer for layer in hidden(anatomy) if activation_of(anatomy, layer) in SATURATING]
     if flat:
         yield _activated(cause.code, anatomy, flat, "relu")
-    yield from normalized(cause, anatomy, material)
+    yield from insert_batchnorm(cause, anatomy, material)
     if not flat:
-        yield from initialized(cause, anatomy, material)
+        yield from set_usual_initializers(cause, anatomy, material)
 
 
 def _activated(code: str, anatomy: Anatomy, layers: list[LayerInfo], activation: str) -> Change:
@@ -133,26 +157,32 @@ def _activated(code: str, anatomy: Anatomy, layers: list[LayerInfo], activation:
 
 
 def _activating(anatomy: Anatomy, layer: LayerInfo) -> str:
-    """The layer that holds the activation which follows `layer`: itself, or an activation layer behind it."""
+    """Name of the layer that holds the activation behind `layer`: itself, or an activation layer."""
     if layer.activation not in (None, "linear"):
         return layer.name
     behind = (other.name for other in followers(anatomy, layer) if other.activation not in (None, "linear"))
     return next(behind, layer.name)
 
 
-def good_momentum(material: DataSample) -> float:
-    """BatchNorm's momentum that leaves 1 % of the initial statistics after a tenth of the steps, 0.5 .. 0.99."""
+def suitable_momentum(material: DataSample) -> float:
+    """BatchNorm momentum that leaves 1 % of the initial statistics after a tenth of the steps, 0.5..0.99."""
     return batchnorm_momentum(steps(material))
 
 
-def normalized(cause: Cause, anatomy: Anatomy, material: DataSample) -> Iterator[Change]:
-    """BatchNorm where there is none."""
+def insert_batchnorm(cause: Cause, anatomy: Anatomy, material: DataSample) -> Iterator[Change]:
+    """Insert BatchNorm where there is none.
+
+    Args:
+        cause: that the change would fix.
+        anatomy: of the network.
+        material: images and labels.
+    """
     bare = [layer for layer in hidden(anatomy) if layer.trainable and not is_normalized(anatomy, layer)]
     convolutions = [layer for layer in bare if "Conv" in layer.kind]
     layers = convolutions or bare
     if not layers:
         return
-    momentum = round(min(0.9, good_momentum(material)), 2)
+    momentum = round(min(0.9, suitable_momentum(material)), 2)
     yield Change(
         code=cause.code, summary=f"BatchNorm after {_names(layers)}, before the activation",
         lines=f"x = layers.BatchNormalization(momentum={momentum:g})(x)  # after each of {_names(layers)}",
@@ -160,8 +190,14 @@ def normalized(cause: Cause, anatomy: Anatomy, material: DataSample) -> Iterator
     )  # fmt: skip
 
 
-def leaky(cause: Cause, anatomy: Anatomy, material: DataSample) -> Iterator[Change]:
-    """Against dead ReLUs."""
+def revive_relus(cause: Cause, anatomy: Anatomy, material: DataSample) -> Iterator[Change]:
+    """Revive dead ReLUs: leaky ones, fresh weights, a lower rate.
+
+    Args:
+        cause: that the change would fix.
+        anatomy: of the network.
+        material: images and labels.
+    """
     rectified = [layer for layer in hidden(anatomy) if activation_of(anatomy, layer) == "relu"]
     if rectified:
         yield _activated(cause.code, anatomy, rectified, "leaky_relu")
@@ -172,18 +208,30 @@ def leaky(cause: Cause, anatomy: Anatomy, material: DataSample) -> Iterator[Chan
             lines=f'kernel_initializer="he_normal", bias_initializer="zeros"  # in {_names(rectified)}',
             size=1, edits=(c.SetInitializer(names, "he_normal"),),
         )  # fmt: skip
-    yield rated(cause.code, anatomy, anatomy.compilation.learning_rate / 10)
+    yield change_rate(cause.code, anatomy, anatomy.compilation.learning_rate / 10)
 
 
-def nonlinear(cause: Cause, anatomy: Anatomy, material: DataSample) -> Iterator[Change]:
-    """ReLU where nothing bends."""
+def set_relu(cause: Cause, anatomy: Anatomy, material: DataSample) -> Iterator[Change]:
+    """Set ReLU in hidden layers that are linear.
+
+    Args:
+        cause: that the change would fix.
+        anatomy: of the network.
+        material: images and labels.
+    """
     linear = [layer for layer in hidden(anatomy) if activation_of(anatomy, layer) == "linear"]
     if linear:
         yield _activated(cause.code, anatomy, linear, "relu")
 
 
-def wider(cause: Cause, anatomy: Anatomy, material: DataSample) -> Iterator[Change]:
-    """More units where there are too few."""
+def widen(cause: Cause, anatomy: Anatomy, material: DataSample) -> Iterator[Change]:
+    """Add units or filters to layers that have too few.
+
+    Args:
+        cause: that the change would fix.
+        anatomy: of the network.
+        material: images and labels.
+    """
     limit = 8 if cause.code == "too-few-filters" else 4
     narrow = [layer for layer in hidden(anatomy) if (layer.units or limit) < limit and layer.kind != "DepthwiseConv2D"]
     named = by_name(anatomy).get(cause.layer or "")
@@ -199,8 +247,14 @@ def wider(cause: Cause, anatomy: Anatomy, material: DataSample) -> Iterator[Chan
     )  # fmt: skip
 
 
-def less_dropout(cause: Cause, anatomy: Anatomy, material: DataSample) -> Iterator[Change]:
-    """Less dropout."""
+def lower_dropout(cause: Cause, anatomy: Anatomy, material: DataSample) -> Iterator[Change]:
+    """Lower the dropout rates.
+
+    Args:
+        cause: that the change would fix.
+        anatomy: of the network.
+        material: images and labels.
+    """
     drops = [layer for layer in anatomy.layers if layer.rate]
     rate = 0.2 if any((layer.rate or 0) > 0.2 for layer in drops) else 0.0
     if drops:
@@ -211,11 +265,17 @@ def less_dropout(cause: Cause, anatomy: Anatomy, material: DataSample) -> Iterat
         )  # fmt: skip
 
 
-def less_penalty(cause: Cause, anatomy: Anatomy, material: DataSample) -> Iterator[Change]:
-    """No weight penalty."""
-    found = [layer for layer in weighted(anatomy) if layer.l1 or layer.l2]
-    if found or anatomy.compilation.weight_decay:
-        where = f"kernel_regularizer of {_names(found)}" if found else "weight_decay of the optimizer"
+def remove_penalties(cause: Cause, anatomy: Anatomy, material: DataSample) -> Iterator[Change]:
+    """Remove the weight penalties.
+
+    Args:
+        cause: that the change would fix.
+        anatomy: of the network.
+        material: images and labels.
+    """
+    penalized = [layer for layer in weighted(anatomy) if layer.l1 or layer.l2]
+    if penalized or anatomy.compilation.weight_decay:
+        where = f"kernel_regularizer of {_names(penalized)}" if penalized else "weight_decay of the optimizer"
         yield Change(
             code=cause.code,
             summary=f"no {where}",
@@ -225,11 +285,17 @@ def less_penalty(cause: Cause, anatomy: Anatomy, material: DataSample) -> Iterat
         )
 
 
-def thawed(cause: Cause, anatomy: Anatomy, material: DataSample) -> Iterator[Change]:
-    """Layers that may learn."""
+def unfreeze(cause: Cause, anatomy: Anatomy, material: DataSample) -> Iterator[Change]:
+    """Make frozen layers trainable.
+
+    Args:
+        cause: that the change would fix.
+        anatomy: of the network.
+        material: images and labels.
+    """
     end = head(anatomy).layer
     if cause.code == "frozen-backbone-batchnorm":
-        yield from _thawed_batchnorm(cause, anatomy, material)
+        yield from _unfreeze_batchnorm(cause, anatomy, material)
     elif end is not None and not end.trainable and any(layer.path for layer in anatomy.layers):
         yield Change(
             code=cause.code, summary=f"let {end.name} learn", lines=f"model.get_layer({end.name!r}).trainable = True",
@@ -241,7 +307,7 @@ def thawed(cause: Cause, anatomy: Anatomy, material: DataSample) -> Iterator[Cha
     )  # fmt: skip
 
 
-def _thawed_batchnorm(cause: Cause, anatomy: Anatomy, material: DataSample) -> Iterator[Change]:
+def _unfreeze_batchnorm(cause: Cause, anatomy: Anatomy, material: DataSample) -> Iterator[Change]:
     still = [layer for layer in anatomy.layers if layer.kind == "BatchNormalization" and not layer.trainable]
     if not still:
         return
@@ -252,20 +318,32 @@ def _thawed_batchnorm(cause: Cause, anatomy: Anatomy, material: DataSample) -> I
         "        layer.trainable = True  # before model.compile",
         size=1, edits=(c.Unfreeze(tuple(layer.name for layer in still)),),
     )  # fmt: skip
-    yield from (change for change in unfaded(cause, anatomy, material))
+    yield from (change for change in undo_double_scaling(cause, anatomy, material))
 
 
-def fresher(cause: Cause, anatomy: Anatomy, material: DataSample) -> Iterator[Change]:
-    """A BatchNorm momentum for so few steps."""
-    value = round(good_momentum(material), 2)
+def lower_batchnorm_momentum(cause: Cause, anatomy: Anatomy, material: DataSample) -> Iterator[Change]:
+    """Lower BatchNorm's momentum to suit the number of steps.
+
+    Args:
+        cause: that the change would fix.
+        anatomy: of the network.
+        material: images and labels.
+    """
+    value = round(suitable_momentum(material), 2)
     yield Change(
         code=cause.code, summary=f"BatchNorm momentum {value:g}, for {steps(material)} steps in all",
         lines=f"layers.BatchNormalization(momentum={value:g})", size=1, edits=(c.SetBatchNormMomentum(value),),
     )  # fmt: skip
 
 
-def varied(cause: Cause, anatomy: Anatomy, material: DataSample) -> Iterator[Change]:
-    """Against features that are the same for every image: without the layer that levels them, or what feeds it."""
+def keep_images_different(cause: Cause, anatomy: Anatomy, material: DataSample) -> Iterator[Change]:
+    """Keep images different from each other: without the layer that levels them, or with another input.
+
+    Args:
+        cause: that the change would fix; its layer is the one that levels the images.
+        anatomy: of the network.
+        material: images and labels.
+    """
     place = next((i for i, layer in enumerate(anatomy.layers) if layer.name == cause.layer), None)
     if place is not None:
         suspects = [anatomy.layers[place], *reversed(anatomy.layers[:place])]
@@ -276,6 +354,6 @@ def varied(cause: Cause, anatomy: Anatomy, material: DataSample) -> Iterator[Cha
                     code=cause.code, summary=f"leave out {layer.name} ({layer.kind})",
                     lines=f"# leave out the layer {layer.name!r}", size=1, edits=(c.RemoveLayers((layer.name,)),),
                 )  # fmt: skip
-    yield from unfaded(cause, anatomy, material)
-    yield from normalized(cause, anatomy, material)
-    yield from _thawed_batchnorm(cause, anatomy, material)
+    yield from undo_double_scaling(cause, anatomy, material)
+    yield from insert_batchnorm(cause, anatomy, material)
+    yield from _unfreeze_batchnorm(cause, anatomy, material)

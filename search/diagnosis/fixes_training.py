@@ -1,4 +1,4 @@
-"""Changes to how the network is trained: rate, epochs, loss, clipping, class weights. Pure."""
+"""Changes to the training: learning rate, epochs, loss, clipping, class weights. Pure."""
 
 from __future__ import annotations
 
@@ -21,13 +21,19 @@ LATE: Final = 4  # times as many epochs
 
 
 def usual_rate(optimizer: str, momentum: float) -> float:
-    """A learning rate with which most small networks learn."""
+    """Learning rate with which most small networks learn, by the optimizer's class name."""
     rate = USUAL_RATES.get(optimizer, 1e-3)
     return rate * (1 - momentum) if optimizer == "SGD" else rate
 
 
-def rated(code: str, anatomy: Anatomy, value: float) -> Change:
-    """Another learning rate."""
+def change_rate(code: str, anatomy: Anatomy, value: float) -> Change:
+    """Set another learning rate.
+
+    Args:
+        code: of the cause that the change would fix.
+        anatomy: of the network.
+        value: the new rate.
+    """
     how = anatomy.compilation
     value = float(f"{value:.3g}")
     momentum = f", momentum={how.momentum:g}" if how.momentum else ""
@@ -39,8 +45,14 @@ def rated(code: str, anatomy: Anatomy, value: float) -> Change:
     )  # fmt: skip
 
 
-def rates(cause: Cause, anatomy: Anatomy, material: DataSample) -> Iterator[Change]:
-    """Learning rates to try, the usual one first."""
+def change_rates(cause: Cause, anatomy: Anatomy, material: DataSample) -> Iterator[Change]:
+    """Set other learning rates, the usual one first.
+
+    Args:
+        cause: that the change would fix.
+        anatomy: of the network.
+        material: images and labels.
+    """
     how = anatomy.compilation
     usual = usual_rate(how.optimizer, how.momentum)
     if cause.code == "lr-too-high":
@@ -53,13 +65,13 @@ def rates(cause: Cause, anatomy: Anatomy, material: DataSample) -> Iterator[Chan
     for rate in tried:
         if all(not 0.5 < rate / other < 2 for other in done):
             done.append(rate)
-            yield rated(cause.code, anatomy, rate)
+            yield change_rate(cause.code, anatomy, rate)
     if cause.code == "lr-too-low":
-        yield longer(cause.code, material)
+        yield train_longer(cause.code, material)
 
 
-def longer(code: str, material: DataSample) -> Change:
-    """More epochs."""
+def train_longer(code: str, material: DataSample) -> Change:
+    """Train four times as many epochs."""
     number = material.epochs * LATE
     return Change(
         code=code, summary=f"train {number} epochs instead of {material.epochs}", lines=f"epochs={number}",
@@ -73,7 +85,7 @@ def loss_class(name: str) -> str:
 
 
 def canonical_loss(anatomy: Anatomy, material: DataSample) -> tuple[str, str]:
-    """The loss, and the form of labels, that belong to the number of output units."""
+    """Name of the loss, and form of the labels, that belong to the number of output units."""
     if anatomy.outputs == 1:
         return "binary_crossentropy", "binary"
     if material.labels == "onehot":
@@ -81,8 +93,14 @@ def canonical_loss(anatomy: Anatomy, material: DataSample) -> tuple[str, str]:
     return "sparse_categorical_crossentropy", "int"
 
 
-def averaged(cause: Cause, anatomy: Anatomy, material: DataSample) -> Iterator[Change]:
-    """A loss that is averaged over the batch."""
+def average_loss(cause: Cause, anatomy: Anatomy, material: DataSample) -> Iterator[Change]:
+    """Average the loss over the batch.
+
+    Args:
+        cause: that the change would fix.
+        anatomy: of the network.
+        material: images and labels.
+    """
     if anatomy.compilation.loss != "custom":
         name = loss_class(anatomy.compilation.loss)
         yield Change(
@@ -100,8 +118,14 @@ def averaged(cause: Cause, anatomy: Anatomy, material: DataSample) -> Iterator[C
     )  # fmt: skip
 
 
-def unclipped(cause: Cause, anatomy: Anatomy, material: DataSample) -> Iterator[Change]:
-    """Gradients that are not clipped."""
+def remove_clipping(cause: Cause, anatomy: Anatomy, material: DataSample) -> Iterator[Change]:
+    """Remove the clipping of gradients.
+
+    Args:
+        cause: that the change would fix.
+        anatomy: of the network.
+        material: images and labels.
+    """
     how = anatomy.compilation
     yield Change(
         code=cause.code, summary="no clipping of gradients",
@@ -110,15 +134,21 @@ def unclipped(cause: Cause, anatomy: Anatomy, material: DataSample) -> Iterator[
     )  # fmt: skip
 
 
-def balanced_weights(material: DataSample) -> dict[int, float]:
-    """Images / (classes * images of the class), as `class_weight` takes them."""
+def balanced_class_weights(material: DataSample) -> dict[int, float]:
+    """Weight of each class, as `class_weight` takes them: images / (classes * images of the class)."""
     counts = [max(1, n) for n in material.classes.values()]
     return {i: round(sum(counts) / (len(counts) * n), 3) for i, n in enumerate(counts)}
 
 
-def balanced(cause: Cause, anatomy: Anatomy, material: DataSample) -> Iterator[Change]:
-    """Classes weighed against their frequency."""
-    weights = balanced_weights(material)
+def balance_classes(cause: Cause, anatomy: Anatomy, material: DataSample) -> Iterator[Change]:
+    """Weight the classes against their frequency.
+
+    Args:
+        cause: that the change would fix.
+        anatomy: of the network.
+        material: images and labels.
+    """
+    weights = balanced_class_weights(material)
     yield Change(
         code=cause.code, summary="weigh the classes against their frequency",
         lines=f"class_weight={weights}", size=1, edits=(c.SetClassWeights(weights),),

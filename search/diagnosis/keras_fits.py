@@ -24,7 +24,19 @@ SMALL: Final = 16  # images for gradients and dead units
 
 
 class KerasTrainer:
-    """Trains the user's network on the fixed split: the same images, other initial weights and order for each seed."""
+    """Trains the user's network on the fixed split: the same images, other initial weights and order for each seed.
+
+    Args:
+        case: the user's network.
+        raw: `(n, h, w, c)` float32 before the user's PREPROCESS.
+        fed: `(n, h, w, c)` float32 as the network gets them.
+        labels: `(n,)` 0..K-1.
+        classes: K.
+        parts: the split.
+        logits: whether a single output unit gives logits.
+        learned: balanced accuracy from which an unchanged network has learned.
+        goal: balanced accuracy that a changed network has to reach.
+    """
 
     def __init__(
         self,
@@ -41,22 +53,29 @@ class KerasTrainer:
     ) -> None:
         self._case, self._raw, self._fed, self._labels, self._classes = case, raw, fed, labels, classes
         self._parts, self._logits, self._learned, self._goal = parts, logits, learned, goal
-        self._kept: tuple[tuple[c.Edit, ...], Any] | None = None  # the last network, by its edits
+        self._last_network: tuple[tuple[c.Edit, ...], Any] | None = None  # the last network, by its edits
         rng = np.random.default_rng(0)
         self._scored = np.sort(rng.permutation(parts.training)[:SEEN])
-        self._small = parts.training[few_of_each(labels[parts.training], SMALL)]
+        self._small = parts.training[rows_of_each_class(labels[parts.training], SMALL)]
 
     def fit(
         self, change: Change | None, seed: int, seconds: float, on_epoch: Callable[[int, int], None]
     ) -> DiagnosisFit:
-        """Train once; a fit that takes longer than `seconds` is ended, and one that fails tells its error."""
+        """Train the network once; a fit that takes too long is ended, and one that fails carries its error.
+
+        Args:
+            change: to the network or its training; None for the network as it is.
+            seed: of the initial weights and of the order of the images.
+            seconds: that the fit may take.
+            on_epoch: called with the epochs done and the epochs in all.
+        """
         started = time.monotonic()
         edits = change.edits if change else ()
         try:
             network = self._network(edits, seed)
         except NotApplicableError as error:
             return failed(seed, f"the change can't be made to this network: {error}")
-        pixels, labels, epochs, weights, augment = self._given(edits)
+        pixels, labels, epochs, weights, augment = self._fit_settings(edits)
         watch = EpochWatch(
             pixels[self._scored], self._labels[self._scored], pixels[self._parts.held_out],
             self._labels[self._parts.held_out], self._classes, epochs=epochs, logits=_gives_logits(edits, self._logits),
@@ -65,26 +84,31 @@ class KerasTrainer:
         )  # fmt: skip
         rows = self._parts.training
         batch = min(self._case.batch_size, len(rows))
-        given: dict[str, Any] = {"x": pixels[rows], "y": labels[rows], "batch_size": batch}
+        inputs: dict[str, Any] = {"x": pixels[rows], "y": labels[rows], "batch_size": batch}
         if augment is not None:
-            given = {"x": _Augmented(pixels[rows], labels[rows], batch, augment, seed)}
+            inputs = {"x": _Augmented(pixels[rows], labels[rows], batch, augment, seed)}
         try:
-            network.fit(**given, epochs=epochs, class_weight=weights, verbose=0, callbacks=[watch])
+            network.fit(**inputs, epochs=epochs, class_weight=weights, verbose=0, callbacks=[watch])
             return watch.run(seed, self._goal if change else self._learned, time.monotonic() - started)
         except Exception as error:  # the user's loss, layers or pipeline: part of what is diagnosed
             return failed(seed, f"{type(error).__name__}: {' '.join(str(error).split())[:300]}")
 
     def _network(self, edits: tuple[c.Edit, ...], seed: int) -> Any:
-        """The network with this seed's initial weights; the one at hand, whose graphs exist, if it has these edits."""
+        """Network with this seed's initial weights; the last one, whose graphs exist, if it has the same edits."""
         keras.utils.clear_session()  # layers get the same names at each building
         keras.utils.set_random_seed(seed)
         model = self._case.build()
         network = changed(model, edits) if edits else model
-        if self._kept is None or self._kept[0] != edits or not _start_over(self._kept[1], network):
-            self._kept = (edits, network)
-        return self._kept[1]
+        if (
+            self._last_network is None
+            or self._last_network[0] != edits
+            or not _start_over(self._last_network[1], network)
+        ):
+            self._last_network = (edits, network)
+        return self._last_network[1]
 
-    def _given(self, edits: tuple[c.Edit, ...]) -> tuple[Floats, Any, int, Any, Any]:
+    def _fit_settings(self, edits: tuple[c.Edit, ...]) -> tuple[Floats, Any, int, Any, Any]:
+        """Pixels, labels, epochs, class weights and augmentation, as the edits change them."""
         pixels, form, epochs = self._fed, self._case.labels, self._case.epochs
         weights, augment = self._case.class_weight, self._case.augment
         for edit in edits:
@@ -105,7 +129,7 @@ class KerasTrainer:
 
 
 def _start_over(network: Any, new: Any) -> bool:
-    """Put `network`, trained before, where `new` stands, optimizer and all. False where the two don't match."""
+    """Reset `network`, trained before, to the weights and optimizer of `new`; False where the two don't match."""
     try:
         new.optimizer.build(new.trainable_variables)
         pairs = [
@@ -122,7 +146,7 @@ def _start_over(network: Any, new: Any) -> bool:
 
 
 def failed(seed: int, error: str) -> DiagnosisFit:
-    """A fit that did not come about."""
+    """Record of a fit that failed."""
     return DiagnosisFit(seed=seed, epochs=(), learned=False, score=0.0, train_score=0.0, error=error)
 
 
@@ -133,7 +157,7 @@ def _gives_logits(edits: tuple[c.Edit, ...], logits: bool) -> bool:
     return logits
 
 
-def few_of_each(labels: IntArray, count: int) -> IntArray:
+def rows_of_each_class(labels: IntArray, count: int) -> IntArray:
     """Rows of about `count` images, classes in turn."""
     rank = np.zeros(len(labels), np.int64)
     for k in np.unique(labels):

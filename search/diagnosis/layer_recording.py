@@ -1,4 +1,4 @@
-"""One forward pass of a Keras network with the inputs and outputs of all its layers kept. Nested models are opened."""
+"""Recorder of a Keras network's forward pass: inputs and outputs of all its layers, those of nested models too."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
-    """A layer that is no model, and where it stands."""
+    """A layer that is no model, and its place among the models around it."""
 
     key: str  # its name; with the models around it where the name alone is not unique
     path: tuple[str, ...]  # names of the models around it, outermost first
@@ -31,11 +31,11 @@ class Step:
 
 def leaves(model: Any) -> tuple[Leaf, ...]:
     """All layers of the model and of the models inside it, in the order in which Keras lists them."""
-    found = list(_walk(model, ()))
-    names = [layer.name for _, layer in found]
+    layers = list(_walk(model, ()))
+    names = [layer.name for _, layer in layers]
     return tuple(
         Leaf(layer.name if names.count(layer.name) == 1 else "/".join((*path, layer.name)), path, layer)
-        for path, layer in found
+        for path, layer in layers
     )
 
 
@@ -48,20 +48,25 @@ def _walk(model: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], 
 
 
 def record(model: Any, images: Any, *, training: bool = False) -> tuple[Any, tuple[Step, ...]]:
-    """Call the model eagerly on `(n, h, w, c)` images.
+    """Call the model eagerly on images, and record the calls of its layers.
+
+    Args:
+        model: Keras model.
+        images: `(n, h, w, c)`.
+        training: whether the model is called in training mode.
 
     Returns:
         Its output, and the calls of its layers in their order. A layer that is called twice has two steps.
     """
     steps: list[Step] = []
     made_by: dict[int, str] = {}  # tensors stay alive in `steps`, so their ids are unique
-    found = leaves(model)
-    for leaf in found:
+    all_leaves = leaves(model)
+    for leaf in all_leaves:
         leaf.layer.call = _Wrapped(leaf, leaf.layer.call, steps, made_by)
     try:
         output = model(images, training=training)
     finally:
-        for leaf in found:
+        for leaf in all_leaves:
             del leaf.layer.call
     return output, tuple(steps)
 
@@ -84,12 +89,12 @@ class _Wrapped:
 
 
 def array(tensor: Any) -> np.ndarray:
-    """The tensor or variable as float64 NumPy array."""
+    """Convert a tensor or variable to a float64 NumPy array."""
     return np.asarray(tensor.numpy() if hasattr(tensor, "numpy") else tensor, np.float64)
 
 
 def kernel_of(layer: Any) -> Any | None:
-    """The variable of the layer that its input is multiplied with; None for a layer without."""
+    """Variable of the layer that its input is multiplied with; None for a layer without one."""
     for name in ("kernel", "_kernel", "depthwise_kernel", "pointwise_kernel"):
         variable = getattr(layer, name, None)
         if variable is not None:

@@ -1,4 +1,4 @@
-"""What can be told of a network without training it. Pure; no Keras."""
+"""Static check of a network: suspected causes that need no training. Pure; no Keras."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from search.diagnosis.pairing import pairing
 
 
 def lint(anatomy: Anatomy, material: DataSample) -> tuple[Cause, ...]:
-    """Suspicious things in how the network is built and trained, most suspicious first; one for each code."""
-    found: dict[str, Cause] = {}
+    """Suspected causes in how the network is built and trained, most suspicious first; one for each code."""
+    by_code: dict[str, Cause] = {}
     for rules in (pairing, construction, training):
         for cause in rules(anatomy, material):
-            if cause.code not in found or cause.score > found[cause.code].score:
-                found[cause.code] = cause
-    return tuple(sorted(found.values(), key=lambda cause: -cause.score))
+            if cause.code not in by_code or cause.score > by_code[cause.code].score:
+                by_code[cause.code] = cause
+    return tuple(sorted(by_code.values(), key=lambda cause: -cause.score))

@@ -1,4 +1,4 @@
-"""From the user's `net.py:build` or `.keras` file to a case that can be built again and again."""
+"""Loader of the user's `net.py:build` or `.keras` file: makes a case that can be built again and again."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _LINES: Final = 8  # of the user's traceback that are shown
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Case:
-    """A user's network and how it is trained."""
+    """A user's network and the settings of its training."""
 
     model: str  # as given
     build: Callable[[], Any]  # a new compiled Keras model; weights drawn from Keras' global seed
@@ -64,7 +64,7 @@ def load_case(model: str, input_shape: tuple[int, int, int], classes: int) -> Ca
         )
 
     def build() -> Any:
-        with _theirs(path, f"{function}({input_shape}, {classes})"):
+        with _user_code(path, f"{function}({input_shape}, {classes})"):
             return wanted(input_shape, classes)
 
     return _case(model, build, _constants(module, path, classes), path, input_shape, classes)
@@ -86,14 +86,14 @@ def _module(path: Path) -> ModuleType:
     folder = str(path.resolve().parent)
     if folder not in sys.path:
         sys.path.insert(0, folder)  # files beside it can be imported, as when it is run as a script
-    with _theirs(path, "the file itself"):
+    with _user_code(path, "the file itself"):
         specification.loader.exec_module(module)
     return module
 
 
 @contextmanager
-def _theirs(path: Path, what: str) -> Iterator[None]:
-    """Turn any error in the user's code into one line and their traceback's last lines."""
+def _user_code(path: Path, what: str) -> Iterator[None]:
+    """Turn any error in the user's code into one line and the last lines of its traceback."""
     try:
         yield
     except (Exception, SystemExit) as error:
@@ -101,7 +101,7 @@ def _theirs(path: Path, what: str) -> Iterator[None]:
 
 
 def user_code_error(error: BaseException, where: str) -> UserCodeError:
-    """An error in the user's code as theirs: its own message, and the last lines of its traceback."""
+    """Turn an error of the user's code into a `UserCodeError`: its own message, and the last lines of its traceback."""
     text = "".join(traceback.format_exception(error)).strip().splitlines()
     message = " ".join(str(error).split())
     short = message if len(message) <= 300 else message[:300] + " ..."
@@ -112,11 +112,11 @@ def _constants(module: ModuleType, path: Path, classes: int) -> dict[str, Any]:
     for name in vars(module):
         if name.isupper() and name not in CONSTANTS and (near := difflib.get_close_matches(name, CONSTANTS, 1, 0.8)):
             raise UserCodeError(f"{path} sets {name}, which nothing reads. Did you mean {near[0]}?")
-    found = {name: getattr(module, name) for name in CONSTANTS if hasattr(module, name)}
-    labels = found.get("LABELS", "int")
+    constants = {name: getattr(module, name) for name in CONSTANTS if hasattr(module, name)}
+    labels = constants.get("LABELS", "int")
     if labels not in LABEL_FORMS:
         raise UserCodeError(f"{path}: LABELS is {labels!r}; it must be one of {', '.join(LABEL_FORMS)}.")
-    fit = found.get("FIT", {})
+    fit = constants.get("FIT", {})
     if not isinstance(fit, Mapping) or (unknown := set(fit) - set(FIT_SETTINGS)):
         what = f"has the unknown setting {sorted(map(str, unknown))[0]!r}" if isinstance(fit, Mapping) else "is no dict"
         raise UserCodeError(f"{path}: FIT {what}; it may hold {', '.join(FIT_SETTINGS)}.")
@@ -133,9 +133,9 @@ def _constants(module: ModuleType, path: Path, classes: int) -> dict[str, Any]:
             f"it must be a dict from class number (0 to {classes - 1}) to weight."
         )
     for name in ("PREPROCESS", "AUGMENT"):
-        if found.get(name) is not None and not callable(found[name]):
-            raise UserCodeError(f"{path}: {name} is {found[name]!r}; it must be a function.")
-    return found
+        if constants.get(name) is not None and not callable(constants[name]):
+            raise UserCodeError(f"{path}: {name} is {constants[name]!r}; it must be a function.")
+    return constants
 
 
 def _case(
@@ -165,7 +165,7 @@ def _case(
 
 
 def guessed_labels(loss: str, outputs: int) -> str:
-    """The form of labels that goes with a loss and a number of output units."""
+    """Form of labels that goes with a loss and a number of output units."""
     if loss.startswith("sparse"):
         return "int"
     return "binary" if outputs == 1 else "onehot"
@@ -180,7 +180,7 @@ def _check(network: Any, path: Path, input_shape: tuple[int, int, int], classes:
     if not network.compiled or network.optimizer is None:
         raise UserCodeError(f"{path}: the model is not compiled. Call model.compile(...) before it is returned.")
     if not network.built:
-        with _theirs(path, "building the network"):
+        with _user_code(path, "building the network"):
             network.build((None, *input_shape))
     wanted = getattr(network, "input_shape", None)
     if isinstance(wanted, list) or isinstance(getattr(network, "output_shape", None), list):
@@ -194,26 +194,26 @@ def _check(network: Any, path: Path, input_shape: tuple[int, int, int], classes:
                 f"{path}: the model expects inputs of {tuple(wanted[1:])}, the images are {input_shape}. "
                 "Use the input_shape that build is given."
             )
-    given = tuple(network.output_shape[1:])
-    if len(given) != 1 or given[0] not in (None, 1, classes):
+    output_shape = tuple(network.output_shape[1:])
+    if len(output_shape) != 1 or output_shape[0] not in (None, 1, classes):
         hint = (
             "Flatten or pool before the last Dense layer."
-            if len(given) > 1
+            if len(output_shape) > 1
             else "Use the n_classes that build is given."
         )
         raise UserCodeError(
-            f"{path}: the model gives {given} numbers for an image; expected ({classes},) for {classes} classes"
+            f"{path}: the model gives {output_shape} numbers for an image; expected ({classes},) for {classes} classes"
             f"{' or (1,)' if classes == 2 else ''}. {hint}"
         )
 
 
 def _saved(path: Path) -> Callable[[], Any]:
-    """Loads the file; of a network that was saved after training, what can be trained starts anew."""
+    """Make a function that loads the file; where it was saved after training, all that is trainable starts anew."""
 
     def build() -> Any:
         import keras
 
-        with _theirs(path, "loading the model"):
+        with _user_code(path, "loading the model"):
             network = keras.models.load_model(path)  # safe mode: a file may not bring code of its own
         if network.optimizer is not None and network.optimizer.iterations.numpy() > 0:
             _start_anew(network)

@@ -1,4 +1,4 @@
-"""The untrained network on a small batch: its loss, the scale of signals and gradients from layer to layer."""
+"""Probe of the untrained network on a small batch: its loss, the scale of signals and gradients by layer."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import tensorflow as tf
 from search.arrays import IntArray
 from search.diagnosis.evidence import LayerStatistics, NetworkProbe
 from search.diagnosis.feeding import Floats, encode
-from search.diagnosis.keras_fits import few_of_each
+from search.diagnosis.keras_fits import rows_of_each_class
 from search.diagnosis.layer_recording import Step, array, kernels, record
 from search.diagnosis.loading import Case
 from search.diagnosis.scoring import balanced_accuracy, decided, prior_entropy, top_share
@@ -29,7 +29,7 @@ _PASSING: Final = ("Flatten", "Dropout", "SpatialDropout2D", "Reshape", "Identit
 
 
 def probe(case: Case, fed: Floats, labels: IntArray, classes: int, seed: int, *, logits: bool) -> NetworkProbe:
-    """Look at the network before its first step.
+    """Measure the network before its first step.
 
     Args:
         case: the user's network.
@@ -42,7 +42,7 @@ def probe(case: Case, fed: Floats, labels: IntArray, classes: int, seed: int, *,
     keras.utils.clear_session()
     keras.utils.set_random_seed(seed)
     model = case.build()
-    rows = few_of_each(labels, BATCH)
+    rows = rows_of_each_class(labels, BATCH)
     pixels, wanted = fed[rows], encode(labels, case.labels, classes)[rows]
     with tf.GradientTape() as tape:
         output, steps = record(model, pixels)
@@ -96,22 +96,22 @@ def _gradients(model: Any, tape: Any, total: Any) -> Mapping[str, Any]:
     variables = {key: kernel for key, kernel in kernels(model).items() if kernel.trainable}
     if total is None or not variables:
         return {}
-    found = tape.gradient(total, [kernel.value for kernel in variables.values()])
-    return {key: g for key, g in zip(variables, found, strict=True) if g is not None}
+    gradients = tape.gradient(total, [kernel.value for kernel in variables.values()])
+    return {key: g for key, g in zip(variables, gradients, strict=True) if g is not None}
 
 
 def _updates(model: Any, gradients: Mapping[str, Any]) -> Mapping[str, float]:
     """|change| / |kernel| of one optimizer step, kernels alone; the weights are put back."""
-    found = {key: kernel for key, kernel in kernels(model).items() if key in gradients}
-    if not found:
+    kernels_with_gradient = {key: kernel for key, kernel in kernels(model).items() if key in gradients}
+    if not kernels_with_gradient:
         return {}
-    before = {key: array(kernel) for key, kernel in found.items()}
+    before = {key: array(kernel) for key, kernel in kernels_with_gradient.items()}
     try:
-        model.optimizer.apply([gradients[key] for key in found], list(found.values()))
+        model.optimizer.apply([gradients[key] for key in kernels_with_gradient], list(kernels_with_gradient.values()))
     except Exception:  # an optimizer of the user's own; the fit will tell
         return {}
     ratios = {}
-    for key, kernel in found.items():
+    for key, kernel in kernels_with_gradient.items():
         size = float(np.linalg.norm(before[key]))
         ratios[key] = float(np.linalg.norm(array(kernel) - before[key])) / (size + 1e-12)
         kernel.assign(before[key])
@@ -119,7 +119,7 @@ def _updates(model: Any, gradients: Mapping[str, Any]) -> Mapping[str, float]:
 
 
 def _first_inputs(steps: tuple[Step, ...]) -> np.ndarray | None:
-    """What the first layer with a kernel gets."""
+    """Finite input values of the first layer with a kernel."""
     for step in steps:
         if getattr(step.leaf.layer, "kernel", None) is not None and step.inputs:
             values = array(step.inputs[0])
@@ -132,14 +132,14 @@ def _layers(
     model: Any, steps: tuple[Step, ...], gradients: Mapping[str, Any], updates: Mapping[str, float]
 ) -> tuple[LayerStatistics, ...]:
     weights = {key: array(kernel) for key, kernel in kernels(model).items()}
-    found = []
+    statistics = []
     for step in steps:
         if type(step.leaf.layer).__name__ in _PASSING:
             continue
         values = array(step.output)
         key, kind = step.leaf.key, _kind(step.leaf.layer)
         gradient = gradients.get(key)
-        found.append(
+        statistics.append(
             LayerStatistics(
                 name=key,
                 mean=float(values.mean()),
@@ -152,7 +152,7 @@ def _layers(
                 update=updates.get(key),
             )
         )
-    return tuple(found)
+    return tuple(statistics)
 
 
 def _kind(layer: Any) -> str:
@@ -166,7 +166,7 @@ def _saturated(values: np.ndarray, activation: str) -> float:
 
 
 def _training_mode(model: Any, pixels: Any, wanted: Any) -> float | None:
-    """Loss in training mode."""
+    """Loss in training mode; the weights are put back."""
     stored = [array(v) for v in model.variables]
     try:
         loss, _ = _loss(model, pixels, wanted, model(pixels, training=True))
@@ -179,7 +179,7 @@ def _training_mode(model: Any, pixels: Any, wanted: Any) -> float | None:
 
 
 def _backbone(steps: tuple[Step, ...]) -> tuple[float | None, float | None]:
-    """How far the input of the first frozen BatchNorm lies from its stored mean, and how wide it is, in deviations."""
+    """Shift of the first frozen BatchNorm's input from its stored mean, and spread, both in stored deviations."""
     for step in steps:
         layer = step.leaf.layer
         if type(layer).__name__ != "BatchNormalization" or layer.trainable or not step.inputs:
@@ -195,12 +195,20 @@ def _backbone(steps: tuple[Step, ...]) -> tuple[float | None, float | None]:
 def overfits(case: Case, fed: Floats, labels: IntArray, classes: int, seed: int, *, logits: bool) -> bool | None:
     """Whether the network learns 16 images by heart, trained as the user does, in at most 200 steps and 8 seconds.
 
-    By heart is a skill, (balanced accuracy - chance) / (1 - chance), of at least .9. None where it can't be trained.
+    By heart is a skill, (balanced accuracy - chance) / (1 - chance), of at least 0.9. None where it can't be trained.
+
+    Args:
+        case: the user's network.
+        fed: `(n, h, w, c)` float32 as it gets them.
+        labels: `(n,)` 0..K-1.
+        classes: K.
+        seed: of the initial weights.
+        logits: whether a single output unit gives logits.
     """
     keras.utils.clear_session()
     keras.utils.set_random_seed(seed)
     model = case.build()
-    rows = few_of_each(labels, HEART)
+    rows = rows_of_each_class(labels, HEART)
     pixels, wanted = fed[rows], encode(labels, case.labels, classes)[rows]
     ends = time.monotonic() + HEART_SECONDS
     skill = 0.0

@@ -1,4 +1,4 @@
-"""What a `.keras` file says of the images that it takes, read without TensorFlow and without running anything."""
+"""Reader of the input shape in a `.keras` file, without TensorFlow and without running anything."""
 
 from __future__ import annotations
 
@@ -39,18 +39,18 @@ def stored_shape(file: Path) -> tuple[int | None, int | None]:
 def _configuration(file: Path) -> dict[str, Any]:
     try:
         with zipfile.ZipFile(file) as archive:
-            found = json.loads(archive.read("config.json"))
+            configuration = json.loads(archive.read("config.json"))
     except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
         raise UserError(
             f"{file} is no model that Keras 3 saved ({error}). Save it with model.save('net.keras')."
         ) from None
-    if not isinstance(found, dict):
+    if not isinstance(configuration, dict):
         raise UserError(f"{file} is no model that Keras 3 saved. Save it with model.save('net.keras').")
-    return found
+    return configuration
 
 
 def _batch_shape(configuration: dict[str, Any]) -> tuple[int | None, ...] | None:
-    """Of the first input, batch first; None where the file does not tell."""
+    """Shape of the first input, batch first; None where the file does not say."""
     network = configuration.get("config")
     layers = network.get("layers") if isinstance(network, dict) else None
     for layer in layers if isinstance(layers, list) else ():

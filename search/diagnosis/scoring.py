@@ -1,4 +1,4 @@
-"""What predictions are worth. NumPy only."""
+"""Scores of a network's predictions. NumPy only."""
 
 from __future__ import annotations
 
@@ -22,12 +22,23 @@ def threshold(chance: float, baseline: float, held_out: int) -> float:
     """Balanced accuracy from which a fit has learned.
 
     Half way from chance to what simple methods reach, 0.1 to 0.2 above chance; on few held-out images more than luck.
+
+    Args:
+        chance: balanced accuracy of guessing.
+        baseline: balanced accuracy of the best simple method.
+        held_out: number of held-out images.
     """
     return chance + float(np.clip(HALF_WAY * (baseline - chance), _least(chance, held_out), MOST))
 
 
 def goal(chance: float, baseline: float, held_out: int) -> float:
-    """What a mended network has to reach: 0.2 above chance, unless simple methods stay below that."""
+    """Balanced accuracy that a fixed network has to reach: 0.2 above chance, less if simple methods stay below that.
+
+    Args:
+        chance: balanced accuracy of guessing.
+        baseline: balanced accuracy of the best simple method.
+        held_out: number of held-out images.
+    """
     return chance + float(np.clip(baseline - chance, _least(chance, held_out), MOST))
 
 
@@ -39,37 +50,55 @@ def decided(outputs: Array, logits: bool = False) -> IntArray:
     """Class of each row of `(n, units)`; a single unit is cut at 0.5, or at 0 if it gives logits."""
     if outputs.shape[-1] == 1:
         return (np.nan_to_num(outputs[:, 0]) > (0.0 if logits else 0.5)).astype(np.int64)
-    found: IntArray = np.argmax(np.nan_to_num(outputs, nan=-np.inf), axis=-1).astype(np.int64)
-    return found
+    classes: IntArray = np.argmax(np.nan_to_num(outputs, nan=-np.inf), axis=-1).astype(np.int64)
+    return classes
 
 
 def balanced_accuracy(labels: IntArray, classes: IntArray, count: int) -> float:
-    """Mean recall over the classes that occur."""
+    """Mean recall over the classes that occur, 0..1.
+
+    Args:
+        labels: `(n,)` 0..K-1.
+        classes: `(n,)` predicted classes.
+        count: K.
+    """
     recalls = [float((classes[labels == k] == k).mean()) for k in range(count) if (labels == k).any()]
     return float(np.mean(recalls))
 
 
 def area(labels: IntArray, outputs: Array, count: int) -> float:
-    """Mean one-vs-rest area under the curve; 0.5 where it is not defined."""
+    """Mean one-vs-rest area under the ROC curve; 0.5 where it is not defined.
+
+    Args:
+        labels: `(n,)` 0..K-1.
+        outputs: `(n, units)` of the network.
+        count: K.
+    """
     if not np.isfinite(outputs).all():
         return 0.5
     columns = np.column_stack([-outputs[:, 0], outputs[:, 0]]) if outputs.shape[-1] == 1 else outputs
     areas = []
     for k in range(min(count, columns.shape[1])):
         inside = labels == k
-        few, rest = int(inside.sum()), int((~inside).sum())
-        if few and rest:  # the share of pairs in the right order, from the rank sum
-            areas.append((float(rankdata(columns[:, k])[inside].sum()) - few * (few + 1) / 2) / (few * rest))
+        own, rest = int(inside.sum()), int((~inside).sum())
+        if own and rest:  # the share of pairs in the right order, from the rank sum
+            areas.append((float(rankdata(columns[:, k])[inside].sum()) - own * (own + 1) / 2) / (own * rest))
     return float(np.mean(areas)) if areas else 0.5
 
 
 def top_share(classes: IntArray) -> float:
-    """Share of the most predicted class."""
+    """Share of the most predicted class, 0..1."""
     return float(np.bincount(classes).max() / len(classes))
 
 
 def cross_entropy(labels: IntArray, outputs: Array, logits: bool = False) -> float:
-    """Mean cross-entropy in nats of probabilities (or logits) `(n, units)`; NaN for outputs that are neither."""
+    """Mean cross-entropy in nats; NaN for outputs that are neither probabilities nor logits.
+
+    Args:
+        labels: `(n,)` 0..K-1.
+        outputs: `(n, units)` probabilities, or logits.
+        logits: whether the outputs are logits.
+    """
     if not np.isfinite(outputs).all():
         return float("nan")
     values = outputs.astype(np.float64)
@@ -85,6 +114,6 @@ def cross_entropy(labels: IntArray, outputs: Array, logits: bool = False) -> flo
 
 
 def prior_entropy(counts: list[int]) -> float:
-    """Cross-entropy in nats of saying the class shares."""
+    """Cross-entropy in nats of a predictor that says the class shares."""
     shares = np.array(counts, np.float64) / max(1, sum(counts))
     return float(-(shares[shares > 0] * np.log(shares[shares > 0])).sum())

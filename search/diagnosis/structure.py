@@ -1,4 +1,4 @@
-"""Questions that an anatomy answers: which activation follows a layer, what the head is, what range the pixels have."""
+"""Queries on an anatomy: the activation behind a layer, the head, the range of the pixels."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ class Head:
 
     @property
     def activation(self) -> str:
-        """The last one; "linear" without any."""
+        """The last activation; "linear" without any."""
         return self.activations[-1][1] if self.activations else "linear"
 
 
 def by_name(anatomy: Anatomy) -> dict[str, LayerInfo]:
-    """The layers by their names."""
+    """Layers by their names."""
     return {layer.name: layer for layer in anatomy.layers}
 
 
@@ -47,31 +47,31 @@ def hidden(anatomy: Anatomy) -> tuple[LayerInfo, ...]:
 def head(anatomy: Anatomy) -> Head:
     """The end of the network, found from its output backwards."""
     layers = by_name(anatomy)
-    found: list[tuple[str, str]] = []
+    activations: list[tuple[str, str]] = []
     layer = layers.get(anatomy.output)
-    seen: set[str] = set()
+    visited: set[str] = set()
     last = bool(layer and layer.activation not in (None, "linear"))
-    while layer is not None and layer.name not in seen:
-        seen.add(layer.name)
+    while layer is not None and layer.name not in visited:
+        visited.add(layer.name)
         if layer.activation not in (None, "linear"):
-            found.append((layer.name, str(layer.activation)))
+            activations.append((layer.name, str(layer.activation)))
         if layer.initializer is not None:
             break
         layer = layers.get(layer.inputs[0]) if layer.inputs else _before(anatomy, layer)
     if layer is None:
         rest = weighted(anatomy)
         layer = rest[-1] if rest else None
-    return Head(layer, tuple(reversed(found)), last)
+    return Head(layer, tuple(reversed(activations)), last)
 
 
 def _before(anatomy: Anatomy, layer: LayerInfo) -> LayerInfo | None:
-    """The layer called before it, for layers whose feeding layer is not known."""
+    """The layer called before `layer`, for layers whose feeding layer is unknown."""
     place = anatomy.layers.index(layer)
     return anatomy.layers[place - 1] if place else None
 
 
 def followers(anatomy: Anatomy, layer: LayerInfo) -> Iterator[LayerInfo]:
-    """The layers behind `layer` up to and without the next one with a kernel, along the first consumer."""
+    """Layers behind `layer` up to and without the next one with a kernel, along the first consumer."""
     current: LayerInfo | None = layer
     while current is not None:
         name = current.name
@@ -82,7 +82,7 @@ def followers(anatomy: Anatomy, layer: LayerInfo) -> Iterator[LayerInfo]:
 
 
 def activation_of(anatomy: Anatomy, layer: LayerInfo) -> str:
-    """The activation that a layer's output meets first, its own or that of a layer behind it."""
+    """Activation that a layer's output meets first, its own or that of a layer behind it."""
     if layer.activation not in (None, "linear"):
         return str(layer.activation)
     for other in followers(anatomy, layer):
@@ -97,7 +97,7 @@ def is_normalized(anatomy: Anatomy, layer: LayerInfo) -> bool:
 
 
 def pixel_range(anatomy: Anatomy, material: DataSample) -> tuple[float, float, bool]:
-    """Lowest and highest value that reaches the first kernel, and whether something normalizes it on the way."""
+    """Lowest and highest value that reaches the first kernel, and whether something normalizes it before."""
     low, high = material.low, material.high
     for layer in anatomy.layers:
         if layer.initializer is not None:
@@ -111,5 +111,5 @@ def pixel_range(anatomy: Anatomy, material: DataSample) -> tuple[float, float, b
 
 
 def peak(low: float, high: float) -> float:
-    """The largest magnitude."""
+    """The larger magnitude of two numbers."""
     return max(abs(low), abs(high))

@@ -15,7 +15,7 @@ Kind = TypeVar("Kind")
 
 
 class NotApplicableError(Exception):
-    """The change can't be made to this network."""
+    """Error for a change that can't be made to this network."""
 
 
 class _Passing(keras.layers.Layer):  # type: ignore[misc]  # Keras is not typed
@@ -37,9 +37,9 @@ class _Activating(keras.layers.Layer):  # type: ignore[misc]  # Keras is not typ
 
 
 def changed(model: Any, edits: Iterable[c.Edit]) -> Any:
-    """The network with these edits, compiled; the same object where its layers stay where they are.
+    """Apply edits to the network and compile it; returns the same object where its layers stay where they are.
 
-    Edits of what is fed, of labels, class weights and epochs are not the network's: they are passed over here.
+    Edits of the input, labels, class weights and epochs don't concern the network: they are ignored here.
 
     Raises:
         NotApplicableError: Keras refuses the change, for instance of a subclassed model.
@@ -47,9 +47,9 @@ def changed(model: Any, edits: Iterable[c.Edit]) -> Any:
     edits = tuple(edits)
     try:
         network = _rebuilt(model, edits)
-        found = leaves(network)
+        all_leaves = leaves(network)
         for edit in edits:
-            _edit(edit, network, found)
+            _edit(edit, network, all_leaves)
         compile_like(network, model, edits)
     except (ValueError, TypeError, AttributeError, NotImplementedError, RuntimeError, KeyError) as error:
         raise NotApplicableError(str(error)) from error
@@ -60,32 +60,32 @@ def _of(edits: Iterable[c.Edit], kind: type[Kind]) -> list[Kind]:
     return [edit for edit in edits if isinstance(edit, kind)]
 
 
-def _edit(edit: c.Edit, network: Any, found: tuple[Leaf, ...]) -> None:
-    """Edits that need no new layers."""
+def _edit(edit: c.Edit, network: Any, all_leaves: tuple[Leaf, ...]) -> None:
+    """Apply an edit that needs no new layers."""
     match edit:
         case c.SetActivation(names, activation):
-            for leaf in found:
+            for leaf in all_leaves:
                 if leaf.key in names and hasattr(leaf.layer, "activation"):
                     leaf.layer.activation = keras.activations.get(activation)
         case c.SetInitializer(names, initializer):
-            for leaf in found:
+            for leaf in all_leaves:
                 if leaf.key in names:
                     _initialize(leaf.layer, initializer)
         case c.ScalePenalties(factor):
-            for leaf in found:
+            for leaf in all_leaves:
                 _penalize(leaf.layer, factor)
         case c.LimitDropout(rate):
-            for leaf in found:
+            for leaf in all_leaves:
                 if "Dropout" in type(leaf.layer).__name__ and leaf.layer.rate > rate:
                     leaf.layer.rate = rate
         case c.Unfreeze(names):
             if names is None:
                 network.trainable = True
-            for leaf in found:
+            for leaf in all_leaves:
                 if names is None or leaf.key in names:
                     leaf.layer.trainable = True
         case c.SetBatchNormMomentum(value):
-            for leaf in found:
+            for leaf in all_leaves:
                 if isinstance(leaf.layer, keras.layers.BatchNormalization) and leaf.layer.trainable:
                     leaf.layer.momentum = value
 
@@ -102,7 +102,7 @@ def _initialize(layer: Any, name: str) -> None:
 
 
 def _penalize(layer: Any, factor: float) -> None:
-    """Penalties times `factor`, on the variables themselves, where Keras looks for them."""
+    """Scale the penalties by `factor`, on the variables themselves, where Keras looks for them."""
     for variable in layer.variables:
         regularizer = getattr(variable, "regularizer", None)
         if regularizer is None:
@@ -117,7 +117,7 @@ def _penalize(layer: Any, factor: float) -> None:
 
 
 def _rebuilt(model: Any, edits: tuple[c.Edit, ...]) -> Any:
-    """The model with layers left out, put in or widened: a clone with the same weights wherever their shape stayed."""
+    """Rebuild the model with layers removed, inserted or widened: a clone with the same weights where shapes stayed."""
     keys = {id(leaf.layer): leaf.key for leaf in leaves(model)}
     bypassed = {name for edit in _of(edits, c.RemoveLayers) for name in edit.layers}
     normalized = {name: edit.momentum for edit in _of(edits, c.InsertBatchNorm) for name in edit.layers}
@@ -169,7 +169,13 @@ def _rebuilt(model: Any, edits: tuple[c.Edit, ...]) -> Any:
 
 
 def compile_like(network: Any, model: Any, edits: tuple[c.Edit, ...] = ()) -> None:
-    """Compile `network` with a new optimizer and the loss of `model`, as the edits change them."""
+    """Compile `network` with a new optimizer and the loss of `model`, as the edits change them.
+
+    Args:
+        network: to compile.
+        model: compiled; gives optimizer and loss.
+        edits: of rate, clipping, penalties and loss; others are ignored.
+    """
     network.compile(optimizer=_optimizer(model.optimizer, edits), loss=_loss(model.loss, edits), jit_compile=False)
 
 
@@ -192,9 +198,9 @@ def _loss(loss: Any, edits: tuple[c.Edit, ...]) -> Any:
     for edit in edits:
         match edit:
             case c.SetLoss(name, from_logits):
-                found = keras.losses.get(name)
+                function = keras.losses.get(name)
                 kind = getattr(keras.losses, "".join(part.capitalize() for part in name.split("_")), None)
-                loss = kind(from_logits=from_logits) if from_logits and kind is not None else found
+                loss = kind(from_logits=from_logits) if from_logits and kind is not None else function
             case c.AverageLoss() if isinstance(loss, keras.losses.Loss):
                 loss = type(loss).from_config({**loss.get_config(), "reduction": "sum_over_batch_size"})
     return loss

@@ -1,4 +1,4 @@
-"""From all that was seen to ranked causes: the order in which their cures are tried. Pure.
+"""Ranking of causes from lint, probe and fits: the order in which their fixes are tried. Pure.
 
 A finding of the lint is a suspect; what the probe and the fits show makes it more or less so, and brings its own.
 Generic symptoms (dead units, fading gradients) rank below the structural findings that would explain them.
@@ -26,7 +26,7 @@ TINY: Final = 0.05  # score below which a finding is not worth a word
 
 
 class _Board:
-    """The suspects so far, one for each code."""
+    """Suspected causes so far, one for each code."""
 
     def __init__(self, causes: Sequence[Cause]) -> None:
         self.causes = {cause.code: cause for cause in causes}
@@ -45,7 +45,7 @@ class _Board:
             )
 
     def more(self, code: str, by: float, **evidence: float | str) -> None:
-        """Something speaks for (or against) a suspect that is there already."""
+        """Raise (or lower) the score of a suspect that is there already."""
         if code in self.causes:
             old = self.causes[code]
             score = min(0.97, max(0.0, old.score + by)) if old.score < 0.97 else old.score
@@ -66,7 +66,16 @@ def suspects(
     state: NetworkState,
     chance: float,
 ) -> tuple[Cause, ...]:
-    """Causes for what the network shows, most suspicious first."""
+    """Rank the causes of what the network shows, most suspicious first.
+
+    Args:
+        anatomy: of the network.
+        material: images and labels.
+        probe: of the untrained network.
+        runs: fits of the unchanged network.
+        state: verdict on these fits.
+        chance: balanced accuracy of guessing.
+    """
     board = _Board(lint(anatomy, material))
     _pixels(board, anatomy, probe)
     _signals(board, anatomy, probe)
@@ -80,7 +89,7 @@ def suspects(
 
 
 def _pixels(board: _Board, anatomy: Anatomy, probe: NetworkProbe) -> None:
-    """What really reaches the first kernel, past layers whose scaling can't be read."""
+    """Judge the range of the pixels at the first kernel, past layers whose scaling can't be read."""
     if probe.low is None or probe.high is None:
         return
     top = peak(probe.low, probe.high)
@@ -101,7 +110,7 @@ def _pixels(board: _Board, anatomy: Anatomy, probe: NetworkProbe) -> None:
 
 
 def _signals(board: _Board, anatomy: Anatomy, probe: NetworkProbe) -> None:
-    """Outputs far too large, dead layers, signals and gradients that fade."""
+    """Judge the untrained network: outputs far too large, dead layers, signals and gradients that fade."""
     if probe.batch_ratio is not None and 1.7 < probe.batch_ratio < 2.3:
         score = 0.75 if anatomy.compilation.optimizer in ("SGD", "Adagrad") else 0.4
         board.at_least("sum-not-mean-loss", score, None, loss_of_twice_the_batch=probe.batch_ratio)
@@ -140,12 +149,14 @@ def _signals(board: _Board, anatomy: Anatomy, probe: NetworkProbe) -> None:
 
 
 def _levelled(anatomy: Anatomy, layers: Sequence[LayerStatistics]) -> LayerStatistics | None:
-    """The layer at which images stop to differ although it has no kernel and is no activation: it pools, crops,
-    normalizes or cuts off what told them apart. None where none does."""
-    known = by_name(anatomy)
+    """Find the layer at which images stop to differ although it has no kernel and is no activation.
+
+    It pools, crops, normalizes or cuts off what told the images apart. None where no layer does.
+    """
+    layer_info = by_name(anatomy)
     before = 0.0
     for layer in layers:
-        built = known.get(layer.name)
+        built = layer_info.get(layer.name)
         silent = built is not None and built.initializer is None and built.activation is None
         if silent and math.isfinite(layer.between_images) and layer.between_images < LEVELLED * before:
             return layer
@@ -179,7 +190,7 @@ def _backbone(board: _Board, probe: NetworkProbe) -> None:
 def _fits(
     board: _Board, anatomy: Anatomy, material: DataSample, probe: NetworkProbe, runs: Sequence[DiagnosisFit]
 ) -> None:
-    """What the unchanged fits show."""
+    """Judge the fits of the unchanged network."""
     broken = [run.error for run in runs if run.error]
     if broken:
         board.more("wrong-loss-pairing", 0.1, error=str(broken[0]))
@@ -206,7 +217,7 @@ def _fits(
 
 
 def _steps(board: _Board, probe: NetworkProbe, runs: Sequence[DiagnosisFit]) -> None:
-    """How far the weights move in a step, against their size."""
+    """Judge how far the weights move in a step, relative to their size."""
     first = [layer.update for layer in probe.layers if layer.update is not None]
     moved = [epoch.update for run in runs for epoch in run.epochs if math.isfinite(epoch.update)]
     if first and max(first) > 0.5 and not any(not run.epochs for run in runs):
@@ -219,7 +230,7 @@ def _steps(board: _Board, probe: NetworkProbe, runs: Sequence[DiagnosisFit]) -> 
 
 
 def _data(board: _Board, material: DataSample, probe: NetworkProbe, state: NetworkState, chance: float) -> None:
-    """Faults of the images and labels."""
+    """Judge images and labels."""
     count = len(material.classes)
     smallest = min(material.classes.values())
     guessing = material.baseline < chance + max(0.06, 2.5 * math.sqrt(chance * (1 - chance) / max(1, material.images)))
@@ -241,7 +252,7 @@ def _data(board: _Board, material: DataSample, probe: NetworkProbe, state: Netwo
 
 
 def _states(board: _Board, anatomy: Anatomy, material: DataSample, state: NetworkState) -> None:
-    """What the verdict itself points at."""
+    """Suspect what the verdict itself points at."""
     if state is NetworkState.UNTOLD:
         board.at_least("too-few-images", 0.95, None, smallest_class=float(min(material.classes.values())))
     if state is NetworkState.BATCHNORM:

@@ -1,4 +1,4 @@
-"""From fits to a verdict. Pure."""
+"""Verdict on a network from its fits. Pure."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ CLEAR: Final = 0.05  # balanced accuracy above chance that is not nothing
 
 
 def counted(runs: Sequence[DiagnosisFit]) -> tuple[DiagnosisFit, ...]:
-    """Fits that say something of the network: those that learned or ran to their end.
+    """Fits that count for the verdict: those that learned, failed, or ran to their end.
 
-    One that was cut off for want of time has not failed. Where all were, they are all there is.
+    A fit that was cut off for want of time has not failed. Where all were cut off, all count.
     """
-    kept = tuple(run for run in runs if run.learned or run.error or not run.stopped)
-    return kept or tuple(runs)
+    finished = tuple(run for run in runs if run.learned or run.error or not run.stopped)
+    return finished or tuple(runs)
 
 
 def learned(runs: Sequence[DiagnosisFit]) -> bool:
@@ -26,7 +26,7 @@ def learned(runs: Sequence[DiagnosisFit]) -> bool:
 
 
 def state(runs: Sequence[DiagnosisFit], chance: float, threshold: float, *, held_out: bool = True) -> NetworkState:
-    """What the network is, as its fits show it.
+    """Verdict on the network from its fits.
 
     Args:
         runs: fits of the unchanged network with different seeds.
@@ -57,7 +57,7 @@ def _most(runs: Sequence[DiagnosisFit], holds: Callable[[DiagnosisFit], bool]) -
 
 
 def _starts_late(run: DiagnosisFit, chance: float) -> bool:
-    """Whether it stays at chance for the first 30 % of its epochs, at least three."""
+    """Whether a fit stays at chance for the first 30 % of its epochs, at least three."""
     scores = [epoch.train_score for epoch in run.epochs]
     early = [score for score in scores[: max(3, int(LATE * len(scores)))] if score == score]
     return len(scores) >= 6 and all(score < chance + CLEAR for score in early)

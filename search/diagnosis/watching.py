@@ -1,4 +1,4 @@
-"""What a fit of the user's network shows, epoch by epoch: the callback that watches Keras' own `fit`."""
+"""Callback that measures a fit of the user's network, epoch by epoch, while Keras' own `fit` runs."""
 
 from __future__ import annotations
 
@@ -24,13 +24,27 @@ _CHUNK: Final = 256
 
 
 class EpochWatch(keras.callbacks.Callback):  # type: ignore[misc]  # Keras is not typed
-    """Notes what each epoch shows; ends a fit that is out of time, not finite, or changed and clearly learned."""
+    """Measures the network after each epoch; ends a fit that is out of time, not finite, or clearly fixed.
+
+    Args:
+        training_images: `(n, h, w, c)` float32 on which the fit is scored.
+        training_labels: `(n,)` 0..K-1.
+        held_images: `(m, h, w, c)` float32 of the held-out images.
+        held_labels: `(m,)` 0..K-1.
+        classes: K.
+        epochs: planned.
+        logits: whether a single output unit gives logits.
+        deadline: moment by `time.monotonic` at which the fit ends.
+        goal: balanced accuracy at which a changed network has learned; None for the unchanged one.
+        small: images and labels for gradients and dead units; None to leave these out.
+        on_epoch: called with the epochs done and the epochs in all.
+    """
 
     def __init__(
         self,
-        seen: Floats,
-        seen_labels: IntArray,
-        held: Floats,
+        training_images: Floats,
+        training_labels: IntArray,
+        held_images: Floats,
         held_labels: IntArray,
         classes: int,
         *,
@@ -42,9 +56,9 @@ class EpochWatch(keras.callbacks.Callback):  # type: ignore[misc]  # Keras is no
         on_epoch: Callable[[int, int], None],
     ) -> None:
         super().__init__()
-        self._pixels = np.concatenate([seen, held])
-        self._labels = np.concatenate([seen_labels, held_labels])
-        self._seen, self._classes, self._planned, self._logits = len(seen), classes, epochs, logits
+        self._pixels = np.concatenate([training_images, held_images])
+        self._labels = np.concatenate([training_labels, held_labels])
+        self._training_count, self._classes, self._planned, self._logits = len(training_images), classes, epochs, logits
         self._deadline, self._goal, self._small, self._on_epoch = deadline, goal, small, on_epoch
         self._every = max(1, epochs // CHECKS)
         self._epochs: list[Epoch] = []
@@ -93,9 +107,9 @@ class EpochWatch(keras.callbacks.Callback):  # type: ignore[misc]  # Keras is no
 
     def _look(self, loss: float) -> Epoch:
         outputs = self._predict()
-        found = decided(outputs, self._logits)
-        held = outputs[self._seen :]
-        held_labels = self._labels[self._seen :]
+        predicted = decided(outputs, self._logits)
+        held = outputs[self._training_count :]
+        held_labels = self._labels[self._training_count :]
         signals = (
             self._signals() if self._small is not None else (math.nan, math.nan, math.nan, None, math.nan, math.nan)
         )
@@ -104,10 +118,12 @@ class EpochWatch(keras.callbacks.Callback):  # type: ignore[misc]  # Keras is no
             loss=loss,
             data_loss=loss - penalty,
             val_loss=cross_entropy(held_labels, held, self._logits),
-            train_score=balanced_accuracy(self._labels[: self._seen], found[: self._seen], self._classes),
-            val_score=balanced_accuracy(held_labels, found[self._seen :], self._classes),
+            train_score=balanced_accuracy(
+                self._labels[: self._training_count], predicted[: self._training_count], self._classes
+            ),
+            val_score=balanced_accuracy(held_labels, predicted[self._training_count :], self._classes),
             auc=area(held_labels, held, self._classes),
-            top_share=top_share(found[self._seen :]),
+            top_share=top_share(predicted[self._training_count :]),
             first_gradient=signals[0],
             last_gradient=signals[1],
             dead=signals[2],
@@ -136,7 +152,13 @@ class EpochWatch(keras.callbacks.Callback):  # type: ignore[misc]  # Keras is no
         return first, last, dead, where, norm, max(moved, default=math.nan)
 
     def run(self, seed: int, wanted: float, seconds: float) -> DiagnosisFit:
-        """What the fit amounts to."""
+        """Summarize the fit.
+
+        Args:
+            seed: of the fit.
+            wanted: balanced accuracy from which it has learned.
+            seconds: that it took.
+        """
         last = self._epochs[-1]
         score = last.val_score if last.finite else min(last.val_score, 1 / self._classes)
         learned = last.finite and score >= wanted
@@ -152,7 +174,7 @@ class EpochWatch(keras.callbacks.Callback):  # type: ignore[misc]  # Keras is no
         )
 
     def _by_batch_statistics(self) -> float | None:
-        """The score with BatchNorm's statistics taken anew from the training images; None without BatchNorm."""
+        """Score with BatchNorm's statistics taken anew from the training images; None without BatchNorm."""
         norms = [leaf.layer for leaf in leaves(self.model) if type(leaf.layer).__name__ == "BatchNormalization"]
         if not norms or not self._epochs[-1].finite:
             return None
@@ -164,14 +186,14 @@ class EpochWatch(keras.callbacks.Callback):  # type: ignore[misc]  # Keras is no
                 layer.momentum, layer.trainable = 0.0, True
             for layer in dropouts:
                 layer.rate = 0.0
-            self.model(self._pixels[: self._seen], training=True)
+            self.model(self._pixels[: self._training_count], training=True)
         finally:
             for layer, (momentum, trainable) in zip(norms, momenta, strict=True):
                 layer.momentum, layer.trainable = momentum, trainable
             for layer, rate in zip(dropouts, rates, strict=True):
                 layer.rate = rate
-        found = decided(self._predict()[self._seen :], self._logits)
-        return balanced_accuracy(self._labels[self._seen :], found, self._classes)
+        predicted = decided(self._predict()[self._training_count :], self._logits)
+        return balanced_accuracy(self._labels[self._training_count :], predicted, self._classes)
 
 
 def _unseen(loss: float) -> Epoch:
@@ -184,7 +206,13 @@ def _unseen(loss: float) -> Epoch:
 
 
 def gradients_and_dead(model: Any, pixels: Any, labels: Any) -> tuple[float, float, float, str | None]:
-    """Norms of the first and the last trainable kernel's gradient, and the worst layer by its share of dead units."""
+    """Norms of the first and the last trainable kernel's gradient, the largest share of dead units, and its layer.
+
+    Args:
+        model: Keras model.
+        pixels: `(n, h, w, c)`.
+        labels: as the loss takes them.
+    """
     variables = [kernel for kernel in kernels(model).values() if kernel.trainable]
     dead, where = 0.0, None
     with tf.GradientTape() as tape:
@@ -202,6 +230,6 @@ def gradients_and_dead(model: Any, pixels: Any, labels: Any) -> tuple[float, flo
 
 
 def dead_share(outputs: np.ndarray) -> float:
-    """Share of units (channels) that are 0 for every image and place of `(n, ..., units)`."""
+    """Share of units (channels), 0..1, that are 0 for every image and place of `(n, ..., units)`."""
     flat = outputs.reshape(-1, outputs.shape[-1])
     return float((flat == 0).all(axis=0).mean())

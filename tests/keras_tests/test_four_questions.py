@@ -48,8 +48,8 @@ def suspected(story: str, file: str = "net.py") -> dict[str, float]:
     images, labels, names = pictures(story)
     case = load_case(f"{ROOT / story / file}:build", images.shape[1:], len(names))
     fed = feeding.pixels(case, images)
-    parts = feeding.split(labels, feeding.contents(images), 0)
-    given = feeding.material(case, images, fed, labels, names, parts, feeding.contents(images))
+    parts = feeding.split(labels, feeding.first_copies(images), 0)
+    given = feeding.material(case, images, fed, labels, names, parts, feeding.first_copies(images))
     look = probe(case, fed, labels, len(names), seeds.child(0, "fit", 0), logits=False)
     found = suspects(dissect(case.build(), fed[:2]), given, look, (), NetworkState.COLLAPSED, 0.5)
     return {cause.code: cause.score for cause in found}

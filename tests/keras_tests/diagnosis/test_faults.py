@@ -24,8 +24,8 @@ CLASSES = ("left", "right")
 def suspected(network: Network) -> list[tuple[str, float]]:
     case = network.case()
     fed = feeding.pixels(case, IMAGES)
-    parts = feeding.split(LABELS, feeding.contents(IMAGES), 0)
-    given = feeding.material(case, IMAGES, fed, LABELS, CLASSES, parts, feeding.contents(IMAGES))
+    parts = feeding.split(LABELS, feeding.first_copies(IMAGES), 0)
+    given = feeding.material(case, IMAGES, fed, LABELS, CLASSES, parts, feeding.first_copies(IMAGES))
     look = probe(case, fed, LABELS, 2, seeds.child(0, "fit", 0), logits=False)
     found = suspects(dissect(network.build(), fed[:2]), given, look, (), NetworkState.COLLAPSED, 0.5)
     return [(cause.code, cause.score) for cause in found]

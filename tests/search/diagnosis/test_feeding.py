@@ -24,7 +24,7 @@ def test_copies_stay_on_one_side_and_every_class_on_both(seed: int, per_class: i
     labels = np.repeat(np.arange(classes), per_class)
     images = np.random.default_rng(seed).integers(0, 255, (len(labels), 4, 4, 1)).astype(np.uint8)
     images, labels = np.concatenate([images, images[:copies]]), np.concatenate([labels, labels[:copies]])
-    parts = feeding.split(labels, feeding.contents(images), seed)
+    parts = feeding.split(labels, feeding.first_copies(images), seed)
     assert sorted([*parts.training, *parts.held_out]) == list(range(len(labels)))
     assert {images[i].tobytes() for i in parts.training}.isdisjoint(images[i].tobytes() for i in parts.held_out)
     assert set(labels[parts.training]) == set(labels[parts.held_out]) == set(range(classes))
@@ -76,7 +76,7 @@ def test_labels_beside_other_images_are_seen(more: dict[str, object], expected: 
 
 def test_copies_and_contradictions_are_counted() -> None:
     images, labels = np.concatenate([IMAGES, IMAGES[:2]]), np.append(LABELS, [1, 0])
-    same = feeding.contents(images)
+    same = feeding.first_copies(images)
     parts = feeding.split(labels, same, 0)
     found = feeding.material(case(), images, feeding.pixels(case(), images), labels, ("a", "b"), parts, same)
     assert (found.duplicates, found.conflicting) == (4, 1)

@@ -6,8 +6,8 @@ from search.causes import CAUSES, Cause
 from search.diagnosis import changes as c
 from search.diagnosis.evidence import Anatomy, DataSample
 from search.diagnosis.fixes import fixes_for, generic_fixes
-from search.diagnosis.fixes_network import good_momentum
-from search.diagnosis.fixes_training import balanced_weights, usual_rate
+from search.diagnosis.fixes_network import suitable_momentum
+from search.diagnosis.fixes_training import balanced_class_weights, usual_rate
 from search.diagnosis.lint import lint
 from tests.search.diagnosis.networks import dense, healthy, material, plain, two_classes
 from tests.search.diagnosis.test_lint import CASES
@@ -63,12 +63,12 @@ def test_sgd_goes_slower_with_momentum() -> None:
 
 
 def test_rare_classes_weigh_more() -> None:
-    assert balanced_weights(material(classes={"a": 90, "b": 10})) == {0: 0.556, 1: 5.0}
+    assert balanced_class_weights(material(classes={"a": 90, "b": 10})) == {0: 0.556, 1: 5.0}
 
 
 @pytest.mark.parametrize(("epochs", "low", "high"), [(1, 0.5, 0.5), (20, 0.8, 0.9), (5000, 0.99, 0.99)])
 def test_batchnorm_forgets_its_start_in_a_tenth_of_the_fit(epochs: int, low: float, high: float) -> None:
-    assert low <= good_momentum(material(epochs=epochs)) <= high
+    assert low <= suitable_momentum(material(epochs=epochs)) <= high
 
 
 def test_generic_changes_name_known_causes() -> None:
