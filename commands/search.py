@@ -92,8 +92,8 @@ def parser(command: str = "", description: str = _HELP) -> argparse.ArgumentPars
         "--image-size",
         type=size,
         metavar="auto|N|native",
-        help="pixels per side (default: auto, chosen from the images); native: images keep their own size, within "
-        "eight shapes",
+        help="pixels per side (default: auto, chosen from the images); native: images keep their own size, rounded to "
+        "one of eight shapes",
     )
     data.add_argument(
         "--max-side",
@@ -259,10 +259,10 @@ def _weights(options: argparse.Namespace, space: Space) -> dict[str, Weights]:
         print(f"{text} ...", file=sys.stderr)
 
     if space.backbones:
-        found = find_weights(options.weights or IMAGENET, space.backbones, show_progress)
-        if missing := [name for name in space.backbones if name not in found]:
+        weights = find_weights(options.weights or IMAGENET, space.backbones, show_progress)
+        if missing := [name for name in space.backbones if name not in weights]:
             print(f"Skipped, because their weights were not found: {', '.join(missing)}.", file=sys.stderr)
-        return found
+        return weights
     if options.weights is None:
         return {}
     if space != DEFAULT:

@@ -136,12 +136,12 @@ def _evidence(evidence: Mapping[str, float]) -> str | None:
 
 
 def _trial_row(trial: Trial, rank: int | None, ranked: Ranked | None) -> dict[str, object]:
-    judged = {fit.fold for fit in trial.fits if fit.verdict is not Verdict.FAILED}
+    scored_folds = {fit.fold for fit in trial.fits if fit.verdict is not Verdict.FAILED}
     return {
         "trial": trial.number,
         "state": str(trial.state),
         **trial.configuration.as_dict(),
-        "folds": len(judged),
+        "folds": len(scored_folds),
         "pooled": ranked.pooled if ranked else None,
         "se": ranked.se if ranked else None,
         "worst": ranked.worst if ranked else None,

@@ -11,36 +11,36 @@ from search.inspection.findings import Inspection
 SCHEMA: Final = 1
 
 
-def inspection_json(found: Inspection) -> str:
+def inspection_json(inspection: Inspection) -> str:
     """Return the inspection as strict JSON; numbers that are not finite are null."""
     content: dict[str, Any] = {
         "schema": SCHEMA,
         "findings": [
             {
-                "kind": one.kind,
-                "severity": str(one.severity),
-                "files": list(one.files),
-                "detail": one.detail,
-                "sets": [list(some) for some in one.sets],
+                "kind": finding.kind,
+                "severity": str(finding.severity),
+                "files": list(finding.files),
+                "detail": finding.detail,
+                "sets": [list(some) for some in finding.sets],
             }
-            for one in found.findings
+            for finding in inspection.findings
         ],
         "data": {
-            "folder": found.folder,
-            "test": found.test,
-            "classes": dict(found.classes),
-            "images": found.images,
-            "units": found.units,
-            "sizes": dict(found.sizes),
-            "aspects": list(found.aspects),
-            "modes": dict(found.modes),
-            "bits": {str(bits): count for bits, count in found.bits.items()},
-            "formats": dict(found.formats),
+            "folder": inspection.folder,
+            "test": inspection.test,
+            "classes": dict(inspection.classes),
+            "images": inspection.images,
+            "units": inspection.units,
+            "sizes": dict(inspection.sizes),
+            "aspects": list(inspection.aspects),
+            "modes": dict(inspection.modes),
+            "bits": {str(bits): count for bits, count in inspection.bits.items()},
+            "formats": dict(inspection.formats),
         },
-        "folds": found.folds,
-        "chance": found.chance,
-        "baselines": dict(found.baselines),
-        "half_width": found.half,
-        "seconds": round(found.seconds, 2),
+        "folds": inspection.folds,
+        "chance": inspection.chance,
+        "baselines": dict(inspection.baselines),
+        "half_width": inspection.half,
+        "seconds": round(inspection.seconds, 2),
     }
     return json.dumps(plain(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n"

@@ -34,46 +34,50 @@ class Entry:
     severity: str
     finding: Finding
     sets: tuple[tuple[Thumbnail, ...], ...]  # images that belong together
-    pictures: tuple[Thumbnail, ...]
+    images: tuple[Thumbnail, ...]
     files: tuple[str, ...]  # files that are listed
     further: int  # number of files that are not listed
 
 
-def inspection_page(found: Inspection) -> str:
+def inspection_page(inspection: Inspection) -> str:
     """Return the whole page as HTML, with all names and texts escaped; it loads nothing from anywhere."""
-    return environment().get_template("check.html").render(**_content(found))
+    return environment().get_template("check.html").render(**_content(inspection))
 
 
-def _content(found: Inspection) -> dict[str, Any]:
-    entries = [_entry(one, found) for one in found.findings]
-    most = max(found.classes.values(), default=1) or 1
+def _content(inspection: Inspection) -> dict[str, Any]:
+    entries = [_entry(finding, inspection) for finding in inspection.findings]
+    most = max(inspection.classes.values(), default=1) or 1
     return {
-        "found": found,
-        "title": folder_title(found.folder),
-        "headline": headline(found),
-        "expectation": expectation(found),
-        "verdict": _verdict(found),
+        "inspection": inspection,
+        "title": folder_title(inspection.folder),
+        "headline": headline(inspection),
+        "expectation": expectation(inspection),
+        "conclusion": _conclusion(inspection),
         "parts": [
             (title, [entry for entry in entries if entry.severity == str(severity)])
             for severity, title in _TITLES.items()
         ],
-        "aspects": aspects(found),
-        "classes": [(name, count, round(100 * count / most, 1)) for name, count in found.classes.items()],
+        "aspects": aspects(inspection),
+        "classes": [(name, count, round(100 * count / most, 1)) for name, count in inspection.classes.items()],
     }
 
 
-def _verdict(found: Inspection) -> str:
-    kinds = {one.severity for one in found.findings}
-    if Severity.ERROR in kinds:
+def _conclusion(inspection: Inspection) -> str:
+    severities = {finding.severity for finding in inspection.findings}
+    if Severity.ERROR in severities:
         return "There are errors to fix before scores mean anything"
-    return "Check the warnings before a search" if Severity.WARNING in kinds else "Ready for a search"
+    return "Check the warnings before a search" if Severity.WARNING in severities else "Ready for a search"
 
 
-def _entry(one: Finding, found: Inspection) -> Entry:
-    def picture(file: str) -> Thumbnail:
-        return Thumbnail(file, found.thumbnails.get(file))
+def _entry(finding: Finding, inspection: Inspection) -> Entry:
+    def thumbnail(file: str) -> Thumbnail:
+        return Thumbnail(file, inspection.thumbnails.get(file))
 
-    sets = tuple(tuple(map(picture, some)) for some in one.sets if any(file in found.thumbnails for file in some))
-    pictures = () if one.sets else tuple(picture(file) for file in one.files if file in found.thumbnails)
-    listed = one.files[:_SHOWN_FILES]
-    return Entry(KINDS[one.kind], str(one.severity), one, sets, pictures, listed, len(one.files) - len(listed))
+    sets = tuple(
+        tuple(map(thumbnail, some)) for some in finding.sets if any(file in inspection.thumbnails for file in some)
+    )
+    images = () if finding.sets else tuple(thumbnail(file) for file in finding.files if file in inspection.thumbnails)
+    listed = finding.files[:_SHOWN_FILES]
+    return Entry(
+        KINDS[finding.kind], str(finding.severity), finding, sets, images, listed, len(finding.files) - len(listed)
+    )

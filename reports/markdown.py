@@ -116,10 +116,10 @@ def _matters(results: Results) -> str:
     ]
     head = ("hyperparameter", "share explained", "recommended", "safe range")
     parts = ["## What matters", importance.sentence(results), _table(head, rows) if rows else ""]
-    if found := importance.kinds(results):
+    if families := importance.kinds(results):
         kinds = [
             (escaped(one.name), one.best, one.median, f"{one.judged} of {one.trials}", str(one.collapsed))
-            for one in found
+            for one in families
         ]
         parts += [
             escaped(importance.kinds_sentence(results)),
@@ -230,9 +230,9 @@ def _data(results: Results) -> str:
         "",
         f"{classes}. {wording.seen_at(data)}: {escaped(data.size_reason)}",
     ]
-    if found := findings(results):
+    if entries := findings(results):
         lines += ["", "Findings before the search:", ""]
-        lines += [f"- {kind}: {escaped(detail)}" for kind, _, detail in found]
+        lines += [f"- {kind}: {escaped(detail)}" for kind, _, detail in entries]
     if data.quarantined:
         lines += ["", f"{counted(len(data.quarantined), 'file')} could not be used:", ""]
         lines += [f"- {escaped(file)}: {escaped(why)}" for file, why in list(data.quarantined.items())[:NAMES]]

@@ -16,17 +16,17 @@ _FILES_SHOWN: Final = 5  # unreadable files that are named
 def closing_lines(results: Results) -> list[str]:
     """Return the outcome of a search as plain text: the recommendation and its promise, or why there is none."""
     fits = sum(results.verdicts.values())
-    judged = f"{counted(len(results.study.trials), 'trial')}, {counted(fits, 'fit')}"
+    counts = f"{counted(len(results.study.trials), 'trial')}, {counted(fits, 'fit')}"
     best = results.recommended
     if best is None:
         reasons = ", ".join(f"{count} {reason}" for reason, count in results.collapse_reasons.items())
-        lines = [f"No recommendation: {results.reason} ({judged}{'; collapsed: ' + reasons if reasons else ''})."]
+        lines = [f"No recommendation: {results.reason} ({counts}{'; collapsed: ' + reasons if reasons else ''})."]
         if results.control is not None:
             lines.append(control_sentence(results.control, results.study.identity.metric))
         return lines
     promise, metric = best.promise, metric_name(results.study.identity.metric)
     lines = [
-        f"Recommended: {short(best.ranked.trial.configuration)}  ({judged})",
+        f"Recommended: {short(best.ranked.trial.configuration)}  ({counts})",
         f"Expected {metric} on new images: {number(promise.value)}, 95 % interval {number(promise.low)} to "
         f"{number(promise.high)} (chance: {number(results.chance)}; score in the search, which is optimistic: "
         f"{number(best.ranked.pooled)})",

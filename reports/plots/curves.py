@@ -49,21 +49,21 @@ class DrawnFit:
 def drawn(results: Results) -> list[DrawnFit]:
     """Return the fits to draw: every fold of the best trials, and one collapsed fit for each reason."""
     labels = {trial.number: configuration_label(trial.configuration) for trial in results.study.trials}
-    found = []
+    fits_drawn: list[DrawnFit] = []
     for ranked, line in zip(results.ranking[:BEST_SHOWN], _BEST_LINES, strict=False):
         name = f"trial {ranked.trial.number} ({number(ranked.pooled)})"
         fits = [fit for fit in ranked.trial.fits if fit.checks and fit.verdict is not Verdict.FAILED]
-        found += [
+        fits_drawn += [
             DrawnFit(name, fit, labels.get(fit.trial, ""), line, first=place == 0, collapsed=False)
             for place, fit in enumerate(fits)
         ]
     for place, (code, fit) in enumerate(collapsed_examples(results).items()):
         colour = _COLLAPSED_COLOURS[place % len(_COLLAPSED_COLOURS)]
         line = {"color": colour, "width": 2.2, "dash": _DASHES[place % len(_DASHES)]}
-        found.append(
+        fits_drawn.append(
             DrawnFit(f"{code} (trial {fit.trial})", fit, labels.get(fit.trial, ""), line, first=True, collapsed=True)
         )
-    return found
+    return fits_drawn
 
 
 def curves(results: Results) -> Figure:
@@ -93,8 +93,8 @@ def collapsed_examples(results: Results) -> Mapping[str, Fit]:
     for trial in results.study.trials:
         for fit in trial.fits:
             if fit.verdict is Verdict.COLLAPSED and fit.checks and fit.reason:
-                known = examples.get(fit.reason)
-                if known is None or len(fit.checks) > len(known.checks):
+                longest = examples.get(fit.reason)
+                if longest is None or len(fit.checks) > len(longest.checks):
                     examples[fit.reason] = fit
     order = list(results.collapse_reasons)
     return {

@@ -88,7 +88,7 @@ def _fits(
 
 
 def _means(results: Results) -> dict[str, Any]:
-    known = [(row, finalist) for row, finalist in enumerate(results.finalists) if finalist.scores]
+    scored = [(row, finalist) for row, finalist in enumerate(results.finalists) if finalist.scores]
     points = [
         (
             round(finalist.mean, 4),
@@ -96,11 +96,11 @@ def _means(results: Results) -> dict[str, Any]:
             f"trial {finalist.trial.number}: mean {number(finalist.mean)} ± {number(finalist.se)}<br>"
             + configuration_label(finalist.trial.configuration),
         )
-        for row, finalist in known
+        for row, finalist in scored
     ]
     whisker = {
         "type": "data",
-        "array": [round(finalist.se, 4) for _, finalist in known],
+        "array": [round(finalist.se, 4) for _, finalist in scored],
         "thickness": 2,
         "width": 5,
         "color": GREY,

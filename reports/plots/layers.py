@@ -74,22 +74,22 @@ def _powers(values: np.ndarray) -> dict[str, object]:
 def _chosen(results: Results) -> list[tuple[str, Configuration, Fit]]:
     """Return name, configuration and fit of one good fit and of collapsed fits that have layer signals."""
     configurations = {trial.number: trial.configuration for trial in results.study.trials}
-    found = []
+    chosen = []
     for ranked in results.ranking[:1]:
         for fit in ranked.trial.fits:
             if fit.verdict is Verdict.LEARNED and fit.layers.size:
-                found.append((f"trial {ranked.trial.number}, best", ranked.trial.configuration, fit))
+                chosen.append((f"trial {ranked.trial.number}, best", ranked.trial.configuration, fit))
                 break
     for code, fit in collapsed_examples(results).items():
         if fit.layers.size and fit.trial in configurations:
-            found.append((f"trial {fit.trial}, {code}", configurations[fit.trial], fit))
-    return [one for one in found if len(one[1].layer_names) == one[2].layers.shape[1]][:_MOST]
+            chosen.append((f"trial {fit.trial}, {code}", configurations[fit.trial], fit))
+    return [one for one in chosen if len(one[1].layer_names) == one[2].layers.shape[1]][:_MOST]
 
 
 def _decades(values: np.ndarray) -> float:
     """Return how many powers of ten the values span."""
-    known = np.maximum(values[np.isfinite(values)], _FLOOR)
-    return float(np.log10(known.max() / known.min())) if known.size else 0.0
+    positive = np.maximum(values[np.isfinite(values)], _FLOOR)
+    return float(np.log10(positive.max() / positive.min())) if positive.size else 0.0
 
 
 def _drawn(values: np.ndarray, *, logarithmic: bool) -> list[float | None]:

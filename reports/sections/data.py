@@ -33,13 +33,13 @@ class Data:
 
 def data(results: Results) -> Data:
     """Return the contents of the section."""
-    found = results.study.data
-    most = max(found.classes.values(), default=1) or 1
+    summary = results.study.data
+    most = max(summary.classes.values(), default=1) or 1
     return Data(
         sentence=sentence(results),
-        classes=tuple(ClassBar(name, n, round(100 * n / most, 2)) for name, n in found.classes.items()),
+        classes=tuple(ClassBar(name, n, round(100 * n / most, 2)) for name, n in summary.classes.items()),
         facts=tuple(_facts(results)),
-        quarantined=tuple(found.quarantined.items()),
+        quarantined=tuple(summary.quarantined.items()),
         findings=findings(results),
         check_command=next_commands.check(results.study),
     )
@@ -70,31 +70,31 @@ def sentence(results: Results) -> str:
 
 
 def _facts(results: Results) -> list[tuple[str, str]]:
-    found = results.study.data
-    colour = "colour" if found.channels == 3 else "grey"
+    summary = results.study.data
+    colour = "colour" if summary.channels == 3 else "grey"
     facts = [
         (
-            f"{len(found.shapes)} shapes" if found.shapes else f"{found.image_size} x {found.image_size}",
-            f"pixels in {colour}, as the networks see them: {found.size_reason}",
+            f"{len(summary.shapes)} shapes" if summary.shapes else f"{summary.image_size} x {summary.image_size}",
+            f"pixels in {colour}, as the networks see them: {summary.size_reason}",
         )
     ]
-    if found.sizes:
-        (size, count), *more = found.sizes.items()
+    if summary.sizes:
+        (size, count), *more = summary.sizes.items()
         rest = ", ".join(f"{name} ({n:,})" for name, n in more)
         facts.append((size, f"pixels: {counted(count, 'file')}; others: {rest}" if rest else "pixels: all files"))
-    if found.grey is not None:
-        facts.append((whole(found.images - found.grey), f"images in colour; {found.grey:,} grey"))
-    if found.white is not None:
-        facts.append((compact(found.white), "is the white level of images with more than 8 bits per channel"))
-    if found.duplicates is not None:
-        facts.append((whole(found.duplicates), "images are byte-identical to another one"))
-    if found.copies:
+    if summary.grey is not None:
+        facts.append((whole(summary.images - summary.grey), f"images in colour; {summary.grey:,} grey"))
+    if summary.white is not None:
+        facts.append((compact(summary.white), "is the white level of images with more than 8 bits per channel"))
+    if summary.duplicates is not None:
+        facts.append((whole(summary.duplicates), "images are byte-identical to another one"))
+    if summary.copies:
         facts.append(
             (
-                whole(found.copies),
+                whole(summary.copies),
                 "images have exact or near copies; copies of an image were never on both sides of a split",
             )
         )
-    if found.groups is not None:
-        facts.append((whole(found.groups), "groups; no group was ever on both sides of a split"))
+    if summary.groups is not None:
+        facts.append((whole(summary.groups), "groups; no group was ever on both sides of a split"))
     return facts

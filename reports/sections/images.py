@@ -51,7 +51,7 @@ class ImageCard:
     """An image with its label and predictions."""
 
     file: str
-    given: str
+    label: str  # the class it is labelled with
     other: str  # the predicted or the likely class
     bars: tuple[tuple[str, float], ...]  # the likeliest classes with their probability
     thumbnail: str | None  # JPEG, base64
@@ -133,21 +133,21 @@ def sentence(results: Results) -> str:
     if not wrong:
         return f"All of {counted(n, 'held-out image')} are classified correctly."
     off = matrix - np.diag(np.diag(matrix))
-    given, taken = (int(place) for place in np.unravel_index(int(off.argmax()), off.shape))
+    label, taken = (int(place) for place in np.unravel_index(int(off.argmax()), off.shape))
     return (
         f"{wrong:,} of {counted(n, 'held-out image')} are misclassified; most often "
-        f"{wording.shown(names[given])} is classified as {wording.shown(names[taken])} "
-        f"({int(off[given, taken])} of {int(matrix[given].sum())})."
+        f"{wording.shown(names[label])} is classified as {wording.shown(names[taken])} "
+        f"({int(off[label, taken])} of {int(matrix[label].sum())})."
     )
 
 
 def confusion_rows(matrix: np.ndarray) -> list[tuple[ConfusionCell, ...]]:
     """Return the confusion matrix `(classes, classes)`, true classes down, as counts with their share of the row."""
     rows = []
-    for given, row in enumerate(matrix):
+    for label, row in enumerate(matrix):
         total = int(row.sum()) or 1
         rows.append(
-            tuple(ConfusionCell(int(n), round(int(n) / total, 3), given == place) for place, n in enumerate(row))
+            tuple(ConfusionCell(int(n), round(int(n) / total, 3), label == place) for place, n in enumerate(row))
         )
     return rows
 
@@ -221,10 +221,10 @@ def _suspects(results: Results, names: Sequence[str]) -> list[ImageCard]:
     ]
 
 
-def _picture(results: Results, row: int, given: str, other: str, bars: tuple[tuple[str, float], ...]) -> ImageCard:
+def _picture(results: Results, row: int, label: str, other: str, bars: tuple[tuple[str, float], ...]) -> ImageCard:
     files = results.study.files
     file = files[row] if row < len(files) else f"image {row + 1}"
-    return ImageCard(file, given, other, bars, results.study.thumbnails.get(row))
+    return ImageCard(file, label, other, bars, results.study.thumbnails.get(row))
 
 
 def _likeliest(probabilities: Sequence[float], names: Sequence[str]) -> tuple[tuple[str, float], ...]:

@@ -134,9 +134,9 @@ def kinds(results: Results) -> list[FamilyRow]:
 
 def kinds_sentence(results: Results) -> str:
     """Return how pretrained networks compare with networks from scratch on the folds of the search."""
-    judged = [one for one in results.families if one.best is not None]
-    own = next((one for one in judged if one.backbone == NO_BACKBONE), None)
-    other = next((one for one in judged if one.backbone != NO_BACKBONE), None)
+    scored = [one for one in results.families if one.best is not None]
+    own = next((one for one in scored if one.backbone == NO_BACKBONE), None)
+    other = next((one for one in scored if one.backbone != NO_BACKBONE), None)
     if own is None or other is None or own.best is None or other.best is None:
         return "Only one kind of network was scored on all folds."
     error = math.hypot(own.se or 0.0, other.se or 0.0)
@@ -154,36 +154,40 @@ def rows(results: Results) -> list[HyperparameterRow]:
     configuration = results.recommended.ranked.trial.configuration if results.recommended else None
     names = sorted(_relevant(results), key=lambda name: (-shares.get(name, 0.0), name))
     most = max(shares.values(), default=0.0) or 1.0
-    found = []
+    table = []
     for name in names:
         value = value_of(configuration, name) if configuration else None
-        held = results.safe_ranges.get(name)
-        found.append(
+        safe_range = results.safe_ranges.get(name)
+        table.append(
             HyperparameterRow(
                 name,
                 "–" if value is None else compact(value),
-                safe_text(held) if held else "–",
-                held.configurations if held else None,
+                safe_text(safe_range) if safe_range else "–",
+                safe_range.configurations if safe_range else None,
                 shares.get(name),
                 round(100 * max(0.0, shares.get(name, 0.0)) / most, 2),
             )
         )
-    return found
+    return table
 
 
 def _relevant(results: Results) -> set[str]:
     shares = results.importances.score if results.importances else {}
-    wide = {name for name, held in results.safe_ranges.items() if len(held.choices) > 1 or held.low != held.high}
+    wide = {
+        name
+        for name, safe_range in results.safe_ranges.items()
+        if len(safe_range.choices) > 1 or safe_range.low != safe_range.high
+    }
     return wide | {name for name, share in shares.items() if share >= _LITTLE}
 
 
-def safe_text(held: SafeRange) -> str:
+def safe_text(safe_range: SafeRange) -> str:
     """Return the safe range as short text."""
-    if held.choices:
-        return ", ".join(compact(choice) for choice in held.choices)
-    if held.low is None or held.high is None:
+    if safe_range.choices:
+        return ", ".join(compact(choice) for choice in safe_range.choices)
+    if safe_range.low is None or safe_range.high is None:
         return "–"
-    low, high = compact(held.low), compact(held.high)
+    low, high = compact(safe_range.low), compact(safe_range.high)
     return low if low == high else f"{low} to {high}"
 
 
@@ -192,15 +196,15 @@ def _slices(results: Results) -> list[Slice]:
     relevant = [name for name in shares if shares[name] >= _LITTLE]
     names = [*sorted(relevant, key=lambda name: -shares[name]), *_USUAL, *results.safe_ranges]
     metric = metric_name(results.study.identity.metric)
-    found: list[Slice] = []
+    slices: list[Slice] = []
     for name in dict.fromkeys(names):
         figure = slice_of(results, name)
         if figure is not None:
             label = f"{metric} of every trial by {plain_name(name)}"
-            found.append(Slice(f"slice-{len(found) + 1}", plain_name(name), drawing(figure, label)))
-        if len(found) == SLICES:
+            slices.append(Slice(f"slice-{len(slices) + 1}", plain_name(name), drawing(figure, label)))
+        if len(slices) == SLICES:
             break
-    return found
+    return slices
 
 
 def _rows_note(results: Results) -> str:

@@ -61,7 +61,7 @@ def train_and_ask(folder: Path, name: str, *more: str) -> tuple[str, list[dict[s
 
 def test_plain_keras_does_as_predict_by_the_readmes_code(folder) -> None:
     said, rows = train_and_ask(folder, "model")
-    assert "Model: model.keras  (one training on 60 images" in said
+    assert "Model: model.keras  (one fit on 60 images" in said
     shutil.copy(folder / "new" / rows[0]["file"], folder / "photo.jpg")
     plain_keras(folder, readme_code())
     expected = [float(rows[0][f"p_class {k}"]) for k in range(3)]

@@ -63,7 +63,7 @@ def test_each_class_with_its_metrics_and_all_classes_in_every_metric() -> None:
 def test_pictures_name_file_classes_and_the_likeliest_three() -> None:
     found = images(robust.everything(20, classes={f"c{place}": 12 for place in range(7)}))
     for one in found.mistakes:
-        assert one.file.startswith(f"{one.given}/IMG_")
+        assert one.file.startswith(f"{one.label}/IMG_")
         assert one.bars[0][0] == one.other
         assert len(one.bars) == 3
         assert one.thumbnail
