@@ -1,4 +1,4 @@
-"""What all commands share: output on the terminal, exit codes, the log, and a clean stop on signals."""
+"""Functions that all commands share: output on the terminal, exit codes, the log, and a clean stop on signals."""
 
 from __future__ import annotations
 

@@ -104,7 +104,7 @@ class FitKey:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FitOutcome:
-    """What came of one training: how it ended and what it measured."""
+    """Outcome of one training: its verdict and its measurements."""
 
     verdict: Verdict
     reason: str | None = None

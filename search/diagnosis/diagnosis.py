@@ -88,7 +88,7 @@ def diagnose(
         fixes: tuple[Fix, ...] = ()
         outcome: FixSearchResult | None = None
         remarks = tuple(cause for cause in causes if healthy and cause.code not in SYMPTOMS)
-        if state is NetworkState.UNTOLD:  # there is nothing to mend but the number of images
+        if state is NetworkState.UNTOLD:  # there is nothing to fix but the number of images
             remarks = tuple(c for c in causes if c.code not in SYMPTOMS and c.code not in DATA_FAULTS)
             causes = tuple(cause for cause in causes if cause.code == "too-few-images")
         elif not healthy:
@@ -96,7 +96,7 @@ def diagnose(
             heart = probe.overfits(case, look.fed, labels, len(classes), seeds.child(seed, "heart"), logits=look.logits)
             look = replace(look, probe=replace(look.probe, overfits=heart))
             causes = suspects.suspects(look.anatomy, look.material, look.probe, runs, state, look.chance)
-            outcome = _mend(look, causes, runs, started + budget, on_progress)
+            outcome = _find_fix(look, causes, runs, started + budget, on_progress)
             causes, remarks, fixes = _settled(causes, outcome, runs)
         return Diagnosis(
             model=model,
@@ -193,7 +193,7 @@ def _refuse(case: Case, runs: Sequence[DiagnosisFit], causes: Sequence[Cause]) -
         raise UserCodeError(f"{case.model}: training the network ended with {error}", (error,))
 
 
-def _mend(
+def _find_fix(
     look: _Look, causes: Sequence[Cause], runs: Sequence[DiagnosisFit], ends: float, on: OnProgress
 ) -> FixSearchResult:
     first: list[Change] = []
@@ -266,5 +266,5 @@ def _standing(cause: Cause) -> tuple[bool, float]:
 
 def _fixes(trials: Sequence[Attempt], won: Attempt | None, runs: Sequence[DiagnosisFit]) -> tuple[Fix, ...]:
     fixes = [fix_of(trial, runs, confirmed=trial is won) for trial in trials]
-    best = sorted(fixes, key=lambda mend: (not mend.confirmed, -max(mend.after, default=0.0)))
+    best = sorted(fixes, key=lambda fix: (not fix.confirmed, -max(fix.after, default=0.0)))
     return tuple(best)

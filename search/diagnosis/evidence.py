@@ -175,7 +175,7 @@ class NetworkState(StrEnum):
 class Fix:
     """One change, tried by real fits."""
 
-    code: str  # of the cause that it would cure
+    code: str  # of the cause that it would fix
     change: str  # the lines of code to write, as text
     summary: str  # the change in half a sentence
     size: int  # how large it is: 1 a number or a line, 2 a layer here or there, 3 several things at once

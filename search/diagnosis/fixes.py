@@ -1,4 +1,4 @@
-"""Fixes of each cause: the single changes that would cure it, as data that `search.diagnosis.surgery` applies. Pure."""
+"""Fixes of each cause: single changes, as data that `search.diagnosis.surgery` applies. Pure."""
 
 from __future__ import annotations
 

@@ -1,0 +1,195 @@
+"""Docstrings that can be read alone, and class names that mean one thing."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+ROOT: Final = Path(__file__).parent.parent
+ROOMS: Final = ("commands", "reports", "search", "spaces")
+
+NO_BEGINNING: Final = frozenset(
+    # A docstring that begins with a preposition or a pronoun goes on from something that stands elsewhere.
+    "about above across after against along among around as at before behind below beneath beside between beyond by "
+    "down during for from in inside into near of off on onto out outside over past per since through throughout to "
+    "toward towards under until up upon via with within without "
+    "he her hers him his how i it its me mine my our ours she that their theirs them these they this those us we what "
+    "when where which who whom whose why you your yours".split()
+)
+FILLERS: Final = frozenset("a an and are is its of or that the this to".split())
+
+LEFT_TO_DO: Final = frozenset(
+    {
+        "reports/sections/collapses.py",
+        "reports/sections/images.py",
+        "search/data/__init__.py",
+        "search/data/corruptions.py",
+        "search/data/csv_columns.py",
+        "search/data/decode.py",
+        "search/data/disk_cache.py",
+        "search/data/image_stats.py",
+        "search/data/layout.py",
+        "search/data/scan.py",
+        "search/data/sizes.py",
+        "search/data/squares.py",
+        "search/data/strata.py",
+        "search/data/thumbnails.py",
+        "search/data/weight_files.py",
+        "search/delivery/__init__.py",
+        "search/delivery/card.py",
+        "search/delivery/outlier_detector.py",
+        "search/delivery/predict_folder.py",
+        "search/delivery/summaries.py",
+        "search/delivery/tasks.py",
+        "search/delivery/train_job.py",
+        "search/delivery/train_model.py",
+        "search/diagnosis/server.py",
+        "search/fits/context.py",
+        "search/fits/executor.py",
+        "search/fits/runner.py",
+        "search/inspection/__init__.py",
+        "search/inspection/file_findings.py",
+        "search/inspection/findings.py",
+        "search/inspection/folder_check.py",
+        "search/inspection/shortcuts.py",
+        "search/optimize/early_stopping.py",
+        "search/optimize/enqueue.py",
+        "search/optimize/finetune.py",
+        "search/optimize/pace.py",
+        "search/optimize/progress.py",
+        "search/optimize/sampler.py",
+        "search/request.py",
+        "search/session/preparation.py",
+        "search/session/session.py",
+        "search/session/worker_count.py",
+        "search/session/worker_pools.py",
+        "search/stages/__init__.py",
+        "search/stages/ablate.py",
+        "search/stages/confirm.py",
+        "search/stages/pipeline.py",
+        "search/stages/sensitivity.py",
+        "search/storage/__init__.py",
+        "search/storage/ask_tell.py",
+        "search/storage/bulk_storage.py",
+        "search/storage/compatibility.py",
+        "search/storage/database.py",
+        "search/storage/hosts.py",
+        "search/storage/ledger.py",
+        "search/storage/load.py",
+        "search/storage/retrying.py",
+        "search/storage/trial_attributes.py",
+        "search/training/backbones.py",
+        "search/training/batchnorm_statistics.py",
+        "search/training/chain.py",
+        "search/training/checkpoint.py",
+        "search/training/corruption_scores.py",
+        "search/training/device.py",
+        "search/training/embeddings.py",
+        "search/training/engine.py",
+        "search/training/epoch.py",
+        "search/training/export.py",
+        "search/training/fused_batchnorm.py",
+        "search/training/heads/layers.py",
+        "search/training/heads/trainer.py",
+        "search/training/inputs.py",
+        "search/training/interfaces.py",
+        "search/training/job.py",
+        "search/training/layer_signals.py",
+        "search/training/lr_schedule.py",
+        "search/training/measures.py",
+        "search/training/network.py",
+        "search/training/pixels.py",
+        "search/training/prefetch.py",
+        "search/training/pyramid.py",
+        "search/training/sampling.py",
+        "search/workers/client.py",
+        "search/workers/devices.py",
+        "search/workers/errors.py",
+        "search/workers/heartbeat.py",
+        "search/workers/microbatching.py",
+        "search/workers/pool.py",
+        "search/workers/protocol.py",
+        "search/workers/read_write_lock.py",
+        "search/workers/stall_detector.py",
+    }
+)
+"""Modules whose docstrings are not yet held to this: the list only ever becomes shorter."""
+
+TWICE: Final = frozenset[str]()
+"""Public classes of which two modules have one each: the list only ever becomes shorter."""
+
+MODULES: Final = sorted(path.relative_to(ROOT) for room in ROOMS for path in (ROOT / room).rglob("*.py"))
+Documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def public(module: Path) -> Iterator[tuple[str, Documented]]:
+    """A module, its public classes and functions, and the public methods of these classes, by name."""
+    tree = ast.parse((ROOT / module).read_text(encoding="utf-8"))
+    yield module.stem, tree
+    waiting: list[Documented] = [tree]
+    while waiting:
+        for node in waiting.pop().body:
+            if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and not node.name.startswith(
+                "_"
+            ):
+                yield node.name, node
+                if isinstance(node, ast.ClassDef):
+                    waiting.append(node)
+
+
+def words(text: str) -> list[str]:
+    """
+    >>> words("One `FitKey` of 2: it's text.")
+    ['one', 'fitkey', 'of', 'it', 's', 'text']
+    """
+    return re.findall(r"[a-z]+", text.lower())
+
+
+def fault(name: str, docstring: str) -> str | None:
+    """Why somebody who opened this file first can't read the docstring; None if they can."""
+    summary = words(docstring.strip().split("\n\n")[0])
+    if summary and summary[0] in NO_BEGINNING:
+        return f"begins with {summary[0]!r}: begin with a verb or a noun"
+    in_name = set(words(re.sub(r"([A-Z])", r" \1", name).replace("_", " ")))
+    if "`" not in docstring and not set(summary) - FILLERS - in_name:
+        return "says no more than the name"
+    return None
+
+
+@pytest.mark.parametrize("module", MODULES, ids=str)
+def test_every_public_docstring_can_be_read_alone(module: Path) -> None:
+    documented = ((name, ast.get_docstring(node)) for name, node in public(module))
+    faults = [f"{name}: {why}" for name, text in documented if text is not None and (why := fault(name, text))]
+    assert module.as_posix() in LEFT_TO_DO or faults == []
+
+
+def test_public_class_names_mean_one_thing() -> None:
+    modules: dict[str, list[str]] = defaultdict(list)
+    for module in MODULES:
+        for node in ast.parse((ROOT / module).read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                modules[node.name].append(module.as_posix())
+    assert {name: places for name, places in modules.items() if len(places) > 1 and name not in TWICE} == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "docstring", "is_readable"),
+    [
+        ("left", "Of the whole budget; None without a limit.", False),
+        ("wins", "Theirs.", False),
+        ("Walk", "The walk.", False),
+        ("fold_scores", "The scores of a fold.", False),
+        ("add_quiet", "Add `--quiet`.", True),
+        ("left", "Seconds left of the whole budget; None without a limit.", True),
+        ("is_audited", "Whether a fit belongs to the audited tenth.", True),
+        ("softmax", "Probabilities `(n, K)` float32 of logits `(n, K)`.", True),
+    ],
+)
+def test_what_counts_as_readable(name: str, docstring: str, is_readable: bool) -> None:
+    assert (fault(name, docstring) is None) == is_readable
