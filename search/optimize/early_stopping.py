@@ -1,71 +1,79 @@
-"""What racing, protection and the end of the search need of the finished trials: numbers, not their fits."""
+"""What ends a fit, a trial or the whole search early, from the trials that are finished. Racing: `racing_pruner`."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Sequence
-
-import numpy as np
+from typing import Final
 
 from search.collapse.protection import Achievements, Protection
 from search.fits.runner import StudySetup
-from search.optimize.pace import SlowConfigurations
-from search.records import Trial, TrialState, Verdict
-from search.selection import racing, scores, successive_halving
+from search.records import TOO_SLOW, Fit, Trial, TrialState, Verdict
+from search.selection import scores, successive_halving
+from search.selection.standard_error import pooled_deviation, standard_error
+from search.training.lr_schedule import fit_seconds
+from spaces.backbones import BACKBONES, NO_BACKBONE, TRAINABLE
 from spaces.config import Configuration
 
+_MIN_TRIALS: Final = 40  # before the search may end for want of progress
+_LAST_SHARE: Final = 1 / 3  # of the trials, the last ones, which must have improved the best score
+_LEAST_GAIN: Final = 0.2  # standard errors: an improvement below that is luck
+_LARGER_BATCH: Final = 1.5  # times as fast as a smaller one a network on a backbone may be at most
 
-class History:
-    """Safe between threads."""
 
-    def __init__(self, terms: StudySetup, trials: Iterable[Trial] = ()) -> None:
-        self._terms = terms
+class FinishedTrials:
+    """The finished trials of a study, summed up for what ends early; safe to use from several threads.
+
+    Args:
+        setup: what all fits of the study share.
+        trials: finished in earlier sessions.
+    """
+
+    def __init__(self, setup: StudySetup, trials: Iterable[Trial] = ()) -> None:
+        self._setup = setup
         self._lock = threading.Lock()
-        self._achieved, self._pace = Achievements(), SlowConfigurations()
+        self._achievements, self._slow = Achievements(), SlowConfigurations()
         self._best: Trial | None = None
-        self._first_reached: list[successive_halving.Reached] = []
-        self._complete: dict[str, list[float]] = {}  # configuration -> fold scores
-        self._spread: float | None = None  # of the fold scores so far
-        self._is_spread_old = False
-        self.pooled: dict[int, float] = {}  # trial -> pooled score
-        self.best_so_far: list[float] = []
-        self.known: set[int] = set()  # places of the trials taken in
+        self._first_fits: list[successive_halving.Reached] = []  # what each trial's first fit reached at the rungs
+        self._fold_scores: dict[str, list[float]] = {}  # by configuration, of complete trials
+        self.pooled_scores: dict[int, float] = {}  # by trial
+        self.best_scores: list[float] = []  # after each trial since the first complete one
+        self.numbers: set[int] = set()  # of the trials taken in
         for trial in trials:
             self.add(trial)
 
     def add(self, trial: Trial) -> float | None:
-        """Take in a finished trial; returns its pooled score if it has all folds."""
-        terms = self._terms
+        """Take in a finished trial; returns its pooled score if all its folds were judged."""
+        setup = self._setup
         pooled = None
         if trial.state is TrialState.COMPLETE:
-            pooled = scores.pooled_score(trial, terms.labels, terms.metric, len(terms.folds))
+            pooled = scores.pooled_score(trial, setup.labels, setup.metric, len(setup.folds))
         with self._lock:
-            if trial.number in self.known:
+            if trial.number in self.numbers:
                 return pooled
-            self.known.add(trial.number)
+            self.numbers.add(trial.number)
             for fit in trial.fits:
-                self._achieved.add(fit)
-            self._pace.learn(trial.configuration, trial.fits)
-            tried = [fit for fit in trial.fits[:1] if fit.verdict is not Verdict.FAILED and fit.epochs]
-            self._first_reached += [
-                successive_halving.reached(successive_halving.curve_of(fit), terms.protocol.epochs) for fit in tried
+                self._achievements.add(fit)
+            self._slow.add(trial.configuration, trial.fits)
+            trained = [fit for fit in trial.fits[:1] if fit.verdict is not Verdict.FAILED and fit.epochs]
+            self._first_fits += [
+                successive_halving.reached(successive_halving.curve_of(fit), setup.protocol.epochs) for fit in trained
             ]
             if pooled is not None:
-                by_fold = scores.fold_scores(trial, terms.chance)
-                self._complete[trial.configuration.hash] = [by_fold[fold] for fold in range(len(terms.folds))]
-                self._is_spread_old = True
-                self.pooled[trial.number] = pooled
+                by_fold = scores.fold_scores(trial, setup.chance)
+                self._fold_scores[trial.configuration.hash] = [by_fold[fold] for fold in range(len(setup.folds))]
+                self.pooled_scores[trial.number] = pooled
                 if self._best is None or self._rank(trial) > self._rank(self._best):
                     self._best = trial
             if self._best is not None:
-                self.best_so_far.append(self.pooled[self._best.number])
+                self.best_scores.append(self.pooled_scores[self._best.number])
         return pooled
 
     @property
-    def best(self) -> float | None:
-        """Highest pooled score."""
+    def best_score(self) -> float | None:
+        """The highest pooled score; None before the first complete trial."""
         with self._lock:
-            return self.best_so_far[-1] if self.best_so_far else None
+            return self.best_scores[-1] if self.best_scores else None
 
     def best_trial(self) -> Trial | None:
         """The trial with the highest pooled score, the first of equals."""
@@ -73,37 +81,86 @@ class History:
             return self._best
 
     def protection(self) -> Protection:
-        """From all fits of the finished trials."""
+        """What good fits looked like early on, so that no collapse rule ends their like."""
         with self._lock:
-            return self._achieved.protection()
+            return self._achievements.protection()
 
     def bars(self) -> successive_halving.Bars:
-        """What the next trial's first fit has to reach."""
+        """The least skill, by epoch, with which the next trial's first fit goes on."""
         with self._lock:
-            return successive_halving.bars(self._first_reached, self._terms.protocol.epochs)
+            return successive_halving.bars(self._first_fits, self._setup.protocol.epochs)
 
     def too_slow(self, configuration: Configuration) -> dict[str, float] | None:
-        """The numbers by which a configuration takes longer than the plan allows, or None."""
+        """Seconds an epoch that a configuration takes at least, and the limit, if a fit exceeds that; else None."""
         with self._lock:
-            return self._pace.too_slow(configuration, self._terms.protocol.epochs, self._terms.plan.fit_seconds)
+            return self._slow.too_slow(configuration, self._setup.protocol.epochs, self._setup.plan.fit_seconds)
 
-    def behind(self, done: Sequence[float]) -> str | None:
-        """Why a trial with these fold scores is not worth going on, or None."""
-        best = self.best_trial()
-        if best is None:
-            return None
+    def no_more_progress(self) -> bool:
+        """Whether further trials are not worth their time, as `no_more_progress` judges."""
         with self._lock:
-            incumbent = self._complete[best.configuration.hash]
-            if self._is_spread_old:
-                self._spread = racing.residual_spread(np.array(list(self._complete.values())))
-                self._is_spread_old = False
-            spread = self._spread
-        return racing.should_stop(done, incumbent, spread)
-
-    def fold_scores(self) -> list[list[float]]:
-        """Fold scores of each complete configuration."""
-        with self._lock:
-            return list(self._complete.values())
+            fold_scores, best_scores = list(self._fold_scores.values()), list(self.best_scores)
+        deviation, folds = pooled_deviation(fold_scores), len(self._setup.folds)
+        return no_more_progress(best_scores, None if deviation is None else standard_error(deviation, folds, folds))
 
     def _rank(self, trial: Trial) -> tuple[float, int]:
-        return self.pooled[trial.number], -trial.number
+        return self.pooled_scores[trial.number], -trial.number
+
+
+def no_more_progress(best_scores: Sequence[float], standard_error: float | None) -> bool:
+    """Whether the last third of the trials improved the best score by less than a fifth of its standard error.
+
+    Args:
+        best_scores: best pooled score after each finished trial, in order; trials before the first score left out.
+        standard_error: of the best trial's score; None if it is not known.
+    """
+    if standard_error is None or len(best_scores) < _MIN_TRIALS:
+        return False
+    before = best_scores[-1 - round(_LAST_SHARE * len(best_scores))]
+    return best_scores[-1] - before < _LEAST_GAIN * standard_error
+
+
+class SlowConfigurations:
+    """Configurations whose fits took too long: what costs no less than one of them is not trained.
+
+    Only those are compared whose backbone runs in each epoch: it is most of what an epoch costs. Among networks from
+    scratch, what costs more can't be told from the configuration so simply.
+    """
+
+    def __init__(self) -> None:
+        self._slow: list[tuple[Configuration, float]] = []
+
+    def add(self, configuration: Configuration, fits: Iterable[Fit]) -> None:
+        """Learn from a trial's fits that were stopped because they took too long."""
+        if not _runs_backbone(configuration):
+            return
+        slow = [fit.evidence["epoch_seconds"] for fit in fits if fit.reason == TOO_SLOW and fit.seconds]
+        self._slow += [(configuration, seconds) for seconds in slow]
+
+    def too_slow(self, configuration: Configuration, epochs: int, limit: float | None) -> dict[str, float] | None:
+        """Evidence that a fit takes longer than allowed.
+
+        Args:
+            configuration: of the fit.
+            epochs: of the fit.
+            limit: seconds that a fit may take; None without a limit.
+
+        Returns:
+            The least seconds an epoch takes, and the limit; None if nothing says that it is exceeded.
+        """
+        if limit is None or not _runs_backbone(configuration):
+            return None
+        least = max((_least_seconds(configuration, *slow) for slow in self._slow), default=0.0)
+        return {"epoch_seconds": least, "limit_seconds": limit} if fit_seconds(least, epochs) > limit else None
+
+
+def _runs_backbone(configuration: Configuration) -> bool:
+    return configuration.backbone != NO_BACKBONE and not configuration.embeds
+
+
+def _least_seconds(configuration: Configuration, slow: Configuration, seconds: float) -> float:
+    """Least seconds an epoch takes where the slow configuration takes `seconds`; 0 if it may cost less."""
+    order = list(BACKBONES)
+    smaller = order.index(configuration.backbone) < order.index(slow.backbone)
+    if smaller or TRAINABLE.index(configuration.trainable) < TRAINABLE.index(slow.trainable):
+        return 0.0
+    return seconds / _LARGER_BATCH if configuration.batch_size > slow.batch_size else seconds

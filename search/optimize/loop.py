@@ -13,10 +13,8 @@ from typing import Final
 from search.events import EarlierProgress
 from search.fits.context import Context
 from search.optimize import enqueue
-from search.optimize.early_stopping import History
-from search.optimize.progress import no_more_progress
+from search.optimize.early_stopping import FinishedTrials
 from search.optimize.trial import TrialRunner
-from search.selection.standard_error import pooled_deviation, standard_error
 from search.storage.ask_tell import optimize
 from search.storage.load import read_trials
 from search.storage.trial_attributes import count_done, is_used_up
@@ -42,7 +40,7 @@ def run_trials(context: Context) -> bool:
     again = order.resume()
     if again:
         _log.info("Going on with %d interrupted trial(s).", again)
-    history = History(terms, read_trials(context.ledger, study))
+    finished = FinishedTrials(terms, read_trials(context.ledger, study))
 
     looking = threading.Lock()
 
@@ -50,20 +48,20 @@ def run_trials(context: Context) -> bool:
         if context.opened.is_shared:
             context.hosts.tell()
             with looking:  # so that no trial of another host is told twice
-                for trial in read_trials(context.ledger, study, but=history.known):
-                    context.listener.trial_finished(trial, history.add(trial), history.best)
+                for trial in read_trials(context.ledger, study, but=finished.numbers):
+                    context.listener.trial_finished(trial, finished.add(trial), finished.best_score)
 
-    clock.reserve = lambda: context.reserves.after_search(history.best_trial())
+    clock.reserve = lambda: context.reserves.after_search(finished.best_trial())
     done = count_done(study)
     shown = terms.plan
     if budget.until_no_progress:
         shown = replace(shown, notes=(*shown.notes, "It also ends when further trials bring no more progress."))
     context.listener.planned(
-        shown, budget.trials, clock.left, EarlierProgress(done, history.best, history.best_trial())
+        shown, budget.trials, clock.left, EarlierProgress(done, finished.best_score, finished.best_trial())
     )
 
     def is_enough() -> bool:
-        return budget.until_no_progress and _no_progress(history)
+        return budget.until_no_progress and finished.no_more_progress()
 
     def is_over() -> bool:
         return is_used_up(study, budget.trials) or is_enough()
@@ -89,7 +87,7 @@ def run_trials(context: Context) -> bool:
 
     context.listener.stage("Searching")
     runner = TrialRunner(
-        terms, space, context.ledger, context.pool, order, history, context.listener, stop, catch_up=catch_up
+        terms, space, context.ledger, context.pool, order, finished, context.listener, stop, catch_up=catch_up
     )
 
     def go_on() -> None:
@@ -121,10 +119,3 @@ def _order(context: Context) -> enqueue.TrialQueue:
     if context.opened.is_shared:
         return enqueue.SharedTrialQueue(study, storage, space, first, context.request.budget.trials)
     return enqueue.TrialQueue(study, storage, space, first)
-
-
-def _no_progress(history: History) -> bool:
-    deviation = pooled_deviation(history.fold_scores())
-    folds = len(next(iter(history.fold_scores()), ()))
-    error = None if deviation is None else standard_error(deviation, folds, folds)
-    return no_more_progress(history.best_so_far, error)

@@ -16,8 +16,9 @@ from optuna.trial import TrialState as OptunaState
 from search.events import Listener
 from search.fit_checks import Check
 from search.fits.runner import FAULTS, PROCESS_LOST, FitRunner, StudySetup
-from search.optimize.early_stopping import History
+from search.optimize.early_stopping import FinishedTrials
 from search.optimize.enqueue import SurplusTrial, TrialQueue
+from search.optimize.racing_pruner import pruning_reason
 from search.records import SEARCH, TOO_SLOW, Fit, Trial, TrialState, Verdict
 from search.selection import scores
 from search.storage.ask_tell import TrialEnd
@@ -53,7 +54,7 @@ class TrialRunner:
         ledger: where fits are kept.
         pool: who trains them.
         queue: gives each trial its place.
-        history: finished trials.
+        finished: trials so far.
         listener: told of everything.
         stop: set when no further trials are to begin: the search is to end, or enough have begun.
         max_failures: trials that may fail in a row.
@@ -67,7 +68,7 @@ class TrialRunner:
         ledger: Ledger,
         pool: WorkerPool,
         queue: TrialQueue,
-        history: History,
+        finished: FinishedTrials,
         listener: Listener,
         stop: threading.Event,
         max_failures: int = 5,
@@ -76,7 +77,7 @@ class TrialRunner:
         self._catch_up = catch_up
         self._terms, self._space, self._pool = terms, space, pool
         self._fitter = FitRunner(terms, ledger)
-        self._queue, self._history, self._listener, self._stop = queue, history, listener, stop
+        self._queue, self._finished, self._listener, self._stop = queue, finished, listener, stop
         self._max_failures = max_failures
         self._failures_left = float(max_failures)
         self._lock = threading.Lock()
@@ -123,9 +124,9 @@ class TrialRunner:
         if reason is not None:
             trial.set_user_attr(REASON, reason)
         trial.set_user_attr(STATE, state.value)  # last: who has it, has all
-        pooled = self._history.add(record)
+        pooled = self._finished.add(record)
         _log.info("trial %d %s, pooled %s, reason %s, %s", number, state, pooled, reason, configuration.canonical())
-        self._listener.trial_finished(record, pooled, self._history.best)
+        self._listener.trial_finished(record, pooled, self._finished.best_score)
         if state is TrialState.FAILED:
             with self._lock:
                 self._failures_left -= _FAULT if reason in _FAULTS else 1
@@ -147,7 +148,7 @@ class _Run:
     def __init__(self, objective: TrialRunner, trial: optuna.Trial, number: int, configuration: Configuration) -> None:
         self._objective, self._terms = objective, objective._terms
         self._trial, self._number, self._configuration = trial, number, configuration
-        self._protection = objective._history.protection()
+        self._protection = objective._finished.protection()
         self._is_start = START in trial.user_attrs  # known-good ones and the user's own are trained to their end
         self._deadly = deadly_fold(trial)
         self.fits: list[Fit] = []
@@ -166,8 +167,8 @@ class _Run:
                 return TrialState.COLLAPSED, last.reason
             if last.verdict is Verdict.STOPPED:
                 return TrialState.RACED, last.reason
-            if (reason := self._objective._history.behind(done)) is not None:
-                return TrialState.RACED, reason
+            if self._trial.should_prune():
+                return TrialState.RACED, pruning_reason(self._trial)
         return TrialState.COMPLETE, None
 
     def evidence(self) -> dict[str, float]:
@@ -184,9 +185,9 @@ class _Run:
             train=split.train,
             val=split.val,
             fold=fold,
-            bars=self._objective._history.bars() if fold == 0 and not self._is_start else (),
+            bars=self._objective._finished.bars() if fold == 0 and not self._is_start else (),
         )
-        evidence = self._objective._history.too_slow(self._configuration) if fold == 0 else None
+        evidence = self._objective._finished.too_slow(self._configuration) if fold == 0 else None
         if evidence is not None and not self._objective._fitter.knows(spec):
             self._note(passed := self._objective._fitter.pass_over(spec, TOO_SLOW, evidence))
             return passed

@@ -18,7 +18,9 @@ QUANTILE: Final = 1.64  # one-sided 5 %
 _LEVEL: Final = 1e-9  # means of equal scores differ by rounding
 
 
-def should_stop(done: Sequence[float], incumbent: Sequence[float], spread: float | None) -> str | None:
+def should_stop(
+    done: Sequence[float], incumbent: Sequence[float], spread: float | None, *, negated: bool = False
+) -> str | None:
     """Decide whether a trial should stop before its next fold: the reason in words, or None to go on.
 
     None also when nothing is left to save.
@@ -27,13 +29,15 @@ def should_stop(done: Sequence[float], incumbent: Sequence[float], spread: float
         done: scores of the folds that are finished, in the order of the folds.
         incumbent: scores of the best trial so far on all folds, in the same order; empty if there is none.
         spread: `residual_spread` of the completed trials; None leaves the paired rule out.
+        negated: the scores are losses with their sign changed; the reason gives the losses.
     """
     if not done or len(done) >= len(incumbent):
         return None
     mean, worst = float(np.mean(done)), min(incumbent)
     folds = f"{len(done)} fold{'s' if len(done) > 1 else ''}"
     if mean < worst - _LEVEL:  # a tie, frequent where folds are small and scores are high, says nothing
-        return f"mean of {folds} {mean:.3f} is below the worst fold {worst:.3f} of the best trial"
+        side, sign = ("above", -1.0) if negated else ("below", 1.0)
+        return f"mean of {folds} {sign * mean:.3f} is {side} the worst fold {sign * worst:.3f} of the best trial"
     if spread is None or spread <= 0:
         return None
     behind = float(np.mean(np.asarray(incumbent[: len(done)]) - np.asarray(done)))

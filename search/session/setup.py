@@ -11,6 +11,7 @@ import optuna
 from search.errors import DamagedError, UserError
 from search.events import Listener, SilentListener
 from search.fits.context import OpenStudy
+from search.optimize.racing_pruner import search_pruner
 from search.optimize.sampler import SteadySampler
 from search.request import SearchRequest, check_request, identity
 from search.schedule.budget import Clock
@@ -114,7 +115,7 @@ def _open(request: SearchRequest, clock: Clock, undone: ExitStack) -> tuple[Stud
         load_if_exists=True,
         direction="maximize",
         sampler=SteadySampler(request.seed),
-        pruner=optuna.pruners.NopPruner(),
+        pruner=search_pruner(),
     )
     host = host_of(request.out) if is_server(request.storage) else ""
     ledger = Ledger(ledger_engine(storage), request.study, retry_policy_of(storage), host)

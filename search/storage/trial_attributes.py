@@ -12,6 +12,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from search import records
+from spaces.config import Configuration
 
 PLACE: Final = "place"
 REASON: Final = "reason"  # why it collapsed or was stopped
@@ -28,6 +29,11 @@ _MOST_LOSSES: Final = 8
 def place_of(trial: FrozenTrial) -> int:
     """The trial's place; Optuna's number where it has none yet, as in a study that several hosts share."""
     return int(trial.user_attrs.get(PLACE, trial.number))
+
+
+def configuration_hash(trial: FrozenTrial) -> str:
+    """The hash of the trial's configuration, the same for equal networks."""
+    return Configuration(**trial.user_attrs[CONFIGURATION]).hash
 
 
 def is_interrupted(trial: FrozenTrial) -> bool:

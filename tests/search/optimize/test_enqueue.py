@@ -15,8 +15,9 @@ from optuna.trial import TrialState
 
 from search.events import SilentListener
 from search.fits.runner import StudySetup
-from search.optimize.early_stopping import History
+from search.optimize.early_stopping import FinishedTrials
 from search.optimize.enqueue import TrialQueue
+from search.optimize.racing_pruner import search_pruner
 from search.optimize.sampler import SteadySampler
 from search.optimize.trial import TrialRunner
 from search.storage.ask_tell import optimize
@@ -59,7 +60,12 @@ class Killed(BaseException):
 
 def study_in(storage: Storage) -> optuna.Study:
     return optuna.create_study(
-        storage=storage, study_name="s", load_if_exists=True, direction="maximize", sampler=SteadySampler(0)
+        storage=storage,
+        study_name="s",
+        load_if_exists=True,
+        direction="maximize",
+        sampler=SteadySampler(0),
+        pruner=search_pruner(),
     )
 
 
@@ -69,9 +75,9 @@ def go_on(storage: Storage, engine: sa.Engine, terms: StudySetup, trials: int) -
     queue = TrialQueue(study, storage, SPACE, STARTS)
     queue.resume()
     queue.refill()
-    history = History(terms, read_trials(ledger, study))
+    finished = FinishedTrials(terms, read_trials(ledger, study))
     stop, begun, left = threading.Event(), itertools.count(), trials - count_done(study)
-    runner = TrialRunner(terms, SPACE, ledger, FakePool(), queue, history, SilentListener(), stop)  # type: ignore[arg-type]
+    runner = TrialRunner(terms, SPACE, ledger, FakePool(), queue, finished, SilentListener(), stop)  # type: ignore[arg-type]
     optimize(study, storage, runner, go_on=lambda: next(begun) < left, after_trial=queue.refill)
     return [
         (t.number, t.state, t.configuration, t.reason, [(f.key, f.trial, f.verdict, f.score) for f in t.fits])

@@ -16,8 +16,9 @@ import sqlalchemy as sa
 
 from search.events import SilentListener
 from search.fits.runner import StudySetup
-from search.optimize.early_stopping import History
+from search.optimize.early_stopping import FinishedTrials
 from search.optimize.enqueue import TrialQueue
+from search.optimize.racing_pruner import search_pruner
 from search.optimize.trial import TooManyFailures, TrialRunner
 from search.records import FitOutcome, Trial, TrialState, Verdict
 from search.storage.ask_tell import optimize
@@ -80,16 +81,21 @@ class Study:
     ) -> None:
         self.script = Script(list(lines))
         self.study = optuna.create_study(
-            storage=storage, study_name="s", direction="maximize", load_if_exists=True, sampler=RandomSampler(seed=0)
+            storage=storage,
+            study_name="s",
+            direction="maximize",
+            load_if_exists=True,
+            sampler=RandomSampler(seed=0),
+            pruner=search_pruner(),
         )
         self.ledger = Ledger(engine, "s")
         self.queue = TrialQueue(self.study, storage, SPACE, ())
         self.queue.resume()
-        self.history = History(terms, read_trials(self.ledger, self.study))
+        self.finished = FinishedTrials(terms, read_trials(self.ledger, self.study))
         pool: Any = FakePool(self.script)
         self.stop, self.storage = threading.Event(), storage
         self.objective = TrialRunner(
-            terms, SPACE, self.ledger, pool, self.queue, self.history, SilentListener(), self.stop
+            terms, SPACE, self.ledger, pool, self.queue, self.finished, SilentListener(), self.stop
         )
 
     def run(self, trials: int, workers: int = 1) -> list[Trial]:
@@ -195,14 +201,14 @@ def test_a_fault_twice_fails_the_trial_which_is_not_ranked(make: MakeStudy) -> N
     assert failed.reason is not None
     assert failed.reason.strip().startswith("MemoryError: so long")
     assert [state for state, *_ in told(study)] == [OptunaState.FAIL, OptunaState.COMPLETE]
-    assert list(study.history.pooled) == [1]
+    assert list(study.finished.pooled_scores) == [1]
     assert count_done(study.study) == 2  # it is not tried again
 
 
 def test_what_is_known_to_take_too_long_is_passed_over(make: MakeStudy, monkeypatch: pytest.MonkeyPatch) -> None:
     study = make(0.7, 0.8, 0.9)
     evidence = {"epoch_seconds": 9.0, "limit_seconds": 30.0}
-    monkeypatch.setattr(study.history, "too_slow", lambda configuration: evidence)
+    monkeypatch.setattr(study.finished, "too_slow", lambda configuration: evidence)
     (trial,) = study.run(1)
     assert (trial.state, trial.reason, study.script.jobs) == (TrialState.RACED, "too-slow", [])
     assert [(f.verdict, f.epochs, f.seconds, f.evidence) for f in trial.fits] == [(Verdict.STOPPED, 0, 0.0, evidence)]
@@ -212,7 +218,7 @@ def test_what_is_known_to_take_too_long_is_passed_over(make: MakeStudy, monkeypa
 def test_a_fit_that_was_trained_is_not_passed_over(make: MakeStudy, monkeypatch: pytest.MonkeyPatch) -> None:
     make(0.7, Stopped()).run(1)
     again = make(0.8, 0.9)
-    monkeypatch.setattr(again.history, "too_slow", lambda configuration: {"epoch_seconds": 9.0, "limit_seconds": 30.0})
+    monkeypatch.setattr(again.finished, "too_slow", lambda configuration: {"epoch_seconds": 9.0, "limit_seconds": 30.0})
     (trial,) = again.run(1)
     assert (trial.state, [fit.verdict for fit in trial.fits]) == (TrialState.COMPLETE, [Verdict.LEARNED] * 3)
 
@@ -337,8 +343,8 @@ def test_no_number_that_is_none_reaches_optuna(make: MakeStudy) -> None:
     assert state is OptunaState.COMPLETE
     assert value is not None
     assert all(math.isfinite(number) for number in (value, *steps))
-    assert study.history.best is not None
-    assert math.isfinite(study.history.best)
+    assert study.finished.best_score is not None
+    assert math.isfinite(study.finished.best_score)
 
 
 def test_a_fit_is_seeded_by_what_it_is(make: MakeStudy, terms: StudySetup) -> None:
