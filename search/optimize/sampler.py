@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 import threading
 from collections.abc import Container, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
 
@@ -36,55 +37,85 @@ class SteadySampler(BaseSampler):
     Args:
         root_seed: the study's.
         seen: judged trials that a proposal is made from at most.
+        startup: judged trials before which proposals are random.
     """
 
-    def __init__(self, root_seed: int, seen: int = SEEN) -> None:
-        self._root_seed, self._seen = root_seed, seen
+    def __init__(self, root_seed: int, seen: int = SEEN, startup: int = 10) -> None:
+        self._root_seed, self._seen, self._startup = root_seed, seen, startup
+        self._search_space, self._lock = IntersectionSearchSpace(include_pruned=True), threading.Lock()
         self._local = threading.local()
-        self._common, self._lock = IntersectionSearchSpace(include_pruned=True), threading.Lock()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled without the proposals of its threads."""
+        return type(self), (self._root_seed, self._seen, self._startup)
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
         """Make the trial's own sampler."""
-        trials = study.get_trials(deepcopy=False)  # once: with a database, this is what a proposal costs
-        alone = all(other.number == trial.number for other in trials if other.state == TrialState.RUNNING)
-        done = sum(map(is_done, trials))
-        seed = seeds.child(self._root_seed, "sampler", done, -1 if alone else trial.number)
-        self._local.tpe = TPESampler(seed=seed)
-        self._local.trials, self._local.seen = trials, thinned(trials, self._seen, self._root_seed)
-        self._local.tpe.before_trial(study, trial)
+        self._local.proposal = proposal = self._make_proposal(study, trial)
+        proposal.tpe.before_trial(study, trial)
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        """As TPE does: what all judged trials have in common. What the older ones have is known."""
+        """The parameters that all judged trials have in common, as TPE finds them; only new trials are looked at."""
         with self._lock:
-            common = self._common.calculate(_View(study, self._local.trials))  # type: ignore[arg-type]
+            view: Any = _StudyView(study, self._proposal(study, trial).trials)
+            common = self._search_space.calculate(view)
         return {name: distribution for name, distribution in common.items() if not distribution.single()}
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        """As TPE does."""
-        return self._tpe.sample_relative(self._view(study), trial, search_space)
+        """TPE's proposal for the parameters that all judged trials have in common."""
+        proposal = self._proposal(study, trial)
+        return proposal.tpe.sample_relative(self._view(study, proposal), trial, search_space)
 
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
-        """As TPE does."""
-        return self._tpe.sample_independent(self._view(study), trial, param_name, param_distribution)
+        """TPE's proposal for another parameter."""
+        proposal = self._proposal(study, trial)
+        return proposal.tpe.sample_independent(self._view(study, proposal), trial, param_name, param_distribution)
 
     def after_trial(self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None) -> None:
-        """As TPE does."""
-        self._tpe.after_trial(study, trial, state, values)
+        """What TPE does at the end of a trial."""
+        self._proposal(study, trial).tpe.after_trial(study, trial, state, values)
 
-    def _view(self, study: Study) -> Any:
-        return _View(study, self._local.seen)
+    def _proposal(self, study: Study, trial: FrozenTrial) -> _Proposal:
+        """This thread's proposal, made now if `before_trial` was not called for the trial."""
+        proposal: _Proposal | None = getattr(self._local, "proposal", None)
+        if proposal is None or (proposal.study, proposal.number) != (study.study_name, trial.number):
+            self._local.proposal = proposal = self._make_proposal(study, trial)
+        return proposal
 
-    @property
-    def _tpe(self) -> TPESampler:
-        return self._local.tpe  # type: ignore[no-any-return]
+    def _make_proposal(self, study: Study, trial: FrozenTrial) -> _Proposal:
+        trials = study.get_trials(deepcopy=False)  # once: with a database, this is what a proposal costs
+        alone = all(other.number == trial.number for other in trials if other.state == TrialState.RUNNING)
+        done = sum(map(is_done, trials))
+        seed = seeds.child(self._root_seed, "sampler", done, -1 if alone else trial.number)
+        return _Proposal(
+            study=study.study_name,
+            number=trial.number,
+            tpe=TPESampler(seed=seed, n_startup_trials=self._startup),
+            trials=trials,
+            seen=thinned(trials, self._seen, self._root_seed),
+        )
+
+    def _view(self, study: Study, proposal: _Proposal) -> Any:
+        return _StudyView(study, proposal.seen)
 
 
-class _View:
-    """A study, as far as TPE asks, that holds these trials and no others."""
+@dataclass(frozen=True, slots=True)
+class _Proposal:
+    """What a trial's parameters are proposed by."""
+
+    study: str  # its name
+    number: int  # of the trial
+    tpe: TPESampler
+    trials: Sequence[FrozenTrial]  # all
+    seen: Sequence[FrozenTrial]  # those that TPE is shown
+
+
+class _StudyView:
+    """A study that holds these trials and no others, as far as TPE looks at it."""
 
     def __init__(self, study: Study, trials: Sequence[FrozenTrial]) -> None:
         self._study, self._trials = study, trials
@@ -95,14 +126,14 @@ class _View:
     def get_trials(
         self, deepcopy: bool = False, states: Container[TrialState] | None = None, use_cache: bool = False
     ) -> list[FrozenTrial]:
-        """As Optuna's."""
+        """The trials with one of the states, or all."""
         return [trial for trial in self._trials if states is None or trial.state in states]
 
-    _get_trials = get_trials  # by this name TPE asks
+    _get_trials = get_trials  # the private name by which TPE asks
 
 
 def thinned(trials: Sequence[FrozenTrial], most: int, seed: int) -> list[FrozenTrial]:
-    """Of the judged trials at most so many, in their order: the best ones, and of the others some at random.
+    """The judged trials in their order, at most `most` of them: the best ones, and some of the others at random.
 
     TPE compares the density of the good ones with that of the others. The first stays what it is; the second is that
     of a fair sample, in which a trial stays or stays out for as long as the study grows. Places decide, not Optuna's

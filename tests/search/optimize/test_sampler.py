@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import optuna
 import pytest
+from optuna.testing.pytest_samplers import (
+    BasicSamplerTestCase,
+    MultiObjectiveSamplerTestCase,
+    RelativeSamplerTestCase,
+)
 from optuna.trial import FrozenTrial, TrialState
 
-from search.optimize.sampler import SteadySampler, thinned
+from search.optimize.sampler import SteadySampler, _StudyView, thinned
 from search.storage.trial_attributes import PLACE
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -85,12 +91,49 @@ class Plain(SteadySampler):
     """Hands TPE the study itself."""
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, Any]:
-        return self._tpe.infer_relative_search_space(study, trial)
+        return self._proposal(study, trial).tpe.infer_relative_search_space(study, trial)
 
-    def _view(self, study: optuna.Study) -> Any:
+    def _view(self, study: optuna.Study, proposal: Any) -> Any:
         return study
 
 
 def test_up_to_the_bound_nothing_is_another_than_tpe_would_propose() -> None:
     assert proposals(SteadySampler(0), 5) == proposals(Plain(0), 5)
     assert proposals(SteadySampler(0, seen=30), 5) != proposals(Plain(0), 5)
+
+
+def test_tpe_asks_for_trials_by_the_name_that_is_answered() -> None:
+    """By another one, it would see all trials of the study."""
+    study = optuna.create_study(direction="maximize", sampler=SteadySampler(0, seen=30))
+    shown: list[int] = []
+    view = _StudyView.get_trials
+
+    def get_trials(self: _StudyView, *arguments: Any, **options: Any) -> list[FrozenTrial]:
+        trials = view(self, *arguments, **options)
+        shown.append(len(trials))
+        return trials
+
+    for number in range(60):
+        params = {"rate": 1e-2, "depth": 1 + number % 8, "kind": "a"}
+        study.add_trial(optuna.trial.create_trial(params=params, distributions=SPACE, value=number / 60))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_StudyView, "_get_trials", get_trials)
+        study.ask(SPACE)
+    assert shown[0] > 60  # to find what all trials have in common
+    assert set(shown[1:]) == {30}
+
+
+class TestBasicsAndSeveralObjectives(BasicSamplerTestCase, MultiObjectiveSamplerTestCase):
+    """Optuna's own suite for samplers."""
+
+    @pytest.fixture
+    def sampler(self) -> Callable[[], SteadySampler]:
+        return lambda: SteadySampler(0)
+
+
+class TestRelative(RelativeSamplerTestCase):
+    """The suite's part that expects proposals from the second trial on."""
+
+    @pytest.fixture
+    def sampler(self) -> Callable[[], SteadySampler]:
+        return lambda: SteadySampler(0, startup=0)
