@@ -1,6 +1,6 @@
-"""A fit between two epochs, as a file: what it takes to go on as if nothing had happened.
+"""A fit between two epochs, as a file from which it resumes bit by bit as if it had not been interrupted.
 
-Nothing random is in it, since every epoch draws from a seed of its own.
+No state of a random generator is in it, since every epoch draws from a seed of its own.
 """
 
 from __future__ import annotations
@@ -20,35 +20,40 @@ from search.arrays import FloatArray
 from search.fit_checks import Check, Checks, Collapse
 from search.training.epoch import EpochSums
 
-_FORM: Final = 2  # raised when the same arrays would mean something else
-_EVERY_SECONDS: Final = 5.0
-_SHARE: Final = 0.02  # of the time that writing may take
+_FORM: Final = 2  # version of the file: raised when the same arrays would mean something else
+_EVERY_SECONDS: Final = 5.0  # between two checkpoints, at least
+_WRITING_SHARE: Final = 0.02  # of the time, at most
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Checkpoint:
-    """Where a fit stands after some epochs."""
+    """The state of a fit after some epochs."""
 
-    epoch: int  # finished
-    at_once: int  # images that the network was shown at once
+    epoch: int  # finished epochs
+    microbatch_size: int  # images of a forward pass in training
     last: int  # epoch after which the fit will end
-    cool_from: int | None
-    seconds: float  # spent so far
+    cool_from: int | None  # epoch after which the learning rate cools early
+    seconds: float  # of training so far
     epoch_seconds: tuple[float, ...]
     checks: Sequence[Check]
     passed: Collapse | None  # the stop that an audit let pass
     start: dict[str, float]
-    since: tuple[EpochSums, ...]  # since the last check, without what was measured on the layers
+    since: tuple[EpochSums, ...]  # of the epochs since the last check, without their layer probes
     layers: FloatArray  # (1 + checks, weight layers, signals)
     shares: FloatArray  # (checks, K)
     probabilities: FloatArray  # (m, K), m 0 or the validation images
-    trainer: tuple[np.ndarray[Any, Any], ...]  # weights, optimizer
+    trainer: tuple[np.ndarray[Any, Any], ...]  # `Trainer.state`: weights, optimizer
 
     def write(self, path: Path) -> None:
-        """Put it in place of an earlier one; whoever reads finds one or the other."""
-        plain = {name: getattr(self, name) for name in ("epoch", "at_once", "last", "cool_from", "seconds", "start")}
+        """Replace the file atomically: a reader finds the earlier checkpoint or this one.
+
+        Raises:
+            OSError: the file can't be written; the earlier one is unharmed.
+        """
+        plain = {name: getattr(self, name) for name in ("epoch", "last", "cool_from", "seconds", "start")}
+        plain["at_once"] = self.microbatch_size
         plain["form"] = _FORM
         plain["passed"] = None if self.passed is None else asdict(self.passed)
         arrays = {
@@ -74,7 +79,7 @@ class Checkpoint:
 
     @classmethod
     def read(cls, path: Path) -> Checkpoint | None:
-        """The one that stands there; None where there is none, or none that can be read."""
+        """Read the file; None where there is none, or none that can be used."""
         try:
             with path.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
                 plain = json.loads(str(stored["plain"]))
@@ -83,6 +88,7 @@ class Checkpoint:
                 passed = plain.pop("passed")
                 trainer = [name for name in stored.files if name.startswith("trainer_")]
                 return cls(
+                    microbatch_size=plain.pop("at_once"),
                     **plain,
                     passed=None if passed is None else Collapse(**passed),
                     epoch_seconds=tuple(stored["epoch_seconds"].tolist()),
@@ -99,16 +105,16 @@ class Checkpoint:
         except FileNotFoundError:
             return None
         except Exception as error:  # whatever a damaged archive makes its readers raise
-            _log.warning("The snapshot %s can't be used (%s): that fit begins anew.", path, error)
+            _log.warning("The checkpoint %s can't be used (%s): its fit starts again.", path, error)
             return None
 
 
 class CheckpointStore:
-    """Where the snapshot of one fit lies.
+    """The checkpoint file of one fit.
 
     Args:
-        path: of the file; its folder is made when it is needed.
-        now: the time in seconds, for tests.
+        path: of the file; its folder is made when it is first written.
+        now: returns the time in seconds.
     """
 
     def __init__(self, path: Path, now: Any = time.monotonic) -> None:
@@ -117,25 +123,25 @@ class CheckpointStore:
 
     @property
     def is_due(self) -> bool:
-        """Whether so much was trained since the last one that it would be a pity to lose it."""
+        """Whether enough time has passed since the last checkpoint for another one."""
         return bool(self._now() >= self._due)
 
-    def take(self) -> Checkpoint | None:
-        """What was put there, if anything."""
+    def load(self) -> Checkpoint | None:
+        """Return the checkpoint; None where there is none, or none that can be used."""
         return Checkpoint.read(self._path)
 
-    def put(self, snapshot: Checkpoint) -> None:
-        """Keep it. Where that is impossible, the fit goes on without."""
+    def save(self, checkpoint: Checkpoint) -> None:
+        """Write the checkpoint in place of the last one. A failure is logged, and the fit goes on."""
         started = self._now()
         try:
-            snapshot.write(self._path)
+            checkpoint.write(self._path)
         except OSError as error:
-            _log.warning("No snapshot can be kept in %s: %s", self._path.parent, error)
+            _log.warning("No checkpoint can be saved in %s: %s", self._path.parent, error)
         ended = self._now()
-        self._due = ended + max(_EVERY_SECONDS, (ended - started) / _SHARE)
+        self._due = ended + max(_EVERY_SECONDS, (ended - started) / _WRITING_SHARE)
 
     def clear(self) -> None:
-        """The fit has ended."""
+        """Remove the file: the fit has ended."""
         with contextlib.suppress(OSError):
             self._path.unlink(missing_ok=True)
             self._path.parent.rmdir()  # unless another fit's lies there

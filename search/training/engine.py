@@ -103,7 +103,7 @@ class Engine:
         return next(i for i, other in enumerate(self._weights) if other is variable)
 
     @property
-    def at_once(self) -> int:
+    def microbatch_size(self) -> int:
         """Images of a batch that go through the network at once."""
         return self.configuration.batch_size // self.parts
 
@@ -146,8 +146,10 @@ class Engine:
         self._inputs.begin(rows)
         if self.chain.deep_norms and self.configuration.statistics == "re_estimated":
             shuffled = seeds.generator(seed, "statistics").permutation(rows)  # rows are ordered by class
-            whole = len(rows) // self.at_once * self.at_once
-            self.statistics.reestimate_backbone(tf.constant(shuffled[:whole].reshape(-1, self.at_once), tf.int32))
+            whole = len(rows) // self.microbatch_size * self.microbatch_size
+            self.statistics.reestimate_backbone(
+                tf.constant(shuffled[:whole].reshape(-1, self.microbatch_size), tf.int32)
+            )
 
     def state(self) -> tuple[npt.NDArray[Any], ...]:
         """All that an epoch changes: weights, BatchNorm's statistics, dropout's counters, the optimizer's memory."""
@@ -213,7 +215,7 @@ class Engine:
         """A number that grows with each batch, to be asked from other threads: whether it is at work at all."""
         return self._steps_done() + int(self.chain.passed.numpy())
 
-    def look(self, probe: IntArray) -> LayerProbe:
+    def probe_layers(self, probe: IntArray) -> LayerProbe:
         """The layers' signals and the logits of some images with the weights as they are."""
         steps = np.zeros((0, self.configuration.batch_size), np.int32)
         measured = self.train_epoch(steps, np.zeros(0, np.float32), 0, probe).probe
@@ -234,7 +236,7 @@ class Engine:
         """
         return self.evaluation.logits_of(images, rows, places)
 
-    def alike(self, rows: IntArray) -> IntArray:
+    def rows_of_one_shape(self, rows: IntArray) -> IntArray:
         """Those of the rows whose images have the most frequent shape: what can be shown all at once."""
         if self._inputs.places is None:
             return rows
@@ -249,7 +251,7 @@ class Engine:
         """
         if not self.batchnorm:
             return float("nan")
-        return float(self.statistics.reestimate(tf.constant(rows.reshape(-1, self.at_once))))
+        return float(self.statistics.reestimate(tf.constant(rows.reshape(-1, self.microbatch_size))))
 
     @tf.function(  # type: ignore[untyped-decorator]
         input_signature=[

@@ -1,7 +1,6 @@
 """One fit: epochs on a schedule, checks for the watch, a verdict at the last epoch.
 
-The engine does the arithmetic, the watch judges, the scorer scores: this module only says what happens when. It does
-not load TensorFlow, so that the coordinator can read an outcome.
+The trainer computes, the watch judges, the scorer scores; this module says what happens when. Loads no TensorFlow.
 """
 
 from __future__ import annotations
@@ -29,15 +28,17 @@ from search.training.sampling import Balance, balance_of, cross_entropy, epoch_r
 
 _PROBE_IMAGES = 32
 _RANKED_IMAGES = 512
-_PRICED_EPOCHS = 3  # after which a fit's time is foreseen; the first one also traces the network
-_FAR_TOO_SLOW = 2.0  # times the limit, foreseen by a few steps before the first epoch, or by the first warm one alone
-_TRIED_STEPS = 16  # that an epoch has at least where a few are tried first
+_TIMED_EPOCHS = 3  # after which a fit's time is forecast; the first one also traces the network
+_FAR_TOO_SLOW = (
+    2.0  # times the limit, forecast from a few steps before the first epoch, or from the first warm epoch alone
+)
+_TIMED_STEPS = 16  # fewest steps of an epoch for which a few are timed first
 
 _log = logging.getLogger(__name__)
 
 
 class Interrupted(Exception):
-    """The fit was told to end; it can be gone on with if there is a drawer, else nothing of it counts."""
+    """The fit was told to end. It can be resumed from its checkpoint; without one nothing of it counts."""
 
 
 def run_fit(
@@ -48,14 +49,21 @@ def run_fit(
     scorer: Scorer,
     on_check: Callable[[Check], None] = lambda check: None,
     on_epoch: Callable[[int], None] = lambda epoch: None,
-    drawer: Checkpoints | None = None,
+    checkpoints: Checkpoints | None = None,
 ) -> FitOutcome:
-    """Train one configuration on one split with one seed, or go on with what lies in the drawer.
+    """Train one configuration on one split with one seed, or resume it from its checkpoint.
 
-    `on_check` is called after each check, `on_epoch` after each epoch; both may raise `Interrupted`. What `on_epoch`
-    interrupts is put into the drawer, and what takes long from time to time.
+    Args:
+        trainer: the network.
+        job: the split, the seed, the protocol and the limits.
+        labels: `(n,)` of all images.
+        watch: judges whether the fit has collapsed.
+        scorer: the study's metric.
+        on_check: called after each check; may raise `Interrupted`.
+        on_epoch: called after each epoch; may raise `Interrupted`, and the fit is then saved as a checkpoint.
+        checkpoints: where checkpoints are loaded from and saved to, also from time to time; None for nowhere.
     """
-    return _Fit(trainer, job, labels, watch, scorer, on_check, on_epoch, drawer).run()
+    return _Fit(trainer, job, labels, watch, scorer, on_check, on_epoch, checkpoints).run()
 
 
 class _Fit:
@@ -68,12 +76,12 @@ class _Fit:
         scorer: Scorer,
         on_check: Callable[[Check], None],
         on_epoch: Callable[[int], None],
-        drawer: Checkpoints | None,
+        checkpoints: Checkpoints | None,
     ) -> None:
         configuration = trainer.configuration
         self.trainer, self.job, self.labels, self.watch, self.scorer = trainer, job, labels, watch, scorer
         self.classes = job.protocol.classes
-        self.on_check, self.on_epoch, self.drawer = on_check, on_epoch, drawer
+        self.on_check, self.on_epoch, self.checkpoints = on_check, on_epoch, checkpoints
         self.batch = configuration.batch_size
         self.steps = len(job.train) // self.batch
         self.train_labels = labels[job.train]
@@ -83,9 +91,9 @@ class _Fit:
         self.val_labels = labels[job.val]
         shares = np.bincount(self.val_labels, minlength=self.classes) / max(1, len(job.val))
         self.val_reference = cross_entropy(shares, self.balance.prior)
-        short = trainer.at_once < self.batch
-        most = min(_PROBE_IMAGES, trainer.at_once) if short else _PROBE_IMAGES
-        self.probe = _spread(trainer.alike(job.train), most)
+        short = trainer.microbatch_size < self.batch
+        most = min(_PROBE_IMAGES, trainer.microbatch_size) if short else _PROBE_IMAGES
+        self.probe = _spread(trainer.rows_of_one_shape(job.train), most)
         self.every = check_epochs(job.protocol.epochs)
         self.schedule = Schedule.planned(job.protocol.epochs, self.steps)
         self.checks: list[Check] = []
@@ -96,16 +104,16 @@ class _Fit:
         self.epoch_seconds: list[float] = []
         self.last_rows = np.zeros((0, 0), np.int32)
         self.probabilities = np.zeros((0, self.classes), np.float32)
-        self.is_gone_on_with = False
+        self.is_resumed = False
         self.started = time.monotonic()
 
     def run(self) -> FitOutcome:
         job, configuration = self.job, self.trainer.configuration
-        found = None if self.drawer is None else self.drawer.take()
-        if found is None and (evidence := self._far_too_slow()) is not None:
+        checkpoint = None if self.checkpoints is None else self.checkpoints.load()
+        if checkpoint is None and (evidence := self._far_too_slow()) is not None:
             seconds = time.monotonic() - self.started
             return FitOutcome(verdict=Verdict.STOPPED, reason=TOO_SLOW, evidence=evidence, epochs=0, seconds=seconds)
-        epoch = self._begin(found)
+        epoch = self._begin(checkpoint)
         while epoch < self.schedule.last:
             generator = seeds.generator(job.seed, "epoch", epoch)
             self.last_rows = epoch_rows(job.train, self.train_labels, self.balance.drawn, self.batch, generator)
@@ -139,50 +147,50 @@ class _Fit:
             return self._outcome(Verdict.COLLAPSED, epoch, final.reason, final.evidence)
         return self._outcome(Verdict.LEARNED, epoch)
 
-    def _begin(self, found: Checkpoint | None) -> int:
-        """Start anew, or where the drawer's snapshot was taken. Returns the finished epochs."""
+    def _begin(self, checkpoint: Checkpoint | None) -> int:
+        """Start anew, or from the checkpoint. Returns the number of finished epochs."""
         job = self.job
         self.trainer.begin(job.seed, job.train, self.balance)
-        if found is not None and found.at_once != self.trainer.at_once:
-            found = None  # augmentation and BatchNorm would be others from here on
-        if found is not None:
+        if checkpoint is not None and checkpoint.microbatch_size != self.trainer.microbatch_size:
+            checkpoint = None  # augmentation and BatchNorm would be others from here on
+        if checkpoint is not None:
             try:
-                self.trainer.restore(found.trainer)
+                self.trainer.restore(checkpoint.trainer)
             except ValueError as error:
-                _log.warning("A snapshot is of another network (%s): its fit begins anew.", error)
+                _log.warning("A checkpoint is of another network (%s): its fit starts again.", error)
                 self.trainer.begin(job.seed, job.train, self.balance)
-                found = None
-        if found is None:
-            self._look_at_start()
+                checkpoint = None
+        if checkpoint is None:
+            self._measure_start()
             return 0
-        self.schedule = replace(self.schedule, last=found.last, cool_from=found.cool_from)
-        self.is_gone_on_with = True
-        self.started -= found.seconds
-        self.epoch_seconds = list(found.epoch_seconds)
-        self.checks = list(found.checks)
-        self.start = found.start
-        self.since = list(found.since)
-        self.layers = list(found.layers)
-        self.shares = list(found.shares)
-        self.probabilities = found.probabilities
-        self.watch.resume(self.checks, found.passed)
-        return found.epoch
+        self.schedule = replace(self.schedule, last=checkpoint.last, cool_from=checkpoint.cool_from)
+        self.is_resumed = True
+        self.started -= checkpoint.seconds
+        self.epoch_seconds = list(checkpoint.epoch_seconds)
+        self.checks = list(checkpoint.checks)
+        self.start = checkpoint.start
+        self.since = list(checkpoint.since)
+        self.layers = list(checkpoint.layers)
+        self.shares = list(checkpoint.shares)
+        self.probabilities = checkpoint.probabilities
+        self.watch.resume(self.checks, checkpoint.passed)
+        return checkpoint.epoch
 
     def _pause(self, epoch: int) -> None:
-        """Between two epochs: others may have something to say."""
+        """Between two epochs: save a checkpoint where one is due or the fit is interrupted."""
         try:
             self.on_epoch(epoch)
         except Interrupted:
-            if self.drawer is not None:
-                self.drawer.put(self._snapshot(epoch))
+            if self.checkpoints is not None:
+                self.checkpoints.save(self._checkpoint(epoch))
             raise
-        if self.drawer is not None and self.drawer.is_due:
-            self.drawer.put(self._snapshot(epoch))
+        if self.checkpoints is not None and self.checkpoints.is_due:
+            self.checkpoints.save(self._checkpoint(epoch))
 
-    def _snapshot(self, epoch: int) -> Checkpoint:
+    def _checkpoint(self, epoch: int) -> Checkpoint:
         return Checkpoint(
             epoch=epoch,
-            at_once=self.trainer.at_once,
+            microbatch_size=self.trainer.microbatch_size,
             last=self.schedule.last,
             cool_from=self.schedule.cool_from,
             seconds=time.monotonic() - self.started,
@@ -200,11 +208,11 @@ class _Fit:
     def _shares(self) -> FloatArray:
         return np.array(self.shares, np.float32).reshape(-1, self.classes)
 
-    def _look_at_start(self) -> None:
-        """The untrained network: a loss far from the prior's, a silent layer, or one answer for all show here."""
-        seen = self.trainer.look(self.probe)
-        self.layers.append(seen.layers)
-        logits = seen.logits.astype(np.float64)
+    def _measure_start(self) -> None:
+        """Measure the untrained network: a loss far from the prior's, a silent layer, or one answer for all."""
+        untrained = self.trainer.probe_layers(self.probe)
+        self.layers.append(untrained.layers)
+        logits = untrained.logits.astype(np.float64)
         if not np.isfinite(logits).all():
             self.start = {"finite": 0.0}
             return
@@ -263,7 +271,7 @@ class _Fit:
         )
 
     def _train_auc(self) -> float:
-        """Of training images in evaluation mode, where no others can speak; else NaN."""
+        """AUC of training images in evaluation mode where there are no validation images; else NaN."""
         rows = _spread(self.job.train, _RANKED_IMAGES)
         logits = np.zeros((0, 0)) if len(self.job.val) else self.trainer.logits(rows).astype(np.float64)
         if not len(logits) or not np.isfinite(logits).all():
@@ -272,7 +280,7 @@ class _Fit:
         return self.scorer.auc(self.labels[rows], probabilities)
 
     def _dead_share(self) -> float:
-        """Of the worst hidden layer; 0 where there is none, or where a non-finite epoch came between two checks."""
+        """Dead share of the worst hidden layer; 0 without one, or where a non-finite epoch came between two checks."""
         shares = self._layers_now()[:-1, LAYER_SIGNALS.index("dead_share")]
         return float(np.nan_to_num(shares).max(initial=0.0))
 
@@ -295,14 +303,14 @@ class _Fit:
         }
 
     def _warm(self, seconds: float) -> float:
-        """Of an epoch; the first one of a fit that is gone on with traces its network once more."""
-        is_again, self.is_gone_on_with = self.is_gone_on_with, False
+        """Seconds of an epoch without tracing; the first epoch of a resumed fit traces its network once more."""
+        is_again, self.is_resumed = self.is_resumed, False
         return min(seconds, *self.epoch_seconds) if is_again and self.epoch_seconds else seconds
 
     def _far_too_slow(self) -> dict[str, float] | None:
-        """The numbers that say so, by a few steps on weights that are then forgotten; None: it may be quick enough."""
+        """Time a few steps on weights that are then reset. Returns the evidence if far too slow, else None."""
         limit = self.job.limit_seconds
-        if limit is None or self.steps < _TRIED_STEPS:
+        if limit is None or self.steps < _TIMED_STEPS:
             return None
         seconds = self.trainer.step_seconds(self.job.train)
         if seconds is None or fit_seconds(seconds * self.steps, self.job.protocol.epochs) <= _FAR_TOO_SLOW * limit:
@@ -310,14 +318,14 @@ class _Fit:
         return {"epoch_seconds": seconds * self.steps, "limit_seconds": limit}
 
     def _too_slow(self, epoch: int) -> bool:
-        """Foreseen once the epochs are warm; seen at any epoch."""
+        """Whether the epochs so far, or a forecast from warm ones, exceed the limit."""
         limit = self.job.limit_seconds
         if limit is None:
             return False
-        foreseen = fit_seconds(min(self.epoch_seconds), self.job.protocol.epochs)
-        warm = 1 < epoch <= _PRICED_EPOCHS
-        bearable = limit if epoch == _PRICED_EPOCHS else _FAR_TOO_SLOW * limit
-        return sum(self.epoch_seconds[1:]) > limit or (warm and foreseen > bearable)
+        forecast = fit_seconds(min(self.epoch_seconds), self.job.protocol.epochs)
+        warm = 1 < epoch <= _TIMED_EPOCHS
+        most = limit if epoch == _TIMED_EPOCHS else _FAR_TOO_SLOW * limit
+        return sum(self.epoch_seconds[1:]) > limit or (warm and forecast > most)
 
     def _outcome(
         self, verdict: Verdict, epoch: int, reason: str | None = None, evidence: Mapping[str, float] | None = None

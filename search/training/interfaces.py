@@ -1,6 +1,6 @@
-"""Who takes part in a fit: one trains, one judges, one scores, one keeps what is not finished.
+"""The parts that a fit is made of, as protocols: what trains, judges, scores, and keeps checkpoints.
 
-A fit knows them by what they can do; who does it is chosen where they meet, and tests bring their own.
+A fit knows them by what they can do, so that tests bring their own.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ from spaces.config import Configuration
 
 
 class Trainer(Protocol):
-    """What a fit needs of a network; `Engine` is the real one."""
+    """A network that a fit trains; `Engine` and `HeadTrainer` are such."""
 
     configuration: Configuration
 
     @property
-    def at_once(self) -> int:
-        """Images that it is shown at once at most in training: a batch, or where memory is short a part of one."""
+    def microbatch_size(self) -> int:
+        """Images of a forward pass in training: a batch, or a part of one where memory is short."""
 
     @property
     def batchnorm_momentum(self) -> float:
-        """0 without batch normalization."""
+        """Momentum of BatchNorm's moving statistics; 0 without batch normalization."""
 
     def step_seconds(self, rows: IntArray) -> float | None:
-        """What a step on these images takes, tried before `begin`; None where that is known to be next to nothing."""
+        """Seconds of a step on these images, measured before `begin`; None where they are next to nothing."""
 
     def begin(self, seed: int, rows: IntArray, balance: Balance) -> None:
-        """Start anew."""
+        """Start a new fit on the training images `rows`: initial weights of this seed, nothing remembered."""
 
     def train_epoch(
         self,
@@ -47,61 +47,77 @@ class Trainer(Protocol):
         *,
         gradients: bool = False,
     ) -> EpochSums:
-        """One epoch of batches `(steps, batch)`; the layers are measured on `probe` after it."""
+        """Train one epoch.
 
-    def look(self, probe: IntArray) -> LayerProbe:
-        """The layers as they are."""
+        Args:
+            rows: `(steps, batch)` images of each step.
+            rates: `(steps,)` learning rate of each step.
+            seed: of all that is drawn in the epoch.
+            probe: images to measure the layers on afterwards; None for not at all.
+            gradients: whether to measure the gradients of the first step, layer by layer.
+        """
+
+    def probe_layers(self, probe: IntArray) -> LayerProbe:
+        """Return the layers' signals and the logits of the images `probe`, with the weights as they are."""
 
     def logits(self, rows: IntArray) -> FloatArray:
-        """`(len(rows), K)`."""
+        """Return logits `(len(rows), K)` float32 in evaluation mode."""
 
     def reestimate_batchnorm(self, rows: npt.NDArray[np.int32]) -> float:
-        """Returns the loss with batch statistics, NaN without batch normalization."""
+        """Replace BatchNorm's moving statistics by those of the batches `(steps, batch)`.
 
-    def alike(self, rows: IntArray) -> IntArray:
-        """Those of the rows that can be shown all at once, being of one shape."""
+        Returns:
+            Mean plain cross-entropy of the batches with their own statistics, nats; NaN without batch normalization.
+        """
+
+    def rows_of_one_shape(self, rows: IntArray) -> IntArray:
+        """Return those of the rows whose images have the most frequent shape, so that they fit into one batch."""
 
     def state(self) -> tuple[np.ndarray[Any, Any], ...]:
-        """Everything that epochs change."""
+        """Return everything that epochs change."""
 
     def restore(self, state: Sequence[np.ndarray[Any, Any]]) -> None:
-        """After `begin`: stand where `state` was taken. Raises ValueError if it is another network's."""
+        """Set everything that epochs change, after `begin`.
+
+        Raises:
+            ValueError: the state is that of another network.
+        """
 
 
 class CollapseWatch(Protocol):
-    """Says when a fit has collapsed; `search.collapse.watch.Watch` is the real one."""
+    """Judges whether a fit has collapsed; `search.collapse.watch.Watch` is the real one."""
 
-    passed: Collapse | None  # the stop that an audit let pass
+    passed: Collapse | None  # the first collapse that an audited fit was not ended for
 
     def resume(self, checks: Sequence[Check], passed: Collapse | None) -> None:
-        """Stand where a fit with these checks stood."""
+        """Take over the checks of a fit that is resumed from a checkpoint."""
 
     def on_check(self, check: Check) -> Collapse | None:
-        """None: go on. A second call for the same epoch replaces the first."""
+        """Return why the fit ends; None to go on. A second call for the same epoch replaces the first."""
 
     def final(self, check: Check, probabilities: FloatArray, train_auc: float) -> Collapse | None:
-        """The verdict on a fit that ran to its end; `train_auc` is NaN where there are validation images."""
+        """Judge a fit that ran to its end; `train_auc` is NaN where there are validation images."""
 
 
 class Scorer(Protocol):
-    """The study's metric."""
+    """The study's metric; `search.selection.metrics.MetricScorer` is the real one."""
 
     def score(self, labels: IntArray, probabilities: FloatArray) -> float:
-        """The metric's value."""
+        """Return the metric of labels `(n,)` and probabilities `(n, K)`."""
 
     def auc(self, labels: IntArray, probabilities: FloatArray) -> float:
-        """Mean one-vs-rest area under the curve."""
+        """Return the area under the ROC curve, for more than two classes the mean of one-versus-rest."""
 
 
 class Checkpoints(Protocol):
-    """Keeps what a fit needs to be gone on with; `search.training.checkpoint.CheckpointStore` is the real one."""
+    """Where the checkpoint of a fit is kept; `search.training.checkpoint.CheckpointStore` is the real one."""
 
     @property
     def is_due(self) -> bool:
-        """Whether it is time for another one."""
+        """Whether enough time has passed since the last checkpoint for another one."""
 
-    def take(self) -> Checkpoint | None:
-        """What was put there."""
+    def load(self) -> Checkpoint | None:
+        """Return the checkpoint; None where there is none."""
 
-    def put(self, snapshot: Checkpoint) -> None:
-        """In place of the last one."""
+    def save(self, checkpoint: Checkpoint) -> None:
+        """Keep the checkpoint in place of the last one."""

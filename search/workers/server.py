@@ -126,14 +126,14 @@ class _JobServer:
 
     def _fit(self, job: FitJob) -> FitOutcome:
         """The fit, with batches in parts where they don't find room whole."""
-        drawer = None if job.checkpoint is None else CheckpointStore(job.checkpoint)
+        checkpoints = None if job.checkpoint is None else CheckpointStore(job.checkpoint)
         batch = job.configuration.batch_size
-        parts = (drawer and _begun_in(drawer, batch)) or job.microbatches
+        parts = (checkpoints and _begun_in(checkpoints, batch)) or job.microbatches
         while True:
             others, engine = len(self._engines) > 1, None
             try:
                 engine = self._engine(job.configuration, job.protocol, job.updates or _updates(job), parts)
-                return self._fit_by(engine, job, drawer)
+                return self._fit_by(engine, job, checkpoints)
             except Exception as error:
                 if not self._device.is_out_of_memory(error):
                     raise
@@ -146,16 +146,16 @@ class _JobServer:
                 return FitOutcome(verdict=Verdict.STOPPED, reason=TOO_LARGE)
             parts = next(more for more in range(parts + 1, batch + 1) if batch % more == 0)
 
-    def _fit_by(self, engine: Any, job: FitJob, drawer: CheckpointStore | None) -> FitOutcome:
+    def _fit_by(self, engine: Any, job: FitJob, checkpoints: CheckpointStore | None) -> FitOutcome:
         watch = Watch(job.context, audited=job.audited)
         scorer = metrics.MetricScorer(self._material.metric)
         with heartbeat(engine.work_done, lambda: self._say(Heartbeat())):
-            outcome = run_fit(engine, job, self._material.labels, watch, scorer, self._say, self._heed, drawer)
+            outcome = run_fit(engine, job, self._material.labels, watch, scorer, self._say, self._heed, checkpoints)
         if engine.parts > 1:
             outcome = replace(outcome, start={**outcome.start, PARTS: float(engine.parts)})
         done = self._follow_up(job, engine, scorer, outcome)
-        if drawer is not None:
-            drawer.clear()
+        if checkpoints is not None:
+            checkpoints.clear()
         return done
 
     def _follow_up(self, job: FitJob, engine: Any, scorer: metrics.MetricScorer, outcome: FitOutcome) -> FitOutcome:
@@ -301,11 +301,11 @@ class _JobServer:
             raise Interrupted
 
 
-def _begun_in(drawer: CheckpointStore, batch: int) -> int | None:
+def _begun_in(checkpoints: CheckpointStore, batch: int) -> int | None:
     """In how many parts a batch was shown before the fit was cut off, in which it has to end; None if it begins now."""
-    begun = drawer.take()
-    fits = begun is not None and 0 < begun.at_once <= batch and batch % begun.at_once == 0
-    return batch // begun.at_once if begun is not None and fits else None
+    begun = checkpoints.load()
+    fits = begun is not None and 0 < begun.microbatch_size <= batch and batch % begun.microbatch_size == 0
+    return batch // begun.microbatch_size if begun is not None and fits else None
 
 
 @contextmanager

@@ -35,7 +35,7 @@ from spaces.config import ConfigurationError
 from spaces.definitions import SpaceError
 from spaces.yaml_io import load_configurations, load_space
 from tests.search.data.test_decode import png_of_16_bits, tiff_of_16_bits
-from tests.search.training.test_checkpoint import snapshot
+from tests.search.training.test_checkpoint import checkpoint
 
 CASES: Final = 10_000 if os.environ.get("STEADYNET_FAULTS") else 60
 LONGEST: Final = 5.0
@@ -205,8 +205,8 @@ def test_label_tables(tmp_path: Path, changed: Callable[[bytes], bytes]) -> None
 
 @many
 @given(changes())
-def test_snapshots(tmp_path: Path, changed: Callable[[bytes], bytes]) -> None:
-    snapshot().write(tmp_path / "a.npz")
+def test_checkpoints(tmp_path: Path, changed: Callable[[bytes], bytes]) -> None:
+    checkpoint().write(tmp_path / "a.npz")
     path = tmp_path / "a.npz"
     path.write_bytes(changed(path.read_bytes()))
     in_time(lambda: Checkpoint.read(path), refusals=())

@@ -170,7 +170,7 @@ def test_a_batch_in_parts_trains_as_the_whole_one(make_engine, labels, parts) ->
 @pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
 def test_a_fit_that_was_cut_off_ends_bit_by_bit_as_if_it_had_not_been(make_engine, labels, tmp_path, optimizer) -> None:
     """Cut off twice, each time gone on with by a network that was built and traced anew."""
-    fold, drawer, cuts = np.arange(len(labels))[::2], CheckpointStore(tmp_path / "paused" / "fit.npz"), [1, 3]
+    fold, checkpoints, cuts = np.arange(len(labels))[::2], CheckpointStore(tmp_path / "paused" / "fit.npz"), [1, 3]
 
     def heed(epoch: int) -> None:
         if cuts and epoch == cuts[0]:
@@ -181,7 +181,7 @@ def test_a_fit_that_was_cut_off_ends_bit_by_bit_as_if_it_had_not_been(make_engin
     outcome = None
     while outcome is None:
         with contextlib.suppress(Interrupted):
-            outcome = one_fit(make_engine(**changes), labels, 1, fold, on_epoch=heed, drawer=drawer)
+            outcome = one_fit(make_engine(**changes), labels, 1, fold, on_epoch=heed, checkpoints=checkpoints)
     undisturbed = one_fit(make_engine(**changes), labels, 1, fold)
     assert not cuts
     assert same(outcome, undisturbed)
@@ -324,7 +324,7 @@ def test_without_batchnorm_there_is_nothing_to_reestimate(plain) -> None:
 
 
 def worst_dead_share(engine, rows) -> float:
-    return engine.look(rows).layers[:-1, LAYER_SIGNALS.index("dead_share")].max()
+    return engine.probe_layers(rows).layers[:-1, LAYER_SIGNALS.index("dead_share")].max()
 
 
 @pytest.mark.parametrize("name", ["plain", "everything_on"])  # without and with a normalization in between
@@ -375,7 +375,7 @@ def test_looking_changes_nothing_and_needs_no_warm_batchnorm(everything_on, imag
     rows = np.arange(0, 60, 2)
     everything_on.begin(5, rows, given())
     before = [variable.numpy() for variable in everything_on.network.variables]
-    first, again = everything_on.look(rows), everything_on.look(rows)
+    first, again = everything_on.probe_layers(rows), everything_on.probe_layers(rows)
     for variable, value in zip(everything_on.network.variables, before, strict=True):
         np.testing.assert_array_equal(variable.numpy(), value)
     np.testing.assert_array_equal(first.logits, again.logits)

@@ -97,7 +97,7 @@ def test_one_trace_whatever_shapes_come(images) -> None:
     for epoch in range(3):
         engine.train_epoch(rng.permutation(N).reshape(-1, BATCH).astype(np.int32), np.full(6, 1e-3, np.float32), epoch)
     only_tall = np.flatnonzero(PLACES == 1)[:BATCH][None].astype(np.int32)
-    engine.train_epoch(only_tall, np.array([1e-3], np.float32), 9, engine.alike(np.arange(N)))
+    engine.train_epoch(only_tall, np.array([1e-3], np.float32), 9, engine.rows_of_one_shape(np.arange(N)))
     assert engine.traces == 1
 
 

@@ -154,7 +154,7 @@ def test_a_head_on_embeddings_learns_what_it_learns_with_the_backbone_in_each_st
     told = []
     for trainer in (make(stem=stem, **changes), make(**changes)):
         trainer.begin(3, rows, shares)
-        seen = [trainer.look(probe)]
+        seen = [trainer.probe_layers(probe)]
         for epoch in range(4):
             order = np.random.default_rng(epoch).permutation(rows).reshape(-1, BATCH).astype(np.int32)
             sums = trainer.train_epoch(order, np.full(3, 0.01, np.float32), epoch, probe, gradients=True)

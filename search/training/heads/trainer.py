@@ -93,7 +93,7 @@ class HeadTrainer:
         return vectors[0], vectors[1]
 
     @property
-    def at_once(self) -> int:
+    def microbatch_size(self) -> int:
         """A batch always finds room."""
         return self.configuration.batch_size
 
@@ -207,7 +207,7 @@ class HeadTrainer:
         """A number that grows with each step, as `Engine.work_done`."""
         return self._updater.steps
 
-    def look(self, probe: IntArray) -> LayerProbe:
+    def probe_layers(self, probe: IntArray) -> LayerProbe:
         """The layers' signals and the logits of some images with the weights as they are."""
         steps = np.zeros((0, self.configuration.batch_size), np.int32)
         measured = self.train_epoch(steps, np.zeros(0, np.float32), 0, probe).probe
@@ -244,7 +244,7 @@ class HeadTrainer:
                 found[start : start + _MOST_AT_ONCE] = x
         return found
 
-    def alike(self, rows: IntArray) -> IntArray:
+    def rows_of_one_shape(self, rows: IntArray) -> IntArray:
         """All: embeddings have one shape."""
         return rows
 

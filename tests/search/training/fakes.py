@@ -31,7 +31,7 @@ class FakeTrainer:
     ) -> None:
         self.configuration, self.labels, self.answers = configuration, labels, answers
         self.batchnorm_momentum = momentum
-        self.at_once = configuration.batch_size
+        self.microbatch_size = configuration.batch_size
         self.calls: list[str] = []  # in order
         self.begun: dict[str, Any] = {}
         self.shown: list[np.ndarray] = []
@@ -48,7 +48,7 @@ class FakeTrainer:
     def begin(self, seed: int, rows: np.ndarray, balance: Balance) -> None:
         self.begun = {"seed": seed, "rows": rows, "class_weights": balance.weights, "prior": balance.prior}
 
-    def alike(self, rows: np.ndarray) -> np.ndarray:
+    def rows_of_one_shape(self, rows: np.ndarray) -> np.ndarray:
         return rows
 
     def train_epoch(
@@ -71,7 +71,7 @@ class FakeTrainer:
         seen = None if probe is None and not gradients else self._seen(np.zeros(0, int) if probe is None else probe)
         return EpochSums(loss, float(epoch), 2.0 * epoch, 0.1 * epoch, finite, seen)
 
-    def look(self, probe: np.ndarray) -> LayerProbe:
+    def probe_layers(self, probe: np.ndarray) -> LayerProbe:
         self.calls.append("look")
         self.probed = probe
         return self._seen(probe)

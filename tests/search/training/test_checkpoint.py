@@ -21,10 +21,10 @@ from tests.search.training.fakes import FakeTrainer, FakeWatch
 EPOCHS = 90  # a check every third
 
 
-def snapshot(**changes) -> Checkpoint:
+def checkpoint(**changes) -> Checkpoint:
     values = {
         "epoch": 4,
-        "at_once": 4,
+        "microbatch_size": 4,
         "last": 12,
         "cool_from": None,
         "seconds": 1.5,
@@ -49,7 +49,7 @@ def run(make_configuration, make_job, labels):
         def answers(epoch: int) -> np.ndarray:
             return np.eye(3)[labels] * np.sin(epoch) * epoch / 40
 
-        job, drawer, left = make_job(epochs=EPOCHS), CheckpointStore(folder / "paused" / "fit.npz"), list(cuts)
+        job, checkpoints, left = make_job(epochs=EPOCHS), CheckpointStore(folder / "paused" / "fit.npz"), list(cuts)
 
         def heed(epoch: int) -> None:
             if left and epoch >= left[0]:
@@ -59,7 +59,7 @@ def run(make_configuration, make_job, labels):
         while True:
             trainer = FakeTrainer(make_configuration(), labels, answers, momentum)
             try:
-                return run_fit(trainer, job, labels, watch(), MetricScorer(), on_epoch=heed, drawer=drawer)
+                return run_fit(trainer, job, labels, watch(), MetricScorer(), on_epoch=heed, checkpoints=checkpoints)
             except Interrupted:
                 assert (folder / "paused" / "fit.npz").exists()
 
@@ -92,31 +92,31 @@ def test_the_watch_goes_on_with_what_it_has_seen(run, tmp_path) -> None:
     equal(run(tmp_path, (31, 32, 47), watch=watch), run(tmp_path / "other", (), watch=watch))
 
 
-def test_a_snapshot_is_read_as_it_was_written(tmp_path) -> None:
-    snapshot().write(tmp_path / "a.npz")
+def test_a_checkpoint_is_read_as_it_was_written(tmp_path) -> None:
+    checkpoint().write(tmp_path / "a.npz")
     read = Checkpoint.read(tmp_path / "a.npz")
     assert read is not None
-    assert repr(replace(read, trainer=())) == repr(replace(snapshot(), trainer=()))
-    for ours, theirs in zip(snapshot().trainer, read.trainer, strict=True):
+    assert repr(replace(read, trainer=())) == repr(replace(checkpoint(), trainer=()))
+    for ours, theirs in zip(checkpoint().trainer, read.trainer, strict=True):
         assert ours.dtype == theirs.dtype
         np.testing.assert_array_equal(ours, theirs)
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 no archive", b"\x93NUMPY", b"{}"])
-def test_a_broken_snapshot_is_none(tmp_path, content, caplog) -> None:
+def test_a_broken_checkpoint_is_none(tmp_path, content, caplog) -> None:
     (tmp_path / "a.npz").write_bytes(content)
     assert Checkpoint.read(tmp_path / "a.npz") is None
-    assert "begins anew" in caplog.text
+    assert "starts again" in caplog.text
 
 
 def test_a_planted_pickle_is_not_read(tmp_path, caplog) -> None:
     np.savez(tmp_path / "a.npz", plain=np.array([object()], dtype=object))
     assert Checkpoint.read(tmp_path / "a.npz") is None
-    assert "begins anew" in caplog.text
+    assert "starts again" in caplog.text
 
 
-def test_a_snapshot_packed_in_a_way_that_nobody_knows_is_none(tmp_path) -> None:
-    snapshot().write(tmp_path / "a.npz")
+def test_a_checkpoint_packed_in_a_way_that_nobody_knows_is_none(tmp_path) -> None:
+    checkpoint().write(tmp_path / "a.npz")
     content = bytearray((tmp_path / "a.npz").read_bytes())
     for start, offset in ((b"PK\x03\x04", 8), (b"PK\x01\x02", 10)):
         place = content.find(start)
@@ -127,40 +127,40 @@ def test_a_snapshot_packed_in_a_way_that_nobody_knows_is_none(tmp_path) -> None:
     assert Checkpoint.read(tmp_path / "a.npz") is None
 
 
-def test_a_snapshot_of_another_network_is_not_gone_on_with(run, tmp_path, caplog) -> None:
-    drawer = CheckpointStore(tmp_path / "paused" / "fit.npz")
-    drawer.put(snapshot(trainer=(np.zeros(1), np.zeros(2))))
+def test_a_checkpoint_of_another_network_is_not_gone_on_with(run, tmp_path, caplog) -> None:
+    checkpoints = CheckpointStore(tmp_path / "paused" / "fit.npz")
+    checkpoints.save(checkpoint(trainer=(np.zeros(1), np.zeros(2))))
     equal(run(tmp_path), run(tmp_path / "other"))
     assert "another network" in caplog.text
 
 
-def test_a_snapshot_of_a_fit_in_smaller_parts_is_not_gone_on_with(run, tmp_path) -> None:
-    drawer = CheckpointStore(tmp_path / "paused" / "fit.npz")
-    drawer.put(snapshot(at_once=2, trainer=(np.array(4),)))
+def test_a_checkpoint_of_a_fit_in_smaller_parts_is_not_gone_on_with(run, tmp_path) -> None:
+    checkpoints = CheckpointStore(tmp_path / "paused" / "fit.npz")
+    checkpoints.save(checkpoint(microbatch_size=2, trainer=(np.array(4),)))
     equal(run(tmp_path), run(tmp_path / "other"))
 
 
 def test_what_takes_long_is_kept_from_time_to_time_and_never_for_more_than_its_share(tmp_path) -> None:
     now = [0.0]
-    drawer = CheckpointStore(tmp_path / "paused" / "fit.npz", now=lambda: now[0])
+    checkpoints = CheckpointStore(tmp_path / "paused" / "fit.npz", now=lambda: now[0])
     due = []
     for _ in range(8):
         now[0] += 2.0
-        due.append(drawer.is_due)
+        due.append(checkpoints.is_due)
         if due[-1]:
-            drawer.put(snapshot())
+            checkpoints.save(checkpoint())
     assert due == [False, False, True, False, False, True, False, False]
 
 
 def test_nothing_is_left_of_a_fit_that_ended(tmp_path) -> None:
-    drawer = CheckpointStore(tmp_path / "paused" / "fit.npz")
-    drawer.put(snapshot())
-    drawer.clear()
+    checkpoints = CheckpointStore(tmp_path / "paused" / "fit.npz")
+    checkpoints.save(checkpoint())
+    checkpoints.clear()
     assert not (tmp_path / "paused").exists()
-    drawer.clear()  # there never was one
+    checkpoints.clear()  # there never was one
 
 
 def test_where_nothing_can_be_written_the_fit_goes_on(tmp_path, caplog) -> None:
     (tmp_path / "paused").write_text("a file in its place")
-    CheckpointStore(tmp_path / "paused" / "fit.npz").put(snapshot())
-    assert "No snapshot" in caplog.text
+    CheckpointStore(tmp_path / "paused" / "fit.npz").save(checkpoint())
+    assert "No checkpoint" in caplog.text
