@@ -42,6 +42,7 @@ def parser() -> argparse.ArgumentParser:
 def run(options: argparse.Namespace, argv: list[str]) -> int:
     """Print, install or remove the service and return the exit code."""
     from search.schedule import service
+    from search.schedule.windows import parse
 
     if options.data is None:
         raise UserError("no images given. Pass --data DIR, a folder with one sub-folder of images per class.")
@@ -60,8 +61,7 @@ def run(options: argparse.Namespace, argv: list[str]) -> int:
         )
     search_arguments = _search_arguments(argv[1:])
     search.check(options, search_arguments)  # errors are reported now, not at night
-    windows = search.hours_of(options).windows
-    assert windows is not None
+    windows = parse(options.window)
     command = service.Command(
         folder=Path.cwd(),
         arguments=(sys.executable, str(Path(sys.argv[0]).resolve()), *search_arguments),

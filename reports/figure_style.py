@@ -75,9 +75,9 @@ def trial_label(trial: Trial) -> str:
     return f"trial {trial.number}: {STATE_WORDS[trial.state]}<br>{configuration_label(trial.configuration)}{why}"
 
 
-def rounded(values: Iterable[float | None], digits: int = 4) -> list[float | None]:
-    """Round the values, which keeps the page small; None for what is not finite."""
-    return [None if value is None or not math.isfinite(value) else round(value, digits) for value in values]
+def rounded(values: Iterable[float]) -> list[float | None]:
+    """Round the values to four digits, which keeps the page small; None for what is not finite."""
+    return [round(value, 4) if math.isfinite(value) else None for value in values]
 
 
 def layout(height: int, **more: Any) -> dict[str, Any]:
@@ -100,16 +100,16 @@ def title(text: str) -> dict[str, str]:
     return {"text": text}
 
 
-def heading(text: str, x: float, y: float) -> dict[str, Any]:
-    """Return the title of a part of a figure at a position 0 .. 1 of the whole."""
-    place = {"x": x, "y": y, "xref": "paper", "yref": "paper", "xanchor": "center", "yanchor": "bottom"}
+def heading(text: str, y: float) -> dict[str, Any]:
+    """Return the title of a panel at the height `y`, 0 .. 1 of the whole figure."""
+    place = {"x": 0.5, "y": y, "xref": "paper", "yref": "paper", "xanchor": "center", "yanchor": "bottom"}
     return {"text": text, "showarrow": False, "font": {"size": 13}, **place}
 
 
-def level(y: float, colour: str = GREY, *, width: float = 1, dash: str = "dash", panel: str = "") -> dict[str, Any]:
-    """Return a horizontal line through a panel; `panel` is the number of its axes, empty for the first."""
+def level(y: float, panel: str = "") -> dict[str, Any]:
+    """Return a dashed horizontal line through a panel; `panel` is the number of its axes, empty for the first."""
     ends = {"xref": f"x{panel} domain", "x0": 0, "x1": 1, "yref": f"y{panel}", "y0": y, "y1": y}
-    return {"type": "line", "line": {"color": colour, "width": width, "dash": dash}, **ends}
+    return {"type": "line", "line": {"color": GREY, "width": 1, "dash": "dash"}, **ends}
 
 
 def upright(x: float, colour: str = GREY, *, width: float = 1, dash: str = "solid") -> dict[str, Any]:

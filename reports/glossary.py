@@ -8,8 +8,6 @@ from typing import Final
 
 from markupsafe import Markup, escape
 
-from search.selection.results import Results
-
 GLOSSARY: Final[Mapping[str, str]] = {
     "fit": "One training of one configuration on one split of the images with one seed.",
     "trial": "One trial of the Optuna study: a configuration and its fits on the folds of the study.",
@@ -35,11 +33,6 @@ _FORMS: Final = {"collapse": r"collaps(?:e|es|ed|ing)", "racing": "racing", "ski
 _USE: Final = re.compile(
     r"\b(?:" + "|".join(f"(?P<{term}>{_FORMS.get(term, f'{term}s?')})" for term in GLOSSARY) + r")\b", re.IGNORECASE
 )
-
-
-def glossary(results: Results) -> Mapping[str, str]:
-    """Return the contents of the section: explanations by term."""
-    return GLOSSARY
 
 
 class TermLinks:

@@ -11,7 +11,7 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from reports import ablation, wording
-from reports.glossary import TermLinks, glossary
+from reports.glossary import GLOSSARY, TermLinks
 from reports.sections.answer import answer
 from reports.sections.certainty import confidence
 from reports.sections.collapses import collapses
@@ -30,7 +30,7 @@ SECTIONS: Final[Mapping[str, tuple[str, Callable[[Results], Any]]]] = {
     "images": ("Predictions", images),
     "data": ("Data", data),
     "run": ("Run", run),
-    "glossary": ("Glossary", glossary),
+    "glossary": ("Glossary", lambda results: GLOSSARY),
 }
 """The sections in order, by the name of their template: title in the navigation, and the function that returns the
 contents."""

@@ -68,8 +68,9 @@ class Axis:
 
     def spread(self, value: Value, number: int) -> float:
         """Return the position of a value; choices are jittered by the trial number so that points do not overlap."""
-        shift = _JITTER * (2 * ((number * 0.618) % 1) - 1) if self.choices else 0.0
-        return round(self.place(value) + shift, 4) if self.choices else self.place(value)
+        if not self.choices:
+            return self.place(value)
+        return round(self.place(value) + _JITTER * (2 * ((number * 0.618) % 1) - 1), 4)
 
     def spans(self, safe_range: SafeRange) -> list[tuple[float, float]]:
         """Return the intervals of a safe range."""
@@ -83,7 +84,7 @@ class Axis:
     def cells(self) -> tuple[Cell, ...]:
         """Return one cell per choice, or a few intervals of equal width."""
         if self.choices:
-            return tuple(Cell(i - 0.5, i + 0.5, _choice(c), last=False) for i, c in enumerate(self.choices))
+            return tuple(Cell(i - 0.5, i + 0.5, compact(c), last=False) for i, c in enumerate(self.choices))
         ends = [math.log10(self.low), math.log10(self.high)] if self.logarithmic else [self.low, self.high]
         steps = [ends[0] + (ends[1] - ends[0]) * i / _CELLS for i in range(_CELLS + 1)]
         edges = [self.low, *((10**step if self.logarithmic else step) for step in steps[1:-1]), self.high]
@@ -96,7 +97,7 @@ class Axis:
         """Return the settings of the axis for plotly."""
         if self.choices:
             between = " " if len(self.choices) > _CROWDED else "<br>"
-            names = [safe(_choice(choice)).replace("_", between) for choice in self.choices]
+            names = [safe(compact(choice)).replace("_", between) for choice in self.choices]
             crowded = {"tickangle": -40} if len(names) > _CROWDED else {}
             return {"tickvals": list(range(len(names))), "ticktext": names, "range": [self.low, self.high], **crowded}
         if not self.logarithmic:
@@ -128,10 +129,6 @@ def value_of(configuration: Configuration, name: str) -> Value | None:
 def tried(configurations: Sequence[Configuration], name: str) -> list[Value]:
     """Return the values of a hyperparameter in the configurations where it is active."""
     return [value for one in configurations if (value := value_of(one, name)) is not None]
-
-
-def _choice(value: Value) -> str:
-    return compact(value)
 
 
 def _power(exponent: int) -> str:

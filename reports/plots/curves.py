@@ -78,7 +78,7 @@ def curves(results: Results) -> Figure:
         "layout": layout(
             620,
             shapes=[level(0.0), level(entropy, panel="2")],
-            annotations=[heading("validation skill", 0.5, 1.0), heading("validation loss", 0.5, 0.47)],
+            annotations=[heading("validation skill", 1.0), heading("validation loss", 0.47)],
             xaxis={"anchor": "y", "matches": "x2", "showticklabels": False, "range": epochs},
             yaxis={"domain": [0.54, 1.0], "range": [-0.35, 1.02], "title": title("skill")},
             xaxis2={"anchor": "y2", "range": epochs, "title": title("epoch")},

@@ -75,8 +75,8 @@ def history(results: Results) -> Figure:
             560,
             shapes=[level(results.chance)],
             annotations=[
-                heading(metric_name(results.study.identity.metric), 0.5, 1.0),
-                heading("time of the trial", 0.5, 0.27),
+                heading(metric_name(results.study.identity.metric), 1.0),
+                heading("time of the trial", 0.27),
             ],
             xaxis={"anchor": "y", "matches": "x2", "showticklabels": False},
             yaxis={"domain": [0.38, 1.0], "range": [min(heights) - 0.04, max(heights) + 0.04]},

@@ -29,7 +29,6 @@ class FinalistRow:
     mean: str
     se: str
     worst: str
-    fits: int
     collapsed: str
     weights: str
     standing: str
@@ -116,7 +115,6 @@ def finalist_rows(results: Results) -> list[FinalistRow]:
             mean=number(finalist.mean),
             se=number(finalist.se),
             worst=number(finalist.worst),
-            fits=len(finalist.fits),
             collapsed=f"{finalist.collapsed} of {len(finalist.fits)} (≤ {percent(finalist.collapse_upper)})",
             weights=whole(finalist.parameters),
             standing=_standing(finalist, chosen=finalist.trial.number == own),

@@ -21,7 +21,6 @@ class NeighbourRow:
     difference: str
     start: float  # start of its bar, percent from the left
     width: float
-    worse: bool
     cliff: str  # empty, "cliff" or "collapsed"
 
 
@@ -70,7 +69,6 @@ def neighbours(around: Neighbourhood | None) -> Neighbours | None:
             difference=signed(one.difference),
             start=place(min(0.0, one.difference)),
             width=round(abs(place(one.difference) - place(0.0)), 2),
-            worse=one.difference < 0,
             cliff=("collapsed" if one.collapsed else "cliff") if one.cliff else "",
         )
         for one in around.neighbours

@@ -16,7 +16,7 @@ def test_neighbours_bars_begin_at_zero_and_stay_inside() -> None:
     for row in found.rows:
         assert -0.01 <= row.start
         assert row.start + row.width <= 100.01
-        edge = row.start + row.width if row.worse else row.start
+        edge = row.start + row.width if row.difference.startswith("−") else row.start
         assert edge == pytest.approx(found.zero, abs=0.02)
     assert found.rows[0].cliff == "collapsed"
 
