@@ -186,7 +186,7 @@ class SessionLoop:
     @contextmanager
     def _display(self, ends: float | None = None) -> Iterator[Listener]:
         from reports.live import LiveDisplay
-        from reports.live_log import EventLog
+        from reports.live_lines import EventLog
         from search.events import Listeners, SilentListener
 
         display = nullcontext(SilentListener()) if self._quiet else LiveDisplay(self._console)

@@ -1,7 +1,8 @@
-"""The progress of a run as plain lines, for logs and pipes."""
+"""The progress of a run as plain lines: on a pipe, and in the log file."""
 
 from __future__ import annotations
 
+import logging
 import threading
 
 from rich.console import Console
@@ -10,6 +11,9 @@ from reports.wording import STATE_WORDS, counted, duration, moment, number, shor
 from search.events import EarlierProgress, SilentListener
 from search.records import DataSummary, Fit, Trial, TrialState, Verdict
 from search.settings import Plan
+from spaces.config import Configuration
+
+_log = logging.getLogger("search.run")
 
 
 class PlainLines(SilentListener):
@@ -78,6 +82,33 @@ class PlainLines(SilentListener):
             except (OSError, ValueError, SystemExit):
                 # The reader of the pipe is gone (rich raises SystemExit) or the stream is closed; the run continues.
                 self._console.quiet = True
+
+
+class EventLog(SilentListener):
+    """A listener that logs stages, waiting, the images, the budget and the start of each trial.
+
+    The ends of fits and trials are logged where they are decided.
+    """
+
+    def trial_started(self, number: int, configuration: Configuration, folds: int) -> None:
+        """Log the start of a trial, which shows after a crash what was running."""
+        _log.info("trial %d starts", number)
+
+    def stage(self, text: str) -> None:
+        """Log the stage."""
+        _log.info("%s", text)
+
+    def waiting(self, until: float) -> None:
+        """Log when the run continues."""
+        _log.info("waiting until %s", moment(until))
+
+    def data(self, summary: DataSummary) -> None:
+        """Log the images with their fingerprint."""
+        _log.info("%s, fingerprint %s", data_line(summary), summary.fingerprint)
+
+    def planned(self, plan: Plan, trials: int | None, seconds: float | None, before: EarlierProgress) -> None:
+        """Log the budget and the notes of the plan."""
+        _log.info("%s", " ".join([budget_line(plan, trials, seconds, before.trials) + ".", *plan.notes]))
 
 
 def data_line(summary: DataSummary) -> str:

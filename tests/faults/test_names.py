@@ -15,7 +15,7 @@ import yaml
 from rich.console import Console
 
 from commands.terminal import log_to
-from reports.live_log import EventLog
+from reports.live_lines import EventLog
 from reports.write import write_all
 from search.records import FitOutcome
 from search.request import SearchRequest
