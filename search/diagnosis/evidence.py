@@ -206,5 +206,5 @@ class Diagnosis:
 
     @property
     def healthy(self) -> bool:
-        """Whether the network learns as it is, if slowly."""
+        """Whether the network learns as it is, even if slowly."""
         return self.state in (NetworkState.HEALTHY, NetworkState.SLOW)

@@ -41,7 +41,7 @@ class Split:
 
 
 def pixels(case: Case, images: npt.NDArray[np.uint8]) -> Floats:
-    """Convert the images to float32 and pass them through the user's PREPROCESS, if there is one.
+    """Convert images `(n, h, w, c)` uint8 to float32 and pass them through the user's PREPROCESS, if there is one.
 
     Raises:
         UserCodeError: PREPROCESS fails, or does not return one array of numbers for each image.
@@ -193,7 +193,10 @@ def material(
 
 
 def simple_methods(images: npt.NDArray[np.uint8], labels: IntArray) -> float:
-    """Best balanced accuracy that nearest neighbours or logistic regression on small pixels reach, by four folds."""
+    """Best balanced accuracy that nearest neighbours or logistic regression on small pixels reach, by four folds.
+
+    The images are `(n, h, w, c)` uint8, the labels `(n,)` 0..K-1.
+    """
     folds = StratifiedKFold(_FOLDS, shuffle=True, random_state=0).split(labels, labels)
     scores = baselines(
         images, labels, [(a.astype(np.int64), b.astype(np.int64)) for a, b in folds], "balanced_accuracy"

@@ -158,7 +158,7 @@ def _gives_logits(edits: tuple[c.Edit, ...], logits: bool) -> bool:
 
 
 def rows_of_each_class(labels: IntArray, count: int) -> IntArray:
-    """Rows of about `count` images, classes in turn."""
+    """Rows of about `count` images, classes in turn, by labels `(n,)`; ascending."""
     rank = np.zeros(len(labels), np.int64)
     for k in np.unique(labels):
         rows = np.flatnonzero(labels == k)

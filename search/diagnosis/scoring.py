@@ -87,7 +87,7 @@ def area(labels: IntArray, outputs: Array, count: int) -> float:
 
 
 def top_share(classes: IntArray) -> float:
-    """Share of the most predicted class, 0..1."""
+    """Share of the most predicted class, 0..1, by predicted classes `(n,)`."""
     return float(np.bincount(classes).max() / len(classes))
 
 

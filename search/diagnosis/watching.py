@@ -78,7 +78,7 @@ class EpochWatch(keras.callbacks.Callback):  # type: ignore[misc]  # Keras is no
             self.model.stop_training = self._stopped = True
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        """Look at the network, unless there are more epochs than looks."""
+        """Measure the network and decide whether the fit goes on; of more than 30 epochs only some are measured."""
         loss = float((logs or {}).get("loss", math.nan))
         last = epoch + 1 == self._planned
         out_of_time = time.monotonic() > self._deadline
