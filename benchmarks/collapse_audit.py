@@ -30,6 +30,7 @@ import numpy.typing as npt
 from search import seeds
 from search.collapse.rules import FitContext
 from search.data.folds import make_folds
+from search.data.format_choice import FormatChoice
 from search.data.images import ImageSet, load_images
 from search.data.scanned_folder import scan_folder
 from search.events import SilentListener
@@ -162,9 +163,7 @@ def _train(name: str, number: int, images: Any) -> Audited:
     summary, labels = images.summary, images.labels
     epochs = max(_LEAST_EPOCHS, min(MAX_EPOCHS, round(_SHOWN / summary.images)))
     classes = len(summary.classes)
-    protocol = TrainingProtocol(
-        epochs=epochs, image_size=summary.image_size, channels=summary.channels, classes=classes
-    )
+    protocol = TrainingProtocol(epochs=epochs, images=images.format, classes=classes)
     fold = make_folds(labels, folds=FOLDS, seed=0, groups=images.groups)[number % FOLDS]
     configuration = configuration_of(name, number, len(fold.train), epochs)
     steps = len(fold.train) // configuration.batch_size
@@ -333,7 +332,7 @@ def run(data: list[str], parts: Path, numbers: range, side: int, workers: int) -
 
 def _load(folder: Path, groups: Path | None, side: int) -> ImageSet:
     scanned = scan_folder(folder, SilentListener(), groups=groups)
-    return load_images(scanned, SilentListener(), image_size=side, folds=FOLDS, size_cap=64)
+    return load_images(scanned, FormatChoice(image_size=side, size_cap=64), SilentListener(), folds=FOLDS)
 
 
 def side_by_side(work: Callable[..., None], arguments: Sequence[tuple[Any, ...]]) -> None:

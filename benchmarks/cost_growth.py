@@ -49,11 +49,12 @@ def trial(count: int, side: int, folds: int) -> tuple[float, float]:
     from search.training.engine import Engine
     from search.training.fit import run_fit
     from search.training.job import FitJob
+    from spaces.image_format import ImageFormat
 
     pixels, labels = _made(count, side)
     given = make_folds(labels, folds=folds, seed=0)
     steps = max(1, len(given[0].train) // 32)
-    protocol = TrainingProtocol(epochs=EPOCHS, image_size=side, channels=3, classes=2)
+    protocol = TrainingProtocol(epochs=EPOCHS, images=ImageFormat(image_size=side, channels=3), classes=2)
     device.adapt(side)
     engine = Engine(_configuration(), protocol, device.held(pixels), tf.constant(labels, tf.int32), EPOCHS * steps)
     context = FitContext(
@@ -100,6 +101,7 @@ def workers(count: int) -> tuple[float, float]:
     from search.training.job import FitSpec
     from search.workers.pool import WorkerPool
     from search.workers.protocol import TrainingData, WorkerResources
+    from spaces.image_format import ImageFormat
 
     with tempfile.TemporaryDirectory() as name:
         place = Path(name)
@@ -109,14 +111,17 @@ def workers(count: int) -> tuple[float, float]:
             file.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(image).save(file)
         images = load_images(
-            scan_folder(place / "images", SilentListener()), SilentListener(), image_size=64, folds=5, size_cap=64
+            scan_folder(place / "images", SilentListener()),
+            ImageFormat(image_size=64, channels=3),
+            SilentListener(),
+            folds=5,
         )
         folds = make_folds(images.labels, folds=5, seed=0)
         terms = StudySetup(
             labels=images.labels,
             folds=folds,
             fingerprint=images.summary.fingerprint,
-            protocol=TrainingProtocol(epochs=12, image_size=64, channels=3, classes=2),
+            protocol=TrainingProtocol(epochs=12, images=images.format, classes=2),
             plan=Plan(epochs=12, folds=5, search_seconds=None, final_seconds=0.0, fit_seconds=None),
             metric="balanced_accuracy",
             chance=0.5,

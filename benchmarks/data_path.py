@@ -50,12 +50,13 @@ def make_jpegs(folder: Path, count: int) -> None:
 def data_path(folder: Path) -> dict[str, float]:
     """Seconds from the folder to the folds, and of that what each part took."""
     from search.data.folds import make_folds
+    from search.data.format_choice import FormatChoice
     from search.data.images import load_images
     from search.data.scanned_folder import scan_folder
     from search.events import SilentListener
 
     started = time.perf_counter()
-    images = load_images(scan_folder(folder, SilentListener()), SilentListener(), image_size=None, folds=5, size_cap=64)
+    images = load_images(scan_folder(folder, SilentListener()), FormatChoice(size_cap=64), SilentListener(), folds=5)
     loaded = time.perf_counter()
     make_folds(images.labels, folds=5, seed=0, kept=True)
     return {"images": loaded - started, "folds": time.perf_counter() - loaded}
@@ -150,6 +151,7 @@ def epochs(path: Path, cap: float | None, batches: int) -> dict[str, float]:
     from search.training.prefetch import prefetcher_for
     from search.training.sampling import balance
     from spaces.config import Configuration
+    from spaces.image_format import ImageFormat
 
     device.set_up(None, None)
     stored = np.load(path, mmap_mode="r")
@@ -160,7 +162,7 @@ def epochs(path: Path, cap: float | None, batches: int) -> dict[str, float]:
         **{"oversampling": "none", "batch_size": 32, "learning_rate": 1e-3, "width": 8, "head": "average"},
         input_scaling="standardized",
     )
-    protocol = TrainingProtocol(epochs=2, image_size=side, channels=3, classes=2)
+    protocol = TrainingProtocol(epochs=2, images=ImageFormat(image_size=side, channels=3), classes=2)
     labels = np.arange(count) % 2
     engine = Engine(
         configuration,

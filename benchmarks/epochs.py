@@ -18,6 +18,7 @@ from search import seeds
 from search.collapse.rules import FitContext
 from search.collapse.watch import Watch
 from search.data.folds import make_folds
+from search.data.format_choice import FormatChoice
 from search.data.images import load_images
 from search.data.scanned_folder import scan_folder
 from search.events import SilentListener
@@ -56,17 +57,18 @@ def main() -> None:
         for folder in options.data:
             images = load_images(
                 scan_folder(folder, SilentListener()),
+                FormatChoice(image_size=options.image_size, size_cap=64),
                 SilentListener(),
-                image_size=options.image_size,
                 folds=5,
-                size_cap=64,
             )
             pixels = device.load_pixels(images.path, None)
             labels = device.tensor(images.labels.astype(np.int32))
             summary = images.summary
             epochs = max(MIN_EPOCHS, min(MAX_EPOCHS, round(shown / summary.images)))
             protocol = TrainingProtocol(
-                epochs=epochs, image_size=summary.image_size, channels=summary.channels, classes=len(summary.classes)
+                epochs=epochs,
+                images=images.format,
+                classes=len(summary.classes),
             )
             folds = make_folds(images.labels, folds=5, seed=0)
             space = DEFAULT.bound_to(len(folds[0].train), epochs)

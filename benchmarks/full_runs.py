@@ -33,6 +33,7 @@ from benchmarks.machine import machine
 from search import resources, seeds
 from search.collapse.protection import Protection
 from search.data.folds import make_folds
+from search.data.format_choice import FormatChoice
 from search.data.images import ImageSet, load_images
 from search.data.scanned_folder import scan_folder
 from search.events import SilentListener
@@ -98,8 +99,7 @@ def terms_of(images: ImageSet) -> StudySetup:
         fingerprint=summary.fingerprint,
         protocol=TrainingProtocol(
             epochs=epochs,
-            image_size=summary.image_size,
-            channels=summary.channels,
+            images=images.format,
             classes=len(summary.classes),
         ),
         plan=Plan(epochs=epochs, folds=FOLDS, search_seconds=None, final_seconds=0.0, fit_seconds=_LONGEST),
@@ -312,7 +312,7 @@ def image_sets(data: Sequence[str], side: int, *, digits: bool) -> list[tuple[st
 
 def _loaded(folder: Path, groups: Path | None, side: int) -> ImageSet:
     scanned = scan_folder(folder, SilentListener(), groups=groups)
-    return load_images(scanned, SilentListener(), image_size=side, folds=FOLDS, size_cap=side)
+    return load_images(scanned, FormatChoice(image_size=side, size_cap=side), SilentListener(), folds=FOLDS)
 
 
 def run(sets: Sequence[tuple[str, ImageSet]], parts: Path, random: int, folds: int) -> None:

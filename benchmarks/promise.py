@@ -39,6 +39,7 @@ import sqlalchemy as sa
 from benchmarks.machine import machine
 from search import resources, seeds
 from search.collapse.protection import Protection
+from search.data.format_choice import FormatChoice
 from search.data.groups import number_groups, read_groups
 from search.data.images import ImageSet, load_images
 from search.data.scan import scan
@@ -200,14 +201,7 @@ def loaded(folder: Path, groups: Path | None, side: int, like: ImageSet | None) 
         classes=tuple(like.summary.classes) if like else None,
         follow_links=True,
     )
-    return load_images(
-        scanned,
-        SilentListener(),
-        image_size=side,
-        folds=0,
-        size_cap=side,
-        channels=like.summary.channels if like else None,
-    )
+    return load_images(scanned, like.format if like else FormatChoice(image_size=side, size_cap=side), SilentListener())
 
 
 def _compared(

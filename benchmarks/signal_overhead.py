@@ -33,6 +33,7 @@ from search.training.epoch import EpochSums, LayerProbe
 from search.training.fit import run_fit
 from search.training.job import FitJob
 from spaces.config import Configuration
+from spaces.image_format import ImageFormat
 
 CASES = {"160x32": (160, 32, "none"), "160x32, BatchNorm": (160, 32, "batch"), "400x64": (400, 64, "none")}
 
@@ -74,7 +75,7 @@ def fit(kind: type[Engine], pixels: Any, labels: Any, epochs: int, normalization
         normalization=normalization,
     )
     folds = make_folds(labels, folds=5, seed=0)
-    protocol = TrainingProtocol(epochs=epochs, image_size=pixels.shape[1], channels=3, classes=2)
+    protocol = TrainingProtocol(epochs=epochs, images=ImageFormat(image_size=pixels.shape[1], channels=3), classes=2)
     steps = len(folds[0].train) // configuration.batch_size
     context = FitContext(
         epochs=epochs,

@@ -33,6 +33,7 @@ from benchmarks.full_runs import terms_of
 from benchmarks.machine import machine
 from search import seeds
 from search.collapse.protection import Protection
+from search.data.format_choice import FormatChoice
 from search.data.images import ImageSet, load_images
 from search.data.scanned_folder import scan_folder
 from search.data.weight_files import find_weights
@@ -70,10 +71,9 @@ class Setting:
         folder, _, groups = data.partition(":")
         self.images: ImageSet = load_images(
             scan_folder(Path(folder), SilentListener(), groups=Path(groups) if groups else None),
+            FormatChoice(image_size=side, size_cap=side),
             SilentListener(),
-            image_size=side,
             folds=FOLDS,
-            size_cap=side,
         )
         self.weights = find_weights(weights, TRANSFER.backbones)
         summary = self.images.summary
@@ -172,7 +172,7 @@ def once(setting: Setting, rounds: int) -> None:
     pixels = device.load_pixels(setting.images.path, None)
     device.adapt(pixels.shape[1])
     labels = device.tensor(terms.labels.astype(np.int32))
-    weights = first_weights(name, protocol.channels, known.path)
+    weights = first_weights(name, protocol.images.channels, known.path)
     configuration = replace(KNOWN_TRANSFER[0], backbone=name)
     fold = terms.folds[0]
     updates = len(fold.train) // configuration.batch_size
@@ -198,7 +198,7 @@ def once(setting: Setting, rounds: int) -> None:
         return time.perf_counter() - started
 
     started = time.perf_counter()
-    stem = FrozenBackbone(name, protocol.channels, weights, known.digest, setting.images.path, pixels)
+    stem = FrozenBackbone(name, protocol.images, weights, known.digest, setting.images.path, pixels)
     stem.view(across=False, down=False)
     made = time.perf_counter() - started
     ours, theirs = [], []

@@ -37,6 +37,7 @@ from search.training.lr_schedule import Schedule
 from search.training.network import build_network
 from search.training.sampling import balance
 from spaces.config import Configuration
+from spaces.image_format import ImageFormat
 
 EPOCHS = {"fit": 10, "bare": 30}
 FOLDS = 5
@@ -55,7 +56,7 @@ CONFIGURATION = Configuration(
 
 
 def with_engine(pixels, labels, folds, epochs) -> None:
-    protocol = TrainingProtocol(epochs=epochs, image_size=pixels.shape[1], channels=3, classes=2)
+    protocol = TrainingProtocol(epochs=epochs, images=ImageFormat(image_size=pixels.shape[1], channels=3), classes=2)
     steps = len(folds[0].train) // CONFIGURATION.batch_size
     device.adapt(pixels.shape[1])
     engine = Engine(CONFIGURATION, protocol, device.held(pixels), tf.constant(labels, tf.int32), epochs * steps)
@@ -101,7 +102,7 @@ def with_fit(pixels, labels, folds, epochs) -> None:
 
 def bare_steps(pixels, labels, folds, epochs) -> float:
     """Seconds of the same number of warm training epochs and nothing else."""
-    protocol = TrainingProtocol(epochs=epochs, image_size=pixels.shape[1], channels=3, classes=2)
+    protocol = TrainingProtocol(epochs=epochs, images=ImageFormat(image_size=pixels.shape[1], channels=3), classes=2)
     train, batch = folds[0].train, CONFIGURATION.batch_size
     steps = len(train) // batch
     device.adapt(pixels.shape[1])

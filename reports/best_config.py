@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import replace
 from typing import Any, Final
 
 import yaml
@@ -11,16 +11,16 @@ from reports.summary import plain, tested
 from search.selection.results import Finalist, Recommendation, Results
 from search.settings import TrainingProtocol
 from spaces.backbones import NO_BACKBONE
-from spaces.best_config import SCHEMA, image_recipe
+from spaces.best_config import SCHEMA
 from spaces.config import Configuration
 
 
 def _training(protocol: TrainingProtocol, configuration: Configuration, white: float | None) -> dict[str, Any]:
-    training = asdict(protocol)
+    training = protocol.as_stored()
     del training["weights"]
     if configuration.backbone != NO_BACKBONE:
         training["weights"] = dict(protocol.weights)[configuration.backbone]
-    if not protocol.shapes:
+    if not protocol.images.any_size:
         del training["shapes"]  # not needed for square images
     if white is not None:
         training["white"] = white
@@ -39,7 +39,7 @@ def best_config(results: Results, recommendation: Recommendation) -> dict[str, A
             "hash": configuration.hash,
         },
         "training": _training(study.protocol, configuration, white),
-        "images": image_recipe(study.protocol.image_size, study.protocol.channels, study.protocol.shapes, white),
+        "images": replace(study.protocol.images, white=white).recipe(),
         "classes": list(study.data.classes),
         "decision_offset": recommendation.offset,
         "metric": study.identity.metric,

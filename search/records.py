@@ -96,9 +96,10 @@ class FitKey:
     @property
     def text(self) -> str:
         """The key as sixteen hexadecimal digits: the ledger's primary key."""
-        content = asdict(self)
-        if not self.protocol.shapes:  # keys from before images of every size stay valid
-            del content["protocol"]["shapes"]
+        protocol = self.protocol.as_stored()
+        if not self.protocol.images.any_size:  # keys from before images of every size stay valid
+            del protocol["shapes"]
+        content = asdict(self) | {"protocol": protocol}
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 

@@ -91,7 +91,7 @@ def check_request(request: SearchRequest, images: ImageSet) -> SearchDesign:
     Raises:
         UserError: the images allow no such folds, or the space or a start configuration does not fit them.
     """
-    smallest_side = min((min(shape) for shape in images.shapes), default=images.summary.image_size)
+    smallest_side = min((min(shape) for shape in images.format.shapes), default=images.format.image_size)
     design = _design(request, images, request.folds, request.epochs or auto_epochs(images.summary.images))
     for name in request.space.backbones:
         if smallest_side < (least := BACKBONES[name].smallest):

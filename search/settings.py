@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
+
+from spaces.image_format import ImageFormat
 
 ENGINE: Final = 1
 """Version of the training engine: raised when the same configuration would train differently."""
@@ -26,17 +29,37 @@ class TrainingProtocol:
     """Settings of training that all fits of a study share, so that they can be compared. Part of a fit's key."""
 
     epochs: int
-    image_size: int  # pixels a side; of images of every size the longest
-    channels: int  # 1 grey, 3 colour
+    images: ImageFormat  # once decoded: without `white`
     classes: int
     precision: str = "float32"  # or mixed_bfloat16
-    shapes: tuple[tuple[int, int], ...] = ()  # (height, width) of images of every size; none: all are squares
     weights: tuple[tuple[str, str], ...] = ()  # backbone, and digest of what it begins with: "random" or of a file
     engine: int = ENGINE
 
     def __post_init__(self) -> None:  # JSON knows lists only
-        object.__setattr__(self, "shapes", tuple((int(h), int(w)) for h, w in self.shapes))
+        object.__setattr__(self, "images", self.images.decoded)
         object.__setattr__(self, "weights", tuple((str(name), str(digest)) for name, digest in self.weights))
+
+    def as_stored(self) -> dict[str, Any]:
+        """Return the form for JSON; its keys are hashed into the keys of stored fits and must never change."""
+        return {
+            "epochs": self.epochs,
+            "image_size": self.images.image_size,
+            "channels": self.images.channels,
+            "classes": self.classes,
+            "precision": self.precision,
+            "shapes": self.images.shapes,
+            "weights": self.weights,
+            "engine": self.engine,
+        }
+
+    @classmethod
+    def from_stored(cls, stored: Mapping[str, Any]) -> TrainingProtocol:
+        """Return the protocol that `as_stored` gave these values of; keys that older versions lack may be missing."""
+        values = dict(stored)
+        images = ImageFormat(
+            image_size=values.pop("image_size"), channels=values.pop("channels"), shapes=values.pop("shapes", ())
+        )
+        return cls(images=images, **values)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

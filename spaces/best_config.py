@@ -6,13 +6,14 @@ its key. What only tells of the search (promise, baselines, versions, ...) is no
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from spaces.config import Configuration, ConfigurationError
 from spaces.definitions import SpaceError
+from spaces.image_format import ImageFormat
 from spaces.plain_yaml import PlainYamlError, kind, read, short, unknown_key
 from spaces.yaml_io import ConfigurationFileError, configuration_of
 
@@ -63,13 +64,10 @@ class BestConfig:
     configuration: Configuration
     edited: bool  # the configuration is no longer the one that the file's scores are about
     epochs: int
-    image_size: int  # pixels a side
-    channels: int  # 1 or 3
+    images: ImageFormat
     precision: str
     engine: int  # protocol of the training engine
     weights: str | None  # digest of what its backbone began with, "random" for none of its own; None without backbone
-    shapes: tuple[tuple[int, int], ...]  # (height, width) of images of every size; none: all are squares
-    white: float | None  # what is white in images with more than 8 bits; None: the search had none
     classes: tuple[str, ...]  # in the order of the outputs
     offset: tuple[float, ...]  # (K,) of the decision: added to the logits
     metric: str
@@ -91,44 +89,6 @@ def load_best_config(path: Path) -> BestConfig:
         return _best_config(read(path))
     except (SpaceError, ConfigurationError, PlainYamlError) as error:
         raise ConfigurationFileError(f"{path}: {error}") from None
-
-
-def image_recipe(
-    size: int, channels: int, shapes: Sequence[tuple[int, int]] = (), white: float | None = None
-) -> dict[str, Any]:
-    """Describe how a file becomes the network's input, in words and as data.
-
-    Args:
-        size: pixels a side of the squares that images become.
-        channels: 1 grey, 3 colour.
-        shapes: (height, width) that images become, each its nearest; empty for squares of `size`.
-        white: value of white in images of more than 8 bits a channel; None where there are none.
-    """
-    first = f"of more than 8 bits a channel take {white:g} for white; " if white is not None else ""
-    mode, colours = ("RGB", "RGB") if channels == 3 else ("L", "grey (Pillow mode L)")
-    resize: dict[str, Any] = {"filter": "bilinear", "antialias": True}
-    if shapes:
-        shapes_in_words = ", ".join(f"{width} x {height}" for height, width in shapes)
-        where = (
-            "with Pillow's bilinear filter (antialiased) to that of these widths x heights whose aspect ratio and then "
-            f"size is nearest: {shapes_in_words}"
-        )
-        resize = {"to": [list(shape) for shape in shapes], **resize}
-    else:
-        where = f"to {size} x {size} pixels with Pillow's bilinear filter (antialiased; the aspect ratio is not kept)"
-        resize = {"width": size, "height": size, **resize, "keep_aspect": False}
-    return {
-        **({} if shapes else {"size": size}),
-        "channels": channels,
-        "recipe": f"{first}apply the EXIF orientation, convert to {colours}, resize {where}; feed the values 0 to 255",
-        "steps": [
-            *([] if white is None else [{"white": white}]),
-            {"exif_transpose": True},
-            {"convert": mode},
-            {"resize": resize},
-            {"range": [0, 255]},
-        ],
-    }
 
 
 def _best_config(content: Any) -> BestConfig:
@@ -164,12 +124,14 @@ def _best_config(content: Any) -> BestConfig:
         configuration=configuration,
         edited=edited,
         epochs=_whole("training.epochs", training["epochs"], 1, 100_000),
-        image_size=_whole("training.image_size", training["image_size"], 8, 1024),
-        channels=channels,
+        images=ImageFormat(
+            image_size=_whole("training.image_size", training["image_size"], 8, 1024),
+            channels=channels,
+            shapes=_shapes(training.get("shapes", [])),
+            white=_white(training.get("white")),
+        ),
         precision=str(training["precision"]),
         engine=_whole("training.engine", training["engine"], 1, _MOST),
-        shapes=_shapes(training.get("shapes", [])),
-        white=_white(training.get("white")),
         weights=None if "weights" not in training else _text("training.weights", training["weights"]),
         classes=classes,
         offset=_offset(content["decision_offset"], len(classes)),

@@ -16,6 +16,7 @@ from search.records import SEARCH
 from search.settings import TrainingProtocol
 from search.training.job import FitJob
 from spaces.config import Configuration
+from spaces.image_format import ImageFormat
 from spaces.space import Space
 
 
@@ -37,7 +38,7 @@ def configuration(**changes: Any) -> Configuration:
 def fit_job(**changes: Any) -> FitJob:
     """A fit of three classes on images of 8 x 8 pixels in colour, without any rows, with some changes."""
     protocol = changes.pop("protocol", None) or TrainingProtocol(
-        epochs=changes.pop("epochs", 4), image_size=8, channels=3, classes=3
+        epochs=changes.pop("epochs", 4), images=ImageFormat(image_size=8, channels=3), classes=3
     )
     context = FitContext(epochs=protocol.epochs, updates_per_epoch=6, imbalance=3, batchnorm=False, prior_entropy=1.0)
     values: dict[str, Any] = {

@@ -20,6 +20,7 @@ import numpy.typing as npt
 from PIL import Image, ImageChops, ImageFile, ImageOps, UnidentifiedImageError
 
 from search.data.quiet_libraries import QUIET
+from spaces.image_format import ImageFormat
 
 RECIPE: Final = 2
 """Number of the recipe: raised when the same file would give other pixels."""
@@ -65,20 +66,22 @@ class Probe:
     white: float = 0.0  # what would be white by its own deep pixels (see `_eight_bits`); 0 where it has none
 
 
-def decode(
-    path: Path, *, size: int, channels: int, shape: tuple[int, int] | None = None, white: float | None = None
-) -> Pixels:
-    """Pixels of an image file, (size, size, channels) uint8 0..255; 1 channel is grey, 3 are RGB. Never warns.
+def decode(path: Path, image_format: ImageFormat, shape: tuple[int, int] | None = None) -> Pixels:
+    """Pixels of an image file, `(image_size, image_size, channels)` uint8 0..255. Never warns.
 
-    With a `shape` (height, width) the image is brought to it and lies in the upper left corner, zeros around it.
-    `white` is that of the set's deep pixels, by which one intensity is the same in each of its images.
+    Args:
+        path: of the file.
+        image_format: by its `white` one intensity becomes the same level in each image of a set.
+        shape: (height, width) in pixels that the image is brought to; it then lies in the upper left corner, with zeros
+            around it. None: it becomes a square.
 
     Raises:
         UnreadableImage: truncated, empty, no image, or of an absurd size.
     """
+    size, channels = image_format.image_size, image_format.channels
     with opened(path) as image:
         image.draft(None, (size * JPEG_MARGIN, size * JPEG_MARGIN))
-        flat = flattened(image, white).convert("RGB" if channels == 3 else "L")
+        flat = flattened(image, image_format.white).convert("RGB" if channels == 3 else "L")
         height, width = shape or (size, size)
         resized = flat.resize((width, height), Image.Resampling.BILINEAR)
         pixels = np.asarray(resized, dtype=np.uint8).reshape(height, width, channels)

@@ -17,15 +17,15 @@ from typing import Any, BinaryIO, Final
 
 import numpy as np
 
+from search.arrays import IntArray
 from search.data import disk_cache
 from search.data.decode import RECIPE, Pixels, Probe, UnreadableImage, UnreadableNow, decode, probe
+from search.data.format_choice import LADDER
 from search.data.parallel import OnProgress, map_in_threads
 from search.data.scan import ImageFolder
-from search.data.sizes import LADDER
 from search.errors import DataError
 from search.npy import memmap_npy
-
-Shapes = Sequence[tuple[int, int]]
+from spaces.image_format import ImageFormat
 
 SPARE_DISK: Final = 100_000_000
 """Bytes that stay free."""
@@ -40,31 +40,33 @@ class Decoded:
 
 
 def decoded(
-    images: ImageFolder,
-    *,
-    size: int,
-    channels: int,
-    shapes: Shapes | None = None,
-    white: float | None = None,
-    on_progress: OnProgress,
+    images: ImageFolder, image_format: ImageFormat, shape_ids: IntArray | None = None, *, on_progress: OnProgress
 ) -> Decoded:
     """Pixels of all readable images, from the cache or decoded now. A damaged entry is built again.
 
-    They are mapped, never read as a whole, and may be more than the memory holds. With `shapes`, the (height, width) of
-    each, they lie in the upper left corners of squares. `white` is that of the set's deep pixels.
+    They are mapped, never read as a whole, and may be more than the memory holds. Images of several shapes lie in the
+    upper left corners of squares.
+
+    Args:
+        images: the files.
+        image_format: that they are brought to.
+        shape_ids: `(files,)` index of each file's shape in the format; None where all become squares.
+        on_progress: called with what is done, how many are done and how many there are.
 
     Raises:
         DataError: the pixels don't fit on the disk, or the cache folder can't be written.
     """
+    shapes = None if shape_ids is None else [image_format.shapes[shape_id] for shape_id in shape_ids]
+    size, channels = image_format.image_size, image_format.channels
     own: list[Any] = [] if shapes is None else [[list(shape) for shape in shapes]]
-    own += [] if white is None else [white]
+    own += [] if image_format.white is None else [image_format.white]
     key = disk_cache.entry_name([RECIPE, size, channels, images.labels.tolist(), images.digests, *own])
     pixels, facts = disk_cache.entry(f"{key}.npy"), f"{key}.json"
     shape = (len(images.files), size, size, channels)
     known = disk_cache.plain(facts, lambda value: _checked(value, pixels, shape, _seen(facts)))
     if known is None:
         _check_room(shape, pixels.parent, "--image-size" if shapes is None else "--max-side")
-        unreadable, lasts = _build(images, pixels, shape, shapes, white, on_progress)
+        unreadable, lasts = _build(images, pixels, image_format, shapes, on_progress)
         known = {"unreadable": unreadable, "bytes": disk_cache.digest_of(pixels)}
         if lasts:
             disk_cache.keep_plain(facts, known)
@@ -98,9 +100,8 @@ def _probe_or_none(path: Path) -> Probe | UnreadableNow | None:
 def _build(
     images: ImageFolder,
     target: Path,
-    shape: tuple[int, int, int, int],
-    shapes: Shapes | None,
-    white: float | None,
+    image_format: ImageFormat,
+    shapes: Sequence[tuple[int, int]] | None,
     on_progress: OnProgress,
 ) -> tuple[dict[int, str], bool]:
     """Decode all images into `target`, one after another; reasons of those without any by row, and whether they last.
@@ -110,11 +111,12 @@ def _build(
 
     def row(entry: tuple[Path, tuple[int, int] | None]) -> Pixels | UnreadableImage:
         try:
-            return decode(entry[0], size=shape[1], channels=shape[3], shape=entry[1], white=white)
+            return decode(entry[0], image_format, entry[1])
         except UnreadableImage as error:
             return error
 
     unreadable, lasts = {}, True
+    shape = (len(images.files), image_format.image_size, image_format.image_size, image_format.channels)
     with disk_cache.replacing(target) as file:
         _write_header(file, shape)
         paths = [images.path / name for name in images.files]

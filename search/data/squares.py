@@ -27,13 +27,13 @@ class Squares:
     Attributes:
         pixels: (n, longest, longest, channels) uint8, each image in its upper left corner.
         shapes: (height, width) that there are.
-        places: (n,) shape of each image.
+        shape_ids: (n,) index of each image's shape in `shapes`.
         side: of the squares.
     """
 
     pixels: Pixels
     shapes: Sequence[tuple[int, int]]
-    places: IntArray
+    shape_ids: IntArray
     side: int
 
     @property
@@ -55,7 +55,7 @@ class Squares:
         )
 
     def _square(self, row: int) -> Pixels:
-        height, width = self.shapes[self.places[row]]
+        height, width = self.shapes[self.shape_ids[row]]
         own = self.pixels[row, :height, :width]
         image = Image.fromarray(own[..., 0] if own.shape[2] == 1 else own)
         stretched = image.resize((self.side, self.side), Image.Resampling.BILINEAR)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from search.errors import DamagedError, UserError
+from spaces.image_format import ImageFormat
 
 SCHEMA: Final = 1
 """Number of the card's form."""
@@ -34,11 +35,8 @@ class Card:
     """What is needed to use a model, and what was known when it was made."""
 
     classes: tuple[str, ...]  # in the order of the outputs
-    image_size: int  # pixels a side
-    channels: int  # 1 grey, 3 colour
+    images: ImageFormat
     recipe: int  # number of the recipe by which files become pixels
-    shapes: tuple[tuple[int, int], ...] = ()  # (height, width) of images of every size; none: all are squares
-    white: float | None = None  # what is white in images with more than 8 bits; None: each has its own
     offset: tuple[float, ...]  # (K,) of the decision, which the model has in it
     facts: Mapping[str, Any] = field(default_factory=dict)  # for people: image recipe, configuration, training, ...
 
@@ -48,11 +46,11 @@ class Card:
             "schema": SCHEMA,
             "classes": list(self.classes),
             "input": {
-                "image_size": self.image_size,
-                "channels": self.channels,
+                "image_size": self.images.image_size,
+                "channels": self.images.channels,
                 "recipe": self.recipe,
-                **({"shapes": self.shapes} if self.shapes else {}),
-                **({} if self.white is None else {"white": self.white}),
+                **({"shapes": self.images.shapes} if self.images.shapes else {}),
+                **({} if self.images.white is None else {"white": self.images.white}),
             },
             "decision_offset": list(self.offset),
             **self.facts,
@@ -79,11 +77,13 @@ class Card:
                 )
             card = cls(
                 classes=tuple(content["classes"]),
-                image_size=content["input"]["image_size"],
-                channels=content["input"]["channels"],
+                images=ImageFormat(
+                    image_size=content["input"]["image_size"],
+                    channels=content["input"]["channels"],
+                    shapes=content["input"].get("shapes", ()),
+                    white=content["input"].get("white"),
+                ),
                 recipe=content["input"]["recipe"],
-                shapes=tuple((height, width) for height, width in content["input"].get("shapes", ())),
-                white=content["input"].get("white"),
                 offset=tuple(content["decision_offset"]),
                 facts={key: value for key, value in content.items() if key not in _USED},
             )
@@ -93,16 +93,19 @@ class Card:
         return card._checked(where)
 
     def _checked(self, where: str) -> Card:
+        images = self.images
         sound = (
             len(self.classes) >= 2
             and all(isinstance(name, str) for name in self.classes)
             and len(set(self.classes)) == len(self.classes) == len(self.offset)
             and all(isinstance(value, int | float) and math.isfinite(value) for value in self.offset)
-            and isinstance(self.image_size, int)
-            and 1 <= self.image_size <= _LARGEST_SIDE
-            and self.channels in (1, 3)
-            and (self.white is None or (isinstance(self.white, int | float) and 0 < self.white < math.inf))
-            and all(isinstance(side, int) and 1 <= side <= self.image_size for shape in self.shapes for side in shape)
+            and isinstance(images.image_size, int)
+            and 1 <= images.image_size <= _LARGEST_SIDE
+            and images.channels in (1, 3)
+            and (images.white is None or (isinstance(images.white, int | float) and 0 < images.white < math.inf))
+            and all(
+                isinstance(side, int) and 1 <= side <= images.image_size for shape in images.shapes for side in shape
+            )
         )
         if not sound:
             raise DamagedError(f"{where} contradicts itself: classes, input or decision_offset. Train the model again.")

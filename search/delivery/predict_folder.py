@@ -34,6 +34,7 @@ from search.workers.client import Worker
 from search.workers.errors import WorkerError, last_line
 from search.workers.pool import MakePool, WorkerPool
 from search.workers.protocol import WorkerResources
+from spaces.image_format import ImageFormat
 
 _BATCH: Final = 64  # images that are in the memory at once
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
@@ -71,8 +72,8 @@ def predict(request: PredictRequest, listener: Listener, make_pool: MakePool = W
             f"{request.model} reads images by recipe {card.recipe}, this version by {RECIPE}. Use the version of "
             "Steadynet that trained it, or train it again."
         )
-    side = square_side(card.image_size) if card.shapes else card.image_size
-    likeness = None if stored is None else OutlierDetector.of_bytes(stored, card.channels, side)
+    side = square_side(card.images.image_size) if card.images.any_size else card.images.image_size
+    likeness = None if stored is None else OutlierDetector.of_bytes(stored, card.images.channels, side)
     _check_table(request.csv)
     folder, files, passed_over = find(request.data)
     with tempfile.TemporaryDirectory(prefix="steadynet-") as name:
@@ -121,8 +122,8 @@ def _check_model(worker: Worker, model: Path, card: Card) -> None:
         image, answer = worker.do(ReadShapes(model))
     except WorkerError as error:
         raise UserError(f"{model} can't be loaded by Keras: {last_line(str(error))}") from None
-    side = None if card.shapes else card.image_size
-    wanted = (side, side, card.channels), (len(card.classes),)
+    side = None if card.images.any_size else card.images.image_size
+    wanted = (side, side, card.images.channels), (len(card.classes),)
     if (image, answer) != wanted:
         raise MismatchError(f"{model} takes {image} and gives {answer}, but its card says {wanted[0]} and {wanted[1]}.")
 
@@ -147,9 +148,9 @@ def _table(
     with part.open("w", encoding="utf-8", errors="backslashreplace", newline="") as stream:
         table = csv.writer(stream)
         table.writerow(header)
-        for names, pixels, places in _batches(request, folder, files, card, unreadable, listener):
-            probabilities = worker.do(PredictImages(request.model, pixels, card.shapes, places))
-            flags = None if likeness is None else likeness.distances(_seen(pixels, card, places)) > 1
+        for names, pixels, shape_ids in _batches(request, folder, files, card, unreadable, listener):
+            probabilities = worker.do(PredictImages(request.model, pixels, card.images, shape_ids))
+            flags = None if likeness is None else likeness.distances(_squares(pixels, card.images, shape_ids)) > 1
             raw = without_offset(probabilities, offset) if offset.any() else probabilities[:, :0]
             for row, name in enumerate(names):
                 place = int(probabilities[row].argmax())
@@ -193,15 +194,15 @@ def _batches(
     follows = request.follow_links or request.data.is_file()  # what was named itself is meant
 
     def read(name: str) -> tuple[Pixels, int] | str:
-        path, place, shape = folder / name, 0, None
+        path, shape_id, shape = folder / name, 0, None
         if not follows and leads_out(folder, ".", name):
             return LEADS_OUT
         try:
-            if card.shapes:
+            if card.images.any_size:
                 size = probe(path)
-                place = int(nearest([(size.width, size.height)], card.shapes)[0])
-                shape = card.shapes[place]
-            return decode(path, size=card.image_size, channels=card.channels, shape=shape, white=card.white), place
+                shape_id = int(nearest([(size.width, size.height)], card.images.shapes)[0])
+                shape = card.images.shapes[shape_id]
+            return decode(path, card.images, shape), shape_id
         except UnreadableImage as error:
             return str(error)
 
@@ -209,7 +210,7 @@ def _batches(
     images: list[tuple[Pixels, int]] = []
 
     def batch() -> tuple[list[str], Pixels, IntArray]:
-        return names, np.stack([pixels for pixels, _ in images]), np.array([place for _, place in images])
+        return names, np.stack([pixels for pixels, _ in images]), np.array([shape_id for _, shape_id in images])
 
     for name, image in zip(files, map_in_threads(read, files, "images", listener.progress), strict=True):
         if isinstance(image, str):
@@ -225,9 +226,11 @@ def _batches(
         yield batch()
 
 
-def _seen(pixels: Pixels, card: Card, places: IntArray) -> Any:
-    """As what tells unlike images takes them."""
-    return pixels if not card.shapes else Squares(pixels, card.shapes, places, square_side(card.image_size))
+def _squares(pixels: Pixels, image_format: ImageFormat, shape_ids: IntArray) -> Any:
+    """The images as the outlier detector takes them: an array of squares, or what looks like one."""
+    if not image_format.any_size:
+        return pixels
+    return Squares(pixels, image_format.shapes, shape_ids, square_side(image_format.image_size))
 
 
 def without_offset(probabilities: FloatArray, offset: np.ndarray) -> FloatArray:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from search.arrays import FloatArray, IntArray
 from search.workers.protocol import WorkerTask
+from spaces.image_format import ImageFormat
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,18 +61,18 @@ class PredictImages(WorkerTask):
 
     model: Path
     pixels: npt.NDArray[np.uint8]  # (n, side, side, channels)
-    shapes: tuple[tuple[int, int], ...]  # (height, width) of images of every size; none: all are squares
-    places: IntArray  # (n,) of each image among them
+    image_format: ImageFormat
+    shape_ids: IntArray  # (n,) index of each image's shape; of no meaning where all are squares
 
     def run(self, engine: Any) -> FloatArray:
         """Probabilities `(n, K)` float32."""
         from search.training.export import probabilities
 
-        if not self.shapes:
+        if not self.image_format.any_size:
             return probabilities(self.model, self.pixels)
         order, said = [], []
-        for place in np.unique(self.places):
-            at, (height, width) = np.flatnonzero(self.places == place), self.shapes[place]
+        for shape_id in np.unique(self.shape_ids):
+            at, (height, width) = np.flatnonzero(self.shape_ids == shape_id), self.image_format.shapes[shape_id]
             order.append(at)
             said.append(probabilities(self.model, self.pixels[at, :height, :width]))
         return np.asarray(np.concatenate(said)[np.argsort(np.concatenate(order))], np.float32)

@@ -118,15 +118,7 @@ def _images(request: TrainRequest, config: BestConfig, listener: Listener) -> Im
         request.data, listener, labels=request.labels, groups=request.groups, follow_links=request.follow_links
     )
     images = load_images(
-        scanned,
-        listener,
-        image_size=config.image_size,
-        folds=1,
-        size_cap=config.image_size,
-        channels=config.channels,
-        white=config.white,
-        shapes=config.shapes,
-        copies_in=0 if config.groups is None else config.folds,
+        scanned, config.images, listener, folds=1, copies_in=0 if config.groups is None else config.folds
     )
     listener.data(images.summary)
     found = tuple(images.summary.classes)
@@ -161,12 +153,10 @@ def _terms(request: TrainRequest, config: BestConfig, images: ImageSet) -> Study
         fingerprint=images.summary.fingerprint,
         protocol=TrainingProtocol(
             epochs=config.epochs,
-            image_size=config.image_size,
-            channels=config.channels,
+            images=config.images,
             classes=len(config.classes),
             precision=config.precision,
             engine=config.engine,
-            shapes=config.shapes,
             weights=() if config.weights is None else ((config.configuration.backbone, config.weights),),
         ),
         plan=Plan(epochs=config.epochs, folds=config.folds, search_seconds=None, final_seconds=0.0, fit_seconds=None),

@@ -37,7 +37,7 @@ from search.workers import devices
 from search.workers.client import Worker
 from search.workers.pool import MakePool, WorkerPool, worker_resources
 from search.workers.protocol import TrainingData
-from spaces.best_config import BestConfig, image_recipe
+from spaces.best_config import BestConfig
 
 
 def train(request: TrainRequest, listener: Listener, make_pool: MakePool = WorkerPool) -> Trained:
@@ -103,11 +103,8 @@ def _deliver(order: TrainJob, kept: Sequence[tuple[Fit, Path]], worker: Worker) 
     held_out = _held_out(config, images, fits) if request.ensemble else None
     card = Card(
         classes=config.classes,
-        image_size=config.image_size,
-        channels=config.channels,
+        images=config.images,
         recipe=RECIPE,
-        shapes=config.shapes,
-        white=config.white,
         offset=config.offset,
         facts=_facts(config, images, fits, held_out, worker.ready.versions if worker.ready else {}),
     )
@@ -143,7 +140,7 @@ def _facts(
     return {
         "model": "float32 images (batch, height, width, channels) of 0 to 255 in, probabilities of the classes out; "
         "scaling, softmax and decision offset are part of it",
-        "images": image_recipe(config.image_size, config.channels, config.shapes, config.white),
+        "images": config.images.recipe(),
         "configuration": config.configuration.as_dict(),
         "trained": {
             "images": dict(images.summary.classes),

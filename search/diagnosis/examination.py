@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from search.data.format_choice import FormatChoice
 from search.data.images import ImageSet, load_images
 from search.data.scanned_folder import scan_folder
 from search.diagnosis.client import run
@@ -53,13 +54,9 @@ def examine(request: DiagnosisRequest, listener: Listener, run: Callable[..., Di
     _refuse_inside(request)
     images = load_images(
         scan_folder(request.data, listener, labels=request.labels, follow_links=request.follow_links),
+        FormatChoice(size_cap=SIZE_CAP, image_size=side, channels=channels, common_cap=COMMON_CAP),
         listener,
-        image_size=side,
         folds=1,
-        size_cap=SIZE_CAP,
-        channels=channels,
-        least=1,
-        common_cap=COMMON_CAP,
     )
     listener.data(images.summary)
     order = _order(request, model, images)

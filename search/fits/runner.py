@@ -239,6 +239,6 @@ class FitRunner:
             updates=terms.protocol.epochs * (images // configuration.batch_size),
             limit_seconds=terms.plan.fit_seconds if spec.stage in ON_SEARCH_FOLDS else None,
             predict=None if predict is None else predict.path,
-            predict_places=None if predict is None else predict.places,
+            predict_shape_ids=None if predict is None else predict.shape_ids,
             checkpoint=None if terms.snapshots is None else terms.snapshots / f"{blank.key}.npz",
         )

@@ -15,11 +15,11 @@ from search.arrays import IntArray
 from search.data.decode import Probe, UnreadableImage, miniature
 from search.data.duplicates import crossing
 from search.data.folds import make_folds
+from search.data.format_choice import frequent_sizes
 from search.data.image_stats import ImageStats
 from search.data.parallel import map_in_threads
 from search.data.scan import ImageFolder
 from search.data.scanned_folder import Copies, ScannedFolder, scan_folder
-from search.data.sizes import frequent_sizes
 from search.data.thumbnails import encoded
 from search.errors import DataError
 from search.events import Listener

@@ -65,10 +65,10 @@ def candidates(
             predictions=predictions,
             weights=size(
                 trial.configuration,
-                protocol.image_size,
-                protocol.channels,
+                protocol.images.image_size,
+                protocol.images.channels,
                 protocol.classes,
-                any_size=bool(protocol.shapes),
+                any_size=protocol.images.any_size,
             ),
         )
         for (trial, predictions, scores), value in zip(chosen.values(), pooled, strict=True)

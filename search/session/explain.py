@@ -112,11 +112,9 @@ def _images(study: StudyRecord, out: Path, data: Path | None, listener: Listener
     )
     images = load_images(
         scanned,
+        replace(study.protocol.images, white=study.data.white),
         listener,
-        image_size=study.identity.image_size,
         folds=study.identity.folds,
-        size_cap=study.identity.image_size,
-        shapes=study.protocol.shapes,
         copies_in=0 if study.has_switch("split_copies") else study.identity.folds,
     )
     same = images.summary.fingerprint == study.identity.fingerprint

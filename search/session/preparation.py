@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import platform
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib import metadata
 from typing import Final
@@ -14,9 +13,10 @@ import optuna
 
 from search.data.buckets import LEAST_SIDE
 from search.data.folds import fold_warnings
+from search.data.format_choice import FormatChoice
 from search.data.images import ImageSet, load_images
 from search.data.scanned_folder import ScannedFolder, scan_folder
-from search.errors import MismatchError
+from search.errors import MismatchError, UserError
 from search.events import Listener
 from search.fits.runner import StudySetup
 from search.inspection import folder_check
@@ -40,6 +40,9 @@ from search.workers.protocol import Timing, TimingJob
 from spaces.backbones import BACKBONES, NO_BACKBONE
 from spaces.config import Configuration
 from spaces.space import Space
+
+SIDES: Final = (8, 1024)
+"""Smallest and largest side in pixels that may be asked for."""
 
 SIZE_CAP_CPU: Final = 64  # pixels that --image-size auto takes at most
 SIZE_CAP_GPU: Final = 128
@@ -69,7 +72,7 @@ def load(
     image_size: int | None,
     on_gpu: bool,
     listener: Listener,
-    shapes: Sequence[tuple[int, int]] = (),
+    shapes: tuple[tuple[int, int], ...] = (),
 ) -> LoadedImages:
     """Read the images and, if there are any, the test images in the same format.
 
@@ -78,8 +81,14 @@ def load(
         image_size: pixels a side, None picks one.
         on_gpu: whether there is a GPU, which allows larger images.
         listener: told how far it is.
-        shapes: that the study's images of every size were brought to in earlier sessions.
+        shapes: (height, width) that the study's images were brought to in earlier sessions, if they keep their sizes.
+
+    Raises:
+        UserError: the images can't be used, or not with these options.
     """
+    if image_size is not None and not SIDES[0] <= image_size <= SIDES[1]:
+        option = "--max-side" if request.native else "--image-size"
+        raise UserError(f"{option} lies between {SIDES[0]} and {SIDES[1]} pixels; got {image_size}.")
     cap = SIZE_CAP_GPU if on_gpu else SIZE_CAP_CPU
     if request.space.backbones and NO_BACKBONE not in request.space.definitions["backbone"]:
         cap = SIZE_CAPS_PRETRAINED[on_gpu]
@@ -88,13 +97,15 @@ def load(
     )
     images = load_images(
         folder,
+        FormatChoice(
+            size_cap=cap,
+            image_size=image_size,
+            native=request.native,
+            shapes=shapes if request.native else (),
+            shortest_side=max([LEAST_SIDE, *(BACKBONES[name].smallest for name in request.space.backbones)]),
+        ),
         listener,
-        image_size=image_size,
         folds=request.folds,
-        size_cap=cap,
-        native=request.native,
-        thinnest=max([LEAST_SIDE, *(BACKBONES[name].smallest for name in request.space.backbones)]),
-        shapes=shapes if request.native else (),
         copies_in=0 if request.split_copies else request.folds,
     )
     test = request.test or folder.files.test
@@ -103,16 +114,7 @@ def load(
     test_folder = scan_folder(
         test, listener, classes=folder.files.classes, labels=request.labels, follow_links=request.follow_links
     )
-    test_images = load_images(
-        test_folder,
-        listener,
-        image_size=images.summary.image_size,
-        folds=0,
-        size_cap=cap,
-        channels=images.summary.channels,
-        white=images.summary.white,
-        shapes=images.shapes,
-    )
+    test_images = load_images(test_folder, images.format, listener)
     return LoadedImages(images, test_images, folder, test_folder)
 
 
@@ -208,10 +210,10 @@ def make_terms(
     return terms, design
 
 
-def kept_shapes(ledger: Ledger | None) -> Sequence[tuple[int, int]]:
+def kept_shapes(ledger: Ledger | None) -> tuple[tuple[int, int], ...]:
     """That images of every size are brought to; none before the study's first fit, and where all are squares."""
     stored = None if ledger is None else ledger.fact("protocol")
-    return () if stored is None else TrainingProtocol(**stored).shapes
+    return () if stored is None else TrainingProtocol.from_stored(stored).images.shapes
 
 
 def settle_side(ledger: Ledger, request: SearchRequest) -> None:
@@ -245,12 +247,13 @@ def _settled(ledger: Ledger, protocol: TrainingProtocol, plan: Plan) -> tuple[Tr
     """With the epochs and folds of the study's fits, whichever host was the first to have a plan."""
     first = ledger.settle_fact("plan", asdict(plan))
     plan = replace(plan, epochs=first["epochs"], folds=first["folds"])
-    return TrainingProtocol(**ledger.settle_fact("protocol", asdict(replace(protocol, epochs=plan.epochs)))), plan
+    stored = ledger.settle_fact("protocol", replace(protocol, epochs=plan.epochs).as_stored())
+    return TrainingProtocol.from_stored(stored), plan
 
 
 def keep_plan(ledger: Ledger, protocol: TrainingProtocol, plan: Plan) -> None:
     """The plan and the protocol that it belongs to."""
-    ledger.set_fact("protocol", asdict(protocol))
+    ledger.set_fact("protocol", protocol.as_stored())
     ledger.set_fact("plan", asdict(plan))
 
 
@@ -271,18 +274,15 @@ def protocol(request: SearchRequest, images: ImageSet, ledger: Ledger, precision
     """
     stored = ledger.fact("protocol")
     if stored is not None:
-        kept = TrainingProtocol(**stored)
+        kept = TrainingProtocol.from_stored(stored)
         if kept.precision != precision:
             _log.warning("The study is trained in %s; this device would rather take %s.", kept.precision, precision)
         return kept
-    summary = images.summary
     return TrainingProtocol(
-        epochs=request.epochs or auto_epochs(summary.images),
-        image_size=summary.image_size,
-        channels=summary.channels,
-        classes=len(summary.classes),
+        epochs=request.epochs or auto_epochs(images.summary.images),
+        images=images.format,
+        classes=len(images.summary.classes),
         precision=precision,
-        shapes=images.shapes,
         weights=weight_digests(request.weights),
     )
 

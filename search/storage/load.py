@@ -79,7 +79,7 @@ def read_study(ledger: Ledger, study: optuna.Study, known: Sequence[Trial] = ())
         groups=None if groups is None else np.array(groups, dtype=np.int64),
         identity=Identity(**fact("identity")),
         plan=Plan(**{**plan, "notes": tuple(plan["notes"])}),
-        protocol=TrainingProtocol(**fact("protocol")),
+        protocol=TrainingProtocol.from_stored(fact("protocol")),
         settings={key: value for key, value in settings.items() if key != "command"},
         trials=_all_trials(ledger, study, known),
         seconds=float(max(ledger.hosts_facts("seconds"), default=0.0)),

@@ -32,7 +32,7 @@ def corrupted_scores(
     score: Score,
     heed: Callable[[], None] = lambda: None,
     shapes: Sequence[tuple[int, int]] = (),
-    places: IntArray | None = None,
+    shape_ids: IntArray | None = None,
     most: int = MOST_IMAGES,
 ) -> dict[str, float]:
     """Score on the copies, by form of the corruption.
@@ -45,11 +45,11 @@ def corrupted_scores(
         rows: `(n,)` the validation images.
         labels: `(n,)` theirs.
         probabilities: `(n, K)` of them as they are.
-        predict: gives the probabilities `(m, K)` of other images, from them and their places among the shapes.
+        predict: gives the probabilities `(m, K)` of other images, from them and the indices of their shapes.
         score: the study's metric.
         heed: called before each chunk of copies; may raise.
         shapes: (height, width) of images of every size, each in the upper left corner.
-        places: `(all,)` shape of each image, None where all are squares.
+        shape_ids: `(all,)` index of each image's shape; None where all are squares.
         most: images that are copied.
 
     Returns:
@@ -59,7 +59,7 @@ def corrupted_scores(
         return {}
     chosen = _sample(labels, most)
     images, given = pixels[rows[chosen]], labels[chosen]
-    own = None if places is None else places[rows[chosen]]
+    own = None if shape_ids is None else shape_ids[rows[chosen]]
     above_sample = score(labels, probabilities) - score(given, probabilities[chosen])
     step = max(1, CHUNK_BYTES // images[0].nbytes)
     scores = {}
@@ -78,11 +78,11 @@ def corrupted_scores(
     return scores
 
 
-def _corrupted(images: Pixels, places: IntArray, shapes: Sequence[tuple[int, int]], form: str) -> Pixels:
+def _corrupted(images: Pixels, shape_ids: IntArray, shapes: Sequence[tuple[int, int]], form: str) -> Pixels:
     """Copies of images of every size, shape by shape."""
     copies = np.zeros_like(images)
-    for place in np.unique(places):
-        at, (height, width) = np.flatnonzero(places == place), shapes[place]
+    for place in np.unique(shape_ids):
+        at, (height, width) = np.flatnonzero(shape_ids == place), shapes[place]
         copies[at, :height, :width] = corrupt(images[at, :height, :width], form)
     return copies
 

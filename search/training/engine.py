@@ -51,7 +51,7 @@ class Engine:
         updates: optimizer steps of a whole fit (for BatchNorm's momentum, and a backbone's rest).
         parts: that each batch is passed through the network in, a divisor of its size: more where memory is short. The
             gradients are those of the whole batch; BatchNorm's statistics are those of each part.
-        places: (n,) each image's place among the protocol's shapes; None where there are none.
+        shape_ids: (n,) index of each image's shape among the protocol's; None where all are squares.
         pretrained: weights of its backbone, if it has one.
         ahead: fetches images of coming steps from the disk; None: they are in memory.
 
@@ -67,27 +67,27 @@ class Engine:
         labels: Any,
         updates: int,
         parts: int = 1,
-        places: IntArray | None = None,
+        shape_ids: IntArray | None = None,
         pretrained: Sequence[npt.NDArray[Any]] = (),
         ahead: Prefetcher | None = None,
     ) -> None:
-        if protocol.shapes and configuration.normalized:
+        if protocol.images.any_size and configuration.normalized:
             raise ValueError("normalization by batches needs images of one size.")
         self.configuration = configuration
         self.protocol = protocol
         self.parts = parts
         self.network = network.build_network(
             configuration,
-            protocol.image_size,
-            protocol.channels,
+            protocol.images.image_size,
+            protocol.images.channels,
             protocol.classes,
             updates,
             protocol.precision,
-            any_size=bool(protocol.shapes),
+            any_size=protocol.images.any_size,
         )
         self._pretrained = pretrained
         self._ahead = ahead
-        self._inputs = Inputs(configuration, protocol, images, places)
+        self._inputs = Inputs(configuration, protocol, images, shape_ids)
         self.chain = Chain(self.network, configuration, updates)
         self.evaluation = Evaluation(self.chain, self._inputs, protocol, parts, ahead)
         self.statistics = BatchNormStatistics(self.chain, self._inputs, labels)
@@ -226,21 +226,21 @@ class Engine:
         """Logits `(len(rows), K)` float32 in evaluation mode."""
         return self.evaluation.logits(rows)
 
-    def logits_of(self, images: Any, rows: IntArray, places: IntArray | None = None) -> FloatArray:
+    def logits_of(self, images: Any, rows: IntArray, shape_ids: IntArray | None = None) -> FloatArray:
         """Logits `(len(rows), K)` float32 in evaluation mode of rows of any uint8 image tensor of the same size.
 
         Args:
             images: (m, side, side, channels) uint8 tensor.
             rows: of them.
-            places: (m,) of theirs among the shapes; None where there are none.
+            shape_ids: (m,) index of the shape of each image; None where all are squares.
         """
-        return self.evaluation.logits_of(images, rows, places)
+        return self.evaluation.logits_of(images, rows, shape_ids)
 
     def rows_of_one_shape(self, rows: IntArray) -> IntArray:
         """Those of the rows whose images have the most frequent shape: what can be shown all at once."""
-        if self._inputs.places is None:
+        if self._inputs.shape_ids is None:
             return rows
-        found = self._inputs.places[rows]
+        found = self._inputs.shape_ids[rows]
         return np.asarray(rows[found == np.bincount(found).argmax()], np.int64)
 
     def reestimate_batchnorm(self, rows: npt.NDArray[np.int32]) -> float:
@@ -304,5 +304,5 @@ class Engine:
 
     def _look(self, rows: Any) -> tuple[Any, Any]:
         """The layers' signals on some images alike in shape, and their logits."""
-        shape = self._inputs.shapes[0 if self._inputs.place_of is None else self._inputs.place_of[rows[0]]]
+        shape = self._inputs.shapes[0 if self._inputs.shape_id_of is None else self._inputs.shape_id_of[rows[0]]]
         return self.chain.looked_through(self._inputs.shown(self._inputs.images, rows, shape))

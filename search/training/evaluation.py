@@ -33,20 +33,20 @@ class Evaluation:
         self, chain: Chain, inputs: Inputs, protocol: TrainingProtocol, parts: int, ahead: Prefetcher | None
     ) -> None:
         self._chain, self._inputs, self._classes, self._ahead = chain, inputs, protocol.classes, ahead
-        self._most = max(1, _at_once(protocol.image_size) // parts)
+        self._most = max(1, _at_once(protocol.images.image_size) // parts)
         self.traces = 0
 
     def logits(self, rows: IntArray) -> FloatArray:
         """`(len(rows), K)` float32."""
-        return self.logits_of(self._inputs.images, rows, self._inputs.places)
+        return self.logits_of(self._inputs.images, rows, self._inputs.shape_ids)
 
-    def logits_of(self, images: Any, rows: IntArray, places: IntArray | None) -> FloatArray:
+    def logits_of(self, images: Any, rows: IntArray, shape_ids: IntArray | None) -> FloatArray:
         """`(len(rows), K)` float32 of rows of any uint8 image tensor of the same size; see `Engine.logits_of`."""
-        if places is None:
+        if shape_ids is None:
             return self._alike(images, rows, 0)
         logits = np.zeros((len(rows), self._classes), np.float32)
-        for place in np.unique(places[rows]):
-            at = np.flatnonzero(places[rows] == place)
+        for place in np.unique(shape_ids[rows]):
+            at = np.flatnonzero(shape_ids[rows] == place)
             logits[at] = self._alike(images, rows[at], int(place))
         return logits
 

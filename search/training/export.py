@@ -51,11 +51,11 @@ def fitted_model(fitted: Fitted, name: str = "steadynet") -> keras.Sequential:
     protocol = fitted.protocol
     network = build_network(  # anew: the fitted one may compute in bfloat16
         fitted.configuration,
-        protocol.image_size,
-        protocol.channels,
+        protocol.images.image_size,
+        protocol.images.channels,
         protocol.classes,
         updates=1,
-        any_size=bool(protocol.shapes),
+        any_size=protocol.images.any_size,
         delivered=True,
     )
     network.set_weights(fitted.weights)
@@ -63,8 +63,8 @@ def fitted_model(fitted: Fitted, name: str = "steadynet") -> keras.Sequential:
         if hasattr(layer, "momentum"):
             fresh.momentum = layer.momentum
     offset, factor = fitted.scaling()
-    side = None if protocol.shapes else protocol.image_size
-    layers: list[Any] = [keras.Input((side, side, protocol.channels), name=IMAGE)]
+    side = None if protocol.images.any_size else protocol.images.image_size
+    layers: list[Any] = [keras.Input((side, side, protocol.images.channels), name=IMAGE)]
     if offset.any():  # two layers where one would do: the same operations as in training, to the last bit
         layers.append(keras.layers.Rescaling(1.0, offset=(-offset).tolist(), name="centring", dtype="float32"))
     if fitted.configuration.backbone == NO_BACKBONE:

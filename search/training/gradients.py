@@ -40,7 +40,7 @@ class BatchGradients:
     ) -> None:
         self._loss = LOSSES[configuration.loss]
         self._smoothing = configuration.label_smoothing
-        self._shapes = len(protocol.shapes)
+        self._shapes = len(protocol.images.shapes)
         self._chain, self._inputs, self._labels = chain, inputs, labels
         self._parts, self._part_size = parts, configuration.batch_size // parts
         self._class_weights = tf.Variable(tf.ones(protocol.classes))
@@ -71,16 +71,16 @@ class BatchGradients:
         return cross_entropy, sums
 
     def _of_part(self, rows: Any, seed: Any) -> tuple[Any, list[Any]]:
-        if self._inputs.place_of is None:
+        if self._inputs.shape_id_of is None:
             return self._of_one_shape(rows, seed, self._inputs.shapes[0])
-        place_of, count = tf.gather(self._inputs.place_of, rows), self._shapes
+        shape_ids, count = tf.gather(self._inputs.shape_id_of, rows), self._shapes
         cross_entropy, sums = tf.constant(0.0), self._zeros()
-        for place in tf.range(count):
-            alike = tf.boolean_mask(rows, place_of == place)
+        for shape_id in tf.range(count):
+            alike = tf.boolean_mask(rows, shape_ids == shape_id)
             share = tf.cast(tf.size(alike), tf.float32) / tf.cast(tf.size(rows), tf.float32)
             if share > 0:
-                shape_seed = tf.stack([seed[0], seed[1] * count + place])
-                value, gradients = self._of_one_shape(alike, shape_seed, self._inputs.shapes[place])
+                shape_seed = tf.stack([seed[0], seed[1] * count + shape_id])
+                value, gradients = self._of_one_shape(alike, shape_seed, self._inputs.shapes[shape_id])
                 cross_entropy += share * value
                 sums = [total + share * gradient for total, gradient in zip(sums, gradients, strict=True)]
         return cross_entropy, sums

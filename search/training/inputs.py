@@ -16,17 +16,18 @@ class Inputs:
     """The images themselves; of every size, in the upper left corners of squares."""
 
     def __init__(
-        self, configuration: Configuration, protocol: settings.TrainingProtocol, images: Any, places: IntArray | None
+        self, configuration: Configuration, protocol: settings.TrainingProtocol, images: Any, shape_ids: IntArray | None
     ) -> None:
+        format = protocol.images
         self.configuration = configuration
         self.images = images
-        self.places = places
-        self.place_of = None if places is None else tf.constant(places, tf.int32)
-        self.shapes = tf.constant(protocol.shapes or ((protocol.image_size, protocol.image_size),), tf.int32)
-        self._are_of_every_size = bool(protocol.shapes)
-        self._channels = protocol.channels
-        self._offset = tf.Variable(tf.zeros(protocol.channels))
-        self._factor = tf.Variable(tf.ones(protocol.channels))
+        self.shape_ids = shape_ids
+        self.shape_id_of = None if shape_ids is None else tf.constant(shape_ids, tf.int32)
+        self.shapes = tf.constant(format.shapes or ((format.image_size, format.image_size),), tf.int32)
+        self._are_of_every_size = format.any_size
+        self._channels = format.channels
+        self._offset = tf.Variable(tf.zeros(format.channels))
+        self._factor = tf.Variable(tf.ones(format.channels))
 
     def begin(self, rows: IntArray) -> None:
         """Scale by the statistics of these images from now on, if the configuration says so."""
@@ -38,7 +39,7 @@ class Inputs:
         if not pixels.is_standardized(self.configuration):
             some = tf.zeros(self._channels)
             return pixels.scaling(self.configuration, some, some)
-        shapes = None if self.place_of is None else tf.gather(self.shapes, tf.gather(self.place_of, rows))
+        shapes = None if self.shape_id_of is None else tf.gather(self.shapes, tf.gather(self.shape_id_of, rows))
         return pixels.scaling(self.configuration, *pixels.statistics(self.images, rows, shapes))
 
     def scaling(self) -> tuple[FloatArray, FloatArray]:

@@ -44,5 +44,5 @@ class FitJob(FitSpec):
     limit_seconds: float | None = None  # a fit that will take longer is stopped as too slow
     microbatches: int = 1  # that each batch is known to need to fit into the device's memory
     predict: Path | None = None  # images to predict if the fit learns: (p, side, side, channels) uint8 .npy
-    predict_places: IntArray | None = None  # (p,) of each of these images among the protocol's shapes
+    predict_shape_ids: IntArray | None = None  # (p,) index of each of these images' shape in the protocol's
     checkpoint: Path | None = None  # file from which a fit that was cut off goes on; None: it would begin anew

@@ -25,6 +25,6 @@ class MicrobatchMemory:
 
 def _kind(job: FitJob) -> tuple[int, int]:
     configuration, protocol = job.configuration, job.protocol
-    any_size = bool(protocol.shapes)
-    weights = size(configuration, protocol.image_size, protocol.channels, protocol.classes, any_size=any_size)
+    images = protocol.images
+    weights = size(configuration, images.image_size, images.channels, protocol.classes, any_size=images.any_size)
     return weights, configuration.batch_size

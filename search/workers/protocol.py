@@ -32,13 +32,15 @@ class TrainingData:
     pixels: Path  # (n, side, side, channels) uint8 .npy
     labels: IntArray
     metric: str
-    places: IntArray | None = None  # (n,) of each image among the protocol's shapes
+    shape_ids: IntArray | None = None  # (n,) index of each image's shape in the protocol's `images.shapes`
     weights: Mapping[str, Path | None] = field(default_factory=dict)  # of backbones; None: random ones
 
     @classmethod
     def of(cls, images: ImageSet, metric: str, weights: Mapping[str, Path | None] | None = None) -> TrainingData:
         """These images, without what no fit needs of them, and the files of backbones' weights."""
-        return cls(pixels=images.path, labels=images.labels, metric=metric, places=images.places, weights=weights or {})
+        return cls(
+            pixels=images.path, labels=images.labels, metric=metric, shape_ids=images.shape_ids, weights=weights or {}
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

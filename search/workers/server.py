@@ -163,11 +163,11 @@ class _JobServer:
         if outcome.verdict is not Verdict.LEARNED:
             return outcome
 
-        def predicted(images: Any, places: IntArray | None) -> FloatArray:
+        def predicted(images: Any, shape_ids: IntArray | None) -> FloatArray:
             parts = []
             for first in range(0, images.shape[0], _PREDICTED):
                 rows = np.arange(first, min(first + _PREDICTED, images.shape[0]))
-                parts.append(engine.logits_of(images, rows, places))
+                parts.append(engine.logits_of(images, rows, shape_ids))
                 self._heed(outcome.epochs)
             return metrics.softmax(np.concatenate(parts))
 
@@ -178,16 +178,16 @@ class _JobServer:
                 job.val,
                 self._material.labels[job.val],
                 outcome.probabilities,
-                lambda images, places: predicted(self._device.tensor(images), places),
+                lambda images, shape_ids: predicted(self._device.tensor(images), shape_ids),
                 scorer.score,
                 lambda: self._heed(outcome.epochs),
-                job.protocol.shapes,
-                self._material.places,
+                job.protocol.images.shapes,
+                self._material.shape_ids,
                 MOST_THROUGH_BACKBONES if job.configuration.embeds else MOST_IMAGES,
             )
         others = None
         if job.predict is not None:
-            others = predicted(self._device.load_pixels(job.predict, None), job.predict_places)
+            others = predicted(self._device.load_pixels(job.predict, None), job.predict_shape_ids)
         return replace(outcome, predicted=others, corrupted=corrupted)
 
     def _price(self, job: TimingJob) -> Timing:
@@ -239,7 +239,7 @@ class _JobServer:
             self._labels,
             updates,
             parts,
-            places=self._material.places,
+            shape_ids=self._material.shape_ids,
             pretrained=self._weights_of(configuration.backbone, protocol),
             ahead=self._ahead,
         )
@@ -257,7 +257,9 @@ class _JobServer:
         from search.training.backbones import first_weights
 
         if backbone not in self._pretrained:
-            self._pretrained[backbone] = first_weights(backbone, protocol.channels, self._material.weights[backbone])
+            self._pretrained[backbone] = first_weights(
+                backbone, protocol.images.channels, self._material.weights[backbone]
+            )
         return self._pretrained[backbone]
 
     def _stem(self, configuration: Configuration, protocol: TrainingProtocol) -> Any:
@@ -268,13 +270,12 @@ class _JobServer:
 
             self._stems[name] = FrozenBackbone(
                 name,
-                protocol.channels,
+                protocol.images,
                 self._weights_of(name, protocol),
                 dict(protocol.weights)[name],
                 self._material.pixels,
                 self._images,
-                self._material.places,
-                protocol.shapes,
+                self._material.shape_ids,
                 lambda: self._heed(0),
             )
         return self._stems[name]

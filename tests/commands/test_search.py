@@ -19,6 +19,7 @@ import run_search
 from commands import explain as explain_command
 from commands import search
 from commands.terminal import stop_on_signals
+from search.data.format_choice import FormatChoice
 from search.data.images import load_images
 from search.data.scanned_folder import scan_folder
 from search.events import SilentListener
@@ -225,7 +226,10 @@ def test_the_folder_of_another_study_is_refused(
     changes: dict[str, str], arguments: tuple[str, ...], message: str, here: Path, refused: Refused
 ) -> None:
     images = load_images(
-        scan_folder(Path("images"), SilentListener()), SilentListener(), image_size=8, folds=5, size_cap=64
+        scan_folder(Path("images"), SilentListener()),
+        FormatChoice(image_size=8, size_cap=64),
+        SilentListener(),
+        folds=5,
     )
     identity = Identity(
         fingerprint=images.summary.fingerprint,

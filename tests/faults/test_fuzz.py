@@ -33,6 +33,7 @@ from search.training.checkpoint import Checkpoint
 from spaces.best_config import load_best_config
 from spaces.config import ConfigurationError
 from spaces.definitions import SpaceError
+from spaces.image_format import ImageFormat
 from spaces.yaml_io import load_configurations, load_space
 from tests.search.data.test_decode import png_of_16_bits, tiff_of_16_bits
 from tests.search.training.test_checkpoint import checkpoint
@@ -301,7 +302,11 @@ def test_pictures(tmp_path: Path, name: str, changed: Callable[[bytes], bytes], 
     path = tmp_path / name
     path.write_bytes(content)
 
-    for ask in (probe, lambda path: decode(path, size=16, channels=3), lambda path: miniature(path, side=16)):
+    for ask in (
+        probe,
+        lambda path: decode(path, ImageFormat(image_size=16, channels=3)),
+        lambda path: miniature(path, side=16),
+    ):
         in_time(lambda ask=ask: ask(path), refusals=(UnreadableImage,))
 
 

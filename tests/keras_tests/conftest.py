@@ -15,6 +15,7 @@ from search.settings import TrainingProtocol
 from search.training import device
 from search.training.engine import Engine
 from spaces.config import Configuration
+from spaces.image_format import ImageFormat
 from tests.factories import configuration
 from tests.keras_tests.stories import Story, begun
 
@@ -66,7 +67,9 @@ def make_engine(make_configuration: MakeConfiguration, images: np.ndarray, label
     pixels, classes = device.tensor(images), device.tensor(labels.astype(np.int32))
 
     def make(epochs: int = 4, updates: int = 100, parts: int = 1, **changes: Any) -> Engine:
-        protocol = TrainingProtocol(epochs=epochs, image_size=SIDE, channels=CHANNELS, classes=CLASSES)
+        protocol = TrainingProtocol(
+            epochs=epochs, images=ImageFormat(image_size=SIDE, channels=CHANNELS), classes=CLASSES
+        )
         return Engine(make_configuration(**changes), protocol, pixels, classes, updates, parts)
 
     return make

@@ -19,11 +19,12 @@ from search.training.fit import run_fit
 from search.training.network import build_network
 from search.training.sampling import balance
 from spaces.config import ACTIVATIONS, HEADS, Configuration
+from spaces.image_format import ImageFormat
 from spaces.network_size import size
 from tests.factories import configuration, fit_job
 
 SHAPES = ((8, 12), (12, 8), (16, 16))
-PROTOCOL = TrainingProtocol(epochs=4, image_size=16, channels=3, classes=2, shapes=SHAPES)
+PROTOCOL = TrainingProtocol(epochs=4, images=ImageFormat(image_size=16, channels=3, shapes=SHAPES), classes=2)
 N, BATCH = 36, 6
 
 

@@ -22,6 +22,7 @@ from search.training.engine import Engine
 from search.training.export import deliver, fitted_model, probabilities, save_fitted, shapes
 from search.training.lr_schedule import Schedule
 from search.training.sampling import Balance
+from spaces.image_format import ImageFormat
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Keras' own, while it saves
 
@@ -117,7 +118,9 @@ def test_a_certain_ensemble_stays_finite(make_engine, images, labels, tmp_path) 
 
 
 def test_mixed_precision_is_delivered_as_float32(make_configuration, images, labels) -> None:
-    protocol = TrainingProtocol(epochs=3, image_size=8, channels=3, classes=3, precision="mixed_bfloat16")
+    protocol = TrainingProtocol(
+        epochs=3, images=ImageFormat(image_size=8, channels=3), classes=3, precision="mixed_bfloat16"
+    )
     tensors = device.tensor(images), device.tensor(labels.astype(np.int32))
     engine = train(Engine(make_configuration(normalization="batch"), protocol, *tensors, 100), labels)
     model = fitted_model(engine)
@@ -137,7 +140,7 @@ def test_plain_keras_without_our_packages_says_the_same(make_engine, images, lab
         deliver([tmp_path / "kept.keras"] * members, OFFSET, tmp_path / f"{name}.keras")
         cards.put_in(
             tmp_path / f"{name}.keras",
-            Card(classes=names, image_size=8, channels=3, recipe=RECIPE, offset=OFFSET),
+            Card(classes=names, images=ImageFormat(image_size=8, channels=3), recipe=RECIPE, offset=OFFSET),
             b"-",
         )
         assert_nothing_of_ours(tmp_path / f"{name}.keras")

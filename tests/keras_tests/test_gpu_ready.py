@@ -17,6 +17,7 @@ from search.training.engine import Engine
 from search.training.pyramid import delivered
 from search.training.sampling import balance
 from spaces.config import ACTIVATIONS, CLASS_WEIGHTINGS, HEADS, NORMALIZATIONS, Configuration
+from spaces.image_format import ImageFormat
 from spaces.losses import LOSSES
 from spaces.optimizers import OPTIMIZERS
 from tests.factories import configuration
@@ -61,7 +62,9 @@ def pixels() -> Any:
 
 
 def engine(pixels: Any, chosen: Configuration, precision: str = "float32", **options: Any) -> Engine:
-    protocol = TrainingProtocol(epochs=3, image_size=SIDE, channels=3, classes=3, precision=precision)
+    protocol = TrainingProtocol(
+        epochs=3, images=ImageFormat(image_size=SIDE, channels=3), classes=3, precision=precision
+    )
     labels = tf.constant(np.repeat([0, 1, 2], N // 3), tf.int32)
     return Engine(chosen, protocol, pixels, labels, 100, **options)
 
@@ -131,10 +134,12 @@ def test_all_of_a_training_runs_on_the_gpu_and_repeats(pixels: Any, changes: dic
 
 
 def test_images_of_every_size_too(pixels: Any) -> None:
-    protocol = TrainingProtocol(epochs=3, image_size=SIDE, channels=3, classes=3, shapes=((32, 16), (32, 32)))
-    labels, places = tf.constant(np.repeat([0, 1, 2], N // 3), tf.int32), np.arange(N) % 2
+    protocol = TrainingProtocol(
+        epochs=3, images=ImageFormat(image_size=SIDE, channels=3, shapes=((32, 16), (32, 32))), classes=3
+    )
+    labels, shape_ids = tf.constant(np.repeat([0, 1, 2], N // 3), tf.int32), np.arange(N) % 2
     for head in ("flatten", "pyramid_4"):
-        made = Engine(configuration(head=head, batch_size=8), protocol, pixels, labels, 100, 1, places)
+        made = Engine(configuration(head=head, batch_size=8), protocol, pixels, labels, 100, 1, shape_ids)
         found = list(nodes(made._train))
         assert not [(node.op, types_of(node)) for node in found if stays_behind(node)]
         assert not REFUSED & {node.op for node in found}
@@ -162,7 +167,7 @@ def test_pixels_in_a_variable_train_as_a_tensor_does(tmp_path, monkeypatch, imag
     assert not isinstance(device.held(images), tf.Variable), "without a GPU"
     said = []
     for held in (loaded, device.tensor(images)):
-        protocol = TrainingProtocol(epochs=3, image_size=8, channels=3, classes=3)
+        protocol = TrainingProtocol(epochs=3, images=ImageFormat(image_size=8, channels=3), classes=3)
         made = Engine(make_configuration(), protocol, held, device.tensor(labels.astype(np.int32)), 100)
         said.append(one_epoch(made, len(labels)))
     np.testing.assert_array_equal(*said)

@@ -22,6 +22,7 @@ from search.training.export import fitted_model
 from search.training.heads.trainer import HeadTrainer
 from search.training.sampling import balance, balance_of
 from spaces.config import NORMALIZATIONS, Configuration
+from spaces.image_format import ImageFormat
 from tests.factories import configuration
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Keras' own, while it saves
@@ -91,7 +92,7 @@ def on_backbone(**changes: Any) -> Configuration:
 @pytest.fixture(scope="module")
 def make(images: np.ndarray, weights: list[np.ndarray]) -> Make:
     def made(*, stem: FrozenBackbone | None = None, **changes: Any) -> Engine | HeadTrainer:
-        protocol = TrainingProtocol(epochs=4, image_size=SIDE, channels=3, classes=2)
+        protocol = TrainingProtocol(epochs=4, images=ImageFormat(image_size=SIDE, channels=3), classes=2)
         if stem is not None:
             return HeadTrainer(on_backbone(**changes), protocol, stem, LABELS, UPDATES)
         tensors = tf.constant(images), tf.constant(LABELS, tf.int32)
@@ -105,7 +106,9 @@ def stem(
     images: np.ndarray, weights: list[np.ndarray], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> FrozenBackbone:
     monkeypatch.setenv("STEADYNET_CACHE", str(tmp_path))
-    return FrozenBackbone(NAME, 3, weights, "digest", tmp_path / "images.npy", tf.constant(images))
+    return FrozenBackbone(
+        NAME, ImageFormat(image_size=SIDE, channels=3), weights, "digest", tmp_path / "images.npy", tf.constant(images)
+    )
 
 
 def run(engine: Any, epochs: int = 4) -> Any:
@@ -222,10 +225,14 @@ def test_embeddings_are_made_once_for_all(images, weights, stem, tmp_path) -> No
     np.testing.assert_allclose(first, mirrored, atol=1e-5)
     kept = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*.npy")}
     assert len(kept) == 1
-    again = FrozenBackbone(NAME, 3, weights, "digest", tmp_path / "images.npy", tf.constant(images))
+    again = FrozenBackbone(
+        NAME, ImageFormat(image_size=SIDE, channels=3), weights, "digest", tmp_path / "images.npy", tf.constant(images)
+    )
     np.testing.assert_array_equal(again.view(across=True, down=False), first)
     assert {path: path.stat().st_mtime_ns for path in tmp_path.glob("*.npy")} == kept
-    other = FrozenBackbone(NAME, 3, weights, "another", tmp_path / "images.npy", tf.constant(images))
+    other = FrozenBackbone(
+        NAME, ImageFormat(image_size=SIDE, channels=3), weights, "another", tmp_path / "images.npy", tf.constant(images)
+    )
     other.view(across=True, down=False)
     assert len(list(tmp_path.glob("*.npy"))) == 2, "other weights, other embeddings"
 

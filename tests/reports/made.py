@@ -18,6 +18,7 @@ from search.selection import counts
 from search.selection.results import Audit, Control, EpochTally, MapCell, Promise, Ranked, Recommendation, Results
 from search.settings import Identity, Plan, TrainingProtocol
 from spaces.config import CHOICES, Configuration
+from spaces.image_format import ImageFormat
 
 ROOT = Path(__file__).parents[2]
 EPOCHS = 40
@@ -212,7 +213,7 @@ def results(
             fit_seconds=120.0,
             notes=("40 epochs: every training sees about 4,800 images.",),
         ),
-        protocol=TrainingProtocol(epochs=EPOCHS, image_size=64, channels=3, classes=len(classes)),
+        protocol=TrainingProtocol(epochs=EPOCHS, images=ImageFormat(image_size=64, channels=3), classes=len(classes)),
         settings={"data": folder, "trials": 200, "timeout": float("inf"), "folds": FOLDS},
         trials=tuple(some_trials),
         seconds=sum(t.seconds for t in some_trials),

@@ -9,8 +9,9 @@ import yaml
 
 from reports.best_config import best_config_text
 from search.selection.results import Results
-from spaces.best_config import KEYS, image_recipe, load_best_config
+from spaces.best_config import KEYS, load_best_config
 from spaces.config import Configuration
+from spaces.image_format import ImageFormat
 from spaces.yaml_io import load_configurations
 from tests.reports import made
 from tests.reports import made_robust as robust
@@ -97,12 +98,16 @@ def test_what_is_white_in_deep_images_is_told_where_there_are_such() -> None:
     assert load(deep)["training"]["white"] == 4095.0
     assert {"white": 4095.0} in load(deep)["images"]["steps"]
     assert "white" not in load(results)["training"]
-    assert image_recipe(64, 1, white=4095.0)["recipe"].startswith("of more than 8 bits a channel take 4095 for white; ")
+    assert (
+        ImageFormat(image_size=64, channels=1, white=4095.0)
+        .recipe()["recipe"]
+        .startswith("of more than 8 bits a channel take 4095 for white; ")
+    )
 
 
 @pytest.mark.parametrize(("channels", "mode"), [(3, "RGB"), (1, "L")])
 def test_the_image_recipe_in_words_and_data(channels: int, mode: str) -> None:
-    recipe = image_recipe(64, channels)
+    recipe = ImageFormat(image_size=64, channels=channels).recipe()
     assert "64 x 64" in recipe["recipe"]
     assert "EXIF" in recipe["recipe"]
     assert {"convert": mode} in recipe["steps"]

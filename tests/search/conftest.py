@@ -10,6 +10,7 @@ import pytest
 from search.data.folds import make_folds
 from search.fits.runner import StudySetup
 from search.settings import Plan, TrainingProtocol
+from spaces.image_format import ImageFormat
 from tests.factories import make_images
 
 
@@ -21,7 +22,7 @@ def terms() -> StudySetup:
         labels=labels,
         folds=make_folds(labels, folds=3, seed=0, groups=None, class_names=("a", "b")),
         fingerprint="f",
-        protocol=TrainingProtocol(epochs=30, image_size=8, channels=1, classes=2),
+        protocol=TrainingProtocol(epochs=30, images=ImageFormat(image_size=8, channels=1), classes=2),
         plan=Plan(epochs=30, folds=3, search_seconds=None, final_seconds=0.0, fit_seconds=None),
         metric="balanced_accuracy",
         chance=0.5,

@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from spaces.best_config import load_best_config
+from spaces.image_format import ImageFormat
 from spaces.yaml_io import ConfigurationFileError
 from tests.factories import configuration
 from tests.search.delivery.stand_in import write_config
@@ -21,7 +22,8 @@ def test_all_that_training_needs_comes_back(path) -> None:
     found = load_best_config(write_config(path))
     assert found.configuration == configuration(batch_size=4)
     assert not found.edited
-    assert (found.epochs, found.image_size, found.channels, found.precision, found.engine) == (5, 8, 1, "float32", 1)
+    assert (found.epochs, found.precision, found.engine) == (5, "float32", 1)
+    assert found.images == ImageFormat(image_size=8, channels=1)
     assert (found.classes, found.offset) == (("bolt", "nut"), (0.5, -0.5))
     assert (found.metric, found.folds, found.seed) == ("balanced_accuracy", 3, 7)
     assert (found.fingerprint, found.groups) == ("0" * 16, None)

@@ -64,7 +64,12 @@ class HeadTrainer:
         self.configuration = configuration
         self.protocol = protocol
         self.network = network.build_network(
-            configuration, protocol.image_size, protocol.channels, protocol.classes, updates, embedded=True
+            configuration,
+            protocol.images.image_size,
+            protocol.images.channels,
+            protocol.classes,
+            updates,
+            embedded=True,
         )
         self._stem, self._labels = stem, labels
         self._pooled = pooled = POOLED.index(configuration.head)
@@ -121,7 +126,7 @@ class HeadTrainer:
 
     def scaling(self) -> tuple[FloatArray, FloatArray]:
         """Backbones get the pixels as they are."""
-        return np.zeros(self.protocol.channels, np.float32), np.ones(self.protocol.channels, np.float32)
+        return np.zeros(self.protocol.images.channels, np.float32), np.ones(self.protocol.images.channels, np.float32)
 
     def step_seconds(self, rows: IntArray) -> None:
         """Next to nothing."""
@@ -230,9 +235,9 @@ class HeadTrainer:
         """Logits `(len(rows), K)` float32 in evaluation mode."""
         return self._logits(self._views[0], rows)
 
-    def logits_of(self, images: Any, rows: IntArray, places: IntArray | None = None) -> FloatArray:
+    def logits_of(self, images: Any, rows: IntArray, shape_ids: IntArray | None = None) -> FloatArray:
         """The same of any other images, which go through the backbone first; see `Engine.logits_of`."""
-        return self._logits(self._stem.embed_again(images, rows, places)[:, self._pooled], np.arange(len(rows)))
+        return self._logits(self._stem.embed_again(images, rows, shape_ids)[:, self._pooled], np.arange(len(rows)))
 
     def _logits(self, features: FloatArray, rows: IntArray) -> FloatArray:
         found = np.zeros((len(rows), self.protocol.classes), np.float32)

@@ -11,6 +11,7 @@ from PIL import Image, ImageOps
 
 from search.data import decode as decoding
 from search.data.decode import Probe, UnreadableImage, decode, probe
+from spaces.image_format import ImageFormat
 
 # A quarter of the picture is bright, at the top left: every mode must show it there.
 QUARTER = np.zeros((32, 32), np.uint8)
@@ -23,7 +24,7 @@ def save(image: Image.Image, path: Path, **options: object) -> Path:
 
 
 def corners(path: Path, channels: int = 1) -> list[list[int]]:
-    pixels = decode(path, size=8, channels=channels)
+    pixels = decode(path, ImageFormat(image_size=8, channels=channels))
     assert pixels.shape == (8, 8, channels)
     assert pixels.dtype == np.uint8
     return [pixels[y, x].tolist() for y, x in ((1, 1), (1, 6), (6, 1), (6, 6))]
@@ -69,7 +70,7 @@ def test_every_mode_shows_the_same_picture(tmp_path: Path, mode: str, ending: st
 )
 def test_sixteen_bits_are_scaled_by_the_bits_in_use(tmp_path: Path, values: list[int], expected: list[int]) -> None:
     path = save(Image.fromarray(np.array([values, values], np.uint16)), tmp_path / "a.png")
-    assert decode(path, size=2, channels=1)[0, :, 0].tolist() == expected
+    assert decode(path, ImageFormat(image_size=2, channels=1))[0, :, 0].tolist() == expected
 
 
 def png_of_16_bits(values: np.ndarray) -> bytes:
@@ -135,7 +136,7 @@ def test_colours_of_sixteen_bits_are_scaled_by_the_bits_in_use(
     values[0, 0] = 2**bits - 1
     (tmp_path / "a").write_bytes(written(values))
     expected = values[..., [0, 0, 0]] if is_grey else values
-    found = decode(tmp_path / "a", size=6, channels=3).astype(int)
+    found = decode(tmp_path / "a", ImageFormat(image_size=6, channels=3)).astype(int)
     assert np.abs(found - expected * 255 / (2**bits - 1)).max() <= 1.0
 
 
@@ -153,7 +154,7 @@ def test_colours_of_sixteen_bits_are_scaled_by_the_bits_in_use(
 )
 def test_fractions(tmp_path: Path, values: list[float], expected: list[int]) -> None:
     path = save(Image.fromarray(np.array([values, values], np.float32)), tmp_path / "a.tif")
-    assert decode(path, size=2, channels=1)[0, :, 0].tolist() == expected
+    assert decode(path, ImageFormat(image_size=2, channels=1))[0, :, 0].tolist() == expected
 
 
 @pytest.mark.parametrize(
@@ -172,14 +173,14 @@ def test_in_a_set_one_level_is_white_but_for_images_far_from_it(
     grey = save(Image.fromarray(np.full((4, 4), highest, np.uint16)), tmp_path / "grey.png")
     (tmp_path / "colour.png").write_bytes(png_of_16_bits(np.full((4, 4, 3), highest)))
     for path in (grey, tmp_path / "colour.png"):
-        assert decode(path, size=2, channels=3, white=white)[0, 0].tolist() == [expected] * 3
+        assert decode(path, ImageFormat(image_size=2, channels=3, white=white))[0, 0].tolist() == [expected] * 3
         assert probe(path).white == 2.0 ** highest.bit_length() - 1
 
 
 def test_plain_pixels_know_no_white(tmp_path: Path) -> None:
     path = save(Image.new("L", (9, 9), 200), tmp_path / "a.png")
     assert probe(path).white == 0.0
-    assert decode(path, size=2, channels=1, white=4095.0)[0, 0, 0] == 200
+    assert decode(path, ImageFormat(image_size=2, channels=1, white=4095.0))[0, 0, 0] == 200
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -204,24 +205,24 @@ def test_transparent_is_white_and_half_transparent_is_half_white(tmp_path: Path)
     pixels = np.zeros((1, 3, 4), np.uint8)  # black, with opacities
     pixels[0, :, 3] = [255, 0, 128]
     path = save(Image.fromarray(np.repeat(pixels, 3, axis=0)), tmp_path / "a.png")
-    assert decode(path, size=3, channels=3)[0].tolist() == [[0] * 3, [255] * 3, [127] * 3]
+    assert decode(path, ImageFormat(image_size=3, channels=3))[0].tolist() == [[0] * 3, [255] * 3, [127] * 3]
 
 
 def test_an_alpha_channel_that_hides_everything_is_ignored(tmp_path: Path) -> None:
     path = save(Image.new("RGBA", (4, 4), (10, 20, 30, 0)), tmp_path / "a.png")
-    assert decode(path, size=2, channels=3)[0, 0].tolist() == [10, 20, 30]
+    assert decode(path, ImageFormat(image_size=2, channels=3))[0, 0].tolist() == [10, 20, 30]
 
 
 @pytest.mark.parametrize(("ending", "options"), [("gif", {}), ("mpo.jpg", {"format": "MPO"}), ("tif", {})])
 def test_first_frame(tmp_path: Path, ending: str, options: dict[str, str]) -> None:
     frames = [Image.new("L", (8, 8), level) for level in (250, 0, 90)]
     path = save(frames[0], tmp_path / f"a.{ending}", save_all=True, append_images=frames[1:], **options)
-    assert decode(path, size=1, channels=1)[0, 0, 0] == pytest.approx(250, abs=2)
+    assert decode(path, ImageFormat(image_size=1, channels=1))[0, 0, 0] == pytest.approx(250, abs=2)
 
 
 def test_shrinking_averages_over_all_source_pixels(tmp_path: Path) -> None:
     stripes = np.tile(np.array([0, 255], np.uint8), (64, 32))
-    pixels = decode(save(Image.fromarray(stripes), tmp_path / "a.png"), size=4, channels=1)
+    pixels = decode(save(Image.fromarray(stripes), tmp_path / "a.png"), ImageFormat(image_size=4, channels=1))
     assert np.abs(pixels.astype(int) - 127).max() <= 8
 
 
@@ -230,7 +231,7 @@ def test_large_photographs_are_decoded_at_a_smaller_scale_without_a_visible_diff
     path = save(scene, tmp_path / "a.jpg", quality=95)
     with Image.open(path) as image:
         whole = np.asarray(image.resize((32, 32), Image.Resampling.BILINEAR)).astype(int)
-    assert np.abs(decode(path, size=32, channels=3) - whole).max() <= 2
+    assert np.abs(decode(path, ImageFormat(image_size=32, channels=3)) - whole).max() <= 2
 
 
 def _noise_png(folder: Path) -> bytes:
@@ -262,7 +263,7 @@ def _bomb() -> bytes:
 def test_what_cannot_be_read_has_a_reason(tmp_path: Path, content, reason: str) -> None:
     path = tmp_path / "bad.png"
     path.write_bytes(content(tmp_path))
-    for read in (lambda: decode(path, size=8, channels=3), lambda: probe(path)):
+    for read in (lambda: decode(path, ImageFormat(image_size=8, channels=3)), lambda: probe(path)):
         with pytest.raises(UnreadableImage, match=reason) as caught:
             read()
         assert "\n" not in str(caught.value)
@@ -270,7 +271,7 @@ def test_what_cannot_be_read_has_a_reason(tmp_path: Path, content, reason: str) 
 
 def test_a_missing_file_is_unreadable(tmp_path: Path) -> None:
     with pytest.raises(UnreadableImage, match="No such file"):
-        decode(tmp_path / "gone.png", size=8, channels=3)
+        decode(tmp_path / "gone.png", ImageFormat(image_size=8, channels=3))
 
 
 def test_damaged_exif_is_no_reason_to_lose_an_image(tmp_path: Path) -> None:
@@ -281,22 +282,22 @@ def test_damaged_exif_is_no_reason_to_lose_an_image(tmp_path: Path) -> None:
 def test_images_that_would_fill_the_memory_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = save(Image.new("L", (40, 40), 7), tmp_path / "a.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1600)
-    decode(path, size=8, channels=1)
+    decode(path, ImageFormat(image_size=8, channels=1))
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1599)  # Pillow itself would only warn below twice as many
     with pytest.raises(UnreadableImage, match="absurd number of pixels"):
-        decode(path, size=8, channels=1)
+        decode(path, ImageFormat(image_size=8, channels=1))
     with (tmp_path / "sparse.png").open("wb") as file:
         file.truncate((1 << 30) + 1)
     with pytest.raises(UnreadableImage, match="larger than 1024 MB"):
-        decode(tmp_path / "sparse.png", size=8, channels=1)
+        decode(tmp_path / "sparse.png", ImageFormat(image_size=8, channels=1))
 
 
 def test_deep_pixels_are_scaled_alike_in_all_parts_of_an_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     values = np.random.default_rng(0).integers(0, 4096, (9, 7), dtype=np.uint16)
     path = save(Image.fromarray(values), tmp_path / "a.png")
-    whole = decode(path, size=7, channels=1)
+    whole = decode(path, ImageFormat(image_size=7, channels=1))
     monkeypatch.setattr(decoding, "_AT_ONCE", 5)
-    np.testing.assert_array_equal(decode(path, size=7, channels=1), whole)
+    np.testing.assert_array_equal(decode(path, ImageFormat(image_size=7, channels=1)), whole)
 
 
 def test_a_name_may_lie_about_the_format(tmp_path: Path) -> None:
@@ -332,7 +333,7 @@ def test_warnings_of_the_reader_stay_inside_whatever_the_threads_do(tmp_path: Pa
     levels: list[int] = []
 
     def read() -> None:
-        levels.append(int(decode(path, size=1, channels=1)[0, 0, 0]))
+        levels.append(int(decode(path, ImageFormat(image_size=1, channels=1))[0, 0, 0]))
 
     threads = [threading.Thread(target=read) for _ in range(8)]
     for thread in threads:

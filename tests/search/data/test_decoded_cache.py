@@ -14,6 +14,7 @@ from search.data.decode import Probe, decode
 from search.data.image_stats import image_stats
 from search.data.scan import ImageFolder, scan
 from search.errors import DataError
+from spaces.image_format import ImageFormat
 
 pytestmark = pytest.mark.slow
 
@@ -26,7 +27,8 @@ def read(folder: Path) -> ImageFolder:
 
 
 def decoded(images: ImageFolder, **options: int) -> decoded_cache.Decoded:
-    return decoded_cache.decoded(images, **{"size": 8, "channels": 1, **options}, on_progress=quiet)
+    image_format = ImageFormat(**{"image_size": 8, "channels": 1, **options})
+    return decoded_cache.decoded(images, image_format, on_progress=quiet)
 
 
 @pytest.fixture
@@ -49,7 +51,7 @@ def test_pixels_are_those_of_the_files_in_row_order(make_folder) -> None:
     assert pixels.shape == (5, 8, 8, 1)
     assert pixels.dtype == np.uint8
     for row, file in zip(pixels, images.files, strict=True):
-        np.testing.assert_array_equal(row, decode(images.path / file, size=8, channels=1))
+        np.testing.assert_array_equal(row, decode(images.path / file, ImageFormat(image_size=8, channels=1)))
 
 
 def test_a_second_run_decodes_nothing_even_after_renaming(make_folder, no_decoding) -> None:
@@ -64,7 +66,7 @@ def test_a_second_run_decodes_nothing_even_after_renaming(make_folder, no_decodi
     assert decoded_cache.probes(read(moved), on_progress=quiet) == probes
 
 
-@pytest.mark.parametrize("change", [{"size": 9}, {"channels": 3}])
+@pytest.mark.parametrize("change", [{"image_size": 9}, {"channels": 3}])
 def test_another_format_is_another_entry(make_folder, change: dict[str, int]) -> None:
     images = read(make_folder(a=2, b=2))
     assert decoded(images, **change).path != decoded(images).path
@@ -86,7 +88,7 @@ def test_unreadable_files_leave_no_row(make_folder) -> None:
     result = decoded(images)
     assert {images.files[row]: why for row, why in result.unreadable.items()} == {"a/bad.png": "empty file"}
     sound = [file for file in images.files if file != "a/bad.png"]
-    expected = np.stack([decode(folder / file, size=8, channels=1) for file in sound])
+    expected = np.stack([decode(folder / file, ImageFormat(image_size=8, channels=1)) for file in sound])
     np.testing.assert_array_equal(np.load(result.path), expected)
 
 
@@ -215,7 +217,7 @@ def test_what_exceeds_the_disk_is_refused(make_folder, monkeypatch, free: int, m
     usage = decoded_cache.shutil.disk_usage("/")._replace(free=decoded_cache.SPARE_DISK + free)
     monkeypatch.setattr(decoded_cache.shutil, "disk_usage", lambda _: usage)
     with pytest.raises(DataError, match=message):
-        decoded(read(make_folder(a=2, b=2)), size=64)
+        decoded(read(make_folder(a=2, b=2)), image_size=64)
 
 
 def test_a_cache_folder_that_cannot_be_made(make_folder, tmp_path: Path, monkeypatch) -> None:

@@ -13,10 +13,12 @@ from PIL import Image
 
 from search.data import decoded_cache
 from search.data.decode import decode
+from search.data.format_choice import FormatChoice
 from search.data.images import ImageSet, load_images
 from search.data.scanned_folder import scan_folder
 from search.errors import DataError
 from search.events import Listener, SilentListener
+from spaces.image_format import ImageFormat
 
 
 class Notes(SilentListener):
@@ -40,11 +42,15 @@ def load(
     classes: Sequence[str] | None = None,
     groups: Path | None = None,
     listener: Listener | None = None,
-    **options: Any,
+    folds: int = 2,
+    copies_in: int = 0,
+    images: ImageFormat | None = None,
+    **choice: Any,
 ) -> ImageSet:
     listener = listener or SilentListener()
     scanned = scan_folder(folder, listener, classes=classes, groups=groups)
-    return load_images(scanned, listener, **{"image_size": None, "folds": 2, "size_cap": 64, **options})
+    wanted = images or FormatChoice(**{"size_cap": 64, **choice})
+    return load_images(scanned, wanted, listener, folds=folds, copies_in=copies_in)
 
 
 def spoil(folder: Path, *files: str) -> None:
@@ -62,7 +68,9 @@ def test_what_a_folder_becomes(make_folder) -> None:
     assert images.pixels().shape == (7, 16, 16, 1)
     assert not images.pixels().flags.writeable
     for row, file in enumerate(images.files):
-        np.testing.assert_array_equal(images.pixels()[row], decode(folder / file, size=16, channels=1))
+        np.testing.assert_array_equal(
+            images.pixels()[row], decode(folder / file, ImageFormat(image_size=16, channels=1))
+        )
     summary = images.summary
     assert list(summary.classes.items()) == [("cat", 4), ("dog", 3)]
     assert (summary.folder, summary.images, summary.image_size, summary.channels) == (str(folder), 7, 16, 1)
@@ -78,7 +86,7 @@ def test_the_summary_tells_sizes_colours_and_files_that_are_there_twice(make_fol
     summary = load(folder).summary
     assert summary.sizes == {"20 x 20": 8}
     assert (summary.grey, summary.duplicates) == (8, 1)
-    unmeasured = load(folder, image_size=16, channels=1).summary
+    unmeasured = load(folder, images=ImageFormat(image_size=16, channels=1)).summary
     assert (unmeasured.sizes, unmeasured.grey, unmeasured.duplicates) == ({}, None, 1)
 
 
@@ -147,17 +155,15 @@ def test_a_class_without_readable_images_is_an_error(make_folder) -> None:
         load(folder, folds=1)
 
 
-@pytest.mark.parametrize("size", [0, 7, -3, 5000])
-def test_absurd_sizes(make_folder, size: int) -> None:
-    with pytest.raises(DataError, match=f"--image-size lies between 8 and 1024 pixels; got {size}"):
-        load(make_folder(a=2, b=2), image_size=size)
-
-
 def test_a_test_folder_gets_the_training_labels_and_is_not_measured(make_folder) -> None:
     make_folder("train", a=2, b=2, c=2)
     notes = Notes()
     images = load(
-        make_folder("test", c=1, a=2), image_size=16, folds=0, channels=3, classes=["a", "b", "c"], listener=notes
+        make_folder("test", c=1, a=2),
+        images=ImageFormat(image_size=16, channels=3),
+        folds=0,
+        classes=["a", "b", "c"],
+        listener=notes,
     )
     assert images.labels.tolist() == [0, 0, 2]
     assert list(images.summary.classes.items()) == [("a", 2), ("b", 0), ("c", 1)]
@@ -206,14 +212,14 @@ def test_three_by_three_pixels_stay_so_when_a_common_size_is_kept(make_folder) -
     images = load(folder, folds=1, common_cap=224)
     assert images.pixels().shape == (4, 3, 3, 1)
     assert images.summary.size_reason == "all images have 3 x 3 pixels."
-    np.testing.assert_array_equal(images.pixels()[0], decode(folder / images.files[0], size=3, channels=1))
+    np.testing.assert_array_equal(
+        images.pixels()[0], decode(folder / images.files[0], ImageFormat(image_size=3, channels=1))
+    )
 
 
-def test_a_small_side_can_be_allowed(make_folder) -> None:
+def test_a_known_format_may_be_small(make_folder) -> None:
     folder = make_folder(cat=2, dog=2, side=20)
-    assert load(folder, image_size=1, least=1).summary.image_size == 1
-    with pytest.raises(DataError, match="between 8 and 1024 pixels; got 1"):
-        load(folder, image_size=1)
+    assert load(folder, images=ImageFormat(image_size=1, channels=1)).summary.image_size == 1
 
 
 def of_sizes(folder: Path, sizes: list[tuple[int, int]]) -> Path:
@@ -230,11 +236,11 @@ def of_sizes(folder: Path, sizes: list[tuple[int, int]]) -> Path:
 def test_images_keep_their_sizes(tmp_path: Path) -> None:
     folder = of_sizes(tmp_path / "images", [(40, 20), (20, 40), (30, 30), (400, 200)])
     images = load(folder, native=True, image_size=40, folds=0)
-    assert set(images.shapes) == {(20, 40), (40, 20), (30, 30)}
+    assert set(images.format.shapes) == {(20, 40), (40, 20), (30, 30)}
     assert images.pixels().shape == (8, 40, 40, 1)
-    assert images.places is not None
+    assert images.shape_ids is not None
     for row, file in enumerate(images.files):
-        height, width = images.shapes[images.places[row]]
+        height, width = images.format.shapes[images.shape_ids[row]]
         pixels = images.pixels()[row, ..., 0]
         with Image.open(folder / file) as original:
             assert (width / height) == pytest.approx(original.width / original.height)
@@ -248,9 +254,12 @@ def test_images_keep_their_sizes(tmp_path: Path) -> None:
 
 def test_other_images_get_the_shapes_of_the_training_images(tmp_path: Path) -> None:
     of_sizes(tmp_path / "other", [(44, 22), (10, 12), (900, 100)])
-    images = load(tmp_path / "other", shapes=((20, 40), (30, 30)), folds=0, image_size=40)
-    assert images.places is not None
-    assert dict(zip(images.files, images.places.tolist(), strict=True)) == {
+    shapes = ((20, 40), (30, 30))
+    images = load(tmp_path / "other", images=ImageFormat(image_size=40, channels=1, shapes=shapes), folds=0)
+    again = load(tmp_path / "other", shapes=shapes, folds=0, image_size=40)
+    assert again.summary == images.summary
+    assert images.shape_ids is not None
+    assert dict(zip(images.files, images.shape_ids.tolist(), strict=True)) == {
         f"{name}/{number}.png": place for name in ("cat", "dog") for number, place in ((0, 0), (1, 1), (2, 0))
     }
 
@@ -259,7 +268,7 @@ def test_unreadable_images_among_those_of_every_size(tmp_path: Path) -> None:
     folder = of_sizes(tmp_path / "images", [(40, 20), (20, 40), (30, 30)])
     spoil(folder, "cat/4.png")
     images = load(folder, native=True, image_size=40, folds=0)
-    assert len(images.files) == 6 == len(images.places)
+    assert len(images.files) == 6 == len(images.shape_ids)
     assert list(images.summary.quarantined) == ["cat/4.png"]
 
 
@@ -317,10 +326,12 @@ def test_where_a_class_has_too_few_pictures_only_its_copies_stay_apart(
 
 
 def test_small_images_are_grown_to_what_networks_take(make_folder) -> None:
-    found = load(make_folder(a=6, b=6, side=20), folds=2, thinnest=32)
+    found = load(make_folder(a=6, b=6, side=20), folds=2, shortest_side=32)
     assert found.summary.image_size == 32
     assert "takes no smaller images" in found.summary.size_reason
-    assert load(make_folder("other", a=6, b=6, side=20), folds=2, image_size=24, thinnest=32).summary.image_size == 24
+    assert (
+        load(make_folder("other", a=6, b=6, side=20), folds=2, image_size=24, shortest_side=32).summary.image_size == 24
+    )
 
 
 def deep(folder: Path, **highest: Sequence[int]) -> Path:
@@ -342,7 +353,7 @@ def test_one_intensity_is_the_same_in_all_images_of_a_set(tmp_path: Path) -> Non
     assert highest["a/2.png"] > 200
     assert highest["b/0.png"] < 128, "half as bright, as it was taken"
     own = deep(tmp_path / "test", a=(1000,), b=(900,))
-    tested = load(own, folds=0, image_size=16, channels=1, white=4095.0)
+    tested = load(own, folds=0, images=ImageFormat(image_size=16, channels=1, white=4095.0))
     assert tested.pixels().max() < 64
     assert tested.summary.white == 4095.0
 

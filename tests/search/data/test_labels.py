@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from search.data.format_choice import FormatChoice
 from search.data.images import load_images
 from search.data.scan import scan
 from search.data.scanned_folder import scan_folder
@@ -153,7 +154,10 @@ def test_the_same_images_are_the_same_however_they_are_labelled(tmp_path: Path) 
     table(tmp_path, "\n".join(rows))
     by_folder, by_table = (
         load_images(
-            scan_folder(folder, SilentListener(), labels=labels), SilentListener(), image_size=16, folds=2, size_cap=64
+            scan_folder(folder, SilentListener(), labels=labels),
+            FormatChoice(image_size=16, size_cap=64),
+            SilentListener(),
+            folds=2,
         )
         for folder, labels in ((folders, None), (flat, tmp_path / "labels.csv"))
     )

@@ -11,9 +11,16 @@ from search.delivery import card as cards
 from search.delivery.card import Card
 from search.delivery.model_files import check_target, draft
 from search.errors import DamagedError, UserError
+from spaces.image_format import ImageFormat
 from tests.search.delivery.stand_in import write_keras, write_model
 
-CARD = Card(classes=("bolt", "nut"), image_size=32, channels=3, recipe=1, offset=(0.25, -0.25), facts={"more": [1]})
+CARD = Card(
+    classes=("bolt", "nut"),
+    images=ImageFormat(image_size=32, channels=3),
+    recipe=1,
+    offset=(0.25, -0.25),
+    facts={"more": [1]},
+)
 
 
 @given(
@@ -25,10 +32,8 @@ CARD = Card(classes=("bolt", "nut"), image_size=32, channels=3, recipe=1, offset
 def test_a_card_comes_back_as_it_was(names, side, offset, white) -> None:
     card = Card(
         classes=tuple(names),
-        image_size=side,
-        channels=1,
+        images=ImageFormat(image_size=side, channels=1, shapes=((side, 1), (side, side)), white=white),
         recipe=1,
-        white=white,
         offset=(offset,) * len(names),
         facts={"a": 1},
     )
@@ -66,6 +71,9 @@ def test_what_is_no_model_is_refused(tmp_path) -> None:
         ({"input": {"image_size": 32, "channels": 2, "recipe": 1}}, "contradicts itself"),
         ({"input": {"image_size": 32, "channels": 3, "recipe": 1, "white": 0}}, "contradicts itself"),
         ({"input": {"image_size": 32, "channels": 3, "recipe": 1, "white": "x"}}, "contradicts itself"),
+        ({"input": {"image_size": 32, "channels": 3, "recipe": 1, "shapes": [[32, 64]]}}, "contradicts itself"),
+        ({"input": {"image_size": 32, "channels": 3, "recipe": 1, "shapes": [[32, "8"]]}}, "contradicts itself"),
+        ({"input": {"image_size": 32, "channels": 3, "recipe": 1, "shapes": [32]}}, "can't be read (TypeError"),
         ({"input": None}, "can't be read (TypeError"),
         ({"classes": None}, "can't be read (TypeError"),
     ],

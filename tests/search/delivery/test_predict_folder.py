@@ -22,10 +22,13 @@ from search.errors import DamagedError, DataError, MismatchError, UserError
 from search.events import SilentListener
 from search.selection.offset import offset_probabilities
 from search.workers.errors import WorkerError
+from spaces.image_format import ImageFormat
 from tests.search.delivery.stand_in import StandIn, write_keras, write_model
 
-CARD = Card(classes=("dark", "light"), image_size=8, channels=1, recipe=RECIPE, offset=(0.0, 0.0))
-OFFSET = Card(classes=("dark", "light"), image_size=8, channels=1, recipe=RECIPE, offset=(1.0, -1.0))
+CARD = Card(classes=("dark", "light"), images=ImageFormat(image_size=8, channels=1), recipe=RECIPE, offset=(0.0, 0.0))
+OFFSET = Card(
+    classes=("dark", "light"), images=ImageFormat(image_size=8, channels=1), recipe=RECIPE, offset=(1.0, -1.0)
+)
 
 
 def write_image(path: Path, level: int, side: int = 8) -> Path:
@@ -215,7 +218,7 @@ def test_links_that_lead_out_are_only_followed_when_asked(tmp_path, folder) -> N
 def test_a_model_that_does_not_fit_its_card_is_refused(tmp_path, folder) -> None:
     with pytest.raises(MismatchError, match=r"takes \(9, 9, 1\) and gives \(2,\), but its card says \(8, 8, 1\)"):
         ask(tmp_path, folder, pool=StandIn(shape=(9, 9, 1)))
-    other = Card(classes=("dark", "light"), image_size=8, channels=1, recipe=99, offset=(0.0, 0.0))
+    other = Card(classes=("dark", "light"), images=ImageFormat(image_size=8, channels=1), recipe=99, offset=(0.0, 0.0))
     with pytest.raises(MismatchError, match=rf"reads images by recipe 99, this version by {RECIPE}\. Use the version"):
         ask(tmp_path, folder, other)
 

@@ -47,7 +47,7 @@ def test_all_images_are_trained_on_by_the_protocol_of_the_search(request_) -> No
     (job,) = pool.jobs
     np.testing.assert_array_equal(job.train, np.arange(24))
     assert len(job.val) == 0
-    assert (job.protocol.epochs, job.protocol.image_size, job.protocol.channels) == (5, 8, 1)
+    assert (job.protocol.epochs, job.protocol.images.image_size, job.protocol.images.channels) == (5, 8, 1)
     assert job.limit_seconds is None
     assert not job.audited
     keep, unite = pool.errands
@@ -74,7 +74,7 @@ def test_model_and_card_are_written_and_nothing_else(request_, tmp_path) -> None
     card, likeness = cards.read(trained.model)
     assert card.text() == trained.card.read_text() == cards.Card.of(card.text(), "").text()
     assert card.classes == ("bolt", "nut")
-    assert (card.image_size, card.channels, card.offset) == (8, 1, (0.5, -0.5))
+    assert (card.images.image_size, card.images.channels, card.offset) == (8, 1, (0.5, -0.5))
     assert OutlierDetector.of_bytes(likeness, 1, 8).distances(np.zeros((1, 8, 8, 1), np.uint8)) > 1
     facts = json.loads(trained.card.read_text())
     assert facts["trained"]["images"] == {"bolt": 12, "nut": 12}

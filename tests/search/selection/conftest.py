@@ -13,6 +13,7 @@ from search.records import DataSummary, Fit, StudyRecord, Trial, TrialState, Ver
 from search.selection.metrics import score
 from search.settings import Identity, Plan, TrainingProtocol
 from spaces.config import Configuration
+from spaces.image_format import ImageFormat
 from tests.factories import configuration
 
 EPOCHS = 10
@@ -118,7 +119,7 @@ def study(
             space="s",
         ),
         plan=Plan(epochs=EPOCHS, folds=folds, search_seconds=None, final_seconds=0.0, fit_seconds=None),
-        protocol=TrainingProtocol(epochs=EPOCHS, image_size=32, channels=3, classes=classes),
+        protocol=TrainingProtocol(epochs=EPOCHS, images=ImageFormat(image_size=32, channels=3), classes=classes),
         settings={},
         trials=tuple(trials),
         seconds=1.0,

@@ -7,8 +7,9 @@ from search.records import TrialState
 from search.selection.ranking import candidates, is_tie
 from search.selection.scores import pooled_score
 from search.settings import TrainingProtocol
+from spaces.image_format import ImageFormat
 
-PROTOCOL = TrainingProtocol(epochs=10, image_size=32, channels=3, classes=3)
+PROTOCOL = TrainingProtocol(epochs=10, images=ImageFormat(image_size=32, channels=3), classes=3)
 
 
 def _rank(trials, labels, metric="balanced_accuracy"):

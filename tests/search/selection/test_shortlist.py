@@ -8,10 +8,11 @@ from search.selection.ranking import candidates
 from search.selection.shortlist import ConfirmationSize, affordable, are_close, shortlist
 from search.settings import TrainingProtocol
 from spaces.config import Configuration
+from spaces.image_format import ImageFormat
 from spaces.presets import DEFAULT
 from tests.factories import configuration, drawn
 
-PROTOCOL = TrainingProtocol(epochs=10, image_size=32, channels=3, classes=3)
+PROTOCOL = TrainingProtocol(epochs=10, images=ImageFormat(image_size=32, channels=3), classes=3)
 
 
 @pytest.mark.parametrize(

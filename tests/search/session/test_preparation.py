@@ -12,6 +12,7 @@ import pytest
 
 from search import request as asking
 from search.data import duplicates, scanned_folder
+from search.errors import UserError
 from search.events import SilentListener
 from search.session import preparation
 from search.storage.load import open_study
@@ -38,6 +39,14 @@ def test_the_test_of_a_split_is_read_beside_the_rest(tmp_path: Path, by_table: b
     assert loaded.test is not None
     assert loaded.test.summary.classes == {"bolt": 4, "nut": 4}
     assert all(file.startswith("train/") for file in loaded.images.files)
+
+
+@pytest.mark.parametrize("size", [0, 7, -3, 5000])
+def test_absurd_sizes_are_refused_before_images_are_read(tmp_path: Path, size: int) -> None:
+    for native, option in ((False, "--image-size"), (True, "--max-side")):
+        asked = request(tmp_path / "nowhere", tmp_path / "out", native=native)
+        with pytest.raises(UserError, match=f"{option} lies between 8 and 1024 pixels; got {size}"):
+            preparation.load(asked, size, False, SilentListener())
 
 
 def test_what_stood_out_is_kept_and_shown_and_copies_stay_on_one_side(tmp_path: Path) -> None:

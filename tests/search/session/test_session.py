@@ -163,7 +163,7 @@ def test_what_was_asked_for_before_the_first_trial_binds_nothing(tmp_path: Path)
         asked = request(tmp_path / "images", tmp_path / "out", native=True, image_size=side)
         assert run(asked, StopAfter(0)).trials == ()
         study = open_study(tmp_path / "out")
-        assert (study.protocol.shapes, study.identity.image_size) == (shapes, side)
+        assert (study.protocol.images.shapes, study.identity.image_size) == (shapes, side)
 
 
 def test_a_refused_start_leaves_nothing_and_a_refused_study_as_it_was(images: Path, tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ from search.storage.ledger import Ledger
 from search.workers.devices import Gpu
 from search.workers.errors import WorkerError
 from search.workers.protocol import Timing, TimingJob, WorkerReady, WorkerResources
+from spaces.image_format import ImageFormat
 from spaces.presets import CORE
 from tests.factories import configuration
 from tests.stand_ins import memory
@@ -35,7 +36,7 @@ from tests.stand_ins import memory
 GB = 1_000_000_000
 PRICING = TimingJob(
     configuration=configuration(),
-    protocol=TrainingProtocol(epochs=2, image_size=8, channels=1, classes=2),
+    protocol=TrainingProtocol(epochs=2, images=ImageFormat(image_size=8, channels=1), classes=2),
     train=np.arange(8),
     val=np.arange(2),
     seconds=None,

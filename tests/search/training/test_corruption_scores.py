@@ -16,7 +16,7 @@ def images_of(labels: np.ndarray) -> np.ndarray:
     return (levels + rng.integers(-30, 30, (len(labels), 16, 16, 1))).astype(np.uint8)
 
 
-def by_brightness(images: np.ndarray, places: np.ndarray | None = None) -> np.ndarray:
+def by_brightness(images: np.ndarray, shape_ids: np.ndarray | None = None) -> np.ndarray:
     """Probabilities of a network that looks at nothing but the mean level."""
     bright = 1 / (1 + np.exp(-(images.mean(axis=(1, 2, 3)) - 125) / 5))
     return np.stack([1 - bright, bright], axis=1).astype(np.float32)
@@ -40,7 +40,7 @@ def test_every_form_is_scored_on_the_copies_themselves(labels) -> None:
 def test_chunks_change_nothing_and_the_end_of_the_run_is_heeded_between_them(labels, monkeypatch) -> None:
     pixels, rows, heeded, sizes = images_of(labels), np.arange(len(labels)), [], []
 
-    def predict(images: np.ndarray, places: np.ndarray | None) -> np.ndarray:
+    def predict(images: np.ndarray, shape_ids: np.ndarray | None) -> np.ndarray:
         sizes.append(len(images))
         return by_brightness(images)
 
@@ -65,7 +65,7 @@ def test_of_many_images_a_share_of_each_class_is_copied_and_compared_with_itself
     clean = by_brightness(pixels)
     clean[np.flatnonzero(labels == 0)[:30]] = (0.1, 0.9)  # wrong, and some of these are left out of the sample
 
-    def predict(images: np.ndarray, places: np.ndarray | None) -> np.ndarray:
+    def predict(images: np.ndarray, shape_ids: np.ndarray | None) -> np.ndarray:
         seen.append(images)
         return by_brightness(images)
 
@@ -101,7 +101,7 @@ def test_without_images_nothing_is_scored(labels) -> None:
 def test_a_form_on_which_the_network_breaks_is_left_out(labels) -> None:
     pixels, rows, calls = images_of(labels), np.arange(len(labels)), []
 
-    def predict(images: np.ndarray, places: np.ndarray | None) -> np.ndarray:
+    def predict(images: np.ndarray, shape_ids: np.ndarray | None) -> np.ndarray:
         calls.append(1)
         return by_brightness(images) * (np.nan if len(calls) == 3 else 1)
 
@@ -110,7 +110,7 @@ def test_a_form_on_which_the_network_breaks_is_left_out(labels) -> None:
 
 
 def test_copies_of_images_of_every_size_are_those_of_their_own_pixels(labels) -> None:
-    shapes, places = ((8, 16), (16, 12)), np.arange(len(labels)) % 2
+    shapes, shape_ids = ((8, 16), (16, 12)), np.arange(len(labels)) % 2
     pixels, rows = images_of(labels), np.arange(len(labels))
     seen = []
 
@@ -119,11 +119,13 @@ def test_copies_of_images_of_every_size_are_those_of_their_own_pixels(labels) ->
         seen.append(images)
         return by_brightness(images)
 
-    scores = corrupted_scores(pixels, rows, labels, by_brightness(pixels), predict, SCORE, shapes=shapes, places=places)
+    scores = corrupted_scores(
+        pixels, rows, labels, by_brightness(pixels), predict, SCORE, shapes=shapes, shape_ids=shape_ids
+    )
     assert tuple(scores) == FORMS
     for form, copies in zip(FORMS, seen, strict=True):
         for row, image in enumerate(copies):
-            height, width = shapes[places[row]]
+            height, width = shapes[shape_ids[row]]
             own = pixels[row : row + 1, :height, :width]
             np.testing.assert_array_equal(image[:height, :width], corrupt(own, form)[0])
             assert not image[height:].any()

@@ -3,7 +3,7 @@ import re
 import pytest
 
 from search.data.decode import Probe
-from search.data.sizes import choose_channels, choose_size, common_size, frequent_sizes
+from search.data.format_choice import choose_channels, choose_size, common_size, frequent_sizes
 
 
 @pytest.mark.parametrize(
