@@ -6,6 +6,7 @@ import argparse
 import os
 import re
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -50,7 +51,13 @@ class Parser(argparse.ArgumentParser):
 
 
 def add_data(parser: argparse._ActionsContainer, help: str, *, required: bool = True) -> None:
-    """Add `--data`, the folder of images."""
+    """Add `--data`, the folder of images.
+
+    Args:
+        parser: parser or group to add it to.
+        help: text for `--help`.
+        required: whether the option must be given.
+    """
     parser.add_argument("--data", action=Once, type=path, required=required, metavar="DIR", help=help)
 
 
@@ -147,6 +154,14 @@ def size(text: str) -> int | str | None:
     if text in (AUTO, NATIVE):
         return None if text == AUTO else text
     return whole(8, AUTO, NATIVE)(text)
+
+
+def moment(text: str) -> float:
+    """Parse a local date and time such as 2026-12-01T06:00 into seconds since 1970."""
+    try:
+        return datetime.fromisoformat(text).timestamp()
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected a date and time such as 2026-12-01T06:00, got {text!r}") from None
 
 
 def duration(text: str) -> float:

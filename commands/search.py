@@ -6,7 +6,6 @@ import argparse
 import shlex
 import sys
 import threading
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -22,6 +21,7 @@ from commands.options import (
     add_weights,
     auto_or_whole,
     duration,
+    moment,
     path,
     size,
     whole,
@@ -75,12 +75,8 @@ def parser(command: str = "", description: str = _HELP) -> argparse.ArgumentPars
         metavar="DIR",
         help="folder like --data, not used in the search: the recommendation is scored on it once",
     )
-    data.add_argument(
-        "--groups",
-        type=path,
-        metavar="FILE.csv",
-        help="table with the columns file and group; a group is never split between folds",
-    )
+    groups = "table with the columns file and group; a group is never split between folds"
+    data.add_argument("--groups", type=path, metavar="FILE.csv", help=groups)
     add_labels(data)
     add_follow_links(data)
     data.add_argument(
@@ -108,8 +104,7 @@ def parser(command: str = "", description: str = _HELP) -> argparse.ArgumentPars
         "--space",
         default="default",
         metavar="core|default|transfer|FILE.yaml",
-        help="search space (default: default); transfer: pretrained networks, which default also tries if --weights is "
-        "given",
+        help="search space (default: default); transfer: pretrained networks, also tried by default with --weights",
     )
     add_weights(study)
     study.add_argument("--start", type=path, metavar="FILE.yaml", help="your own configurations, tried first")
@@ -147,7 +142,7 @@ def parser(command: str = "", description: str = _HELP) -> argparse.ArgumentPars
     )
     budget.add_argument(
         "--deadline",
-        type=_moment,
+        type=moment,
         metavar="TIME",
         help="stop at this time, even if budget is left: 2026-12-01T06:00, local time",
     )
@@ -302,10 +297,3 @@ def _budget(options: argparse.Namespace) -> Budget:
     if options.trials is None and options.timeout is None:
         return Budget(trials=DEFAULT_TRIALS, seconds=DEFAULT_SECONDS, until_no_progress=True)
     return Budget(trials=options.trials, seconds=options.timeout, until_no_progress=False)
-
-
-def _moment(text: str) -> float:
-    try:
-        return datetime.fromisoformat(text).timestamp()
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"expected a date and time such as 2026-12-01T06:00, got {text!r}") from None

@@ -111,7 +111,13 @@ def check_run_folder(out: Path) -> None:
 
 
 def write_reports(results: Results, out: Path, *, interrupted: bool) -> int:
-    """Write all output files of a search, print the outcome and the paths, and return the exit code."""
+    """Write all output files of a search, print the outcome and the paths, and return the exit code.
+
+    Args:
+        results: the results to write.
+        out: the run folder.
+        interrupted: whether the search was interrupted, which decides the exit code.
+    """
     from reports.terminal_summary import closing_lines
     from reports.write import write_all
 
@@ -145,7 +151,13 @@ def stop_on_signals(stop: threading.Event) -> None:
 
 
 def log_to(out: Path | None, console: Any, *, quiet: bool) -> Any:
-    """Return a context that logs to `run.log` of the run folder, if given, and warnings to the terminal."""
+    """Return a context in which messages are logged to `run.log`, and warnings also to the terminal.
+
+    Args:
+        out: the run folder of the log; None to log to the terminal only.
+        console: console of rich for the terminal.
+        quiet: show only errors on the terminal.
+    """
     from rich.logging import RichHandler
 
     screen = RichHandler(console=console, show_path=False, show_time=False, markup=False, highlighter=None)

@@ -113,7 +113,14 @@ def level(y: float, panel: str = "") -> dict[str, Any]:
 
 
 def upright(x: float, colour: str = GREY, *, width: float = 1, dash: str = "solid") -> dict[str, Any]:
-    """Return a vertical line through the figure."""
+    """Return a vertical line through the figure.
+
+    Args:
+        x: its position on the x axis.
+        colour: a CSS colour.
+        width: its width in pixels.
+        dash: the dash style of plotly.
+    """
     ends = {"yref": "y domain", "y0": 0, "y1": 1, "xref": "x", "x0": x, "x1": x}
     return {"type": "line", "line": {"color": colour, "width": width, "dash": dash}, **ends}
 
@@ -121,7 +128,14 @@ def upright(x: float, colour: str = GREY, *, width: float = 1, dash: str = "soli
 def ground(
     colour: str, opacity: float, across: tuple[float, float], up: tuple[float, float] | None = None
 ) -> dict[str, Any]:
-    """Return a coloured area behind the points; over the whole height without `up`."""
+    """Return a coloured area behind the points.
+
+    Args:
+        colour: a CSS colour.
+        opacity: 0 .. 1.
+        across: its ends on the x axis.
+        up: its ends on the y axis; None for the whole height.
+    """
     y0, y1 = up or (0, 1)
     ends = {"x0": across[0], "x1": across[1], "y0": y0, "y1": y1, "yref": "y" if up else "y domain", "xref": "x"}
     return {"type": "rect", "fillcolor": colour, "opacity": opacity, "line": {"width": 0}, "layer": "below", **ends}

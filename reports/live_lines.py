@@ -123,7 +123,14 @@ def data_line(summary: DataSummary) -> str:
 
 
 def budget_line(plan: Plan, trials: int | None, seconds: float | None, trials_done: int) -> str:
-    """Return the budget and how to change it, as one line."""
+    """Return the budget and how to change it, as one line.
+
+    Args:
+        plan: folds and epochs of a trial.
+        trials: limit of trials in total; None without one.
+        seconds: time left; None without a limit.
+        trials_done: trials of earlier sessions.
+    """
     limits = [
         *([f"{trials} trials"] if trials is not None else []),
         *([f"{duration(seconds)} left"] if seconds is not None else []),

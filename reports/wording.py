@@ -112,7 +112,13 @@ def moment(seconds: float) -> str:
 
 
 def counted(count: int, noun: str, plural: str | None = None) -> str:
-    """Return a count with its noun: `1 image`, `2 images`."""
+    """Return a count with its noun: `1 image`, `2 images`.
+
+    Args:
+        count: the number, written with commas between the thousands.
+        noun: the singular.
+        plural: the plural, if it is not the singular with an s.
+    """
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {plural or noun + 's'}"
 
 

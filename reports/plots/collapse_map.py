@@ -23,7 +23,16 @@ class CollapseMap:
 
     @classmethod
     def over(cls, results: Results, across: str, up: str) -> CollapseMap | None:
-        """Return the map without failed and interrupted trials; None if a hyperparameter has fewer than two values."""
+        """Return the map without failed and interrupted trials.
+
+        Args:
+            results: the results of the study.
+            across: hyperparameter of the x axis.
+            up: hyperparameter of the y axis.
+
+        Returns:
+            None if one of the hyperparameters has fewer than two values.
+        """
         trials = [trial for trial in results.study.trials if trial.state in _STATES]
         configurations = [trial.configuration for trial in trials]
         first, second = (Axis.over(name, tried(configurations, name)) for name in (across, up))

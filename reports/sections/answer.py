@@ -43,7 +43,7 @@ class Refits:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Contents of the section."""
+    """The contents of the section Answer."""
 
     title: str
     warnings: tuple[str, ...]
@@ -60,7 +60,7 @@ class Answer:
 
 
 def answer(results: Results) -> Answer:
-    """Return the contents of the section."""
+    """Return the contents of the section Answer."""
     rows = marks(results)
     recommended = results.recommended
     return Answer(

@@ -47,7 +47,7 @@ class SplitRow:
 
 @dataclass(frozen=True, slots=True)
 class Confidence:
-    """Contents of the section."""
+    """The contents of the section Confidence."""
 
     sentence: str
     figure: Drawing | None
@@ -60,7 +60,7 @@ class Confidence:
 
 
 def confidence(results: Results) -> Confidence:
-    """Return the contents of the section."""
+    """Return the contents of the section Confidence."""
     return Confidence(
         sentence=sentence(results),
         figure=drawing(finalist_fits(results), _label(results)) if results.finalists else None,

@@ -65,7 +65,7 @@ class CurveEnd:
 
 @dataclass(frozen=True, slots=True)
 class Collapses:
-    """Contents of the section."""
+    """The contents of the section Collapses."""
 
     sentence: str
     reasons: tuple[ReasonRow, ...]
@@ -82,7 +82,7 @@ class Collapses:
 
 
 def collapses(results: Results) -> Collapses:
-    """Return the contents of the section."""
+    """Return the contents of the section Collapses."""
     collapse_map = _map(results)
     fits = drawn(results)
     return Collapses(

@@ -21,7 +21,7 @@ class ClassBar:
 
 @dataclass(frozen=True, slots=True)
 class Data:
-    """Contents of the section."""
+    """The contents of the section Data."""
 
     sentence: str
     classes: tuple[ClassBar, ...]
@@ -32,7 +32,7 @@ class Data:
 
 
 def data(results: Results) -> Data:
-    """Return the contents of the section."""
+    """Return the contents of the section Data."""
     summary = results.study.data
     most = max(summary.classes.values(), default=1) or 1
     return Data(

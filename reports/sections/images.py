@@ -76,7 +76,7 @@ class ScoredClass:
 
 @dataclass(frozen=True, slots=True)
 class Images:
-    """Contents of the section."""
+    """The contents of the section Predictions."""
 
     sentence: str
     classes: tuple[str, ...]
@@ -97,7 +97,7 @@ class Images:
 
 
 def images(results: Results) -> Images:
-    """Return the contents of the section."""
+    """Return the contents of the section Predictions."""
     names = tuple(results.study.data.classes)
     predictions = results.on_images
     rows = corruption_rows(results)

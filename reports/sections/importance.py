@@ -58,7 +58,7 @@ class FamilyRow:
 
 @dataclass(frozen=True, slots=True)
 class Matters:
-    """Contents of the section."""
+    """The contents of the section What matters."""
 
     sentence: str
     rows: tuple[HyperparameterRow, ...]
@@ -78,7 +78,7 @@ class Matters:
 
 
 def matters(results: Results) -> Matters:
-    """Return the contents of the section."""
+    """Return the contents of the section What matters."""
     record, steps = results.study.ablation, ablation.rows(results)
     return Matters(
         sentence=sentence(results),

@@ -28,7 +28,7 @@ class StateRow:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Contents of the section."""
+    """The contents of the section Run."""
 
     sentence: str
     states: tuple[StateRow, ...]
@@ -40,7 +40,7 @@ class Run:
 
 
 def run(results: Results) -> Run:
-    """Return the contents of the section."""
+    """Return the contents of the section Run."""
     study = results.study
     label = "Score and time of every trial in order, with the best so far; collapsed trials are drawn at chance"
     return Run(
