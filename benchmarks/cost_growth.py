@@ -99,7 +99,7 @@ def workers(count: int) -> tuple[float, float]:
     from search.settings import Plan, TrainingProtocol
     from search.storage.ledger import Ledger
     from search.training.job import FitSpec
-    from search.workers.pool import WorkerPool
+    from search.workers.pool import WorkerProcessPool
     from search.workers.protocol import TrainingData, WorkerResources
     from spaces.image_format import ImageFormat
 
@@ -128,9 +128,9 @@ def workers(count: int) -> tuple[float, float]:
             seed=0,
         )
         fitter = FitRunner(terms, Ledger(sa.create_engine(f"sqlite:///{place}/ledger.db"), "growth"))
-        seats = [WorkerResources(threads=1, gpu=None, log=place / "log", memory=4 * 2**30) for _ in range(count)]
-        pool = WorkerPool(seats, lambda: False)
-        pool.supply(TrainingData.of(images, "balanced_accuracy"))
+        resources = [WorkerResources(threads=1, gpu=None, log=place / "log", memory=4 * 2**30) for _ in range(count)]
+        pool = WorkerProcessPool(resources, lambda: False)
+        pool.set_data(TrainingData.of(images, "balanced_accuracy"))
 
         def fit(number: int) -> float:
             fold = folds[number % 5]

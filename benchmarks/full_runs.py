@@ -114,12 +114,13 @@ class _Here:
 
     def __init__(self, images: ImageSet, log: Path) -> None:
         from search.training import fit
-        from search.workers import server
+        from search.workers.job_runner import JobRunner
 
         self._fit = fit
         self._ends_early = fit.nothing_left
-        self._bench = server._JobServer(_Deaf(), WorkerResources(threads=1, gpu=None, log=log))  # type: ignore[arg-type]
-        self._bench.supply(TrainingData.of(images, "balanced_accuracy"))
+        resources = WorkerResources(threads=1, gpu=None, log=log)
+        self._runner = JobRunner(resources, lambda message: None, lambda: None)
+        self._runner.set_data(TrainingData.of(images, "balanced_accuracy"))
         self.groups = np.arange(len(images.labels)) if images.groups is None else images.groups
         self.shorten = False
         self.would_shorten = False
@@ -133,17 +134,10 @@ class _Here:
             return found and self.shorten
 
         self._fit.nothing_left = nothing_left
-        done = self._bench.answer(replace(job, audited=True))
-        if not isinstance(done, FitOutcome):
-            raise RuntimeError(str(done))
-        return done
-
-
-class _Deaf:
-    def poll(self) -> bool:
-        return False
-
-    def send(self, message: object) -> None: ...
+        outcome = self._runner.run(replace(job, audited=True))
+        if not isinstance(outcome, FitOutcome):
+            raise RuntimeError(str(outcome))
+        return outcome
 
 
 def run_part(sets: Sequence[tuple[str, ImageSet]], parts: Path, random: int, folds: int, part: int, of: int) -> None:

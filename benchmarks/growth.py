@@ -42,7 +42,8 @@ from search.session.session import search
 from search.settings import Budget
 from search.storage.load import open_study
 from search.training.job import FitJob
-from search.workers.protocol import Timing, TimingJob, WorkerReady
+from search.workers.interfaces import Worker, WorkerPool
+from search.workers.protocol import Timing, TimingJob, TrainingData, WorkerReady, WorkerTask
 from spaces.config import Configuration
 from spaces.presets import DEFAULT
 
@@ -51,10 +52,10 @@ _COLLAPSED = 0.02  # of the configurations
 _ENOUGH_SECONDS = 1e7
 
 
-class Answers:
+class Answers(WorkerPool, Worker):
     """Stands for a pool and its workers: fits whose quality follows from their configuration, of real size."""
 
-    ready = WorkerReady("CPU", False, {"tensorflow": "none", "keras": "none"}, 0.0)
+    ready: WorkerReady | None = WorkerReady("CPU", False, {"tensorflow": "none", "keras": "none"}, 0.0)
 
     def __init__(self, count: int) -> None:
         self._count = count
@@ -62,18 +63,18 @@ class Answers:
     def __len__(self) -> int:
         return self._count
 
-    def begin(self) -> None: ...
+    def spawn(self) -> None: ...
 
     def start(self) -> None: ...
 
-    def supply(self, material: Any) -> None:
-        self._labels = material.labels
+    def set_data(self, data: TrainingData) -> None:
+        self._labels = data.labels
 
     @contextmanager
     def worker(self) -> Iterator[Answers]:
         yield self
 
-    def price(self, job: TimingJob) -> Timing:
+    def run_timing(self, job: TimingJob) -> Timing:
         return Timing(0.01, 0.001)
 
     def run(
@@ -100,6 +101,9 @@ class Answers:
             shares=np.full((CHECKS, 2), 0.5, np.float32),
             probabilities=np.stack([1 - sure, sure], axis=1).astype(np.float32),
         )
+
+    def run_task(self, task: WorkerTask) -> Any:
+        raise NotImplementedError
 
     def close(self) -> None: ...
 
@@ -164,7 +168,7 @@ def study(options: argparse.Namespace) -> None:
                 workers=options.workers,
             )
             clock = Clock(_ENOUGH_SECONDS)
-            search(request, watch, clock, lambda seats, must_stop: Answers(len(seats)))  # type: ignore[arg-type, return-value]
+            search(request, watch, clock, lambda resources, must_stop: Answers(len(resources)))
 
         run(options.trials, Stopwatch(options.every))
         print(f"whole study: {_memory()}; study.db {(out / 'study.db').stat().st_size / 1e6:.0f} MB")

@@ -55,7 +55,8 @@ from search.selection.results import Ranked, Results
 from search.storage.ledger import Ledger
 from search.storage.load import open_study
 from search.training.job import FitSpec
-from search.workers.pool import WorkerPool, worker_resources
+from search.workers.interfaces import WorkerPool
+from search.workers.pool import WorkerProcessPool, worker_resources
 from search.workers.protocol import TrainingData
 
 LEAST_TEST, MOST_TEST = 200, 800
@@ -253,8 +254,8 @@ def _compared(
 @contextmanager
 def _workers(images: ImageSet) -> Iterator[WorkerPool]:
     with tempfile.TemporaryDirectory() as place:
-        pool = WorkerPool(worker_resources(Path(place), resources.cores(), ()), lambda: False)
-        pool.supply(TrainingData.of(images, "balanced_accuracy"))
+        pool = WorkerProcessPool(worker_resources(Path(place), resources.cores(), ()), lambda: False)
+        pool.set_data(TrainingData.of(images, "balanced_accuracy"))
         try:
             yield pool
         finally:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from search.storage.load import open_study
-from search.workers.server import TRACED
+from search.workers.engine_cache import MAX_ENGINES
 from spaces.config import Configuration
 
 FED: Final = frozenset(
@@ -35,7 +35,7 @@ def main() -> None:
     for folder in parser.parse_args().runs:
         trials = [trial.configuration for trial in open_study(folder).trials if not trial.configuration.embeds]
         graphs = [graph(configuration) for configuration in trials]
-        hits = sum(one in graphs[max(0, place - TRACED) : place] for place, one in enumerate(graphs))
+        hits = sum(one in graphs[max(0, place - MAX_ENGINES) : place] for place, one in enumerate(graphs))
         print(f"{folder}: {hits} of {len(graphs)}")
 
 

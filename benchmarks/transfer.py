@@ -44,7 +44,8 @@ from search.request import weight_digests, weight_files
 from search.schedule.plan import auto_epochs
 from search.storage.ledger import Ledger
 from search.training.job import FitSpec
-from search.workers.pool import WorkerPool
+from search.workers.interfaces import WorkerPool
+from search.workers.pool import WorkerProcessPool
 from search.workers.protocol import TrainingData, WorkerResources
 from spaces.backbones import IMAGENET
 from spaces.config import Configuration
@@ -94,10 +95,10 @@ class Setting:
         """So many worker processes, a thread each where there are several."""
         with tempfile.TemporaryDirectory() as place:
             threads = 1 if workers > 1 else None
-            pool = WorkerPool(
+            pool = WorkerProcessPool(
                 [WorkerResources(threads=threads, gpu=None, log=Path(place) / "log")] * workers, lambda: False
             )
-            pool.supply(TrainingData.of(self.images, "balanced_accuracy", weight_files(self.weights)))
+            pool.set_data(TrainingData.of(self.images, "balanced_accuracy", weight_files(self.weights)))
             try:
                 yield pool
             finally:

@@ -42,7 +42,7 @@ from search.selection.analyse import analyse
 from search.selection.results import Results
 from search.storage.database import open_storage
 from search.storage.load import open_study
-from search.workers.pool import WorkerPool, worker_resources
+from search.workers.pool import WorkerProcessPool, worker_resources
 from search.workers.protocol import TrainingData
 
 OURS: Final = "ours"
@@ -133,8 +133,8 @@ def _retrained(results: Results, data: Folders, side: int) -> tuple[list[float],
     images = loaded(data.train, data.groups, side, None)
     test = loaded(data.test, None, side, images)
     with tempfile.TemporaryDirectory() as place:
-        pool = WorkerPool(worker_resources(Path(place), resources.cores(), ()), lambda: False)
-        pool.supply(TrainingData.of(images, "balanced_accuracy"))
+        pool = WorkerProcessPool(worker_resources(Path(place), resources.cores(), ()), lambda: False)
+        pool.set_data(TrainingData.of(images, "balanced_accuracy"))
         try:
             scores, lost, _ = retrained(results, best.ranked, best.offset, images, test, pool, RETRAININGS)
         finally:

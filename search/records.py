@@ -71,7 +71,7 @@ TOO_LARGE: Final = "too-large"
 TOO_SLOW: Final = "too-slow"
 """Reason of a fit that would have taken longer than the plan allows."""
 
-PARTS: Final = "parts_of_a_batch"
+MICROBATCHES: Final = "parts_of_a_batch"
 """Key among the signals of a fit's start: number of parts into which each batch was split to fit the device."""
 
 FINAL: Final = "final"

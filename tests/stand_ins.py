@@ -12,12 +12,15 @@ import sqlalchemy as sa
 
 from search import seeds
 from search.events import SilentListener
+from search.fit_checks import Check
 from search.records import FitOutcome, Verdict
 from search.training.job import FitJob
 from search.workers.errors import Stopped, WorkerError
-from search.workers.protocol import Timing, TimingJob, WorkerReady
+from search.workers.interfaces import MakePool, Worker, WorkerPool
+from search.workers.protocol import Timing, TimingJob, TrainingData, WorkerReady, WorkerTask
 
 Answer = Callable[[FitJob], FitOutcome]
+READY = WorkerReady("CPU", False, {"tensorflow": "none"}, 0.0)
 
 
 def outcome(job: FitJob, verdict: Verdict = Verdict.LEARNED, reason: str | None = None, **changes: Any) -> FitOutcome:
@@ -50,29 +53,37 @@ def by_seed(job: FitJob) -> FitOutcome:
 
 
 @dataclass
-class FakeWorker:
-    """Stands for `search.workers.client.Worker`."""
+class FakeWorker(Worker):
+    """A worker without a process: every fit is answered at once."""
 
     answer: Answer
     must_stop: Callable[[], bool] = lambda: False
     jobs: list[FitJob] = field(default_factory=list)
+    ready: WorkerReady | None = READY
 
     def start(self) -> None: ...
 
-    def run(self, job: FitJob, on_check: object = None, *, alone: bool = False) -> FitOutcome:
+    def set_data(self, data: TrainingData) -> None: ...
+
+    def run(
+        self, job: FitJob, on_check: Callable[[Check], None] = lambda check: None, *, alone: bool = False
+    ) -> FitOutcome:
         if self.must_stop():
             raise Stopped
         self.jobs.append(job)
         return self.answer(job)
 
-    def price(self, job: TimingJob) -> Timing:
+    def run_timing(self, job: TimingJob) -> Timing:
         return Timing(0.01, 0.001)
 
+    def run_task(self, task: WorkerTask) -> Any:
+        raise NotImplementedError
 
-class FakePool:
-    """Stands for `search.workers.pool.WorkerPool`; the one worker does for all of them."""
 
-    ready = WorkerReady("CPU", False, {"tensorflow": "none"}, 0.0)
+class FakePool(WorkerPool):
+    """A pool whose one fake worker does for all of them."""
+
+    ready: WorkerReady | None = READY
 
     def __init__(
         self, answer: Answer = by_seed, must_stop: Callable[[], bool] = lambda: False, workers: int = 1
@@ -83,17 +94,22 @@ class FakePool:
     def __len__(self) -> int:
         return self._workers
 
-    def begin(self) -> None: ...
+    def spawn(self) -> None: ...
 
     def start(self) -> None: ...
 
-    def supply(self, material: object) -> None: ...
+    def set_data(self, data: TrainingData) -> None: ...
 
     @contextmanager
-    def worker(self) -> Iterator[FakeWorker]:
+    def worker(self) -> Iterator[Worker]:
         yield self.one
 
     def close(self) -> None: ...
+
+
+def fake_pools(answer: Answer = by_seed) -> MakePool:
+    """What makes the pool of a search whose fits are answered so."""
+    return lambda resources, must_stop: FakePool(answer, must_stop)
 
 
 class Told(SilentListener):

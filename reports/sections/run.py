@@ -12,7 +12,7 @@ from reports.figure_style import Drawing, drawing
 from reports.plots.trials import history
 from reports.summary import plain
 from reports.wording import counted, duration
-from search.records import PARTS, TrialState
+from search.records import MICROBATCHES, TrialState
 from search.selection.results import Results
 
 
@@ -71,7 +71,7 @@ def notes(results: Results) -> tuple[str, ...]:
     """Return the notes on the plan and its execution."""
     study = results.study
     fits = [*(fit for trial in study.trials for fit in trial.fits), *study.further]
-    parts = [fit.start[PARTS] for fit in fits if PARTS in fit.start]
+    parts = [fit.start[MICROBATCHES] for fit in fits if MICROBATCHES in fit.start]
     if not parts:
         return study.plan.notes
     return (

@@ -30,9 +30,9 @@ from search.delivery.tasks import PredictImages, ReadShapes
 from search.errors import DataError, MismatchError, UserError
 from search.events import Listener
 from search.workers import devices
-from search.workers.client import Worker
 from search.workers.errors import WorkerError, last_line
-from search.workers.pool import MakePool, WorkerPool
+from search.workers.interfaces import MakePool, Worker
+from search.workers.pool import WorkerProcessPool
 from search.workers.protocol import WorkerResources
 from spaces.image_format import ImageFormat
 
@@ -51,7 +51,7 @@ class PredictRequest:
     follow_links: bool = False  # read images that lie elsewhere too, by links
 
 
-def predict(request: PredictRequest, listener: Listener, make_pool: MakePool = WorkerPool) -> Predicted:
+def predict(request: PredictRequest, listener: Listener, make_pool: MakePool = WorkerProcessPool) -> Predicted:
     """Ask the model about every image and write the table.
 
     Columns: `file` (relative to the folder, with forward slashes), `class`, `p_<class>` for each class, `unlike` (1 for
@@ -78,8 +78,8 @@ def predict(request: PredictRequest, listener: Listener, make_pool: MakePool = W
     folder, files, passed_over = find(request.data)
     with tempfile.TemporaryDirectory(prefix="steadynet-") as name:
         gpus = devices.gpus()
-        seat = WorkerResources(threads=None, gpu=next(iter(gpus), None), log=Path(name) / "worker.log")
-        with single_worker(seat, gpus, make_pool, listener) as worker, draft(request.csv) as part:
+        resources = WorkerResources(threads=None, gpu=next(iter(gpus), None), log=Path(name) / "worker.log")
+        with single_worker(resources, gpus, make_pool, listener) as worker, draft(request.csv) as part:
             _check_model(worker, request.model, card)
             listener.stage(f"Predicting {len(files):,} images")
             found = _table(request, card, likeness, folder, files, worker, part, listener)
@@ -119,7 +119,7 @@ def _check_table(path: Path) -> None:
 
 def _check_model(worker: Worker, model: Path, card: Card) -> None:
     try:
-        image, answer = worker.do(ReadShapes(model))
+        image, answer = worker.run_task(ReadShapes(model))
     except WorkerError as error:
         raise UserError(f"{model} can't be loaded by Keras: {last_line(str(error))}") from None
     side = None if card.images.any_size else card.images.image_size
@@ -149,7 +149,7 @@ def _table(
         table = csv.writer(stream)
         table.writerow(header)
         for names, pixels, shape_ids in _batches(request, folder, files, card, unreadable, listener):
-            probabilities = worker.do(PredictImages(request.model, pixels, card.images, shape_ids))
+            probabilities = worker.run_task(PredictImages(request.model, pixels, card.images, shape_ids))
             flags = None if likeness is None else likeness.distances(_squares(pixels, card.images, shape_ids)) > 1
             raw = without_offset(probabilities, offset) if offset.any() else probabilities[:, :0]
             for row, name in enumerate(names):

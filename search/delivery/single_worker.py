@@ -9,10 +9,9 @@ from pathlib import Path
 
 from search.errors import UserError
 from search.events import Listener
-from search.workers.client import Worker
 from search.workers.devices import Gpu, unseen_gpu_message
 from search.workers.errors import WorkerError, last_line
-from search.workers.pool import MakePool
+from search.workers.interfaces import MakePool, Worker
 from search.workers.protocol import WorkerResources
 
 _log = logging.getLogger(__name__)
@@ -20,12 +19,12 @@ _log = logging.getLogger(__name__)
 
 @contextmanager
 def single_worker(
-    seat: WorkerResources, gpus: tuple[Gpu, ...], make_pool: MakePool, listener: Listener
+    resources: WorkerResources, gpus: tuple[Gpu, ...], make_pool: MakePool, listener: Listener
 ) -> Iterator[Worker]:
     """A worker that is up; its process ends with the block, however that ends.
 
     Args:
-        seat: where the worker works.
+        resources: where the worker works.
         gpus: that the driver lists.
         make_pool: makes the worker.
         listener: told that it starts.
@@ -33,14 +32,14 @@ def single_worker(
     Raises:
         UserError: TensorFlow does not start.
     """
-    pool = make_pool([seat], lambda: False)
+    pool = make_pool([resources], lambda: False)
     try:
         with pool.worker() as worker:
             listener.stage("Starting TensorFlow in its own process")
             try:
                 worker.start()
             except WorkerError as error:
-                said = " ".join([last_line(str(error)), *_last_words(seat.log)])
+                said = " ".join([last_line(str(error)), *_last_words(resources.log)])
                 raise UserError(f"TensorFlow does not start: {said}") from None
             if gpus and worker.ready is not None and not worker.ready.on_gpu:
                 _log.warning("%s", unseen_gpu_message(gpus[0]))

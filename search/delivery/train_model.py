@@ -34,13 +34,13 @@ from search.stages.final_fit import TRIES, train_until_learned
 from search.storage.ledger import Ledger
 from search.training.job import FitSpec
 from search.workers import devices
-from search.workers.client import Worker
-from search.workers.pool import MakePool, WorkerPool, worker_resources
+from search.workers.interfaces import MakePool, Worker
+from search.workers.pool import WorkerProcessPool, worker_resources
 from search.workers.protocol import TrainingData
 from spaces.best_config import BestConfig
 
 
-def train(request: TrainRequest, listener: Listener, make_pool: MakePool = WorkerPool) -> Trained:
+def train(request: TrainRequest, listener: Listener, make_pool: MakePool = WorkerProcessPool) -> Trained:
     """Train the configuration on all images by the search's protocol; write the model and its card.
 
     Args:
@@ -55,9 +55,9 @@ def train(request: TrainRequest, listener: Listener, make_pool: MakePool = Worke
     images, gpus = order.images, devices.gpus()
     with tempfile.TemporaryDirectory(prefix="steadynet-") as name:
         folder = Path(name)
-        (seat,) = worker_resources(folder, 1, gpus)
-        with single_worker(seat, gpus, make_pool, listener) as worker:
-            worker.supply(TrainingData.of(images, order.config.metric, weight_files(order.weights)))
+        (resources,) = worker_resources(folder, 1, gpus)
+        with single_worker(resources, gpus, make_pool, listener) as worker:
+            worker.set_data(TrainingData.of(images, order.config.metric, weight_files(order.weights)))
             fitter = FitRunner(order.terms, Ledger(_nowhere(), "train"))
             kept = [_kept(worker, spec, fitter, folder, len(order.specs), listener) for spec in order.specs]
             listener.stage(f"Writing {request.model}")
@@ -92,7 +92,7 @@ def _kept(
             f"{why}; another --seed may help, or a new search on these images."
         )
     path = folder / f"{spec.fold}.keras"
-    worker.do(KeepNetwork(path))
+    worker.run_task(KeepNetwork(path))
     return fit, path
 
 
@@ -109,7 +109,7 @@ def _deliver(order: TrainJob, kept: Sequence[tuple[Fit, Path]], worker: Worker) 
         facts=_facts(config, images, fits, held_out, worker.ready.versions if worker.ready else {}),
     )
     with draft(request.model) as part:
-        weights = worker.do(BuildModel(tuple(path for _, path in kept), config.offset, part))
+        weights = worker.run_task(BuildModel(tuple(path for _, path in kept), config.offset, part))
         cards.put_in(part, card, None if likeness is None else likeness.to_bytes())
     with draft(cards.beside(request.model)) as part:
         part.write_text(card.text(), encoding="utf-8")

@@ -18,7 +18,7 @@ from search.storage.database import StudyStorage
 from search.storage.hosts import HostRegistry
 from search.storage.ledger import Ledger
 from search.storage.load import read_study
-from search.workers.pool import WorkerPool
+from search.workers.interfaces import WorkerPool
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,9 +18,8 @@ from optuna.trial import TrialState
 
 from search.storage.ask_tell import TrialEnd, fail_stale_trials, optimize
 from search.storage.hosts import HostRegistry
-from search.workers.client import Worker
 from search.workers.errors import Stopped
-from search.workers.pool import WorkerPool
+from search.workers.interfaces import Worker, WorkerPool
 
 _PART: Final = "part"
 _POLL_SECONDS: Final = 2.0

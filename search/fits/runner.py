@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
 import numpy as np
 
@@ -26,6 +26,7 @@ from search.storage.ledger import Ledger
 from search.training.job import FitJob, FitSpec
 from search.training.sampling import balance_of
 from search.workers.errors import WorkerDied, WorkerError, WorkerStalled, last_line
+from search.workers.interfaces import FitWorker
 
 FAULTS: Final[Mapping[type[WorkerError], str]] = {WorkerDied: "worker-died", WorkerStalled: "stalled"}
 """Reasons of fits whose process died twice, the second time with the machine to itself, or stalled twice: the
@@ -36,13 +37,6 @@ PROCESS_LOST: Final = "process-lost"
 
 _TRIES: Final = 2  # of a fit that fails by our or the machine's fault
 _log = logging.getLogger(__name__)
-
-
-class FitWorker(Protocol):
-    """Runs a job; `search.workers.client.Worker` is the real one."""
-
-    def run(self, job: FitJob, on_check: Callable[[Check], None] = ..., *, alone: bool = ...) -> FitOutcome:
-        """Raises Stopped, WorkerFault."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

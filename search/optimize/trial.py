@@ -25,9 +25,8 @@ from search.storage.ask_tell import TrialEnd
 from search.storage.ledger import Ledger
 from search.storage.trial_attributes import CONFIGURATION, EVIDENCE, REASON, SECONDS, START, STATE, deadly_fold
 from search.training.job import FitSpec
-from search.workers.client import Worker
 from search.workers.errors import Stopped
-from search.workers.pool import WorkerPool
+from search.workers.interfaces import Worker, WorkerPool
 from spaces.config import Configuration
 from spaces.space import Space
 

@@ -27,7 +27,8 @@ from search.storage.ledger import Ledger
 from search.storage.load import open_study, read_study
 from search.storage.run_folder import lock_folder
 from search.workers import devices
-from search.workers.pool import MakePool, WorkerPool, worker_resources
+from search.workers.interfaces import MakePool
+from search.workers.pool import WorkerProcessPool, worker_resources
 from search.workers.protocol import TrainingData
 from spaces.backbones import IMAGENET
 from spaces.config import Configuration
@@ -43,7 +44,7 @@ def explain(
     workers: int | None = None,
     storage: str | None = None,
     study: str = "steadynet",
-    make_pool: MakePool = WorkerPool,
+    make_pool: MakePool = WorkerProcessPool,
 ) -> Results:
     """Follow the changes from `start` to the recommended configuration of the run in `out`; kept with the study.
 
@@ -84,7 +85,7 @@ def explain(
         gpus, known = devices.gpus(), worker_count.load_worker_count(ledger)
         count = known.chosen if workers is None and known is not None and not gpus else workers
         pool = make_pool(worker_resources(out, count, gpus), clock.phase_over)
-        pool.supply(TrainingData.of(images, metric, weight_files(weights)))
+        pool.set_data(TrainingData.of(images, metric, weight_files(weights)))
         try:
             with pool.worker() as worker:
                 goal, trials = results.recommended.ranked.trial, results.study.trials

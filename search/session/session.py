@@ -27,7 +27,8 @@ from search.storage.load import read_study
 from search.storage.run_folder import FolderLock, lock_folder
 from search.workers import devices
 from search.workers.errors import Stopped
-from search.workers.pool import MakePool, WorkerPool
+from search.workers.interfaces import MakePool, WorkerPool
+from search.workers.pool import WorkerProcessPool
 from search.workers.protocol import TrainingData
 
 _log = logging.getLogger(__name__)
@@ -54,7 +55,7 @@ def search(
     request: SearchRequest,
     listener: Listener,
     clock: Clock,
-    make_pool: MakePool = WorkerPool,
+    make_pool: MakePool = WorkerProcessPool,
     hold: FolderLock | None = None,
 ) -> SessionResult:
     """Run or go on with the study in `request.out` until its budget is used up or the clock is told to end.
@@ -97,7 +98,7 @@ def rehearse(request: SearchRequest, listener: Listener, clock: Clock, hold: Fol
         UserError: the user can mend it.
         StartCancelled: the user ended it.
     """
-    pools = WorkerPools(request, devices.gpus(), WorkerPool, clock.phase_over)
+    pools = WorkerPools(request, devices.gpus(), WorkerProcessPool, clock.phase_over)
     with explain_write_errors(request.out, request.storage):
         opened = open_session(request, listener, clock, pools, rehearsal=True)
         close(opened.storage)
@@ -158,7 +159,7 @@ def _prepare(
         listener.stage("Starting TensorFlow in its own process")
         pools.start(ledger)
     asked = preparation.protocol(request, images, ledger, devices.precision(pools.gpus[0] if pools.gpus else None))
-    pools.supply(TrainingData.of(images, request.metric, weight_files(request.weights)))
+    pools.set_data(TrainingData.of(images, request.metric, weight_files(request.weights)))
     priced = None
     if not opened.used_up and (timed or pools.undecided):
         listener.stage("Timing the first epochs")

@@ -15,7 +15,7 @@ from typing import Any, Final
 from search import resources
 from search.storage.ledger import Ledger
 from search.workers.errors import WorkerError, last_line
-from search.workers.pool import WorkerPool
+from search.workers.interfaces import WorkerPool
 from search.workers.protocol import Timing, TimingJob
 
 MOST: Final = 16
@@ -116,7 +116,7 @@ def _all_at(pool: WorkerPool, pricing: TimingJob) -> list[Timing]:
 
     def one(pricing: TimingJob) -> Timing:
         with pool.worker() as worker:  # handed out in turn, so that each gets one
-            return worker.price(pricing)
+            return worker.run_timing(pricing)
 
     with ThreadPoolExecutor(len(pool)) as threads:
         return list(threads.map(one, [pricing] * len(pool)))

@@ -14,7 +14,8 @@ from search.session import worker_count
 from search.storage.ledger import Ledger
 from search.workers.devices import Gpu, unseen_gpu_message
 from search.workers.errors import WorkerError, last_line
-from search.workers.pool import MakePool, WorkerPool, worker_resources
+from search.workers.interfaces import MakePool, WorkerPool
+from search.workers.pool import worker_resources
 from search.workers.protocol import Timing, TimingJob, TrainingData
 
 MEASURED_SECONDS: Final = 1.0
@@ -62,7 +63,7 @@ class WorkerPools:
         if busy:
             with contextlib.suppress(WorkerError):  # comes again when they are started, and is told then
                 for pool in self._pools:
-                    pool.begin()
+                    pool.spawn()
 
     def start(self, ledger: Ledger) -> None:
         """Have the first worker up, and keep what it tells of device and versions.
@@ -84,10 +85,10 @@ class WorkerPools:
             ledger.set_fact("device", ready.device)
             ledger.set_fact("versions", {**ledger.fact("versions"), **ready.versions})
 
-    def supply(self, material: TrainingData) -> None:
+    def set_data(self, data: TrainingData) -> None:
         """What all fits train on."""
         for pool in self._pools:
-            pool.supply(material)
+            pool.set_data(data)
 
     @property
     def undecided(self) -> bool:

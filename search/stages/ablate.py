@@ -15,7 +15,7 @@ import numpy as np
 from search import seeds
 from search.collapse.protection import Protection
 from search.events import Listener
-from search.fits.runner import FitRunner, FitWorker, StudySetup
+from search.fits.runner import FitRunner, StudySetup
 from search.records import ABLATION, SEARCH, Ablation, Fit, Trial, Verdict, Waypoint
 from search.schedule.budget import typical_fit_seconds
 from search.selection.ablation import FOLDS, SPARE, AblationPath
@@ -25,6 +25,7 @@ from search.selection.surrogate_model import MIN_TRIALS, Surrogate, observed_sco
 from search.storage.ledger import Ledger
 from search.training.job import FitSpec
 from search.workers.errors import Stopped
+from search.workers.interfaces import FitWorker
 from spaces.config import Configuration
 
 FOLDS_AT_LEAST: Final = 2  # when time is short: with one there would be no telling gain from noise

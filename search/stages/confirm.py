@@ -24,8 +24,8 @@ from search.selection.scores import JUDGED, fit_score
 from search.selection.shortlist import REPEATS, ConfirmationSize, affordable, shortlist
 from search.storage.ledger import Ledger
 from search.training.job import FitSpec
-from search.workers.client import Worker
 from search.workers.errors import Stopped
+from search.workers.interfaces import Worker
 from spaces.config import Configuration
 
 SHARE_OF_FITS: Final = 0.43

@@ -12,13 +12,14 @@ import numpy as np
 from search.collapse.protection import Protection
 from search.data.images import ImageSet
 from search.fit_checks import Check
-from search.fits.runner import FitRunner, FitWorker
+from search.fits.runner import FitRunner
 from search.records import FINAL, Fit, TestScore, Verdict
 from search.selection import metrics
 from search.selection.offset import offset_probabilities
 from search.selection.results import Recommendation
 from search.training.job import FitSpec
 from search.workers.errors import Stopped
+from search.workers.interfaces import FitWorker
 
 TRIES: Final = 3
 """Seeds, if a training collapses."""

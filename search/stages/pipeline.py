@@ -34,8 +34,8 @@ from search.storage.load import (
     restored_surroundings,
     restored_test,
 )
-from search.workers.client import Worker
 from search.workers.errors import Stopped
+from search.workers.interfaces import Worker
 from spaces.config import Configuration
 
 FOLDS: Final = 3

@@ -16,13 +16,14 @@ from search.collapse.protection import Protection
 from search.events import Listener
 from search.fit_checks import Check
 from search.fits.executor import Executor
-from search.fits.runner import FitRunner, FitWorker, StudySetup
+from search.fits.runner import FitRunner, StudySetup
 from search.records import NEIGHBOUR, SEARCH, FitOutcome, PerturbedCopy, Sensitivity, Trial
 from search.schedule.budget import typical_fit_seconds
 from search.selection.scores import JUDGED
 from search.storage.ledger import Ledger
 from search.training.job import FitJob, FitSpec
 from search.workers.errors import Stopped
+from search.workers.interfaces import FitWorker
 
 _log = logging.getLogger(__name__)
 

@@ -1,1 +1,1 @@
-"""Processes that load TensorFlow and train: the side that starts them, the side that answers, and what they say."""
+"""Worker processes, which load TensorFlow and train: the coordinator's side, the process's side, and their messages."""

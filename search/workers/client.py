@@ -1,4 +1,4 @@
-"""One worker process as its coordinator sees it: started when needed, asked, recycled, killed when it stalls."""
+"""A worker process as its coordinator sees it: spawned when needed, given jobs, replaced, killed when it hangs."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Final
 
-from search import resources
 from search.fit_checks import Check
 from search.records import FitOutcome
+from search.resources import memory_of
 from search.training.job import FitJob
 from search.workers.child import ChildProcess
 from search.workers.errors import Stopped, WorkerDied, WorkerError, WorkerStalled
+from search.workers.heartbeat import StallDetector
 from search.workers.microbatching import MicrobatchMemory
 from search.workers.protocol import (
     QUIT,
@@ -32,7 +33,6 @@ from search.workers.protocol import (
 )
 from search.workers.read_write_lock import ReadWriteLock
 from search.workers.server import main
-from search.workers.stall_detector import StallDetector
 
 _POLL_SECONDS: Final = 0.2
 _START_SECONDS: Final = 300.0  # importing TensorFlow from a cold network disk takes minutes
@@ -43,177 +43,197 @@ _RECYCLE_AFTER: Final = 400  # fits of networks on images: TensorFlow's memory g
 _log = logging.getLogger(__name__)
 
 
-class Worker:
-    """One process. Not for two threads at once.
+class WorkerProcess:
+    """One worker process: the real `search.workers.interfaces.Worker`. For one thread at a time.
 
     Args:
-        seat: where it works.
-        should_stop: asked some five times a second while a fit runs; True ends it.
-        silence: shared by the workers of a session.
-        gate: shared by them too.
-        room: shared by them too.
+        resources: what the process may use of the machine.
+        should_stop: called about five times a second while a job runs; True ends the job.
+        stall_detector: shared by the workers of a session, as are the next two.
+        lock: held by each fit; alone by a fit that runs alone.
+        microbatch_memory: number of microbatches that earlier fits needed.
     """
 
     def __init__(
         self,
-        seat: WorkerResources,
+        resources: WorkerResources,
         should_stop: Callable[[], bool],
-        silence: StallDetector | None = None,
-        gate: ReadWriteLock | None = None,
-        room: MicrobatchMemory | None = None,
+        stall_detector: StallDetector | None = None,
+        lock: ReadWriteLock | None = None,
+        microbatch_memory: MicrobatchMemory | None = None,
     ) -> None:
-        self._seat = seat
+        self._resources = resources
         self._should_stop = should_stop
-        self._silence, self._gate, self._room = (
-            silence or StallDetector(),
-            gate or ReadWriteLock(),
-            room or MicrobatchMemory(),
-        )
-        self._material: TrainingData | None = None
-        self._process: ChildProcess | None = None
+        self._stall_detector = stall_detector or StallDetector()
+        self._lock = lock or ReadWriteLock()
+        self._microbatch_memory = microbatch_memory or MicrobatchMemory()
+        self._data: TrainingData | None = None
+        self._child: ChildProcess | None = None
         self._jobs = 0
-        self._is_up = False  # it has said that it is ready
+        self._is_up = False  # it has sent WorkerReady
         self.ready: WorkerReady | None = None
 
-    def supply(self, material: TrainingData) -> None:
-        """What all its fits train on, from now on."""
-        self._material = material
+    def set_data(self, data: TrainingData) -> None:
+        """Train all further fits on these images, in this process and in those that replace it."""
+        self._data = data
         if self._is_up:
-            self._hand_over()
+            self._send_data()
 
     def run(
         self, job: FitJob, on_check: Callable[[Check], None] = lambda check: None, *, alone: bool = False
     ) -> FitOutcome:
-        """Run one fit.
+        """Run one fit, with as many microbatches as fits of its size are known to need.
 
         Args:
             job: the fit.
-            on_check: told of each check.
-            alone: wait until no other worker of the session has a fit, and keep them from one until this one ends.
+            on_check: called after each check of the fit.
+            alone: wait until no other worker of the session has a fit, and keep the others waiting until this one ends.
 
         Raises:
-            Stopped: `should_stop` said so.
-            WorkerFault: anything that is not the configuration's fault.
+            Stopped: `should_stop` returned True.
+            WorkerError: the process died, stalled or raised.
         """
-        with self._gate.alone(self._should_stop) if alone else self._gate.together():
-            answer = self._ask(replace(job, microbatches=self._room.parts(job)), on_check)
+        with self._lock.exclusive(self._should_stop) if alone else self._lock.shared():
+            answer = self._ask(replace(job, microbatches=self._microbatch_memory.microbatches(job)), on_check)
         if not isinstance(answer, FitOutcome):
-            raise WorkerError(f"unexpected answer {type(answer).__name__}")
-        self._room.learn(job, answer)
+            raise _unexpected(answer, job)
+        self._microbatch_memory.learn(job, answer)
         return answer
 
-    def price(self, job: TimingJob) -> Timing:
-        """Time a configuration's epochs. Raises as `run` does."""
-        answer = self._ask(job, lambda check: None)
+    def run_timing(self, job: TimingJob) -> Timing:
+        """Time the epochs of a configuration. Raises as `run` does."""
+        answer = self._ask(job)
         if not isinstance(answer, Timing):
-            raise WorkerError(f"unexpected answer {type(answer).__name__}")
+            raise _unexpected(answer, job)
         return answer
 
-    def do(self, errand: WorkerTask) -> Any:
-        """Whatever comes of the errand. Raises as `run` does."""
-        answer = self._ask(errand, lambda check: None)
+    def run_task(self, task: WorkerTask) -> Any:
+        """Run a task in the process and return what it returned. Raises as `run` does."""
+        answer = self._ask(task)
         if not isinstance(answer, TaskDone):
-            raise WorkerError(f"unexpected answer {type(answer).__name__}")
+            raise _unexpected(answer, task)
         return answer.value
 
-    def close(self, seconds: float = 1.0) -> None:
-        """End the process, kindly if it listens within so long."""
-        try:
-            self.dismiss()
-            self.wait(seconds)
-        finally:
-            self.kill()
+    def spawn(self) -> None:
+        """Start the process, which then loads TensorFlow, without waiting for it.
 
-    def dismiss(self) -> None:
-        """Tell the process to end, without waiting for it."""
-        if self._is_up:
-            with contextlib.suppress(OSError, ValueError):
-                self._child.pipe.send(QUIT)
-
-    def wait(self, seconds: float) -> None:
-        """Give a process that was dismissed so long to end."""
-        if self._is_up:
-            self._child.join(seconds)
-
-    def begin(self) -> None:
-        """Have the process load TensorFlow, without waiting for it. Raises WorkerFault."""
-        if self._process is not None and self._process.is_alive():
+        Raises:
+            WorkerError: the system starts no further process.
+        """
+        if self._child is not None and self._child.is_alive():
             return
         self.kill()
         try:
-            self._process = ChildProcess(main, self._seat)
+            self._child = ChildProcess(main, self._resources)
         except OSError as error:
             raise WorkerError(f"no further process can be started: {error}") from None
         self._jobs = 0
 
     def start(self) -> None:
-        """Have the process up. Raises WorkerFault, Stopped."""
+        """Wait until the process has loaded TensorFlow; one that has grown or run many fits is replaced.
+
+        Raises:
+            Stopped: `should_stop` returned True.
+            WorkerError: the process can't be started, died twice while it started, or took too long.
+        """
         if self._is_up and (self._jobs >= _RECYCLE_AFTER or self._has_grown()):
-            _log.info("a worker is replaced after %d trainings", self._jobs)
+            _log.info("A worker process is replaced after %d jobs.", self._jobs)
             self.close()
-        self.begin()
+        self.spawn()
         if self._is_up:
             return
         try:
-            answer = self._wait(lambda check: None, _START_SECONDS)
+            answer = self._next_answer(timeout=_START_SECONDS)
         except WorkerDied as error:
             if error.code is None or error.code >= 0:
                 raise
             _log.warning("A %s before it was ready: it is started again.", error)  # no fit has a part in that
-            self.begin()
-            answer = self._wait(lambda check: None, _START_SECONDS)
+            self.spawn()
+            answer = self._next_answer(timeout=_START_SECONDS)
         if not isinstance(answer, WorkerReady):
             self.kill()
             raise WorkerError(f"worker did not start: {answer}")
         self.ready = answer
         self._is_up = True
-        if self._material is not None:
-            self._hand_over()
+        if self._data is not None:
+            self._send_data()
 
-    @property
-    def _child(self) -> ChildProcess:
-        assert self._process is not None, "it is started before anything is asked of it"
-        return self._process
+    def close(self, seconds: float = 1.0) -> None:
+        """End the process: it is asked to, and killed if it still runs after so many seconds."""
+        try:
+            self.send_quit()
+            self.join(seconds)
+        finally:
+            self.kill()
+
+    def send_quit(self) -> None:
+        """Ask the process to end, without waiting for it."""
+        if self._child is not None and self._is_up:
+            with contextlib.suppress(OSError, ValueError):
+                self._child.pipe.send(QUIT)
+
+    def join(self, seconds: float) -> None:
+        """Wait for the end of a process that was asked to end, at most so many seconds."""
+        if self._child is not None and self._is_up:
+            self._child.join(seconds)
+
+    def kill(self) -> None:
+        """End the process at once."""
+        if self._child is not None:
+            self._child.kill()
+            self._child = None
+            self._is_up = False
 
     def _has_grown(self) -> bool:
-        """Whether it has come to hold more memory of its own than its share."""
-        held = resources.memory_of(self._child.pid)
-        return held is not None and self._seat.memory is not None and held > self._seat.memory
+        """Whether the process holds more memory than its share."""
+        limit = self._resources.memory
+        held = None if self._child is None else memory_of(self._child.pid)
+        return held is not None and limit is not None and held > limit
 
-    def _hand_over(self) -> None:
-        with contextlib.suppress(OSError):  # a process that died is noticed at its next job
-            self._child.pipe.send(self._material)
+    def _send_data(self) -> None:
+        if self._child is not None:
+            with contextlib.suppress(OSError):  # a process that died is noticed at its next job
+                self._child.pipe.send(self._data)
 
-    def _ask(self, job: FitJob | TimingJob | WorkerTask, on_check: Callable[[Check], None]) -> Any:
+    def _ask(self, job: FitJob | TimingJob | WorkerTask, on_check: Callable[[Check], None] = lambda check: None) -> Any:
+        """Send a job to the process, which is started if need be, and return its answer."""
         self.start()
         self._jobs += not (isinstance(job, FitJob) and job.configuration.embeds)  # heads trace nothing
         try:
-            self._child.pipe.send(job)
+            self._running().pipe.send(job)
         except OSError as error:
             self.kill()
             raise WorkerError(f"worker lost: {error}") from None
-        answer = self._wait(on_check)
+        answer = self._next_answer(on_check)
         if isinstance(answer, JobStopped):
             raise Stopped
         if isinstance(answer, JobFailed):
             raise WorkerError(answer.text)
         return answer
 
-    def _wait(self, on_check: Callable[[Check], None], most: float | None = None) -> Any:
-        """The answer to what was asked; so long (None: as long as others took) there may be silence."""
-        child, heard, told = self._child, time.monotonic(), None
-        longest: float | None = None
+    def _next_answer(self, on_check: Callable[[Check], None] = lambda check: None, timeout: float | None = None) -> Any:
+        """Wait for the next message that is neither a heartbeat nor a check.
+
+        Args:
+            on_check: called with each check.
+            timeout: seconds without any message after which the process counts as hung; None leaves it to the
+                stall detector.
+        """
+        child, last_message = self._running(), time.monotonic()
+        stop_sent: float | None = None
+        longest: float | None = None  # interval between two messages of this fit
         while True:
             try:
                 if child.pipe.poll(_POLL_SECONDS):
                     message = child.pipe.recv()
-                    before, heard = heard, time.monotonic()
+                    received = time.monotonic()
+                    interval, last_message = received - last_message, received
                     if isinstance(message, Heartbeat):
-                        if longest is None:  # the first epoch also builds the network
-                            self._silence.learn_building(heard - before)
+                        if longest is None:  # the network was built, too
+                            self._stall_detector.add_build(interval)
                         else:
-                            self._silence.learn(heard - before)
-                        longest = max(longest or 0.0, heard - before)
+                            self._stall_detector.add_interval(interval)
+                        longest = max(longest or 0.0, interval)
                     elif isinstance(message, Check):
                         on_check(message)
                     else:
@@ -226,21 +246,22 @@ class Worker:
                     raise Stopped from None
                 raise WorkerDied(code) from None
             now = time.monotonic()
-            if told is None and self._should_stop():
-                told = now
+            if stop_sent is None and self._should_stop():
+                stop_sent = now
                 with contextlib.suppress(OSError):
                     child.pipe.send(STOP)
-            if told is not None and now - told > _STOP_SECONDS:
+            if stop_sent is not None and now - stop_sent > _STOP_SECONDS:
                 self.kill()
                 raise Stopped
-            allowed = self._silence.seconds(longest) if most is None else most
-            if now - heard > allowed:
+            allowed = self._stall_detector.timeout(longest) if timeout is None else timeout
+            if now - last_message > allowed:
                 self.kill()
-                raise WorkerStalled(f"worker stalled: no word for {allowed:.0f} s")
+                raise WorkerStalled(f"worker stalled: no message for {allowed:.0f} s")
 
-    def kill(self) -> None:
-        """End the process at once."""
-        if self._process is not None:
-            self._process.kill()
-            self._process = None
-            self._is_up = False
+    def _running(self) -> ChildProcess:
+        assert self._child is not None, "the process is started before anything is asked of it"
+        return self._child
+
+
+def _unexpected(answer: object, job: object) -> WorkerError:
+    return WorkerError(f"unexpected answer {type(answer).__name__} to a {type(job).__name__}")

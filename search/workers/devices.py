@@ -1,4 +1,4 @@
-"""What this machine has, found without loading TensorFlow."""
+"""GPUs and cores of this machine, found without loading TensorFlow, and how workers share them."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ class Gpu:
 
     index: int
     name: str
-    bytes: int
-    capability: float
+    bytes: int  # of memory
+    capability: float  # CUDA compute capability, such as 8.0
 
 
 def gpus() -> tuple[Gpu, ...]:
-    """The NVIDIA GPUs that this process may use; none if there is no driver."""
+    """Return the NVIDIA GPUs that this process may use; none if there is no driver."""
     command = shutil.which("nvidia-smi")
     if command is None:
         return ()
@@ -36,27 +36,33 @@ def gpus() -> tuple[Gpu, ...]:
     return visible(parse_gpus(answer), os.environ.get("CUDA_VISIBLE_DEVICES"))
 
 
-def visible(found: tuple[Gpu, ...], named: str | None) -> tuple[Gpu, ...]:
-    """Those that CUDA_VISIBLE_DEVICES names (None: it is not set), numbered as TensorFlow then does.
+def visible(installed: tuple[Gpu, ...], names: str | None) -> tuple[Gpu, ...]:
+    """Select the GPUs that CUDA_VISIBLE_DEVICES names, numbered as TensorFlow then numbers them.
+
+    Args:
+        installed: GPUs as the driver lists them.
+        names: value of the variable; None: it is not set.
 
     >>> [gpu.name for gpu in visible((Gpu(0, "a", 1, 8.0), Gpu(1, "b", 1, 8.0)), "1")]
     ['b']
     """
-    if named is None:
-        return found
-    entries = [entry.strip() for entry in named.split(",")] if named.strip() else []
-    by_index = {str(gpu.index): gpu for gpu in found}
+    if names is None:
+        return installed
+    entries = [entry.strip() for entry in names.split(",")] if names.strip() else []
+    by_index = {str(gpu.index): gpu for gpu in installed}
     if all(entry in by_index for entry in entries):
         chosen = [by_index[entry] for entry in entries]
     else:  # as CUDA does, nothing from the first wrong number on; others than numbers: in the driver's order
         numbers = [entry.lstrip("-").isdigit() for entry in entries]
         valid = next((n for n, entry in enumerate(entries) if numbers[n] and entry not in by_index), len(entries))
-        chosen = [by_index.get(entry, found[n % len(found)]) for n, entry in enumerate(entries[:valid]) if found]
+        chosen = [
+            by_index.get(entry, installed[n % len(installed)]) for n, entry in enumerate(entries[:valid]) if installed
+        ]
     return tuple(replace(gpu, index=place) for place, gpu in enumerate(chosen))
 
 
 def parse_gpus(answer: str) -> tuple[Gpu, ...]:
-    """From what `nvidia-smi` prints, a line a GPU: index, name, memory in MiB, compute capability.
+    """Read what `nvidia-smi` prints, a line a GPU: index, name, memory in MiB, compute capability.
 
     >>> parse_gpus("0, NVIDIA A100, 40960, 8.0\\n")[0].capability
     8.0
@@ -73,7 +79,7 @@ def parse_gpus(answer: str) -> tuple[Gpu, ...]:
 
 
 def unseen_gpu_message(gpu: Gpu) -> str:
-    """What to tell where the driver lists a GPU and TensorFlow does not see it."""
+    """The message for a machine whose driver lists a GPU that TensorFlow does not see."""
     return (
         f"This machine has an NVIDIA GPU ({gpu.name}) that TensorFlow does not see: the CPU does the work. "
         "To use it: pip install 'steadynet[gpu]' (from a checkout: pip install -e '.[gpu]')."
@@ -81,25 +87,25 @@ def unseen_gpu_message(gpu: Gpu) -> str:
 
 
 def precision(gpu: Gpu | None) -> str:
-    """bfloat16 where the GPU gains by it, float32 elsewhere; on CPUs it takes three times as long."""
+    """Return the Keras dtype policy that is fastest: bfloat16 on recent GPUs; on CPUs it takes three times as long."""
     return "mixed_bfloat16" if gpu is not None and gpu.capability >= _BFLOAT16_FROM else "float32"
 
 
-def share_devices(workers: int | None, found: tuple[Gpu, ...]) -> list[tuple[Gpu | None, int | None]]:
-    """GPU and CPU threads of each worker.
+def share_devices(workers: int | None, gpus: tuple[Gpu, ...]) -> list[tuple[Gpu | None, int | None]]:
+    """Return the GPU and the number of CPU threads of each worker; None for threads leaves it to TensorFlow.
 
-    Several on the CPU share its threads, and several on a GPU its memory; one has all.
+    Workers on the CPU share its threads, workers on the same GPU its memory; a single worker has all.
 
     Args:
-        workers: how many, None for one a GPU, else one.
-        found: GPUs that TensorFlow sees.
+        workers: number of workers; None: one a GPU, or one without GPUs.
+        gpus: GPUs that TensorFlow may use.
     """
-    count = workers or max(1, len(found))
+    count = workers or max(1, len(gpus))
     cores = resources.cores()
     threads = max(1, cores // count)
     if count == 1 and cores == os.cpu_count():
-        return [(found[0] if found else None, None)]
-    if not found:
+        return [(gpus[0] if gpus else None, None)]
+    if not gpus:
         return [(None, threads)] * count
-    told = [found[place % len(found)] for place in range(count)]
-    return [(replace(gpu, bytes=gpu.bytes // told.count(gpu)), threads) for gpu in told]
+    shared = [gpus[worker % len(gpus)] for worker in range(count)]
+    return [(replace(gpu, bytes=gpu.bytes // shared.count(gpu)), threads) for gpu in shared]

@@ -1,19 +1,14 @@
-"""What a worker's fit may end with that is not the fit's own fault."""
+"""Errors of a fit that are not the fault of its configuration."""
 
 from __future__ import annotations
 
 
 class WorkerError(Exception):
-    """The worker died, stalled or raised: our or the machine's fault, worth another try."""
-
-
-def last_line(text: str) -> str:
-    """Of a traceback: what was raised."""
-    return text.strip().splitlines()[-1]
+    """The worker died, stalled or raised: our fault or the machine's, worth another try."""
 
 
 class WorkerDied(WorkerError):
-    """Its process ended, most often because the system killed it for want of memory.
+    """The worker's process ended, most often because the system killed it for want of memory.
 
     Args:
         code: exit code; below zero, the number of the signal that ended it.
@@ -25,8 +20,13 @@ class WorkerDied(WorkerError):
 
 
 class WorkerStalled(WorkerError):
-    """It said nothing for far longer than epochs take: hung, or its machine is overwhelmed."""
+    """The worker sent nothing for far longer than epochs take: it hangs, or its machine is overloaded."""
 
 
 class Stopped(Exception):
-    """The fit was ended because the search was told to end."""
+    """The fit was ended because the search was told to stop."""
+
+
+def last_line(text: str) -> str:
+    """Return the last line of a traceback, which names the exception."""
+    return text.strip().splitlines()[-1]

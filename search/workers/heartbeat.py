@@ -1,8 +1,11 @@
-"""Signs of life from inside long epochs: as long as steps are done, a worker is slow and not hung."""
+"""Heartbeats of a process that trains, and how long they may stay away before the process counts as hung."""
 
 from __future__ import annotations
 
+import math
+import statistics
 import threading
+from collections import deque
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Final
@@ -10,28 +13,66 @@ from typing import Final
 from search.background import beside
 
 _EVERY_SECONDS: Final = 1.0
+_TIMEOUT_SECONDS: Final = 120.0  # without a heartbeat, which comes after each epoch at the latest ...
+_USUAL_FACTOR: Final = 10.0  # ... or so many times the session's median interval ...
+_OWN_FACTOR: Final = 3.0  # ... or so many times the fit's own longest interval, since networks and images differ
+_BUILD_SECONDS: Final = 1800.0  # to the first heartbeat: the network is built, images are loaded, kernels are tuned
+_ENOUGH_BUILDS: Final = 5  # fits after which the longest of their build times limits those of the next ones
+_KEPT_INTERVALS: Final = 500
 
 
 def heartbeat(
-    done: Callable[[], int], beat: Callable[[], None], every: float = _EVERY_SECONDS
+    work_done: Callable[[], int], send: Callable[[], None], every: float = _EVERY_SECONDS
 ) -> AbstractContextManager[None]:
-    """Inside, `beat` is called by a thread of its own whenever more is done than the last time.
+    """Send heartbeats from a background thread while the `with` block runs, as long as its work advances.
 
     Args:
-        done: how much work, a number that grows.
-        beat: raises OSError where nobody listens any more.
-        every: seconds between two looks.
+        work_done: amount of work done so far, such as training steps; a number that grows.
+        send: sends one heartbeat; raises OSError when the other side has closed the pipe.
+        every: seconds between two looks at `work_done`.
     """
 
     def watch(over: threading.Event) -> None:
-        before = done()
+        before = work_done()
         while not over.wait(every):
-            now = done()
+            now = work_done()
             if now != before:
                 try:
-                    beat()
+                    send()
                 except OSError:  # the fit itself will find out
                     return
             before = now
 
     return beside(watch)
+
+
+class StallDetector:
+    """How long a worker may send nothing before it counts as hung, by what earlier fits took. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._intervals: deque[float] = deque(maxlen=_KEPT_INTERVALS)
+        self._builds: deque[float] = deque(maxlen=_KEPT_INTERVALS)
+        self._lock = threading.Lock()
+
+    def add_interval(self, seconds: float) -> None:
+        """Record the time between two messages of a fit."""
+        with self._lock:
+            self._intervals.append(seconds)
+
+    def add_build(self, seconds: float) -> None:
+        """Record the time from the start of a fit, which builds its network, to its first message."""
+        with self._lock:
+            self._builds.append(seconds)
+
+    def timeout(self, longest: float | None) -> float:
+        """Return the seconds without a message after which a fit counts as hung.
+
+        Args:
+            longest: longest time between two messages of this fit so far; None before its first message.
+        """
+        with self._lock:
+            if longest is None:
+                longest_build = max(self._builds) if len(self._builds) >= _ENOUGH_BUILDS else math.inf
+                return min(_BUILD_SECONDS, max(_TIMEOUT_SECONDS, _USUAL_FACTOR * longest_build))
+            usual = statistics.median(self._intervals) if self._intervals else 0.0
+        return max(_TIMEOUT_SECONDS, _USUAL_FACTOR * usual, _OWN_FACTOR * longest)

@@ -1,29 +1,32 @@
-"""How much of a batch finds room in a device's memory: found out once for each size of network."""
+"""Microbatches: the parts of a batch that fit into a device's memory one after the other."""
 
 from __future__ import annotations
 
-from search.records import PARTS, FitOutcome
+from search.records import MICROBATCHES, FitOutcome
 from search.training.job import FitJob
 from spaces.network_size import size
 
 
 class MicrobatchMemory:
-    """Shared by the workers of a session, so that one that is new need not run out of memory to learn it."""
+    """Number of microbatches that networks of each size needed, shared by the workers of a session.
+
+    With it a new worker need not run out of memory to learn the same.
+    """
 
     def __init__(self) -> None:
-        self._parts: dict[tuple[int, int], int] = {}  # by weights and batch
+        self._microbatches: dict[tuple[int, int], int] = {}  # by number of weights and batch size
 
-    def parts(self, job: FitJob) -> int:
-        """That each of its batches is known to need; 1 if nothing is known."""
-        return self._parts.get(_kind(job), 1)
+    def microbatches(self, job: FitJob) -> int:
+        """Return the number of microbatches that each batch of the job is known to need; 1 if nothing is known."""
+        return self._microbatches.get(_size_key(job), 1)
 
     def learn(self, job: FitJob, outcome: FitOutcome) -> None:
-        """Take in how a fit went."""
-        if PARTS in outcome.start:
-            self._parts[_kind(job)] = int(outcome.start[PARTS])
+        """Record how many microbatches a fit needed, if it was more than one."""
+        if MICROBATCHES in outcome.start:
+            self._microbatches[_size_key(job)] = int(outcome.start[MICROBATCHES])
 
 
-def _kind(job: FitJob) -> tuple[int, int]:
+def _size_key(job: FitJob) -> tuple[int, int]:
     configuration, protocol = job.configuration, job.protocol
     images = protocol.images
     weights = size(configuration, images.image_size, images.channels, protocol.classes, any_size=images.any_size)

@@ -1,4 +1,4 @@
-"""The workers of a session, handed out one at a time."""
+"""The worker processes of a session, handed out one at a time."""
 
 from __future__ import annotations
 
@@ -9,85 +9,86 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from search import resources
-from search.workers.client import Worker
+from search.resources import memory
+from search.workers.client import WorkerProcess
 from search.workers.devices import Gpu, share_devices
+from search.workers.heartbeat import StallDetector
 from search.workers.microbatching import MicrobatchMemory
 from search.workers.protocol import TrainingData, WorkerReady, WorkerResources
 from search.workers.read_write_lock import ReadWriteLock
-from search.workers.stall_detector import StallDetector
 
-_FAREWELL_SECONDS: Final = 1.0  # from QUIT to the kill
-_MEMORY_SHARE: Final = 0.8  # of the machine's, for all workers together: one that has grown beyond it is replaced
+_QUIT_SECONDS: Final = 1.0  # from QUIT to the kill
+_MEMORY_SHARE: Final = 0.8  # of the machine's, for all workers together
 
 
 def worker_resources(out: Path, workers: int | None, gpus: tuple[Gpu, ...]) -> list[WorkerResources]:
-    """One for each worker.
+    """Divide the machine among workers.
 
     Args:
         out: run folder, for TensorFlow's own messages.
-        workers: how many, None for one a GPU, else one.
-        gpus: to work on.
+        workers: number of workers; None: one a GPU, or one without GPUs.
+        gpus: GPUs that TensorFlow may use.
     """
-    found = share_devices(workers, gpus)
-    memory = round(_MEMORY_SHARE * resources.memory() / len(found))
-    return [WorkerResources(threads=threads, gpu=gpu, log=out / "worker.log", memory=memory) for gpu, threads in found]
+    shares = share_devices(workers, gpus)
+    each = round(_MEMORY_SHARE * memory() / len(shares))
+    return [WorkerResources(threads=threads, gpu=gpu, log=out / "worker.log", memory=each) for gpu, threads in shares]
 
 
-class WorkerPool:
-    """A few workers, handed out one at a time."""
+class WorkerProcessPool:
+    """A few worker processes: the real `search.workers.interfaces.WorkerPool`.
 
-    def __init__(self, worker_resources: Sequence[WorkerResources], should_stop: Callable[[], bool]) -> None:
-        silence, gate, room = StallDetector(), ReadWriteLock(), MicrobatchMemory()
-        self._workers = [Worker(seat, should_stop, silence, gate, room) for seat in worker_resources]
-        self._free: queue.SimpleQueue[Worker] = queue.SimpleQueue()
+    Args:
+        resources: what each of the workers may use of the machine.
+        should_stop: called about five times a second while a job runs; True ends the job.
+    """
+
+    def __init__(self, resources: Sequence[WorkerResources], should_stop: Callable[[], bool]) -> None:
+        shared = StallDetector(), ReadWriteLock(), MicrobatchMemory()
+        self._workers = [WorkerProcess(each, should_stop, *shared) for each in resources]
+        self._free: queue.SimpleQueue[WorkerProcess] = queue.SimpleQueue()
         for worker in self._workers:
             self._free.put(worker)
 
     def __len__(self) -> int:
         return len(self._workers)
 
-    def begin(self) -> None:
-        """Have all processes load TensorFlow, without waiting for them. Raises WorkerFault."""
-        for worker in self._workers:
-            worker.begin()
+    @property
+    def ready(self) -> WorkerReady | None:
+        """Device and versions, as the first worker reported them; None before any has loaded TensorFlow."""
+        return next((worker.ready for worker in self._workers if worker.ready is not None), None)
 
-    def supply(self, material: TrainingData) -> None:
-        """What all fits train on, from now on."""
+    def spawn(self) -> None:
+        """Start all processes without waiting for them. Raises WorkerError."""
         for worker in self._workers:
-            worker.supply(material)
+            worker.spawn()
+
+    def start(self) -> None:
+        """Wait until all processes have loaded TensorFlow. Raises WorkerError, Stopped."""
+        for worker in self._workers:
+            worker.start()
+
+    def set_data(self, data: TrainingData) -> None:
+        """Train all further fits on these images."""
+        for worker in self._workers:
+            worker.set_data(data)
 
     @contextmanager
-    def worker(self) -> Iterator[Worker]:
-        """A worker for as long as the block lasts."""
+    def worker(self) -> Iterator[WorkerProcess]:
+        """A free worker for the length of a `with` block; waits until there is one."""
         worker = self._free.get()
         try:
             yield worker
         finally:
             self._free.put(worker)
 
-    @property
-    def ready(self) -> WorkerReady | None:
-        """What a worker told of its device and versions; None before the first is up."""
-        return next((worker.ready for worker in self._workers if worker.ready is not None), None)
-
-    def start(self) -> None:
-        """Have all processes up. Raises WorkerFault, Stopped."""
-        for worker in self._workers:
-            worker.start()
-
     def close(self) -> None:
-        """End all processes: they have a second together."""
+        """End all processes: they have a second together, then they are killed."""
         try:
             for worker in self._workers:
-                worker.dismiss()
-            end = time.monotonic() + _FAREWELL_SECONDS
+                worker.send_quit()
+            end = time.monotonic() + _QUIT_SECONDS
             for worker in self._workers:
-                worker.wait(max(0.0, end - time.monotonic()))
+                worker.join(max(0.0, end - time.monotonic()))
         finally:
             for worker in self._workers:
                 worker.kill()
-
-
-MakePool = Callable[[Sequence[WorkerResources], Callable[[], bool]], WorkerPool]
-"""Makes the workers, from where each works and from who says that a fit must stop."""

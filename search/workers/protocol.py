@@ -1,4 +1,9 @@
-"""What a coordinator and its worker processes say to each other, as plain records over a pipe between the two."""
+"""The messages between a coordinator and its worker processes: plain records over a pipe.
+
+The coordinator sends `TrainingData`, jobs (`FitJob`, `TimingJob`, `WorkerTask`), `STOP` and `QUIT`. A worker sends
+`WorkerReady` once, and to each job one answer (`FitOutcome`, `Timing`, `TaskDone`, `JobStopped` or `JobFailed`), with
+`Heartbeat`s and the fit's `Check`s before it.
+"""
 
 from __future__ import annotations
 
@@ -14,30 +19,42 @@ from search.settings import TrainingProtocol
 from search.workers.devices import Gpu
 from spaces.config import Configuration
 
+STOP: Final = "stop"
+"""Message: end the job that runs."""
+
+QUIT: Final = "quit"
+"""Message: end the process."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WorkerResources:
-    """Where a worker works: all that it needs to load TensorFlow."""
+    """What one worker process may use of the machine."""
 
     threads: int | None  # of the CPU; None leaves it to TensorFlow
     gpu: Gpu | None
-    log: Path  # where TensorFlow's own messages go
-    memory: int | None = None  # bytes of its own that it may come to hold; None: as much as it likes
+    log: Path  # file for TensorFlow's own messages
+    memory: int | None = None  # bytes of main memory: a process that has grown beyond it is replaced; None: no limit
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainingData:
-    """What a worker trains on; follows when it is there."""
+    """The images that all fits of a worker train on."""
 
     pixels: Path  # (n, side, side, channels) uint8 .npy
-    labels: IntArray
+    labels: IntArray  # (n,) 0..K-1
     metric: str
     shape_ids: IntArray | None = None  # (n,) index of each image's shape in the protocol's `images.shapes`
-    weights: Mapping[str, Path | None] = field(default_factory=dict)  # of backbones; None: random ones
+    weights: Mapping[str, Path | None] = field(default_factory=dict)  # file by backbone; None: random weights
 
     @classmethod
     def of(cls, images: ImageSet, metric: str, weights: Mapping[str, Path | None] | None = None) -> TrainingData:
-        """These images, without what no fit needs of them, and the files of backbones' weights."""
+        """The training data of an image set.
+
+        Args:
+            images: the image set, whose pixels lie in a file.
+            metric: name of the study's metric.
+            weights: file by backbone; None where no configuration has a backbone.
+        """
         return cls(
             pixels=images.path, labels=images.labels, metric=metric, shape_ids=images.shape_ids, weights=weights or {}
         )
@@ -45,64 +62,60 @@ class TrainingData:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TimingJob:
-    """A configuration to time on some rows."""
+    """Job: time the epochs of a configuration."""
 
     configuration: Configuration
     protocol: TrainingProtocol
-    train: IntArray
-    val: IntArray
-    seconds: float | None  # of warm epochs, at least one; None: none, the network is only made ready
+    train: IntArray  # (m,) rows of the training images among all images
+    val: IntArray  # (v,) rows of the validation images
+    seconds: float | None  # to spend on epochs after the first, at least one of them; None: only build and trace
 
 
 class WorkerTask(ABC):
-    """Anything else that needs TensorFlow: sent as it is, done in the worker."""
+    """Job: anything else that needs TensorFlow. The object is sent to the worker and runs there."""
 
     @abstractmethod
     def run(self, engine: Any) -> Any:
-        """Do it there; what comes of it is sent back. `engine` holds the last fit's network, None before any fit."""
+        """Return what is to be sent back. `engine` holds the last fit's network; None before any fit."""
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerReady:
-    """The worker is up."""
+    """Message: TensorFlow is loaded."""
 
-    device: str
+    device: str  # name of the GPU, or "CPU"
     on_gpu: bool
-    versions: dict[str, str]
-    seconds: float
+    versions: dict[str, str]  # of tensorflow and keras
+    seconds: float  # that loading took
 
 
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
-    """What was asked goes on: an epoch is over, or so many images are predicted. At most one a second is told."""
+    """Message: the job advances."""
 
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Seconds: to build and trace a network, and for a warm epoch; 0 for what was not asked for."""
+    """Answer to a `TimingJob`, in seconds; 0 for what was not measured."""
 
-    trace: float
-    epoch: float
+    trace: float  # to build and trace the network, first epoch included
+    epoch: float  # of an epoch after that
 
 
 @dataclass(frozen=True, slots=True)
 class TaskDone:
-    """What came of an errand."""
+    """Answer to a `WorkerTask`: what its `run` returned."""
 
     value: Any
 
 
 @dataclass(frozen=True, slots=True)
 class JobStopped:
-    """A fit was ended by `STOP`."""
+    """Answer to a job that was ended by `STOP`."""
 
 
 @dataclass(frozen=True, slots=True)
 class JobFailed:
-    """A fit raised; the text is its traceback."""
+    """Answer to a job that raised, or in place of `WorkerReady`; the text is the traceback."""
 
     text: str
-
-
-STOP: Final = "stop"
-QUIT: Final = "quit"

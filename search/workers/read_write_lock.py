@@ -1,4 +1,4 @@
-"""Who may have a fit while another has one."""
+"""A lock that many fits share, or one has to itself."""
 
 from __future__ import annotations
 
@@ -13,45 +13,52 @@ _POLL_SECONDS: Final = 0.2
 
 
 class ReadWriteLock:
-    """Lets fits run together, or one alone: a process that the system killed may have been one too many."""
+    """Lets fits run at the same time, or one alone.
+
+    A fit whose process the system killed, perhaps for want of memory, runs again with the machine to itself.
+    """
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
-        self._inside = 0
-        self._is_taken = False
+        self._holders = 0
+        self._is_exclusive = False  # held, or waited for by one that keeps new ones out
 
     @contextmanager
-    def together(self) -> Iterator[None]:
-        """For as long as the block lasts nobody is alone."""
+    def shared(self) -> Iterator[None]:
+        """Hold the lock together with others; waits while one holds it, or wants it, exclusively."""
         with self._changed:
-            self._changed.wait_for(lambda: not self._is_taken)
-            self._inside += 1
+            self._changed.wait_for(lambda: not self._is_exclusive)
+            self._holders += 1
         try:
             yield
         finally:
-            self._leave()
+            self._release()
 
     @contextmanager
-    def alone(self, should_stop: Callable[[], bool]) -> Iterator[None]:
-        """For as long as the block lasts nobody else is inside. Raises Stopped."""
+    def exclusive(self, should_stop: Callable[[], bool]) -> Iterator[None]:
+        """Hold the lock alone: new holders wait, and this one waits until the present ones have released it.
+
+        Raises:
+            Stopped: `should_stop` returned True while it waited.
+        """
         with self._changed:
-            self._changed.wait_for(lambda: not self._is_taken)
-            self._is_taken = True  # nobody new comes in
-            while self._inside and not should_stop():
+            self._changed.wait_for(lambda: not self._is_exclusive)
+            self._is_exclusive = True
+            while self._holders and not should_stop():
                 self._changed.wait(_POLL_SECONDS)
-            if self._inside:
-                self._is_taken = False
+            if self._holders:
+                self._is_exclusive = False
                 self._changed.notify_all()
                 raise Stopped
-            self._inside += 1
+            self._holders += 1
         try:
             yield
         finally:
             with self._changed:
-                self._is_taken = False
-            self._leave()
+                self._is_exclusive = False
+            self._release()
 
-    def _leave(self) -> None:
+    def _release(self) -> None:
         with self._changed:
-            self._inside -= 1
+            self._holders -= 1
             self._changed.notify_all()

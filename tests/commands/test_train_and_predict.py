@@ -133,9 +133,9 @@ def test_ctrl_c_leaves_what_was_there(
     capsys.readouterr()
 
     class Interrupted(StandIn):
-        def do(self, errand: object) -> object:
+        def run_task(self, task: object) -> object:
             os.kill(os.getpid(), signal.SIGTERM)
-            return super().do(errand)
+            return super().run_task(task)
 
     for command in (TRAIN, PREDICT):
         pool = Interrupted()

@@ -31,7 +31,7 @@ from search.workers.protocol import (
 
 
 # Each worker imports this module before it can watch its coordinator: what only a coordinator needs comes later.
-def worker(pipe: Connection, seat: WorkerResources) -> None:
+def worker(pipe: Connection, resources: WorkerResources) -> None:
     """Entry point of a worker: a fit takes `STEADYNET_FIT_SECONDS` and is decided by its seed."""
     end_with_parent()
     seconds = float(os.environ.get("STEADYNET_FIT_SECONDS", "0.02"))

@@ -6,7 +6,6 @@ import os
 import random
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -18,7 +17,7 @@ from search.storage.load import open_study
 from search.training.job import FitJob
 from tests.factories import make_images
 from tests.search.session.test_session import request, told
-from tests.stand_ins import FakePool, by_seed
+from tests.stand_ins import by_seed, fake_pools
 
 pytestmark = pytest.mark.study
 
@@ -50,13 +49,10 @@ def sessions(images: Path, out: Path, time: Time) -> list[float]:
     """One after the other, each with hours of its own, until the study is done. How long each took."""
     asked, took = request(images, out, trials=TRIALS), []
 
-    def pool(seats: object, must_stop: Any) -> Any:
-        return FakePool(time.train, must_stop=must_stop)
-
     while len(took) < MOST:
         began = time.hands()
         clock = Clock(3600.0, time.hands, until=time.wall() + HOURS, usual=HOURS, wall=time.wall)
-        done = session.search(asked, SilentListener(), clock, pool)
+        done = session.search(asked, SilentListener(), clock, fake_pools(time.train))
         took.append(time.hands() - began)
         assert done.results.study.seconds == pytest.approx(sum(took)), "what is spent does not hang on the wall"
         if done.is_last:

@@ -68,8 +68,8 @@ class Able(FakePool):
     def __init__(self) -> None:
         super().__init__(self._right)
 
-    def supply(self, material: TrainingData) -> None:
-        self.labels = material.labels
+    def set_data(self, data: TrainingData) -> None:
+        self.labels = data.labels
 
     def _right(self, job: FitJob) -> FitOutcome:
         rng = np.random.default_rng(job.seed)

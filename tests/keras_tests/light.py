@@ -11,27 +11,27 @@ from search.workers.protocol import QUIT, STOP, Heartbeat, JobFailed, WorkerRead
 READY = WorkerReady("CPU", False, {}, 0.0)
 
 
-def told(**start: float) -> FitOutcome:
+def outcome(**start: float) -> FitOutcome:
     """An outcome that holds these numbers."""
     return FitOutcome(verdict=Verdict.LEARNED, epochs=1, start=start)
 
 
-def obedient(pipe: Connection, seat: Any) -> None:
+def obedient(pipe: Connection, resources: Any) -> None:
     """Answers every job with its process id."""
     pipe.send(READY)
     while (message := pipe.recv()) != QUIT:
         if message != STOP:
-            pipe.send(told(pid=os.getpid()))
+            pipe.send(outcome(pid=os.getpid()))
 
 
-def deaf(pipe: Connection, seat: Any) -> None:
+def deaf(pipe: Connection, resources: Any) -> None:
     """Never says a word about its first job."""
     pipe.send(READY)
     pipe.recv()
     time.sleep(600)
 
 
-def tiring(pipe: Connection, seat: Any) -> None:
+def tiring(pipe: Connection, resources: Any) -> None:
     """Falls silent after some epochs."""
     pipe.send(READY)
     pipe.recv()
@@ -41,17 +41,17 @@ def tiring(pipe: Connection, seat: Any) -> None:
     time.sleep(600)
 
 
-def slow(pipe: Connection, seat: Any) -> None:
+def slow(pipe: Connection, resources: Any) -> None:
     """Answers with when it began and ended, half a second later."""
     pipe.send(READY)
     while (message := pipe.recv()) != QUIT:
         if message != STOP:
             began = time.time()
             time.sleep(0.5)
-            pipe.send(told(began=began, ended=time.time()))
+            pipe.send(outcome(began=began, ended=time.time()))
 
 
-def broken(pipe: Connection, seat: Any) -> None:
+def broken(pipe: Connection, resources: Any) -> None:
     """Can't even start."""
     pipe.send(JobFailed("ImportError: no such library"))
 

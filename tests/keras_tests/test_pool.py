@@ -15,24 +15,24 @@ from search.fit_checks import Check
 from search.records import Verdict
 from search.selection import metrics
 from search.training.job import FitJob
-from search.workers import client, stall_detector
-from search.workers.client import Worker
+from search.workers import client, heartbeat
+from search.workers.client import WorkerProcess
 from search.workers.errors import Stopped, WorkerError, WorkerStalled
-from search.workers.pool import WorkerPool
+from search.workers.pool import WorkerProcessPool
 from search.workers.protocol import TimingJob, TrainingData, WorkerResources
 from tests.factories import fit_job
 from tests.keras_tests import light
 
 
 @pytest.fixture(scope="module")
-def seat(tmp_path_factory) -> WorkerResources:
+def resources(tmp_path_factory) -> WorkerResources:
     return WorkerResources(threads=1, gpu=None, log=tmp_path_factory.mktemp("worker") / "worker.log")
 
 
 @pytest.fixture(scope="module")
-def material(seat, images, labels) -> TrainingData:
-    np.save(seat.log.parent / "pixels.npy", images)
-    return TrainingData(pixels=seat.log.parent / "pixels.npy", labels=labels, metric="balanced_accuracy")
+def data(resources, images, labels) -> TrainingData:
+    np.save(resources.log.parent / "pixels.npy", images)
+    return TrainingData(pixels=resources.log.parent / "pixels.npy", labels=labels, metric="balanced_accuracy")
 
 
 @pytest.fixture(scope="module")
@@ -52,11 +52,11 @@ def stop() -> threading.Event:
 
 
 @pytest.fixture(scope="module")
-def real(seat, material, stop):
+def real(resources, data, stop):
     """A worker with TensorFlow in it, for this whole module."""
-    worker = Worker(seat, stop.is_set)
-    worker.begin()
-    worker.supply(material)  # before it is up
+    worker = WorkerProcess(resources, stop.is_set)
+    worker.spawn()
+    worker.set_data(data)  # before it is up
     yield worker
     worker.close()
 
@@ -72,7 +72,7 @@ def is_alive(pid: int) -> bool:
 def test_a_fit_runs_and_repeats_in_the_same_process(real, make_job, tmp_path, images, labels) -> None:
     checks: list[Check] = []
     outcome = real.run(make_job(4), checks.append)
-    pid = real._process.pid
+    pid = real._child.pid
     assert outcome.verdict is Verdict.LEARNED
     assert repr(outcome.checks) == repr(tuple(checks))
     assert len(checks) == 4
@@ -84,7 +84,7 @@ def test_a_fit_runs_and_repeats_in_the_same_process(real, make_job, tmp_path, im
     again = real.run(make_job(4, predict=tmp_path / "test.npy"))
     assert repr(again.checks) == repr(outcome.checks)  # not a number is not equal to itself
     np.testing.assert_allclose(again.predicted, outcome.probabilities, atol=1e-6)
-    assert real._process.pid == pid
+    assert real._child.pid == pid
 
 
 def test_corrupted_copies_are_scored_after_a_fit_and_change_nothing_in_it(
@@ -110,19 +110,19 @@ def test_an_epoch_has_a_price(real, make_job, make_configuration) -> None:
     pricing = TimingJob(
         configuration=job.configuration, protocol=job.protocol, train=job.train, val=job.val, seconds=None
     )
-    ready = real.price(pricing)
+    ready = real.run_timing(pricing)
     assert ready.trace > 0
     assert ready.epoch == 0, "nothing but ready was asked for"
-    priced = real.price(replace(pricing, seconds=0.2))
+    priced = real.run_timing(replace(pricing, seconds=0.2))
     assert 0 < priced.epoch < 0.2
 
 
-def test_an_errand_is_done_in_the_worker_with_the_last_fits_network_at_hand(real, make_job) -> None:
+def test_a_task_runs_in_the_worker_with_the_last_fits_network(real, make_job) -> None:
     real.run(make_job(4))
-    assert real.do(light.Look()) == (real._process.pid, True)
+    assert real.run_task(light.Look()) == (real._child.pid, True)
     with pytest.raises(WorkerError, match="ValueError: no such layer"):
-        real.do(light.Stumble())
-    assert real.do(light.Look()) == (real._process.pid, False)
+        real.run_task(light.Stumble())
+    assert real.run_task(light.Look()) == (real._child.pid, False)
     assert real.run(make_job(4)).verdict is Verdict.LEARNED
 
 
@@ -133,7 +133,7 @@ def test_a_fit_that_raises_is_a_fault_with_its_traceback_and_the_next_one_runs(r
 
 
 def test_a_fit_is_stopped_and_the_next_one_runs(real, make_job, stop) -> None:
-    pid = real._process.pid
+    pid = real._child.pid
 
     heard = []
 
@@ -146,24 +146,24 @@ def test_a_fit_is_stopped_and_the_next_one_runs(real, make_job, stop) -> None:
     assert heard[-1] < 3000
     stop.clear()
     assert real.run(make_job(4)).verdict is Verdict.LEARNED
-    assert real._process.pid == pid, "it listened: there was no need to kill it"
+    assert real._child.pid == pid, "it listened: there was no need to kill it"
 
 
 def test_a_worker_that_is_killed_is_a_fault_and_the_next_fit_runs_in_a_new_one(real, make_job) -> None:
     first = real.run(make_job(4))
-    pid = real._process.pid
+    pid = real._child.pid
     with pytest.raises(WorkerError, match=r"worker died \(exit code -9\)"):
         real.run(make_job(3000), lambda check: os.kill(pid, signal.SIGKILL))
     assert not is_alive(pid)
     again = real.run(make_job(4))
-    assert real._process.pid != pid
+    assert real._child.pid != pid
     assert repr(again.checks) == repr(first.checks)  # not a number is not equal to itself
 
 
-def test_a_worker_is_replaced_after_many_jobs(seat, monkeypatch, make_job) -> None:
+def test_a_worker_is_replaced_after_many_jobs(resources, monkeypatch, make_job) -> None:
     monkeypatch.setattr(client, "main", light.obedient)
     monkeypatch.setattr(client, "_RECYCLE_AFTER", 2)
-    workers = WorkerPool([seat], lambda: False)
+    workers = WorkerProcessPool([resources], lambda: False)
     with workers.worker() as worker:
         first, second, third = (int(worker.run(make_job(4)).start["pid"]) for _ in range(3))
     assert first == second != third
@@ -174,55 +174,55 @@ def test_a_worker_is_replaced_after_many_jobs(seat, monkeypatch, make_job) -> No
     workers.close()
 
 
-def test_a_worker_that_does_not_listen_is_killed(seat, monkeypatch, make_job) -> None:
+def test_a_worker_that_does_not_listen_is_killed(resources, monkeypatch, make_job) -> None:
     monkeypatch.setattr(client, "main", light.deaf)
-    monkeypatch.setattr(stall_detector, "_BUILD_SECONDS", 0.5)
+    monkeypatch.setattr(heartbeat, "_BUILD_SECONDS", 0.5)
     monkeypatch.setattr(client, "_STOP_SECONDS", 0.3)
     stop = threading.Event()
-    worker = Worker(seat, stop.is_set)
+    worker = WorkerProcess(resources, stop.is_set)
     worker.start()
-    pid = worker._process.pid
-    with pytest.raises(WorkerError, match="worker stalled: no word for 0 s"):
+    pid = worker._child.pid
+    with pytest.raises(WorkerError, match="worker stalled: no message for 0 s"):
         worker.run(make_job(4))
     assert not is_alive(pid)
     worker.start()
-    pid = worker._process.pid
+    pid = worker._child.pid
     stop.set()
     with pytest.raises(Stopped):
         worker.run(make_job(4))
     assert not is_alive(pid)
 
 
-def test_a_worker_that_stalls_after_some_epochs_is_killed_sooner(seat, monkeypatch, make_job) -> None:
+def test_a_worker_that_stalls_after_some_epochs_is_killed_sooner(resources, monkeypatch, make_job) -> None:
     """It was silent three times as long as before its first word."""
     monkeypatch.setattr(client, "main", light.tiring)
-    monkeypatch.setattr(stall_detector, "_SILENCE_SECONDS", 0.2)
-    worker = Worker(seat, lambda: False)
+    monkeypatch.setattr(heartbeat, "_TIMEOUT_SECONDS", 0.2)
+    worker = WorkerProcess(resources, lambda: False)
     with pytest.raises(WorkerStalled, match="worker stalled"):
         worker.run(make_job(4))
     worker.close()
 
 
-def test_a_worker_that_has_grown_is_replaced(seat, monkeypatch, make_job) -> None:
+def test_a_worker_that_has_grown_is_replaced(resources, monkeypatch, make_job) -> None:
     monkeypatch.setattr(client, "main", light.obedient)
-    worker = Worker(replace(seat, memory=1_000_000_000), lambda: False)
+    worker = WorkerProcess(replace(resources, memory=1_000_000_000), lambda: False)
     first = worker.run(make_job(4)).start
     assert worker.run(make_job(4)).start == first
-    monkeypatch.setattr(worker, "_seat", replace(seat, memory=1_000_000))
+    monkeypatch.setattr(worker, "_resources", replace(resources, memory=1_000_000))
     assert worker.run(make_job(4)).start != first
     worker.close()
 
 
-def test_a_fit_of_which_the_worker_died_is_done_again_alone(seat, monkeypatch, make_job) -> None:
+def test_a_fit_of_which_the_worker_died_is_done_again_alone(resources, monkeypatch, make_job) -> None:
     monkeypatch.setattr(client, "main", light.slow)
-    workers = WorkerPool([seat, seat], lambda: False)
+    workers = WorkerProcessPool([resources, resources], lambda: False)
     spans: dict[str, tuple[float, float]] = {}
 
     def run(name: str, *, alone: bool) -> None:
         with workers.worker() as worker:
             worker.start()
-            told = worker.run(make_job(4), alone=alone).start
-            spans[name] = told["began"], told["ended"]
+            start = worker.run(make_job(4), alone=alone).start
+            spans[name] = start["began"], start["ended"]
 
     workers.start()
     threads = [threading.Thread(target=run, args=(name,), kwargs={"alone": name == "b"}) for name in "abc"]
@@ -236,9 +236,9 @@ def test_a_fit_of_which_the_worker_died_is_done_again_alone(seat, monkeypatch, m
     assert all(end <= began or ended <= begin for begin, end in others)
 
 
-def test_a_worker_that_can_not_start_says_why(seat, monkeypatch) -> None:
+def test_a_worker_that_can_not_start_says_why(resources, monkeypatch) -> None:
     monkeypatch.setattr(client, "main", light.broken)
-    worker = Worker(seat, lambda: False)
+    worker = WorkerProcess(resources, lambda: False)
     with pytest.raises(WorkerError, match=r"worker did not start: .*no such library"):
         worker.start()
     worker.close()

@@ -82,13 +82,13 @@ class StandIn:
     def __init__(self, answer: Answer = outcome, shape: tuple[int, ...] = (8, 8, 1)) -> None:
         self.answer, self.shape = answer, shape
         self.jobs: list[FitJob] = []
-        self.errands: list[Any] = []
+        self.tasks: list[Any] = []
         self.closed = False
 
-    def __call__(self, seats: Sequence[Any], should_stop: Callable[[], bool]) -> StandIn:
+    def __call__(self, resources: Sequence[Any], should_stop: Callable[[], bool]) -> StandIn:
         return self
 
-    def supply(self, material: object) -> None: ...
+    def set_data(self, data: object) -> None: ...
 
     @contextmanager
     def worker(self) -> Iterator[StandIn]:
@@ -100,9 +100,9 @@ class StandIn:
         self.jobs.append(job)
         return self.answer(job)
 
-    def do(self, errand: Any) -> Any:
-        self.errands.append(errand)
-        match errand:
+    def run_task(self, task: Any) -> Any:
+        self.tasks.append(task)
+        match task:
             case KeepNetwork(path):
                 path.touch()
             case BuildModel(members, _, target):

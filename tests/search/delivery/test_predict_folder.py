@@ -129,7 +129,7 @@ def test_images_come_in_batches_and_in_order(tmp_path, monkeypatch) -> None:
         write_image(tmp_path / "data" / f"{number:02d}.png", 20 * number)
     pool = StandIn()
     table = rows(ask(tmp_path, tmp_path / "data", pool=pool).csv)
-    assert [len(errand.pixels) for errand in pool.errands if isinstance(errand, PredictImages)] == [4, 4, 3]
+    assert [len(task.pixels) for task in pool.tasks if isinstance(task, PredictImages)] == [4, 4, 3]
     assert [row["file"] for row in table] == [f"{number:02d}.png" for number in range(11)]
     assert [float(row["p_light"]) for row in table] == pytest.approx([20 * n / 255 for n in range(11)], abs=1e-5)
     assert pool.closed
@@ -230,7 +230,7 @@ def test_damage_is_told(tmp_path, folder) -> None:
 
 def test_a_model_that_keras_can_not_load_is_told_in_one_line(tmp_path, folder) -> None:
     class Broken(StandIn):
-        def do(self, errand):
+        def run_task(self, task):
             raise WorkerError("Traceback (most recent call last):\n  ...\nValueError: unknown layer")
 
     pool = Broken()

@@ -50,7 +50,7 @@ def test_all_images_are_trained_on_by_the_protocol_of_the_search(request_) -> No
     assert (job.protocol.epochs, job.protocol.images.image_size, job.protocol.images.channels) == (5, 8, 1)
     assert job.limit_seconds is None
     assert not job.audited
-    keep, unite = pool.errands
+    keep, unite = pool.tasks
     assert unite.members == (keep.path,)
     assert unite.offset == (0.5, -0.5)
     assert pool.closed
@@ -93,8 +93,8 @@ def test_an_ensemble_is_the_searchs_own_fits(request_) -> None:
         np.testing.assert_array_equal(job.train, fold.train)
         np.testing.assert_array_equal(job.val, fold.val)
         assert job.seed == seeds.child(7, "fit", hashed, "search", 0, number, 0)
-    kept = [errand.path for errand in pool.errands if isinstance(errand, KeepNetwork)]
-    (united,) = (errand for errand in pool.errands if isinstance(errand, BuildModel))
+    kept = [task.path for task in pool.tasks if isinstance(task, KeepNetwork)]
+    (united,) = (task for task in pool.tasks if isinstance(task, BuildModel))
     assert united.members == tuple(kept)
     assert len(set(kept)) == trained.members == 3
     assert 0 <= trained.held_out <= 1

@@ -28,7 +28,7 @@ from search.training.job import FitJob
 from spaces.config import Configuration
 from tests.factories import configuration, make_images
 from tests.search.session.test_session import request
-from tests.stand_ins import FakePool, outcome
+from tests.stand_ins import FakePool, fake_pools, outcome
 
 
 @pytest.fixture
@@ -56,14 +56,11 @@ def well(job: FitJob) -> FitOutcome:
 def searched(
     asked: SearchRequest, clock: Clock | None = None, answer: Callable[[FitJob], FitOutcome] = well
 ) -> Results:
-    def pool(seats: object, must_stop: Any) -> Any:
-        return FakePool(answer, must_stop=must_stop)
-
-    return session.search(asked, SilentListener(), clock or Clock(), pool).results
+    return session.search(asked, SilentListener(), clock or Clock(), fake_pools(answer)).results
 
 
 def explained(out: Path, start: Configuration, jobs: list[FitJob] | None = None, **changes: Any) -> Results:
-    def pool(seats: object, must_stop: Any) -> Any:
+    def pool(resources: object, must_stop: Any) -> Any:
         fake = FakePool(well, must_stop=must_stop)
         fake.one.jobs = [] if jobs is None else jobs
         return fake

@@ -41,7 +41,7 @@ from spaces.config import Configuration
 from tests.factories import make_images
 from tests.search.session.test_session import SMALL
 from tests.servers import Pooler, Server, programs, running
-from tests.stand_ins import FakePool, by_seed, outcome
+from tests.stand_ins import by_seed, fake_pools, outcome
 
 pytestmark = [
     pytest.mark.study,
@@ -105,10 +105,7 @@ def run(
         time.sleep(0.05)  # so that hosts work side by side
         return answer(job)
 
-    def pool(seats: object, must_stop: Any) -> Any:
-        return FakePool(slowly, must_stop=must_stop)
-
-    return session.search(asked, listener or SilentListener(), clock or Clock(), pool).results.study
+    return session.search(asked, listener or SilentListener(), clock or Clock(), fake_pools(slowly)).results.study
 
 
 def check(study: StudyRecord, trials: int) -> None:

@@ -26,7 +26,7 @@ from search.storage.load import open_study
 from spaces.definitions import Choices, Fixed, Range
 from spaces.presets import CORE, TRANSFER, with_weights
 from tests.factories import configuration, make_images
-from tests.stand_ins import FakePool
+from tests.stand_ins import fake_pools
 
 SMALL = CORE.changed(
     {
@@ -103,10 +103,7 @@ def told(study: StudyRecord) -> list[tuple[Any, ...]]:
 
 
 def run(asked: SearchRequest, clock: Clock | None = None) -> StudyRecord:
-    def pool(seats: object, must_stop: Any) -> Any:
-        return FakePool(must_stop=must_stop)
-
-    return session.search(asked, SilentListener(), clock or Clock(), pool).results.study
+    return session.search(asked, SilentListener(), clock or Clock(), fake_pools()).results.study
 
 
 @pytest.fixture(scope="module")

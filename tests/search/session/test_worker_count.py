@@ -75,20 +75,20 @@ def test_no_more_workers_than_trials() -> None:
 class Crew:
     """Stands for a pool whose workers must all be at it at once; an epoch takes so long."""
 
-    def __init__(self, seats: Sequence[WorkerResources], epoch: float) -> None:
-        self.seats, self.epoch = seats, epoch
-        self.meeting = threading.Barrier(len(seats), timeout=10)
+    def __init__(self, resources: Sequence[WorkerResources], epoch: float) -> None:
+        self.resources, self.epoch = resources, epoch
+        self.meeting = threading.Barrier(len(resources), timeout=10)
         self.asked: list[float | None] = []
-        self.begun = self.closed = False
+        self.spawned = self.closed = False
         self.ready = WorkerReady("CPU", False, {"tensorflow": "none"}, 0.0)
 
     def __len__(self) -> int:
-        return len(self.seats)
+        return len(self.resources)
 
-    def begin(self) -> None:
-        self.begun = True
+    def spawn(self) -> None:
+        self.spawned = True
 
-    def supply(self, material: object) -> None: ...
+    def set_data(self, data: object) -> None: ...
 
     def start(self) -> None: ...
 
@@ -99,7 +99,7 @@ class Crew:
     def worker(self) -> Iterator[Crew]:
         yield self
 
-    def price(self, pricing: TimingJob) -> Timing:
+    def run_timing(self, pricing: TimingJob) -> Timing:
         self.meeting.wait()
         self.asked.append(pricing.seconds)
         return Timing(2.0, 0.0) if pricing.seconds is None else Timing(0.1, self.epoch)
@@ -131,7 +131,7 @@ def test_a_pool_that_faults_is_left_out(caplog: pytest.LogCaptureFixture) -> Non
         raise WorkerError("Traceback ...\nMemoryError: no more")
 
     many = executor(4, 0.1)
-    many.price = fault
+    many.run_timing = fault
     one = executor(1, 1.0)
     assert [pool for pool, _ in time_pools([one, many], PRICING, 1.0)] == [one]
     assert "With 4 at once, workers could not be timed: MemoryError: no more" in caplog.text
@@ -164,9 +164,9 @@ class Office:
         self.made: list[Any] = []
         self.on_gpu = on_gpu
 
-    def __call__(self, seats: Sequence[WorkerResources], must_stop: object) -> Any:
-        pool: Any = executor(len(seats), 0.3)
-        pool.seats = seats
+    def __call__(self, resources: Sequence[WorkerResources], must_stop: object) -> Any:
+        pool: Any = executor(len(resources), 0.3)
+        pool.resources = resources
         pool.ready = WorkerReady("GPU" if self.on_gpu else "CPU", self.on_gpu, {}, 0.0)
         self.made.append(pool)
         return pool
@@ -203,9 +203,9 @@ def test_one_and_many_load_tensorflow_while_images_are_read_and_the_slower_ones_
     office = Office()
     hired = pools(office)
     hired.hire(None, busy=True)
-    assert [(len(pool), pool.begun) for pool in office.made] == [(1, True), (4, True)]
-    assert [seat.threads for seat in office.made[0].seats] == [None]
-    assert [seat.threads for seat in office.made[1].seats] == [1] * 4
+    assert [(len(pool), pool.spawned) for pool in office.made] == [(1, True), (4, True)]
+    assert [resources.threads for resources in office.made[0].resources] == [None]
+    assert [resources.threads for resources in office.made[1].resources] == [1] * 4
     hired.start(ledger)
     assert hired.undecided
     assert hired.measure(ledger, PRICING, longer=3.0) == Timing(2.0, 3 * 0.3)
@@ -236,7 +236,7 @@ def test_nothing_is_left_to_measure(
     hired = pools(office, workers, gpus)
     hired.hire(ledger, busy=busy)
     assert [len(pool) for pool in office.made] == expected
-    assert [pool.begun for pool in office.made] == [busy]
+    assert [pool.spawned for pool in office.made] == [busy]
     assert not hired.undecided
 
 
@@ -257,7 +257,7 @@ def test_what_can_not_be_timed_is_searched_all_the_same(ledger: Ledger) -> None:
         raise WorkerError("Traceback ...\nValueError: this network is impossible")
 
     for pool in office.made:
-        pool.price = fault
+        pool.run_timing = fault
     assert hired.measure(ledger, PRICING) is None
     assert (len(hired.pool), hired.found) == (1, None)
     assert [pool.closed for pool in office.made] == [False, True]

@@ -83,7 +83,7 @@ class Case:
         clock = clock or Clock(now=self.hands)
         self.jobs = []
 
-        def make_pool(seats: object, must_stop: Callable[[], bool]) -> Any:
+        def make_pool(resources: object, must_stop: Callable[[], bool]) -> Any:
             def stop() -> bool:
                 if len(self.jobs) >= most:
                     clock.stop_requested.set()

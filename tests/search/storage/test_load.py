@@ -21,7 +21,7 @@ from search.storage.ledger import Ledger
 from search.storage.load import read_study
 from search.training.job import FitJob
 from spaces.presets import CORE
-from tests.stand_ins import FakePool, outcome
+from tests.stand_ins import fake_pools, outcome
 
 pytestmark = pytest.mark.study
 
@@ -40,10 +40,7 @@ def opened(images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
     budget = Budget(trials=12, seconds=None, until_no_progress=False)
     request = SearchRequest(data=images, out=tmp_path, space=CORE, budget=budget, folds=3, epochs=30, image_size=8)
 
-    def pool(seats: object, must_stop: Any) -> Any:
-        return FakePool(by_turns, must_stop)
-
-    session.search(request, SilentListener(), Clock(), pool)
+    session.search(request, SilentListener(), Clock(), fake_pools(by_turns))
     storage = open_storage(tmp_path, create=False)
     with closing(storage):
         yield Ledger(ledger_engine(storage), "steadynet"), optuna.load_study(study_name="steadynet", storage=storage)

@@ -21,14 +21,14 @@ COORDINATOR = f"""
 import sys, time
 from pathlib import Path
 from search.workers import client
-from search.workers.pool import WorkerPool
+from search.workers.pool import WorkerProcessPool
 from search.workers.protocol import WorkerResources
 from tests.search.workers.test_child import idle
 
 if __name__ == "__main__":
     client.main = idle
     place = WorkerResources(threads=1, gpu=None, log=Path(sys.argv[1]))
-    pool = WorkerPool([place] * {WORKERS}, lambda: False)
+    pool = WorkerProcessPool([place] * {WORKERS}, lambda: False)
     pool.start()
     print(*(worker.ready.device for worker in pool._workers), flush=True)
     time.sleep(600)

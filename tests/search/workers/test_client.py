@@ -10,16 +10,16 @@ from pathlib import Path
 import pytest
 
 from search.workers import client
-from search.workers.client import Worker
+from search.workers.client import WorkerProcess
 from search.workers.errors import WorkerDied
 from search.workers.protocol import WorkerReady, WorkerResources
 
 
-def dies_at_first(pipe: Connection, seat: WorkerResources) -> None:
+def dies_at_first(pipe: Connection, resources: WorkerResources) -> None:
     """Stands for a worker: killed while it starts, for as long as its log is not as long as its threads say."""
-    with seat.log.open("a") as file:
+    with resources.log.open("a") as file:
         file.write(".")
-    if seat.log.stat().st_size < seat.threads:
+    if resources.log.stat().st_size < resources.threads:
         os.kill(os.getpid(), signal.SIGKILL)
     pipe.send(WorkerReady("CPU", False, {}, 0.0))
     pipe.recv()
@@ -30,7 +30,7 @@ def test_a_worker_that_is_killed_while_it_starts_is_started_once_more(
     starts: int, comes_up: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(client, "main", dies_at_first)
-    worker = Worker(WorkerResources(threads=starts, gpu=None, log=tmp_path / "log", memory=None), lambda: False)
+    worker = WorkerProcess(WorkerResources(threads=starts, gpu=None, log=tmp_path / "log", memory=None), lambda: False)
     try:
         if comes_up:
             worker.start()

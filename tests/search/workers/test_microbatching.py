@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from search.records import PARTS, FitOutcome, Verdict
+from search.records import MICROBATCHES, FitOutcome, Verdict
 from search.training.job import FitJob
 from search.workers.microbatching import MicrobatchMemory
 from tests.factories import configuration, fit_job
@@ -19,7 +19,7 @@ def outcome(**start: float) -> FitOutcome:
 
 
 @pytest.mark.parametrize(
-    ("changes", "parts"),
+    ("changes", "microbatches"),
     [
         ({}, 4),
         ({"learning_rate": 1e-2, "initializer": "orthogonal"}, 4),
@@ -27,13 +27,13 @@ def outcome(**start: float) -> FitOutcome:
         ({"batch_size": 32}, 1),
     ],
 )
-def test_the_size_of_the_network_and_the_batch_decide(changes, parts):
-    room = MicrobatchMemory()
-    room.learn(job(), outcome(**{PARTS: 4.0}))
-    assert room.parts(job(**changes)) == parts
+def test_the_size_of_the_network_and_the_batch_decide(changes, microbatches):
+    memory = MicrobatchMemory()
+    memory.learn(job(), outcome(**{MICROBATCHES: 4.0}))
+    assert memory.microbatches(job(**changes)) == microbatches
 
 
-def test_a_fit_that_found_room_whole_tells_nothing():
-    room = MicrobatchMemory()
-    room.learn(job(), outcome())
-    assert room.parts(job()) == 1
+def test_a_fit_with_whole_batches_leaves_nothing_to_remember():
+    memory = MicrobatchMemory()
+    memory.learn(job(), outcome())
+    assert memory.microbatches(job()) == 1

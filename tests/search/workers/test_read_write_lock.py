@@ -1,4 +1,4 @@
-"""Fits together, or one alone."""
+"""Fits at the same time, or one alone."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from search.workers.read_write_lock import ReadWriteLock
 
 
 class Fit(threading.Thread):
-    """Holds the gate until it is told to end; keeps what it saw."""
+    """Holds the lock until it is told to end."""
 
-    def __init__(self, gate: ReadWriteLock, *, alone: bool, stop: threading.Event) -> None:
+    def __init__(self, lock: ReadWriteLock, *, alone: bool, stop: threading.Event) -> None:
         super().__init__()
-        self._gate, self._alone, self._stopped = gate, alone, stop
+        self._lock, self._alone, self._stopped = lock, alone, stop
         self.inside, self.ends = threading.Event(), threading.Event()
         self.error: BaseException | None = None
 
     def run(self) -> None:
         try:
-            with self._gate.alone(self._stopped.is_set) if self._alone else self._gate.together():
+            with self._lock.exclusive(self._stopped.is_set) if self._alone else self._lock.shared():
                 self.inside.set()
                 self.ends.wait(5.0)
         except Stopped as error:
@@ -32,10 +32,10 @@ class Fit(threading.Thread):
 @pytest.fixture
 def fits():
     """Makes fits that are begun; all of them end with the test."""
-    gate, stop, made = ReadWriteLock(), threading.Event(), []
+    lock, stop, made = ReadWriteLock(), threading.Event(), []
 
     def begin(*, alone: bool) -> Fit:
-        fit = Fit(gate, alone=alone, stop=stop)
+        fit = Fit(lock, alone=alone, stop=stop)
         fit.start()
         made.append(fit)
         time.sleep(0.02)  # the order in which they come is what matters
@@ -70,7 +70,7 @@ def test_two_that_must_be_alone_come_one_after_the_other(fits) -> None:
     assert second.inside.wait(2.0)
 
 
-def test_whoever_waits_to_be_alone_can_be_stopped_and_lets_the_others_in(fits) -> None:
+def test_one_that_waits_to_be_alone_can_be_stopped_and_lets_the_others_in(fits) -> None:
     first, alone = fits(alone=False), fits(alone=True)
     fits.stop.set()
     alone.join(2.0)
