@@ -240,7 +240,11 @@ def _request(options: argparse.Namespace, given: list[str]) -> SearchRequest:
         storage=options.storage,
         study=options.study,
         command=_repeatable(given, options),
-        settings={key: str(value) for key, value in vars(options).items() if value is not None and key not in secret},
+        settings={
+            key: str(value) if isinstance(value, Path) else value
+            for key, value in vars(options).items()
+            if value is not None and key not in secret
+        },
     )
 
 

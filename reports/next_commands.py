@@ -34,7 +34,7 @@ def predict() -> str:
 
 
 def _images(study: StudyRecord) -> str:
-    links = " --follow-links" if study.has_switch("follow_links") else ""
+    links = " --follow-links" if study.settings.get("follow_links") else ""
     return f"--data {_word(study.data.folder)}{_option(study, 'labels')}{links}"
 
 

@@ -244,10 +244,6 @@ class StudyRecord:
     ablation: Ablation | None = None
     findings: tuple[tuple[str, str, str], ...] = ()  # kind, severity, detail: what stood out before the search
 
-    def has_switch(self, name: str) -> bool:
-        """Whether an option that takes no value was given on the command line."""
-        return self.settings.get(name) == str(True)
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TestScore:

@@ -26,7 +26,10 @@ from spaces.space import Space
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SearchRequest:
-    """What the user asks of a search. `settings` is the same for people: the options as given."""
+    """What the user asks of a search.
+
+    `settings` holds the command's options for reports and later commands: values of JSON, paths as text, no secrets.
+    """
 
     data: Path
     out: Path

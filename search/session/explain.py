@@ -109,14 +109,14 @@ def _images(study: StudyRecord, out: Path, data: Path | None, listener: Listener
         listener,
         labels=None if labels is None else Path(labels),
         groups=None if groups is None else Path(groups),
-        follow_links=study.has_switch("follow_links"),
+        follow_links=bool(study.settings.get("follow_links")),
     )
     images = load_images(
         scanned,
         replace(study.protocol.images, white=study.data.white),
         listener,
         folds=study.identity.folds,
-        copies_in=0 if study.has_switch("split_copies") else study.identity.folds,
+        copies_in=0 if study.settings.get("split_copies") else study.identity.folds,
     )
     same = images.summary.fingerprint == study.identity.fingerprint
     if not same or groups_hash(images.groups) != study.identity.groups:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import optuna
@@ -33,6 +34,9 @@ from search.storage.database import closing, ledger_engine, open_storage
 from search.storage.ledger import Ledger, is_replaceable
 from search.storage.trial_attributes import CONFIGURATION, PLACE, REASON, SECONDS, STATE, is_done
 from spaces.config import Configuration
+
+_TEXT_SETTINGS: Final = frozenset({"data", "groups", "labels", "metric", "out", "space", "start", "test", "weights"})
+"""Options whose values are text, whatever it looks like: a folder may be called 7."""
 
 
 def open_study(folder: Path, url: str | None = None, name: str = "steadynet") -> StudyRecord:
@@ -80,7 +84,7 @@ def read_study(ledger: Ledger, study: optuna.Study, known: Sequence[Trial] = ())
         identity=Identity(**fact("identity")),
         plan=Plan(**{**plan, "notes": tuple(plan["notes"])}),
         protocol=TrainingProtocol.from_stored(fact("protocol")),
-        settings={key: value for key, value in settings.items() if key != "command"},
+        settings={key: typed_setting(key, value) for key, value in settings.items() if key != "command"},
         trials=_all_trials(ledger, study, known),
         seconds=float(max(ledger.hosts_facts("seconds"), default=0.0)),
         device=fact("device"),
@@ -98,6 +102,23 @@ def read_study(ledger: Ledger, study: optuna.Study, known: Sequence[Trial] = ())
             (str(kind), str(severity), str(detail)) for kind, severity, detail, _ in ledger.fact("findings") or ()
         ),
     )
+
+
+def typed_setting(name: str, value: Any) -> Any:
+    """Return the value of a command-line option with its type, such as `True` for "True".
+
+    Studies made before values were stored with their types have text throughout.
+
+    Args:
+        name: of the option, without dashes.
+        value: as stored.
+    """
+    if not isinstance(value, str) or name in _TEXT_SETTINGS:
+        return value
+    try:
+        return ast.literal_eval(value)
+    except (ValueError, SyntaxError):
+        return value
 
 
 def read_further(ledger: Ledger) -> tuple[Fit, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import signal
 import subprocess
 import sys
@@ -268,6 +269,16 @@ def test_the_command_in_the_report_has_no_password(form: tuple[str, ...], url: s
     assert "postgresql://***" in made.command
     given = ["--data", "images", "--storage", "sqlite:///x.db"]
     assert search._request(search.parser().parse_args(given), given).command.endswith("sqlite:///x.db")
+
+
+def test_settings_are_kept_with_their_types() -> None:
+    given = ["--data", "images", "--trials", "5", "--timeout", "30m", "--follow-links", "--window", "22:00-07:00"]
+    settings = search._request(search.parser().parse_args(given), given).settings
+    typed = {"data": "images", "trials": 5, "timeout": 1800.0, "follow_links": True, "window": ["22:00-07:00"]}
+    assert typed.items() <= settings.items()
+    assert settings["split_copies"] is False
+    assert "groups" not in settings
+    assert json.loads(json.dumps(settings)) == settings
 
 
 def test_the_environment_names_the_database(monkeypatch: pytest.MonkeyPatch) -> None:

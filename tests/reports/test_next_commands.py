@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -19,14 +20,14 @@ PRETRAINED = replace(CONFIGURATION, backbone="mobilenet_v2", depth=1, dense_rati
     ("settings", "train", "check"),
     [
         ({}, "", ""),
-        ({"labels": "a b.csv", "follow_links": "True"}, "--labels 'a b.csv' --follow-links", "the same"),
-        ({"weights": "/weights", "follow_links": "False"}, "--weights /weights", ""),
+        ({"labels": "a b.csv", "follow_links": True}, "--labels 'a b.csv' --follow-links", "the same"),
+        ({"weights": "/weights", "follow_links": False}, "--weights /weights", ""),
         ({"weights": "none"}, "", ""),
         ({"groups": "who.csv"}, "--groups who.csv", "the same"),
         ({"labels": "l\n.csv"}, "--labels 'l\\n.csv'", "the same"),
     ],
 )
-def test_the_images_are_named_as_the_search_had_them(settings: dict[str, str], train: str, check: str) -> None:
+def test_the_images_are_named_as_the_search_had_them(settings: dict[str, Any], train: str, check: str) -> None:
     study = replace(STUDY, settings={"out": "run"} | settings)
     data = shlex.quote(STUDY.data.folder)
     given = f" {train}" if train else ""

@@ -174,6 +174,30 @@ def test_explain_works_where_the_images_are_now(out: Path, images: Path, tmp_pat
     assert path_of(explained(out, MINE, data=images).study).steps
 
 
+@pytest.mark.parametrize("form", [str, lambda value: value], ids=["all text, as older studies have it", "typed"])
+def test_explain_reads_the_images_as_the_search_did(
+    tmp_path: Path, no_baselines: None, form: Callable[[object], object]
+) -> None:
+    """Images behind a link, two of them copies that may be on both sides of a split."""
+    made = make_images(tmp_path / "elsewhere", 12)
+    folder = tmp_path / "images"
+    for name in ("bolt", "nut"):
+        (folder / name).mkdir(parents=True)
+        for file in (made / name).iterdir():
+            (folder / name / file.name).symlink_to(file)
+        shutil.copy(made / name / "0.png", folder / name / "again.png")
+    switches = {"follow_links": True, "split_copies": True}
+    asked = request(
+        folder,
+        tmp_path / "out",
+        trials=3,
+        settings={name: form(value) for name, value in {"data": str(folder), "trials": 3, **switches}.items()},
+        **switches,
+    )
+    assert searched(asked).study.settings == {"data": str(folder), "trials": 3, **switches}
+    assert path_of(explained(asked.out, MINE).study).steps
+
+
 def test_without_a_recommendation_nothing_is_trained(asked: SearchRequest) -> None:
     def collapsing(job: FitJob) -> FitOutcome:
         return outcome(job, Verdict.COLLAPSED, "dead-layer")

@@ -18,7 +18,7 @@ from search.session import preparation, session
 from search.settings import Budget
 from search.storage.database import closing, ledger_engine, open_storage
 from search.storage.ledger import Ledger
-from search.storage.load import read_study
+from search.storage.load import read_study, typed_setting
 from search.training.job import FitJob
 from spaces.presets import CORE
 from tests.stand_ins import fake_pools, outcome
@@ -93,3 +93,20 @@ def test_what_was_done_again_is(opened: tuple[Ledger, optuna.Study]) -> None:
     assert fits(again) == fits(read_study(ledger, study))
     changed = next(one for one in again.trials if one.number == cut(before).number)
     assert changed.fits[-1].score == 0.75
+
+
+def test_settings_are_read_with_their_types_from_text_and_from_typed_records() -> None:
+    typed = {
+        "follow_links": True,
+        "split_copies": False,
+        "trials": 12,
+        "timeout": 1800.0,
+        "window": ["22:00-07:00"],
+        "image_size": 64,
+        "out": "7",
+        "data": "True",
+        "space": "core",
+    }
+    for stored in (typed, {name: str(value) for name, value in typed.items()}):
+        assert repr({name: typed_setting(name, value) for name, value in stored.items()}) == repr(typed)
+    assert typed_setting("image_size", "native") == "native"
