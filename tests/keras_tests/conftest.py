@@ -4,8 +4,7 @@ import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -17,14 +16,14 @@ from search.training.engine import Engine
 from spaces.config import Configuration
 from spaces.image_format import ImageFormat
 from tests.factories import configuration
-from tests.keras_tests.stories import Story, begun
-
-device.set_up(threads=None, gpu=None)  # before anything runs: results repeat bit by bit
 
 MakeConfiguration = Callable[..., Configuration]
 MakeEngine = Callable[..., Engine]
 
 SIDE, CHANNELS, CLASSES = 8, 3, 3
+
+device.set_up(threads=None, gpu=None)  # before anything runs: results repeat bit by bit
+device.adapt(SIDE)
 
 
 @pytest.fixture(scope="session")
@@ -73,16 +72,3 @@ def make_engine(make_configuration: MakeConfiguration, images: np.ndarray, label
         return Engine(make_configuration(**changes), protocol, pixels, classes, updates, parts)
 
     return make
-
-
-@pytest.fixture(scope="session")
-def stories(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Future[Story]]]:
-    with begun(tmp_path_factory.mktemp("searches")) as under_way:
-        yield under_way
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _searches_begin_early(request: pytest.FixtureRequest) -> None:
-    """Whole searches take a minute in processes of their own: where any test needs them, they begin at once."""
-    if any("stories" in getattr(item, "fixturenames", ()) for item in request.session.items):
-        request.getfixturevalue("stories")

@@ -1,10 +1,12 @@
 """From the command line to the run folder, through kills and interruptions, watched by optuna-dashboard.
 
 Each start loads TensorFlow in a process of its own, so a few searches serve all tests: `undisturbed`, `disturbed`
-(the same command with two ends in between) and `hopeless`. They run beside the tests of the other modules.
+(the same command with two ends in between) and `hopeless`.
 """
 
 import signal
+from collections.abc import Iterator
+from concurrent.futures import Future
 
 import pandas as pd
 import pytest
@@ -12,7 +14,13 @@ import pytest
 import run_search
 from commands.terminal import DONE, INTERRUPTED, NOTHING_HEALTHY
 from tests.keras_tests.runs import all_dead
-from tests.keras_tests.stories import FILES, TRIALS, Story
+from tests.keras_tests.stories import FILES, TRIALS, Story, begun
+
+
+@pytest.fixture(scope="module")
+def stories(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Future[Story]]]:
+    with begun(tmp_path_factory.mktemp("searches")) as under_way:
+        yield under_way
 
 
 @pytest.fixture(scope="module")
