@@ -6,14 +6,16 @@ import contextlib
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from commands.terminal import DONE, NOTHING_HEALTHY, USER_ERROR
 from search.storage.load import open_study
 from tests.factories import make_images
+from tests.faults.test_kills import check_fits
+from tests.keras_tests.runs import Run
 
 pytestmark = [pytest.mark.study, pytest.mark.slow, pytest.mark.usefixtures("known_migrations")]
 
@@ -47,59 +49,54 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "-l", str(place)], check=True)
 
 
-def search(folder: Path, out: Path, trials: int = 40) -> subprocess.Popen[str]:
+def search(folder: Path, out: Path, trials: int = 40) -> Run:
     command = [sys.executable, "-c", WHOLE, "--data", str(folder / "images"), "--out", str(out), "--image-size", "8"]
     command += ["--trials", str(trials), "--folds", "3", "--epochs", "30", "--workers", "1", "--quiet"]
     environment = {**os.environ, "STEADYNET_CACHE": str(folder / "cache"), "STEADYNET_FIT_SECONDS": "0.01"}
-    return subprocess.Popen(
+    process = subprocess.Popen(
         command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
+    return Run(out, process)
 
 
-def judged(out: Path) -> int:
-    return len(open_study(out).trials)
+def check_done(run: Run, trials: int) -> None:
+    """It ends by itself, and has judged so many trials, whether or not one of them is to be recommended."""
+    assert run.wait() in (DONE, NOTHING_HEALTHY), run.stderr
+    study = open_study(run.out)
+    assert len(study.trials) == trials
+    check_fits(study.trials)
+
+
+def check_refused(run: Run) -> str:
+    """It ends with one line for the user: the line."""
+    assert run.wait() == USER_ERROR, run.stderr
+    assert "Traceback" not in run.stderr
+    last = run.stderr.strip().splitlines()[-1]
+    assert last.startswith("error: ")
+    return last
 
 
 def test_a_disk_that_runs_full_and_has_room_again(small_disk: Path, tmp_path: Path) -> None:
     make_images(tmp_path / "images", 12)
-    process = search(tmp_path, small_disk / "run")
-    end = time.monotonic() + 120
-    while not (small_disk / "run" / "study.db").exists() and time.monotonic() < end and process.poll() is None:
-        time.sleep(0.1)
-    time.sleep(3.0)
+    run = search(tmp_path, small_disk / "run")
+    run.until(lambda: run.fits() > 0)
     filler = small_disk / "filler"
-    with filler.open("wb", buffering=0) as file:
-        with contextlib.suppress(OSError):
-            while True:
-                file.write(b"x" * 4096)
-    _, told = process.communicate(timeout=120)
-    assert process.returncode == 2, told
-    assert "Traceback" not in told
-    last = told.strip().splitlines()[-1]
-    assert last.startswith("error: ")
-    assert "full" in last
-    assert "same command" in last
+    with filler.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while True:
+            file.write(b"x" * 4096)
+    line = check_refused(run)
+    assert "full" in line
+    assert "same command" in line
     filler.unlink()
-    before = judged(small_disk / "run")
-    again = search(tmp_path, small_disk / "run", trials=before + 3)
-    _, told = again.communicate(timeout=180)
-    assert again.returncode in (0, 3), told
-    assert judged(small_disk / "run") == before + 3
+    trials = len(open_study(run.out).trials) + 3
+    check_done(search(tmp_path, run.out, trials), trials)
 
 
 def test_a_disk_that_can_only_be_read(small_disk: Path, tmp_path: Path) -> None:
     make_images(tmp_path / "images", 12)
-    first = search(tmp_path, small_disk / "run", trials=4)
-    _, told = first.communicate(timeout=180)
-    assert first.returncode in (0, 3), told
+    out = small_disk / "run"
+    check_done(search(tmp_path, out, trials=4), trials=4)
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
-    second = search(tmp_path, small_disk / "run", trials=8)
-    _, told = second.communicate(timeout=120)
-    assert second.returncode == 2, told
-    assert "Traceback" not in told
-    assert told.strip().splitlines()[-1].startswith("error: ")
+    check_refused(search(tmp_path, out, trials=8))
     subprocess.run(["mount", "-o", "remount,rw", str(small_disk)], check=True)
-    third = search(tmp_path, small_disk / "run", trials=8)
-    _, told = third.communicate(timeout=180)
-    assert third.returncode in (0, 3), told
-    assert judged(small_disk / "run") == 8
+    check_done(search(tmp_path, out, trials=8), trials=8)

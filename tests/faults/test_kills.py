@@ -125,9 +125,8 @@ def wait_for_a_worker(process: subprocess.Popen[str], seconds: float = 60.0) -> 
     return []
 
 
-def all_of(folder: Path) -> list[tuple[Any, ...]]:
+def all_of(study: StudyRecord) -> list[tuple[Any, ...]]:
     """All of a study but its times."""
-    study = open_study(folder)
 
     def fit(one: Fit) -> tuple[Any, ...]:
         return one.key, one.trial, one.stage, one.repeat, one.fold, one.attempt, one.seed, one.verdict, one.score
@@ -204,7 +203,8 @@ class Killing:
 
 
 def check_fits(trials: Sequence[Trial]) -> None:
-    """No fit of a trial is there twice, and a trial that is complete has all its folds."""
+    """Networks learn; no fit of a trial is there twice, and a trial that is complete has all its folds."""
+    assert any(trial.state is TrialState.COMPLETE for trial in trials), "no trial ran to its end: are workers broken?"
     for trial in trials:
         places = [(fit.fold, fit.attempt) for fit in trial.fits]
         assert len(places) == len(set(places))
@@ -225,12 +225,13 @@ def done_again(begun: Path, failing: Collection[str]) -> int:
 
 
 def check_against(coordinators: Coordinators, undisturbed: subprocess.Popen[str]) -> Callable[[str], None]:
-    """Compares with what a search in the folder `undisturbed` left, once that has ended."""
-    assert undisturbed.wait(timeout=1800) == 0, coordinators.told("undisturbed")
-    expected = all_of(coordinators.folder / "undisturbed")
+    """Compares with what a search in the folder `undisturbed` leaves, which may still be at work."""
 
     def check(out: str) -> None:
-        assert all_of(coordinators.folder / out) == expected
+        assert undisturbed.wait(timeout=1800) == 0, coordinators.told("undisturbed")
+        expected = open_study(coordinators.folder / "undisturbed")
+        check_fits(expected.trials)
+        assert all_of(open_study(coordinators.folder / out)) == all_of(expected)
 
     return check
 

@@ -59,8 +59,11 @@ def test_hosts_and_the_database_are_lost_again_and_again(server: Server, tmp_pat
     at_work = {number: start(number) for number in range(HOSTS)}
     draw, faults = random.Random(EACH), ["host", "server"] * EACH
     known: set[str] = set()
+    begun = tmp_path / "begun"
     try:
-        time.sleep(8.0)
+        while not begun.exists() or len(begun.read_text().splitlines()) < HOSTS:
+            assert all(process.poll() is None for process in at_work.values())
+            time.sleep(0.1)
         draw.shuffle(faults)
         for fault in faults:
             time.sleep(draw.uniform(1.0, 4.0))
