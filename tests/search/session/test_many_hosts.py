@@ -112,9 +112,12 @@ def check(study: StudyRecord, trials: int) -> None:
     """What must hold however many hosts there were, and whatever became of them."""
     assert len(study.trials) == trials
     assert len({trial.number for trial in study.trials}) == trials
-    keys = [fit.key for trial in study.trials for fit in trial.fits] + [fit.key for fit in study.further]
-    same = {trial.configuration.hash for trial in study.trials}
-    assert len(keys) == len(set(keys)) or len(same) < trials  # a configuration that was drawn twice has one set of fits
+    fits: dict[str, set[str]] = {}  # of each configuration: one that was drawn twice has one set of fits
+    for trial in study.trials:
+        fits.setdefault(trial.configuration.hash, set()).update(fit.key for fit in trial.fits)
+        assert len({fit.key for fit in trial.fits}) == len(trial.fits)
+    keys = [*itertools.chain(*fits.values()), *(fit.key for fit in study.further)]
+    assert len(keys) == len(set(keys)), "a fit is there twice"
     for trial in study.trials:
         if trial.state is TrialState.COMPLETE:
             assert {fit.fold for fit in trial.fits} == {0, 1, 2}
