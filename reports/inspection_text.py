@@ -68,7 +68,7 @@ def aspects(inspection: Inspection) -> str:
 
 
 def _listed(pairs: Iterable[tuple[str, int]]) -> str:
-    return ", ".join(f"{shown(name)} {count:,}" for name, count in pairs)
+    return ", ".join(f"{shown(name)} ({count:,})" for name, count in pairs)
 
 
 def expectation(inspection: Inspection) -> str:

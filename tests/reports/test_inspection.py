@@ -51,9 +51,9 @@ def test_a_clean_folder_in_a_few_lines(tmp_path) -> None:
     lines = inspection_lines(CLEAN, tmp_path / "check.html")
     assert "40 images (38 without copies and images of the same group) in 2 classes" in lines[0]
     said = " ".join(lines)
-    assert "Classes (1 : 3.0): a 30" in said
-    assert "Sizes: 20 x 30 40; width / height 0.67 to 1.50, median 0.67." in said
-    assert "Colour modes: RGB 40; 8, 16 bits per channel. Up to 10 folds are possible." in said
+    assert "Classes (1 : 3.0): a (30)" in said
+    assert "Sizes: 20 x 30 (40); width / height 0.67 to 1.50, median 0.67." in said
+    assert "Colour modes: RGB (40); 8, 16 bits per channel. Up to 10 folds are possible." in said
     assert "No problems found." in lines
     assert "balanced accuracy of 0.71 (logistic regression" in " ".join(lines)
     assert lines[-1].endswith("check.html")
