@@ -46,7 +46,7 @@ _COMMON_FOLDERS: Final = ("train", "training", "images", "data")
 STATE_WORDS: Final[Mapping[TrialState, str]] = {
     TrialState.COMPLETE: "scored on all folds",
     TrialState.COLLAPSED: "collapsed",
-    TrialState.RACED: "stopped by racing",
+    TrialState.RACED: "stopped early",
     TrialState.FAILED: "failed",
     TrialState.INTERRUPTED: "interrupted",
 }

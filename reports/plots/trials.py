@@ -24,7 +24,7 @@ from search.records import Fit, Trial, TrialState
 from search.selection.results import Results
 
 KINDS: Final[Sequence[tuple[TrialState, str, Mapping[str, Any]]]] = (
-    (TrialState.RACED, "stopped by racing", {"color": GREY, "symbol": "circle-open", "size": 7}),
+    (TrialState.RACED, "stopped early", {"color": GREY, "symbol": "circle-open", "size": 7}),
     (TrialState.COLLAPSED, "collapsed (at chance)", {"color": VERMILLION, "symbol": "x", "size": 7}),
     (TrialState.COMPLETE, "scored on all folds", {"color": BLUE, "symbol": "circle", "size": 8}),
 )

@@ -11,7 +11,7 @@ def test_trials_are_counted_by_how_they_ended() -> None:
     results = made.results(made.trials(40))
     rows = run(results).states
     assert sum(row.trials for row in rows) == 40
-    assert [row.state for row in rows] == ["scored on all folds", "collapsed", "stopped by racing"]
+    assert [row.state for row in rows] == ["scored on all folds", "collapsed", "stopped early"]
 
 
 def test_further_trainings_are_named() -> None:
