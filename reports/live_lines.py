@@ -65,11 +65,11 @@ class PlainLines(SilentListener):
         """Print state and score of a trial, the best so far and the progress of the study."""
         with self._lock:
             self._done += trial.state is not TrialState.INTERRUPTED
-            done = f"{self._done}/{self._trials}" if self._trials else str(self._done)
+            done = f"{self._done}/{self._trials} trials" if self._trials else counted(self._done, "trial")
         score = "" if pooled is None else f" {number(pooled)}"
         why = f" ({trial.reason})" if trial.reason else ""
         self._line(
-            f"trial {trial.number} {STATE_WORDS[trial.state]}{score}{why} | best {number(best)} | {done} trials | "
+            f"trial {trial.number} {STATE_WORDS[trial.state]}{score}{why} | best {number(best)} | {done} | "
             f"{short(trial.configuration)}"
         )
 
