@@ -77,7 +77,7 @@ def _kept(
     Raises:
         UserError: none did, with any seed.
     """
-    epochs, images = fitter.terms.protocol.epochs, len(spec.train)
+    epochs, images = fitter.setup.protocol.epochs, len(spec.train)
     which = "all" if members == 1 else f"fold {spec.fold + 1} of {members}:"
     listener.stage(f"Training on {which} {images:,} images, {epochs} epochs")
 

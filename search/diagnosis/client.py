@@ -1,4 +1,4 @@
-"""The coordinator's side of a diagnosis: starts the process that runs the user's code, listens, and outlives it."""
+"""The coordinator's side of a diagnosis: starts the process that runs the user's code, and reads its messages."""
 
 from __future__ import annotations
 
@@ -17,51 +17,51 @@ from search.errors import UserCodeError
 from search.workers.child import ChildProcess
 
 GRACE_SECONDS: Final = 90.0
-"""Of silence beyond the whole budget."""
+"""Seconds without a message beyond the whole budget, after which the process is ended."""
 
 START_SECONDS: Final = 300.0
-"""Of silence while TensorFlow loads: minutes from a cold network disk."""
+"""Seconds without a message while TensorFlow loads, which takes minutes from a cold network disk."""
 
 _ENDINGS: Final[Mapping[int, str]] = {
     signal.SIGSEGV: "a segmentation fault",
     signal.SIGABRT: "an abort",
     signal.SIGKILL: "killed, most often for want of memory: try fewer or smaller images, or a smaller batch",
 }
-_CHATTER: Final = re.compile(r"[IWE]\d{4} |WARNING: All log messages before absl::InitializeLog")  # TensorFlow's own
+_TENSORFLOW_LINE: Final = re.compile(r"[IWE]\d{4} |WARNING: All log messages before absl::InitializeLog")
 _LOG_LINES: Final = 4
 _POLL_SECONDS: Final = 0.5
 
 
 def run(
-    order: DiagnosisJob,
+    job: DiagnosisJob,
     on_progress: Callable[[str, int, int], None],
     *,
     target: Callable[[Connection, DiagnosisJob], None] = server.main,
     grace: float = GRACE_SECONDS,
 ) -> Diagnosis:
-    """Diagnose in a process of its own, which has ended when this returns or raises, by Ctrl-C too.
+    """Diagnose in a process of its own, which has ended when this returns or raises, on Ctrl-C too.
 
     Args:
-        order: what is to be diagnosed.
-        on_progress: told of the stage, the steps done and the steps in all (0: not known).
+        job: what to diagnose.
+        on_progress: called with the stage, the steps done and the steps in all (0: not known).
         target: entry point of the process.
-        grace: seconds of silence beyond the budget after which the process is given up.
+        grace: seconds without a message beyond the budget after which the process is ended.
 
     Raises:
-        UserCodeError: the user's code raised, ended the process or did not come back.
-        RuntimeError: ours did; the text is the traceback.
+        UserCodeError: the user's code raised, ended the process or hangs.
+        RuntimeError: our code raised; the text is the traceback.
     """
-    stage, patience = "Starting", START_SECONDS + grace
-    process = ChildProcess(target, order)
+    stage, timeout = "Starting", START_SECONDS + grace
+    process = ChildProcess(target, job)
     try:
         while True:
-            message = _next_message(process, patience)
+            message = _next_message(process, timeout)
             match message:
-                case Progress(new, done, of):
-                    if stage != "Starting":  # the first word comes before TensorFlow is loaded, the second after
-                        patience = order.budget + grace
+                case Progress(new, done, total):
+                    if stage != "Starting":  # the first message comes before TensorFlow is loaded, the second after
+                        timeout = job.budget + grace
                     stage = new
-                    on_progress(new, done, of)
+                    on_progress(new, done, total)
                 case Finished(diagnosis):
                     return diagnosis
                 case Refused(text, lines):
@@ -70,22 +70,22 @@ def run(
                     raise RuntimeError(f"the diagnosis failed:\n{text}")
                 case None:
                     raise UserCodeError(
-                        f"no word from {order.model} for {patience:.0f} s (at: {stage}), so it was ended. "
-                        f"If it only is slow, raise --budget; what it printed is in {order.log}.",
-                        _end_of(order.log),
+                        f"{job.model} sent nothing for {timeout:.0f} s (at: {stage}), so it was ended. "
+                        f"If it is only slow, raise --budget; what it printed is in {job.log}.",
+                        _end_of(job.log),
                     )
                 case int(code):
                     raise UserCodeError(
-                        f"the process that ran {order.model} ended by itself ({_ending(code)}; at: {stage}). "
-                        f"What it printed is in {order.log}.",
-                        _end_of(order.log),
+                        f"the process that ran {job.model} ended by itself ({_ending(code)}; at: {stage}). "
+                        f"What it printed is in {job.log}.",
+                        _end_of(job.log),
                     )
     finally:
         process.kill(group=True)  # with all that the user's code started
 
 
-def _next_message(process: ChildProcess, patience: float) -> Any:
-    """The next message; None after `patience` seconds without one; the exit code when the process has ended."""
+def _next_message(process: ChildProcess, timeout: float) -> Any:
+    """The next message; None after `timeout` seconds without one; the exit code when the process has ended."""
     started = time.monotonic()
     while True:
         wait([process.pipe, process.sentinel], _POLL_SECONDS)
@@ -100,7 +100,7 @@ def _next_message(process: ChildProcess, patience: float) -> Any:
             return process.exit_code or 0
         if not is_alive:
             return process.exit_code
-        if time.monotonic() - started > patience:
+        if time.monotonic() - started > timeout:
             return None
 
 
@@ -113,4 +113,4 @@ def _end_of(log: Path) -> tuple[str, ...]:
         lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return ()
-    return tuple(line for line in lines if line.strip() and not _CHATTER.match(line))[-_LOG_LINES:]
+    return tuple(line for line in lines if line.strip() and not _TENSORFLOW_LINE.match(line))[-_LOG_LINES:]

@@ -1,4 +1,4 @@
-"""One fit from what it is to what came of it: ledger, else worker, then ledger."""
+"""Runs fits: each is looked up in the ledger, else trained by a worker and written to the ledger."""
 
 from __future__ import annotations
 
@@ -29,51 +29,51 @@ from search.workers.errors import WorkerDied, WorkerError, WorkerStalled, last_l
 from search.workers.interfaces import FitWorker
 
 FAULTS: Final[Mapping[type[WorkerError], str]] = {WorkerDied: "worker-died", WorkerStalled: "stalled"}
-"""Reasons of fits whose process died twice, the second time with the machine to itself, or stalled twice: the
-configuration has its part in it."""
+"""Reasons of fits whose process died twice, the second time with the machine to itself, or stalled twice. The
+configuration is likely to be the cause."""
 
 PROCESS_LOST: Final = "process-lost"
-"""Reason of a fit that took the whole search down with it again and again."""
+"""Reason of a fit during which the whole search ended again and again."""
 
-_TRIES: Final = 2  # of a fit that fails by our or the machine's fault
+_TRIES: Final = 2  # of a fit that fails through our fault or the machine's
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StudySetup:
-    """What all fits of the study share."""
+    """Everything that all fits of a study have in common."""
 
-    labels: IntArray
+    labels: IntArray  # (n,) 0..K-1, of all images
     folds: tuple[Fold, ...]
-    fingerprint: str
+    fingerprint: str  # of the images
     protocol: settings.TrainingProtocol
     plan: settings.Plan
-    metric: str
-    chance: float
+    metric: str  # name
+    chance: float  # the metric's value without any skill
     seed: int
-    snapshots: Path | None = None  # folder for fits that are cut off; None: they begin anew
+    checkpoints: Path | None = None  # folder from which fits that were cut off go on; None: they begin anew
 
 
 def deserves_second_chance(fit: Fit) -> bool:
-    """Whether a second seed is to have a say on the fold: a collapse without structural evidence may be bad luck."""
+    """Whether the fold gets a fit with another seed: a collapse without structural evidence may be bad luck."""
     return fit.verdict is Verdict.COLLAPSED and fit.reason not in HARD_REASONS
 
 
 def is_cut(fit: Fit) -> bool:
-    """Whether a rung ended the fit: enough to race a configuration, not to know it."""
+    """Whether a rung of successive halving stopped the fit, which is enough for racing and for nothing else."""
     return fit.verdict is Verdict.STOPPED and fit.reason == CUT_BY_RUNG
 
 
 class FitRunner:
-    """Does fits. What stands in the ledger is not done again.
+    """Runs fits with a worker. A fit that the ledger has is not trained again.
 
     Args:
-        terms: what all fits share.
-        ledger: where fits are kept.
+        setup: what all fits of the study have in common.
+        ledger: where fits are looked up and written.
     """
 
-    def __init__(self, terms: StudySetup, ledger: Ledger) -> None:
-        self.terms = terms
+    def __init__(self, setup: StudySetup, ledger: Ledger) -> None:
+        self.setup = setup
         self._ledger = ledger
 
     def fit(
@@ -83,12 +83,18 @@ class FitRunner:
         protection: Protection,
         on_check: Callable[[Check], None] = lambda check: None,
     ) -> Fit:
-        """The fit from the ledger, or trained now and written there. A failed one is tried again.
+        """Return the fit from the ledger, or train it and write it there. One that failed is trained again.
+
+        Args:
+            worker: trains the fit if need be.
+            spec: the fit.
+            protection: what earlier trials reached by each epoch, for the collapse rules.
+            on_check: called after each check of the training.
 
         Raises:
             Stopped: the search is to end; nothing is written.
         """
-        known = self._ledger.fit(self._blank(spec).key)
+        known = self._ledger.fit(self._new_fit(spec).key)
         if known is not None and known.verdict is not Verdict.FAILED and (spec.bars or not is_cut(known)):
             return known
         return self.train(worker, spec, protection, on_check)
@@ -101,10 +107,17 @@ class FitRunner:
         on_check: Callable[[Check], None] = lambda check: None,
         on_fit: Callable[[Fit], None] = lambda fit: None,
     ) -> list[Fit]:
-        """The fits of a fold: one, and after a soft collapse, which may be bad luck, a second one with a new seed.
+        """Return the fits of a fold: one, and after a collapse that may be bad luck a second one with another seed.
+
+        Args:
+            worker: trains the fits if need be.
+            spec: the first fit.
+            protection: what earlier trials reached by each epoch, for the collapse rules.
+            on_check: called after each check of a training.
+            on_fit: called after each fit.
 
         Raises:
-            Stopped: the search is to end; fits that are done stand in the ledger.
+            Stopped: the search is to end; fits that ended are in the ledger.
         """
         fits: list[Fit] = []
         while not fits or (len(fits) == 1 and deserves_second_chance(fits[0])):
@@ -120,45 +133,63 @@ class FitRunner:
         on_check: Callable[[Check], None] = lambda check: None,
         predict: ImageSet | None = None,
     ) -> Fit:
-        """Train whatever the ledger says, write, and predict the images of `predict` if it learned."""
+        """Train a fit, whether the ledger has it or not, and write it to the ledger.
+
+        Args:
+            worker: trains the fit.
+            spec: the fit.
+            protection: what earlier trials reached by each epoch, for the collapse rules.
+            on_check: called after each check of the training.
+            predict: images to predict if the fit learns: `Fit.predicted`.
+
+        Raises:
+            Stopped: the search is to end; nothing is written.
+        """
         fit = self._run(worker, spec, protection, on_check, predict)
         self._ledger.write(fit)
         _log.info(
-            "fit %s: %s of trial %d, repeat %d, fold %d, attempt %d: %s, score %s, reason %s, %d epochs, %.1f s",
+            "Fit %s: %s of trial %d, repeat %d, fold %d, attempt %d: %s, score %s, reason %s, %d epochs, %.1f s",
             *(fit.key, fit.stage, fit.trial, fit.repeat, fit.fold, fit.attempt),
             *(fit.verdict, fit.score, fit.reason, fit.epochs, fit.seconds),
         )
         return fit
 
-    def give_up(self, spec: FitSpec, reason: str) -> Fit:
-        """Write that the fit failed, without trying it."""
-        fit = replace(self._blank(spec), reason=reason)
+    def is_recorded(self, spec: FitSpec) -> bool:
+        """Whether the ledger has the fit."""
+        return self._ledger.fit(self._new_fit(spec).key) is not None
+
+    def record_failed(self, spec: FitSpec, reason: str) -> Fit:
+        """Write to the ledger that the fit failed, without training it."""
+        fit = replace(self._new_fit(spec), reason=reason)
         self._ledger.write(fit)
-        _log.warning("A fit of trial %d, fold %d, is given up: %s", spec.trial, spec.fold, reason)
+        _log.warning("A fit of trial %d, fold %d, is not tried again: %s", spec.trial, spec.fold, reason)
         return fit
 
-    def knows(self, spec: FitSpec) -> bool:
-        """Whether the fit stands in the ledger."""
-        return self._ledger.fit(self._blank(spec).key) is not None
+    def record_skipped(self, spec: FitSpec, reason: str, evidence: Mapping[str, float]) -> Fit:
+        """Write to the ledger that the fit was stopped before it began.
 
-    def pass_over(self, spec: FitSpec, reason: str, evidence: Mapping[str, float]) -> Fit:
-        """Write that the fit was stopped before it began."""
-        fit = replace(self._blank(spec), verdict=Verdict.STOPPED, reason=reason, evidence=evidence)
+        Args:
+            spec: the fit.
+            reason: short code.
+            evidence: the numbers that decided.
+        """
+        fit = replace(self._new_fit(spec), verdict=Verdict.STOPPED, reason=reason, evidence=evidence)
         self._ledger.write(fit)
-        _log.info("a fit of trial %d, fold %d, is passed over: %s", spec.trial, spec.fold, reason)
+        _log.info("A fit of trial %d, fold %d, is skipped: %s", spec.trial, spec.fold, reason)
         return fit
 
-    def _blank(self, spec: FitSpec) -> Fit:
+    def _new_fit(self, spec: FitSpec) -> Fit:
+        """The fit before it has an outcome: its identity, and FAILED until something better is known."""
         name, split = spec.configuration.hash, spec.split or spec.stage
-        seed = seeds.child(self.terms.seed, "fit", name, split, spec.repeat, spec.fold, spec.attempt)
+        seed = seeds.child(self.setup.seed, "fit", name, split, spec.repeat, spec.fold, spec.attempt)
         key = FitKey(
             configuration=name,
             split=split,
             repeat=spec.repeat,
             fold=spec.fold,
             seed=seed,
-            fingerprint=self.terms.fingerprint,
-            protocol=self.terms.protocol,
+            fingerprint=self.setup.fingerprint,
+            protocol=self.setup.protocol,
         )
         return Fit(
             key=key.text,
@@ -170,7 +201,7 @@ class FitRunner:
             attempt=spec.attempt,
             seed=seed,
             verdict=Verdict.FAILED,
-            epochs_planned=self.terms.protocol.epochs,
+            epochs_planned=self.setup.protocol.epochs,
             rows=spec.val,
         )
 
@@ -182,8 +213,8 @@ class FitRunner:
         on_check: Callable[[Check], None],
         predict: ImageSet | None,
     ) -> Fit:
-        blank, reason, died = self._blank(spec), "", False
-        job = self._job(spec, blank, protection, predict)
+        new, reason, died = self._new_fit(spec), "", False
+        job = self._job(spec, new, protection, predict)
         for _ in range(_TRIES):
             try:
                 outcome = worker.run(job, on_check, alone=died)
@@ -194,45 +225,45 @@ class FitRunner:
                     reason = FAULTS.get(type(error)) or last_line(str(error))[:64]
                 continue
             evidence = {"epoch": float(outcome.epochs), **outcome.evidence} if outcome.reason else {}
-            causes, shown = self._explained(job, outcome)
+            causes, shown = self._causes_and_symptom(job, outcome)
             values = field_values(outcome) | {"evidence": evidence}
-            return replace(blank, **values, causes=causes, symptom=shown)
-        return replace(blank, reason=reason)
+            return replace(new, **values, causes=causes, symptom=shown)
+        return replace(new, reason=reason)
 
-    def _explained(self, job: FitJob, outcome: FitOutcome) -> tuple[tuple[Cause, ...], str | None]:
+    def _causes_and_symptom(self, job: FitJob, outcome: FitOutcome) -> tuple[tuple[Cause, ...], str | None]:
         """Likely causes of a collapse or of an end at chance, and the symptom of a fit that ran to its end."""
         learned = outcome.verdict is Verdict.LEARNED
-        shown = symptom(outcome.checks, outcome.shares, self.terms.chance) if learned else None
+        shown = symptom(outcome.checks, outcome.shares, self.setup.chance) if learned else None
         if outcome.verdict is not Verdict.COLLAPSED and shown not in (CHANCE, SLOW):
             return (), shown
-        known = job.context
+        context = job.context
         causes = likely_causes(
-            job.configuration, outcome.checks, outcome.layers, outcome.start, known.prior_entropy, known.imbalance
+            job.configuration, outcome.checks, outcome.layers, outcome.start, context.prior_entropy, context.imbalance
         )
         return causes, shown
 
-    def _job(self, spec: FitSpec, blank: Fit, protection: Protection, predict: ImageSet | None) -> FitJob:
-        terms, configuration = self.terms, spec.configuration
-        counts = np.bincount(terms.labels[spec.train], minlength=terms.protocol.classes)
-        images = spec.shortest or (min(len(fold.train) for fold in terms.folds) if len(spec.val) else len(spec.train))
+    def _job(self, spec: FitSpec, new: Fit, protection: Protection, predict: ImageSet | None) -> FitJob:
+        setup, configuration = self.setup, spec.configuration
+        counts = np.bincount(setup.labels[spec.train], minlength=setup.protocol.classes)
+        images = spec.shortest or (min(len(fold.train) for fold in setup.folds) if len(spec.val) else len(spec.train))
         effective = balance_of(counts, configuration)
         return FitJob(
             **field_values(spec),
-            protocol=terms.protocol,
-            seed=blank.seed,
+            protocol=setup.protocol,
+            seed=new.seed,
             context=FitContext(
-                epochs=terms.protocol.epochs,
+                epochs=setup.protocol.epochs,
                 updates_per_epoch=len(spec.train) // configuration.batch_size,
                 imbalance=float(counts.max() / counts.min()),
                 batchnorm=configuration.normalized,
                 prior_entropy=effective.entropy,
-                chance=terms.chance,
+                chance=setup.chance,
                 protected=protection,
             ),
-            audited=len(spec.val) > 0 and is_audited(terms.seed, configuration.hash, spec.repeat, spec.fold),
-            updates=terms.protocol.epochs * (images // configuration.batch_size),
-            limit_seconds=terms.plan.fit_seconds if spec.stage in ON_SEARCH_FOLDS else None,
+            audited=len(spec.val) > 0 and is_audited(setup.seed, configuration.hash, spec.repeat, spec.fold),
+            updates=setup.protocol.epochs * (images // configuration.batch_size),
+            limit_seconds=setup.plan.fit_seconds if spec.stage in ON_SEARCH_FOLDS else None,
             predict=None if predict is None else predict.path,
             predict_shape_ids=None if predict is None else predict.shape_ids,
-            checkpoint=None if terms.snapshots is None else terms.snapshots / f"{blank.key}.npz",
+            checkpoint=None if setup.checkpoints is None else setup.checkpoints / f"{new.key}.npz",
         )

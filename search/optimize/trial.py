@@ -187,11 +187,11 @@ class _Run:
             bars=self._objective._finished.bars() if fold == 0 and not self._is_start else (),
         )
         evidence = self._objective._finished.too_slow(self._configuration) if fold == 0 else None
-        if evidence is not None and not self._objective._fitter.knows(spec):
-            self._note(passed := self._objective._fitter.pass_over(spec, TOO_SLOW, evidence))
+        if evidence is not None and not self._objective._fitter.is_recorded(spec):
+            self._note(passed := self._objective._fitter.record_skipped(spec, TOO_SLOW, evidence))
             return passed
         if fold == self._deadly:
-            self._note(lost := self._objective._fitter.give_up(spec, PROCESS_LOST))
+            self._note(lost := self._objective._fitter.record_failed(spec, PROCESS_LOST))
             return lost
         return self._objective._fitter.fold(worker, spec, self._protection, self._tell(fold), self._note)[-1]
 

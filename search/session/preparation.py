@@ -200,7 +200,7 @@ def make_terms(
         metric=request.metric,
         chance=metrics.chance(request.metric, images.labels),
         seed=request.seed,
-        snapshots=request.out / SNAPSHOTS,
+        checkpoints=request.out / SNAPSHOTS,
     )
     if ledger.fact("baselines") is None:
         listener.stage("Scoring the baselines")

@@ -36,7 +36,7 @@ def test_recommendation(best: Recommendation, test: ImageSet, fitter: FitRunner,
         None if that was cut off or did not succeed with any seed.
     """
     trial = best.ranked.trial
-    rows = np.arange(len(fitter.terms.labels))
+    rows = np.arange(len(fitter.setup.labels))
     spec = FitSpec(trial=trial.number, stage=FINAL, configuration=trial.configuration, train=rows, val=rows[:0])
     try:
         fit = train_until_learned(worker, spec, fitter, predict=test)
@@ -46,7 +46,7 @@ def test_recommendation(best: Recommendation, test: ImageSet, fitter: FitRunner,
     if fit.predicted is None or fit.verdict is not Verdict.LEARNED:
         return None
     return TestScore(
-        score=metrics.score(fitter.terms.metric, test.labels, offset_probabilities(fit.predicted, best.offset)),
+        score=metrics.score(fitter.setup.metric, test.labels, offset_probabilities(fit.predicted, best.offset)),
         n=len(test.labels),
         configuration=trial.configuration.hash,
         seed=fit.seed,

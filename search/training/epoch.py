@@ -1,4 +1,4 @@
-"""What one epoch of training measures: values that can be read without TensorFlow."""
+"""Measurements of one epoch of training, as values that can be read without TensorFlow."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from search.arrays import FloatArray
 
 @dataclass(frozen=True, slots=True)
 class LayerProbe:
-    """What the layers tell on the fixed probe images."""
+    """Measurements of each layer on the fixed probe images."""
 
     layers: FloatArray  # (weight layers, signals) as `fit_checks.LAYER_SIGNALS`; NaN where not measured
     logits: FloatArray  # (probe images, K), BatchNorm by the images' own statistics, dropout off
@@ -17,7 +17,7 @@ class LayerProbe:
 
 @dataclass(frozen=True, slots=True)
 class EpochSums:
-    """What one pass over the training images measures, at next to no cost."""
+    """Measurements of one pass over the training images, taken at next to no cost."""
 
     loss: float  # plain cross-entropy, mean over the images shown, nats
     first_gradient: float  # largest norm over the steps

@@ -110,7 +110,7 @@ class Scorer(Protocol):
 
 
 class Checkpoints(Protocol):
-    """Where the checkpoint of a fit is kept; `search.training.checkpoint.CheckpointStore` is the real one."""
+    """Place for the checkpoint of a fit; `search.training.checkpoint.CheckpointStore` is the real one."""
 
     @property
     def is_due(self) -> bool:

@@ -1,4 +1,4 @@
-"""What is decided before a fit: by the stage that wants it, and by the study that it belongs to."""
+"""Everything that is decided before a fit: by the stage that wants it, and by the study that it belongs to."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a worker process keeps from fit to fit: the images on the device and the networks that were traced last."""
+"""A cache that a worker process keeps from fit to fit: images on the device, and the networks traced last."""
 
 from __future__ import annotations
 

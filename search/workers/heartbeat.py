@@ -47,7 +47,7 @@ def heartbeat(
 
 
 class StallDetector:
-    """How long a worker may send nothing before it counts as hung, by what earlier fits took. Thread-safe."""
+    """Decides how long a worker may send nothing before it counts as hung, by what earlier fits took. Thread-safe."""
 
     def __init__(self) -> None:
         self._intervals: deque[float] = deque(maxlen=_KEPT_INTERVALS)

@@ -1,4 +1,4 @@
-"""What the rest of the search needs of workers. Processes do it in earnest; tests bring their own."""
+"""Protocols of workers and their pool: all that the rest of the search needs of them. Tests bring their own."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ QUIT: Final = "quit"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WorkerResources:
-    """What one worker process may use of the machine."""
+    """The part of the machine that one worker process may use."""
 
     threads: int | None  # of the CPU; None leaves it to TensorFlow
     gpu: Gpu | None

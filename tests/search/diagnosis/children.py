@@ -17,53 +17,53 @@ from search.workers.child import end_with_parent, redirect_output
 from tests.reports import made_diagnosis as made
 
 
-def obedient(pipe: Connection, order: DiagnosisJob) -> None:
+def obedient(pipe: Connection, job: DiagnosisJob) -> None:
     """Does what the model's name says."""
     os.setpgid(0, 0)
     end_with_parent()
-    redirect_output(order.log, 1, 2)
-    deed = DEEDS[order.model]
-    answer(pipe, order, deed)
+    redirect_output(job.log, 1, 2)
+    deed = DEEDS[job.model]
+    answer(pipe, job, deed)
 
 
-def _works(order: DiagnosisJob, on_progress: Any) -> made.Diagnosis:
+def _works(job: DiagnosisJob, on_progress: Any) -> made.Diagnosis:
     sys.stdout.write("printed by the user's code\n")
     os.write(2, b"written by a library\n")
     for done in range(4):
         on_progress("Training", done, 3)
-    return made.diagnosis(model=order.model, folder=order.folder)
+    return made.diagnosis(model=job.model, folder=job.folder)
 
 
-def _raises_theirs(order: DiagnosisJob, on_progress: Any) -> NoReturn:
+def _raises_theirs(job: DiagnosisJob, on_progress: Any) -> NoReturn:
     raise UserCodeError("net.py: build raised ValueError: no", ("line 1", "line 2"))
 
 
-def _raises_for_the_user(order: DiagnosisJob, on_progress: Any) -> NoReturn:
+def _raises_for_the_user(job: DiagnosisJob, on_progress: Any) -> NoReturn:
     raise UserError("too few images")
 
 
-def _raises_ours(order: DiagnosisJob, on_progress: Any) -> NoReturn:
+def _raises_ours(job: DiagnosisJob, on_progress: Any) -> NoReturn:
     raise ZeroDivisionError("our bug")
 
 
-def _exits(order: DiagnosisJob, on_progress: Any) -> NoReturn:
+def _exits(job: DiagnosisJob, on_progress: Any) -> NoReturn:
     sys.exit("done early")
 
 
-def _vanishes(order: DiagnosisJob, on_progress: Any) -> NoReturn:
+def _vanishes(job: DiagnosisJob, on_progress: Any) -> NoReturn:
     os.write(2, b"last words\n\nI0000 00:00:1795326922.7 6566 port.cc:153] on\n")
     os._exit(7)
 
 
-def _is_killed(order: DiagnosisJob, on_progress: Any) -> None:
+def _is_killed(job: DiagnosisJob, on_progress: Any) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _crashes(order: DiagnosisJob, on_progress: Any) -> None:
+def _crashes(job: DiagnosisJob, on_progress: Any) -> None:
     os.kill(os.getpid(), signal.SIGSEGV)
 
 
-def _leaves_a_child(order: DiagnosisJob, on_progress: Any) -> NoReturn:
+def _leaves_a_child(job: DiagnosisJob, on_progress: Any) -> NoReturn:
     """Dies, and what it started lives on and holds the pipe open."""
     pid = os.fork()
     if pid == 0:
@@ -72,7 +72,7 @@ def _leaves_a_child(order: DiagnosisJob, on_progress: Any) -> NoReturn:
     os._exit(3)
 
 
-def _hangs(order: DiagnosisJob, on_progress: Any) -> None:
+def _hangs(job: DiagnosisJob, on_progress: Any) -> None:
     started = subprocess.Popen(["sleep", "600"])
     on_progress("Loading TensorFlow", 0, 0)
     on_progress(f"Hanging {os.getpid()} {started.pid}", 0, 0)

@@ -23,11 +23,11 @@ pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[3]
 
-MakeOrder = Callable[..., DiagnosisJob]
+MakeJob = Callable[..., DiagnosisJob]
 
 
 @pytest.fixture
-def order(tmp_path: Path) -> MakeOrder:
+def job(tmp_path: Path) -> MakeJob:
     def make(deed: str, budget: float = 600.0) -> DiagnosisJob:
         return DiagnosisJob(
             model=deed,
@@ -59,9 +59,9 @@ class Notes:
         self.told.append((stage, done, of))
 
 
-def test_a_diagnosis_comes_back_and_prints_stay_in_the_log(order, capfd) -> None:
+def test_a_diagnosis_comes_back_and_prints_stay_in_the_log(job, capfd) -> None:
     notes = Notes()
-    made = order("works")
+    made = job("works")
     found = run(made, notes, target=obedient)
     assert (found.model, found.folder) == ("works", made.folder)
     assert notes.told[0] == ("Training", 0, 3)
@@ -82,31 +82,31 @@ def test_a_diagnosis_comes_back_and_prints_stay_in_the_log(order, capfd) -> None
         ("crashes", "a segmentation fault", ()),
     ],
 )
-def test_what_is_the_users(order, deed: str, message: str, lines: tuple[str, ...]) -> None:
+def test_what_is_the_users(job, deed: str, message: str, lines: tuple[str, ...]) -> None:
     with pytest.raises(UserCodeError, match=message) as caught:
-        run(order(deed), Notes(), target=obedient)
+        run(job(deed), Notes(), target=obedient)
     assert caught.value.lines == lines
 
 
 @pytest.mark.usefixtures("at_hand")
-def test_what_is_ours_ends_with_its_traceback(order) -> None:
+def test_what_is_ours_ends_with_its_traceback(job) -> None:
     with pytest.raises(RuntimeError, match=r"(?s)Traceback.*_raises_ours.*ZeroDivisionError: our bug"):
-        run(order("ours"), Notes(), target=obedient)
+        run(job("ours"), Notes(), target=obedient)
 
 
 @pytest.mark.usefixtures("at_hand")
-def test_the_end_is_seen_even_when_something_holds_the_pipe_open(order) -> None:
+def test_the_end_is_seen_even_when_something_holds_the_pipe_open(job) -> None:
     notes = Notes()
     with pytest.raises(UserCodeError, match="exit code 3"):
-        run(order("leaves"), notes, target=obedient)
+        run(job("leaves"), notes, target=obedient)
     assert wait_until_gone(int(notes.told[0][0]))
 
 
 @pytest.mark.usefixtures("at_hand")
-def test_silence_beyond_the_budget_is_the_end_of_it_and_of_what_it_started(order) -> None:
+def test_silence_beyond_the_budget_is_the_end_of_it_and_of_what_it_started(job) -> None:
     notes = Notes()
-    with pytest.raises(UserCodeError, match=r"no word from hangs for 1 s \(at: Hanging .*raise --budget"):
-        run(order("hangs", budget=0.5), notes, target=obedient, grace=0.5)
+    with pytest.raises(UserCodeError, match=r"hangs sent nothing for 1 s \(at: Hanging .*raise --budget"):
+        run(job("hangs", budget=0.5), notes, target=obedient, grace=0.5)
     assert all(wait_until_gone(int(pid)) for pid in notes.told[-1][0].split()[1:])
 
 
@@ -120,10 +120,10 @@ from tests.search.diagnosis.children import obedient
 
 if __name__ == "__main__":
     here = Path(sys.argv[1])
-    order = DiagnosisJob(model="hangs", folder=here, pixels=here, labels=np.array([0]), classes=("a",), budget=600.0,
+    job = DiagnosisJob(model="hangs", folder=here, pixels=here, labels=np.array([0]), classes=("a",), budget=600.0,
                          seed=0, log=here / "log")
     try:
-        run(order, lambda stage, done, of: print(stage, flush=True), target=obedient)
+        run(job, lambda stage, done, of: print(stage, flush=True), target=obedient)
     except KeyboardInterrupt:
         sys.exit(130)
 """
