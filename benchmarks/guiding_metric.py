@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.full_runs import FOLDS, PACKED, Run, load
-from search.data.strata import strata
+from search.data.groups import strata
 from search.selection.scores import OutOfFold, score_matrix
 
 GUIDES: Final = ("balanced_accuracy", "auc", "skill")

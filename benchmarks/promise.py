@@ -40,11 +40,10 @@ from benchmarks.machine import machine
 from search import resources, seeds
 from search.collapse.protection import Protection
 from search.data.format_choice import FormatChoice
-from search.data.groups import number_groups, read_groups
+from search.data.groups import number_groups, read_groups, strata
 from search.data.images import ImageSet, load_images
 from search.data.scan import scan
 from search.data.scanned_folder import scan_folder
-from search.data.strata import strata
 from search.events import SilentListener
 from search.fits.runner import FitRunner, StudySetup
 from search.records import FINAL, Verdict

@@ -9,12 +9,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from search.arrays import IntArray
+from search.data.decode import Pixels
 
 MOST: Final = 8
 """Shapes at most: each costs part of a batch a pass of its own through the network."""
@@ -23,22 +25,10 @@ STRETCH: Final = 1.1
 """Factor by which the aspect ratio may change."""
 
 LEAST_SIDE: Final = 8  # pixels
+_SQUARE_SIDE: Final = 64  # pixels, where images are shown as squares
 _ALIKE: Final = 1.5  # sides that differ by less are not worth a shape of their own
 
 Floats = npt.NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True)
-class Buckets:
-    """Shapes, and who goes where.
-
-    Attributes:
-        shapes: (height, width) in pixels of each, the smallest area first.
-        of: (n,) shape of each image.
-    """
-
-    shapes: tuple[tuple[int, int], ...]
-    of: IntArray
 
 
 def choose_buckets(
@@ -126,3 +116,50 @@ def _shape(aspect: Floats, area: Floats, max_side: int, least: int) -> tuple[int
     height, width = math.exp((size - middle) / 2), math.exp((size + middle) / 2)
     shrink = min(1.0, max_side / max(height, width))
     return max(least, round(height * shrink)), max(least, round(width * shrink))
+
+
+def square_side(image_size: int) -> int:
+    """Pixels a side of the squares of images whose longest side is this."""
+    return min(_SQUARE_SIDE, image_size)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Squares:
+    """Looks like an array `(n, side, side, channels)` uint8; an image is stretched when it is looked at.
+
+    Attributes:
+        pixels: (n, longest, longest, channels) uint8, each image in its upper left corner.
+        shapes: (height, width) that there are.
+        shape_ids: (n,) index of each image's shape in `shapes`.
+        side: of the squares.
+    """
+
+    pixels: Pixels
+    shapes: Sequence[tuple[int, int]]
+    shape_ids: IntArray
+    side: int
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """As of an array."""
+        return len(self), self.side, self.side, self.pixels.shape[3]
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def __getitem__(self, rows: Any) -> Pixels:
+        if isinstance(rows, int | np.integer):
+            return self._square(int(rows))
+        chosen = np.arange(len(self))[rows]
+        return (
+            np.stack([self._square(int(row)) for row in chosen])
+            if len(chosen)
+            else np.zeros((0, *self.shape[1:]), np.uint8)
+        )
+
+    def _square(self, row: int) -> Pixels:
+        height, width = self.shapes[self.shape_ids[row]]
+        own = self.pixels[row, :height, :width]
+        image = Image.fromarray(own[..., 0] if own.shape[2] == 1 else own)
+        stretched = image.resize((self.side, self.side), Image.Resampling.BILINEAR)
+        return np.asarray(stretched, np.uint8).reshape(self.side, self.side, -1)

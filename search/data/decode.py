@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageChops, ImageFile, ImageOps, UnidentifiedImageError
 
-from search.data.quiet_libraries import QUIET
+from search.data.parallel import QUIET
 from spaces.image_format import ImageFormat
 
 RECIPE: Final = 2

@@ -10,7 +10,7 @@ import numpy as np
 from search import seeds
 from search.arrays import IntArray
 from search.data.folds import Fold, make_folds
-from search.data.strata import strata
+from search.data.groups import strata
 
 _TRIES: Final = 100  # orders of the groups; nearly always the first is good
 

@@ -14,13 +14,13 @@ import numpy.typing as npt
 
 from search.arrays import IntArray
 from search.data import decoded_cache
+from search.data.buckets import Squares, square_side
 from search.data.decode import Probe
 from search.data.duplicates import groups as groups_of
 from search.data.folds import check_count
 from search.data.format_choice import FormatChoice, choose_format, frequent_sizes, needs_probes
 from search.data.scan import ImageFolder
 from search.data.scanned_folder import ScannedFolder
-from search.data.squares import Squares, square_side
 from search.errors import DataError
 from search.events import Listener
 from search.npy import memmap_npy

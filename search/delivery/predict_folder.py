@@ -14,12 +14,11 @@ from typing import Any, Final
 import numpy as np
 
 from search.arrays import FloatArray, IntArray
-from search.data.buckets import nearest
+from search.data.buckets import Squares, nearest, square_side
 from search.data.csv_columns import composed
 from search.data.decode import RECIPE, Pixels, UnreadableImage, decode, probe
 from search.data.parallel import map_in_threads
 from search.data.scan import EXTENSIONS, LEADS_OUT, images_in, leads_out
-from search.data.squares import Squares, square_side
 from search.delivery import card as cards
 from search.delivery.card import Card
 from search.delivery.model_files import draft

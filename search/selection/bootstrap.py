@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from search.arrays import FloatArray, IntArray
-from search.data.strata import strata
+from search.data.groups import strata
 
 MIN_USABLE: Final = 0.1
 """Share of the draws that must leave out images of every class; with fewer, all draws are used."""
@@ -17,7 +17,7 @@ MIN_USABLE: Final = 0.1
 def draws(labels: IntArray, groups: IntArray | None, count: int, rng: np.random.Generator) -> FloatArray:
     """Draw whole groups within classes, with replacement, as many as there are.
 
-    Units and their classes are those of `search.data.strata`.
+    Units and their classes are those of `search.data.groups`.
 
     Args:
         labels: `(n,)` 0..K-1.

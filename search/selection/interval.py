@@ -10,7 +10,7 @@ import numpy as np
 from scipy.special import stdtrit  # type: ignore[import-untyped]
 
 from search.arrays import IntArray
-from search.data.strata import strata
+from search.data.groups import strata
 from search.metric_definitions import METRICS
 from search.selection.weighted_metrics import Array
 

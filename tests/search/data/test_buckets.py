@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from search.data.buckets import LEAST_SIDE, MOST, STRETCH, choose_buckets, nearest, stretch
+from search.data.buckets import LEAST_SIDE, MOST, STRETCH, Squares, choose_buckets, nearest, stretch
+from search.selection.baselines import shrink
 
 sizes_of_images = st.lists(st.tuples(st.integers(1, 4000), st.integers(1, 4000)), min_size=1, max_size=60)
 
@@ -82,3 +83,34 @@ def test_real_looking_folders_keep_their_images() -> None:
     enlarged = shown.prod(axis=1) / np.prod(sizes, axis=1)
     assert stretch(sizes, found) < 1.3
     assert np.median(np.abs(np.log(enlarged))) < math.log(1.6)
+
+
+def made() -> Squares:
+    rng = np.random.default_rng(0)
+    return Squares(rng.integers(0, 256, (7, 40, 40, 3), dtype=np.uint8), ((10, 40), (40, 20)), np.arange(7) % 2, 16)
+
+
+def test_it_is_indexed_as_an_array_is() -> None:
+    squares = made()
+    every = squares[:]
+    assert every.shape == squares.shape == (7, 16, 16, 3)
+    assert every.dtype == np.uint8
+    np.testing.assert_array_equal(squares[3], every[3])
+    np.testing.assert_array_equal(squares[np.int64(3)], every[3])
+    np.testing.assert_array_equal(squares[2:5], every[2:5])
+    np.testing.assert_array_equal(squares[np.array([6, 0])], every[[6, 0]])
+    assert squares[np.array([], np.int64)].shape == (0, 16, 16, 3)
+
+
+def test_only_an_images_own_pixels_are_seen() -> None:
+    pixels = np.zeros((2, 40, 40, 1), np.uint8)
+    pixels[0, :10, :40] = 90
+    pixels[1, :40, :20] = 200
+    squares = Squares(pixels, ((10, 40), (40, 20)), np.array([0, 1]), 8)
+    assert (squares[0] == 90).all()
+    assert (squares[1] == 200).all()
+
+
+def test_simple_methods_take_it_for_an_array() -> None:
+    squares = made()
+    np.testing.assert_allclose(shrink(squares, np.arange(7)), shrink(squares[:], np.arange(7)))  # type: ignore[arg-type]

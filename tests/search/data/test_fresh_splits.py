@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from search.data.folds import make_folds
 from search.data.fresh_splits import fresh_count, fresh_folds, smallest_part
-from search.data.strata import strata
+from search.data.groups import strata
 from search.errors import DataError
 
 
