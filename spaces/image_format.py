@@ -8,7 +8,7 @@ from typing import Any
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ImageFormat:
-    """What an image is brought to before a network sees it: `(height, width, channels)` uint8.
+    """The size, channels and brightness that images are brought to before a network sees them, as uint8 0..255.
 
     Attributes:
         image_size: pixels a side; the longest side where there are `shapes`.

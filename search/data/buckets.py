@@ -141,7 +141,7 @@ class Squares:
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
-        """As of an array."""
+        """The shape of the array that this looks like: `(n, side, side, channels)`."""
         return len(self), self.side, self.side, self.pixels.shape[3]
 
     def __len__(self) -> int:

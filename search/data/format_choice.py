@@ -23,7 +23,7 @@ LADDER: Final = (16, 24, 32, 48, 64, 96, 128, 160, 192, 224)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FormatChoice:
-    """How the format of a set of images is chosen where it is not known yet.
+    """Rules by which the format of a set of images is chosen where it is not known yet.
 
     Attributes:
         size_cap: largest side that is chosen, in pixels.
@@ -155,7 +155,10 @@ def choose_channels(probes: Sequence[Probe]) -> int:
 
 
 def common_white(probes: Sequence[Probe]) -> float | None:
-    """What is white in all images with deep pixels; None where there are none of those."""
+    """Return the level that is white in images with more than 8 bits a channel; None without such images.
+
+    It is that of all but the brightest few, which keep their own.
+    """
     whites = sorted(probe.white for probe in probes if probe.white)
     return whites[math.ceil(_FIT * len(whites)) - 1] if whites else None
 

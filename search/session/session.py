@@ -17,7 +17,7 @@ from search.schedule.budget import Clock, ReservedTime, ablation_seconds
 from search.selection.analyse import analyse
 from search.selection.results import Results
 from search.selection.shortlist import REPEATS, shortlist
-from search.session import preparation
+from search.session import planning
 from search.session.setup import StartCancelled, open_session
 from search.session.worker_pools import WorkerPools
 from search.stages.pipeline import run_stages
@@ -29,7 +29,7 @@ from search.workers import devices
 from search.workers.errors import Stopped
 from search.workers.interfaces import MakePool, WorkerPool
 from search.workers.pool import WorkerProcessPool
-from search.workers.protocol import TrainingData
+from search.workers.protocol import Timing, TrainingData
 
 _log = logging.getLogger(__name__)
 
@@ -117,10 +117,10 @@ def _run(
             context = _prepare(request, opened, pools, listener, clock)
             is_over = run_trials(context)
         except Stopped:  # before the first trial
-            if preparation.kept_plan(opened.ledger) is None:
+            if planning.stored_plan(opened.ledger) is None:
                 if clock.stop_requested.is_set():
                     raise StartCancelled from None
-                preparation.without_time(request, opened.images, opened.ledger)
+                planning.store_empty_plan(request, opened.images, opened.ledger)
         except TooManyFailures as error:
             broken = error
             _log.error("%s", error)
@@ -137,7 +137,7 @@ def _run(
     has_trained = opened.ledger.written > 0
     is_done = is_over and (_is_confirmed(results) or not (has_trained or clock.phase_over()))
     if is_done and not clock.stop_requested.is_set():
-        shutil.rmtree(request.out / preparation.SNAPSHOTS, ignore_errors=True)
+        shutil.rmtree(request.out / planning.CHECKPOINTS, ignore_errors=True)
     return SessionResult(results, not clock.stop_requested.is_set() and (is_done or clock.is_the_last), has_trained)
 
 
@@ -158,28 +158,25 @@ def _prepare(
     if not opened.used_up:  # TensorFlow takes its seconds to start
         listener.stage("Starting TensorFlow in its own process")
         pools.start(ledger)
-    asked = preparation.protocol(request, images, ledger, devices.precision(pools.gpus[0] if pools.gpus else None))
+    precision = devices.precision(pools.gpus[0] if pools.gpus else None)
+    protocol = planning.study_protocol(request, images, ledger, precision)
     pools.set_data(TrainingData.of(images, request.metric, weight_files(request.weights)))
-    priced = None
+    timing = None
     if not opened.used_up and (timed or pools.undecided):
         listener.stage("Timing the first epochs")
-        pricing, longer = preparation.reference(request, images, asked)
-        priced = pools.measure(ledger, pricing, longer)
-    aside = ablation_seconds(request.budget.seconds, request.starts, None)
-    terms, design = preparation.make_terms(
-        request,
-        images,
-        opened.design,
-        ledger,
-        listener,
-        asked=asked,
+        job, epoch_ratio = planning.timing_job(request, images, protocol)
+        timing = pools.measure(ledger, job, epoch_ratio)
+    set_aside = ablation_seconds(request.budget.seconds, request.starts, None)
+    inputs = planning.PlanInputs(
+        protocol=protocol,
+        timing=timing or Timing(0.0, 0.0),
         workers=len(pools.pool),
-        priced=priced,
-        told=() if pools.found is None else (pools.found.sentence,),
-        seconds=None if clock.left is None else clock.left - aside,
-        usual=None if clock.usually_left is None else clock.usually_left - aside,
+        seconds=None if clock.left is None else clock.left - set_aside,
+        usual_seconds=None if clock.usually_left is None else clock.usually_left - set_aside,
         test=opened.test is not None,
+        notes=() if pools.found is None else (pools.found.sentence,),
     )
+    terms, design = planning.make_setup(request, images, opened.design, inputs, ledger, listener)
     reserves = ReservedTime(
         request.budget.seconds,
         request.starts,

@@ -15,7 +15,14 @@ from search.optimize.racing_pruner import search_pruner
 from search.optimize.sampler import SteadySampler
 from search.request import SearchRequest, check_request, identity
 from search.schedule.budget import Clock
-from search.session import preparation
+from search.session.planning import stored_plan
+from search.session.study_images import (
+    load_study_images,
+    record_findings,
+    record_images,
+    settle_max_side,
+    stored_shapes,
+)
 from search.session.worker_pools import WorkerPools
 from search.settings import Identity
 from search.storage.compatibility import refuse_other
@@ -72,16 +79,16 @@ def open_session(
         fresh = untried and request.storage is None  # nothing can be mixed up, whatever was asked for before
         stored = None if ledger is None or fresh else ledger.fact("identity")
         size = request.image_size or (stored["image_size"] if stored and not request.native else None)
-        planned = ledger is not None and preparation.kept_plan(ledger) is not None
+        planned = ledger is not None and stored_plan(ledger) is not None
         used_up = planned and study is not None and is_used_up(study, request.budget.trials)
         pools.hire(None if untried else ledger, busy=not (used_up or rehearsal))
         attentive = _Attentive(listener, clock)
-        loaded = preparation.load(
+        loaded = load_study_images(
             request,
-            size,
-            bool(pools.gpus),
             attentive,
-            preparation.kept_shapes(None if fresh else ledger),
+            image_size=size,
+            on_gpu=bool(pools.gpus),
+            shapes=stored_shapes(None if fresh else ledger),
         )
         images = loaded.images
         listener.data(images.summary)
@@ -92,10 +99,10 @@ def open_session(
         if fresh:
             ledger.forget_facts()
         refuse_other(Identity(**ledger.settle_fact("identity", asdict(asked))), asked, request.out)
-        preparation.settle_side(ledger, request)
+        settle_max_side(ledger, request)
         ledger.set_fact("schema", SCHEMA)
-        preparation.describe(ledger, request, images)
-        preparation.record_findings(ledger, loaded, native=request.native)
+        record_images(ledger, request, images)
+        record_findings(ledger, loaded, native=request.native)
         clock.resume(ledger.own_fact("seconds") or 0.0)
         undone.pop_all()
         return OpenStudy(images, loaded.test, storage, study, ledger, design, used_up, is_server(request.storage))

@@ -68,7 +68,7 @@ def main(arguments: list[str]) -> None:
     from search.events import SilentListener
     from search.request import SearchRequest
     from search.schedule.budget import Clock
-    from search.session import preparation, worker_count
+    from search.session import planning, worker_count
     from search.session.session import search
     from search.settings import Budget
     from search.storage import server
@@ -88,7 +88,7 @@ def main(arguments: list[str]) -> None:
     if options.grace is not None:
         server.HEARTBEAT_SECONDS, server.GRACE_SECONDS = 1, options.grace  # type: ignore[misc]
     client.main = worker
-    preparation.baselines = lambda *given: {"constant": 0.5}
+    planning.baselines = lambda *given: {"constant": 0.5}
     worker_count.candidates = lambda *given: (1,)
     request = SearchRequest(
         data=options.data,

@@ -12,7 +12,7 @@ import pytest
 from search.events import SilentListener
 from search.records import FitOutcome
 from search.schedule.budget import Clock
-from search.session import preparation, session
+from search.session import planning, session
 from search.storage.load import open_study
 from search.training.job import FitJob
 from tests.factories import make_images
@@ -64,7 +64,7 @@ def sessions(images: Path, out: Path, time: Time) -> list[float]:
 def test_the_study_is_the_same_and_hours_are_off_by_no_more_than_the_clock_is(
     seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(preparation, "baselines", lambda *given: {"constant": 0.5})
+    monkeypatch.setattr(planning, "baselines", lambda *given: {"constant": 0.5})
     images = make_images(tmp_path / "images", 12)
     steady = sessions(images, tmp_path / "steady", Time(None))
     jumped = sessions(images, tmp_path / "jumped", Time(random.Random(seed)))

@@ -23,11 +23,11 @@ ROOT = Path(__file__).parents[2]
 WHOLE = """
 import sys
 from tests.faults import coordinator
-from search.session import preparation, worker_count
+from search.session import planning, worker_count
 from search.workers import client
 import commands.search
 client.main = coordinator.worker
-preparation.baselines = lambda *given: {"constant": 0.5}
+planning.baselines = lambda *given: {"constant": 0.5}
 worker_count.candidates = lambda *given: (1,)
 import run_search
 sys.exit(run_search.main(sys.argv[1:]))

@@ -20,7 +20,7 @@ from reports.write import write_all
 from search.records import FitOutcome
 from search.request import SearchRequest
 from search.schedule.budget import Clock
-from search.session import preparation, session
+from search.session import planning, session
 from search.settings import Budget
 from search.training.job import FitJob
 from search.workers.protocol import TrainingData
@@ -84,7 +84,7 @@ class Able(FakePool):
 @pytest.fixture
 def out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The run folder of a whole search over such images, with everything that is written."""
-    monkeypatch.setattr(preparation, "baselines", lambda *given: {"constant": 1 / len(CLASSES)})
+    monkeypatch.setattr(planning, "baselines", lambda *given: {"constant": 1 / len(CLASSES)})
     monkeypatch.setenv("STEADYNET_CACHE", str(tmp_path / "cache"))
     # What pytest captures of a log is sent between its processes as UTF-8, which these names are not.
     monkeypatch.setattr(logging.getLogger("search"), "propagate", False)

@@ -17,7 +17,7 @@ from search.records import ABLATION, CONFIRM, NEIGHBOUR, Ablation, FitOutcome, S
 from search.request import SearchRequest
 from search.schedule.budget import Clock
 from search.selection.results import Results
-from search.session import preparation, session
+from search.session import planning, session
 from search.session.explain import explain
 from search.settings import Budget
 from search.stages.ablate import NO_TIME
@@ -33,7 +33,7 @@ from tests.stand_ins import FakePool, fake_pools, outcome
 
 @pytest.fixture
 def no_baselines(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(preparation, "baselines", lambda *arguments: {"constant": 0.5})
+    monkeypatch.setattr(planning, "baselines", lambda *arguments: {"constant": 0.5})
 
 
 MINE = configuration(
@@ -133,7 +133,7 @@ def finished(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run without a start, to be copied."""
     out = tmp_path_factory.mktemp("finished") / "out"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(preparation, "baselines", lambda *arguments: {"constant": 0.5})
+        patch.setattr(planning, "baselines", lambda *arguments: {"constant": 0.5})
         assert searched(request(images, out, trials=3)).study.ablation is None
     return out
 

@@ -29,7 +29,7 @@ from search.records import SEARCH, FitOutcome, StudyRecord, Trial, TrialState
 from search.request import SearchRequest
 from search.schedule.budget import Clock
 from search.selection.analyse import analyse
-from search.session import preparation, session
+from search.session import planning, session
 from search.session.setup import StartCancelled
 from search.settings import Budget
 from search.storage.database import close, open_storage
@@ -60,7 +60,7 @@ def server() -> Iterator[Server]:
 @pytest.fixture(autouse=True, scope="module")
 def no_baselines() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(preparation, "baselines", lambda *arguments: {"constant": 0.5})
+        patch.setattr(planning, "baselines", lambda *arguments: {"constant": 0.5})
         yield
 
 

@@ -18,7 +18,7 @@ from search.events import SilentListener
 from search.records import Fit, StudyRecord, Trial
 from search.request import SearchRequest, refuse_overlapping_folders
 from search.schedule.budget import Clock
-from search.session import preparation, session, setup
+from search.session import planning, session, setup
 from search.session.setup import OutOfTime
 from search.settings import Budget
 from search.storage.database import ledger_engine, open_storage
@@ -73,7 +73,7 @@ class Executioner:
 def no_baselines() -> Iterator[None]:
     """They have tests of their own, and take their time."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(preparation, "baselines", lambda *arguments: {"constant": 0.5})
+        patch.setattr(planning, "baselines", lambda *arguments: {"constant": 0.5})
         yield
 
 

@@ -16,7 +16,7 @@ from search.records import CONFIRM, NEIGHBOUR, FitOutcome, StudyRecord
 from search.request import SearchRequest
 from search.schedule.budget import Clock
 from search.selection.results import Results
-from search.session import preparation, session
+from search.session import planning, session
 from search.settings import Budget
 from search.storage.load import open_study
 from search.training.job import FitJob
@@ -32,7 +32,7 @@ COST = 2.0  # seconds a fit
 @pytest.fixture(autouse=True, scope="module")
 def no_baselines() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(preparation, "baselines", lambda *arguments: {"constant": 0.5})
+        patch.setattr(planning, "baselines", lambda *arguments: {"constant": 0.5})
         yield
 
 

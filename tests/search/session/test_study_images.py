@@ -14,7 +14,7 @@ from search import request as asking
 from search.data import duplicates, scanned_folder
 from search.errors import UserError
 from search.events import SilentListener
-from search.session import preparation
+from search.session.study_images import load_study_images
 from search.storage.load import open_study
 from tests.factories import make_images
 from tests.search.session.test_session import no_baselines, request, run
@@ -34,7 +34,9 @@ def test_the_test_of_a_split_is_read_beside_the_rest(tmp_path: Path, by_table: b
         rows = [f"{file.relative_to(tmp_path / 'images')},{file.parent.name}" for file in files]
         labels = tmp_path / "labels.csv"
         labels.write_text("\n".join(["file,label", *rows]))
-    loaded = preparation.load(request(tmp_path / "images", tmp_path / "out", labels=labels), 8, False, SilentListener())
+    loaded = load_study_images(
+        request(tmp_path / "images", tmp_path / "out", labels=labels), SilentListener(), image_size=8, on_gpu=False
+    )
     assert loaded.images.summary.classes == {"bolt": 9, "nut": 9}
     assert loaded.test is not None
     assert loaded.test.summary.classes == {"bolt": 4, "nut": 4}
@@ -46,7 +48,7 @@ def test_absurd_sizes_are_refused_before_images_are_read(tmp_path: Path, size: i
     for native, option in ((False, "--image-size"), (True, "--max-side")):
         asked = request(tmp_path / "nowhere", tmp_path / "out", native=native)
         with pytest.raises(UserError, match=f"{option} lies between 8 and 1024 pixels; got {size}"):
-            preparation.load(asked, size, False, SilentListener())
+            load_study_images(asked, SilentListener(), image_size=size, on_gpu=False)
 
 
 def test_what_stood_out_is_kept_and_shown_and_copies_stay_on_one_side(tmp_path: Path) -> None:
