@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 import run_search
-from commands import terminal
 from search.diagnosis import examination
 from search.diagnosis.evidence import Diagnosis, NetworkState
 from search.diagnosis.examination import DiagnosisRequest
@@ -24,7 +24,7 @@ COMMAND = ("diagnose", "--data", "images", "--model", "net.py:build")
 @pytest.fixture(autouse=True)
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(terminal.signal, "signal", lambda number, handler: None)  # pytest keeps its own
+    monkeypatch.setattr(signal, "signal", lambda number, handler: None)  # pytest keeps its own
     return tmp_path
 
 

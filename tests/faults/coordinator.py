@@ -87,8 +87,8 @@ def main(arguments: list[str]) -> None:
     options = parser.parse_args(arguments)
     if options.grace is not None:
         server.HEARTBEAT_SECONDS, server.GRACE_SECONDS = 1, options.grace  # type: ignore[misc]
-    client.main = worker
-    planning.baselines = lambda *given: {"constant": 0.5}
+    client.main = worker  # type: ignore[attr-defined]
+    planning.baselines = lambda *given: {"constant": 0.5}  # type: ignore[attr-defined]
     worker_count.candidates = lambda *given: (1,)
     request = SearchRequest(
         data=options.data,

@@ -11,9 +11,10 @@ import random
 import time
 import zipfile
 from collections.abc import Callable
+from functools import partial
 from io import BytesIO
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import pytest
@@ -266,7 +267,7 @@ def pictures() -> dict[str, bytes]:
     """A picture of each format that is read, small, with everything that the format may hold."""
     rng = np.random.default_rng(0)
     image = Image.fromarray(rng.integers(0, 256, (40, 56, 3), np.uint8))
-    kinds = {
+    kinds: dict[str, tuple[dict[str, Any], Image.Image]] = {
         "jpg": ({}, image),
         "progressive.jpg": ({"progressive": True, "format": "JPEG"}, image),
         "png": ({}, image),
@@ -307,7 +308,7 @@ def test_pictures(tmp_path: Path, name: str, changed: Callable[[bytes], bytes], 
         lambda path: decode(path, ImageFormat(image_size=16, channels=3)),
         lambda path: miniature(path, side=16),
     ):
-        in_time(lambda ask=ask: ask(path), refusals=(UnreadableImage,))
+        in_time(partial(ask, path), refusals=(UnreadableImage,))
 
 
 @many

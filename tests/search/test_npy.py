@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from hypothesis.extra import numpy as hnp
 from search.fit_checks import CHECK_DTYPE
 from search.npy import decode_npy, encode_npy
 
-DTYPES = st.sampled_from([np.float32, np.float64, np.int64, np.uint8, np.bool_, CHECK_DTYPE])
+DTYPES: st.SearchStrategy[Any] = st.sampled_from([np.float32, np.float64, np.int64, np.uint8, np.bool_, CHECK_DTYPE])
 
 
 @given(DTYPES.flatmap(lambda dtype: hnp.arrays(dtype, hnp.array_shapes(min_dims=0, max_dims=4, min_side=0))))

@@ -204,7 +204,7 @@ def test_batch_sizes_leave_enough_updates(images: int, epochs: int, offered: tup
 def test_binding_agrees_with_counting_updates(images: int, epochs: int) -> None:
     wanted = [b for b in (2, 4, 8, 16, 32, 64, 128, 256) if b <= images and epochs * (images // b) >= MIN_UPDATES]
     definition = CORE.bound_to(images, epochs).definitions["batch_size"]
-    values = definition.values if isinstance(definition, Choices) else (definition.value,)  # type: ignore[union-attr]
+    values = definition.values if isinstance(definition, Choices) else (definition.value,)
     assert list(values) == (wanted or [2])
 
 
@@ -273,7 +273,7 @@ def test_a_configuration_outside_is_named_by_its_field() -> None:
 
 
 def test_the_hash_is_of_what_is_searched() -> None:
-    backwards = dict(reversed(DEFAULT.definitions.items()))
+    backwards = dict(reversed(list(DEFAULT.definitions.items())))
     assert Space("other", backwards).hash == DEFAULT.hash
     assert DEFAULT.changed({"optimizer": Choices(("sgd", "adam", "adamw"))}).hash == DEFAULT.hash
     assert DEFAULT.changed({"depth": Choices((3,))}).hash == DEFAULT.changed({"depth": Range(3, 3)}).hash

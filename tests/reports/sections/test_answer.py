@@ -79,7 +79,7 @@ def test_refits_are_counted_with_their_bound(collapsed: int) -> None:
 
 def with_promise(results: Results, **changes: object) -> Results:
     assert results.recommended is not None
-    promise = replace(results.recommended.promise, **changes)  # type: ignore[arg-type]
+    promise = replace(results.recommended.promise, **changes)
     return replace(results, recommended=replace(results.recommended, promise=promise))
 
 

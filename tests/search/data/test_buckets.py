@@ -113,4 +113,4 @@ def test_only_an_images_own_pixels_are_seen() -> None:
 
 def test_simple_methods_take_it_for_an_array() -> None:
     squares = made()
-    np.testing.assert_allclose(shrink(squares, np.arange(7)), shrink(squares[:], np.arange(7)))  # type: ignore[arg-type]
+    np.testing.assert_allclose(shrink(squares, np.arange(7)), shrink(squares[:], np.arange(7)))

@@ -2,6 +2,7 @@ import errno
 import json
 import logging
 import os
+import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -214,8 +215,8 @@ def test_a_failure_while_building_leaves_nothing(make_folder, own_cache: Path, m
     ],
 )
 def test_what_exceeds_the_disk_is_refused(make_folder, monkeypatch, free: int, message: str) -> None:
-    usage = decoded_cache.shutil.disk_usage("/")._replace(free=decoded_cache.SPARE_DISK + free)
-    monkeypatch.setattr(decoded_cache.shutil, "disk_usage", lambda _: usage)
+    usage = shutil.disk_usage("/")._replace(free=decoded_cache.SPARE_DISK + free)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
     with pytest.raises(DataError, match=message):
         decoded(read(make_folder(a=2, b=2)), image_size=64)
 

@@ -46,7 +46,8 @@ def test_nothing_is_read_twice(folder) -> None:
 @pytest.mark.parametrize("what", ["written", "same size and time", "replaced", "new"])
 def test_only_what_may_have_changed_is_read_again(folder, what) -> None:
     first, _ = read(folder)
-    path, files = folder / FILES[1], FILES
+    path = folder / FILES[1]
+    files: tuple[str, ...] = FILES
     before = path.stat()
     if what == "written":
         path.write_text("another content")

@@ -76,7 +76,7 @@ def test_nothing_but_the_picture_is_passed_on(tmp_path, pixels) -> None:
 
 
 def test_a_row_that_comes_twice_is_shown_once_and_none_gives_nothing(folder, pixels) -> None:
-    twice = thumbnails([np.int64(1), 1], folder=folder, files=FILES, pixels=pixels)
+    twice = thumbnails([np.int64(1), 1], folder=folder, files=FILES, pixels=pixels)  # type: ignore[list-item]
     assert list(twice) == [1]
     assert thumbnails([], folder=folder, files=FILES, pixels=pixels) == {}
 

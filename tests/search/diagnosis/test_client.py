@@ -16,7 +16,6 @@ import pytest
 from search.diagnosis.client import run
 from search.diagnosis.server import DiagnosisJob
 from search.errors import UserCodeError
-from search.workers import child
 from tests.search.diagnosis.children import obedient, wait_until_gone
 
 pytestmark = pytest.mark.slow
@@ -48,7 +47,7 @@ def at_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     """Children come from a server that has imported what they need: alone each of them, but there at once."""
     server = mp.get_context("forkserver")
     server.set_forkserver_preload(["tests.search.diagnosis.children"])
-    monkeypatch.setattr(child.multiprocessing, "get_context", lambda method: server)
+    monkeypatch.setattr(mp, "get_context", lambda method: server)
 
 
 class Notes:

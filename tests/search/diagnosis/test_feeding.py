@@ -15,7 +15,7 @@ LABELS = np.repeat([0, 1], 20).astype(np.int64)
 
 
 def case(**more: object) -> Case:
-    return Case(model="net.py:build", build=lambda: None, labels="int", **more)  # type: ignore[arg-type]
+    return Case(model="net.py:build", build=lambda: None, labels="int", **more)
 
 
 @settings(max_examples=30, deadline=None)

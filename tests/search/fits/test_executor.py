@@ -13,7 +13,7 @@ import pytest
 from optuna.trial import TrialState
 
 from search.fits.executor import LocalExecutor, SharedExecutor, best_split, longest_queue
-from search.storage.database import open_storage
+from search.storage.database import StudyStorage, open_storage
 from search.storage.hosts import HostRegistry
 from search.storage.ledger import Ledger
 from search.workers.errors import Stopped
@@ -21,7 +21,7 @@ from tests.stand_ins import FakePool, memory
 
 
 @pytest.fixture
-def storage(tmp_path: Path) -> optuna.storages.RDBStorage:
+def storage(tmp_path: Path) -> StudyStorage:
     return open_storage(tmp_path)  # which lets no two threads take one trial
 
 
@@ -49,7 +49,7 @@ def test_all_parts_are_done_by_one_host() -> None:
     assert work.done == Counter("abcde")
 
 
-def executor(storage: optuna.storages.RDBStorage, stop: threading.Event | None = None) -> SharedExecutor:
+def executor(storage: StudyStorage, stop: threading.Event | None = None) -> SharedExecutor:
     hosts = HostRegistry(Ledger(memory(), "s"), 1)
     return SharedExecutor(
         FakePool(), storage, "s", hosts, (stop or threading.Event()).is_set, pause=lambda seconds: None
@@ -57,7 +57,7 @@ def executor(storage: optuna.storages.RDBStorage, stop: threading.Event | None =
 
 
 @pytest.mark.study
-def test_hosts_share_the_parts_and_each_goes_through_all_of_them(storage: optuna.storages.RDBStorage) -> None:
+def test_hosts_share_the_parts_and_each_goes_through_all_of_them(storage: StudyStorage) -> None:
     work = Work()
     parts = [f"part {n}" for n in range(12)]
     with ThreadPoolExecutor(3) as hosts:
@@ -68,7 +68,7 @@ def test_hosts_share_the_parts_and_each_goes_through_all_of_them(storage: optuna
 
 
 @pytest.mark.study
-def test_a_host_that_stops_leaves_the_rest_to_others(storage: optuna.storages.RDBStorage) -> None:
+def test_a_host_that_stops_leaves_the_rest_to_others(storage: StudyStorage) -> None:
     work, stop = Work(), threading.Event()
     parts = [f"part {n}" for n in range(6)]
 
@@ -86,7 +86,7 @@ def test_a_host_that_stops_leaves_the_rest_to_others(storage: optuna.storages.RD
 
 
 @pytest.mark.study
-def test_what_is_done_is_gone_through_again_and_another_whole_is_another(storage: optuna.storages.RDBStorage) -> None:
+def test_what_is_done_is_gone_through_again_and_another_whole_is_another(storage: StudyStorage) -> None:
     work = Work()
     for _ in range(2):
         executor(storage).do("whole", ["a", "b"], work)
@@ -118,9 +118,7 @@ def test_wholes_are_cut_so_that_no_worker_waits_long(workers: int, wholes: int) 
 
 @pytest.mark.study
 @pytest.mark.parametrize("end", [TrialState.FAIL, TrialState.COMPLETE])
-def test_a_host_that_was_silent_for_too_long_finds_its_part_taken_over(
-    end: TrialState, storage: optuna.storages.RDBStorage
-) -> None:
+def test_a_host_that_was_silent_for_too_long_finds_its_part_taken_over(end: TrialState, storage: StudyStorage) -> None:
     """It lets it go, and has done it."""
     work, taken = Work(), []
 

@@ -69,7 +69,7 @@ def test_a_fold_has_a_second_fit_after_a_soft_collapse_only(terms) -> None:
     ends = {None: 1, "no-progress": 2, "dead-layer": 1}
     for reason, fits in ends.items():
         verdict = Verdict.LEARNED if reason is None else Verdict.COLLAPSED
-        worker = FakeWorker(lambda job, verdict=verdict, reason=reason: outcome(job, verdict, reason))
+        worker = FakeWorker(lambda job, verdict=verdict, reason=reason: outcome(job, verdict, reason))  # type: ignore[misc]
         seen: list[Fit] = []
         done = FitRunner(terms, Ledger(memory(), "study")).fold(worker, spec, CALM, on_fit=seen.append)
         assert [fit.attempt for fit in done] == list(range(fits))

@@ -33,7 +33,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def found(folder: Path, **changes: object) -> dict[str, list[Finding]]:
     told: dict[str, list[Finding]] = {}
-    for one in inspect(CheckRequest(data=folder, **changes), SilentListener()).findings:  # type: ignore[arg-type]
+    for one in inspect(CheckRequest(data=folder, **changes), SilentListener()).findings:
         assert one.kind in KINDS
         told.setdefault(one.kind, []).append(one)
     return told

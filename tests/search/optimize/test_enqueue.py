@@ -77,7 +77,7 @@ def go_on(storage: Storage, engine: sa.Engine, terms: StudySetup, trials: int) -
     queue.refill()
     finished = FinishedTrials(terms, read_trials(ledger, study))
     stop, begun, left = threading.Event(), itertools.count(), trials - count_done(study)
-    runner = TrialRunner(terms, SPACE, ledger, FakePool(), queue, finished, SilentListener(), stop)  # type: ignore[arg-type]
+    runner = TrialRunner(terms, SPACE, ledger, FakePool(), queue, finished, SilentListener(), stop)
     optimize(study, storage, runner, go_on=lambda: next(begun) < left, after_trial=queue.refill)
     return [
         (t.number, t.state, t.configuration, t.reason, [(f.key, f.trial, f.verdict, f.score) for f in t.fits])

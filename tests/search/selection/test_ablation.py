@@ -246,11 +246,11 @@ def test_a_surrogate_learns_where_networks_collapse_and_puts_the_decisive_change
     )
     path = difference(start, goal)
     bench = Bench(lambda one: 0.5 if one.learning_rate > 0.02 else 0.8)
-    one = AblationPath(start, goal, (point(start, 0.5), point(goal, 0.8)), bench, surrogate)
-    one.run()
-    assert order(one.steps)[0] == ("learning_rate",)
-    assert one.steps[0].predicted == pytest.approx(0.25, abs=0.08)
-    assert len(path.names) == len(one.steps) == 3
+    ablation = AblationPath(start, goal, (point(start, 0.5), point(goal, 0.8)), bench, surrogate)
+    ablation.run()
+    assert order(ablation.steps)[0] == ("learning_rate",)
+    assert ablation.steps[0].predicted == pytest.approx(0.25, abs=0.08)
+    assert len(path.names) == len(ablation.steps) == 3
 
 
 def test_what_is_learned_on_the_way_is_believed() -> None:

@@ -88,9 +88,6 @@ def test_a_range_holds_the_centre_and_no_cliff(tried: list[tuple[float, bool]], 
     found: Mapping[str, SafeRange] = safe_ranges(CENTRE, neighbours, others)
     if "dropout" in found:
         one = found["dropout"]
-        assert one.low <= CENTRE.dropout <= one.high  # type: ignore[operator]
-        assert not any(
-            cliff and value != CENTRE.dropout and one.low <= value <= one.high  # type: ignore[operator]
-            for value, cliff in tried
-        )
+        assert one.low <= CENTRE.dropout <= one.high
+        assert not any(cliff and value != CENTRE.dropout and one.low <= value <= one.high for value, cliff in tried)
         assert {one.low, one.high} <= {CENTRE.dropout, *equal, *(value for value, _ in tried)}

@@ -32,7 +32,7 @@ from search.selection.analyse import analyse
 from search.session import planning, session
 from search.session.setup import StartCancelled
 from search.settings import Budget
-from search.storage.database import close, open_storage
+from search.storage.database import StudyStorage, close, open_storage
 from search.storage.ledger import Ledger
 from search.storage.load import open_study
 from search.storage.trial_attributes import is_done
@@ -195,7 +195,7 @@ def test_heartbeats_bear_a_clock_change_of_the_server(server: Server) -> None:
 
 
 @contextmanager
-def opened(server: Server) -> Iterator[optuna.storages.RDBStorage]:
+def opened(server: Server) -> Iterator[StudyStorage]:
     storage = open_storage(Path(), server.url)
     yield storage
     close(storage)

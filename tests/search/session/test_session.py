@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import optuna
 import pytest
 import sqlalchemy as sa
 from PIL import Image
@@ -21,7 +20,7 @@ from search.schedule.budget import Clock
 from search.session import planning, session, setup
 from search.session.setup import OutOfTime
 from search.settings import Budget
-from search.storage.database import ledger_engine, open_storage
+from search.storage.database import StudyStorage, ledger_engine, open_storage
 from search.storage.load import open_study
 from spaces.definitions import Choices, Fixed, Range
 from spaces.presets import CORE, TRANSFER, with_weights
@@ -56,7 +55,7 @@ class Executioner:
         self.last: int | None = None
         monkeypatch.setattr(setup, "open_storage", self._open)
 
-    def _open(self, *arguments: Any, **options: Any) -> optuna.storages.RDBStorage:
+    def _open(self, *arguments: Any, **options: Any) -> StudyStorage:
         storage = open_storage(*arguments, **options)
         for engine in {storage.engine, ledger_engine(storage)}:
             sa.event.listen(engine, "commit", self._on_commit)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
@@ -30,7 +31,6 @@ from search.records import (
     Verdict,
 )
 from search.selection.perturbations import perturbed
-from search.stages import sensitivity as module
 from search.stages.sensitivity import fit_copies, seconds_needed
 from search.storage.database import open_storage
 from search.storage.ledger import Ledger
@@ -146,7 +146,7 @@ def test_a_copy_that_got_only_some_of_its_folds_is_left_out(case: Case) -> None:
 def test_no_fit_is_begun_that_would_not_end_in_time(
     left: float | None, judged: int, case: Case, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module.time, "monotonic", lambda: 100.0 + 2.0 * len(case.fits()))
+    monkeypatch.setattr(time, "monotonic", lambda: 100.0 + 2.0 * len(case.fits()))
     assert case.run(left=left).copies == COPIES[:judged]
 
 

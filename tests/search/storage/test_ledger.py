@@ -155,7 +155,7 @@ def test_two_studies_share_a_database_and_nothing_else(engine: sa.Engine) -> Non
     two.write(fit(score=0.2))
     two.set_fact("seed", 2)
     two.forget_facts()
-    assert [(led.fit("k").score, led.fact("seed")) for led in (one, two)] == [(0.1, 1), (0.2, None)]  # type: ignore[union-attr]
+    assert [(led.fit("k").score, led.fact("seed")) for led in (one, two)] == [(0.1, 1), (0.2, None)]
 
 
 def test_a_fact_is_replaced_and_an_unknown_one_is_none(engine: sa.Engine) -> None:

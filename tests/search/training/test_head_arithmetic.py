@@ -20,7 +20,7 @@ BATCH, INPUTS, UNITS, CLASSES = 6, 5, 8, 3
 LABELS = np.array([0, 1, 2, 2, 1, 0])
 
 
-def placed(chain: list[Layer], rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def placed(chain: list[Layer], rng: np.random.Generator) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """Double-precision weights and slopes for the chain."""
     weights = [[rng.normal(0.5, 1, shape) for shape in layer.shapes()] for layer in chain]
     slopes = [[np.zeros_like(one) for one in own] for own in weights]

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import os
+
 import pytest
 
+from search import resources
 from search.workers import devices
 from search.workers.devices import Gpu, parse_gpus, precision, share_devices, visible
 
@@ -70,12 +73,12 @@ def test_workers_share_gpus_and_cores(
     expected: list[tuple[Gpu | None, int | None]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(devices.resources, "cores", lambda: 8)
-    monkeypatch.setattr(devices.os, "cpu_count", lambda: 8)
+    monkeypatch.setattr(resources, "cores", lambda: 8)
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
     assert share_devices(workers, found) == expected
 
 
 def test_one_worker_keeps_to_the_cores_that_a_container_allows(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(devices.resources, "cores", lambda: 2)
-    monkeypatch.setattr(devices.os, "cpu_count", lambda: 64)
+    monkeypatch.setattr(resources, "cores", lambda: 2)
+    monkeypatch.setattr(os, "cpu_count", lambda: 64)
     assert share_devices(1, ()) == [(None, 2)]

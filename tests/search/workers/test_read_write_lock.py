@@ -41,7 +41,7 @@ def fits():
         time.sleep(0.02)  # the order in which they come is what matters
         return fit
 
-    begin.stop = stop
+    begin.stop = stop  # type: ignore[attr-defined]
     yield begin
     for fit in made:
         fit.ends.set()
