@@ -170,7 +170,7 @@ def epochs(path: Path, cap: float | None, batches: int) -> dict[str, float]:
         pixels,
         tf.constant(labels, tf.int32),
         2 * batches,
-        ahead=prefetcher_for(path) if group else None,
+        prefetcher=prefetcher_for(path) if group else None,
     )
     rng = np.random.default_rng(0)
     warm, rows = (rng.integers(0, count, (steps, 32)).astype(np.int32) for steps in (5, batches))

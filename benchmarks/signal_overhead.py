@@ -56,7 +56,7 @@ class Silent(Engine):
         layers = np.zeros((len(self.chain.weighted), len(LAYER_SIGNALS)), np.float32)
         return LayerProbe(layers, np.zeros((32, self.protocol.classes), np.float32))
 
-    def _look(self, rows: Any) -> Any:
+    def _probe(self, rows: Any) -> Any:
         return tf.zeros([len(self.chain.weighted), 3]), tf.zeros([0, self.protocol.classes])
 
 

@@ -199,12 +199,12 @@ def once(setting: Setting, rounds: int) -> None:
         return time.perf_counter() - started
 
     started = time.perf_counter()
-    stem = FrozenBackbone(name, protocol.images, weights, known.digest, setting.images.path, pixels)
-    stem.view(across=False, down=False)
+    backbone = FrozenBackbone(name, protocol.images, weights, known.digest, setting.images.path, pixels)
+    backbone.view(across=False, down=False)
     made = time.perf_counter() - started
     ours, theirs = [], []
     for _ in range(rounds):
-        ours.append(fit(lambda: HeadTrainer(configuration, protocol, stem, terms.labels, steps)))
+        ours.append(fit(lambda: HeadTrainer(configuration, protocol, backbone, terms.labels, steps)))
         theirs.append(fit(lambda: Engine(configuration, protocol, pixels, labels, steps, pretrained=weights)))
     ratio = statistics.median(b / a for a, b in zip(ours, theirs, strict=True))
     print(

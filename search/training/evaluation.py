@@ -1,4 +1,4 @@
-"""The logits of images in evaluation mode, in one trace whatever images they are of a set."""
+"""The logits of images in evaluation mode; one trace serves all rows of a set of images."""
 
 from __future__ import annotations
 
@@ -13,61 +13,72 @@ from search.training.chain import Chain
 from search.training.inputs import Inputs
 from search.training.prefetch import Prefetcher
 
-_MOST_AT_ONCE: Final = 128  # images of a forward pass
-_MOST_PIXELS: Final = 128 * 64 * 64  # of all of them, but for the fewest
-_FEWEST: Final = 16
+_MOST_IMAGES: Final = 128  # of a forward pass
+_MOST_PIXELS: Final = 128 * 64 * 64  # of a forward pass of more than the fewest images
+_FEWEST_IMAGES: Final = 16
 
 
 class Evaluation:
-    """A network's answers.
+    """The logits of a network in evaluation mode.
 
     Args:
         chain: the network.
         inputs: the images it is trained on.
         protocol: image size, classes.
-        parts: that a batch of the training is passed through the network in.
-        ahead: fetches images of coming batches from the disk; None: they are in memory.
+        microbatches: parts in which a training batch goes through the network; a batch here is as much smaller.
+        prefetcher: fetches images of coming batches from the disk; None where they are in memory.
     """
 
     def __init__(
-        self, chain: Chain, inputs: Inputs, protocol: TrainingProtocol, parts: int, ahead: Prefetcher | None
+        self,
+        chain: Chain,
+        inputs: Inputs,
+        protocol: TrainingProtocol,
+        microbatches: int,
+        prefetcher: Prefetcher | None,
     ) -> None:
-        self._chain, self._inputs, self._classes, self._ahead = chain, inputs, protocol.classes, ahead
-        self._most = max(1, _at_once(protocol.images.image_size) // parts)
+        self._chain, self._inputs, self._classes, self._prefetcher = chain, inputs, protocol.classes, prefetcher
+        self._most = max(1, _chunk_size(protocol.images.image_size) // microbatches)
         self.traces = 0
 
     def logits(self, rows: IntArray) -> FloatArray:
-        """`(len(rows), K)` float32."""
+        """Return logits `(len(rows), K)` float32 of the study's images."""
         return self.logits_of(self._inputs.images, rows, self._inputs.shape_ids)
 
     def logits_of(self, images: Any, rows: IntArray, shape_ids: IntArray | None) -> FloatArray:
-        """`(len(rows), K)` float32 of rows of any uint8 image tensor of the same size; see `Engine.logits_of`."""
+        """Return logits `(len(rows), K)` float32 of any images of the same size.
+
+        Args:
+            images: `(m, side, side, channels)` uint8 tensor.
+            rows: of those images.
+            shape_ids: `(m,)` index of the shape of each image; None where all are squares.
+        """
         if shape_ids is None:
-            return self._alike(images, rows, 0)
+            return self._of_one_shape(images, rows, 0)
         logits = np.zeros((len(rows), self._classes), np.float32)
-        for place in np.unique(shape_ids[rows]):
-            at = np.flatnonzero(shape_ids[rows] == place)
-            logits[at] = self._alike(images, rows[at], int(place))
+        for shape_id in np.unique(shape_ids[rows]):
+            at = np.flatnonzero(shape_ids[rows] == shape_id)
+            logits[at] = self._of_one_shape(images, rows[at], int(shape_id))
         return logits
 
-    def _alike(self, images: Any, rows: IntArray, place: int) -> FloatArray:
-        """Of images of one shape."""
+    def _of_one_shape(self, images: Any, rows: IntArray, shape_id: int) -> FloatArray:
+        """Logits of images of one shape."""
         batches = np.array_split(rows, max(1, -(-len(rows) // self._most)))
         width = len(batches[0])
         padded = np.stack([np.pad(batch, (0, width - len(batch)), mode="edge") for batch in batches])
-        shape = self._inputs.shapes[place]
+        shape = self._inputs.shapes[shape_id]
         if images is not self._inputs.images:
             values = self.of_others(images, tf.constant(padded, tf.int32), shape).numpy()
-        elif self._ahead is None:
+        elif self._prefetcher is None:
             values = self.of_own(tf.constant(padded, tf.int32), shape).numpy()
         else:
-            values = self._fetched(self._ahead, padded, shape)
+            values = self._fetched(self._prefetcher, padded, shape)
         return np.concatenate([values[i, : len(batch)] for i, batch in enumerate(batches)])
 
-    def _fetched(self, ahead: Prefetcher, rows: IntArray, shape: Any) -> FloatArray:
-        """Batch by batch, so that it is known how far it is."""
+    def _fetched(self, prefetcher: Prefetcher, rows: IntArray, shape: Any) -> FloatArray:
+        """Logits batch by batch, so that the prefetcher knows how many are done."""
         values: list[FloatArray] = []
-        with ahead.epoch(rows, lambda: len(values)):
+        with prefetcher.epoch(rows, lambda: len(values)):
             for batch in rows:
                 values.append(self.of_own(tf.constant(batch[None], tf.int32), shape).numpy()[0])
         return np.stack(values)
@@ -76,7 +87,7 @@ class Evaluation:
         input_signature=[tf.TensorSpec([None, None], tf.int32), tf.TensorSpec([2], tf.int32)], jit_compile=False
     )
     def of_own(self, rows: Any, shape: Any) -> Any:
-        """The graph of the logits of batches `(batches, batch)` of its own images; those have one `shape` (2,)."""
+        """Return logits `(batches, batch, K)` of the study's images as a graph; they have one `shape` `(2,)`."""
         self.traces += 1
         return self._batches(self._inputs.images, rows, shape)
 
@@ -89,14 +100,14 @@ class Evaluation:
         jit_compile=False,
     )
     def of_others(self, images: Any, rows: Any, shape: Any) -> Any:
-        """The same of any other images `(m, side, side, channels)`."""
+        """Return logits `(batches, batch, K)` of other images `(m, side, side, channels)`; see `of_own`."""
         images.set_shape([None, *self._inputs.images.shape[1:]])
         return self._batches(images, rows, shape)
 
     def _batches(self, images: Any, rows: Any, shape: Any) -> Any:
         def logits(batch: Any) -> Any:
-            self._chain.passed.assign_add(1)
-            return self._chain.forward(self._inputs.shown(images, batch, shape), training=False)
+            self._chain.batches_done.assign_add(1)
+            return self._chain.forward(self._inputs.scaled(images, batch, shape), training=False)
 
         return tf.map_fn(
             logits,
@@ -106,6 +117,6 @@ class Evaluation:
         )
 
 
-def _at_once(side: int) -> int:
+def _chunk_size(side: int) -> int:
     """Images of a forward pass: fewer of large ones, whose feature maps would fill the memory."""
-    return min(_MOST_AT_ONCE, max(_FEWEST, _MOST_PIXELS // side**2))
+    return min(_MOST_IMAGES, max(_FEWEST_IMAGES, _MOST_PIXELS // side**2))

@@ -1,4 +1,4 @@
-"""Batch normalization in training mode by TensorFlow's fused kernel.
+"""Forward passes of batch normalization: in training by TensorFlow's fused kernel, and by a batch's own statistics.
 
 Keras' layer takes moments, scales and shifts in separate passes over the feature maps, forward and backward; on a CPU
 that is three times the work. The layer stays a plain Keras one, and so does what is saved: only the way a training
@@ -20,7 +20,7 @@ def is_fusible(layer: Any, x: Any) -> bool:
 
 
 def apply(layer: Any, x: Any) -> Any:
-    """What `layer(x, training=True)` gives, moving statistics updated."""
+    """Return what `layer(x, training=True)` does, and update the moving statistics as it does."""
     output, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
         x=tf.cast(x, tf.float32),
         scale=layer.gamma.value,
@@ -39,7 +39,7 @@ def apply(layer: Any, x: Any) -> Any:
 
 
 def by_batch(layer: Any, x: Any) -> Any:
-    """What the layer gives with the batch's own statistics, its moving ones neither used nor changed."""
+    """Return the layer's output by the batch's own statistics; its moving ones are neither used nor changed."""
     wide = tf.cast(x, tf.float32)
     mean, variance = tf.nn.moments(wide, axes=list(range(len(x.shape) - 1)))
     normal = tf.nn.batch_normalization(wide, mean, variance, layer.beta.value, layer.gamma.value, layer.epsilon)
@@ -47,8 +47,8 @@ def by_batch(layer: Any, x: Any) -> Any:
 
 
 @contextmanager
-def listening(layers: Sequence[Any]) -> Iterator[None]:
-    """Inside, these layers look at their batch in training mode, also those that are frozen."""
+def unfrozen(layers: Sequence[Any]) -> Iterator[None]:
+    """Make frozen BatchNorm layers use their batch in training mode, as long as the context lasts."""
     frozen = [layer for layer in layers if not layer.trainable]
     for layer in frozen:
         layer.trainable = True

@@ -1,4 +1,4 @@
-"""The gradients of a batch's loss in TensorFlow: at once, in parts where memory is short, or shape by shape."""
+"""The gradients of a batch's loss in TensorFlow: at once, in microbatches where memory is short, or shape by shape."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class BatchGradients:
         chain: the network.
         inputs: the images it is trained on.
         labels: `(n,)` int32 tensor.
-        parts: number of parts that each batch goes through the network in, a divisor of its size.
+        microbatches: parts in which each batch goes through the network, a divisor of its size.
     """
 
     def __init__(
@@ -36,13 +36,13 @@ class BatchGradients:
         chain: Chain,
         inputs: Inputs,
         labels: Any,
-        parts: int,
+        microbatches: int,
     ) -> None:
         self._loss = LOSSES[configuration.loss]
         self._smoothing = configuration.label_smoothing
         self._shapes = len(protocol.images.shapes)
         self._chain, self._inputs, self._labels = chain, inputs, labels
-        self._parts, self._part_size = parts, configuration.batch_size // parts
+        self._microbatches, self._microbatch_size = microbatches, configuration.batch_size // microbatches
         self._class_weights = tf.Variable(tf.ones(protocol.classes))
         self._margin = tf.Variable(tf.zeros(protocol.classes))
 
@@ -59,18 +59,18 @@ class BatchGradients:
             seed: scalar int32, the epoch's seed of augmentation.
             step: scalar int32, number of the step in the epoch.
         """
-        if self._parts == 1:
-            return self._of_part(batch, tf.stack([seed, step]))
-        size = self._part_size
+        if self._microbatches == 1:
+            return self._of_microbatch(batch, tf.stack([seed, step]))
+        size = self._microbatch_size
         cross_entropy, sums = tf.constant(0.0), self._zeros()
-        for part in tf.range(self._parts):
+        for part in tf.range(self._microbatches):
             rows = tf.ensure_shape(batch[part * size : (part + 1) * size], [size])
-            value, gradients = self._of_part(rows, tf.stack([seed, step * self._parts + part]))
-            cross_entropy += value / self._parts
-            sums = [total + gradient / self._parts for total, gradient in zip(sums, gradients, strict=True)]
+            value, gradients = self._of_microbatch(rows, tf.stack([seed, step * self._microbatches + part]))
+            cross_entropy += value / self._microbatches
+            sums = [total + gradient / self._microbatches for total, gradient in zip(sums, gradients, strict=True)]
         return cross_entropy, sums
 
-    def _of_part(self, rows: Any, seed: Any) -> tuple[Any, list[Any]]:
+    def _of_microbatch(self, rows: Any, seed: Any) -> tuple[Any, list[Any]]:
         if self._inputs.shape_id_of is None:
             return self._of_one_shape(rows, seed, self._inputs.shapes[0])
         shape_ids, count = tf.gather(self._inputs.shape_id_of, rows), self._shapes
@@ -87,7 +87,7 @@ class BatchGradients:
 
     def _of_one_shape(self, rows: Any, seed: Any, shape: Any) -> tuple[Any, list[Any]]:
         labels = tf.gather(self._labels, rows)
-        x = self._inputs.drawn(rows, seed, shape)
+        x = self._inputs.augmented(rows, seed, shape)
         with tf.GradientTape() as tape:
             logits = self._chain.forward(x, training=True)
             cross_entropy = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)

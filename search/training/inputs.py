@@ -1,4 +1,4 @@
-"""What goes into a network: pixels, scaled, and in training changed at random."""
+"""The inputs of a network: scaled pixels, in training augmented."""
 
 from __future__ import annotations
 
@@ -13,47 +13,68 @@ from spaces.config import Configuration
 
 
 class Inputs:
-    """The images themselves; of every size, in the upper left corners of squares."""
+    """The images of a study as inputs of one network.
+
+    Args:
+        configuration: names scaling and augmentation.
+        protocol: image format.
+        images: `(n, side, side, channels)` uint8 tensor; images of every size in the upper left corners of squares.
+        shape_ids: `(n,)` index of each image's shape among the format's; None where all are squares.
+    """
 
     def __init__(
         self, configuration: Configuration, protocol: settings.TrainingProtocol, images: Any, shape_ids: IntArray | None
     ) -> None:
-        format = protocol.images
+        image_format = protocol.images
         self.configuration = configuration
         self.images = images
         self.shape_ids = shape_ids
         self.shape_id_of = None if shape_ids is None else tf.constant(shape_ids, tf.int32)
-        self.shapes = tf.constant(format.shapes or ((format.image_size, format.image_size),), tf.int32)
-        self._are_of_every_size = format.any_size
-        self._channels = format.channels
-        self._offset = tf.Variable(tf.zeros(format.channels))
-        self._factor = tf.Variable(tf.ones(format.channels))
+        self.shapes = tf.constant(
+            image_format.shapes or ((image_format.image_size, image_format.image_size),), tf.int32
+        )
+        self._is_any_size = image_format.any_size
+        self._channels = image_format.channels
+        self._offset = tf.Variable(tf.zeros(image_format.channels))
+        self._factor = tf.Variable(tf.ones(image_format.channels))
 
     def begin(self, rows: IntArray) -> None:
-        """Scale by the statistics of these images from now on, if the configuration says so."""
+        """Scale by the statistics of the training images `rows` from now on, if the configuration standardizes."""
         offset, factor = self._scale(tf.constant(rows, tf.int32))
         self._offset.assign(offset)
         self._factor.assign(factor)
 
     def _scale(self, rows: Any) -> tuple[Any, Any]:
         if not pixels.is_standardized(self.configuration):
-            some = tf.zeros(self._channels)
-            return pixels.scaling(self.configuration, some, some)
+            unused = tf.zeros(self._channels)
+            return pixels.scaling(self.configuration, unused, unused)
         shapes = None if self.shape_id_of is None else tf.gather(self.shapes, tf.gather(self.shape_id_of, rows))
         return pixels.scaling(self.configuration, *pixels.statistics(self.images, rows, shapes))
 
     def scaling(self) -> tuple[FloatArray, FloatArray]:
-        """Offset and factor `(channels,)`: the network sees (pixels - offset) x factor."""
+        """Return offset and factor `(channels,)`: the network gets (pixels - offset) x factor."""
         return self._offset.numpy(), self._factor.numpy()
 
-    def shown(self, images: Any, rows: Any, shape: Any) -> Any:
-        """Scaled."""
+    def scaled(self, images: Any, rows: Any, shape: Any) -> Any:
+        """Return scaled pixels `(len(rows), height, width, channels)` float32.
+
+        Args:
+            images: `(m, side, side, channels)` uint8 tensor.
+            rows: int32 tensor, of those images.
+            shape: `(2,)` int32 height and width of all of them.
+        """
         values = tf.gather(images, rows)
-        if self._are_of_every_size:
+        if self._is_any_size:
             values = values[:, : shape[0], : shape[1]]
         values = tf.cast(values, tf.float32)
         return (values - self._offset) * self._factor
 
-    def drawn(self, rows: Any, seed: Any, shape: Any) -> Any:
-        """Scaled, then flipped, shifted, zoomed, sheared and turned."""
-        return pixels.augment(self.shown(self.images, rows, shape), self.configuration, seed)
+    def augmented(self, rows: Any, seed: Any, shape: Any) -> Any:
+        """Return scaled pixels `(len(rows), height, width, channels)` float32, flipped and warped at random.
+
+        Args:
+            rows: int32 tensor, of the study's images.
+            seed: `(2,)` int32 of this batch.
+            shape: `(2,)` int32 height and width of all of them.
+        """
+        return pixels.augment(self.scaled(self.images, rows, shape), self.configuration, seed)

@@ -1,4 +1,4 @@
-"""What a layer tells about itself, as tensors computed inside the epoch's graph. Columns: `checks.LAYER_SIGNALS`."""
+"""Signals of layers for the collapse rules, computed inside the epoch's graph: `fit_checks.LAYER_SIGNALS`."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 import tensorflow as tf
 
 
-def of_outputs(x: Any) -> Any:
-    """`dead_share`, `zero_share`, `scale` of a layer's outputs `(images, ..., units)`: `(3,)` float32.
+def output_signals(x: Any) -> Any:
+    """Return `dead_share`, `zero_share`, `scale` of a layer's outputs `(images, ..., units)`: `(3,)` float32.
 
     Dead is a unit (a channel) that gives 0 for every image at every place; scale is the standard deviation over all.
     """
@@ -20,8 +20,16 @@ def of_outputs(x: Any) -> Any:
     return tf.stack([*shares, tf.math.reduce_std(values)])
 
 
-def of_weights(before: Sequence[Any], after: Sequence[Any], steps: Any) -> Any:
-    """`weight_scale` (root mean square) and `update_ratio` (|change| / |weights|, per step): `(layers, 2)` float32."""
+def weight_signals(before: Sequence[Any], after: Sequence[Any], steps: Any) -> Any:
+    """Return `weight_scale` and `update_ratio` of kernels: `(layers, 2)` float32.
+
+    The first is the root mean square, the second |change| / |weights| per step.
+
+    Args:
+        before: the kernels before some steps.
+        after: the kernels after them.
+        steps: scalar float32, number of steps.
+    """
     return tf.stack(
         [
             tf.stack([tf.norm(new) / float(new.shape.num_elements()) ** 0.5, _change(old, new) / steps])
@@ -34,11 +42,11 @@ def _change(old: Any, new: Any) -> Any:
     return tf.norm(new - old) / (tf.norm(new) + 1e-12)
 
 
-def of_gradients(gradients: Sequence[Any]) -> Any:
-    """`gradient` (mean absolute) and `zero_gradients` (share of exact zeros) of each kernel: `(layers, 2)` float32."""
+def gradient_signals(gradients: Sequence[Any]) -> Any:
+    """Return `gradient` (mean absolute) and `zero_gradients` (share of exact zeros): `(layers, 2)` float32."""
     return tf.stack(
         [
-            tf.stack([tf.reduce_mean(tf.abs(one)), tf.reduce_mean(tf.cast(tf.equal(one, 0.0), tf.float32))])
-            for one in gradients
+            tf.stack([tf.reduce_mean(tf.abs(gradient)), tf.reduce_mean(tf.cast(tf.equal(gradient, 0.0), tf.float32))])
+            for gradient in gradients
         ]
     )

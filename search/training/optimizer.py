@@ -13,6 +13,7 @@ from typing import Any, Final
 import keras
 import tensorflow as tf
 
+from search.training.chain import Chain
 from spaces.config import Configuration
 from spaces.optimizers import OPTIMIZERS, Adam, Momentum
 
@@ -34,6 +35,53 @@ def build_optimizer(configuration: Configuration) -> Any:
             optimizer = keras.optimizers.SGD(rate, sgd.momentum, nesterov=True, weight_decay=decay or None)
     optimizer.exclude_from_weight_decay(var_names=list(_NOT_DECAYED))
     return optimizer
+
+
+class WeightUpdates:
+    """Steps of a configuration's optimizer on the weights of a network.
+
+    A backbone that learns stays frozen for the first quarter of the updates, while the layers on it settle; then it
+    learns at its own, lower rate.
+
+    Args:
+        configuration: names the optimizer, its weight decay, and the backbone's share of the learning rate.
+        chain: the network.
+        updates: steps of a whole fit.
+    """
+
+    def __init__(self, configuration: Configuration, chain: Chain, updates: int) -> None:
+        self._weights, self._backbone_weights = chain.weights, len(chain.backbone_weights)
+        self._backbone_rate, self._frozen_updates = configuration.backbone_rate, updates / 4
+        self._optimizer = build_optimizer(configuration)
+        self._optimizer.build(self._weights)
+
+    @property
+    def variables(self) -> list[Any]:
+        """The optimizer's state: Keras variables."""
+        return self._optimizer.variables  # type: ignore[no-any-return]
+
+    @property
+    def steps(self) -> int:
+        """Number of steps since the last reset."""
+        return int(self._optimizer.iterations.numpy())
+
+    def reset(self) -> None:
+        """Forget all steps."""
+        reset(self._optimizer)
+
+    def apply(self, gradients: Sequence[Any], rate: Any) -> None:
+        """Do one step of the graph.
+
+        Args:
+            gradients: one for each of the network's weights.
+            rate: scalar float32 tensor, the learning rate of all weights but a backbone's.
+        """
+        rates = [rate] * (len(self._weights) - self._backbone_weights)
+        if self._backbone_weights:
+            steps = tf.cast(self._optimizer.iterations.value, tf.float32)
+            learns = tf.cast(steps >= self._frozen_updates, tf.float32)
+            rates = [learns * self._backbone_rate * rate] * self._backbone_weights + rates
+        apply(self._optimizer, gradients, self._weights, rates)
 
 
 def apply(optimizer: Any, gradients: Sequence[Any], weights: Sequence[Any], rates: Sequence[Any]) -> None:

@@ -120,7 +120,7 @@ class EngineCache:
             microbatches,
             shape_ids=self.data.shape_ids,
             pretrained=self._weights_of(configuration.backbone, protocol),
-            ahead=self._prefetcher,
+            prefetcher=self._prefetcher,
         )
 
     def _new_head_trainer(self, configuration: Configuration, protocol: TrainingProtocol, updates: int) -> Any:

@@ -118,8 +118,8 @@ class JobRunner:
                 lambda epoch: self._check_stop(),
                 checkpoints,
             )
-        if engine.parts > 1:
-            outcome = replace(outcome, start={**outcome.start, MICROBATCHES: float(engine.parts)})
+        if engine.microbatches > 1:
+            outcome = replace(outcome, start={**outcome.start, MICROBATCHES: float(engine.microbatches)})
         if outcome.verdict is Verdict.LEARNED:
             outcome = self._with_predictions(outcome, job, engine, scorer)
         if checkpoints is not None:

@@ -65,10 +65,10 @@ def make_engine(make_configuration: MakeConfiguration, images: np.ndarray, label
     """An engine on these images for a configuration with some changes."""
     pixels, classes = device.tensor(images), device.tensor(labels.astype(np.int32))
 
-    def make(epochs: int = 4, updates: int = 100, parts: int = 1, **changes: Any) -> Engine:
+    def make(epochs: int = 4, updates: int = 100, microbatches: int = 1, **changes: Any) -> Engine:
         protocol = TrainingProtocol(
             epochs=epochs, images=ImageFormat(image_size=SIDE, channels=CHANNELS), classes=CLASSES
         )
-        return Engine(make_configuration(**changes), protocol, pixels, classes, updates, parts)
+        return Engine(make_configuration(**changes), protocol, pixels, classes, updates, microbatches)
 
     return make

@@ -159,7 +159,7 @@ def test_a_batch_in_parts_trains_as_the_whole_one(make_engine, labels, parts) ->
     """Without BatchNorm, dropout and augmentation, which see each part by itself."""
     changes = {"label_smoothing": 0.1, "class_weighting": "balanced", "normalization": "group"}
     fold = np.arange(len(labels))[::2]
-    whole, split = make_engine(**changes), make_engine(parts=parts, **changes)
+    whole, split = make_engine(**changes), make_engine(microbatches=parts, **changes)
     one, other = (one_fit(engine, labels, 1, fold) for engine in (whole, split))
     np.testing.assert_allclose(other.probabilities, one.probabilities, atol=1e-5)
     assert [check.train_loss for check in other.checks] == pytest.approx(

@@ -99,7 +99,7 @@ def test_an_epoch_is_the_same_with_it(make_engine, images, labels, tmp_path) -> 
         device.load_pixels(tmp_path / "pixels.npy", None),
         device.tensor(labels.astype(np.int32)),
         100,
-        ahead=Prefetcher(tmp_path / "pixels.npy"),
+        prefetcher=Prefetcher(tmp_path / "pixels.npy"),
     )
     rows = np.random.default_rng(0).permutation(len(labels))[:56].reshape(-1, 8).astype(np.int32)
     for engine in (plain, fetching):

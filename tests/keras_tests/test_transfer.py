@@ -94,11 +94,11 @@ def make(images: np.ndarray, weights: list[np.ndarray]) -> Make:
     """A trainer on embeddings, or an engine: the one there is of this configuration, traced already, unless `fresh`."""
     engines: dict[str, Engine] = {}
 
-    def make(*, stem: FrozenBackbone | None = None, fresh: bool = False, **changes: Any) -> Engine | HeadTrainer:
+    def make(*, embedded: FrozenBackbone | None = None, fresh: bool = False, **changes: Any) -> Engine | HeadTrainer:
         configuration = on_backbone(**changes)
         protocol = TrainingProtocol(epochs=4, images=ImageFormat(image_size=SIDE, channels=3), classes=2)
-        if stem is not None:
-            return HeadTrainer(configuration, protocol, stem, LABELS, UPDATES)
+        if embedded is not None:
+            return HeadTrainer(configuration, protocol, embedded, LABELS, UPDATES)
         if fresh or configuration.hash not in engines:
             tensors = tf.constant(images), tf.constant(LABELS, tf.int32)
             engines[configuration.hash] = Engine(configuration, protocol, *tensors, UPDATES, pretrained=weights)
@@ -108,7 +108,7 @@ def make(images: np.ndarray, weights: list[np.ndarray]) -> Make:
 
 
 @pytest.fixture
-def stem(
+def embedded(
     images: np.ndarray, weights: list[np.ndarray], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> FrozenBackbone:
     monkeypatch.setenv("STEADYNET_CACHE", str(tmp_path))
@@ -157,12 +157,12 @@ assert {changes.get("normalization", "none") for changes in HEADS} == set(NORMAL
 
 
 @pytest.mark.parametrize("changes", HEADS, ids=str)
-def test_a_head_on_embeddings_learns_what_it_learns_with_the_backbone_in_each_step(make, stem, changes) -> None:
+def test_a_head_on_embeddings_learns_what_it_learns_with_the_backbone_in_each_step(make, embedded, changes) -> None:
     """To the last signal of each layer: the same network, first weights, batches and rates."""
     rows, probe = np.arange(COUNT), np.arange(0, COUNT, 3)
     shares = balance_of([8, 16], on_backbone(**changes))  # uneven, so that weights and margins matter
     told = []
-    for trainer in (make(stem=stem, **changes), make(**changes)):
+    for trainer in (make(embedded=embedded, **changes), make(**changes)):
         trainer.begin(3, rows, shares)
         seen = [trainer.probe_layers(probe)]
         for epoch in range(4):
@@ -181,23 +181,23 @@ def test_a_head_on_embeddings_learns_what_it_learns_with_the_backbone_in_each_st
 
 
 @pytest.mark.parametrize(("across", "down"), [(True, False), (False, True), (True, True)])
-def test_flipped_images_have_the_embeddings_of_mirror_images(make, stem, images, across, down) -> None:
+def test_flipped_images_have_the_embeddings_of_mirror_images(make, embedded, images, across, down) -> None:
     """Shown often enough, each image comes in all its views, and in no other."""
-    trainer = make(stem=stem, horizontal_flip=across, vertical_flip=down)
+    trainer = make(embedded=embedded, horizontal_flip=across, vertical_flip=down)
     rows = np.arange(COUNT, dtype=np.int32)
     mirrored = [images[:, :: -1 if d else 1, :: -1 if a else 1] for d in {False, down} for a in {False, across}]
-    views = np.stack([stem.embed(view, np.arange(COUNT), None)[:, 0] for view in mirrored])
+    views = np.stack([embedded.embed(view, np.arange(COUNT), None)[:, 0] for view in mirrored])
     seen = set()
     for seed in range(40):
-        (drawn,) = trainer._drawn(rows[None], np.random.default_rng(seed))
+        (drawn,) = trainer._gathered(rows[None], np.random.default_rng(seed))
         near = np.abs(views - drawn).max(2)
         assert near.min(0).max() < 1e-4
         seen |= {(image, view) for image, view in enumerate(near.argmin(0).tolist())}
     assert len(seen) == COUNT * len(views)
 
 
-def test_a_head_that_blows_up_says_so(make, stem) -> None:
-    trainer = make(stem=stem, optimizer="sgd", activation="relu")
+def test_a_head_that_blows_up_says_so(make, embedded) -> None:
+    trainer = make(embedded=embedded, optimizer="sgd", activation="relu")
     rows = np.arange(COUNT)
     trainer.begin(0, rows, balance(np.bincount(LABELS)))
     for epoch in range(3):
@@ -205,12 +205,12 @@ def test_a_head_that_blows_up_says_so(make, stem) -> None:
     assert not sums.finite
 
 
-def test_dropout_of_a_head_depends_on_the_epoch_alone(make, stem) -> None:
+def test_dropout_of_a_head_depends_on_the_epoch_alone(make, embedded) -> None:
     rows = np.arange(COUNT)
     order = rows.reshape(-1, BATCH).astype(np.int32)
     found = []
     for history in ((5,), (1, 5), (5,), (6,)):
-        trainer = make(stem=stem, dropout=0.5)
+        trainer = make(embedded=embedded, dropout=0.5)
         for epoch in history:
             trainer.begin(0, rows, balance(np.bincount(LABELS)))
             trainer.train_epoch(order, np.full(3, 0.01, np.float32), epoch)
@@ -220,15 +220,15 @@ def test_dropout_of_a_head_depends_on_the_epoch_alone(make, stem) -> None:
     assert not np.allclose(found[0], found[3])
 
 
-def test_other_images_go_through_the_backbone_too(make, stem, images) -> None:
-    engine = run(make(stem=stem))
+def test_other_images_go_through_the_backbone_too(make, embedded, images) -> None:
+    engine = run(make(embedded=embedded))
     rows = np.arange(0, COUNT, 5)
     np.testing.assert_allclose(engine.logits_of(tf.constant(images), rows), engine.logits(rows), atol=1e-5)
 
 
-def test_embeddings_are_made_once_for_all(images, weights, stem, tmp_path) -> None:
-    first = stem.view(across=True, down=False)
-    mirrored = stem.embed(images[:, :, ::-1], np.arange(COUNT), None)
+def test_embeddings_are_made_once_for_all(images, weights, embedded, tmp_path) -> None:
+    first = embedded.view(across=True, down=False)
+    mirrored = embedded.embed(images[:, :, ::-1], np.arange(COUNT), None)
     np.testing.assert_allclose(first, mirrored, atol=1e-5)
     kept = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*.npy")}
     assert len(kept) == 1
@@ -319,8 +319,8 @@ def test_the_delivered_model_says_the_same(make, images, changes, tmp_path) -> N
     check_delivery(run(make(**changes)), images, tmp_path / "model.keras")
 
 
-def test_a_model_on_embeddings_is_delivered_whole(make, stem, images, tmp_path) -> None:
-    check_delivery(run(make(stem=stem, depth=2, normalization="batch")), images, tmp_path / "model.keras")
+def test_a_model_on_embeddings_is_delivered_whole(make, embedded, images, tmp_path) -> None:
+    check_delivery(run(make(embedded=embedded, depth=2, normalization="batch")), images, tmp_path / "model.keras")
 
 
 def check_going_on(trainer: Any, again: Any) -> None:
@@ -339,13 +339,13 @@ def test_a_fit_goes_on_where_it_was(make) -> None:
     check_going_on(make(**changes), make(fresh=True, **changes))
 
 
-def test_a_head_goes_on_where_it_was(make, stem) -> None:
+def test_a_head_goes_on_where_it_was(make, embedded) -> None:
     changes = {"depth": 2, "normalization": "batch", "dropout": 0.3, "horizontal_flip": True}
-    trainer = make(stem=stem, **changes)
-    check_going_on(trainer, make(stem=stem, **changes))
+    trainer = make(embedded=embedded, **changes)
+    check_going_on(trainer, make(embedded=embedded, **changes))
     state = trainer.state()
     with pytest.raises(ValueError, match="other shapes"):
-        make(stem=stem, depth=1).restore(state)
+        make(embedded=embedded, depth=1).restore(state)
 
 
 def test_random_weights_are_the_same_wherever_they_are_drawn() -> None:

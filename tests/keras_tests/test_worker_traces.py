@@ -120,7 +120,7 @@ class Cramped:
         train = Engine.train_epoch
 
         def train_epoch(engine: Engine, *arguments, **options):
-            size = engine.configuration.batch_size // engine.parts
+            size = engine.configuration.batch_size // engine.microbatches
             if not self.tried or self.tried[-1] != size:
                 self.tried.append(size)
             if size > images:

@@ -1,8 +1,7 @@
 """The layers of a dense network, forwards and backwards. Pure NumPy, float32.
 
-Each says the same as Keras' layer of its name, within rounding. `forward` with `training` keeps what `backward` needs;
-`backward` takes the gradient of the loss by what came out, puts that by its weights into `slopes`, and gives that by
-what went in. Weights and slopes are views of longer vectors that the network holds.
+Each computes what Keras' layer of its name does, within rounding. Weights and their gradients are views of longer
+vectors that the network holds.
 """
 
 from __future__ import annotations
@@ -22,56 +21,61 @@ _DENSITY: Final = np.float32(1 / math.sqrt(2 * math.pi))
 
 
 class Layer(Protocol):
-    """One of a chain."""
+    """A layer of a network."""
 
-    def shapes(self) -> tuple[tuple[int, ...], ...]:
-        """Of its trainable weights."""
+    def weight_shapes(self) -> tuple[tuple[int, ...], ...]:
+        """Return the shapes of its trainable weights."""
 
-    def place(self, weights: Sequence[FloatArray], slopes: Sequence[FloatArray]) -> None:
-        """From now on its weights, and their gradients, lie here."""
+    def bind(self, weights: Sequence[FloatArray], gradients: Sequence[FloatArray]) -> None:
+        """Keep weights and their gradients in these arrays from now on."""
 
     def forward(self, x: FloatArray, *, training: bool) -> FloatArray:
-        """`(batch, units in)` -> `(batch, units out)`."""
+        """Return outputs `(batch, units out)` of inputs `(batch, units in)`; in training keep what `backward` needs."""
 
-    def backward(self, slope: FloatArray, *, further: bool) -> FloatArray:
-        """`(batch, units out)` -> `(batch, units in)`; unless `further`, nobody looks at what it gives."""
+    def backward(self, gradient: FloatArray, *, needs_input_gradient: bool) -> FloatArray:
+        """Write the gradients of the weights, and return that of the inputs `(batch, units in)`.
+
+        Args:
+            gradient: `(batch, units out)` of the loss by the outputs of the last `forward` in training.
+            needs_input_gradient: whether the returned array is used; without, it may be anything.
+        """
 
 
 class _Weightless:
-    def shapes(self) -> tuple[tuple[int, ...], ...]:
+    def weight_shapes(self) -> tuple[tuple[int, ...], ...]:
         return ()
 
-    def place(self, weights: Sequence[FloatArray], slopes: Sequence[FloatArray]) -> None: ...
+    def bind(self, weights: Sequence[FloatArray], gradients: Sequence[FloatArray]) -> None: ...
 
 
 class Dense:
-    """x @ kernel + bias."""
+    """A dense layer: x @ kernel + bias."""
 
     def __init__(self, inputs: int, units: int) -> None:
         self._shapes = (inputs, units), (units,)
         self.kernel: FloatArray
-        self.kernel_slope: FloatArray
+        self.kernel_gradient: FloatArray
 
-    def shapes(self) -> tuple[tuple[int, ...], ...]:
-        """Kernel and bias."""
+    def weight_shapes(self) -> tuple[tuple[int, ...], ...]:
+        """Return the shapes of kernel and bias."""
         return self._shapes
 
-    def place(self, weights: Sequence[FloatArray], slopes: Sequence[FloatArray]) -> None:
-        """Kernel and bias."""
+    def bind(self, weights: Sequence[FloatArray], gradients: Sequence[FloatArray]) -> None:
+        """Keep kernel and bias, and their gradients, in these arrays."""
         self.kernel, self.bias = weights
-        self.kernel_slope, self._bias_slope = slopes
+        self.kernel_gradient, self._bias_gradient = gradients
 
     def forward(self, x: FloatArray, *, training: bool) -> FloatArray:
-        """`(batch, inputs)` -> `(batch, units)`."""
+        """Return `(batch, units)` of inputs `(batch, inputs)`."""
         if training:
             self._x = x
         return x @ self.kernel + self.bias
 
-    def backward(self, slope: FloatArray, *, further: bool) -> FloatArray:
-        """The matrix products of the chain rule."""
-        np.matmul(self._x.T, slope, out=self.kernel_slope)
-        np.add.reduce(slope, axis=0, out=self._bias_slope)
-        return slope @ self.kernel.T if further else slope
+    def backward(self, gradient: FloatArray, *, needs_input_gradient: bool) -> FloatArray:
+        """Apply the chain rule; see `Layer.backward`."""
+        np.matmul(self._x.T, gradient, out=self.kernel_gradient)
+        np.add.reduce(gradient, axis=0, out=self._bias_gradient)
+        return gradient @ self.kernel.T if needs_input_gradient else gradient
 
 
 class _Normalization:
@@ -80,12 +84,12 @@ class _Normalization:
     def __init__(self, units: int, epsilon: float) -> None:
         self._units, self._epsilon = units, np.float32(epsilon)
 
-    def shapes(self) -> tuple[tuple[int, ...], ...]:
+    def weight_shapes(self) -> tuple[tuple[int, ...], ...]:
         return (self._units,), (self._units,)
 
-    def place(self, weights: Sequence[FloatArray], slopes: Sequence[FloatArray]) -> None:
+    def bind(self, weights: Sequence[FloatArray], gradients: Sequence[FloatArray]) -> None:
         self.gamma, self.beta = weights
-        self._gamma_slope, self._beta_slope = slopes
+        self._gamma_gradient, self._beta_gradient = gradients
 
     def _normal(self, x: FloatArray, axis: int) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
         """Normalized values, and the mean, variance and factor that made them, kept in dimension."""
@@ -98,18 +102,18 @@ class _Normalization:
     def _weighted(self, normal: FloatArray) -> FloatArray:
         return normal * self.gamma + self.beta
 
-    def _learn(self, slope: FloatArray, normal: FloatArray) -> FloatArray:
+    def _learn(self, gradient: FloatArray, normal: FloatArray) -> FloatArray:
         """The gradients of gamma and beta; gives that of the normalized values."""
-        np.add.reduce(slope * normal, axis=0, out=self._gamma_slope)
-        np.add.reduce(slope, axis=0, out=self._beta_slope)
-        return slope * self.gamma
+        np.add.reduce(gradient * normal, axis=0, out=self._gamma_gradient)
+        np.add.reduce(gradient, axis=0, out=self._beta_gradient)
+        return gradient * self.gamma
 
 
-def _through(slope: FloatArray, normal: FloatArray, factor: FloatArray, axis: int) -> FloatArray:
+def _through(gradient: FloatArray, normal: FloatArray, factor: FloatArray, axis: int) -> FloatArray:
     """Back through a normalization by mean and deviation along an axis (Ioffe and Szegedy, ICML 2015)."""
-    mean = _mean(slope, axis)
-    along = _mean(slope * normal, axis)
-    return factor * (slope - mean - normal * along)
+    mean = _mean(gradient, axis)
+    along = _mean(gradient * normal, axis)
+    return factor * (gradient - mean - normal * along)
 
 
 def _mean(x: FloatArray, axis: int) -> FloatArray:
@@ -118,7 +122,7 @@ def _mean(x: FloatArray, axis: int) -> FloatArray:
 
 
 class BatchNormalization(_Normalization):
-    """By the batch in training, by its moving statistics otherwise."""
+    """Batch normalization: by the batch in training, by moving statistics otherwise."""
 
     def __init__(self, units: int, epsilon: float, momentum: float) -> None:
         super().__init__(units, epsilon)
@@ -128,11 +132,11 @@ class BatchNormalization(_Normalization):
         self.begin()
 
     def begin(self) -> None:
-        """Moving statistics of nothing seen: mean 0, variance 1."""
+        """Reset the moving statistics: mean 0, variance 1."""
         self.moving[:] = [[0], [1]]
 
     def forward(self, x: FloatArray, *, training: bool) -> FloatArray:
-        """`(batch, units)`, the same shape out; in training the moving statistics follow."""
+        """Return `(batch, units)` normalized; in training update the moving statistics."""
         if not training:
             mean, variance = self.moving
             return self._weighted((x - mean) / np.sqrt(variance + self._epsilon))
@@ -142,76 +146,76 @@ class BatchNormalization(_Normalization):
         return out
 
     def by_batch(self, x: FloatArray) -> FloatArray:
-        """By the batch's own mean and variance, which are noted in `last`."""
-        self._scaled, mean, variance, self._factor = self._normal(x, 0)
+        """Return `(batch, units)` normalized by the batch's own mean and variance, which are kept in `last`."""
+        self._normalized, mean, variance, self._factor = self._normal(x, 0)
         self.last[:] = mean[0], variance[0]
-        return self._weighted(self._scaled)
+        return self._weighted(self._normalized)
 
-    def backward(self, slope: FloatArray, *, further: bool) -> FloatArray:
-        """Through mean and variance too."""
-        return _through(self._learn(slope, self._scaled), self._scaled, self._factor, 0)
+    def backward(self, gradient: FloatArray, *, needs_input_gradient: bool) -> FloatArray:
+        """Apply the chain rule, through mean and variance too; see `Layer.backward`."""
+        return _through(self._learn(gradient, self._normalized), self._normalized, self._factor, 0)
 
 
 class GroupNormalization(_Normalization):
-    """Image by image, by the mean and deviation of each group of units (Wu and He, ECCV 2018)."""
+    """Group normalization: image by image, by mean and deviation of groups of units (Wu and He, ECCV 2018)."""
 
     def __init__(self, units: int, epsilon: float, groups: int) -> None:
         super().__init__(units, epsilon)
         self._groups = groups
 
     def forward(self, x: FloatArray, *, training: bool) -> FloatArray:
-        """`(batch, units)`, the same shape out."""
+        """Return `(batch, units)` normalized."""
         normal, _, _, factor = self._normal(self._split(x), 2)
         if training:
-            self._scaled, self._factor = normal, factor
+            self._normalized, self._factor = normal, factor
         return self._weighted(normal.reshape(x.shape))
 
-    def backward(self, slope: FloatArray, *, further: bool) -> FloatArray:
-        """Through each group's mean and deviation too."""
-        inner = self._learn(slope, self._scaled.reshape(slope.shape))
-        return _through(self._split(inner), self._scaled, self._factor, 2).reshape(slope.shape)
+    def backward(self, gradient: FloatArray, *, needs_input_gradient: bool) -> FloatArray:
+        """Apply the chain rule, through each group's mean and deviation too; see `Layer.backward`."""
+        inner = self._learn(gradient, self._normalized.reshape(gradient.shape))
+        return _through(self._split(inner), self._normalized, self._factor, 2).reshape(gradient.shape)
 
     def _split(self, x: FloatArray) -> FloatArray:
         return x.reshape(len(x), self._groups, self._units // self._groups)
 
 
 class Activation(_Weightless):
-    """Keras' function of this name."""
+    """An activation: Keras' function of the given name."""
 
     def __init__(self, name: str) -> None:
         self._function, self._slope = _ACTIVATIONS[name]
 
     def forward(self, x: FloatArray, *, training: bool) -> FloatArray:
-        """Any shape."""
+        """Return the function of each value of `x`, any shape."""
         out = self._function(x)
         if training:
             self._x, self._out = x, out
         return out
 
-    def backward(self, slope: FloatArray, *, further: bool) -> FloatArray:
-        """Times the function's slope."""
-        return slope * self._slope(self._x, self._out)
+    def backward(self, gradient: FloatArray, *, needs_input_gradient: bool) -> FloatArray:
+        """Multiply by the function's derivative; see `Layer.backward`."""
+        return gradient * self._slope(self._x, self._out)
 
 
 class Dropout(_Weightless):
-    """A share of the values is 0 in training, the others are raised for it."""
+    """Dropout: a share of the values is 0 in training, the others are scaled up in return."""
 
     def __init__(self, rate: float) -> None:
         self._rate = np.float32(rate)
-        self._raised = np.float32(1 / (1 - rate))
+        self._scale = np.float32(1 / (1 - rate))
         self.generator = np.random.default_rng(0)
 
     def forward(self, x: FloatArray, *, training: bool) -> FloatArray:
-        """Any shape."""
+        """Return `x`, any shape, with dropped values in training."""
         if not training or not self._rate:
-            self._kept: FloatArray | None = None
+            self._mask: FloatArray | None = None
             return x
-        self._kept = (self.generator.random(x.shape, np.float32) >= self._rate) * self._raised
-        return x * self._kept
+        self._mask = (self.generator.random(x.shape, np.float32) >= self._rate) * self._scale
+        return x * self._mask
 
-    def backward(self, slope: FloatArray, *, further: bool) -> FloatArray:
-        """What was dropped has no slope."""
-        return slope if self._kept is None else slope * self._kept
+    def backward(self, gradient: FloatArray, *, needs_input_gradient: bool) -> FloatArray:
+        """Pass on the gradients of the values that were not dropped; see `Layer.backward`."""
+        return gradient if self._mask is None else gradient * self._mask
 
 
 def _below(x: FloatArray) -> FloatArray:
@@ -220,7 +224,7 @@ def _below(x: FloatArray) -> FloatArray:
 
 
 def _gelu_slope(x: FloatArray, out: FloatArray) -> FloatArray:
-    below = np.divide(out, x, out=np.full_like(x, 0.5), where=x != 0)  # known from the way forwards, and dear
+    below = np.divide(out, x, out=np.full_like(x, 0.5), where=x != 0)  # from the forward pass: costly to compute again
     return np.asarray(below + x * _DENSITY * np.exp(x * x * np.float32(-0.5)))
 
 

@@ -22,10 +22,10 @@ LABELS = np.array([0, 1, 2, 2, 1, 0])
 
 def placed(chain: list[Layer], rng: np.random.Generator) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """Double-precision weights and slopes for the chain."""
-    weights = [[rng.normal(0.5, 1, shape) for shape in layer.shapes()] for layer in chain]
+    weights = [[rng.normal(0.5, 1, shape) for shape in layer.weight_shapes()] for layer in chain]
     slopes = [[np.zeros_like(one) for one in own] for own in weights]
     for layer, *own in zip(chain, weights, slopes, strict=True):
-        layer.place(*own)
+        layer.bind(*own)
     return [w for own in weights for w in own], [s for own in slopes for s in own]
 
 
@@ -96,7 +96,7 @@ def test_gradients_are_the_slopes_of_the_loss(case: dict[str, Any]) -> None:
     said, slope = loss(forwards(chain, x), LABELS)
     assert said == pytest.approx(log_loss(log_softmax(forwards(chain, x)), LABELS))
     for place, layer in reversed(list(enumerate(chain))):
-        slope = layer.backward(slope, further=place > 0)
+        slope = layer.backward(slope, needs_input_gradient=place > 0)
     for weight, found in zip(weights, slopes, strict=True):
         for at in np.ndindex(weight.shape):
             held, ends = weight[at], []
@@ -114,7 +114,7 @@ def test_a_normalization_hands_on_the_gradient_of_what_went_in(kind: str) -> Non
     placed([layer], rng)
     x, along = rng.normal(0, 1, (BATCH, UNITS)), rng.normal(0, 1, (BATCH, UNITS))
     layer.forward(x, training=True)
-    found = layer.backward(along, further=True)
+    found = layer.backward(along, needs_input_gradient=True)
     for at in np.ndindex(x.shape):
         held, ends = x[at], []
         for step in (-1e-6, 1e-6):
@@ -130,7 +130,7 @@ def test_dropout_drops_a_share_and_raises_the_rest() -> None:
     drawn = layer.forward(ones, training=True)
     assert (drawn == 0).mean() == pytest.approx(0.3, abs=0.01)
     assert set(np.unique(drawn)) == {0, np.float32(1 / np.float32(0.7))}
-    np.testing.assert_array_equal(layer.backward(ones, further=True), drawn)
+    np.testing.assert_array_equal(layer.backward(ones, needs_input_gradient=True), drawn)
     np.testing.assert_array_equal(layer.forward(ones, training=False), ones)
 
 

@@ -1,0 +1,155 @@
+"""A head built by Keras, computed in NumPy: its layers, all its weights as one vector, and what layers signal."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+
+from search.arrays import FloatArray
+from search.training.heads import layers
+
+
+class DenseNetwork:
+    """A Keras model of dense layers in NumPy.
+
+    All weights lie in one vector, and so do their gradients, so that an optimizer's step is a few operations.
+
+    Args:
+        model: a Keras model that `build_network` made with `embedded=True`; it provides initial weights and takes
+            trained ones.
+
+    Attributes:
+        weights: `(weights,)` float32.
+        gradients: `(weights,)` float32, of the last `backward`.
+        is_kernel: `(weights,)` bool, which of them belong to kernels.
+        dense: the layers with kernels, the output layer last.
+        batchnorms: the layers with moving statistics.
+        dropouts: the layers that draw.
+    """
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+        self._layers: list[layers.Layer] = [_in_numpy(layer) for layer in model.layers]
+        self.weights, self.gradients = self._bound_vectors()
+        shapes = [shape for layer in self._layers for shape in layer.weight_shapes()]
+        self.is_kernel = np.concatenate([np.full(math.prod(shape), len(shape) == 2) for shape in shapes])
+        self.dense = [layer for layer in self._layers if isinstance(layer, layers.Dense)]
+        self.batchnorms = [layer for layer in self._layers if isinstance(layer, layers.BatchNormalization)]
+        self.dropouts = [layer for layer in self._layers if isinstance(layer, layers.Dropout)]
+
+    def _bound_vectors(self) -> tuple[FloatArray, FloatArray]:
+        """Vectors of all weights and of all gradients, of which each layer gets its views."""
+        size = sum(math.prod(shape) for layer in self._layers for shape in layer.weight_shapes())
+        vectors, start = np.zeros((2, size), np.float32), 0
+        for layer in self._layers:
+            views: list[list[FloatArray]] = [[], []]
+            for shape in layer.weight_shapes():
+                end = start + math.prod(shape)
+                for vector, own in zip(vectors, views, strict=True):
+                    own.append(vector[start:end].reshape(shape))
+                start = end
+            layer.bind(*views)
+        return vectors[0], vectors[1]
+
+    @property
+    def kernels(self) -> list[FloatArray]:
+        """Kernels `(inputs, units)`, the output layer's last."""
+        return [layer.kernel for layer in self.dense]
+
+    @property
+    def kernel_gradients(self) -> list[FloatArray]:
+        """Gradients of `kernels` by the last `backward`."""
+        return [layer.kernel_gradient for layer in self.dense]
+
+    def reset(self) -> None:
+        """Take the Keras model's weights, and reset the moving statistics."""
+        variables = (variable for layer in self._model.layers for variable in layer.trainable_variables)
+        self.weights[:] = np.concatenate([np.asarray(variable).ravel() for variable in variables])
+        for norm in self.batchnorms:
+            norm.begin()
+
+    def keras_weights(self) -> list[npt.NDArray[Any]]:
+        """Return the weights as the Keras model's `get_weights` gives them."""
+        for layer, ours in zip(self._model.layers, self._layers, strict=True):
+            if isinstance(ours, layers.Dense):
+                layer.set_weights([ours.kernel, ours.bias])
+            elif isinstance(ours, layers.BatchNormalization):
+                layer.set_weights([ours.gamma, ours.beta, *ours.moving])
+            elif isinstance(ours, layers.GroupNormalization):
+                layer.set_weights([ours.gamma, ours.beta])
+        return self._model.get_weights()  # type: ignore[no-any-return]
+
+    def forward(self, x: FloatArray, *, training: bool) -> FloatArray:
+        """Return logits `(batch, K)` of embeddings `(batch, features)`."""
+        for layer in self._layers:
+            x = layer.forward(x, training=training)
+        return x
+
+    def backward(self, gradient: FloatArray) -> None:
+        """Write `gradients`, given that of the loss `(batch, K)` by the logits of the last `forward` in training."""
+        for layer in reversed(self._layers):
+            gradient = layer.backward(gradient, needs_input_gradient=layer is not self._layers[0])
+
+    def forward_by_batch(self, x: FloatArray) -> FloatArray:
+        """Return logits without dropout, batch normalization by these embeddings' own statistics."""
+        for layer in self._layers:
+            x = _by_batch(layer, x)
+        return x
+
+    def probe(self, x: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Return `forward_by_batch`, and `output_signals` `(dense layers, 3)` float32 after each activation."""
+        signals = []
+        for layer in self._layers:
+            x = _by_batch(layer, x)
+            if isinstance(layer, layers.Activation):
+                signals.append(output_signals(x))
+        return x, np.array([*signals, output_signals(x)], np.float32)
+
+
+def _by_batch(layer: layers.Layer, x: FloatArray) -> FloatArray:
+    return layer.by_batch(x) if isinstance(layer, layers.BatchNormalization) else layer.forward(x, training=False)
+
+
+def _in_numpy(layer: Any) -> layers.Layer:
+    """The same layer in NumPy, its weights not yet bound."""
+    units = layer.input.shape[-1]
+    match layer:
+        case keras.layers.Dense():
+            return layers.Dense(units, layer.units)
+        case keras.layers.BatchNormalization():
+            return layers.BatchNormalization(units, layer.epsilon, layer.momentum)
+        case keras.layers.GroupNormalization():
+            return layers.GroupNormalization(units, layer.epsilon, layer.groups)
+        case keras.layers.Dropout():
+            return layers.Dropout(layer.rate)
+        case keras.layers.Activation():
+            return layers.Activation(layer.activation.__name__)
+        case _:
+            raise ValueError(f"no head has a {type(layer).__name__}: layers.py has to say what it computes")
+
+
+def squared_norm(values: FloatArray) -> float:
+    """Return the sum of squares of values of any shape."""
+    flat = values.ravel()
+    return float(flat @ flat)
+
+
+def output_signals(x: FloatArray) -> tuple[float, float, float]:
+    """Return `dead_share`, `zero_share` and `scale` of outputs `(images, units)`; see `layer_signals`."""
+    zero = x == 0
+    return float(zero.all(0).mean()), float(zero.mean()), float(x.std())
+
+
+def weight_signals(before: FloatArray, after: FloatArray, steps: int) -> tuple[float, float]:
+    """Return `weight_scale` and `update_ratio` of a kernel before and after some steps; see `layer_signals`."""
+    size, change = (math.sqrt(squared_norm(values)) for values in (after, after - before))
+    return size / after.size**0.5, change / (size + 1e-12) / steps
+
+
+def gradient_signals(gradient: FloatArray) -> tuple[float, float]:
+    """Return `gradient` and `zero_gradients` of a kernel's gradient; see `layer_signals`."""
+    return float(np.abs(gradient).mean()), float((gradient == 0).mean())
