@@ -77,7 +77,7 @@ class SessionLoop:
                 while (span := self._hours.next(max(after, time.time()))) is not None:
                     if span[0] > time.time():
                         if not has_started:
-                            self._rehearse(hold)
+                            self._check_start(hold)
                             has_started = True
                         span = self._wait(after)
                     if span is None:  # a machine that slept missed its last hours
@@ -122,13 +122,13 @@ class SessionLoop:
                 )
             return code
 
-    def _rehearse(self, hold: FolderLock) -> None:
+    def _check_start(self, hold: FolderLock) -> None:
         """Prepare a session without running it, so that errors are reported now and not at night."""
         from search.schedule.budget import Clock
-        from search.session.session import rehearse
+        from search.session.session import check_start
 
         with self._display() as listener:
-            rehearse(self._request, listener, Clock(stop_requested=self._stop_requested), hold)
+            check_start(self._request, listener, Clock(stop_requested=self._stop_requested), hold)
 
     def _wait(self, after: float) -> tuple[float, float | None] | None:
         """Wait by the wall clock until the next window opens; return its start and end, None if there is none.

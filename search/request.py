@@ -1,4 +1,4 @@
-"""What the user asks for, and whether it can be done with these images."""
+"""The request of a search, and whether it can be done with these images."""
 
 from __future__ import annotations
 
@@ -26,26 +26,26 @@ from spaces.space import Space
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SearchRequest:
-    """What the user asks of a search.
+    """A search as the user asks for it.
 
     `settings` holds the command's options for reports and later commands: values of JSON, paths as text, no secrets.
     """
 
     data: Path
     out: Path
-    space: Space  # with those backbones only that there are weights of
+    space: Space  # its backbones all have weights
     budget: Budget
     starts: Sequence[Configuration] = ()
     test: Path | None = None
     groups: Path | None = None
     labels: Path | None = None  # CSV file, where sub-folders are no classes
     follow_links: bool = False
-    split_copies: bool = False  # let images that show the same fall on both sides of a split
+    split_copies: bool = False  # images that show the same may be on both sides of a split
     folds: int = 5
     epochs: int | None = None
     weights: Mapping[str, Weights] = field(default_factory=dict)  # by backbone
     image_size: int | None = None  # pixels a side; with `native` at most, on the longer one
-    native: bool = False  # images keep their sizes
+    native: bool = False  # images keep their sizes, as well as a few shapes allow
     seed: int = 0
     metric: str = "balanced_accuracy"
     workers: int | None = None
@@ -56,7 +56,11 @@ class SearchRequest:
 
 
 def refuse_overlapping_folders(request: SearchRequest) -> None:
-    """Refuse folders that lie in each other: they would be taken for classes, or test images for training images."""
+    """Check that run folder, images and test images do not lie in each other.
+
+    Raises:
+        UserError: the run folder would be taken for a class, or training images would be test images too.
+    """
     data, out = request.data.resolve(), request.out.resolve()
     if out == data or data in out.parents:
         raise UserError(
@@ -72,14 +76,14 @@ def refuse_overlapping_folders(request: SearchRequest) -> None:
     own = data / (part or "")
     if test == data or (data in test.parents and test != own) or test in data.parents:
         raise UserError(
-            f"--test {request.test} and --data {request.data} share images, so its score would promise too much. "
+            f"--test {request.test} and --data {request.data} share images, so the test score would be too high. "
             "Pass a --test folder that lies apart."
         )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SearchDesign:
-    """What a request amounts to with its images: folds, the space that fits them, what is tried first."""
+    """Folds of a search, the space bound to them, and the configurations that are tried first."""
 
     folds: tuple[Fold, ...]
     smallest_train: int  # images in the smallest training part of any fit
@@ -89,7 +93,7 @@ class SearchDesign:
 
 
 def check_request(request: SearchRequest, images: ImageSet) -> SearchDesign:
-    """Work out the folds, the bound space and the first configurations; nothing is written.
+    """Compute the folds, the bound space and the first configurations of a search; nothing is written.
 
     Raises:
         UserError: the images allow no such folds, or the space or a start configuration does not fit them.
@@ -99,7 +103,7 @@ def check_request(request: SearchRequest, images: ImageSet) -> SearchDesign:
     for name in request.space.backbones:
         if smallest_side < (least := BACKBONES[name].smallest):
             raise UserError(
-                f"--space: {name} needs images of at least {least} pixels a side; these are seen with {smallest_side}. "
+                f"--space: {name} needs images of at least {least} pixels a side; these have {smallest_side}. "
                 f"Pass {'--max-side' if request.native else '--image-size'} {least}, or leave it out of the space."
             )
     return design
@@ -147,7 +151,7 @@ def _bound(request: SearchRequest, folds: tuple[Fold, ...], smallest: int, epoch
 
 
 def identity(request: SearchRequest, images: ImageSet) -> Identity:
-    """What the run folder will belong to, or has to belong to already."""
+    """Return the identity that the run folder gets, or must have already."""
     return Identity(
         fingerprint=images.summary.fingerprint,
         groups=groups_hash(images.groups),
@@ -162,17 +166,26 @@ def identity(request: SearchRequest, images: ImageSet) -> Identity:
 
 
 def weight_digests(weights: Mapping[str, Weights]) -> tuple[tuple[str, str], ...]:
-    """As protocol and identity name them."""
-    return tuple((name, known.digest) for name, known in sorted(weights.items()))
+    """Return pairs of backbone and digest of its weights, sorted: the form of protocol and identity."""
+    return tuple((name, file.digest) for name, file in sorted(weights.items()))
 
 
 def weight_files(weights: Mapping[str, Weights]) -> dict[str, Path | None]:
-    """For the workers."""
-    return {name: known.path for name, known in weights.items()}
+    """Return the file of each backbone's weights, for the workers; None: random weights."""
+    return {name: file.path for name, file in weights.items()}
 
 
 def bound_space(request: SearchRequest, images: int, epochs: int) -> Space:
-    """The request's space for so many training images and epochs, and images of their sizes."""
+    """Return the request's space, limited to what works with so many training images and epochs.
+
+    Args:
+        request: of the search.
+        images: in the smallest training part of any fit.
+        epochs: of a fit.
+
+    Raises:
+        UserError: nothing of the space is left.
+    """
     try:
         space = request.space.for_every_size() if request.native else request.space
         return space.bound_to(images, epochs)
@@ -181,7 +194,11 @@ def bound_space(request: SearchRequest, images: int, epochs: int) -> Space:
 
 
 def start_configurations(request: SearchRequest, space: Space) -> list[Configuration]:
-    """What is tried first: the user's own, then the known-good ones, each network once."""
+    """Return what is tried first: the user's configurations, then the known-good ones, each network once.
+
+    Raises:
+        UserError: a configuration of the user's does not lie in the space.
+    """
     own = []
     for configuration in request.starts:
         try:

@@ -1,4 +1,4 @@
-"""A finished run asked again: what separates a configuration of the user's from the recommended one."""
+"""The ablation of a finished run: the changes that lead from a configuration of the user's to the recommended one."""
 
 from __future__ import annotations
 
@@ -46,24 +46,24 @@ def explain(
     study: str = "steadynet",
     make_pool: MakePool = WorkerProcessPool,
 ) -> Results:
-    """Follow the changes from `start` to the recommended configuration of the run in `out`; kept with the study.
+    """Measure the changes from `start` to the recommended configuration of a run, and store them with the study.
 
     Args:
         out: run folder.
         start: the user's configuration; it need not lie in the run's space.
-        listener: told the cost and how far it is.
-        clock: says when to end.
+        listener: notified of the cost and of progress.
+        clock: knows when to end.
         data: the run's images, if they are no longer where they were.
-        workers: asked for, None for auto.
-        storage: database of the study, if not in the run folder.
-        study: its name.
-        make_pool: makes the workers.
+        workers: number of workers; None: chosen.
+        storage: database of the study, if it is not in the run folder.
+        study: name of the study.
+        make_pool: makes a pool of the resources of its workers and of a function that says whether fits have to stop.
 
     Returns:
-        The run's results with the way in them; unchanged where nothing is recommended.
+        The run's results with the ablation; unchanged where nothing is recommended.
 
     Raises:
-        UserError: no such run, other images, or a configuration that they are too few for.
+        UserError: no such run, other images, or too few images for the configuration.
     """
     results = analyse(open_study(out, storage, study))
     if results.recommended is None:
@@ -71,33 +71,33 @@ def explain(
     with lock_folder(out, storage) as hold, explain_write_errors(out, storage):
         hold.keep()
         images = _images(results.study, out, data, listener)
-        terms = _terms(results, images)
-        smallest = min(len(fold.train) for fold in terms.folds)
+        setup = _setup(results, images)
+        smallest = min(len(fold.train) for fold in setup.folds)
         if start.batch_size > smallest:
             raise UserError(
                 f"--from: batch_size {start.batch_size} is more than the {smallest} images that a fit of this run "
-                f"trains on. Allow at most {smallest}."
+                f"trains on. Pass a configuration with at most {smallest}."
             )
         opened = open_storage(out, storage, create=False, should_stop=clock.past_end)
         ledger = Ledger(ledger_engine(opened), study)
         metric = results.study.identity.metric
         weights = _weights(results.study)
-        gpus, known = devices.gpus(), worker_count.load_worker_count(ledger)
-        count = known.chosen if workers is None and known is not None and not gpus else workers
+        gpus, measured = devices.gpus(), worker_count.load_worker_count(ledger)
+        count = measured.chosen if workers is None and measured is not None and not gpus else workers
         pool = make_pool(worker_resources(out, count, gpus), clock.phase_over)
         pool.set_data(TrainingData.of(images, metric, weight_files(weights)))
         try:
             with pool.worker() as worker:
                 goal, trials = results.recommended.ranked.trial, results.study.trials
-                found = ablate(start, goal, trials, terms, ledger, worker, listener, clock.left)
+                ablation = ablate(start, goal, trials, setup, ledger, worker, listener, clock.left)
         finally:
             pool.close()
-        ledger.set_fact("ablation", asdict(found))
+        ledger.set_fact("ablation", asdict(ablation))
         return analyse(read_study(ledger, optuna.load_study(study_name=study, storage=opened)))
 
 
 def _images(study: StudyRecord, out: Path, data: Path | None, listener: Listener) -> ImageSet:
-    """The run's own images, and no others."""
+    """The images of the run. Raises UserError or MismatchError where they are gone or have changed."""
     folder = data or Path(study.data.folder)
     groups, labels = (study.settings.get(name) for name in ("groups", "labels"))
     if data is None and not folder.is_dir():
@@ -118,26 +118,26 @@ def _images(study: StudyRecord, out: Path, data: Path | None, listener: Listener
         folds=study.identity.folds,
         copies_in=0 if study.settings.get("split_copies") else study.identity.folds,
     )
-    same = images.summary.fingerprint == study.identity.fingerprint
-    if not same or groups_hash(images.groups) != study.identity.groups:
+    are_same = images.summary.fingerprint == study.identity.fingerprint
+    if not are_same or groups_hash(images.groups) != study.identity.groups:
         raise MismatchError(
-            f"the run in {out} was made with {'other groups' if same else 'other images'} than {folder} holds now. "
+            f"the run in {out} was made with {'other groups' if are_same else 'other images'} than {folder} holds now. "
             "Pass --data with the images of that run."
         )
     return images
 
 
 def _weights(study: StudyRecord) -> dict[str, Weights]:
-    """The run's own."""
-    known = study.identity.weights
-    found = find_weights(study.settings.get("weights", IMAGENET), [name for name, _ in known]) if known else {}
-    if weight_digests(found) != known:
-        raise MismatchError("the run was made with other weights of backbones than there are now. Put them back.")
-    return found
+    """The pretrained weights of the run."""
+    digests = study.identity.weights
+    weights = find_weights(study.settings.get("weights", IMAGENET), [name for name, _ in digests]) if digests else {}
+    if weight_digests(weights) != digests:
+        raise MismatchError("the run was made with other pretrained weights than there are now. Put them back.")
+    return weights
 
 
-def _terms(results: Results, images: ImageSet) -> StudySetup:
-    """As the run's fits were made, but with as much time as they take."""
+def _setup(results: Results, images: ImageSet) -> StudySetup:
+    """The setup of the run's fits, without their time limit."""
     study = results.study
     names = tuple(images.summary.classes)
     return StudySetup(

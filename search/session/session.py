@@ -1,4 +1,4 @@
-"""A session: from a request to the results, through every room of the house."""
+"""A session: from a request to the results."""
 
 from __future__ import annotations
 
@@ -36,15 +36,21 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class SessionResult:
-    """What came of a session."""
+    """The results of a session, and whether another one is needed.
 
-    results: Results  # of the study, all sessions
-    is_last: bool  # another one would find nothing to do: only the end of the working hours leaves something
-    has_trained: bool  # fits were made
+    Attributes:
+        results: of the study, from all sessions.
+        is_last: another session would have nothing to do; False where the working hours ended before the search did.
+        has_trained: fits were made in this session.
+    """
+
+    results: Results
+    is_last: bool
+    has_trained: bool
 
 
 class SearchFailed(Exception):
-    """The search could not go on because of a bug or a broken machine; what it left stands in `results`."""
+    """A bug or a broken machine ended the search; `results` holds what there is so far."""
 
     def __init__(self, reason: str, results: Results) -> None:
         super().__init__(reason)
@@ -58,19 +64,19 @@ def search(
     make_pool: MakePool = WorkerProcessPool,
     hold: FolderLock | None = None,
 ) -> SessionResult:
-    """Run or go on with the study in `request.out` until its budget is used up or the clock is told to end.
+    """Start or continue the study in `request.out` until its budget is used up or the clock ends the session.
 
     Args:
         request: what to search.
-        listener: told how it goes.
-        clock: says when each part has to end.
-        make_pool: makes the workers, from where each works and from who says that a fit must stop.
-        hold: of the run folder, if the caller holds it already; it has then called `refuse_overlapping_folders`.
+        listener: notified of stages, trials and progress.
+        clock: knows when each part has to end.
+        make_pool: makes a pool of the resources of its workers and of a function that says whether fits have to stop.
+        hold: lock of the run folder if the caller has it, who has then called `refuse_overlapping_folders` too.
 
     Raises:
-        UserError: the user can mend it; nothing that was there is lost.
-        StartCancelled: the user ended it while the images were being read.
-        SearchFailed: trials failed one after the other; carries the results.
+        UserError: the user can fix it; nothing that was there is lost.
+        StartCancelled: the user ended the start while images were being read.
+        SearchFailed: trials failed one after the other; it carries the results.
     """
     if hold is None:
         refuse_overlapping_folders(request)
@@ -91,16 +97,22 @@ def search(
                 close(opened.storage)
 
 
-def rehearse(request: SearchRequest, listener: Listener, clock: Clock, hold: FolderLock) -> None:
-    """Do all that can be done before the hours of work: read the images, refuse what `search` would refuse.
+def check_start(request: SearchRequest, listener: Listener, clock: Clock, hold: FolderLock) -> None:
+    """Do what needs no training, before the working hours: read the images, refuse what `search` would refuse.
+
+    Args:
+        request: what will be searched.
+        listener: notified of stages and progress.
+        clock: knows whether the user asked for the end.
+        hold: lock of the run folder.
 
     Raises:
-        UserError: the user can mend it.
+        UserError: the user can fix it.
         StartCancelled: the user ended it.
     """
     pools = WorkerPools(request, devices.gpus(), WorkerProcessPool, clock.phase_over)
     with explain_write_errors(request.out, request.storage):
-        opened = open_session(request, listener, clock, pools, rehearsal=True)
+        opened = open_session(request, listener, clock, pools, will_train=False)
         close(opened.storage)
     hold.keep()
 
@@ -108,8 +120,8 @@ def rehearse(request: SearchRequest, listener: Listener, clock: Clock, hold: Fol
 def _run(
     request: SearchRequest, opened: OpenStudy, pools: WorkerPools, listener: Listener, clock: Clock
 ) -> SessionResult:
-    """Prepare, search, confirm and explain; whatever ends it, the time spent is kept."""
-    broken: TooManyFailures | None = None
+    """Prepare, search, confirm and explain; however it ends, the seconds are stored."""
+    failure: TooManyFailures | None = None
     context: Context | None = None
     is_over = False
     try:
@@ -122,18 +134,18 @@ def _run(
                     raise StartCancelled from None
                 planning.store_empty_plan(request, opened.images, opened.ledger)
         except TooManyFailures as error:
-            broken = error
+            failure = error
             _log.error("%s", error)
         listener.stage("Ranking")
-        if context is not None and broken is None:
+        if context is not None and failure is None:
             results = run_stages(context.results(draft=True), context)
         else:
             results = analyse(read_study(opened.ledger, opened.study))
     finally:
         opened.ledger.set_own_fact("seconds", clock.seconds)
     results = replace(results, study=replace(results.study, seconds=clock.seconds))
-    if broken is not None:
-        raise SearchFailed(str(broken), results) from broken
+    if failure is not None:
+        raise SearchFailed(str(failure), results) from failure
     has_trained = opened.ledger.written > 0
     is_done = is_over and (_is_confirmed(results) or not (has_trained or clock.phase_over()))
     if is_done and not clock.stop_requested.is_set():
@@ -142,27 +154,28 @@ def _run(
 
 
 def _is_confirmed(results: Results) -> bool:
-    """Whether more time would bring nothing more for the finalists."""
-    known, best = results.study.confirmation, shortlist(results.ranking)
-    if known is None or not best:
-        return not best
-    is_current = known.finalists == tuple(one.trial.configuration.hash for one in best)
-    return is_current and (known.repeats >= REPEATS or set(known.dropped) == set(known.finalists))
+    """Whether the current finalists have all their fits."""
+    confirmation, finalists = results.study.confirmation, shortlist(results.ranking)
+    if confirmation is None or not finalists:
+        return not finalists
+    is_current = confirmation.finalists == tuple(finalist.trial.configuration.hash for finalist in finalists)
+    is_complete = confirmation.repeats >= REPEATS or set(confirmation.dropped) == set(confirmation.finalists)
+    return is_current and is_complete
 
 
 def _prepare(
     request: SearchRequest, opened: OpenStudy, pools: WorkerPools, listener: Listener, clock: Clock
 ) -> Context:
-    """Workers and what all fits share."""
+    """Start the workers and settle what all fits share."""
     images, ledger, timed = opened.images, opened.ledger, request.budget.seconds is not None
-    if not opened.used_up:  # TensorFlow takes its seconds to start
+    if not opened.used_up:
         listener.stage("Starting TensorFlow in its own process")
         pools.start(ledger)
     precision = devices.precision(pools.gpus[0] if pools.gpus else None)
     protocol = planning.study_protocol(request, images, ledger, precision)
     pools.set_data(TrainingData.of(images, request.metric, weight_files(request.weights)))
     timing = None
-    if not opened.used_up and (timed or pools.undecided):
+    if not opened.used_up and (timed or pools.is_undecided):
         listener.stage("Timing the first epochs")
         job, epoch_ratio = planning.timing_job(request, images, protocol)
         timing = pools.measure(ledger, job, epoch_ratio)
@@ -174,7 +187,7 @@ def _prepare(
         seconds=None if clock.left is None else clock.left - set_aside,
         usual_seconds=None if clock.usually_left is None else clock.usually_left - set_aside,
         test=opened.test is not None,
-        notes=() if pools.found is None else (pools.found.sentence,),
+        notes=() if pools.measured is None else (pools.measured.sentence,),
     )
     terms, design = planning.make_setup(request, images, opened.design, inputs, ledger, listener)
     reserves = ReservedTime(
@@ -200,7 +213,7 @@ def _prepare(
 
 
 def _executor(opened: OpenStudy, pool: WorkerPool, hosts: HostRegistry, clock: Clock) -> Executor:
-    """Who does what follows the search: this host, or all that work on the study."""
+    """The executor of what follows the search: this host, or all hosts that work on the study."""
     if not opened.is_shared:
         return LocalExecutor(pool)
     return SharedExecutor(pool, opened.storage, opened.study.study_name, hosts, clock.phase_over)

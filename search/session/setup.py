@@ -1,4 +1,4 @@
-"""The beginning of a session: images read, study opened, and nothing written before all is known to be good."""
+"""The start of a session: images read and study opened, with nothing written before the request is known to be good."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ from search.storage.run_folder import host_of
 from search.storage.trial_attributes import is_used_up
 
 SCHEMA: Final = 1
-"""Of the facts and the ledger; a study of another one is refused."""
+"""Version of the facts and the ledger; a study of another version is refused."""
 
 
 class StartCancelled(Exception):
@@ -48,27 +48,27 @@ class StartCancelled(Exception):
 
 
 class OutOfTime(UserError):
-    """The hours of work, or the whole budget, were over before the images were read."""
+    """The working hours or the whole budget ended before the images were read."""
 
 
 def open_session(
-    request: SearchRequest, listener: Listener, clock: Clock, pools: WorkerPools, *, rehearsal: bool = False
+    request: SearchRequest, listener: Listener, clock: Clock, pools: WorkerPools, *, will_train: bool = True
 ) -> OpenStudy:
-    """Read the images, open the study that they belong to or make one, and count its seconds so far.
+    """Read the images, open their study or make one, and set the clock to the study's seconds so far.
 
-    What is wrong with a study that is there is said before images are read.
+    A study that can't be continued is refused before images are read.
 
     Args:
         request: what to search.
-        listener: told how far it is.
+        listener: notified of stages and progress.
         clock: takes over the seconds of earlier sessions.
-        pools: hired before images are read; at work at once unless no trial is left to do.
-        rehearsal: nothing will be trained in this session.
+        pools: created before images are read; they load TensorFlow meanwhile if trials are left to do.
+        will_train: whether fits follow in this session.
 
     Raises:
-        UserError: the user can mend it; nothing was written.
-        StartCancelled: the user ended it while the images were being read.
-        OutOfTime: they took longer than there was time for.
+        UserError: the user can fix it; nothing was written.
+        StartCancelled: the user ended the start while images were being read.
+        OutOfTime: the images took longer than there was time for.
     """
     with ExitStack() as undone:
         if holds_study(request.out, request.storage):
@@ -79,13 +79,13 @@ def open_session(
         fresh = untried and request.storage is None  # nothing can be mixed up, whatever was asked for before
         stored = None if ledger is None or fresh else ledger.fact("identity")
         size = request.image_size or (stored["image_size"] if stored and not request.native else None)
-        planned = ledger is not None and stored_plan(ledger) is not None
-        used_up = planned and study is not None and is_used_up(study, request.budget.trials)
-        pools.hire(None if untried else ledger, busy=not (used_up or rehearsal))
-        attentive = _Attentive(listener, clock)
+        has_plan = ledger is not None and stored_plan(ledger) is not None
+        used_up = has_plan and study is not None and is_used_up(study, request.budget.trials)
+        pools.create(None if untried else ledger, will_train=will_train and not used_up)
+        reading = _ReadingListener(listener, clock)
         loaded = load_study_images(
             request,
-            attentive,
+            reading,
             image_size=size,
             on_gpu=bool(pools.gpus),
             shapes=stored_shapes(None if fresh else ledger),
@@ -95,10 +95,10 @@ def open_session(
         design = check_request(request, images)
         if storage is None or study is None or ledger is None:
             storage, study, ledger = _open(request, clock, undone)
-        asked = identity(request, images)
+        wanted = identity(request, images)
         if fresh:
             ledger.forget_facts()
-        refuse_other(Identity(**ledger.settle_fact("identity", asdict(asked))), asked, request.out)
+        refuse_other(Identity(**ledger.settle_fact("identity", asdict(wanted))), wanted, request.out)
         settle_max_side(ledger, request)
         ledger.set_fact("schema", SCHEMA)
         record_images(ledger, request, images)
@@ -135,8 +135,8 @@ def _open(request: SearchRequest, clock: Clock, undone: ExitStack) -> tuple[Stud
     return storage, study, ledger
 
 
-class _Attentive(SilentListener):
-    """Passes on how far the reading of images is, and ends it when the user asks for the end or the time is over."""
+class _ReadingListener(SilentListener):
+    """Forwards the progress of reading images, and ends it when the user asks for the end or the time is over."""
 
     def __init__(self, listener: Listener, clock: Clock) -> None:
         self._listener, self._clock = listener, clock
@@ -149,7 +149,7 @@ class _Attentive(SilentListener):
             raise StartCancelled
         if self._clock.past_end():
             raise OutOfTime(
-                f"the time was over when {done:,} of {total:,} images were read ({what}). Give it more --timeout or a "
-                "longer --window, or start it before the hours of work: images are read beforehand."
+                f"the time was over when {done:,} of {total:,} images were read ({what}). Pass a longer --timeout or "
+                "--window, or start before the working hours: images are then read ahead of them."
             )
         self._listener.progress(what, done, total)

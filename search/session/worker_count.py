@@ -1,6 +1,7 @@
-"""One worker with all threads of the CPU, or several that share them? Measured, as it depends on machine and images.
+"""The number of workers that trains most epochs a second: measured, as it depends on machine and images.
 
-Small networks leave most of a second thread idle, and a network is traced by one thread alone; large ones gain by all.
+Small networks leave most of a second thread idle, and tracing a network takes one thread only; large networks gain from
+all threads of the CPU.
 """
 
 from __future__ import annotations
@@ -19,10 +20,10 @@ from search.workers.interfaces import WorkerPool
 from search.workers.protocol import Timing, TimingJob
 
 MOST: Final = 16
-"""Workers that are tried at once: the more there are, the less each configuration is chosen by those before it."""
+"""Largest number of workers that is tried: the more trials run at once, the fewer results the sampler has for each."""
 
 WORKER_BYTES: Final = 1_500_000_000
-"""Memory that a worker may come to need: TensorFlow, eight networks, the images of a batch."""
+"""Memory that a worker may need: TensorFlow, eight networks, the images of a batch."""
 
 PRETRAINED_BYTES: Final = 3_500_000_000
 """The same where pretrained networks may be trained, on larger images; 3.4 GB were seen at 128 pixels."""
@@ -34,7 +35,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class WorkerCount:
-    """How many workers were found to train most, on a machine with so many cores."""
+    """The number of workers that trained most epochs a second on a machine with so many cores."""
 
     cores: int
     chosen: int
@@ -42,19 +43,23 @@ class WorkerCount:
 
     @property
     def sentence(self) -> str:
-        """What was measured and chosen, for people.
+        """A sentence for people with what was measured and chosen.
 
-        >>> Arrangement(2, 2, {"1": 20.0, "2": 30.0}).sentence
+        >>> WorkerCount(2, 2, {"1": 20.0, "2": 30.0}).sentence
         'Epochs a second: 20.0 with 1 worker, 30.0 with 2 workers; 2 chosen.'
         """
-        told = [f"{rate:.3g} with {count} worker{'s' * (count != '1')}" for count, rate in self.rates.items()]
-        return f"Epochs a second: {', '.join(told)}; {self.chosen} chosen."
+        texts = [f"{rate:.3g} with {count} worker{'s' * (count != '1')}" for count, rate in self.rates.items()]
+        return f"Epochs a second: {', '.join(texts)}; {self.chosen} chosen."
 
 
 def candidates(cores: int, memory: int, trials: int | None = None, each: int = WORKER_BYTES) -> tuple[int, ...]:
-    """Numbers of workers worth measuring on a CPU: one, as many as cores, memory and trials to do bear, and between.
+    """Return the numbers of workers to measure on a CPU: one, as many as possible, and one between.
 
-    `each` is the memory that a worker may need.
+    Args:
+        cores: of the CPU.
+        memory: in bytes.
+        trials: that the search will do, if that is limited.
+        each: memory in bytes that a worker may need.
 
     >>> candidates(cores=8, memory=64_000_000_000), candidates(cores=1, memory=64_000_000_000)
     ((1, 3, 8), (1,))
@@ -66,60 +71,65 @@ def candidates(cores: int, memory: int, trials: int | None = None, each: int = W
 
 
 def load_worker_count(ledger: Ledger, each: int = WORKER_BYTES) -> WorkerCount | None:
-    """What an earlier session of the study found on such a machine: as many cores, memory enough. None: nothing."""
+    """Return what an earlier session of the study measured; None if nothing, or on a machine that differs.
+
+    Args:
+        ledger: of the study.
+        each: memory in bytes that a worker may need.
+    """
     stored: dict[str, Any] | None = ledger.own_fact(_FACT)
     if stored is None or stored["cores"] != resources.cores():
         return None
-    found = WorkerCount(**stored)
-    return found if found.chosen <= max(candidates(resources.cores(), resources.memory(), each=each)) else None
+    count = WorkerCount(**stored)
+    return count if count.chosen <= max(candidates(resources.cores(), resources.memory(), each=each)) else None
 
 
-def save_worker_count(ledger: Ledger, arrangement: WorkerCount) -> None:
-    """For later sessions of the study: fits of one worker repeat only with as many threads."""
-    ledger.set_own_fact(_FACT, asdict(arrangement))
+def save_worker_count(ledger: Ledger, count: WorkerCount) -> None:
+    """Store the number of workers for later sessions: a fit repeats exactly only with as many threads."""
+    ledger.set_own_fact(_FACT, asdict(count))
 
 
-def time_pools(pools: Sequence[WorkerPool], pricing: TimingJob, seconds: float) -> list[tuple[WorkerPool, Timing]]:
+def time_pools(pools: Sequence[WorkerPool], job: TimingJob, seconds: float) -> list[tuple[WorkerPool, Timing]]:
     """Time the pools one after the other, each with all its workers at once.
 
     Args:
         pools: one for each number of workers.
-        pricing: the configuration to time.
-        seconds: for which each pool trains, at least one epoch.
+        job: the configuration to time.
+        seconds: that each pool trains, at least one epoch.
 
     Returns:
-        Pools and what the configuration costs in them, the one that trains most epochs a second first. A pool whose
-        workers fault is missing: its number of workers is too much for this machine, or the configuration is.
+        The pools and the time of the configuration in each, the pool that trains most epochs a second first. A pool
+        whose workers fail is left out: so many are too much for this machine.
 
     Raises:
         Stopped: the user asked for the end.
     """
-    found = []
+    timings = []
     for pool in pools:
         try:
-            trace = _mean([one.trace for one in _all_at(pool, pricing)])
-            epoch = _mean([one.epoch for one in _all_at(pool, replace(pricing, seconds=seconds))])
+            trace = _mean([one.trace for one in _time_all(pool, job)])
+            epoch = _mean([one.epoch for one in _time_all(pool, replace(job, seconds=seconds))])
         except WorkerError as error:
-            _log.warning("With %d at once, workers could not be timed: %s", len(pool), last_line(str(error)))
+            _log.warning("%d workers at once could not be timed: %s", len(pool), last_line(str(error)))
             continue
-        found.append((pool, Timing(trace, epoch)))
-    return sorted(found, key=lambda pair: -rate(*pair))
+        timings.append((pool, Timing(trace, epoch)))
+    return sorted(timings, key=lambda pair: -rate(*pair))
 
 
-def rate(pool: WorkerPool, priced: Timing) -> float:
-    """Epochs a second of all its workers together."""
-    return len(pool) / priced.epoch
+def rate(pool: WorkerPool, timing: Timing) -> float:
+    """Epochs a second of all workers of a pool together."""
+    return len(pool) / timing.epoch
 
 
-def _all_at(pool: WorkerPool, pricing: TimingJob) -> list[Timing]:
-    """What each worker of the pool says while all are at it."""
+def _time_all(pool: WorkerPool, job: TimingJob) -> list[Timing]:
+    """The timing of each worker of the pool while all are busy."""
 
-    def one(pricing: TimingJob) -> Timing:
+    def time_one(job: TimingJob) -> Timing:
         with pool.worker() as worker:  # handed out in turn, so that each gets one
-            return worker.run_timing(pricing)
+            return worker.run_timing(job)
 
     with ThreadPoolExecutor(len(pool)) as threads:
-        return list(threads.map(one, [pricing] * len(pool)))
+        return list(threads.map(time_one, [job] * len(pool)))
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -1,4 +1,4 @@
-"""The workers of a session: they load TensorFlow while images are read, then the best arrangement of them stays."""
+"""The worker pools of a session: they load TensorFlow while images are read, then the fastest of them stays."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from search.workers.pool import worker_resources
 from search.workers.protocol import Timing, TimingJob, TrainingData
 
 MEASURED_SECONDS: Final = 1.0
-"""For which each number of workers trains before one is chosen; more where an epoch takes longer."""
+"""Seconds that each number of workers trains before one is chosen; more where an epoch takes longer."""
 
 MEASURED_FROM: Final = 600.0
-"""Seconds of a time limit: with less, finding out how many workers train most costs more than it brings."""
+"""Time limit in seconds from which on it pays to measure how many workers train most."""
 
 _SMALL: Final = 64  # pixels: networks for them leave most of a second thread idle
 
@@ -30,13 +30,13 @@ _log = logging.getLogger(__name__)
 
 
 class WorkerPools:
-    """The pool of a session, or a few of them until one is chosen.
+    """The pool of a session, or one for each number of workers until the fastest is chosen.
 
     Args:
         request: names run folder and number of workers.
-        gpus: that the driver lists, and that may be used.
-        make_pool: makes the workers, from where each works and from who says that a fit must stop.
-        must_stop: says that a fit must stop.
+        gpus: that the driver lists and that may be used.
+        make_pool: makes a pool of the resources of its workers and of `must_stop`.
+        must_stop: whether running fits have to stop.
     """
 
     def __init__(
@@ -44,29 +44,29 @@ class WorkerPools:
     ) -> None:
         self._request, self._make_pool, self._must_stop = request, make_pool, must_stop
         self.gpus = gpus
-        self.found: worker_count.WorkerCount | None = None  # what was measured, if anything
+        self.measured: worker_count.WorkerCount | None = None  # by this session
         self._pools: list[WorkerPool] = []
 
     @property
     def pool(self) -> WorkerPool:
-        """The one that is chosen; before that, the smallest."""
+        """The chosen pool; before there is a choice, the smallest one."""
         return self._pools[0]
 
-    def hire(self, ledger: Ledger | None, *, busy: bool) -> None:
-        """Choose how many to begin with.
+    def create(self, ledger: Ledger | None, *, will_train: bool) -> None:
+        """Make the pools to choose from; they start to load TensorFlow if they will train.
 
         Args:
-            ledger: of the study, if there is one: it may know how many train most.
-            busy: there is something to train, so that TensorFlow may be loaded already.
+            ledger: of the study, if there is one: an earlier session may have measured how many workers train most.
+            will_train: whether there is something to train.
         """
-        self._hire(self._counts(ledger, busy))
-        if busy:
-            with contextlib.suppress(WorkerError):  # comes again when they are started, and is told then
+        self._create(self._counts(ledger, will_train))
+        if will_train:
+            with contextlib.suppress(WorkerError):  # `start` meets the same error again and reports it
                 for pool in self._pools:
                     pool.spawn()
 
     def start(self, ledger: Ledger) -> None:
-        """Have the first worker up, and keep what it tells of device and versions.
+        """Wait until a worker is up, and store its device and versions.
 
         Raises:
             UserError: TensorFlow does not start.
@@ -78,7 +78,7 @@ class WorkerPools:
             _log.warning("%s", unseen_gpu_message(self.gpus[0]))
             self.gpus = ()
             self.close()
-            self._hire(self._counts(ledger, busy=True))
+            self._create(self._counts(ledger, will_train=True))
             self._start()
         self._start_others()
         if (ready := self.pool.ready) is not None:
@@ -86,48 +86,48 @@ class WorkerPools:
             ledger.set_fact("versions", {**ledger.fact("versions"), **ready.versions})
 
     def set_data(self, data: TrainingData) -> None:
-        """What all fits train on."""
+        """Give all pools the images that fits train on."""
         for pool in self._pools:
             pool.set_data(data)
 
     @property
-    def undecided(self) -> bool:
-        """Whether it is open how many workers train most."""
+    def is_undecided(self) -> bool:
+        """Whether several numbers of workers are still to be compared."""
         return len(self._pools) > 1
 
-    def measure(self, ledger: Ledger, pricing: TimingJob, longer: float = 1.0) -> Timing | None:
-        """What the configuration costs, with all workers at it; of several numbers of workers the quickest stays.
+    def measure(self, ledger: Ledger, job: TimingJob, epoch_ratio: float = 1.0) -> Timing | None:
+        """Time a configuration with all workers busy; of several pools the fastest stays, the others are closed.
 
         Args:
-            ledger: of the study, for what was found.
-            pricing: the configuration to time.
-            longer: how much longer a whole epoch is than the one that is timed.
+            ledger: of the study; the chosen number of workers is stored there.
+            job: the configuration to time.
+            epoch_ratio: how many times as long a whole epoch is as the timed one.
 
         Returns:
-            Of a whole epoch; None where it can't be timed; that is logged.
+            The time of a whole epoch; None where it can't be timed, which is logged.
 
         Raises:
             Stopped: the user asked for the end.
         """
-        undecided = self.undecided
-        timed = worker_count.time_pools(self._pools, pricing, MEASURED_SECONDS)
-        found = [(pool, Timing(priced.trace, longer * priced.epoch)) for pool, priced in timed]
-        chosen, priced = found[0] if found else (self.pool, None)
+        was_undecided = self.is_undecided
+        timed = worker_count.time_pools(self._pools, job, MEASURED_SECONDS)
+        timings = [(pool, Timing(timing.trace, epoch_ratio * timing.epoch)) for pool, timing in timed]
+        chosen, fastest = timings[0] if timings else (self.pool, None)
         for pool in self._pools:
             if pool is not chosen:
                 pool.close()
         self._pools = [chosen]
-        if undecided and found:
-            by_count = sorted(found, key=lambda pair: len(pair[0]))
-            rates = {str(len(pool)): worker_count.rate(pool, cost) for pool, cost in by_count}
-            self.found = worker_count.WorkerCount(resources.cores(), len(chosen), rates)
-            worker_count.save_worker_count(ledger, self.found)
-            _log.info("%s", self.found.sentence)
-        return priced
+        if was_undecided and timings:
+            by_count = sorted(timings, key=lambda pair: len(pair[0]))
+            rates = {str(len(pool)): worker_count.rate(pool, timing) for pool, timing in by_count}
+            self.measured = worker_count.WorkerCount(resources.cores(), len(chosen), rates)
+            worker_count.save_worker_count(ledger, self.measured)
+            _log.info("%s", self.measured.sentence)
+        return fastest
 
     @property
     def restart_seconds(self) -> float:
-        """What a worker takes to start again, if one had to be killed."""
+        """Seconds that a worker takes to start again after it was killed."""
         return self.pool.ready.seconds if self.pool.ready is not None else 0.0
 
     def close(self) -> None:
@@ -135,15 +135,15 @@ class WorkerPools:
         for pool in self._pools:
             pool.close()
 
-    def _counts(self, ledger: Ledger | None, busy: bool) -> tuple[int | None, ...]:
+    def _counts(self, ledger: Ledger | None, will_train: bool) -> tuple[int | None, ...]:
         if self._request.workers is not None or self.gpus:
             return (self._request.workers,)
         each = worker_count.PRETRAINED_BYTES if self._request.space.backbones else worker_count.WORKER_BYTES
-        known = None if ledger is None else worker_count.load_worker_count(ledger, each)
-        if known is not None:
-            return (known.chosen,)
+        earlier = None if ledger is None else worker_count.load_worker_count(ledger, each)
+        if earlier is not None:
+            return (earlier.chosen,)
         seconds, trials = self._request.budget.seconds, self._request.budget.trials
-        if not busy:
+        if not will_train:
             return (None,)
         counts = worker_count.candidates(resources.cores(), resources.memory(), trials, each)
         if seconds is not None and seconds < MEASURED_FROM:
@@ -151,9 +151,9 @@ class WorkerPools:
             return counts[-1:] if is_small else counts[:1]
         return counts
 
-    def _hire(self, counts: tuple[int | None, ...]) -> None:
-        told = [worker_resources(self._request.out, count, self.gpus) for count in counts]
-        self._pools = [self._make_pool(each, self._must_stop) for each in told]
+    def _create(self, counts: tuple[int | None, ...]) -> None:
+        shares = [worker_resources(self._request.out, count, self.gpus) for count in counts]
+        self._pools = [self._make_pool(share, self._must_stop) for share in shares]
 
     def _start(self) -> None:
         try:
@@ -164,7 +164,7 @@ class WorkerPools:
             raise UserError(f"TensorFlow does not start: {last_line(str(error))}. See {log}.") from None
 
     def _start_others(self) -> None:
-        """While it is open how many stay, all are up before any is timed; those that can't start are not needed."""
+        """Start the other pools, so that none starts while another is timed; one that can't start is dropped."""
         for pool in self._pools[1:]:
             try:
                 pool.start()

@@ -134,7 +134,7 @@ def test_a_pool_that_faults_is_left_out(caplog: pytest.LogCaptureFixture) -> Non
     many.run_timing = fault
     one = executor(1, 1.0)
     assert [pool for pool, _ in time_pools([one, many], PRICING, 1.0)] == [one]
-    assert "With 4 at once, workers could not be timed: MemoryError: no more" in caplog.text
+    assert "4 workers at once could not be timed: MemoryError: no more" in caplog.text
 
 
 def test_what_was_found_is_said() -> None:
@@ -201,27 +201,27 @@ def pools(
 
 def test_one_and_many_load_tensorflow_while_images_are_read_and_the_slower_ones_go(ledger: Ledger) -> None:
     office = Office()
-    hired = pools(office)
-    hired.hire(None, busy=True)
+    created = pools(office)
+    created.create(None, will_train=True)
     assert [(len(pool), pool.spawned) for pool in office.made] == [(1, True), (4, True)]
     assert [resources.threads for resources in office.made[0].resources] == [None]
     assert [resources.threads for resources in office.made[1].resources] == [1] * 4
-    hired.start(ledger)
-    assert hired.undecided
-    assert hired.measure(ledger, PRICING, longer=3.0) == Timing(2.0, 3 * 0.3)
-    assert hired.found == WorkerCount(4, 4, {"1": 1 / (3 * 0.3), "4": 4 / (3 * 0.3)})
-    assert not hired.undecided
-    assert hired.pool is office.made[1]
+    created.start(ledger)
+    assert created.is_undecided
+    assert created.measure(ledger, PRICING, epoch_ratio=3.0) == Timing(2.0, 3 * 0.3)
+    assert created.measured == WorkerCount(4, 4, {"1": 1 / (3 * 0.3), "4": 4 / (3 * 0.3)})
+    assert not created.is_undecided
+    assert created.pool is office.made[1]
     assert [pool.closed for pool in office.made] == [True, False]
 
     again = Office()
     later = pools(again)
-    later.hire(ledger, busy=True)
+    later.create(ledger, will_train=True)
     assert [len(pool) for pool in again.made] == [4]
 
 
 @pytest.mark.parametrize(
-    ("workers", "gpus", "busy", "expected"),
+    ("workers", "gpus", "will_train", "expected"),
     [
         (3, (), True, [3]),
         (1, (), True, [1]),
@@ -230,36 +230,36 @@ def test_one_and_many_load_tensorflow_while_images_are_read_and_the_slower_ones_
     ],
 )
 def test_nothing_is_left_to_measure(
-    workers: int | None, gpus: tuple[Gpu, ...], busy: bool, expected: list[int], ledger: Ledger
+    workers: int | None, gpus: tuple[Gpu, ...], will_train: bool, expected: list[int], ledger: Ledger
 ) -> None:
     office = Office(on_gpu=True)
-    hired = pools(office, workers, gpus)
-    hired.hire(ledger, busy=busy)
+    created = pools(office, workers, gpus)
+    created.create(ledger, will_train=will_train)
     assert [len(pool) for pool in office.made] == expected
-    assert [pool.spawned for pool in office.made] == [busy]
-    assert not hired.undecided
+    assert [pool.spawned for pool in office.made] == [will_train]
+    assert not created.is_undecided
 
 
 @pytest.mark.parametrize(("size", "expected"), [(None, [4]), (64, [4]), (128, [1])])
 def test_with_little_time_nothing_is_measured(size: int | None, expected: list[int], ledger: Ledger) -> None:
     office = Office()
-    pools(office, seconds=300.0, image_size=size).hire(None, busy=True)
+    pools(office, seconds=300.0, image_size=size).create(None, will_train=True)
     assert [len(pool) for pool in office.made] == expected
 
 
 def test_what_can_not_be_timed_is_searched_all_the_same(ledger: Ledger) -> None:
     office = Office()
-    hired = pools(office)
-    hired.hire(None, busy=True)
-    hired.start(ledger)
+    created = pools(office)
+    created.create(None, will_train=True)
+    created.start(ledger)
 
     def fault(pricing: object) -> Timing:
         raise WorkerError("Traceback ...\nValueError: this network is impossible")
 
     for pool in office.made:
         pool.run_timing = fault
-    assert hired.measure(ledger, PRICING) is None
-    assert (len(hired.pool), hired.found) == (1, None)
+    assert created.measure(ledger, PRICING) is None
+    assert (len(created.pool), created.measured) == (1, None)
     assert [pool.closed for pool in office.made] == [False, True]
 
 
@@ -267,15 +267,15 @@ def test_workers_that_can_not_be_started_beside_the_first_are_done_without(
     ledger: Ledger, caplog: pytest.LogCaptureFixture
 ) -> None:
     office = Office()
-    hired = pools(office)
-    hired.hire(None, busy=True)
+    created = pools(office)
+    created.create(None, will_train=True)
 
     def fault() -> None:
         raise WorkerError("no further process can be started: [Errno 11] Resource temporarily unavailable")
 
     office.made[1].start = fault
-    hired.start(ledger)
-    assert not hired.undecided
+    created.start(ledger)
+    assert not created.is_undecided
     assert "4 workers at once could not be started" in caplog.text
     assert [pool.closed for pool in office.made] == [False, True]
 
@@ -284,12 +284,12 @@ def test_without_the_gpu_that_the_driver_lists_the_cpu_is_measured(
     ledger: Ledger, caplog: pytest.LogCaptureFixture
 ) -> None:
     office = Office()
-    hired = pools(office, gpus=(GPU,))
-    hired.hire(ledger, busy=True)
-    hired.start(ledger)
-    assert hired.gpus == ()
+    created = pools(office, gpus=(GPU,))
+    created.create(ledger, will_train=True)
+    created.start(ledger)
+    assert created.gpus == ()
     assert [(len(pool), pool.closed) for pool in office.made] == [(1, True), (1, False), (4, False)]
     assert "does not see" in caplog.text
     assert worker_count.load_worker_count(ledger) is None
-    hired.measure(ledger, PRICING)
+    created.measure(ledger, PRICING)
     assert worker_count.load_worker_count(ledger) is not None
