@@ -1,1 +1,1 @@
-"""What is wrong with a folder of images, before anything is trained."""
+"""Problems of an image folder, found before anything is trained."""

@@ -1,4 +1,4 @@
-"""What is wrong with single files: unreadable, unusual, blank, dark, blurry, of an odd size."""
+"""Findings on single files: unreadable, unusual, blank, dark, blurry, of an unusual size."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from search.data.image_stats import ImageStats
 from search.inspection.findings import Finding, Severity
 
 BLANK_CONTRAST: Final = 4 / 255
-"""Standard deviation of grey below which nothing is shown."""
+"""Standard deviation of grey (0..1) below which an image shows nothing."""
 
 FAR: Final = 5.0
-"""Robust deviations from the median (Iglewicz and Hoaglin 1993 take 3.5) that are too far for this set: images vary
-more than a normal distribution does."""
+"""Robust deviations from the median from which on an image is unusual. Iglewicz and Hoaglin (1993) take 3.5, but images
+vary more than a normal distribution does."""
 
 _SUFFIXES: Final = {
     "JPEG": {".jpg", ".jpeg", ".jfif"},
@@ -35,21 +35,27 @@ _LEAST_TO_JUDGE: Final = 20  # images, to know what is usual
 Numbers = npt.NDArray[np.floating[Any]]
 
 
-def unreadable(files: Sequence[str], looks: ImageStats, unopened: dict[str, str]) -> Iterator[Finding]:
-    """One finding a reason."""
-    reasons = dict(unopened) | {file: why for file, why in zip(files, looks.reasons, strict=True) if why}
+def unreadable(files: Sequence[str], stats: ImageStats, unopened: dict[str, str]) -> Iterator[Finding]:
+    """Yield one finding for each reason why files can't be read.
+
+    Args:
+        files: `(n,)` names.
+        stats: of the files.
+        unopened: further files that could not be opened, with the reason.
+    """
+    reasons = dict(unopened) | {file: why for file, why in zip(files, stats.reasons, strict=True) if why}
     for reason in sorted(set(reasons.values())):
         bad = tuple(sorted(file for file, why in reasons.items() if why == reason))
         yield Finding(
             kind="corrupt",
             severity=Severity.WARNING,
-            detail=f"{_counted(bad)} left out: {reason}. Mend or remove {_them(bad)}.",
+            detail=f"{_counted(bad)} left out: {reason}. Repair or remove {_them(bad)}.",
             files=bad,
         )
 
 
 def unlabelled(files: Sequence[str], absent: Sequence[str]) -> Iterator[Finding]:
-    """Images that a table of labels does not name, and names in it that are no image's."""
+    """Yield findings on images that a table of labels does not name, and on names in it that are no image's."""
     if files:
         yield Finding(
             kind="odd-file",
@@ -67,15 +73,15 @@ def unlabelled(files: Sequence[str], absent: Sequence[str]) -> Iterator[Finding]
         )
 
 
-def unusual(files: Sequence[str], looks: ImageStats) -> Iterator[Finding]:
-    """Wrong endings, animations, deep pixels, modes that are converted."""
-    readable = looks.readable
+def unusual(files: Sequence[str], stats: ImageStats) -> Iterator[Finding]:
+    """Yield findings on wrong file endings, animations, more than 8 bits a channel, and modes that are converted."""
+    readable = stats.readable
     wrong = _where(
         files,
         np.array(
             [
                 bool(form) and PurePosixPath(file).suffix.lower() not in _SUFFIXES.get(form, {""})
-                for file, form in zip(files, looks.formats, strict=True)
+                for file, form in zip(files, stats.formats, strict=True)
             ]
         )
         & readable,
@@ -84,10 +90,10 @@ def unusual(files: Sequence[str], looks: ImageStats) -> Iterator[Finding]:
         yield Finding(
             kind="odd-file",
             severity=Severity.NOTE,
-            detail=f"{_counted(wrong)} named otherwise than what is in {_them(wrong)}; read by content.",
+            detail=f"{_counted(wrong)} named with an ending that does not fit the content; the content counts.",
             files=wrong,
         )
-    moving = _where(files, looks.frames > 1)
+    moving = _where(files, stats.frames > 1)
     if moving:
         yield Finding(
             kind="odd-file",
@@ -95,7 +101,7 @@ def unusual(files: Sequence[str], looks: ImageStats) -> Iterator[Finding]:
             detail=f"{_counted(moving)} with several frames or pages; only the first is used.",
             files=moving,
         )
-    deep = _where(files, looks.bits > 8)
+    deep = _where(files, stats.bits > 8)
     if deep:
         yield Finding(
             kind="odd-file",
@@ -103,9 +109,9 @@ def unusual(files: Sequence[str], looks: ImageStats) -> Iterator[Finding]:
             detail=f"{_counted(deep)} with more than 8 bits a channel; scaled by the bits that most of them use.",
             files=deep,
         )
-    mixed = sorted({mode for mode, good in zip(looks.modes, readable, strict=True) if good})
+    mixed = sorted({mode for mode, good in zip(stats.modes, readable, strict=True) if good})
     if len(mixed) > 1 and not set(mixed) <= _PLAIN_MODES:
-        odd = _where(files, np.array([mode not in _PLAIN_MODES for mode in looks.modes]) & readable & (looks.bits == 8))
+        odd = _where(files, np.array([mode not in _PLAIN_MODES for mode in stats.modes]) & readable & (stats.bits == 8))
         if odd:
             yield Finding(
                 kind="odd-file",
@@ -115,22 +121,23 @@ def unusual(files: Sequence[str], looks: ImageStats) -> Iterator[Finding]:
             )
 
 
-def appearance(files: Sequence[str], looks: ImageStats) -> Iterator[Finding]:
-    """Blank ones, and those that are much darker, brighter or less sharp than the rest."""
-    blank = looks.readable & (looks.contrast < BLANK_CONTRAST)
+def appearance(files: Sequence[str], stats: ImageStats) -> Iterator[Finding]:
+    """Yield findings on blank images, and on those much darker, brighter or less sharp than the rest."""
+    blank = stats.readable & (stats.contrast < BLANK_CONTRAST)
     if blank.any():
         bad = _where(files, blank)
         yield Finding(
             kind="blank",
             severity=Severity.WARNING,
-            detail=f"{_counted(bad)} of almost one colour: nothing can be learned from {_them(bad)}. Look and remove.",
+            detail=f"{_counted(bad)} of almost one colour: nothing can be learned from {_them(bad)}. Check, and remove "
+            f"{_them(bad)}.",
             files=bad,
         )
-    rest = looks.readable & ~blank
+    rest = stats.readable & ~blank
     if rest.sum() < _LEAST_TO_JUDGE:
         return
-    dark = _far(looks.brightest, rest, below=True) & (looks.brightest < 0.35)
-    bright = _far(looks.darkest, rest, below=False) & (looks.darkest > 0.9)
+    dark = _far(stats.brightest, rest, below=True) & (stats.brightest < 0.35)
+    bright = _far(stats.darkest, rest, below=False) & (stats.darkest > 0.9)
     for what, odd in (("darker", dark), ("brighter", bright)):
         if odd.any():
             yield Finding(
@@ -140,7 +147,7 @@ def appearance(files: Sequence[str], looks: ImageStats) -> Iterator[Finding]:
                 files=_where(files, odd),
             )
     with np.errstate(divide="ignore"):
-        blurred = _far(np.log(np.maximum(looks.sharpness, 1e-6)), rest, below=True)
+        blurred = _far(np.log(np.maximum(stats.sharpness, 1e-6)), rest, below=True)
     if blurred.any():
         yield Finding(
             kind="blurry",
@@ -150,12 +157,18 @@ def appearance(files: Sequence[str], looks: ImageStats) -> Iterator[Finding]:
         )
 
 
-def sizes(files: Sequence[str], looks: ImageStats, *, native: bool = False) -> Iterator[Finding]:
-    """Those that are far smaller, larger, wider or higher than the rest."""
-    good = looks.readable
+def sizes(files: Sequence[str], stats: ImageStats, *, native: bool = False) -> Iterator[Finding]:
+    """Yield a finding on images far smaller, larger, wider or higher than the rest.
+
+    Args:
+        files: `(n,)` names.
+        stats: of the files.
+        native: the images will keep their sizes.
+    """
+    good = stats.readable
     if good.sum() < _LEAST_TO_JUDGE:
         return
-    width, height = np.maximum(looks.width, 1), np.maximum(looks.height, 1)
+    width, height = np.maximum(stats.width, 1), np.maximum(stats.height, 1)
     area, shape = np.log(width * height), np.log(width / height)
     odd = good & (_far(area, good, below=None) & (abs(area - np.median(area[good])) > np.log(4)))
     odd |= good & (_far(shape, good, below=None) & (abs(shape - np.median(shape[good])) > np.log(1.5)))
@@ -173,7 +186,7 @@ def sizes(files: Sequence[str], looks: ImageStats, *, native: bool = False) -> I
 
 
 def _far(values: Numbers, among: npt.NDArray[np.bool_], *, below: bool | None) -> npt.NDArray[np.bool_]:
-    """Which of these are far from the others' median: below it, above it, or (None) on either side."""
+    """Which values `(n,)` are far from the median of those in `among`: below it, above it, or (None) on either side."""
     middle = np.median(values[among])
     spread = max(_LEAST_SPREAD, 1.4826 * float(np.median(np.abs(values[among] - middle))))
     off = (values - middle) / spread

@@ -1,4 +1,4 @@
-"""What an inspection finds. Plain records: reports read them."""
+"""Records of what an inspection finds, which reports read."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ KINDS: Final[Mapping[str, str]] = {
     "imbalance": "Classes of very different sizes",
     "too-few": "Too few images",
 }
-"""Kind of a finding, and what it is called."""
+"""Heading of each kind of finding."""
 
 
 OF_TEST: Final = "Test: "
-"""How the details of unreadable test images begin."""
+"""Beginning of the details of findings on unreadable test images."""
 
 
 class Severity(StrEnum):
-    """How much a finding matters."""
+    """The severity of a finding."""
 
     ERROR = "error"  # scores will be wrong, or no search is possible
     WARNING = "warning"  # to be looked at
@@ -39,7 +39,7 @@ class Severity(StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Finding:
-    """One thing that is wrong, or good to know."""
+    """A problem of the images, or something good to know about them."""
 
     kind: str  # of `KINDS`
     severity: Severity
@@ -50,7 +50,7 @@ class Finding:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Inspection:
-    """Of one folder of images."""
+    """The findings in a folder of images, and what the folder holds."""
 
     folder: str
     test: str | None

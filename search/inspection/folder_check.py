@@ -1,4 +1,4 @@
-"""From a folder of images to what is wrong with it, without any training."""
+"""The inspection of a folder of images, without any training."""
 
 from __future__ import annotations
 
@@ -23,9 +23,10 @@ from search.data.scanned_folder import Copies, ScannedFolder, scan_folder
 from search.data.thumbnails import encoded
 from search.errors import DataError
 from search.events import Listener
-from search.inspection import class_sizes, copy_findings, file_findings
+from search.inspection import class_findings, file_findings
+from search.inspection.copy_findings import copy_findings, leak_findings
 from search.inspection.findings import OF_TEST, Finding, Inspection, Severity
-from search.inspection.shortcuts import shortcuts, tables
+from search.inspection.shortcut_findings import shortcut_findings, shortcut_tables
 from search.selection.baselines import baselines
 
 _SHOWN: Final = 24  # thumbnails of a finding
@@ -36,7 +37,7 @@ _ORDER: Final = {Severity.ERROR: 0, Severity.WARNING: 1, Severity.NOTE: 2}
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CheckRequest:
-    """What to inspect."""
+    """The folders and tables to inspect."""
 
     data: Path
     test: Path | None = None
@@ -67,7 +68,11 @@ class _Readable:
 
 
 def inspect(request: CheckRequest, listener: Listener) -> Inspection:
-    """Look at every file, compare them with each other, try simple methods, and say what is wrong.
+    """Look at every file, compare the images with each other, and try simple methods on them.
+
+    Args:
+        request: names the folders.
+        listener: notified of stages and progress.
 
     Raises:
         DataError: the folder has no classes with images, or the group file can't be used.
@@ -103,10 +108,10 @@ def inspect(request: CheckRequest, listener: Listener) -> Inspection:
         modes=dict(Counter(stats.modes[row] for row in rows).most_common()),
         formats=dict(Counter(stats.formats[row] for row in rows).most_common()),
         units=len(rows) if images.units is None else len(np.unique(images.units)),
-        folds=class_sizes.possible_folds(images.labels, images.units, len(images.files.classes)),
+        folds=class_findings.possible_folds(images.labels, images.units, len(images.files.classes)),
         chance=1 / len(images.files.classes),
         baselines=simple,
-        half=class_sizes.half_width(images.labels, images.units, len(images.files.classes)),
+        half=class_findings.half_width(images.labels, images.units, len(images.files.classes)),
         seconds=time.monotonic() - started,
         thumbnails=_thumbnails(request.data, test_folder, findings, listener),
     )
@@ -118,7 +123,7 @@ def _aspects(width: IntArray, height: IntArray) -> tuple[float, float, float]:
 
 
 def check_briefly(scanned: ScannedFolder, test: ScannedFolder | None, *, native: bool) -> tuple[Finding, ...]:
-    """Find what is wrong with the images of a search, and nothing else.
+    """Find the problems of the images of a search, without baselines and thumbnails.
 
     Args:
         scanned: the training images.
@@ -150,22 +155,20 @@ def _readable(scanned: ScannedFolder) -> _Readable:
 
 
 def _findings(images: _Readable, test: ScannedFolder | None, *, native: bool) -> tuple[Finding, ...]:
-    files, stats, copies = images.files, images.stats, images.copies
+    files, stats = images.files, images.stats
     absent = [name for name in files.absent if test is None or name in test.files.absent]
     findings = [
         *file_findings.unreadable(files.files, stats, dict(files.unopened)),
-        *copy_findings.within(
-            copies.clusters, copies.too_large, images.names, images.labels, files.classes, _blank(images)
-        ),
+        *copy_findings(images.copies, images.names, images.labels, files.classes, _blank(images)),
         *file_findings.appearance(files.files, stats),
         *file_findings.unlabelled(files.unlabelled, absent),
         *file_findings.sizes(files.files, stats, native=native),
         *file_findings.unusual(files.files, stats),
-        *class_sizes.amounts(images.counts, images.labels, images.units),
+        *class_findings.class_findings(images.counts, images.labels, images.units),
         *(() if test is None else _leaks(images, test)),
         *_shortcuts(images),
     ]
-    return tuple(sorted(findings, key=lambda one: _ORDER[one.severity]))
+    return tuple(sorted(findings, key=lambda finding: _ORDER[finding.severity]))
 
 
 def _blank(images: _Readable) -> frozenset[int]:
@@ -188,13 +191,13 @@ def _leaks(images: _Readable, scanned_test: ScannedFolder) -> list[Finding]:
         named, test_stats, {f"{name}/{file}": why for file, why in test.unopened.items()}
     )
     return [
-        *copy_findings.leaks(sorted(pairs), images.names, [named[row] for row in readable]),
-        *(replace(one, detail=f"{OF_TEST}{one.detail}") for one in unreadable),
+        *leak_findings(sorted(pairs), images.names, [named[row] for row in readable]),
+        *(replace(finding, detail=f"{OF_TEST}{finding.detail}") for finding in unreadable),
     ]
 
 
 def _shortcuts(images: _Readable) -> list[Finding]:
-    """What tells the class without the picture."""
+    """Findings on what tells the class without the picture."""
     folds = _folds(images)
     if not folds:
         return []
@@ -202,12 +205,15 @@ def _shortcuts(images: _Readable) -> list[Finding]:
         float(images.stats.taken[row]) or (images.files.path / file).stat().st_mtime
         for row, file in enumerate(images.files.files)
     ]
-    return list(shortcuts(tables(images.stats, images.rows, moments), images.labels, folds, images.files.classes))
+    tables = shortcut_tables(images.stats, images.rows, moments)
+    return list(shortcut_findings(tables, images.labels, folds, images.files.classes))
 
 
 def _folds(images: _Readable) -> list[tuple[IntArray, IntArray]]:
     """Training and validation rows; none where groups are too few or too uneven, which is said elsewhere."""
-    count = min(class_sizes.FOLDS, class_sizes.possible_folds(images.labels, images.units, len(images.files.classes)))
+    count = min(
+        class_findings.FOLDS, class_findings.possible_folds(images.labels, images.units, len(images.files.classes))
+    )
     if count < 2:
         return []
     try:
@@ -217,11 +223,11 @@ def _folds(images: _Readable) -> list[tuple[IntArray, IntArray]]:
     return [(fold.train, fold.val) for fold in folds]
 
 
-def _thumbnails(data: Path, test: Path | None, told: Sequence[Finding], listener: Listener) -> dict[str, str]:
-    """Of the first files of each finding, those that can be shown."""
-    wanted = list(dict.fromkeys(file for one in told for file in _first(one)))
+def _thumbnails(data: Path, test: Path | None, findings: Sequence[Finding], listener: Listener) -> dict[str, str]:
+    """JPEG in base64 of the first files of each finding, without those that can't be read."""
+    wanted = list(dict.fromkeys(file for finding in findings for file in _first_files(finding)))
 
-    def drawn(file: str) -> str | None:
+    def draw(file: str) -> str | None:
         path = data / file
         if test is not None and not path.exists():
             path = test.resolve().parent / file
@@ -230,16 +236,16 @@ def _thumbnails(data: Path, test: Path | None, told: Sequence[Finding], listener
         except UnreadableImage:
             return None
 
-    pictures = map_in_threads(drawn, wanted, "drawing thumbnails", listener.progress)
+    pictures = map_in_threads(draw, wanted, "drawing thumbnails", listener.progress)
     return {file: picture for file, picture in zip(wanted, pictures, strict=True) if picture is not None}
 
 
-def _first(one: Finding) -> list[str]:
-    if not one.sets:
-        return list(one.files[:_SHOWN])
+def _first_files(finding: Finding) -> list[str]:
+    if not finding.sets:
+        return list(finding.files[:_SHOWN])
     shown: list[str] = []
-    for some in one.sets:  # whole ones
-        if shown and len(shown) + len(some) > _SHOWN:
+    for files in finding.sets:  # as long as a whole set can be shown
+        if shown and len(shown) + len(files) > _SHOWN:
             break
-        shown += some[:_SHOWN]
+        shown += files[:_SHOWN]
     return shown

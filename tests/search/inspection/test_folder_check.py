@@ -12,7 +12,7 @@ from PIL import Image
 
 from search.errors import DataError
 from search.events import SilentListener
-from search.inspection import class_sizes
+from search.inspection import class_findings
 from search.inspection.findings import KINDS, Finding, Severity
 from search.inspection.folder_check import CheckRequest, inspect
 from tests.search.data.test_duplicates import encoded, scene
@@ -196,7 +196,7 @@ def test_one_class_of_many_that_can_be_told_without_looking(folder: Path) -> Non
 
 def test_amounts() -> None:
     labels = np.repeat([0, 1, 2], [100, 12, 3])
-    told = list(class_sizes.amounts({"a": 100, "b": 12, "c": 3}, labels, None))
+    told = list(class_findings.class_findings({"a": 100, "b": 12, "c": 3}, labels, None))
     assert [(one.kind, one.severity) for one in told] == [
         ("too-few", Severity.WARNING),
         ("too-few", Severity.WARNING),
@@ -204,13 +204,13 @@ def test_amounts() -> None:
     ]
     assert "'c' has 3" in told[0].detail
     assert "--folds 3" in told[0].detail
-    assert class_sizes.possible_folds(labels, None, 3) == 3
-    assert class_sizes.possible_folds(np.repeat([0, 1], 40), np.arange(80) // 10, 2) == 4
-    assert class_sizes.possible_folds(np.repeat([0, 1], 40), None, 3) == 0
-    assert class_sizes.half_width(np.repeat([0, 1], 100), None, 2) == pytest.approx(
+    assert class_findings.possible_folds(labels, None, 3) == 3
+    assert class_findings.possible_folds(np.repeat([0, 1], 40), np.arange(80) // 10, 2) == 4
+    assert class_findings.possible_folds(np.repeat([0, 1], 40), None, 3) == 0
+    assert class_findings.half_width(np.repeat([0, 1], 100), None, 2) == pytest.approx(
         1.96 * 0.4330127 / 200**0.5, rel=1e-3
     )
-    assert list(class_sizes.amounts({"a": 50, "b": 50}, np.repeat([0, 1], 50), None)) == []
+    assert list(class_findings.class_findings({"a": 50, "b": 50}, np.repeat([0, 1], 50), None)) == []
 
 
 def test_nothing_that_can_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""Are there enough images, and of each class?"""
+"""Findings on the numbers of images: classes that are too small, or far smaller than others."""
 
 from __future__ import annotations
 
@@ -12,28 +12,45 @@ from search.inspection.findings import Finding, Severity
 
 MOST_FOLDS: Final = 10
 FOLDS: Final = 5
-"""Of a search, unless another number is asked for."""
+"""Number of folds of a search by default."""
 
 IMBALANCED: Final = 3.0
-"""Times as many images in the largest class as in the smallest that are said."""
+"""Ratio of the largest class to the smallest from which on it is reported."""
 
 VERY_IMBALANCED: Final = 10.0
+"""The ratio from which on it is a warning."""
+
 FEW: Final = 20
-"""Images, or groups, of a class: with fewer a recall can't be told to a tenth."""
+"""Images, or groups, of a class below which its recall can't be estimated to a tenth."""
 
 _NORMAL_95: Final = 1.96
 
 
 def possible_folds(labels: IntArray, groups: IntArray | None, classes: int) -> int:
-    """Largest number of folds, at most ten, of which each can have an image of each class; 0 or 1: none."""
+    """Return the largest number of folds, at most ten, that each can have an image of each class.
+
+    Args:
+        labels: `(n,)` 0..K-1.
+        groups: `(n,)` of images that belong together, or None.
+        classes: K.
+
+    Returns:
+        0 or 1 where no cross-validation is possible.
+    """
     each = [_units(labels, groups, label) for label in range(classes)]
     return min([MOST_FOLDS, *each], default=0)
 
 
 def half_width(labels: IntArray, groups: IntArray | None, classes: int) -> float | None:
-    """Half-width of the plain 95 % interval of a balanced accuracy half-way between guessing and always right.
+    """Return the half-width of the 95 % interval of a balanced accuracy half-way between chance and 1.
 
-    None where a class has no image.
+    Args:
+        labels: `(n,)` 0..K-1.
+        groups: `(n,)` of images that belong together, or None.
+        classes: K.
+
+    Returns:
+        None where a class has no image.
     """
     each = [_units(labels, groups, label) for label in range(classes)]
     if not all(each):
@@ -43,8 +60,8 @@ def half_width(labels: IntArray, groups: IntArray | None, classes: int) -> float
     return float(_NORMAL_95 * np.sqrt(variance) / classes)
 
 
-def amounts(counts: Mapping[str, int], labels: IntArray, groups: IntArray | None) -> Iterator[Finding]:
-    """Classes that are too small for a search, small, or far smaller than others.
+def class_findings(counts: Mapping[str, int], labels: IntArray, groups: IntArray | None) -> Iterator[Finding]:
+    """Yield findings on classes that are too small for a search, small, or far smaller than others.
 
     Args:
         counts: images by class.
@@ -68,7 +85,7 @@ def amounts(counts: Mapping[str, int], labels: IntArray, groups: IntArray | None
         yield Finding(
             kind="too-few",
             severity=Severity.WARNING,
-            detail=f"{_named(few)}: so few {noun} say little about how often that class will be recognised.",
+            detail=f"{_named(few)}: so few {noun} say little about how well that class is recognised.",
         )
     largest, smallest = max(counts.values()), max(1, min(counts.values()))
     if largest >= IMBALANCED * smallest:
