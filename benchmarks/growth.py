@@ -2,6 +2,7 @@
 
     python -m benchmarks.growth study [--trials 5000] [--every 500] [--images 200] [--workers 1]
     python -m benchmarks.growth seen [--trials 2000] [--seeds 5] [--most 500 1000]
+    python -m benchmarks.growth storage [--sizes 200 1000 5000] [--each 50]
 
 `study`: one study in the embedded database, by the product's own session and with a limit of time as every search has;
 workers are stand-ins that answer at once, and nearly all trials run all five folds. `ask` is from the end of a trial to
@@ -9,18 +10,23 @@ the beginning of the next, `records` what else lies between two ends: five fits'
 
 `seen`: what is lost by proposals that are made from a bounded number of trials: the default space with a made-up
 score, the product's sampler with a bound (its own, or those of `--most`) and without, seed by seed.
+
+`storage`: what `search.storage.bulk_storage` saves over Optuna's own storage in the same file: a trial of 20
+parameters, 5 reports and 6 attributes in a study of so many, and reading all of them in a new process.
 """
 
 from __future__ import annotations
 
 import argparse
 import math
+import multiprocessing
 import resource
 import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +46,7 @@ from search.schedule.budget import Clock
 from search.selection.analyse import analyse
 from search.session.session import search
 from search.settings import Budget
+from search.storage.database import open_storage
 from search.storage.load import open_study
 from search.training.job import FitJob
 from search.workers.interfaces import Worker, WorkerPool
@@ -210,6 +217,75 @@ def seen(options: argparse.Namespace) -> None:
         print(f"seed {seed}: {';  '.join(told)}", flush=True)
 
 
+NAMES = [f"parameter_{number}" for number in range(20)]
+
+
+def one_trial(study: optuna.Study, number: int) -> None:
+    """A trial as large as one of a search, told as one."""
+    trial = study.ask()
+    for name in NAMES:
+        trial.suggest_float(name, 0.0, 1.0)
+    for number in range(5):
+        trial.set_user_attr(f"attribute_{number}", "x" * 40)
+    trial.set_user_attr("configuration", dict.fromkeys(NAMES, 0.5))
+    for step in range(1, 6):
+        trial.report(0.5, step)
+    study.tell(trial, number / 7 % 1)
+
+
+def plain(storage: optuna.storages.RDBStorage) -> optuna.storages.RDBStorage:
+    """Optuna's own storage of the same file, by the same kind of connections."""
+    return optuna.storages.RDBStorage("sqlite://", storage.engine_kwargs)
+
+
+def read_all(folder: Path, in_bulk: bool, pipe: Connection) -> None:
+    """Read all trials of a study, and send the seconds and megabytes that took."""
+    opened = open_storage(folder)
+    assert isinstance(opened, optuna.storages.RDBStorage)
+    study = optuna.load_study(study_name="s", storage=opened if in_bulk else plain(opened))
+    before, began = _peak(), time.process_time()
+    study.get_trials(deepcopy=False)
+    pipe.send((time.process_time() - began, _peak() - before))
+
+
+def _peak() -> float:
+    """Most megabytes that this process has held; `getrusage` counts its parent's too."""
+    lines = dict(line.split(":") for line in Path("/proc/self/status").read_text().splitlines())
+    return int(lines["VmHWM"].split()[0]) / 1024
+
+
+def storage(options: argparse.Namespace) -> None:
+    """Processor time of writing a trial and of reading all, in bulk and by Optuna alone, at each size of a study."""
+    spawn = multiprocessing.get_context("spawn")
+    for size in options.sizes:
+        with tempfile.TemporaryDirectory() as place:
+            opened = open_storage(Path(place))
+            assert isinstance(opened, optuna.storages.RDBStorage)
+            sampler = optuna.samplers.RandomSampler(0)
+            one_trial(optuna.create_study(storage=opened, study_name="s", sampler=sampler), 0)
+            whole = optuna.load_study(study_name="s", storage=opened, sampler=sampler)
+            (template,) = whole.trials
+            whole.add_trials([template] * (size - 1))
+            for name, one in (("in bulk", opened), ("Optuna's own", plain(opened))):
+                study = optuna.load_study(study_name="s", storage=one, sampler=sampler)
+                one_trial(study, 0)
+                began, wall = time.process_time(), time.perf_counter()
+                for number in range(options.each):
+                    study.get_trials(deepcopy=False)  # as a sampler does
+                    one_trial(study, number)
+                spent, wall = (now / options.each for now in (time.process_time() - began, time.perf_counter() - wall))
+                here, there = spawn.Pipe()
+                reader = spawn.Process(target=read_all, args=(Path(place), one is opened, there))
+                reader.start()
+                seconds, megabytes = here.recv()
+                reader.join()
+                print(
+                    f"{size:5} trials, {name:12}: write {1000 * spent:6.1f} ms of processor time a trial "
+                    f"({1000 * wall:.1f} ms passed), read all {seconds:5.2f} s, {megabytes:4.0f} MB",
+                    flush=True,
+                )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
@@ -224,6 +300,10 @@ def main() -> None:
     bound.add_argument("--seeds", type=int, default=5)
     bound.add_argument("--most", type=int, nargs="+", default=[SEEN], help="trials to be seen, each compared with all")
     bound.set_defaults(run=seen)
+    stored = commands.add_parser("storage")
+    stored.add_argument("--sizes", type=int, nargs="+", default=[200, 1000, 5000])
+    stored.add_argument("--each", type=int, default=50, help="trials that are timed at each size")
+    stored.set_defaults(run=storage)
     options = parser.parse_args()
     print(machine("optuna", "numpy", "sqlalchemy"), flush=True)
     optuna.logging.set_verbosity(optuna.logging.ERROR)

@@ -1,4 +1,4 @@
-"""What the parts of a session work with."""
+"""The parts of a session that the search and all later stages work with."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from search.workers.interfaces import WorkerPool
 
 @dataclass(frozen=True, slots=True)
 class OpenStudy:
-    """Images and database of a session."""
+    """The images of a session, and its study in the database."""
 
     images: ImageSet
     test: ImageSet | None
@@ -37,14 +37,14 @@ class OpenStudy:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Context:
-    """Everything is ready for fits."""
+    """Everything that the stages of a session share: the study, the workers, the clock."""
 
     request: SearchRequest
     opened: OpenStudy
     terms: StudySetup
     design: SearchDesign  # folds as in `terms`
     pool: WorkerPool  # of this host's workers
-    executor: Executor  # who does fits that belong together
+    executor: Executor  # of this host's workers, or of all hosts'
     hosts: HostRegistry
     clock: Clock
     listener: Listener
@@ -52,15 +52,15 @@ class Context:
 
     @property
     def ledger(self) -> Ledger:
-        """Of the study."""
+        """The ledger of the study's fits."""
         return self.opened.ledger
 
     def results(self, after: Results | None = None, *, draft: bool = False) -> Results:
-        """What the study amounts to now.
+        """Read the study as it is now, and rank its configurations.
 
         Args:
-            after: earlier results: what they were made of is not read again.
-            draft: quick, with a promise and offset that are worth nothing.
+            after: earlier results, whose trials are not read again.
+            draft: skip what takes long: promise and offset are worth nothing then.
         """
         known = () if after is None else after.study.trials
         return analyse(read_study(self.ledger, self.opened.study, known), draft=draft)

@@ -1,7 +1,8 @@
-"""Fits that belong together, spread over all who can do them: the workers of this host, or of every host.
+"""Batches of independent tasks, each some fits of one network, run by this host's workers or by those of all hosts.
 
-On one host each part is one worker's. On several, a part is an enqueued trial of a study of its own, so that the
-heartbeats and takeovers of the search serve here too; what another host has done is found in the ledger.
+On one host, each worker takes the next task. On several hosts, a task is an enqueued trial of a study of its own, so
+that the heartbeats of the search serve here too: the task of a lost host is run by another one, which finds in the
+ledger the fits that were done.
 """
 
 from __future__ import annotations
@@ -21,67 +22,75 @@ from search.storage.hosts import HostRegistry
 from search.workers.errors import Stopped
 from search.workers.interfaces import Worker, WorkerPool
 
-_PART: Final = "part"
+_TASK: Final = "part"  # attribute of a trial: the number of its task; databases hold it
+_DONE: Final = TrialEnd(TrialState.COMPLETE, 1.0)
 _POLL_SECONDS: Final = 2.0
 _TRACE: Final = 0.25  # of a fit: what tracing its network costs
 
-_DONE: Final = TrialEnd(TrialState.COMPLETE, 1.0)  # of a part
-
-Part = TypeVar("Part")
+Task = TypeVar("Task")
 
 
-def best_split(workers: int, wholes: int, pieces: int) -> int:
-    """Into how many parts each of so many equal wholes is cut, so that so many workers are done with all the soonest.
+def best_split(workers: int, groups: int, fits: int) -> int:
+    """Number of tasks into which each group of fits is split, so that all groups are done soonest.
 
-    Uncut, a network is traced once; cut, every worker that gets a part of it traces it anew.
+    The fits of a group are of one network. Unsplit, it is traced once; split, each task's worker traces it anew.
 
-    >>> [best_cut(workers, wholes, 5) for workers, wholes in ((2, 1), (2, 2), (2, 3), (16, 1), (2, 8))]
+    >>> [best_split(workers, groups, 5) for workers, groups in ((2, 1), (2, 2), (2, 3), (16, 1), (2, 8))]
     [2, 1, 5, 5, 1]
+
+    Args:
+        workers: tasks that run at a time.
+        groups: of fits.
+        fits: in each group, of about the same cost.
     """
 
-    def cost(parts: int) -> float:
-        traces = -(-wholes // workers) if parts == 1 else wholes
-        return longest_queue(workers, wholes, pieces, parts) + _TRACE * traces
+    def cost(tasks: int) -> float:
+        traces = -(-groups // workers) if tasks == 1 else groups
+        return longest_queue(workers, groups, fits, tasks) + _TRACE * traces
 
-    return min(range(1, pieces + 1), key=cost)
+    return min(range(1, fits + 1), key=cost)
 
 
-def longest_queue(workers: int, wholes: int, pieces: int, parts: int) -> int:
-    """Pieces that the busiest worker does one after another, each of the wholes being cut into so many parts."""
-    return -(-wholes * parts // workers) * -(-pieces // parts)
+def longest_queue(workers: int, groups: int, fits: int, tasks: int) -> int:
+    """Number of fits that the busiest worker runs one after another.
+
+    Args:
+        workers: tasks that run at a time.
+        groups: of fits.
+        fits: in each group.
+        tasks: into which each group is split.
+    """
+    return -(-groups * tasks // workers) * -(-fits // tasks)
 
 
 class Executor(Protocol):
-    """Does parts of a whole."""
+    """Runs batches of independent tasks."""
 
     @property
     def workers(self) -> int:
-        """All that come to a whole."""
+        """Number of workers that run a batch, on all hosts."""
 
-    def cut(self, wholes: int, pieces: int) -> int:
-        """Into how many parts each of so many wholes of so many pieces is cut best.
+    def split(self, groups: int, fits: int) -> int:
+        """Number of tasks into which each of `groups` groups of `fits` fits of one network is best split."""
 
-        Pieces of a part follow each other in one worker, which has traced their network.
-        """
-
-    def do(self, name: str, parts: Sequence[Part], work: Callable[[Worker, Part], None]) -> None:
-        """Have all parts done.
+    def run(self, batch: str, tasks: Sequence[Task], run_task: Callable[[Worker, Task], None]) -> None:
+        """Run all tasks of a batch.
 
         Args:
-            name: of the whole: the same for the same parts, another for others.
-            parts: independent of each other.
-            work: does a part with a worker; a part that is done already costs nothing.
+            batch: its name: the same for the same tasks, another one for others.
+            tasks: independent of each other.
+            run_task: runs a task with a worker. A task whose results are known must cost it nothing.
 
         Raises:
-            Stopped: the time is over; parts that were done are done.
+            Stopped: the time is over; what the tasks that were run recorded is kept.
         """
 
 
 class LocalExecutor:
-    """The workers of this host, a part each.
+    """Runs batches by the workers of this host.
 
     Args:
-        pool: of workers.
+        pool: of this host's workers.
     """
 
     def __init__(self, pool: WorkerPool) -> None:
@@ -89,34 +98,34 @@ class LocalExecutor:
 
     @property
     def workers(self) -> int:
-        """Of this host."""
+        """Number of this host's workers."""
         return len(self._pool)
 
-    def cut(self, wholes: int, pieces: int) -> int:
-        """So that no worker waits long for the others."""
-        return best_split(self.workers, wholes, pieces)
+    def split(self, groups: int, fits: int) -> int:
+        """Number of tasks into which each group is split, so that no worker waits long for the others."""
+        return best_split(self.workers, groups, fits)
 
-    def do(self, name: str, parts: Sequence[Part], work: Callable[[Worker, Part], None]) -> None:
-        """As `Executor.do`."""
+    def run(self, batch: str, tasks: Sequence[Task], run_task: Callable[[Worker, Task], None]) -> None:
+        """Run all tasks of a batch, by `Executor.run`; its name does not matter here."""
 
-        def one(part: Part) -> None:
+        def run_one(task: Task) -> None:
             with self._pool.worker() as worker:
-                work(worker, part)
+                run_task(worker, task)
 
         with ThreadPoolExecutor(len(self._pool)) as threads:
-            list(threads.map(one, parts))
+            list(threads.map(run_one, tasks))
 
 
 class SharedExecutor:
-    """The workers of all hosts that come to the same whole.
+    """Runs batches by the workers of all hosts that have come to the same batch.
 
     Args:
         pool: of this host's workers.
         storage: that all hosts share.
-        study: name of the search; that of a whole begins with it.
-        hosts: knows how many workers all hosts have.
-        should_stop: asked between parts.
-        pause: waits, for tests.
+        study: name of the search; the names of the batches' studies begin with it.
+        hosts: counts the workers of all hosts.
+        should_stop: asked between tasks.
+        pause: waits so many seconds, for tests.
     """
 
     def __init__(
@@ -135,74 +144,75 @@ class SharedExecutor:
 
     @property
     def workers(self) -> int:
-        """Of all hosts."""
-        return self._hosts.everyones()
+        """Number of workers on all hosts."""
+        return self._hosts.count_workers()
 
-    def cut(self, wholes: int, pieces: int) -> int:
-        """Into pieces: other hosts, however many they are, must cut alike."""
-        return pieces
+    def split(self, groups: int, fits: int) -> int:
+        """Split into single fits: all hosts, however many there are, must split alike."""
+        return fits
 
-    def do(self, name: str, parts: Sequence[Part], work: Callable[[Worker, Part], None]) -> None:
-        """As `Executor.do`: parts that other hosts did are gone through here too, and found done."""
-        whole = optuna.create_study(
+    def run(self, batch: str, tasks: Sequence[Task], run_task: Callable[[Worker, Task], None]) -> None:
+        """Run all tasks of a batch, by `Executor.run`.
+
+        Tasks that other hosts have run are run here too at the end, and cost nothing: so this host has their results.
+        """
+        study = optuna.create_study(
             storage=self._storage,
-            study_name=f"{self._study}/{hashlib.sha256(name.encode()).hexdigest()[:16]}",
+            study_name=f"{self._study}/{hashlib.sha256(batch.encode()).hexdigest()[:16]}",
             load_if_exists=True,
         )
-        mine: set[int] = set()  # begun here
-        ready: set[int] = set()  # and done
+        begun: set[int] = set()  # tasks begun here
+        done: set[int] = set()  # and done
 
         def objective(trial: optuna.Trial) -> TrialEnd:
-            number = trial.user_attrs.get(_PART)
-            if number is None:  # somebody else was quicker, and nothing waited any more
+            number = trial.user_attrs.get(_TASK)
+            if number is None:  # another worker took the last task that was waiting
                 return TrialEnd(TrialState.PRUNED)
             with self._lock:
-                if number in ready:  # its end was lost with the database
+                if number in done:  # the database did not learn of its end
                     return _DONE
-                if number in mine or self._is_twin(whole, trial, number):  # two hosts enqueued it
+                if number in begun or self._is_twin(study, trial, number):  # two hosts enqueued it
                     return TrialEnd(TrialState.PRUNED)
-                mine.add(number)
-            self._hosts.tell()
+                begun.add(number)
+            self._hosts.record()
             try:
                 with self._pool.worker() as worker:
-                    work(worker, parts[number])
+                    run_task(worker, tasks[number])
             except BaseException:
                 with self._lock:
-                    mine.discard(number)
+                    begun.discard(number)
                 raise
             with self._lock:
-                ready.add(number)
+                done.add(number)
             return _DONE
 
         def go_on() -> bool:
-            return not self._should_stop() and self._waiting(whole)
+            return not self._should_stop() and bool(study.get_trials(deepcopy=False, states=(TrialState.WAITING,)))
 
-        while missing := self._missing(whole, len(parts)):
+        while missing := self._missing(study, len(tasks)):
             if self._should_stop():
                 raise Stopped
-            self._enqueue(whole, missing)
-            optimize(whole, self._storage, objective, go_on=go_on, workers=len(self._pool))
-            if self._missing(whole, len(parts)):
+            self._enqueue(study, missing)
+            optimize(study, self._storage, objective, go_on=go_on, workers=len(self._pool))
+            if self._missing(study, len(tasks)):
                 self._pause(_POLL_SECONDS)
-        LocalExecutor(self._pool).do(name, [part for number, part in enumerate(parts) if number not in mine], work)
+        elsewhere = [task for number, task in enumerate(tasks) if number not in begun]
+        LocalExecutor(self._pool).run(batch, elsewhere, run_task)
 
     @staticmethod
-    def _is_twin(whole: optuna.Study, trial: optuna.Trial, part: int) -> bool:
-        """Whether somebody does the part, or did it, by an earlier trial. One that is lost is failed."""
-        others = whole.get_trials(deepcopy=False, states=(TrialState.RUNNING, TrialState.COMPLETE))
-        return any(other.user_attrs.get(_PART) == part and other.number < trial.number for other in others)
+    def _is_twin(study: optuna.Study, trial: optuna.Trial, task: int) -> bool:
+        """Whether an earlier trial runs the task, or has run it; a trial of a lost host has failed."""
+        others = study.get_trials(deepcopy=False, states=(TrialState.RUNNING, TrialState.COMPLETE))
+        return any(other.user_attrs.get(_TASK) == task and other.number < trial.number for other in others)
 
-    def _waiting(self, whole: optuna.Study) -> bool:
-        return bool(whole.get_trials(deepcopy=False, states=(TrialState.WAITING,)))
+    def _missing(self, study: optuna.Study, tasks: int) -> set[int]:
+        """Numbers of the tasks that no host has run to its end."""
+        done = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        return set(range(tasks)) - {trial.user_attrs.get(_TASK) for trial in done}
 
-    def _missing(self, whole: optuna.Study, parts: int) -> set[int]:
-        """Parts that nobody has done."""
-        done = whole.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-        return set(range(parts)) - {trial.user_attrs.get(_PART) for trial in done}
-
-    def _enqueue(self, whole: optuna.Study, missing: set[int]) -> None:
-        """Those that nobody does or will do. Two hosts may enqueue one at the same time: the earlier trial does it."""
-        fail_stale_trials(whole, self._storage)
-        under_way = whole.get_trials(deepcopy=False, states=(TrialState.WAITING, TrialState.RUNNING))
-        for part in sorted(missing - {trial.user_attrs.get(_PART) for trial in under_way}):
-            whole.enqueue_trial({}, user_attrs={_PART: part})
+    def _enqueue(self, study: optuna.Study, missing: set[int]) -> None:
+        """Enqueue the tasks that neither wait nor run. If two hosts enqueue the same one, the earlier trial runs it."""
+        fail_stale_trials(study, self._storage)
+        under_way = study.get_trials(deepcopy=False, states=(TrialState.WAITING, TrialState.RUNNING))
+        for task in sorted(missing - {trial.user_attrs.get(_TASK) for trial in under_way}):
+            study.enqueue_trial({}, user_attrs={_TASK: task})

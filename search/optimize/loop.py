@@ -46,7 +46,7 @@ def run_trials(context: Context) -> bool:
 
     def catch_up() -> None:
         if context.opened.is_shared:
-            context.hosts.tell()
+            context.hosts.record()
             with looking:  # so that no trial of another host is told twice
                 for trial in read_trials(context.ledger, study, but=finished.numbers):
                     context.listener.trial_finished(trial, finished.add(trial), finished.best_score)

@@ -219,7 +219,7 @@ class _Race:
 
     def _repeat(self, names: Sequence[str], repeat: int, splits: Sequence[Fold]) -> None:
         """These finalists on all folds of one fresh split."""
-        share = self._executor.cut(len(names), len(splits))
+        share = self._executor.split(len(names), len(splits))
         parts = [(name, range(first, len(splits), share)) for name in names for first in range(share)]
         shortest = min(len(split.train) for split in splits)
 
@@ -230,7 +230,7 @@ class _Race:
                     self._fit(worker, name, repeat, fold, splits[fold], shortest)
 
         try:
-            self._executor.do(f"confirm {repeat} of {self.plan.planned}: {' '.join(names)}", parts, fit)
+            self._executor.run(f"confirm {repeat} of {self.plan.planned}: {' '.join(names)}", parts, fit)
         finally:  # where the time is over some may be whole
             for name in names:
                 fits = self._fits[name]

@@ -145,7 +145,7 @@ def with_ablation(results: Results, context: Context) -> Results:
     if is_known():
         return results
     with contextlib.suppress(Stopped):  # another host's was cut off
-        context.executor.do(f"from {starts[0].hash} to {trial.configuration.hash}", starts[:1], follow)
+        context.executor.run(f"from {starts[0].hash} to {trial.configuration.hash}", starts[:1], follow)
     return context.results(results, draft=True)
 
 
@@ -197,7 +197,7 @@ def with_test(results: Results, context: Context) -> Results:
     if known() is None and not clock.phase_over():
         context.listener.stage("Training the recommendation on all images")
         with contextlib.suppress(Stopped):  # another host's was cut off
-            context.executor.do(f"test {wanted}", [images], score)
+            context.executor.run(f"test {wanted}", [images], score)
     return replace(results, study=replace(results.study, test=known(), further=read_further(context.ledger)))
 
 

@@ -78,7 +78,7 @@ def fit_copies(
         done.tell(judged[number])
 
     with contextlib.suppress(Stopped):  # what is judged is judged
-        executor.do(f"copies of {best_trial.configuration.hash} on {bench.folds}", range(len(copies)), judge)
+        executor.run(f"copies of {best_trial.configuration.hash} on {bench.folds}", range(len(copies)), judge)
     return Sensitivity(
         centre=best_trial.configuration.hash,
         folds=bench.folds,

@@ -1,1 +1,1 @@
-"""Where a study is kept: its run folder, its database, the ledger of its fits, and the way back to records."""
+"""Storage of a study: its run folder, its database, the ledger of its fits, and how they are read back as records."""

@@ -27,7 +27,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class TrialEnd:
-    """How a trial ended: what Optuna is told of it."""
+    """The end of a trial, as Optuna is told."""
 
     state: TrialState  # COMPLETE, PRUNED or FAIL
     value: float | None = None  # the objective's, of a COMPLETE trial only

@@ -1,4 +1,4 @@
-"""What a run folder belongs to, and the refusal of anything else."""
+"""Refusal of a start whose data or options are not those of the study in the run folder."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ _WORDS: Final = {
 }
 
 
-def refuse_other(stored: Identity, asked: Identity, out: Path) -> None:
-    """Let pass only a start that goes on with what is there.
+def refuse_other(stored: Identity, requested: Identity, out: Path) -> None:
+    """Refuse to go on with a study of other data or options than its own.
 
     Raises:
-        MismatchError: naming everything that differs, what the folder holds and what was asked for.
+        MismatchError: names everything that differs, in the study and in this start.
     """
-    differing = [f.name for f in fields(Identity) if getattr(stored, f.name) != getattr(asked, f.name)]
+    differing = [f.name for f in fields(Identity) if getattr(stored, f.name) != getattr(requested, f.name)]
     if not differing:
         return
     details = "; ".join(
-        f"{_WORDS[name]} (there: {_said(getattr(stored, name))}, now: {_said(getattr(asked, name))})"
+        f"{_WORDS[name]} (there: {_text(getattr(stored, name))}, now: {_text(getattr(requested, name))})"
         for name in differing
     )
     raise MismatchError(
@@ -40,7 +40,7 @@ def refuse_other(stored: Identity, asked: Identity, out: Path) -> None:
     )
 
 
-def _said(value: object) -> str:
+def _text(value: object) -> str:
     if isinstance(value, tuple):
         return ", ".join(f"{name} {digest}" for name, digest in value) or "none"
     return "auto" if value is None else str(value)

@@ -17,14 +17,14 @@ import optuna
 import sqlalchemy as sa
 
 from search.errors import DamagedError, UserError
-from search.storage.bulk_storage import QuickStorage
-from search.storage.retrying import first_line
+from search.storage.bulk_storage import BulkStorage
+from search.storage.retrying import Retry, call_once, first_line
 from search.storage.server import ServerStorage, open_server, with_driver
 
 _log = logging.getLogger(__name__)
 
 StudyStorage = optuna.storages.RDBStorage | ServerStorage
-"""What a study lives in: Optuna's storage, and the database connections of the ledger."""
+"""Optuna's storage of a study, with the database connections that the ledger uses too."""
 
 DATABASE: Final = "study.db"
 _PLAIN_FILE: Final = re.compile(r"sqlite:///([^?]+)")
@@ -44,7 +44,7 @@ def open_storage(
         folder: the run folder.
         url: of another database.
         create: make it, if it is a file that is not there.
-        should_stop: asked while a server is waited for that is away; always true: it is not waited for.
+        should_stop: asked while waiting for a server that can't be reached; if it is always true, nobody waits.
 
     Raises:
         DamagedError: the file is there but is no database, or a broken one.
@@ -72,14 +72,14 @@ def open_storage(
         raise _damaged(path, first_line(error)) from None
 
 
-class EmbeddedStorage(QuickStorage):
-    """Optuna's storage in an SQLite file that one process holds.
+class EmbeddedStorage(BulkStorage):
+    """Optuna's storage in an SQLite file that one process works with.
 
-    Optuna takes a waiting trial by reading its state for update and then writing it. SQLite knows no reading for
-    update: two threads could take the same one.
+    Optuna takes a waiting trial by reading its state for update and then writing it. SQLite can't read for update, so
+    two threads could take the same trial: here one thread at a time changes the state of trials.
 
-    Optuna's commits, some forty a trial, do not wait for the disk, the ledger's do, and bring to it what was committed
-    before. So a power cut can cost what Optuna was told since the last fit: that is done again, the fits are there.
+    Optuna's commits, some forty a trial, do not wait for the disk. The ledger's do, and bring to the disk all that was
+    committed before. A power cut can only lose what Optuna was told since the last fit, and no fit.
 
     Args:
         file: an absolute path; any name will do, since it is not opened by a URL, in which "?" means something.
@@ -97,7 +97,7 @@ class EmbeddedStorage(QuickStorage):
     def set_trial_state_values(
         self, trial_id: int, state: optuna.trial.TrialState, values: Sequence[float] | None = None
     ) -> bool:
-        """As Optuna's, one thread at a time."""
+        """Write the state of a trial, one thread at a time."""
         with self._taking:
             return super().set_trial_state_values(trial_id, state, values)
 
@@ -114,13 +114,13 @@ def _connect_hastily(file: Path) -> sqlite3.Connection:
 
 
 def holds_study(folder: Path, url: str | None = None) -> bool:
-    """Whether there may be a study to go on with; a database behind a URL is not asked."""
+    """Whether there may be a study to go on with. A database behind a URL is not opened for that."""
     path = database_file(folder, url)
     return path is None or path.exists()
 
 
 def hide_credentials(url: str) -> str:
-    """The URL without anything but its kind, since a password may stand in many places; a plain file stays as it is.
+    """The URL with nothing but its kind, since a password may stand in many places; a plain file stays as it is.
 
     >>> hide_credentials("postgresql://me:secret@host/studies"), hide_credentials("sqlite:///x.db")
     ('postgresql://***', 'sqlite:///x.db')
@@ -132,7 +132,7 @@ def hide_credentials(url: str) -> str:
 
 
 def database_file(folder: Path, url: str | None) -> Path | None:
-    """The file that the study lives in; None where it lives on a server, or in memory."""
+    """The file of the study's database; None for a database on a server, or in memory."""
     if url is None:
         return folder / DATABASE
     plain = _PLAIN_FILE.fullmatch(url)
@@ -140,7 +140,7 @@ def database_file(folder: Path, url: str | None) -> Path | None:
 
 
 def close(storage: StudyStorage) -> None:
-    """Give back its connections."""
+    """Close the storage's database connections."""
     storage.remove_session()
     storage.engine.dispose()
     ledger_engine(storage).dispose()
@@ -148,7 +148,7 @@ def close(storage: StudyStorage) -> None:
 
 @contextmanager
 def closing(storage: StudyStorage) -> Iterator[None]:
-    """Gives back its connections at the end of the block."""
+    """Close the storage's database connections at the end of the `with` block."""
     try:
         yield
     finally:
@@ -156,13 +156,13 @@ def closing(storage: StudyStorage) -> Iterator[None]:
 
 
 def ledger_engine(storage: StudyStorage) -> sa.Engine:
-    """By which the ledger writes into the study's database."""
+    """The engine by which the ledger reads and writes the study's database; its commits wait for the disk."""
     return storage.careful if isinstance(storage, EmbeddedStorage) else storage.engine
 
 
-def retry_policy_of(storage: StudyStorage) -> Callable[[Callable[[], Any]], Any]:
-    """How what lies beside the study in its database is to be asked."""
-    return storage.retry if isinstance(storage, ServerStorage) else lambda ask: ask()
+def retry_policy_of(storage: StudyStorage) -> Retry:
+    """The retry policy of a storage on a server, for other tables of its database; elsewhere plain calls."""
+    return storage.retry if isinstance(storage, ServerStorage) else call_once
 
 
 def is_server(url: str | None) -> bool:
@@ -181,7 +181,7 @@ def _open_url(url: str, should_stop: Callable[[], bool]) -> StudyStorage:
         whole = url.replace("{", "{{").replace("}", "}}")  # Optuna fills in templates
         if is_server(url):
             return open_server(with_driver(whole), should_stop)
-        return QuickStorage(whole)
+        return BulkStorage(whole)
     except sa.exc.NoSuchModuleError:
         detail = "SQLite and PostgreSQL are known"
     except (sa.exc.ArgumentError, ValueError):
@@ -208,11 +208,11 @@ def _passwords(url: str) -> list[str]:
 
 @contextmanager
 def explain_write_errors(folder: Path, url: str | None) -> Iterator[None]:
-    """Work with a study that was opened. Raises UserError where it can't be written any more."""
+    """Raise a UserError that says what to do where the `with` block can't write the study any more."""
     try:
         yield
     except (sa.exc.OperationalError, optuna.exceptions.StorageInternalError) as error:
-        _log.info("the study can't be written", exc_info=True)  # the terminal is told in one line
+        _log.info("the study can't be written", exc_info=True)  # the terminal shows one line
         raise _unwritable(error, folder, url) from None
 
 
@@ -221,8 +221,8 @@ def _unwritable(error: Exception, folder: Path, url: str | None) -> UserError:
     cause = error if isinstance(error, sa.exc.SQLAlchemyError) else error.__cause__ or error
     where = folder / DATABASE if url is None else hide_credentials(url)
     return UserError(
-        f"the study in {where} can't be written any more ({first_line(cause)}). What was recorded is kept: make room "
-        "or make it writable, and the same command goes on."
+        f"the study in {where} can't be written any more ({first_line(cause)}). Everything recorded so far is kept. "
+        "Free some disk space or make it writable, then run the same command again to continue."
     )
 
 
@@ -241,6 +241,6 @@ def _check(path: Path) -> None:
 
 def _damaged(path: Path, detail: str) -> DamagedError:
     return DamagedError(
-        f"{path} can't be read as a study ({detail}). It was left as it is; "
-        "move it away to start anew, or pass another --out."
+        f"{path} can't be read as a study ({detail}). It was not changed. "
+        "Move it away to start a new study, or pass another --out."
     )

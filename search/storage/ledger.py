@@ -21,7 +21,7 @@ from search.causes import Cause
 from search.fit_checks import Checks, Collapse
 from search.npy import decode_npy, encode_npy
 from search.records import CUT_BY_RUNG, Fit, Verdict
-from search.storage.retrying import create_with_retries
+from search.storage.retrying import Retry, call_once, create_with_retries
 
 _METADATA: Final = sa.MetaData()
 _FITS: Final = sa.Table(
@@ -64,45 +64,36 @@ _FACTS: Final = sa.Table(
     sa.Column("value", sa.Text, nullable=False),  # JSON
 )
 _INSERTS: Final[Mapping[str, Callable[[sa.Table], Any]]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
-_AT_ONCE: Final = 500  # fits in memory as the database gives them
+_MOST_ROWS: Final = 500  # of fits in memory at a time
 _KEY: Final = (_FACTS.c.study, _FACTS.c.name)
 _FIELDS: Final = tuple(column.name for column in _FITS.columns if column.name != "study")
 _OWN_ARRAYS: Final = ("layers", "shares", "probabilities")
 _ARRAYS: Final = (*_OWN_ARRAYS, "rows")
-_SPLITS: Final = 256  # parts to validate on that are known at a time
-
-
-Patient = Callable[[Callable[[], Any]], Any]
-"""Asks until the database answers: `search.storage.retrying.RetryPolicy`."""
-
-
-def at_once(ask: Callable[[], Any]) -> Any:
-    """Asks once."""
-    return ask()
+_MOST_SPLITS: Final = 256  # validation parts in memory at a time
 
 
 class Ledger:
-    """Fits and facts of one study.
+    """The table of one study's fits, and of its facts: JSON values by name.
 
     Args:
-        engine: of the database; the tables are made if they are not there.
-        study: name of the study, so that several can share a database.
-        patiently: how it is asked; whatever is asked may be asked twice.
-        host: name of this host's facts, where several work on the study.
+        engine: of the database; tables that are missing are created.
+        study: name of the study; several studies may share a database.
+        retry: calls every statement, perhaps twice: each of them may be repeated.
+        host: name of this host's facts, where several hosts work on the study.
     """
 
-    def __init__(self, engine: sa.Engine, study: str, patiently: Patient = at_once, host: str = "") -> None:
+    def __init__(self, engine: sa.Engine, study: str, retry: Retry = call_once, host: str = "") -> None:
         self._host = host
         self._engine = engine
         self._study = study
-        self._patiently = patiently
-        self.written = 0  # fits, by this object
+        self._retry = retry
+        self.written = 0  # fits recorded by this object
         self._insert = _INSERTS[engine.dialect.name]
         self.on_write: Callable[[], None] = lambda: None  # called after each fit that was recorded
-        self._patiently(lambda: create_with_retries(lambda: _METADATA.create_all(engine)))
+        self._retry(lambda: create_with_retries(lambda: _METADATA.create_all(engine)))
 
     def write(self, fit: Fit) -> None:
-        """Record a fit. One with the same key is left as it is, unless `is_replaceable`."""
+        """Record a fit, unless one with the same key stands there that is not `is_replaceable`."""
         ours = (_FITS.c.study == self._study) & (_FITS.c.key == fit.key)
         worthless = (_FITS.c.verdict == Verdict.FAILED.value) | (_FITS.c.reason == CUT_BY_RUNG)
         row = self._insert(_FITS).values(study=self._study, **_to_row(fit)).on_conflict_do_nothing()
@@ -111,17 +102,17 @@ class Ledger:
         self.on_write()
 
     def fit(self, key: str) -> Fit | None:
-        """The fit with this key, None if it is not there."""
+        """The fit with this key; None if it is not recorded."""
         return next(iter(self._some([key])), None)
 
     def fits(
         self, configurations: Collection[str] | None = None, *, stages: Collection[str] | None = None
     ) -> Iterator[Fit]:
-        """Fits by trial, repeat, fold and attempt; a few at a time in memory.
+        """Iterate over fits in the order of trial, stage, repeat, fold and attempt, with at most 500 in memory.
 
         Args:
-            configurations: hashes of those whose fits are wanted; None: of all.
-            stages: that are wanted; None: all.
+            configurations: hashes of the configurations whose fits are wanted; None for all.
+            stages: stages whose fits are wanted; None for all.
         """
         columns = (_FITS.c.trial, _FITS.c.stage, _FITS.c.repeat, _FITS.c.fold, _FITS.c.attempt, _FITS.c.key)
         query = sa.select(_FITS.c.key).where(_FITS.c.study == self._study).order_by(*columns)
@@ -130,36 +121,36 @@ class Ledger:
         if stages is not None:
             query = query.where(_FITS.c.stage.in_(stages))
         keys = self._read(lambda connection: connection.execute(query).scalars().all())
-        for first in range(0, len(keys), _AT_ONCE):
-            yield from self._some(keys[first : first + _AT_ONCE])
+        for first in range(0, len(keys), _MOST_ROWS):
+            yield from self._some(keys[first : first + _MOST_ROWS])
 
     def seconds(self, stages: Collection[str]) -> float:
-        """That the fits of these stages took together."""
+        """The seconds that the fits of these stages took together."""
         ours = (_FITS.c.study == self._study) & _FITS.c.stage.in_(stages)
         query = sa.select(sa.func.coalesce(sa.func.sum(_FITS.c.seconds), 0.0)).where(ours)
         return float(self._read(lambda connection: connection.execute(query).scalar()))
 
     def set_fact(self, name: str, value: Any) -> None:
-        """Keep a JSON value under a name, in place of an earlier one."""
+        """Record a JSON value under a name, in place of an earlier one."""
         row = self._insert(_FACTS).values(study=self._study, name=name, value=json.dumps(value))
         self._execute(row.on_conflict_do_update(index_elements=_KEY, set_={"value": row.excluded.value}))
 
     def settle_fact(self, name: str, value: Any) -> Any:
-        """Keep a JSON value under a name unless there is one; the one that is kept, whoever came first."""
+        """Record a JSON value under a name unless there is one; returns the recorded one, whichever host came first."""
         row = self._insert(_FACTS).values(study=self._study, name=name, value=json.dumps(value))
         self._execute(row.on_conflict_do_nothing())
         return self.fact(name)
 
     def set_own_fact(self, name: str, value: Any) -> None:
-        """Keep a JSON value of this host's: its seconds, its workers."""
+        """Record a JSON value of this host alone, such as its seconds or its workers."""
         self.set_fact(self._own(name), value)
 
     def own_fact(self, name: str) -> Any:
-        """This host's value under a name, None if there is none."""
+        """The value of this host alone under a name; None if there is none."""
         return self.fact(self._own(name))
 
     def hosts_facts(self, name: str) -> list[Any]:
-        """All hosts' values under a name."""
+        """The values of all hosts under a name."""
         ours = (_FACTS.c.study == self._study) & ((_FACTS.c.name == name) | _FACTS.c.name.startswith(f"{name}@"))
         query = sa.select(_FACTS.c.value).where(ours)
         return [json.loads(value) for value in self._read(lambda connection: connection.execute(query).scalars().all())]
@@ -168,11 +159,11 @@ class Ledger:
         return f"{name}@{self._host}" if self._host else name
 
     def forget_facts(self) -> None:
-        """Start anew with a study that holds no trial yet."""
+        """Delete all facts, to start anew with a study that holds no trial yet."""
         self._execute(sa.delete(_FACTS).where(_FACTS.c.study == self._study))
 
     def fact(self, name: str) -> Any:
-        """The value kept under a name, None if there is none."""
+        """The value recorded under a name; None if there is none."""
         query = sa.select(_FACTS.c.value).where((_FACTS.c.study == self._study) & (_FACTS.c.name == name))
         value = self._read(lambda connection: connection.execute(query).scalar())
         return None if value is None else json.loads(value)
@@ -192,18 +183,18 @@ class Ledger:
                 for statement in statements:
                     connection.execute(statement)
 
-        self._patiently(ask)
+        self._retry(ask)
 
     def _read(self, query: Callable[[sa.Connection], Any]) -> Any:
         def ask() -> Any:
             with self._engine.connect() as connection:
                 return query(connection)
 
-        return self._patiently(ask)
+        return self._retry(ask)
 
 
 def is_replaceable(fit: Fit) -> bool:
-    """Whether it may be done again: it failed, or was cut by a rung."""
+    """Whether a fit may be done again and recorded anew: it failed, or a rung of successive halving ended it."""
     return fit.verdict is Verdict.FAILED or fit.reason == CUT_BY_RUNG
 
 
@@ -243,7 +234,7 @@ def _object(text: str) -> dict[str, Any]:
     return {} if text == "{}" else json.loads(text)
 
 
-@lru_cache(maxsize=_SPLITS)
+@lru_cache(maxsize=_MOST_SPLITS)
 def _rows(data: bytes) -> IntArray:
     """One array for all fits that were validated on the same images."""
     rows = decode_npy(data)

@@ -1,4 +1,4 @@
-"""From the database back to records: what reports, racing and a resumed search start from."""
+"""Records read back from the database, from which reports and a resumed search start."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _TEXT_SETTINGS: Final = frozenset({"data", "groups", "labels", "metric", "out", 
 
 
 def open_study(folder: Path, url: str | None = None, name: str = "steadynet") -> StudyRecord:
-    """The study of a run folder, without its images.
+    """Read the study of a run folder, without its images.
 
     Raises:
         UserError: there is none.
@@ -55,23 +55,25 @@ def open_study(folder: Path, url: str | None = None, name: str = "steadynet") ->
             raise UserError(f"no study {name!r} in {folder}. {wanted}") from None
         ledger = Ledger(ledger_engine(storage), name)
         if ledger.fact("data") is None:
-            raise UserError(f"the search in {folder} ended before its images were read. Start it again.")
+            raise UserError(f"the search in {folder} ended before its images were read. Run the same search again.")
         return read_study(ledger, study)
 
 
 def read_study(ledger: Ledger, study: optuna.Study, known: Sequence[Trial] = ()) -> StudyRecord:
-    """Everything that stands in the ledger and the study, as one record.
+    """Read everything that stands in the ledger and in Optuna's study, as one record.
 
     Args:
         ledger: of the study.
         study: Optuna's.
-        known: trials that were read before; those that can't have changed since are not read again.
+        known: trials read before; those that can't have changed since are not read again.
     """
 
     def fact(name: str) -> Any:
         value = ledger.fact(name)
         if value is None:
-            raise DamagedError(f"the study has no {name!r}: it was cut off while it was being made. Start it again.")
+            raise DamagedError(
+                f"the study has no {name!r}, since its first start was cut off. Run the same search again."
+            )
         return value
 
     plan, groups = fact("plan"), ledger.fact("groups")
@@ -122,17 +124,17 @@ def typed_setting(name: str, value: Any) -> Any:
 
 
 def read_further(ledger: Ledger) -> tuple[Fit, ...]:
-    """The fits that no trial is made of."""
+    """Read the fits of finalists, the final training and other stages beside the trials."""
     return tuple(ledger.fits(stages=BESIDE_TRIALS))
 
 
 def read_thumbnails(ledger: Ledger) -> dict[int, str]:
-    """Small pictures by row."""
+    """Read the small pictures, PNG in base64, by row of the image set."""
     return {int(row): image for row, image in (ledger.fact("thumbnails") or {}).items()}
 
 
 def restored_confirmation(stored: Any) -> Confirmation | None:
-    """From the ledger's fact."""
+    """Rebuild the confirmation from the ledger's fact; None from None."""
     if stored is None:
         return None
     lists = {name: tuple(stored[name]) for name in ("finalists", "notes")}
@@ -140,12 +142,12 @@ def restored_confirmation(stored: Any) -> Confirmation | None:
 
 
 def restored_test(stored: Any) -> TestScore | None:
-    """From the ledger's fact."""
+    """Rebuild the test score from the ledger's fact; None from None."""
     return None if stored is None else TestScore(**{**stored, "offset": tuple(stored.get("offset", ()))})
 
 
 def restored_surroundings(stored: Any) -> Sensitivity | None:
-    """From the ledger's fact."""
+    """Rebuild the sensitivity from the ledger's fact; None from None."""
     if stored is None:
         return None
     copies = tuple(
@@ -159,7 +161,7 @@ def restored_surroundings(stored: Any) -> Sensitivity | None:
 
 
 def restored_ablation(stored: Any) -> Ablation | None:
-    """From the ledger's fact."""
+    """Rebuild the ablation from the ledger's fact; None from None."""
     if stored is None:
         return None
     steps = tuple(_step(step) for step in stored["steps"])
@@ -183,12 +185,12 @@ def _waypoint(stored: Mapping[str, Any]) -> Waypoint:
 
 
 def read_trials(ledger: Ledger, study: optuna.Study, but: Collection[int] = ()) -> list[Trial]:
-    """The finished trials with their fits, by place; interrupted ones left out.
+    """Read the finished trials with their fits, in the order of their places, without interrupted ones.
 
     Args:
         ledger: of the study.
         study: Optuna's.
-        but: places of trials that are known.
+        but: places of trials that are not to be read.
     """
     wanted = [
         frozen

@@ -26,7 +26,7 @@ T = TypeVar("T")
 
 
 def first_line(error: object) -> str:
-    """What a database or its driver says is wrong, in one line."""
+    """The first line of what a database or its driver says is wrong."""
     return next(iter(str(getattr(error, "orig", None) or error).splitlines()), type(error).__name__)
 
 
@@ -43,13 +43,22 @@ def is_away(error: BaseException) -> bool:
 
 
 def create_with_retries(create: Callable[[], T]) -> T:
-    """What `create` returns; tried again where other hosts created the same tables at the same moment."""
+    """Call `create`, again where other hosts created the same tables at the same moment, and return its result."""
     for _ in range(_TRIES):
         try:
             return create()
         except (sa.exc.IntegrityError, sa.exc.ProgrammingError):
             time.sleep(random.uniform(0.1, 0.5))
     return create()
+
+
+Retry = Callable[[Callable[[], Any]], Any]
+"""Calls a function, and returns what it returns: `RetryPolicy`, or `call_once`."""
+
+
+def call_once(call: Callable[[], Any]) -> Any:
+    """Call a function without trying again, and return its result."""
+    return call()
 
 
 class RetryPolicy:
@@ -79,7 +88,7 @@ class RetryPolicy:
     def __call__(
         self, call: Callable[[], T], done_before: tuple[type[Exception], ...] = (sa.exc.IntegrityError,)
     ) -> T | None:
-        """What `call` returns, as soon as the server answers.
+        """Call `call` until the server answers, and return its result.
 
         Args:
             call: fit to be called twice: the server may have done it before its answer was lost.

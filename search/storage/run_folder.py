@@ -1,4 +1,4 @@
-"""A run folder, and a database file elsewhere, held by one process alone."""
+"""Locks on a run folder, and on a database file elsewhere, so that one process alone works with them."""
 
 from __future__ import annotations
 
@@ -20,36 +20,32 @@ from search.storage.database import DATABASE, database_file
 
 _LOCK: Final = ".lock"
 _HOST: Final = ".host"
-_BEFORE_A_STUDY: Final = {
-    _LOCK,
-    _HOST,
-    STATUS_FILE,
-    "run.log",
-    "worker.log",
-}  # what a start writes before it is known to be good
-_LOOK_SECONDS: Final = 0.5  # who only looks whether the folder is held lets go of it sooner
+_BEFORE_A_STUDY: Final = {_LOCK, _HOST, STATUS_FILE, "run.log", "worker.log"}
+"""Files that a start writes before it is known whether it will be refused."""
+
+_LOOK_SECONDS: Final = 0.5  # `is_held` has the lock for less
 
 
 class FolderLock:
-    """A run folder that is held alone."""
+    """The lock on a run folder that this process holds."""
 
     def __init__(self) -> None:
         self.kept = False
 
     def keep(self) -> None:
-        """There is a study now, here or in the database that the folder's runs use: what is in the folder stays."""
+        """Keep the folder's files, since there is a study now, in the folder or in another database."""
         self.kept = True
 
 
 @contextmanager
 def lock_folder(folder: Path, url: str | None = None) -> Iterator[FolderLock]:
-    """Make the run folder and hold it, and a database file elsewhere, alone. The lock ends with the process.
+    """Create the run folder, and lock it and a database file elsewhere. The lock ends with the process.
 
-    Unless `FolderLock.keep` was called, what a start writes before it is known to be good is removed again, with the
-    folders that were made here: a start that is refused leaves nothing behind.
+    Unless `FolderLock.keep` is called inside the `with` block, files written before there is a study are removed at its
+    end, with the folders that were created here: a start that is refused leaves nothing behind.
 
     Raises:
-        UserError: the folder can't be made or written.
+        UserError: the folder can't be created or written.
         BusyError: another process holds it.
     """
     made = [path for path in (folder, *folder.parents) if not path.exists()]
@@ -86,7 +82,7 @@ def lock_folder(folder: Path, url: str | None = None) -> Iterator[FolderLock]:
 
 
 def _holder(folder: Path) -> str:
-    """Who says to be at work in the folder, if it is known."""
+    """The process that works in the folder, as text for a message; empty if it is not known."""
     named = _named(folder)
     if named is None or named[0] == "ended" or is_gone(folder):  # ended: whoever is at work has not written yet
         return ""
@@ -95,22 +91,22 @@ def _holder(folder: Path) -> str:
 
 
 def is_gone(folder: Path) -> bool:
-    """Whether the process that last told of a search here is known to be dead, whoever may hold the folder now."""
+    """Whether the process in the folder's status file is known to be dead; another one may hold the folder now."""
     named = _named(folder)
     return named is not None and not may_live(*named[1:])
 
 
 def _named(folder: Path) -> tuple[str, int, str] | None:
-    """State, process and host that the status file names; None where it names none."""
+    """State, process ID and host in the status file; None where they can't be read."""
     try:
-        known = json.loads((folder / STATUS_FILE).read_text(encoding="utf-8"))
-        return str(known.get("state")), int(known["pid"]), str(known["host"])
+        status = json.loads((folder / STATUS_FILE).read_text(encoding="utf-8"))
+        return str(status.get("state")), int(status["pid"]), str(status["host"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError):
         return None
 
 
 def host_of(folder: Path) -> str:
-    """A name for whoever works in this run folder, the same at every start."""
+    """The name of the host that works in this run folder, the same at every start."""
     file = folder / _HOST
     try:
         return file.read_text(encoding="ascii").strip()[:32]
@@ -121,14 +117,16 @@ def host_of(folder: Path) -> str:
 
 
 def is_held(folder: Path) -> bool:
-    """Whether a process works in the run folder, or waits there for its hours. Looked at for a moment only."""
+    """Whether a process works in the run folder, or waits there for its working hours."""
     try:
         with FileLock(folder / _LOCK, timeout=0):
             return False
     except Timeout:
         return True
     except OSError as error:
-        raise UserError(f"can't look into {folder} ({error.strerror}).") from None
+        raise UserError(
+            f"can't open the lock in {folder} ({error.strerror}). Make the folder readable and writable."
+        ) from None
 
 
 @contextmanager

@@ -16,7 +16,7 @@ import optuna
 import sqlalchemy as sa
 from optuna.trial import TrialState
 
-from search.storage.bulk_storage import QuickStorage
+from search.storage.bulk_storage import BulkStorage
 from search.storage.retrying import RetryingStorage, RetryPolicy, create_with_retries
 
 HEARTBEAT_SECONDS: Final = 30
@@ -149,7 +149,7 @@ def open_server(url: str, should_stop: Callable[[], bool]) -> ServerStorage:
     return opened
 
 
-def _connect(url: str) -> QuickStorage:
+def _connect(url: str) -> BulkStorage:
     """Optuna's storage of the database.
 
     Optuna looks at its tables by two connections at a time. In transactions, many hosts that start at once would each
@@ -164,7 +164,7 @@ def _connect(url: str) -> QuickStorage:
         options["execution_options"] = {"isolation_level": "AUTOCOMMIT"}
     if url.startswith("postgresql+psycopg:"):
         options["connect_args"] = {"prepare_threshold": None}
-    rdb = QuickStorage(url, options)
+    rdb = BulkStorage(url, options)
     if is_postgresql:
         rdb.engine.update_execution_options(isolation_level="READ COMMITTED")
         sa.event.listen(rdb.engine, "connect", _in_utc)

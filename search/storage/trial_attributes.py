@@ -1,4 +1,4 @@
-"""What Optuna's trials keep beside their parameters: the user attributes, and what they say of a trial.
+"""User attributes of Optuna's trials, and what they say of a trial.
 
 A trial's place (attribute `place`) is its number in everything we write. Optuna's own numbers also count interrupted
 trials; places do not, so that a study that was killed five times reads like one that was not.
@@ -55,7 +55,7 @@ def count_done(study: optuna.Study) -> int:
 
 
 def is_used_up(study: optuna.Study, trials: int | None) -> bool:
-    """Whether `trials` trials are done; never for None, which is no limit."""
+    """Whether `trials` trials are done; False for None, which is no limit."""
     return trials is not None and count_done(study) >= trials
 
 

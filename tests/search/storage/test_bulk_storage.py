@@ -13,7 +13,7 @@ import pytest
 import sqlalchemy as sa
 from optuna.trial import FrozenTrial, TrialState
 
-from search.storage.bulk_storage import QuickStorage
+from search.storage.bulk_storage import BulkStorage
 from search.storage.database import close, open_storage
 
 pytestmark = pytest.mark.usefixtures("known_migrations")
@@ -172,7 +172,7 @@ def test_nothing_that_optuna_keeps_to_itself_has_changed(storage: Any) -> None:
     Where this fails, compare `search.storage.bulk_storage` with the new `optuna.storages.RDBStorage`.
     """
     for name in ("_set_trial_param", "_get_trials"):
-        ours, theirs = (getattr(one, name) for one in (QuickStorage, optuna.storages.RDBStorage))
+        ours, theirs = (getattr(one, name) for one in (BulkStorage, optuna.storages.RDBStorage))
         assert list(inspect.signature(ours).parameters) == list(inspect.signature(theirs).parameters), name
     backend = set(re.findall(r"_backend\.(\w+)", inspect.getsource(optuna.storages._CachedStorage)))
     assert {name for name in backend if name.startswith("_")} == {

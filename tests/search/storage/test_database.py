@@ -168,7 +168,7 @@ def test_a_truncated_study_is_refused_and_left_as_it_was(
     path = tmp_path / "study.db"
     path.write_bytes(study_bytes[: int(share * len(study_bytes))])
     before = path.read_bytes()
-    with pytest.raises(DamagedError, match=r"study\.db can't be read as a study \(.+\)\. It was left as it is; move"):
+    with pytest.raises(DamagedError, match=r"study\.db can't be read as a study \(.+\)\. It was not changed\. Move"):
         open_storage(tmp_path, create=create)
     assert path.read_bytes() == before
 
@@ -195,7 +195,7 @@ def test_a_study_that_is_not_ours_is_no_report(tmp_path: Path) -> None:
     optuna.create_study(storage=open_storage(tmp_path), study_name="other")
     with pytest.raises(UserError, match=r"no study 'steadynet' in .*Pass the --out \(and --study\)"):
         open_study(tmp_path)
-    with pytest.raises(UserError, match=r"ended before its images were read\. Start it again"):
+    with pytest.raises(UserError, match=r"ended before its images were read\. Run the same"):
         open_study(tmp_path, name="other")
 
 
