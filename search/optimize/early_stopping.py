@@ -1,4 +1,4 @@
-"""What ends a fit, a trial or the whole search early, from the trials that are finished. Racing: `racing_pruner`."""
+"""Early ends of fits, of trials and of the search, decided from the finished trials. Racing: `racing_pruner`."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class FinishedTrials:
             return self._best
 
     def protection(self) -> Protection:
-        """What good fits looked like early on, so that no collapse rule ends their like."""
+        """The table of what good fits looked like early on, which protects similar fits from collapse rules."""
         with self._lock:
             return self._achievements.protection()
 

@@ -25,10 +25,10 @@ _log = logging.getLogger(__name__)
 
 
 def run_trials(context: Context) -> bool:
-    """Go on with the study. What was interrupted comes first.
+    """Run trials until the budget is used up or further ones bring no progress; interrupted trials come first.
 
     Returns:
-        Whether more time would not bring more trials.
+        Whether the search is over, so that more time would not bring more trials.
 
     Raises:
         TooManyFailures: trials failed one after the other.
@@ -36,18 +36,18 @@ def run_trials(context: Context) -> bool:
     request, terms, study, clock = context.request, context.terms, context.opened.study, context.clock
     budget = request.budget
     space = context.design.space
-    order = _order(context)
-    again = order.resume()
-    if again:
-        _log.info("Going on with %d interrupted trial(s).", again)
+    queue = _queue(context)
+    if interrupted := queue.resume():
+        _log.info("Continuing %d interrupted trial(s).", interrupted)
     finished = FinishedTrials(terms, read_trials(context.ledger, study))
 
-    looking = threading.Lock()
+    reading = threading.Lock()
 
     def catch_up() -> None:
+        """Take in the trials that other hosts have finished."""
         if context.opened.is_shared:
             context.hosts.record()
-            with looking:  # so that no trial of another host is told twice
+            with reading:  # so that no trial of another host is taken in twice
                 for trial in read_trials(context.ledger, study, but=finished.numbers):
                     context.listener.trial_finished(trial, finished.add(trial), finished.best_score)
 
@@ -68,35 +68,35 @@ def run_trials(context: Context) -> bool:
 
     if is_over() or clock.phase_over():
         return is_over()
-    order.refill(len(context.pool))
+    queue.refill(len(context.pool))
 
-    stop, begun = threading.Event(), itertools.count()
+    stop, begun = threading.Event(), itertools.count()  # trials of this session
     left = None if budget.trials is None or context.opened.is_shared else budget.trials - done
 
-    def goes_on() -> bool:
+    def may_begin_trial() -> bool:
         return not stop.is_set() and (left is None or next(begun) < left)
 
     def after_trial() -> None:
         if clock.phase_over():
             stop.set()
             return
-        order.refill(len(context.pool))
+        queue.refill(len(context.pool))
         if is_enough():
-            _log.info("Further trials bring nothing: the search ends before its budget.")
+            _log.info("Further trials bring no progress: the search ends before its budget.")
             stop.set()
 
     context.listener.stage("Searching")
     runner = TrialRunner(
-        terms, space, context.ledger, context.pool, order, finished, context.listener, stop, catch_up=catch_up
+        terms, space, context.ledger, context.pool, queue, finished, context.listener, stop, catch_up=catch_up
     )
 
-    def go_on() -> None:
+    def search() -> None:
         stop.clear()
         optimize(
             study,
             context.opened.storage,
             runner,
-            go_on=goes_on,
+            go_on=may_begin_trial,
             workers=len(context.pool),
             after_trial=after_trial,
             on_lost=partial(enqueue.requeue_lost, study),
@@ -104,16 +104,16 @@ def run_trials(context: Context) -> bool:
 
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Fixed parameter", category=UserWarning)
-        go_on()
+        search()
         while context.opened.is_shared and not (clock.phase_over() or is_over()):
-            clock.stop_requested.wait(_POLL_SECONDS)  # others are at work on the last ones, and one of them may be lost
-            if order.resume() or order.waits() or order.lacks():
-                go_on()
+            clock.stop_requested.wait(_POLL_SECONDS)  # other hosts run the last trials, and one of them may be lost
+            if queue.resume() or queue.has_waiting() or queue.has_free_places():
+                search()
             catch_up()
     return is_over()
 
 
-def _order(context: Context) -> enqueue.TrialQueue:
+def _queue(context: Context) -> enqueue.TrialQueue:
     study, storage, space = context.opened.study, context.opened.storage, context.design.space
     first = context.design.starts
     if context.opened.is_shared:

@@ -112,7 +112,7 @@ class RacingPruner(BasePruner):
         return reason is not None
 
     def reason(self, number: int) -> str | None:
-        """Why this pruner pruned the trial with Optuna's number `number`; None if it did not."""
+        """The reason why the trial with Optuna's number `number` was pruned, in words; None if it was not."""
         with self._lock:
             return self._reasons.get(number)
 
@@ -156,7 +156,7 @@ def search_pruner() -> RacingPruner:
 
 
 def pruning_reason(trial: optuna.Trial) -> str | None:
-    """Why a running trial was pruned, of a study with a `RacingPruner`; None if it was not."""
+    """The reason why a trial of a study with a `RacingPruner` was pruned, in words; None if it was not."""
     pruner = trial.study.pruner
     return pruner.reason(trial.number) if isinstance(pruner, RacingPruner) else None
 

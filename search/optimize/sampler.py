@@ -76,7 +76,7 @@ class SteadySampler(BaseSampler):
         return proposal.tpe.sample_independent(self._view(study, proposal), trial, param_name, param_distribution)
 
     def after_trial(self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None) -> None:
-        """What TPE does at the end of a trial."""
+        """Let TPE do what it does at the end of a trial."""
         self._proposal(study, trial).tpe.after_trial(study, trial, state, values)
 
     def _proposal(self, study: Study, trial: FrozenTrial) -> _Proposal:

@@ -1,4 +1,4 @@
-"""One trial: fold by fold, each fit judged before the next begins and in the ledger before Optuna hears of it."""
+"""One trial: fold by fold, each fit judged before the next one begins, and recorded before Optuna is told of it."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ _FAULTS: Final = frozenset({*FAULTS.values(), PROCESS_LOST})
 """Reasons of failures in which both the configuration and the machine may have a part: something died or hung."""
 
 _FAULT: Final = 0.25
-"""Of a failure: what one of those counts."""
+"""Failures that one of these counts as."""
 
 
 class TooManyFailures(Exception):
-    """Trials fail one after the other: that is a bug or a broken machine, and no use going on."""
+    """Trials failed one after the other: a bug or a broken machine, so that the search can't go on."""
 
 
 class TrialRunner:
@@ -50,14 +50,14 @@ class TrialRunner:
     Args:
         terms: what all fits share.
         space: where configurations come from.
-        ledger: where fits are kept.
-        pool: who trains them.
+        ledger: where fits are recorded.
+        pool: of workers that train them.
         queue: gives each trial its place.
         finished: trials so far.
-        listener: told of everything.
+        listener: told of trials, fits and checks.
         stop: set when no further trials are to begin: the search is to end, or enough have begun.
         max_failures: trials that may fail in a row.
-        catch_up: called before each trial: what other hosts have finished.
+        catch_up: called before each trial, to take in what other hosts have finished.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class TrialRunner:
         """
         self._catch_up()
         configuration = self._space.sample(trial)
-        trial.set_user_attr(CONFIGURATION, configuration.as_dict())  # before the place: who has one, has both
+        trial.set_user_attr(CONFIGURATION, configuration.as_dict())  # before the place: a trial with a place has both
         try:
             number = self._queue.place(trial)
         except SurplusTrial as surplus:
@@ -107,7 +107,7 @@ class TrialRunner:
         try:
             with self._pool.worker() as worker:
                 state, reason = run.judge(worker)
-        except Stopped:  # the fits that are done stand in the ledger
+        except Stopped:  # fits that are done are recorded
             self._stop.set()
             return TrialEnd(OptunaState.FAIL)
         record = Trial(
@@ -122,7 +122,7 @@ class TrialRunner:
         trial.set_user_attr(SECONDS, record.seconds)
         if reason is not None:
             trial.set_user_attr(REASON, reason)
-        trial.set_user_attr(STATE, state.value)  # last: who has it, has all
+        trial.set_user_attr(STATE, state.value)  # last: a trial with a state has all the others
         pooled = self._finished.add(record)
         _log.info("trial %d %s, pooled %s, reason %s, %s", number, state, pooled, reason, configuration.canonical())
         self._listener.trial_finished(record, pooled, self._finished.best_score)
@@ -144,16 +144,16 @@ class TrialRunner:
 class _Run:
     """The fits of one trial."""
 
-    def __init__(self, objective: TrialRunner, trial: optuna.Trial, number: int, configuration: Configuration) -> None:
-        self._objective, self._terms = objective, objective._terms
+    def __init__(self, runner: TrialRunner, trial: optuna.Trial, number: int, configuration: Configuration) -> None:
+        self._runner, self._terms = runner, runner._terms
         self._trial, self._number, self._configuration = trial, number, configuration
-        self._protection = objective._finished.protection()
-        self._is_start = START in trial.user_attrs  # known-good ones and the user's own are trained to their end
+        self._protection = runner._finished.protection()
+        self._is_start = START in trial.user_attrs  # start configurations are trained to their end
         self._deadly = deadly_fold(trial)
         self.fits: list[Fit] = []
 
     def judge(self, worker: Worker) -> tuple[TrialState, str | None]:
-        """Fold after fold until all are judged or the trial is lost."""
+        """Run fold after fold until all are judged or the trial ends early; returns its state and the reason."""
         done: list[float] = []
         for fold in range(len(self._terms.folds)):
             last = self._fold(worker, fold)
@@ -184,21 +184,21 @@ class _Run:
             train=split.train,
             val=split.val,
             fold=fold,
-            bars=self._objective._finished.bars() if fold == 0 and not self._is_start else (),
+            bars=self._runner._finished.bars() if fold == 0 and not self._is_start else (),
         )
-        evidence = self._objective._finished.too_slow(self._configuration) if fold == 0 else None
-        if evidence is not None and not self._objective._fitter.is_recorded(spec):
-            self._note(passed := self._objective._fitter.record_skipped(spec, TOO_SLOW, evidence))
-            return passed
+        evidence = self._runner._finished.too_slow(self._configuration) if fold == 0 else None
+        if evidence is not None and not self._runner._fitter.is_recorded(spec):
+            self._add(skipped := self._runner._fitter.record_skipped(spec, TOO_SLOW, evidence))
+            return skipped
         if fold == self._deadly:
-            self._note(lost := self._objective._fitter.record_failed(spec, PROCESS_LOST))
+            self._add(lost := self._runner._fitter.record_failed(spec, PROCESS_LOST))
             return lost
-        return self._objective._fitter.fold(worker, spec, self._protection, self._tell(fold), self._note)[-1]
+        return self._runner._fitter.fold(worker, spec, self._protection, self._on_check(fold), self._add)[-1]
 
-    def _note(self, fit: Fit) -> None:
+    def _add(self, fit: Fit) -> None:
         self.fits.append(fit)
-        self._objective._listener.fit_finished(fit)
+        self._runner._listener.fit_finished(fit)
 
-    def _tell(self, fold: int) -> Callable[[Check], None]:
+    def _on_check(self, fold: int) -> Callable[[Check], None]:
         epochs = self._terms.protocol.epochs
-        return lambda check: self._objective._listener.check(self._number, fold, check, epochs)
+        return lambda check: self._runner._listener.check(self._number, fold, check, epochs)
