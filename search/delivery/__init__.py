@@ -1,1 +1,1 @@
-"""What the user takes away: a trained model, and what it says of further images."""
+"""Trained models for the user, and their predictions of further images."""

@@ -1,4 +1,4 @@
-"""The model's card: what a trained model has to say of itself. It lies in the `.keras` archive and beside it.
+"""The card of a trained model: what is needed to use it. It lies in the `.keras` archive and beside it.
 
 Keras opens archives with further members and leaves them alone; it drops them when it saves a model again. For that
 case the same card stands in a JSON file beside the model.
@@ -21,27 +21,35 @@ SCHEMA: Final = 1
 """Number of the card's form."""
 
 CARD: Final = "steadynet/card.json"
-LIKENESS: Final = "steadynet/likeness.npz"
-"""Names in the archive."""
+OUTLIER_DETECTOR: Final = "steadynet/likeness.npz"
+"""Names of our members of a `.keras` archive."""
 
 _KERAS: Final = "config.json"  # what makes an archive a Keras model
-_MOST_BYTES: Final = {CARD: 1_000_000, LIKENESS: 1_000_000}
+_MOST_BYTES: Final = {CARD: 1_000_000, OUTLIER_DETECTOR: 1_000_000}
 _LARGEST_SIDE: Final = 1024
 _USED: Final = ("schema", "classes", "input", "decision_offset")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Card:
-    """What is needed to use a model, and what was known when it was made."""
+    """The card of a model: what is needed to use it, and what was known when it was trained.
 
-    classes: tuple[str, ...]  # in the order of the outputs
+    Attributes:
+        classes: in the order of the outputs.
+        images: format of the images that the model takes.
+        recipe: version of the recipe by which files become pixels.
+        offset: `(K,)` decision offset, which is part of the model.
+        facts: for people, under the card's further keys: image recipe, configuration, training, ...
+    """
+
+    classes: tuple[str, ...]
     images: ImageFormat
-    recipe: int  # number of the recipe by which files become pixels
-    offset: tuple[float, ...]  # (K,) of the decision, which the model has in it
-    facts: Mapping[str, Any] = field(default_factory=dict)  # for people: image recipe, configuration, training, ...
+    recipe: int
+    offset: tuple[float, ...]
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
     def text(self) -> str:
-        """As JSON."""
+        """Return the card as JSON."""
         content = {
             "schema": SCHEMA,
             "classes": list(self.classes),
@@ -59,14 +67,14 @@ class Card:
 
     @classmethod
     def of(cls, text: str | bytes, where: str) -> Card:
-        """From JSON.
+        """Read a card.
 
         Args:
-            text: of the card.
-            where: it stood, for messages.
+            text: JSON of the card.
+            where: the text was found, for messages.
 
         Raises:
-            DamagedError: it is no card, or of another schema.
+            DamagedError: it is no card, or has another schema.
         """
         try:
             content = json.loads(text)
@@ -113,7 +121,7 @@ class Card:
 
 
 def beside(model: Path) -> Path:
-    """Where the card stands beside a model."""
+    """Return the path of the card beside a model."""
     return model.with_suffix(".json")
 
 
@@ -126,16 +134,22 @@ def is_keras(path: Path) -> bool:
         return False
 
 
-def put_in(archive: Path, card: Card, likeness: bytes | None) -> None:
-    """Add the card, and what tells unlike images if there is anything, to a `.keras` archive."""
+def put_in(archive: Path, card: Card, detector: bytes | None) -> None:
+    """Add a card and, if there is one, the outlier detector to a `.keras` archive.
+
+    Args:
+        archive: of the model.
+        card: to add.
+        detector: bytes of the outlier detector; None without.
+    """
     with zipfile.ZipFile(archive, "a", zipfile.ZIP_DEFLATED) as opened:
         opened.writestr(CARD, card.text())
-        if likeness is not None:
-            opened.writestr(LIKENESS, likeness)
+        if detector is not None:
+            opened.writestr(OUTLIER_DETECTOR, detector)
 
 
 def read(model: Path) -> tuple[Card, bytes | None]:
-    """The card of a model, and what tells unlike images; None without.
+    """Read the card of a model and the bytes of its outlier detector; None without one.
 
     Raises:
         UserError: no such file, no Keras model, or a model without a card.
@@ -145,9 +159,9 @@ def read(model: Path) -> tuple[Card, bytes | None]:
         raise UserError(f"no such model: {model}. Pass the --model that train wrote.")
     if not is_keras(model):
         raise UserError(f"{model} is no Keras model. Pass the .keras file that train wrote.")
-    stored, likeness = _member(model, CARD), _member(model, LIKENESS)
+    stored, detector = _member(model, CARD), _member(model, OUTLIER_DETECTOR)
     if stored is not None:
-        return Card.of(stored, f"the card in {model}"), likeness
+        return Card.of(stored, f"the card in {model}"), detector
     try:
         text = beside(model).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):

@@ -1,4 +1,4 @@
-"""The files of a delivered model: where they may lie, and how they come to lie there."""
+"""The files of a delivered model: names that are refused, and writing that leaves no half-written file."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ SUFFIX: Final = ".keras"
 
 
 def check_target(model: Path) -> None:
-    """Refuse a name that can't be written, or that would take the place of something else, before any training.
+    """Check before any training that a model can be written under a name, and would not replace something else.
 
     Raises:
-        UserError: it is refused.
+        UserError: it can't, or would.
     """
     if model.suffix != SUFFIX:
         raise UserError(f"--model {model}: a name that ends in {SUFFIX} is expected, such as {model.stem}{SUFFIX}.")
@@ -42,9 +42,9 @@ def check_target(model: Path) -> None:
 
 @contextmanager
 def draft(target: Path) -> Iterator[Path]:
-    """A name beside `target` to write under; what stands there at the block's end takes the place of `target`.
+    """Yield a path to write to; at the end of the `with` block the file replaces `target`.
 
-    If the block raises, `target` stays as it was and nothing else is left.
+    If the block raises, `target` stays as it was and no other file is left.
 
     Raises:
         UserError: the disk is full, or the folder can't be written.
@@ -56,6 +56,8 @@ def draft(target: Path) -> Iterator[Path]:
             os.fsync(stream.fileno())
         path.replace(target)
     except OSError as error:
-        raise UserError(f"{target} can't be written ({error.strerror or error}). Make room, or pass another.") from None
+        raise UserError(
+            f"{target} can't be written ({error.strerror or error}). Free some space, or pass another path."
+        ) from None
     finally:
         path.unlink(missing_ok=True)

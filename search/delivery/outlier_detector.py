@@ -1,4 +1,4 @@
-"""Which images are unlike the training images: the model answers them too, but its answer means little.
+"""Detection of images unlike the training images: the model predicts them too, but that means little.
 
 An image is described by its levels, colours and the strength of its detail at every scale, in some fifty numbers, and
 is unlike the training images if these lie farther from theirs than about 99 in 100 of their own kind do (Mahalanobis
@@ -30,7 +30,7 @@ FALSE_ALARMS: Final = 0.01
 """Share of images of the training images' own kind that are flagged; where these are few, about one in their number."""
 
 FEWEST: Final = 10
-"""Images from which anything can be told."""
+"""Smallest number of training images for a detector."""
 
 _PARTS: Final = 20  # held back in turn: with five, the threshold hangs on how they are drawn
 _LEVELS: Final = (0.02, 0.25, 0.5, 0.75, 0.98)  # quantiles of a channel's values
@@ -41,69 +41,77 @@ _AT_ONCE: Final = 256  # images
 
 @dataclass(frozen=True, slots=True)
 class OutlierDetector:
-    """Where the training images lie, and how far from there an image may be."""
+    """The distribution of the training images' features, and the distance from it that an image may have.
 
-    centre: FloatArray  # (d,)
-    whitener: FloatArray  # (d, d): makes distances of features - centre, in units of the threshold
+    Attributes:
+        centre: `(d,)` float32 mean of the features.
+        whitener: `(d, d)` float32; turns features - centre into distances in units of the threshold.
+    """
+
+    centre: FloatArray
+    whitener: FloatArray
 
     def distances(self, pixels: Pixels) -> FloatArray:
-        """`(n,)` for images `(n, side, side, channels)`: above 1 an image is unlike the training images."""
-        found = np.linalg.norm((features(pixels) - self.centre) @ self.whitener, axis=1)
-        return np.asarray(found, np.float32)
+        """Distances `(n,)` float32 of images `(n, side, side, channels)` uint8; above 1 an image is an outlier."""
+        distances = np.linalg.norm((features(pixels) - self.centre) @ self.whitener, axis=1)
+        return np.asarray(distances, np.float32)
 
     def to_bytes(self) -> bytes:
-        """As `.npz`."""
+        """Return the detector as bytes of an `.npz` file."""
         stream = io.BytesIO()
         np.savez_compressed(stream, centre=self.centre, whitener=self.whitener)
         return stream.getvalue()
 
     @classmethod
     def of_bytes(cls, content: bytes, channels: int, side: int) -> OutlierDetector:
-        """From `.npz`, pickle forbidden.
+        """Read a detector from bytes of an `.npz` file; pickled objects are refused.
 
         Args:
-            content: of `to_bytes`.
-            channels: of the images that it will see.
-            side: of the images that it will see.
+            content: from `to_bytes`.
+            channels: of the images.
+            side: of the images, in pixels.
 
         Raises:
-            DamagedError: it is something else.
+            DamagedError: it is no detector, or one for other images.
         """
         wanted = features(np.zeros((1, side, side, channels), np.uint8)).shape[1]
         try:
             with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-                found = cls(arrays["centre"].astype(np.float32), arrays["whitener"].astype(np.float32))
-            if (found.centre.shape, found.whitener.shape) != ((wanted,), (wanted, wanted)):
-                raise ValueError(f"shapes {found.centre.shape} and {found.whitener.shape}")
+                detector = cls(arrays["centre"].astype(np.float32), arrays["whitener"].astype(np.float32))
+            if (detector.centre.shape, detector.whitener.shape) != ((wanted,), (wanted, wanted)):
+                raise ValueError(f"shapes {detector.centre.shape} and {detector.whitener.shape}")
         except Exception as error:  # NumPy's reader raises whatever it stumbles over
             raise DamagedError(
-                f"what the model holds to tell unlike images can't be read ({str(error)[:80]}). Train it again."
+                f"the outlier detector in the model can't be read ({str(error)[:80]}). Train the model again."
             ) from None
-        return found
+        return detector
 
 
 def fit_detector(pixels: Pixels, groups: IntArray | None = None) -> OutlierDetector | None:
-    """What the training images `(n, side, side, channels)` are like; None for fewer than `FEWEST`.
+    """Fit a detector to the training images.
 
     Args:
-        pixels: all training images.
-        groups: (n,) images of one group are held back together.
+        pixels: `(n, side, side, channels)` uint8, all training images.
+        groups: `(n,)` of each image, or None; images of one group are held back together.
+
+    Returns:
+        None for fewer than `FEWEST` images.
     """
     if len(pixels) < FEWEST:
         return None
-    found = features(pixels)
-    own = np.zeros(len(found))
-    for held in _parts(len(found), groups):
-        rest = np.setdiff1d(np.arange(len(found)), held)
-        centre, whitener = _fitted(found[rest])
-        own[held] = np.linalg.norm((found[held] - centre) @ whitener, axis=1)
-    centre, whitener = _fitted(found)
-    return OutlierDetector(centre.astype(np.float32), (whitener / _threshold(own)).astype(np.float32))
+    described = features(pixels)
+    distances = np.zeros(len(described))
+    for held_back in _parts(len(described), groups):
+        rest = np.setdiff1d(np.arange(len(described)), held_back)
+        centre, whitener = _fit(described[rest])
+        distances[held_back] = np.linalg.norm((described[held_back] - centre) @ whitener, axis=1)
+    centre, whitener = _fit(described)
+    return OutlierDetector(centre.astype(np.float32), (whitener / _threshold(distances)).astype(np.float32))
 
 
 def features(pixels: Pixels) -> FloatArray:
-    """`(n, d)` numbers that tell of levels, colours and detail; d depends on side and channels only."""
-    parts = [_described(pixels[start : start + _AT_ONCE]) for start in range(0, len(pixels), _AT_ONCE)]
+    """Features `(n, d)` float32 of levels, colours and detail; d depends on side and channels only."""
+    parts = [_describe(pixels[start : start + _AT_ONCE]) for start in range(0, len(pixels), _AT_ONCE)]
     return np.concatenate(parts)
 
 
@@ -116,41 +124,41 @@ def _parts(count: int, groups: IntArray | None) -> Iterator[IntArray]:
         yield np.flatnonzero(place[owners] == part)
 
 
-def _threshold(own: npt.NDArray[np.float64]) -> float:
+def _threshold(distances: npt.NDArray[np.float64]) -> float:
     """The distance that only `FALSE_ALARMS` of usual images exceed, from those of held-back ones.
 
     With few images that is the largest, and one blank scan among them would hide every other: so it is at most
     `_FARTHEST` robust deviations above the median, on a log scale, where usual images lie within three and a half.
     """
-    place = min(len(own), math.ceil((len(own) + 1) * (1 - FALSE_ALARMS)))  # of the distances, by size
-    logs = np.log(np.maximum(own, 1.0))
+    rank = min(len(distances), math.ceil((len(distances) + 1) * (1 - FALSE_ALARMS)))
+    logs = np.log(np.maximum(distances, 1.0))
     deviation = 1.4826 * np.median(np.abs(logs - np.median(logs)))  # 1.4826: of a normal distribution
-    return float(min(np.sort(own)[place - 1].clip(1.0), np.exp(np.median(logs) + _FARTHEST * deviation)))
+    return float(min(np.sort(distances)[rank - 1].clip(1.0), np.exp(np.median(logs) + _FARTHEST * deviation)))
 
 
-def _fitted(found: FloatArray) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+def _fit(described: FloatArray) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Centre, and the matrix that makes the features' covariance the identity.
 
     A feature that hardly varies counts as varying by `_FAINT`: less is a matter of rounding.
     """
-    centre = found.mean(axis=0, dtype=np.float64)
-    deviation = found.std(axis=0, dtype=np.float64)
+    centre = described.mean(axis=0, dtype=np.float64)
+    deviation = described.std(axis=0, dtype=np.float64)
     scale = np.maximum(deviation, _FAINT)
-    covariance, _ = ledoit_wolf((found - centre) / scale)
+    covariance, _ = ledoit_wolf((described - centre) / scale)
     covariance += np.diag(1 - (deviation / scale) ** 2)
     return centre, np.linalg.cholesky(np.linalg.inv(covariance)) / scale[:, None]
 
 
-def _described(pixels: Pixels) -> FloatArray:
+def _describe(pixels: Pixels) -> FloatArray:
     images = pixels.astype(np.float32) / 255
     values = images.reshape(len(images), -1, images.shape[-1])
     quantiles = np.quantile(values, _LEVELS, axis=1).transpose(1, 0, 2).reshape(len(values), -1)
-    found = [values.mean(axis=1), values.std(axis=1), quantiles]
+    parts = [values.mean(axis=1), values.std(axis=1), quantiles]
     if images.shape[-1] == 3:
         chroma = values[..., :2] - values[..., 1:]
-        found += [chroma.mean(axis=1), chroma.std(axis=1), np.log(chroma.std(axis=1) + _FAINT)]
-    found += _detail(images.mean(axis=-1))
-    return np.concatenate(found, axis=1).astype(np.float32)
+        parts += [chroma.mean(axis=1), chroma.std(axis=1), np.log(chroma.std(axis=1) + _FAINT)]
+    parts += _detail(images.mean(axis=-1))
+    return np.concatenate(parts, axis=1).astype(np.float32)
 
 
 def _detail(grey: FloatArray) -> Iterator[FloatArray]:

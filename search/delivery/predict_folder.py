@@ -1,4 +1,4 @@
-"""What a delivered model says of the images in a folder, as a table."""
+"""The predictions of a delivered model for the images in a folder, as a table."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from search.delivery.model_files import draft
 from search.delivery.outlier_detector import OutlierDetector
 from search.delivery.single_worker import single_worker
 from search.delivery.summaries import Predicted
-from search.delivery.tasks import PredictImages, ReadShapes
+from search.delivery.worker_tasks import PredictImages, ReadShapes
 from search.errors import DataError, MismatchError, UserError
 from search.events import Listener
 from search.workers import devices
@@ -42,7 +42,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PredictRequest:
-    """What the user asks for."""
+    """A prediction as the user asks for it."""
 
     model: Path  # .keras file that `train` wrote
     data: Path  # folder of images in any layout, or a single image
@@ -51,19 +51,19 @@ class PredictRequest:
 
 
 def predict(request: PredictRequest, listener: Listener, make_pool: MakePool = WorkerProcessPool) -> Predicted:
-    """Ask the model about every image and write the table.
+    """Predict every image of a folder and write the table.
 
     Columns: `file` (relative to the folder, with forward slashes), `class`, `p_<class>` for each class, `unlike` (1 for
     an image unlike the training images, empty where that can't be told), and where the model has a decision offset
     `raw_<class>`, the probabilities without it.
 
     Args:
-        request: which model, which images.
-        listener: told how far it is.
-        make_pool: makes the worker.
+        request: names model, images and table.
+        listener: notified of stages and progress.
+        make_pool: makes a pool of the resources of its workers and of a function that says whether fits have to stop.
 
     Raises:
-        UserError: something that the user can mend; no table is written.
+        UserError: the user can fix it; no table is written.
     """
     card, stored = cards.read(request.model)
     if card.recipe != RECIPE:
@@ -72,26 +72,31 @@ def predict(request: PredictRequest, listener: Listener, make_pool: MakePool = W
             "Steadynet that trained it, or train it again."
         )
     side = square_side(card.images.image_size) if card.images.any_size else card.images.image_size
-    likeness = None if stored is None else OutlierDetector.of_bytes(stored, card.images.channels, side)
+    detector = None if stored is None else OutlierDetector.of_bytes(stored, card.images.channels, side)
     _check_table(request.csv)
-    folder, files, passed_over = find(request.data)
+    folder, files, skipped = find_images(request.data)
     with tempfile.TemporaryDirectory(prefix="steadynet-") as name:
         gpus = devices.gpus()
         resources = WorkerResources(threads=None, gpu=next(iter(gpus), None), log=Path(name) / "worker.log")
         with single_worker(resources, gpus, make_pool, listener) as worker, draft(request.csv) as part:
             _check_model(worker, request.model, card)
             listener.stage(f"Predicting {len(files):,} images")
-            found = _table(request, card, likeness, folder, files, worker, part, listener)
-            return replace(found, unreadable=dict(sorted((passed_over | found.unreadable).items())))
+            predicted = _write_table(request, card, detector, folder, files, worker, part, listener)
+            return replace(predicted, unreadable=dict(sorted((skipped | predicted.unreadable).items())))
 
 
-def find(data: Path) -> tuple[Path, list[str], dict[str, str]]:
-    """The folder; the images in it however deep, sorted; what else may hold images, with why it is not read.
+def find_images(data: Path) -> tuple[Path, list[str], dict[str, str]]:
+    """Find the images in a folder, however deep.
 
-    A single file is taken whatever its ending.
+    Args:
+        data: a folder, or a single image with any ending.
+
+    Returns:
+        The folder, the sorted names of the images relative to it, and what else may hold images, each with the reason
+        why it is not read.
 
     Raises:
-        DataError: there is nothing.
+        DataError: there is no such folder, or no image in it.
     """
     if data.is_file():
         return data.parent, [data.name], {}
@@ -127,10 +132,10 @@ def _check_model(worker: Worker, model: Path, card: Card) -> None:
         raise MismatchError(f"{model} takes {image} and gives {answer}, but its card says {wanted[0]} and {wanted[1]}.")
 
 
-def _table(
+def _write_table(
     request: PredictRequest,
     card: Card,
-    likeness: OutlierDetector | None,
+    detector: OutlierDetector | None,
     folder: Path,
     files: Sequence[str],
     worker: Worker,
@@ -138,8 +143,8 @@ def _table(
     listener: Listener,
 ) -> Predicted:
     unreadable: dict[str, str] = {}
-    decided: list[int] = []
-    unlike, seen = 0, []
+    predicted: list[int] = []
+    outliers, readable = 0, []
     offset = np.asarray(card.offset)
     header = ["file", "class", *(f"p_{name}" for name in card.classes), "unlike"]
     if offset.any():
@@ -149,33 +154,33 @@ def _table(
         table.writerow(header)
         for names, pixels, shape_ids in _batches(request, folder, files, card, unreadable, listener):
             probabilities = worker.run_task(PredictImages(request.model, pixels, card.images, shape_ids))
-            flags = None if likeness is None else likeness.distances(_squares(pixels, card.images, shape_ids)) > 1
+            flags = None if detector is None else detector.distances(_squares(pixels, card.images, shape_ids)) > 1
             raw = without_offset(probabilities, offset) if offset.any() else probabilities[:, :0]
             for row, name in enumerate(names):
-                place = int(probabilities[row].argmax())
+                label = int(probabilities[row].argmax())
                 flag = "" if flags is None else int(flags[row])
                 table.writerow(
-                    [_cell(name), _cell(card.classes[place]), *_numbers(probabilities[row]), flag, *_numbers(raw[row])]
+                    [_cell(name), _cell(card.classes[label]), *_numbers(probabilities[row]), flag, *_numbers(raw[row])]
                 )
-                decided.append(place)
-            seen += names
-            unlike += 0 if flags is None else int(flags.sum())
+                predicted.append(label)
+            readable += names
+            outliers += 0 if flags is None else int(flags.sum())
         stream.flush()
         os.fsync(stream.fileno())
-    if not seen:
+    if not readable:
         file, why = next(iter(unreadable.items()))
         raise DataError(f"not one image in {request.data} can be read. The first: {file}: {why}.")
-    counts = np.bincount(decided, minlength=len(card.classes))
+    counts = np.bincount(predicted, minlength=len(card.classes))
     notes = []
-    if likeness is None:
-        notes.append("The model does not say what its training images were like, so the column unlike is empty.")
+    if detector is None:
+        notes.append("The model has no outlier detector, so the column unlike is empty.")
     return Predicted(
         csv=request.csv,
-        images=len(seen),
+        images=len(readable),
         classes=dict(zip(card.classes, counts.tolist(), strict=True)),
-        unlike=None if likeness is None else unlike,
+        unlike=None if detector is None else outliers,
         unreadable=unreadable,
-        right=_right(seen, decided, card),
+        right=_right(readable, predicted, card),
         notes=tuple(notes),
     )
 
@@ -188,9 +193,9 @@ def _batches(
     unreadable: dict[str, str],
     listener: Listener,
 ) -> Iterator[tuple[list[str], Pixels, IntArray]]:
-    """Names, pixels and shapes of a few readable images at a time; the others go to `unreadable`."""
+    """Yield names, pixels and shape indices of a few readable images at a time; the others go to `unreadable`."""
 
-    follows = request.follow_links or request.data.is_file()  # what was named itself is meant
+    follows = request.follow_links or request.data.is_file()  # a link that was passed itself is followed
 
     def read(name: str) -> tuple[Pixels, int] | str:
         path, shape_id, shape = folder / name, 0, None
@@ -233,13 +238,13 @@ def _squares(pixels: Pixels, image_format: ImageFormat, shape_ids: IntArray) -> 
 
 
 def without_offset(probabilities: FloatArray, offset: np.ndarray) -> FloatArray:
-    """Probabilities `(n, K)` as they are before the decision offset `(K,)` is added to their logarithms."""
+    """Return probabilities `(n, K)` float32 without the decision offset `(K,)` that was added to their logarithms."""
     raw = probabilities * np.exp(-(offset - offset.min()))
     return np.asarray(raw / raw.sum(axis=1, keepdims=True), np.float32)
 
 
 def _cell(text: str) -> str:
-    """Text of strangers, with an apostrophe before what a spreadsheet would take for a formula and run (OWASP).
+    """Return text with an apostrophe before what a spreadsheet would take for a formula and run (OWASP).
 
     >>> _cell("=cmd|' /C calc'!A0.png"), _cell("a.png")
     ("'=cmd|' /C calc'!A0.png", 'a.png')
@@ -251,9 +256,9 @@ def _numbers(values: Iterable[float]) -> list[str]:
     return [f"{value:.6g}" for value in values]
 
 
-def _right(files: Sequence[str], decided: Sequence[int], card: Card) -> tuple[int, int] | None:
-    """Images that lie in the folder of the class they were given; None unless all lie in folders of classes."""
-    owners = [composed(file.partition("/")[0]) for file in files]
-    if not set(owners) <= set(card.classes):
+def _right(files: Sequence[str], predicted: Sequence[int], card: Card) -> tuple[int, int] | None:
+    """Images predicted as the class of their folder, and all images; None unless all lie in folders of classes."""
+    folders = [composed(file.partition("/")[0]) for file in files]
+    if not set(folders) <= set(card.classes):
         return None
-    return sum(card.classes[place] == owner for place, owner in zip(decided, owners, strict=True)), len(files)
+    return sum(card.classes[label] == folder for label, folder in zip(predicted, folders, strict=True)), len(files)

@@ -1,4 +1,4 @@
-"""One worker for as long as training or predicting takes."""
+"""A single worker for as long as training or predicting takes."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ _log = logging.getLogger(__name__)
 def single_worker(
     resources: WorkerResources, gpus: tuple[Gpu, ...], make_pool: MakePool, listener: Listener
 ) -> Iterator[Worker]:
-    """A worker that is up; its process ends with the block, however that ends.
+    """Start a worker for a `with` block; its process ends with the block, however that ends.
 
     Args:
-        resources: where the worker works.
+        resources: device and threads of the worker.
         gpus: that the driver lists.
-        make_pool: makes the worker.
-        listener: told that it starts.
+        make_pool: makes a pool of the resources of its workers and of a function that says whether fits have to stop.
+        listener: notified of the start.
 
     Raises:
         UserError: TensorFlow does not start.
@@ -39,8 +39,8 @@ def single_worker(
             try:
                 worker.start()
             except WorkerError as error:
-                said = " ".join([last_line(str(error)), *_last_words(resources.log)])
-                raise UserError(f"TensorFlow does not start: {said}") from None
+                reason = " ".join([last_line(str(error)), *_last_line_of_log(resources.log)])
+                raise UserError(f"TensorFlow does not start: {reason}") from None
             if gpus and worker.ready is not None and not worker.ready.on_gpu:
                 _log.warning("%s", unseen_gpu_message(gpus[0]))
             yield worker
@@ -50,5 +50,5 @@ def single_worker(
         pool.close()
 
 
-def _last_words(log: Path) -> list[str]:
+def _last_line_of_log(log: Path) -> list[str]:
     return log.read_text(errors="replace").strip().splitlines()[-1:] if log.exists() else []

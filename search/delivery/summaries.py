@@ -1,4 +1,4 @@
-"""What training and predicting leave: plain values for those who tell the user."""
+"""Summaries of training and predicting, as plain values that the commands print."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Trained:
-    """What was written, and what is to be said of it."""
+    """Summary of a training whose model was written."""
 
     model: Path
     card: Path
@@ -22,7 +22,7 @@ class Trained:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Predicted:
-    """What was written, and what is to be said of it."""
+    """Summary of the predictions in a written table."""
 
     csv: Path
     images: int

@@ -1,4 +1,4 @@
-"""What is to be trained: a `best_config.yaml` and a folder of images, checked before any training."""
+"""The job of `train`: a `best_config.yaml` and a folder of images, read and checked before any training."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ from spaces.config import ConfigurationError
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainRequest:
-    """What the user asks for."""
+    """A training as the user asks for it."""
 
     config: Path  # best_config.yaml
     data: Path  # one sub-folder of images a class
     model: Path  # .keras file to write
     seed: int | None = None  # root of the training's randomness; None takes the search's
     ensemble: bool = False  # one training for each fold of the search, as one model
-    groups: Path | None = None  # CSV: kept together in the folds of an ensemble, and in telling unlike images
+    groups: Path | None = None  # CSV file: groups stay together in the folds of an ensemble and of the outlier detector
     labels: Path | None = None  # CSV file, where sub-folders are no classes
     weights: str | None = None  # of a pretrained network; None: Keras' own
     follow_links: bool = False  # read images that lie elsewhere too, by links
@@ -43,23 +43,33 @@ class TrainRequest:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainJob:
-    """A request that can be done."""
+    """A training whose configuration and images were read and fit together.
+
+    Attributes:
+        request: of the user.
+        config: what `best_config.yaml` says.
+        images: to train on.
+        setup: what all fits share.
+        specs: one for each training.
+        weights: of the configuration's backbone; empty without one.
+        notes: sentences that the user should read.
+    """
 
     request: TrainRequest
     config: BestConfig
     images: ImageSet
-    terms: StudySetup
-    specs: tuple[FitSpec, ...]  # one a training
-    weights: Mapping[str, Weights]  # of its backbone, if it has one
-    notes: tuple[str, ...]  # what the user should know, in sentences
+    setup: StudySetup
+    specs: tuple[FitSpec, ...]
+    weights: Mapping[str, Weights]
+    notes: tuple[str, ...]
 
 
 def make_train_job(request: TrainRequest, listener: Listener) -> TrainJob:
-    """Read configuration and images.
+    """Read configuration and images, and check that they fit together.
 
     Args:
-        request: what is asked for.
-        listener: told how far it is.
+        request: of the user.
+        listener: notified of stages and progress.
 
     Raises:
         UserError: they can't be used, or not together.
@@ -68,13 +78,13 @@ def make_train_job(request: TrainRequest, listener: Listener) -> TrainJob:
     check_target(request.model)
     weights = _weights(request, config, listener)
     images = _images(request, config, listener)
-    terms = _terms(request, config, images)
+    setup = _setup(request, config, images)
     return TrainJob(
         request=request,
         config=config,
         images=images,
-        terms=terms,
-        specs=tuple(_specs(request, config, terms)),
+        setup=setup,
+        specs=tuple(_specs(request, config, setup)),
         weights=weights,
         notes=tuple(_notes(request, config, images)),
     )
@@ -102,15 +112,18 @@ def _weights(request: TrainRequest, config: BestConfig, listener: Listener) -> d
             raise UserError(f"--weights: the network of {request.config} is trained from scratch. Leave it out.")
         return {}
     if config.weights is None:
-        raise UserError(f"{request.config}: training.weights is missing: what {name} began with can't be told.")
-    asked = request.weights or (RANDOM if config.weights == RANDOM_DIGEST else IMAGENET)
-    found = find_weights(asked, [name], listener.stage)
-    if found[name].digest != config.weights:
-        raise MismatchError(
-            f"the search began {name} with other weights (there: {config.weights}, now: {found[name].digest}). Pass "
-            "--weights with the file or folder that it had."
+        raise UserError(
+            f"{request.config}: training.weights is missing, so that the pretrained weights of {name} are not known. "
+            "Take the file as the search wrote it."
         )
-    return found
+    source = request.weights or (RANDOM if config.weights == RANDOM_DIGEST else IMAGENET)
+    weights = find_weights(source, [name], listener.stage)
+    if weights[name].digest != config.weights:
+        raise MismatchError(
+            f"the search began {name} with other weights (there: {config.weights}, now: {weights[name].digest}). Pass "
+            "--weights with the file or folder of the search."
+        )
+    return weights
 
 
 def _images(request: TrainRequest, config: BestConfig, listener: Listener) -> ImageSet:
@@ -121,10 +134,10 @@ def _images(request: TrainRequest, config: BestConfig, listener: Listener) -> Im
         scanned, config.images, listener, folds=1, copies_in=0 if config.groups is None else config.folds
     )
     listener.data(images.summary)
-    found = tuple(images.summary.classes)
-    if found != config.classes:
+    classes = tuple(images.summary.classes)
+    if classes != config.classes:
         raise MismatchError(
-            f"--data {request.data} has the classes {', '.join(found)}, but {request.config} is about "
+            f"--data {request.data} has the classes {', '.join(classes)}, but {request.config} is about "
             f"{', '.join(config.classes)}. Pass images of these classes, in sub-folders with these names."
         )
     rare, count = min(images.summary.classes.items(), key=lambda item: item[1])
@@ -136,8 +149,8 @@ def _images(request: TrainRequest, config: BestConfig, listener: Listener) -> Im
     return images
 
 
-def _terms(request: TrainRequest, config: BestConfig, images: ImageSet) -> StudySetup:
-    """The search's protocol, without its time limits; folds for an ensemble only."""
+def _setup(request: TrainRequest, config: BestConfig, images: ImageSet) -> StudySetup:
+    """The setup of the search's fits without their time limit; folds for an ensemble only."""
     folds: tuple[Fold, ...] = ()
     if request.ensemble:
         folds = make_folds(
@@ -166,18 +179,18 @@ def _terms(request: TrainRequest, config: BestConfig, images: ImageSet) -> Study
     )
 
 
-def _specs(request: TrainRequest, config: BestConfig, terms: StudySetup) -> list[FitSpec]:
+def _specs(request: TrainRequest, config: BestConfig, setup: StudySetup) -> list[FitSpec]:
     """One training on all images, or the search's own fits of this configuration.
 
     Raises:
         UserError: there are fewer images than the batch has.
     """
-    rows = np.arange(len(terms.labels))
-    parts = [(fold.train, fold.val) for fold in terms.folds] or [(rows, rows[:0])]
-    least, batch = min(len(part) for part, _ in parts), config.configuration.batch_size
-    if batch > least:
+    rows = np.arange(len(setup.labels))
+    parts = [(fold.train, fold.val) for fold in setup.folds] or [(rows, rows[:0])]
+    smallest, batch = min(len(part) for part, _ in parts), config.configuration.batch_size
+    if batch > smallest:
         raise UserError(
-            f"{request.config}: batch_size is {batch}, but a training has {least} images of {request.data}. "
+            f"{request.config}: batch_size is {batch}, but a training has {smallest} images of {request.data}. "
             "Add images, or search again on these."
         )
     stage = SEARCH if request.ensemble else FINAL
@@ -191,11 +204,11 @@ def _notes(request: TrainRequest, config: BestConfig, images: ImageSet) -> list[
     notes = []
     if images.summary.fingerprint != config.fingerprint:
         notes.append(
-            "These are not the images of the search (or not all, or more): its promise is about those, and holds as "
-            "far as these are of the same kind."
+            "These are not the images of the search, or not all of them, or more. Its promise is for its own images, "
+            "and holds as far as these are of the same kind."
         )
     if config.edited:
-        notes.append("The configuration was changed since the search, so that its promise says nothing about it.")
+        notes.append("The configuration was changed since the search, so that its promise does not apply.")
     if request.ensemble and config.groups != images.summary.groups:
         notes.append(
             f"The search kept {config.groups or 'no'} groups together, these folds {images.summary.groups or 'none'}. "

@@ -1,4 +1,4 @@
-"""From a `best_config.yaml` and a folder of images to a model that is delivered."""
+"""Training of the model that is delivered, from a `best_config.yaml` and a folder of images."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from search.delivery.model_files import draft
 from search.delivery.outlier_detector import fit_detector
 from search.delivery.single_worker import single_worker
 from search.delivery.summaries import Trained
-from search.delivery.tasks import BuildModel, KeepNetwork
 from search.delivery.train_job import TrainJob, TrainRequest, make_train_job
+from search.delivery.worker_tasks import BuildModel, SaveNetwork
 from search.errors import UserError
 from search.events import Listener
 from search.fit_checks import Check
@@ -41,50 +41,50 @@ from spaces.best_config import BestConfig
 
 
 def train(request: TrainRequest, listener: Listener, make_pool: MakePool = WorkerProcessPool) -> Trained:
-    """Train the configuration on all images by the search's protocol; write the model and its card.
+    """Train a configuration on all images by the search's protocol, and write the model and its card.
 
     Args:
-        request: what to train on what.
-        listener: told how far it is.
-        make_pool: makes the worker.
+        request: names configuration, images and model.
+        listener: notified of stages and progress.
+        make_pool: makes a pool of the resources of its workers and of a function that says whether fits have to stop.
 
     Raises:
-        UserError: something that the user can mend; nothing is written.
+        UserError: the user can fix it; nothing is written.
     """
-    order = make_train_job(request, listener)
-    images, gpus = order.images, devices.gpus()
+    job = make_train_job(request, listener)
+    images, gpus = job.images, devices.gpus()
     with tempfile.TemporaryDirectory(prefix="steadynet-") as name:
         folder = Path(name)
         (resources,) = worker_resources(folder, 1, gpus)
         with single_worker(resources, gpus, make_pool, listener) as worker:
-            worker.set_data(TrainingData.of(images, order.config.metric, weight_files(order.weights)))
-            fitter = FitRunner(order.terms, Ledger(_nowhere(), "train"))
-            kept = [_kept(worker, spec, fitter, folder, len(order.specs), listener) for spec in order.specs]
+            worker.set_data(TrainingData.of(images, job.config.metric, weight_files(job.weights)))
+            runner = FitRunner(job.setup, Ledger(_database_in_memory(), "train"))
+            members = [_train_member(worker, spec, runner, folder, len(job.specs), listener) for spec in job.specs]
             listener.stage(f"Writing {request.model}")
-            return _deliver(order, kept, worker)
+            return _deliver(job, members, worker)
 
 
-def _nowhere() -> sa.Engine:
-    """A database in memory: a training belongs to no study."""
+def _database_in_memory() -> sa.Engine:
+    """The ledger's database: a training belongs to no study."""
     return sa.create_engine("sqlite://", poolclass=sa.pool.StaticPool)
 
 
-def _kept(
-    worker: Worker, spec: FitSpec, fitter: FitRunner, folder: Path, members: int, listener: Listener
+def _train_member(
+    worker: Worker, spec: FitSpec, runner: FitRunner, folder: Path, members: int, listener: Listener
 ) -> tuple[Fit, Path]:
-    """A fit that learned, and the file that its network was kept in.
+    """Fit until the network learned, and save it; returns the fit and the file.
 
     Raises:
-        UserError: none did, with any seed.
+        UserError: it did not learn with any seed.
     """
-    epochs, images = fitter.setup.protocol.epochs, len(spec.train)
+    epochs, images = runner.setup.protocol.epochs, len(spec.train)
     which = "all" if members == 1 else f"fold {spec.fold + 1} of {members}:"
     listener.stage(f"Training on {which} {images:,} images, {epochs} epochs")
 
     def show(check: Check) -> None:
         listener.progress("epochs", check.epoch, epochs)
 
-    fit = train_until_learned(worker, spec, fitter, on_check=show)
+    fit = train_until_learned(worker, spec, runner, on_check=show)
     if fit.verdict is not Verdict.LEARNED:
         why = "The labels or the images may be at fault" if fit.verdict is Verdict.COLLAPSED else "See above"
         raise UserError(
@@ -92,14 +92,14 @@ def _kept(
             f"{why}; another --seed may help, or a new search on these images."
         )
     path = folder / f"{spec.fold}.keras"
-    worker.run_task(KeepNetwork(path))
+    worker.run_task(SaveNetwork(path))
     return fit, path
 
 
-def _deliver(order: TrainJob, kept: Sequence[tuple[Fit, Path]], worker: Worker) -> Trained:
-    request, config, images = order.request, order.config, order.images
-    fits = [fit for fit, _ in kept]
-    likeness = fit_detector(images.squares(), images.groups)
+def _deliver(job: TrainJob, members: Sequence[tuple[Fit, Path]], worker: Worker) -> Trained:
+    request, config, images = job.request, job.config, job.images
+    fits = [fit for fit, _ in members]
+    detector = fit_detector(images.squares(), images.groups)
     held_out = _held_out(config, images, fits) if request.ensemble else None
     card = Card(
         classes=config.classes,
@@ -109,24 +109,24 @@ def _deliver(order: TrainJob, kept: Sequence[tuple[Fit, Path]], worker: Worker) 
         facts=_facts(config, images, fits, held_out, worker.ready.versions if worker.ready else {}),
     )
     with draft(request.model) as part:
-        weights = worker.run_task(BuildModel(tuple(path for _, path in kept), config.offset, part))
-        cards.put_in(part, card, None if likeness is None else likeness.to_bytes())
+        weights = worker.run_task(BuildModel(tuple(path for _, path in members), config.offset, part))
+        cards.put_in(part, card, None if detector is None else detector.to_bytes())
     with draft(cards.beside(request.model)) as part:
         part.write_text(card.text(), encoding="utf-8")
     return Trained(
         model=request.model,
         card=cards.beside(request.model),
         images=images.summary.images,
-        members=len(kept),
+        members=len(members),
         weights=weights,
         metric=config.metric,
         held_out=held_out,
-        notes=(*order.notes, *_seeds_note(fits)),
+        notes=(*job.notes, *_seeds_note(fits)),
     )
 
 
 def _held_out(config: BestConfig, images: ImageSet, fits: Sequence[Fit]) -> float:
-    """The metric on every image by the member that did not see it, with the offset."""
+    """The metric of an ensemble's members on the images that each was not trained on, with the decision offset."""
     if not METRICS[config.metric].is_pooled:
         return float(np.mean([fit.score for fit in fits]))
     rows = np.concatenate([fit.rows for fit in fits])

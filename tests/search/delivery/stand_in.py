@@ -14,7 +14,7 @@ import yaml
 from search.arrays import FloatArray
 from search.delivery import card as cards
 from search.delivery.card import Card
-from search.delivery.tasks import BuildModel, KeepNetwork, PredictImages, ReadShapes
+from search.delivery.worker_tasks import BuildModel, PredictImages, ReadShapes, SaveNetwork
 from search.records import FitOutcome, Verdict
 from search.training.job import FitJob
 from search.workers.protocol import WorkerReady
@@ -103,7 +103,7 @@ class StandIn:
     def run_task(self, task: Any) -> Any:
         self.tasks.append(task)
         match task:
-            case KeepNetwork(path):
+            case SaveNetwork(path):
                 path.touch()
             case BuildModel(members, _, target):
                 assert all(member.exists() for member in members)

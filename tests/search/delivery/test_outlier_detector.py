@@ -140,7 +140,7 @@ def test_other_bytes_are_refused(known) -> None:
     stream = io.BytesIO()
     np.savez(stream, centre=np.array([{}]), whitener=np.eye(2))
     for content in (b"", b"nonsense", known.to_bytes()[:-40], stream.getvalue()):
-        with pytest.raises(DamagedError, match=r"what the model holds to tell unlike images can't be read"):
+        with pytest.raises(DamagedError, match=r"the outlier detector in the model can't be read"):
             OutlierDetector.of_bytes(content, 3, 24)
     with pytest.raises(DamagedError, match="shapes"):
         OutlierDetector.of_bytes(known.to_bytes(), 1, 24)

@@ -17,7 +17,7 @@ from search.delivery import predict_folder
 from search.delivery.card import Card
 from search.delivery.outlier_detector import fit_detector
 from search.delivery.predict_folder import PredictRequest, predict, without_offset
-from search.delivery.tasks import PredictImages
+from search.delivery.worker_tasks import PredictImages
 from search.errors import DamagedError, DataError, MismatchError, UserError
 from search.events import SilentListener
 from search.selection.offset import offset_probabilities
@@ -224,7 +224,7 @@ def test_a_model_that_does_not_fit_its_card_is_refused(tmp_path, folder) -> None
 
 
 def test_damage_is_told(tmp_path, folder) -> None:
-    with pytest.raises(DamagedError, match="tell unlike images can't be read"):
+    with pytest.raises(DamagedError, match="the outlier detector in the model can't be read"):
         ask(tmp_path, folder, likeness=b"nonsense")
 
 

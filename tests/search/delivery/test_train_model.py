@@ -12,9 +12,9 @@ from search import seeds
 from search.data.folds import make_folds
 from search.delivery import card as cards
 from search.delivery.outlier_detector import OutlierDetector
-from search.delivery.tasks import BuildModel, KeepNetwork
 from search.delivery.train_job import TrainRequest
 from search.delivery.train_model import train
+from search.delivery.worker_tasks import BuildModel, SaveNetwork
 from search.errors import UserError
 from search.events import SilentListener
 from search.workers.errors import WorkerDied, WorkerError
@@ -93,7 +93,7 @@ def test_an_ensemble_is_the_searchs_own_fits(request_) -> None:
         np.testing.assert_array_equal(job.train, fold.train)
         np.testing.assert_array_equal(job.val, fold.val)
         assert job.seed == seeds.child(7, "fit", hashed, "search", 0, number, 0)
-    kept = [task.path for task in pool.tasks if isinstance(task, KeepNetwork)]
+    kept = [task.path for task in pool.tasks if isinstance(task, SaveNetwork)]
     (united,) = (task for task in pool.tasks if isinstance(task, BuildModel))
     assert united.members == tuple(kept)
     assert len(set(kept)) == trained.members == 3

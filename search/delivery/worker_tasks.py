@@ -1,4 +1,4 @@
-"""What the delivery has done where Keras is: each runs in the worker."""
+"""Tasks that need Keras and therefore run in a worker: save, build and ask models."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from spaces.image_format import ImageFormat
 
 
 @dataclass(frozen=True, slots=True)
-class KeepNetwork(WorkerTask):
-    """Save the last fit's network as a model of its own."""
+class SaveNetwork(WorkerTask):
+    """Save the network of the worker's last fit as a model."""
 
     path: Path  # .keras
 
     def run(self, engine: Any) -> None:
-        """Saves it."""
+        """Write the file."""
         from search.training.export import save_fitted
 
         save_fitted(engine, self.path)
@@ -29,14 +29,14 @@ class KeepNetwork(WorkerTask):
 
 @dataclass(frozen=True, slots=True)
 class BuildModel(WorkerTask):
-    """Make the delivered model of the kept ones."""
+    """Build the delivered model from saved networks."""
 
     members: tuple[Path, ...]
     offset: tuple[float, ...]  # (K,) of the decision
     target: Path  # .keras
 
     def run(self, engine: Any) -> int:
-        """Number of its weights."""
+        """Write the model, and return the number of its weights."""
         from search.training.export import deliver
 
         return deliver(self.members, self.offset, self.target)
@@ -44,12 +44,12 @@ class BuildModel(WorkerTask):
 
 @dataclass(frozen=True, slots=True)
 class ReadShapes(WorkerTask):
-    """What goes into a saved model and what comes out, without the batch."""
+    """Read the shapes of a saved model's input and output, without the batch."""
 
     model: Path
 
     def run(self, engine: Any) -> tuple[tuple[int | None, ...], tuple[int | None, ...]]:
-        """The two shapes."""
+        """Return the shape of an input and of an output; None for what the model leaves open."""
         from search.training.export import shapes
 
         return shapes(self.model)
@@ -57,7 +57,7 @@ class ReadShapes(WorkerTask):
 
 @dataclass(frozen=True, slots=True)
 class PredictImages(WorkerTask):
-    """What a saved model says of some images."""
+    """Predict images with a saved model."""
 
     model: Path
     pixels: npt.NDArray[np.uint8]  # (n, side, side, channels)
@@ -70,9 +70,9 @@ class PredictImages(WorkerTask):
 
         if not self.image_format.any_size:
             return probabilities(self.model, self.pixels)
-        order, said = [], []
+        rows_of_shapes, parts = [], []
         for shape_id in np.unique(self.shape_ids):
-            at, (height, width) = np.flatnonzero(self.shape_ids == shape_id), self.image_format.shapes[shape_id]
-            order.append(at)
-            said.append(probabilities(self.model, self.pixels[at, :height, :width]))
-        return np.asarray(np.concatenate(said)[np.argsort(np.concatenate(order))], np.float32)
+            rows, (height, width) = np.flatnonzero(self.shape_ids == shape_id), self.image_format.shapes[shape_id]
+            rows_of_shapes.append(rows)
+            parts.append(probabilities(self.model, self.pixels[rows, :height, :width]))
+        return np.asarray(np.concatenate(parts)[np.argsort(np.concatenate(rows_of_shapes))], np.float32)
