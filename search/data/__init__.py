@@ -1,1 +1,1 @@
-"""From a folder of images to arrays and folds."""
+"""Images: found, decoded, cached, compared, grouped and split."""

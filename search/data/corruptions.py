@@ -1,4 +1,4 @@
-"""What another camera, phone or pair of hands does to an image: eight corruptions, each mild and strong.
+"""Eight corruptions of images, each mild and strong, as another camera, phone or pair of hands causes them.
 
 Mild is another device on a normal day; strong is plain to see, yet a person still sees what the image shows. Most
 follow Hendrycks and Dietterich, "Benchmarking Neural Network Robustness to Common Corruptions and Perturbations"
@@ -22,12 +22,12 @@ from search import seeds
 
 Pixels = npt.NDArray[np.uint8]
 Apply = Callable[[Pixels, float, np.random.Generator], Pixels]
-"""An image `(height, width, channels)`, how much, and where chance comes from; gives a new image like it."""
+"""Function of an image `(height, width, channels)` uint8, the amount and a random generator; returns a new image."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Corruption:
-    """One way in which images get worse."""
+    """A corruption and the amounts of its two strengths, in `unit`."""
 
     apply: Apply
     mild: float
@@ -36,7 +36,7 @@ class Corruption:
 
 
 def corrupt(images: Pixels, form: str, seed: int = 0) -> Pixels:
-    """Corrupted copies. An image's copy depends on its own pixels, the corruption and the seed, and nothing else.
+    """Return corrupted copies of images. A copy depends on the image's pixels, the corruption and the seed only.
 
     Args:
         images: `(n, height, width, channels)` uint8, sides from 8 pixels; 1 channel or 3.
@@ -55,9 +55,9 @@ def corrupt(images: Pixels, form: str, seed: int = 0) -> Pixels:
     corruption = CORRUPTIONS[name]
     amount = corruption.mild if strength == "1" else corruption.strong
     copies = np.empty_like(images)
-    for place, image in enumerate(images):
+    for row, image in enumerate(images):
         content = hashlib.blake2b(image.tobytes(), digest_size=16).hexdigest()
-        copies[place] = corruption.apply(image, amount, seeds.generator(seed, "corruption", name, content))
+        copies[row] = corruption.apply(image, amount, seeds.generator(seed, "corruption", name, content))
     return copies
 
 

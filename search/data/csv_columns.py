@@ -1,4 +1,4 @@
-"""CSV files that say something of images: their group, their class."""
+"""Columns of CSV files that give the group or the class of each image."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from search.errors import DataError
 
 DELIMITERS: Final = (",", ";", "\t")
 FILES: Final = ("file", "filename", "file_name", "image", "image_name", "image_id", "path", "id")
-"""What the column with the file's name may be called, in any case; the first that is there counts."""
+"""Names of the column with the file name, in any case; the first that is there counts."""
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column of such a file.
+    """A column of a CSV file.
 
     Attributes:
-        names: what it may be called, in any case; the first that is there counts.
-        table: what the file is called in messages.
-        several: what it means for a file to have two of its values.
+        names: that it may have, in any case; the first that is there counts.
+        table: word for the CSV file in messages, such as "group file".
+        several: word for its values in messages, such as "groups".
     """
 
     names: tuple[str, ...]
@@ -34,11 +34,11 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Values:
-    """What a table says.
+    """Values of a column.
 
     Attributes:
-        by_file: the column's value of those files that the table names.
-        absent: names of the table that are no file's.
+        by_file: value of each file that the table names.
+        absent: names in the table of files that are not there.
     """
 
     by_file: dict[str, str]
@@ -46,21 +46,21 @@ class Values:
 
 
 def read_column(table: Path, column: Column, *, folder: Path, files: Sequence[str], endings: Sequence[str]) -> Values:
-    """The column's value by file, for those of `files` (relative to `folder`) that the CSV names.
+    """Read the value of a column for each of the files that the CSV names.
 
-    The file's name is relative to the CSV's own folder, to `folder`, or to the one that `folder` lies in. Other
-    columns, rows for other files and rows without a value are ignored. Fields are parted by commas, semicolons or tabs.
-    An accent may be one sign with its letter in the one and two in the other.
+    File names are relative to the CSV's own folder, to `folder`, or to its parent. Other columns, rows for other files
+    and rows without a value are ignored. Fields are separated by commas, semicolons or tabs. A letter and its accent
+    may be one character in the one and two in the other.
 
     Args:
         table: the CSV file; its first line names the columns.
-        column: the one to read.
+        column: to read.
         folder: the image folder.
-        files: the images in it.
-        endings: of image files, in lower case: a name in the CSV may lack them, in any case.
+        files: the images in it, relative to `folder`.
+        endings: of image files, in lower case; a name in the CSV may lack its ending.
 
     Raises:
-        DataError: no such file; no such table or columns; two values for one file.
+        DataError: no such CSV, not the expected columns, or two values for one file.
     """
     known = {composed(file): file for file in files} | {file: file for file in files}
     bare: dict[str, str] = {}
@@ -85,12 +85,18 @@ def read_column(table: Path, column: Column, *, folder: Path, files: Sequence[st
 
 
 def composed(name: str) -> str:
-    """A name with each accent in one sign with its letter (Unicode's form C), as most systems write it."""
+    """Return a name with each letter and its accent as one character (Unicode's form C), as most systems write it."""
     return unicodedata.normalize("NFC", name)
 
 
 def names_none(table: Path, folder: Path, files: Sequence[str]) -> DataError:
-    """The error of a table that speaks of other images."""
+    """Return the error of a table that names none of the images.
+
+    Args:
+        table: the CSV file.
+        folder: the image folder.
+        files: the images in it.
+    """
     example = f", such as {files[0]}" if files else ""
     return DataError(
         f"{table} names none of the images in {folder}. Its column 'file' must be relative to the CSV's own folder or "
@@ -126,7 +132,7 @@ def _rows(table: Path, column: Column) -> list[tuple[str, str]]:
 
 
 def _names(entry: str, table: Path, folder: Path) -> list[str]:
-    """What the row's file may be called relative to the image folder: from the CSV's folder first."""
+    """Names that the file of a row may have relative to the image folder: from the CSV's folder first."""
     root, entry = folder.resolve(), entry.replace("\\", "/")
-    places = (table.resolve().parent, root, root.parent)
-    return [Path(os.path.relpath(place / entry, root)).as_posix() for place in places]
+    parents = (table.resolve().parent, root, root.parent)
+    return [Path(os.path.relpath(parent / entry, root)).as_posix() for parent in parents]

@@ -1,6 +1,6 @@
-"""From an image file to pixels.
+"""Decoding of image files to pixels.
 
-The recipe, the same for training, test and prediction: first frame; EXIF orientation applied; transparent parts on
+The recipe is the same for training, test and prediction: first frame; EXIF orientation applied; transparent parts on
 white; more than 8 bits scaled by the bits in use, those of the image or of its set; grey or RGB; stretched to a square
 by Pillow's bilinear resize, which averages over the source pixels when it shrinks.
 """
@@ -23,17 +23,17 @@ from search.data.parallel import QUIET
 from spaces.image_format import ImageFormat
 
 RECIPE: Final = 2
-"""Number of the recipe: raised when the same file would give other pixels."""
+"""Version of the recipe: raised when the same file would give other pixels."""
 
 FORMATS: Final = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP")
-"""What a file may hold, whatever its name says. Others stay closed: some of Pillow's readers start other programs."""
+"""Formats that are read, whatever a file's name says. Others are refused: some of Pillow's readers start programs."""
 
 GREY_TOLERANCE: Final = 2
 """Levels by which the colour channels of a grey image may differ, as they do after careless conversions."""
 
 JPEG_MARGIN: Final = 4
-"""A JPEG is decoded at half, a quarter or an eighth of its size while that leaves at least this many times the side
-asked for: many times faster for photographs, and seen in the result by a level or two at most."""
+"""A JPEG is decoded at half, a quarter or an eighth of its size while that leaves at least this many times the wanted
+side: many times faster for photographs, and the result differs by a level or two at most."""
 
 _MOST_BYTES: Final = 1 << 30  # of a file: the largest image that is taken, uncompressed, with 16 bits and four channels
 _FAR_WHITE: Final = 16.0  # times an image's own: four bits of eight are left of it
@@ -53,17 +53,17 @@ class UnreadableImage(Exception):
 
 
 class UnreadableNow(UnreadableImage):
-    """The file could not be read, whatever it holds: another time it may be."""
+    """The file could not be read this time, whatever it holds; another time it may be readable."""
 
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """What an image is before it is resized."""
+    """Size and colours of an image file before it is resized."""
 
     width: int  # pixels, upright
     height: int
     grey: bool  # no colour in any pixel
-    white: float = 0.0  # what would be white by its own deep pixels (see `_eight_bits`); 0 where it has none
+    white: float = 0.0  # level that its own pixels of more than 8 bits make white (see `_eight_bits`); 0 without any
 
 
 def decode(path: Path, image_format: ImageFormat, shape: tuple[int, int] | None = None) -> Pixels:
@@ -89,9 +89,14 @@ def decode(path: Path, image_format: ImageFormat, shape: tuple[int, int] | None 
 
 
 def miniature(path: Path, *, side: int) -> Image.Image:
-    """The whole picture for people to look at: at most `side` pixels wide and high, mode L or RGB. Never warns.
+    """Return a small picture for people, upright, opaque and in its own proportions. Never warns.
 
-    Upright, opaque and in its own proportions; what is smaller is left as it is.
+    Args:
+        path: of the image file.
+        side: pixels that width and height have at most; smaller images keep their size.
+
+    Returns:
+        The picture, with mode L or RGB.
 
     Raises:
         UnreadableImage: as `decode`.
@@ -104,7 +109,7 @@ def miniature(path: Path, *, side: int) -> Image.Image:
 
 
 def probe(path: Path) -> Probe:
-    """Size and greyness of an image file. JPEGs are decoded at an eighth of their size, which shows colour as well.
+    """Measure size and greyness of an image file. JPEGs are decoded at an eighth of their size.
 
     Raises:
         UnreadableImage: as `decode`; but a file that passes here can still fail there.
@@ -120,7 +125,7 @@ def probe(path: Path) -> Probe:
 
 @contextmanager
 def opened(path: Path) -> Iterator[Image.Image]:
-    """An image open for reading; whatever goes wrong inside becomes `UnreadableImage`. Never warns."""
+    """Open an image for reading; whatever goes wrong in the `with` block becomes `UnreadableImage`. Never warns."""
     try:
         size = path.stat().st_size
         if not size:
@@ -152,18 +157,21 @@ def _short(error: Exception) -> str:
 
 
 def raw_mode(image: Image.Image) -> str:
-    """How the pixels of an image that was not loaded yet lie in its file, in Pillow's words, such as RGB;16B."""
+    """Return Pillow's name, such as RGB;16B, for the form of the pixels in the file of an image not loaded yet."""
     args = image.tile[0].args if isinstance(image, ImageFile.ImageFile) and image.tile else ""
     return str(args[0] if isinstance(args, tuple) else args)
 
 
 def flattened(image: Image.Image, white: float | None = None) -> Image.Image:
-    """The image upright, opaque and with 8 bits: mode L if it is stored without colours, else RGB."""
+    """Return the image upright, opaque and with 8 bits a channel: mode L if it is stored without colours, else RGB.
+
+    `white` is the level that is white in images with more than 8 bits a channel; None: each has its own.
+    """
     return _flattened(image, white)[0]
 
 
 def _flattened(image: Image.Image, white: float | None) -> tuple[Image.Image, float]:
-    """The same, and what is white by its own deep pixels."""
+    """The same, and the level that the image's own pixels make white."""
     own = _load(image, white)
     try:
         upright = ImageOps.exif_transpose(image)

@@ -1,7 +1,7 @@
-"""What is kept on the disk from start to start: facts, arrays, files; each under a name made of all that decides it.
+"""A cache on the disk for JSON values, arrays and files, each under a name made of all that decides its content.
 
 Files are written under a name of their own and then renamed, so that two processes that make the same entry only repeat
-work. A damaged entry is none.
+work. A damaged entry counts as missing.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ def cache_folder() -> Path:
 
 
 def cached(kind: str, parts: Any, make: Callable[[], Any], parse: Callable[[Any], Kept]) -> Kept:
-    """What is made of these plain values: from the cache, or made now and kept.
+    """Return a value from the cache, or make and store it.
 
     Args:
         kind: part of the entry's name.
-        parts: all that decides what is made.
-        make: plain values.
-        parse: what they stand for; an error takes the entry for damaged.
+        parts: JSON values that decide the content.
+        make: returns the content as JSON values.
+        parse: turns the content into the value; an error marks the entry as damaged.
     """
     name = f"{entry_name([kind, parts])}.{kind}.json"
     known = plain(name, parse)
@@ -58,7 +58,7 @@ def cached(kind: str, parts: Any, make: Callable[[], Any], parse: Callable[[Any]
 
 
 def plain(name: str, parse: Callable[[Any], Kept]) -> Kept | None:
-    """Plain values that were kept under a name, parsed; None if there are none, or damaged ones."""
+    """Return the parsed JSON values stored under a name; None if there are none, or damaged ones."""
     path = entry(name)
     try:
         return parse(json.loads(path.read_text()))
@@ -70,30 +70,30 @@ def plain(name: str, parse: Callable[[Any], Kept]) -> Kept | None:
 
 
 def keep_plain(name: str, value: Any) -> None:
-    """Keep plain values under a name. Raises DataError if that can't be written."""
+    """Store JSON values under a name. Raises DataError if they can't be written."""
     with replacing(entry(name)) as file:
         file.write(json.dumps(value).encode())
 
 
 def entry_name(parts: Any) -> str:
-    """Name of what is made of these plain values, and of nothing else."""
+    """Return the name, 32 hexadecimal digits, of content that depends on these JSON values only."""
     return hashlib.blake2b(json.dumps(parts).encode(), digest_size=16).hexdigest()
 
 
 def digest_of(path: Path) -> str:
-    """blake2b of a file's bytes, 32 hexadecimal digits. Raises OSError if it can't be read."""
+    """Return the blake2b digest of a file, 32 hexadecimal digits. Raises OSError if it can't be read."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
 
 
 def stamp_of(path: Path) -> list[int]:
-    """What changes with a file's bytes: its place on the disk, size, and when it was last written, in ns."""
+    """Return what changes when a file is written: inode, size in bytes, and time of the last write in ns."""
     stat = path.stat()
     return [stat.st_ino, stat.st_size, stat.st_mtime_ns]
 
 
 def arrays(name: str, parse: Callable[[dict[str, np.ndarray[Any, Any]]], Kept]) -> Kept | None:
-    """What was kept under a name, parsed; None if there is none, or a damaged one."""
+    """Return the parsed arrays stored under a name; None if there are none, or damaged ones."""
     path = entry(name)
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as held:
@@ -106,13 +106,22 @@ def arrays(name: str, parse: Callable[[dict[str, np.ndarray[Any, Any]]], Kept]) 
 
 
 def keep_arrays(name: str, values: Mapping[str, np.ndarray[Any, Any]]) -> None:
-    """Keep arrays under a name, in one file. Raises DataError if that can't be written."""
+    """Store arrays under a name, in one file. Raises DataError if they can't be written."""
     with replacing(entry(name)) as file:
         np.savez(file, **values)  # type: ignore[arg-type]
 
 
 def array_file(name: str, shape: Sequence[int], make: Callable[[], np.ndarray[Any, Any]]) -> Path:
-    """The `.npy` file of such an array, from the cache or made now. Raises DataError if it can't be written."""
+    """Return the path of an array's `.npy` file, made now if there is none in the cache.
+
+    Args:
+        name: of the file.
+        shape: of the array; a stored one of another shape is replaced.
+        make: returns the array.
+
+    Raises:
+        DataError: it can't be written.
+    """
     path = entry(name)
     try:
         known = path.is_file() and memmap_npy(path).shape == tuple(shape)
@@ -127,7 +136,7 @@ def array_file(name: str, shape: Sequence[int], make: Callable[[], np.ndarray[An
 
 
 def entry(name: str) -> Path:
-    """Where an entry lies, or would. Raises DataError if the cache folder can't be made."""
+    """Return the path of an entry, which need not exist. Raises DataError if the cache folder can't be made."""
     folder = cache_folder()
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -138,7 +147,7 @@ def entry(name: str) -> Path:
 
 @contextmanager
 def replacing(target: Path) -> Iterator[BinaryIO]:
-    """A new file that takes the place of `target` at once when all is written, and vanishes if something fails."""
+    """Yield a new file that replaces `target` when the `with` block ends, and is removed if the block raises."""
     _sweep(target.parent)
     try:
         with tempfile.NamedTemporaryFile(dir=target.parent, prefix=target.stem, suffix=".part", delete=False) as file:
@@ -165,5 +174,5 @@ def _sweep(folder: Path) -> None:
 def _unwritable(folder: Path, error: OSError) -> DataError:
     return DataError(
         f"the image cache {folder} can't be written ({error.strerror}). "
-        "Make room or set STEADYNET_CACHE to a folder that can be written."
+        "Free some space, or set STEADYNET_CACHE to a folder that can be written."
     )

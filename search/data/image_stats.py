@@ -1,4 +1,4 @@
-"""What each image file is and looks like, before anything is resized for training: one pass over all files, kept."""
+"""Statistics of image files before they are resized for training: one pass over all files, then cached."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ SIDE: Final = 64
 """Pixels a side of the grey pictures that are compared with each other."""
 
 TINY: Final = 16
-"""Pixels a side of the coloured pictures that simple methods see."""
+"""Pixels a side of the coloured pictures that simple methods are fitted to."""
 
 RECIPE: Final = 3
-"""Raised when the same file would look otherwise."""
+"""Version of the statistics: raised when the same file would have others."""
 
 _SHARP_SIDE: Final = 256  # pixels a side at most, where sharpness is measured: finer grain is the camera's
 _BITS: Final = {"1": 1, "I": 32, "F": 32, "I;16": 16, "I;16B": 16, "I;16L": 16}  # of Pillow's modes; others have 8
@@ -37,7 +37,7 @@ Ints = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ImageStats:
-    """Of n images, in the order of their files. What could not be read has zeros, and a reason."""
+    """Statistics of n image files, in their order. Unreadable files have zeros and a reason."""
 
     reasons: tuple[str, ...]  # why a file can't be read; empty for the others
     formats: tuple[str, ...]  # such as JPEG
@@ -57,7 +57,7 @@ class ImageStats:
 
     @property
     def readable(self) -> npt.NDArray[np.bool_]:
-        """(n,)"""
+        """Boolean `(n,)`: which files can be read."""
         return np.array([not reason for reason in self.reasons], np.bool_)
 
 
@@ -65,10 +65,10 @@ _TEXTS: Final = ("reasons", "formats", "modes")
 
 
 def image_stats(images: ImageFolder, *, on_progress: OnProgress) -> ImageStats:
-    """Of all files of the folder; from the cache or looked at now."""
+    """Return the statistics of all files of a folder; from the cache, or computed now."""
 
-    def packed(found: ImageStats) -> dict[str, npt.NDArray[Any]]:
-        return {field.name: np.array(getattr(found, field.name)) for field in fields(ImageStats)}
+    def packed(stats: ImageStats) -> dict[str, npt.NDArray[Any]]:
+        return {field.name: np.array(getattr(stats, field.name)) for field in fields(ImageStats)}
 
     def unpacked(arrays: dict[str, npt.NDArray[Any]]) -> ImageStats:
         if len(arrays["width"]) != len(images.files):
@@ -77,18 +77,18 @@ def image_stats(images: ImageFolder, *, on_progress: OnProgress) -> ImageStats:
         return ImageStats(**values | {name: tuple(map(str, arrays[name])) for name in _TEXTS})
 
     name = disk_cache.entry_name(["looks", RECIPE, images.digests])
-    known = disk_cache.arrays(f"{name}.looks.npz", unpacked)
-    if known is None:
+    stats = disk_cache.arrays(f"{name}.looks.npz", unpacked)
+    if stats is None:
         paths = [images.path / file for file in images.files]
-        seen = list(map_in_threads(_look, paths, "looking at", on_progress))
-        known = _joined(seen)
-        if not any(one.get("passes") for one in seen):
-            disk_cache.keep_arrays(f"{name}.looks.npz", packed(known))
-    return known
+        of_files = list(map_in_threads(_stats_of_file, paths, "looking at", on_progress))
+        stats = _joined(of_files)
+        if not any(values.get("may_pass") for values in of_files):
+            disk_cache.keep_arrays(f"{name}.looks.npz", packed(stats))
+    return stats
 
 
-def _look(path: Path) -> dict[str, Any]:
-    """All that `ImageStats` has, of one file."""
+def _stats_of_file(path: Path) -> dict[str, Any]:
+    """The fields of `ImageStats` for one file; `may_pass` if another attempt may read it."""
     try:
         size = path.stat().st_size
         with opened(path) as image:
@@ -100,8 +100,8 @@ def _look(path: Path) -> dict[str, Any]:
             image.draft(None, (2 * _SHARP_SIDE, 2 * _SHARP_SIDE))  # a JPEG at half, a quarter, an eighth of its size
             return known | _appearance(flattened(image))
     except (UnreadableImage, OSError) as error:
-        passes = isinstance(error, UnreadableNow | OSError)
-        return {"reasons": str(error) or type(error).__name__, "passes": passes}
+        may_pass = isinstance(error, UnreadableNow | OSError)
+        return {"reasons": str(error) or type(error).__name__, "may_pass": may_pass}
 
 
 def _is_turned(image: Image.Image) -> bool:
@@ -137,11 +137,11 @@ def _appearance(flat: Image.Image) -> dict[str, Any]:
 def _laplacian(image: Floats) -> Floats:
     middle = image[1:-1, 1:-1]
     around = image[:-2, 1:-1] + image[2:, 1:-1] + image[1:-1, :-2] + image[1:-1, 2:]
-    found: Floats = around - 4 * middle
-    return found
+    laplacian: Floats = around - 4 * middle
+    return laplacian
 
 
-def _joined(found: Sequence[dict[str, Any]]) -> ImageStats:
+def _joined(of_files: Sequence[dict[str, Any]]) -> ImageStats:
     blank: dict[str, Any] = {
         "formats": "",
         "modes": "",
@@ -158,7 +158,7 @@ def _joined(found: Sequence[dict[str, Any]]) -> ImageStats:
     }
     values: dict[str, Any] = {}
     for field in fields(ImageStats):
-        column = [one.get(field.name, blank.get(field.name, 0)) for one in found]
+        column = [values_of_file.get(field.name, blank.get(field.name, 0)) for values_of_file in of_files]
         if field.name in _TEXTS:
             values[field.name] = tuple(column)
         else:

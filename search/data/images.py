@@ -1,4 +1,4 @@
-"""The images of a run: the front of this room."""
+"""The decoded, labelled images of a run: what the other modules of this folder are put together for."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class ImageSet:
     summary: DataSummary
 
     def pixels(self) -> npt.NDArray[np.uint8]:
-        """(n, side, side, channels) uint8, mapped from the disk, read-only.
+        """Pixels `(n, side, side, channels)` uint8, mapped from the disk, read-only.
 
         Images of several shapes lie in the upper left corners.
         """
@@ -139,15 +139,18 @@ def load_images(
 
 
 def _with_copies(scanned: ScannedFolder, rows: IntArray, folds: int) -> tuple[IntArray | None, int, tuple[str, ...]]:
-    """Groups that also hold copies of a picture together, and how many pictures have copies.
+    """Join copies of a picture into groups.
 
-    Last, the classes that would have too few groups for the folds: their copies stay apart.
+    Returns:
+        The groups, the number of pictures that have copies, and the classes whose copies are not joined, because too
+        few groups would be left for the folds.
     """
     found, copies, own = scanned.files, scanned.copies(rows), scanned.groups(rows)
     labels = found.labels[rows]
     for cluster in copies.too_large:
         _log.warning(
-            "%d images such as %s show the same: too many of their class to be kept on one side of each split.",
+            "%d images such as %s show the same. They are too many of their class to stay on one side of every split, "
+            "so they are treated as different images.",
             *(len(cluster.rows), found.files[rows[cluster.rows[0]]]),
         )
     joined, few = copies.groups, []
@@ -160,8 +163,8 @@ def _with_copies(scanned: ScannedFolder, rows: IntArray, folds: int) -> tuple[In
         ]
         for label in few:
             _log.warning(
-                "Class %r has copies of so few pictures that they can't be kept on one side of each of %d splits; its "
-                "scores will be too good.",
+                "Class %r has too few different pictures for %d folds. Copies of one picture may therefore be on both "
+                "sides of a split, and the scores of this class will be too high.",
                 *(found.classes[label], folds),
             )
         if few:

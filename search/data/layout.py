@@ -1,4 +1,4 @@
-"""How the classes lie in an image folder: a sub-folder each, or in the parts of a split that somebody has made."""
+"""Layout of an image folder: a sub-folder for each class, or the parts of a split with such sub-folders."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ EXPECTED: Final = "one sub-folder for each class, with its images in it"
 TRAINING: Final = frozenset({"train", "training", "val", "valid", "validation", "dev"})
 TESTING: Final = frozenset({"test", "testing"})
 NO_CLASSES: Final = frozenset({"__MACOSX", "@eaDir"})
-"""Folders that an archive made on a Mac and a Synology disk put beside and into others, with leavings in them."""
+"""Folders that archives made on a Mac and Synology disks add; they hold no images."""
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Where the class folders are.
+    """Location of the class folders.
 
     Attributes:
         parts: folders, relative to the image folder, whose sub-folders are classes; "." is the image folder itself.
@@ -34,12 +34,13 @@ class Layout:
 
 
 def layout(folder: Path) -> Layout:
-    """The image folder itself; of a `train/ val/ test/` layout all but the test, which is kept apart.
+    """Find the class folders: of the image folder itself, or of the training and validation parts of a split.
 
-    A cross-validation makes its own validation parts: images of `val` are images like those of `train`.
+    The test part of a `train/ val/ test/` layout is set aside. Images of `val` are used like those of `train`, since
+    the cross-validation makes its own validation parts.
 
-    A split is what has two folders of such names, or no others, and classes in one of them; names that only hold such
-    a word, as `seg_train` and `test set`, are a split's where the same classes are in two of them.
+    A split has two folders of such names, or no others, and classes in one of them. Names that only contain such a
+    word, as `seg_train` and `test set`, are parts of a split if two of them hold the same classes.
 
     Raises:
         DataError: no such folder; a file; no sub-folders; nothing but a test; folders beside a split's.
@@ -70,7 +71,7 @@ def layout(folder: Path) -> Layout:
 
 
 def test_part(folder: Path) -> str | None:
-    """The part for a test, of a split whose classes stand in a table; None where there is no split.
+    """Return the name of the test part of a split whose classes stand in a table; None without a split.
 
     Raises:
         DataError: no such folder; a file; two such parts.
@@ -81,7 +82,7 @@ def test_part(folder: Path) -> str | None:
 
 
 def _parts(names: Sequence[str], *, within: bool = False) -> Mapping[str, bool]:
-    """Those that are called as a split's parts, or `within` hold such a word; and whether they are for a test."""
+    """The names that are parts of a split, or (`within`) contain such a word; and whether each is a test part."""
     found = {}
     for name in names:
         words = set(re.split("[^a-z]+", name.casefold())) if within else {name.casefold()}
@@ -91,7 +92,7 @@ def _parts(names: Sequence[str], *, within: bool = False) -> Mapping[str, bool]:
 
 
 def _share_classes(folder: Path, parts: Mapping[str, bool]) -> bool:
-    """Whether training and test are among them, and two sub-folders or more are found in several."""
+    """Whether training and test are among the parts, and at least two sub-folders are in several parts."""
     often = Counter(name for part in parts for name in subfolders(folder / part))
     return len(set(parts.values())) > 1 and sum(count > 1 for count in often.values()) > 1
 
@@ -110,7 +111,7 @@ def is_shown(name: str) -> bool:
 
 
 def subfolders(folder: Path) -> Sequence[str]:
-    """Names of those that are not hidden, sorted.
+    """Return the sorted names of the sub-folders that are not hidden.
 
     Raises:
         DataError: no such folder; a file; it may not be read.

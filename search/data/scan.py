@@ -1,4 +1,4 @@
-"""What lies in an image folder: classes, files, contents. Nothing is decoded here."""
+"""Scan of an image folder: classes, files and digests of their contents. Nothing is decoded here."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ EXTENSIONS: Final = (".png", ".jpg", ".jpeg", ".jfif", ".bmp", ".gif", ".tif", "
 _OTHERS: Final = frozenset(
     ".avif .cr2 .dcm .dng .heic .heif .ico .jp2 .jxl .mpo .nef .pbm .pcx .pgm .pnm .ppm .psd .svg .tga .xbm".split()
 )
-"""Of images too, in formats that are not read."""
+"""Endings of images in formats that are not read."""
 _STARTS: Final = {
     ".png": re.compile(rb"\x89PNG\r\n"),
     ".jpg": re.compile(rb"\xff\xd8\xff"),
@@ -42,7 +42,7 @@ LEADS_OUT: Final = "a link that leads out of the folder (--follow-links follows 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ImageFolder:
-    """Images found, by class and content: sorted by (class, content hash, file), so that file names decide nothing."""
+    """The images of a folder, sorted by (class, digest of the content, file), so that file names decide nothing."""
 
     path: Path
     classes: tuple[str, ...]  # in label order
@@ -52,7 +52,7 @@ class ImageFolder:
     unopened: Mapping[str, str]  # file that can't even be read from the disk -> reason
     test: Path | None = None  # part of a `train/ val/ test/` layout that is kept apart
     unlabelled: tuple[str, ...] = ()  # images that the table of labels does not name
-    absent: tuple[str, ...] = ()  # names in the table that are no image's
+    absent: tuple[str, ...] = ()  # names in the table of images that are not there
     table: Path | None = None  # of the labels, where sub-folders are no classes
 
 
@@ -66,14 +66,20 @@ def scan(
 ) -> ImageFolder:
     """Find the images of `folder/<class>/`, however deep below it, and hash their contents.
 
-    Of a `train/ val/ test/` layout those of `folder/train/<class>/` and `folder/val/<class>/` are found. With `labels`,
-    a CSV file with the columns `file` and `label`, the images may lie anywhere in the folder; those that it does not
-    name are left out, and those below `folder/test` kept apart where there is a `folder/train` as well. A test folder
-    of which it names none has sub-folders for classes.
+    In a `train/ val/ test/` layout the images of `folder/train/<class>/` and `folder/val/<class>/` are found. With
+    `labels` the images may lie anywhere in the folder; images that the table does not name are left out, and those
+    below `folder/test` are set aside if there is a `folder/train` too.
 
-    Hidden files and folders are skipped. Links to files are followed, links to folders only where they are a class;
-    those that lead out of the folder only with `follow_links`: who packed the folder could name any file by them.
-    With `classes` (a test folder) these are the classes: any part of them may be missing in the folder.
+    Hidden files and folders are skipped. Links to files are followed, links to folders only if they are a class, and
+    links that lead out of the folder only with `follow_links`: whoever packed the folder could name any file by them.
+
+    Args:
+        folder: the image folder.
+        classes: of the training images, where this is a test folder, which may lack some of them.
+        labels: CSV file with the columns `file` and `label`. A test folder of which it names no image has sub-folders
+            for classes.
+        follow_links: follow links that lead out of the folder.
+        on_progress: called with what is done, how many are done and how many there are.
 
     Raises:
         DataError: no such folder; a file; no sub-folders; a single class; a class without images; a class that is not
@@ -133,7 +139,7 @@ def scan(
 def _classes(
     folder: Path, known: Layout, classes: Sequence[str] | None
 ) -> tuple[tuple[str, ...], list[tuple[str, str]]]:
-    """Names of the classes, and for each of their folders its class and its place in the image folder."""
+    """Names of the classes, and for each class folder its class and its path in the image folder."""
     places = [
         (composed(name), name if part == "." else f"{part}/{name}")
         for part in known.parts
@@ -148,7 +154,7 @@ def _classes(
 
 @dataclass(frozen=True, slots=True)
 class _Labelled:
-    """What a table of labels says of a folder.
+    """The images of a folder as a table of labels names them.
 
     Attributes:
         names: of the classes.
@@ -168,7 +174,7 @@ class _Labelled:
 
 
 def _labelled(folder: Path, table: Path, classes: Sequence[str] | None) -> _Labelled | None:
-    """None for a test folder of which it names nothing, and which has sub-folders for classes."""
+    """The images that a table names; None for a test folder of which it names none, with sub-folders for classes."""
     below = subfolders(folder)  # which complains where there is no folder to read
     files, unread = images_in(folder, ".")
     said = read_column(table, LABEL, folder=folder, files=files, endings=EXTENSIONS)
@@ -183,7 +189,7 @@ def _labelled(folder: Path, table: Path, classes: Sequence[str] | None) -> _Labe
     part = test_part(folder) if classes is None else None
     kept = {file: name for file, name in by_file.items() if part is None or not file.startswith(f"{part}/")}
     names = tuple(sorted(set(kept.values())))
-    _check_names(names, classes, table, "Mend the label", "two labels")
+    _check_names(names, classes, table, "Correct the label", "two labels")
     every = [(name, ".", file) for file, name in kept.items()]
     return _Labelled(names, every, unread, part if len(kept) < len(by_file) else None, unlabelled, said.absent)
 
@@ -202,9 +208,10 @@ def _check_names(names: Sequence[str], classes: Sequence[str] | None, where: Pat
 
 
 def images_in(folder: Path, place: str) -> tuple[list[str], dict[str, str]]:
-    """Image files below `folder/place`, relative to the folder; and what else may hold images, with why it is not read.
+    """Find the image files below `folder/place`; hidden ones are skipped.
 
-    Hidden ones are skipped.
+    Returns:
+        The image files relative to `folder`, and what else may hold images, each with the reason why it is not read.
     """
     files: list[str] = []
     others: dict[str, str] = {}
@@ -224,7 +231,7 @@ def images_in(folder: Path, place: str) -> tuple[list[str], dict[str, str]]:
 
 
 def _passed_over(path: Path) -> str:
-    """Why a file that may hold an image is not read; empty for one that holds none."""
+    """The reason why a file that may hold an image is not read; empty for a file that holds none."""
     ending = path.suffix.lower()
     if ending in _OTHERS:
         return f"images ending in {ending} are not read: convert them to png or jpg"
@@ -240,7 +247,7 @@ def _passed_over(path: Path) -> str:
 
 
 def leads_out(folder: Path, place: str, file: str) -> bool:
-    """Whether an image below `folder/place` lies outside the folder, and is here by a link."""
+    """Whether an image below `folder/place` is a link, or behind one, to a file outside the folder."""
     path, above = folder / file, [folder / part for part in [Path(place), *Path(place).parents]]
     is_linked = path.is_symlink() or any(part.is_symlink() for part in above if part != folder)
     return is_linked and not _is_inside(path, folder)

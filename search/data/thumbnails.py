@@ -29,7 +29,7 @@ def thumbnails(
     side: int = SIDE,
     on_progress: OnProgress = lambda what, done, of: None,
 ) -> dict[int, str]:
-    """Pictures of some rows: of the original file in its own proportions; if that is gone, of the decoded pixels.
+    """Draw small pictures of some images: of the original file in its own proportions, or else of the decoded pixels.
 
     JPEG, because photographs take a sixth of what they would as PNG. The same files give the same bytes.
 
@@ -39,17 +39,17 @@ def thumbnails(
         files: `(n,)` relative to it, in row order.
         pixels: `(n, side, side, channels)` uint8, what was trained on.
         side: pixels that width and height have at most.
-        on_progress: told how far it is.
+        on_progress: called with what is done, how many are done and how many there are.
 
     Returns:
         Row -> JPEG in base64, by row.
     """
 
-    def drawn(row: int) -> str:
+    def draw(row: int) -> str:
         return encoded(_picture(folder / files[row], pixels[row], side))
 
     wanted = sorted({int(row) for row in rows})
-    return dict(zip(wanted, map_in_threads(drawn, wanted, "drawing thumbnails", on_progress), strict=True))
+    return dict(zip(wanted, map_in_threads(draw, wanted, "drawing thumbnails", on_progress), strict=True))
 
 
 def _picture(path: Path, pixels: Pixels, side: int) -> Image.Image:
@@ -63,7 +63,7 @@ def _picture(path: Path, pixels: Pixels, side: int) -> Image.Image:
 
 
 def encoded(picture: Image.Image) -> str:
-    """As JPEG in base64."""
+    """Return a picture as JPEG in base64."""
     file = BytesIO()
     picture.info = {}  # a comment in the original would be passed on
     picture.save(file, "JPEG", quality=_QUALITY, optimize=True)

@@ -1,4 +1,4 @@
-"""Files of pretrained weights: which of the backbones that may be searched there are, and what the files are."""
+"""Files of pretrained weights: found, checked, and fetched by Keras where there are none."""
 
 from __future__ import annotations
 
@@ -24,41 +24,42 @@ _FETCH: Final = "import keras; keras.applications.{builder}({options}include_top
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """What a backbone begins with."""
+    """First weights of a backbone."""
 
     path: Path | None  # None: random ones
     digest: str  # of the file; "random" without one
 
 
 def find_weights(
-    asked: str, backbones: Sequence[str], tell: Callable[[str], None] = lambda text: None
+    source: str, backbones: Sequence[str], tell: Callable[[str], None] = lambda text: None
 ) -> dict[str, Weights]:
-    """Of those of the backbones that there are weights of, by name.
+    """Find the weights of backbones, by the name of the backbone; those without weights are missing.
 
     Args:
-        asked: `imagenet` for those in Keras' own cache, fetched if there are none and a network is there; `none` for
+        source: `imagenet` for those in Keras' own cache, fetched if there are none and a network is there; `none` for
             random ones; else a folder of files with Keras' names, such a file, or NAME=FILE with a backbone's name.
         backbones: that may be searched.
-        tell: told what takes its time.
+        tell: called with a sentence on what takes long.
 
     Raises:
         UserError: there are none of them, or a file is something else.
     """
-    if asked == RANDOM:
+    if source == RANDOM:
         return {name: Weights(None, RANDOM_DIGEST) for name in backbones}
-    if asked == IMAGENET:
-        found = _in_folder(_keras_models(), backbones)
-        return found or _fetched(backbones, tell)
-    path = Path(asked)
-    name, _, file = asked.partition("=")
+    if source == IMAGENET:
+        return _in_folder(_keras_models(), backbones) or _fetch(backbones, tell)
+    path = Path(source)
+    name, _, file = source.partition("=")
     if file and os.sep not in name and not path.exists():  # a folder may be called a=b
-        return {_known(name, backbones): _weights(name, Path(file))}
+        return {_checked_name(name, backbones): _weights(name, Path(file))}
     if path.is_dir():
-        found = _in_folder(path, backbones) or _in_folder(path / "models", backbones)
-        if not found:
+        weights = _in_folder(path, backbones) or _in_folder(path / "models", backbones)
+        if not weights:
             expected = ", ".join(BACKBONES[name].file for name in backbones)
-            raise UserError(f"--weights {path}: none of the files {expected} lies there. Pass their folder.")
-        return found
+            raise UserError(
+                f"--weights {path}: none of the files {expected} is in it. Pass the folder that holds them."
+            )
+        return weights
     if not path.is_file():
         raise UserError(
             f"--weights {path}: no such file or folder. Pass {IMAGENET}, {RANDOM}, a folder of weights, or a file."
@@ -66,13 +67,13 @@ def find_weights(
     names = [name for name in backbones if BACKBONES[name].file == path.name]
     if not names:
         raise UserError(
-            f"--weights {path}: whose weights these are can't be told from the name. Say it: --weights NAME={path}, "
-            f"NAME being one of {', '.join(backbones)}."
+            f"--weights {path}: the file's name does not say which network these weights belong to. Pass --weights "
+            f"NAME={path}, where NAME is one of {', '.join(backbones)}."
         )
     return {names[0]: _weights(names[0], path)}
 
 
-def _known(name: str, backbones: Sequence[str]) -> str:
+def _checked_name(name: str, backbones: Sequence[str]) -> str:
     if name not in backbones:
         raise UserError(f"--weights {name}=...: one of {', '.join(backbones)} is expected before the =, got {name!r}.")
     return name
@@ -87,7 +88,7 @@ def _weights(name: str, path: Path) -> Weights:
     """Raises UserError for a file that doesn't hold this backbone."""
     import h5py
 
-    known, count = BACKBONES[name], 0
+    backbone, count = BACKBONES[name], 0
 
     def add(_: str, part: object) -> None:
         nonlocal count
@@ -102,44 +103,45 @@ def _weights(name: str, path: Path) -> Weights:
             held.visititems(add)
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"--weights {path}: an HDF5 file of Keras weights is expected ({error}).") from None
-    has_layers = has_layers or any(layer.startswith(known.last_block) for layer in layers)
-    if not has_layers or abs(count / known.weights - 1) > _OFF:
+    has_layers = has_layers or any(layer.startswith(backbone.last_block) for layer in layers)
+    if not has_layers or abs(count / backbone.weights - 1) > _OFF:
         raise UserError(
             f"--weights {path}: these are not the weights of {name} without its top that Keras' own application loads "
-            f"(about {known.weights:,} numbers are expected, the file holds {count:,}; as `save_weights` of such an "
+            f"(about {backbone.weights:,} numbers are expected, the file holds {count:,}; as `save_weights` of such an "
             f"application writes them, into a file called ...{_BY_ATTRIBUTE}, or as Keras fetches them, ...h5)."
         )
     return Weights(path.resolve(), digest_of(path))
 
 
 def _keras_models() -> Path:
-    """Where Keras keeps what it fetched."""
+    """Folder in which Keras keeps what it fetched."""
     return Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras") / "models"
 
 
 def fetching(name: str) -> str:
-    """The code that has Keras fetch a backbone's ImageNet weights into its cache."""
-    known = BACKBONES[name]
-    return _FETCH.format(builder=known.builder, options="".join(f"{key}={value}, " for key, value in known.options))
+    """Return Python code that lets Keras fetch a backbone's ImageNet weights into its cache."""
+    backbone = BACKBONES[name]
+    options = "".join(f"{key}={value}, " for key, value in backbone.options)
+    return _FETCH.format(builder=backbone.builder, options=options)
 
 
-def _fetched(backbones: Sequence[str], tell: Callable[[str], None]) -> dict[str, Weights]:
+def _fetch(backbones: Sequence[str], tell: Callable[[str], None]) -> dict[str, Weights]:
     name = _FETCHED_FIRST if _FETCHED_FIRST in backbones else backbones[0]
     code = fetching(name)
     tell(f"Fetching the ImageNet weights of {name}, which are not in {_keras_models()}")
     try:
-        told = subprocess.run(
+        process = subprocess.run(
             [sys.executable, "-c", code], capture_output=True, text=True, timeout=_FETCH_SECONDS, check=False
         )
-        why = "" if told.returncode == 0 else (told.stderr.strip().splitlines() or ["no reason given"])[-1]
+        why = "" if process.returncode == 0 else (process.stderr.strip().splitlines() or ["no reason given"])[-1]
     except subprocess.TimeoutExpired:
         why = f"no answer in {_FETCH_SECONDS:.0f} s"
-    found = {} if why else _in_folder(_keras_models(), backbones)
+    weights = {} if why else _in_folder(_keras_models(), backbones)
     why = why or f"Keras wrote no {BACKBONES[name].file}"
-    if not found:
+    if not weights:
         raise UserError(
             f"--weights {IMAGENET}: there are no weights in {_keras_models()}, and they could not be fetched ({why}). "
             f'On a machine with a network, run: python -c "{code}"; then copy its ~/.keras/models here, or pass '
             "--weights with the folder. Or leave pretrained networks out: --space default."
         )
-    return found
+    return weights

@@ -198,7 +198,7 @@ def test_a_failure_while_building_leaves_nothing(make_folder, own_cache: Path, m
     images = read(make_folder(a=2, b=2))
     monkeypatch.setattr(decoded_cache, "_write_header", full)
     with pytest.raises(
-        DataError, match=r"can't be written \(No space left on device\)\. Make room or set STEADYNET_CACHE"
+        DataError, match=r"can't be written \(No space left on device\)\. Free some space, or set STEADYNET_CACHE"
     ):
         decoded(images)
     assert list(own_cache.iterdir()) == []

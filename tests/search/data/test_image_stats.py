@@ -86,7 +86,7 @@ def test_nothing_is_looked_at_twice_and_a_damaged_entry_is_built_again(
 ) -> None:
     _, first = seen(folder)
     with monkeypatch.context() as patch:
-        patch.setattr(room, "_look", lambda path: pytest.fail("looked at again"))
+        patch.setattr(room, "_stats_of_file", lambda path: pytest.fail("looked at again"))
         _, again = seen(folder)
     assert again.reasons == first.reasons
     assert np.array_equal(again.grey, first.grey)

@@ -321,7 +321,7 @@ def test_where_a_class_has_too_few_pictures_only_its_copies_stay_apart(
     assert len(np.unique(found.groups[few])) == few.sum() == 9
     assert len(np.unique(found.groups[~few])) == 8
     assert (found.summary.copies, found.summary.apart) == (8, ("few",))
-    assert "Class 'few' has copies of so few pictures" in caplog.text
+    assert "Class 'few' has too few different pictures" in caplog.text
     assert "many" not in caplog.text
 
 
