@@ -56,7 +56,9 @@ def trial(count: int, side: int, folds: int) -> tuple[float, float]:
     steps = max(1, len(given[0].train) // 32)
     protocol = TrainingProtocol(epochs=EPOCHS, images=ImageFormat(image_size=side, channels=3), classes=2)
     device.adapt(side)
-    engine = Engine(_configuration(), protocol, device.held(pixels), tf.constant(labels, tf.int32), EPOCHS * steps)
+    engine = Engine(
+        _configuration(), protocol, device.images_on_device(pixels), tf.constant(labels, tf.int32), EPOCHS * steps
+    )
     context = FitContext(
         epochs=EPOCHS, updates_per_epoch=steps, imbalance=1.0, batchnorm=False, prior_entropy=np.log(2)
     )

@@ -117,7 +117,7 @@ class _Here:
         from search.workers.job_runner import JobRunner
 
         self._fit = fit
-        self._ends_early = fit.nothing_left
+        self._ends_early = fit.is_saturated
         resources = WorkerResources(threads=1, gpu=None, log=log)
         self._runner = JobRunner(resources, lambda message: None, lambda: None)
         self._runner.set_data(TrainingData.of(images, "balanced_accuracy"))
@@ -128,12 +128,12 @@ class _Here:
     def run(self, job: FitJob, on_check: object = None, *, alone: bool = False) -> FitOutcome:
         self.would_shorten = False
 
-        def nothing_left(skills: list[float]) -> bool:
+        def is_saturated(skills: list[float]) -> bool:
             found = self._ends_early(skills)
             self.would_shorten |= found
             return found and self.shorten
 
-        self._fit.nothing_left = nothing_left
+        self._fit.is_saturated = is_saturated
         outcome = self._runner.run(replace(job, audited=True))
         if not isinstance(outcome, FitOutcome):
             raise RuntimeError(str(outcome))

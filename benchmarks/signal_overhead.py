@@ -86,7 +86,9 @@ def fit(kind: type[Engine], pixels: Any, labels: Any, epochs: int, normalization
     )
     clock, processor = time.perf_counter(), time.process_time()
     device.adapt(pixels.shape[1])
-    engine = kind(configuration, protocol, device.held(pixels), tf.constant(labels, tf.int32), epochs * steps)
+    engine = kind(
+        configuration, protocol, device.images_on_device(pixels), tf.constant(labels, tf.int32), epochs * steps
+    )
     for fold in folds:
         job = FitJob(
             trial=0,

@@ -59,7 +59,9 @@ def with_engine(pixels, labels, folds, epochs) -> None:
     protocol = TrainingProtocol(epochs=epochs, images=ImageFormat(image_size=pixels.shape[1], channels=3), classes=2)
     steps = len(folds[0].train) // CONFIGURATION.batch_size
     device.adapt(pixels.shape[1])
-    engine = Engine(CONFIGURATION, protocol, device.held(pixels), tf.constant(labels, tf.int32), epochs * steps)
+    engine = Engine(
+        CONFIGURATION, protocol, device.images_on_device(pixels), tf.constant(labels, tf.int32), epochs * steps
+    )
     context = FitContext(
         epochs=epochs, updates_per_epoch=steps, imbalance=1.0, batchnorm=False, prior_entropy=np.log(2)
     )
@@ -106,7 +108,9 @@ def bare_steps(pixels, labels, folds, epochs) -> float:
     train, batch = folds[0].train, CONFIGURATION.batch_size
     steps = len(train) // batch
     device.adapt(pixels.shape[1])
-    engine = Engine(CONFIGURATION, protocol, device.held(pixels), tf.constant(labels, tf.int32), epochs * steps)
+    engine = Engine(
+        CONFIGURATION, protocol, device.images_on_device(pixels), tf.constant(labels, tf.int32), epochs * steps
+    )
     engine.begin(0, train, balance([1, 1]))
     rows = train[: steps * batch].reshape(steps, batch).astype(np.int32)
     rates = Schedule.planned(epochs, steps).rates(0)

@@ -1,4 +1,4 @@
-"""Backbones as layers: raw pixels in, the last feature map out, fed as their weights expect."""
+"""Backbones as Keras models from raw pixels to the last feature map, with the preprocessing their weights expect."""
 
 from __future__ import annotations
 
@@ -18,36 +18,42 @@ from spaces.config import Configuration
 
 
 def build_backbone(name: str, channels: int, weights: Path | None = None, dtype: str = "float32") -> keras.Model:
-    """A backbone of any image size.
+    """Build a backbone for images of any size.
 
     Args:
         name: one of `BACKBONES`.
-        channels: of the images; grey ones are shown as colour.
-        weights: file of its weights without top; None for random ones.
+        channels: 1 or 3; a grey channel is repeated three times.
+        weights: file of its weights without the classification head; None for random ones.
         dtype: Keras' dtype policy.
 
     Returns:
         `(batch, height, width, channels)` 0..255 -> `(batch, height / 32, width / 32, features)`.
     """
-    known = BACKBONES[name]
+    definition = BACKBONES[name]
     with _policy(dtype):
-        core = _core(known)
+        core = _core(definition)
     if weights is not None:
         core.load_weights(weights)
     images = keras.Input((None, None, channels))
     x = images if channels == 3 else keras.layers.Concatenate()([images] * 3)
-    return keras.Model(images, core(_fed(known, x)), name=name)
+    return keras.Model(images, core(_preprocessed(definition, x)), name=name)
 
 
 def first_weights(name: str, channels: int, weights: Path | None) -> list[npt.NDArray[Any]]:
-    """That every fit on this backbone begins with: its makers', or random ones that are always the same."""
+    """Return the weights that every fit on a backbone starts from.
+
+    Args:
+        name: one of `BACKBONES`.
+        channels: 1 or 3.
+        weights: file of pretrained weights; None for random ones, the same at each call.
+    """
     if weights is None:
         keras.utils.set_random_seed(seeds.child(0, "backbone", name))
     return build_backbone(name, channels, weights).get_weights()  # type: ignore[no-any-return]
 
 
 def prepare(backbone: keras.Model, configuration: Configuration, updates: int) -> tuple[list[Any], list[Any]]:
-    """Have a backbone train as the configuration says: what learns, and what its batch normalization does.
+    """Freeze the parts of a backbone that a configuration does not train, and set its batch normalization.
 
     Args:
         backbone: from `build_backbone`.
@@ -55,25 +61,25 @@ def prepare(backbone: keras.Model, configuration: Configuration, updates: int) -
         updates: optimizer steps of a whole fit, which decide BatchNorm's momentum.
 
     Returns:
-        Its batch normalization layers, and those of its variables that learn.
+        Its batch normalization layers, and its variables that are trained.
     """
     core = backbone.layers[-1]
     norms = [layer for layer in core.layers if isinstance(layer, keras.layers.BatchNormalization)]
     adapted = configuration.statistics == "adapted"
     for layer in norms:
-        layer.trainable = adapted  # Keras: one that is not trainable never looks at its batch
+        layer.trainable = adapted  # Keras: a frozen one never uses its batch
         if adapted:
             layer.momentum = batchnorm_momentum(updates)
     if configuration.trainable == "frozen":
         return norms, []
-    known = BACKBONES[configuration.backbone]
-    layers = core.layers if configuration.trainable == "all" else last_block(core, known)
+    definition = BACKBONES[configuration.backbone]
+    layers = core.layers if configuration.trainable == "all" else last_block(core, definition)
     return norms, [variable for layer in layers for variable in layer.trainable_variables]
 
 
 @contextmanager
 def _policy(name: str) -> Iterator[None]:
-    """Layers that are built inside compute by this policy."""
+    """Use a dtype policy for the layers that are built in the context."""
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(name)
     try:
@@ -82,22 +88,26 @@ def _policy(name: str) -> Iterator[None]:
         keras.config.set_dtype_policy(before)
 
 
-def _core(known: Backbone) -> Any:
+def _core(definition: Backbone) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that weights for other sizes exist
-        builder = getattr(keras.applications, known.builder)
-        core = builder(include_top=False, weights=None, input_shape=(None, None, 3), **dict(known.options))
+        builder = getattr(keras.applications, definition.builder)
+        core = builder(include_top=False, weights=None, input_shape=(None, None, 3), **dict(definition.options))
     for layer in core.layers:
-        if isinstance(layer, keras.layers.Dropout):  # whole branches at random: nothing that a fit could repeat
+        if isinstance(layer, keras.layers.Dropout):  # drops whole branches, from a state that fits can't reset
             layer.rate = 0.0
     return core
 
 
-def _fed(known: Backbone, x: Any) -> Any:
-    return x if known.feeding == "inside" else keras.applications.imagenet_utils.preprocess_input(x, mode=known.feeding)
+def _preprocessed(definition: Backbone, x: Any) -> Any:
+    return (
+        x
+        if definition.feeding == "inside"
+        else keras.applications.imagenet_utils.preprocess_input(x, mode=definition.feeding)
+    )
 
 
-def last_block(core: Any, known: Backbone) -> Sequence[Any]:
-    """Layers of the last block and what follows it."""
-    first = next(place for place, layer in enumerate(core.layers) if layer.name.startswith(known.last_block))
+def last_block(core: Any, definition: Backbone) -> Sequence[Any]:
+    """Return the layers of the last block and those after it."""
+    first = next(index for index, layer in enumerate(core.layers) if layer.name.startswith(definition.last_block))
     return core.layers[first:]  # type: ignore[no-any-return]

@@ -42,8 +42,8 @@ class Chain:
         self._norms = network.batchnorms(model)
         self.batches_done = tf.Variable(0, dtype=tf.int64, trainable=False)
         self.gathering = [*(self.backbone_norms if configuration.statistics == "adapted" else []), *self._norms]
-        own = [layer for layer in self.layers if layer is not self.backbone]
-        self.weights = [*self.backbone_weights, *(weight for layer in own for weight in layer.trainable_variables)]
+        others = [layer for layer in self.layers if layer is not self.backbone]
+        self.weights = [*self.backbone_weights, *(weight for layer in others for weight in layer.trainable_variables)]
 
     def forward(self, x: Any, *, training: bool) -> Any:
         """Return logits `(batch, K)` of inputs `(batch, ...)`."""

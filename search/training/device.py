@@ -1,4 +1,4 @@
-"""The device: set up before the first tensor, and where pixels lie."""
+"""The device that TensorFlow computes on: its set-up, and the pixels on it."""
 
 from __future__ import annotations
 
@@ -12,96 +12,98 @@ import tensorflow as tf
 from threadpoolctl import threadpool_limits
 
 from search.npy import memmap_npy
-from search.training.prefetch import LARGE, touched_at_random
+from search.training.prefetch import LARGE, advise_random_access
 
 _HOST: Final = "/CPU:0"
 _GPU: Final = "/GPU:0"
-_NO_ROOM: Final = (
+_OUT_OF_MEMORY_WORDS: Final = (
     "out of memory",
     "out_of_memory",
     "dst tensor is not initialized",
     "alloc_failed",
     "failed to allocate",
 )
-_SMALL: Final = 64  # pixels a side
+_SMALL_SIDE: Final = 64  # pixels
 _PIXEL_SHARE: Final = 0.4  # of the device's memory: above it pixels stay on the host
 
 
 def set_up(threads: int | None, gpu: int | None) -> str | None:
-    """Choose the GPU (None: none) and the CPU threads (None: TensorFlow's own choice), before anything runs.
+    """Set up TensorFlow before its first tensor. GPU memory grows as needed, results repeat bit by bit.
 
-    Memory grows as needed, results repeat bit by bit.
+    Args:
+        threads: of the CPU; None for TensorFlow's own choice.
+        gpu: index of the GPU; None for the CPU.
 
     Returns:
-        The GPU's name; None if it is not to be used or TensorFlow does not see it.
+        The GPU's name; None without one, or where TensorFlow does not see it.
     """
     if threads is not None:
         threadpool_limits(threads)  # of NumPy's linear algebra
         tf.config.threading.set_intra_op_parallelism_threads(threads)
         tf.config.threading.set_inter_op_parallelism_threads(1)
-    seen = tf.config.list_physical_devices("GPU")
-    chosen = seen[gpu : gpu + 1] if gpu is not None else []
+    gpus = tf.config.list_physical_devices("GPU")
+    chosen = gpus[gpu : gpu + 1] if gpu is not None else []
     tf.config.set_visible_devices(chosen, "GPU")
     for device in chosen:
         tf.config.experimental.set_memory_growth(device, True)
     tf.config.experimental.enable_op_determinism()
-    logging.getLogger("tensorflow").addFilter(_unforeseen)
+    logging.getLogger("tensorflow").addFilter(_is_unexpected)
     if not chosen:
         return None
     return str(tf.config.experimental.get_device_details(chosen[0]).get("device_name", "GPU"))
 
 
 def adapt(side: int) -> None:
-    """To images of so many pixels a side, before a network for them is traced.
+    """Choose whether graphs are rewritten, before a network for images of `side` pixels a side is traced.
 
-    Of small ones on the CPU, graphs run as they are traced: rewriting them takes a quarter of the time that a network
-    needs before its first step, which is more than a short fit gets back.
+    For small images on the CPU they are not: rewriting takes a quarter of the time before a network's first step, which
+    is more than it saves in a short fit.
     """
-    as_traced = side <= _SMALL and not tf.config.get_visible_devices("GPU")
+    as_traced = side <= _SMALL_SIDE and not tf.config.get_visible_devices("GPU")
     tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": as_traced})
 
 
-def _unforeseen(record: logging.LogRecord) -> bool:
-    """Not the warning that graphs are traced anew: each configuration's network has its own, and they are counted."""
+def _is_unexpected(record: logging.LogRecord) -> bool:
+    """False for the warning of retracing: each configuration's network has its own graph, and traces are counted."""
     return "triggered tf.function retracing" not in record.getMessage()
 
 
 def stay_on_host(path: Path, device_bytes: int | None) -> bool:
-    """Whether the pixels of a file do: they would take more than 40 % of the GPU's memory (None: there is none)."""
+    """Whether the pixels of a file stay on the host: without a GPU, or above 40 % of its memory of `device_bytes`."""
     return device_bytes is None or path.stat().st_size > _PIXEL_SHARE * device_bytes
 
 
 def load_pixels(path: Path, device_bytes: int | None) -> Any:
-    """All images of a `.npy` file as one uint8 tensor, on the host or the GPU as `stay_on_host` says.
+    """Load all images of a `.npy` file as one uint8 tensor, on the host or the GPU as `stay_on_host` says.
 
     On the host the tensor is the mapped file itself: nothing is copied, workers share the pages, and the system drops
-    those that find no room.
+    them when memory is short.
     """
     array = memmap_npy(path)
     if not stay_on_host(path, device_bytes):
         return _on_gpu(array)
     if path.stat().st_size >= LARGE:
-        touched_at_random(array)
+        advise_random_access(array)
     shared = np.asarray(_Unmarked(array))
     with tf.device(_HOST):
         return tf.experimental.dlpack.from_dlpack(shared.__dlpack__())
 
 
-def held(pixels: np.ndarray[Any, Any]) -> Any:
-    """Images in memory, `(n, side, side, channels)` uint8, as a tensor where the work is done."""
+def images_on_device(pixels: np.ndarray[Any, Any]) -> Any:
+    """Return images `(n, side, side, channels)` uint8 as a tensor on the GPU, or on the host without one."""
     return _on_gpu(pixels) if tf.config.get_visible_devices("GPU") else tf.constant(pixels)
 
 
 def _on_gpu(pixels: np.ndarray[Any, Any]) -> Any:
-    """A variable: TensorFlow picks bytes of a tensor on the host only, where all of them would be sent at each step."""
+    """As a variable: bytes of a tensor are gathered on the host only, so that all would be sent at each step."""
     with tf.device(_GPU):
         return tf.Variable(pixels, trainable=False)
 
 
 class _Unmarked:
-    """A read-only array that is not marked so, since DLPack hands on no other; nobody writes to it.
+    """A read-only array that claims to be writable, as DLPack demands; nobody writes to it.
 
-    A writable mapping would be none of the file but of memory yet to be paid for, and refused beyond the machine's.
+    A mapping that is writable indeed would count as memory of the process, and be refused beyond the machine's.
     """
 
     def __init__(self, array: np.ndarray[Any, Any]) -> None:
@@ -113,18 +115,18 @@ class _Unmarked:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether the device had no room for what it was asked: CUDA and cuDNN say it in words of their own."""
+    """Whether an error means that the device is out of memory; CUDA and cuDNN say so in words of their own."""
     if isinstance(error, tf.errors.ResourceExhaustedError):
         return True
     internal = isinstance(error, tf.errors.InternalError | tf.errors.UnknownError)
-    return internal and any(words in str(error).lower() for words in _NO_ROOM)
+    return internal and any(words in str(error).lower() for words in _OUT_OF_MEMORY_WORDS)
 
 
 def tensor(values: np.ndarray[Any, Any]) -> Any:
-    """The array as a tensor."""
+    """Return the array as a tensor."""
     return tf.constant(values)
 
 
 def versions() -> dict[str, str]:
-    """Of TensorFlow and Keras."""
+    """Return the versions of TensorFlow and Keras."""
     return {"tensorflow": tf.__version__, "keras": keras.__version__}

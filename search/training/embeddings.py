@@ -1,4 +1,4 @@
-"""A frozen backbone run once for each image: what it gives is kept in the cache and shared by all that trains on it."""
+"""Embeddings of images by a frozen backbone, computed once for each image and kept in the disk cache."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ from spaces.backbones import BACKBONES, POOLED
 from spaces.config import Configuration
 from spaces.image_format import ImageFormat
 
-_AT_ONCE: Final = 64  # images of a forward pass
+_CHUNK: Final = 64  # images of a forward pass
 _RECENT_BYTES: Final = 128 << 20  # embeddings of other images that are kept in memory
-_RECIPE: Final = 1  # raised when the same backbone would give something else
+_RECIPE: Final = 1  # version of the embeddings: raised when the same backbone would give others
 
 
 class FrozenBackbone:
-    """A backbone of one study, and its embeddings of the study's images.
+    """A backbone of a study, and its embeddings of the study's images.
 
     Args:
         name: of the backbone.
         image_format: of the images.
-        weights: its own, as `first_weights` gives them.
-        digest: of them.
-        source: file of the images, named by their contents.
-        images: (n, side, side, channels) uint8 tensor.
-        shape_ids: (n,) index of each image's shape; None where all are squares.
-        heed: called between batches; may raise to end it.
+        weights: from `first_weights`.
+        digest: of the weights.
+        source: file of the images; its name is a digest of their contents.
+        images: `(n, side, side, channels)` uint8 tensor.
+        shape_ids: `(n,)` index of each image's shape; None where all are squares.
+        on_batch: called after each batch; may raise to end the computation.
     """
 
     def __init__(
@@ -50,23 +50,23 @@ class FrozenBackbone:
         source: Path,
         images: Any,
         shape_ids: IntArray | None = None,
-        heed: Callable[[], None] = lambda: None,
+        on_batch: Callable[[], None] = lambda: None,
     ) -> None:
         self.name = name
         self.weights = weights
         self._format = image_format
-        self._model: Any = None  # built when something has to go through it: most often everything is in the cache
+        self._model: Any = None  # built when it is first needed: mostly all embeddings are in the cache
         self._recent: OrderedDict[bytes, FloatArray] = OrderedDict()
         self._digest, self._source = digest, source
         self._images, self._shape_ids = images, shape_ids
-        self._heed = heed
+        self._on_batch = on_batch
         self._views: dict[tuple[bool, bool], FloatArray] = {}
 
     def view(self, *, across: bool, down: bool) -> FloatArray:
-        """Embeddings `(n, 2, features)` float32 of all images, mirrored so: their means and their maxima."""
+        """Return embeddings `(n, 2, features)` float32, means and maxima, of all images, mirrored as asked."""
         if (across, down) not in self._views:
             shape = [self._images.shape[0], len(POOLED), BACKBONES[self.name].features]
-            card = astuple(BACKBONES[self.name])  # how it is fed is part of what it gives
+            card = astuple(BACKBONES[self.name])  # its preprocessing decides the embeddings too
             parts = [
                 _RECIPE,
                 keras.__version__,
@@ -87,19 +87,19 @@ class FrozenBackbone:
         return self._views[across, down]
 
     def views(self, configuration: Configuration) -> list[FloatArray]:
-        """All that a configuration sees of each image: as it is, and flipped as it may be."""
+        """Return `view` of the images as they are, and flipped in each way that the configuration allows."""
         flips = (False, True)
         across, down = flips[: 1 + configuration.horizontal_flip], flips[: 1 + configuration.vertical_flip]
         return [self.view(across=a, down=d) for d in down for a in across]
 
     def embed_again(self, images: Any, rows: IntArray, shape_ids: IntArray | None) -> FloatArray:
-        """As `embed`, for images that come again: those of a test, or of a validation in all its corruptions."""
+        """Return `embed` from memory for images that were embedded lately, such as corrupted copies."""
         content = hashlib.blake2b(np.asarray(tf.gather(images, rows)).tobytes(), digest_size=16)
         content.update(b"" if shape_ids is None else shape_ids[rows].tobytes())
         key = content.digest()
         if key not in self._recent:
             self._recent[key] = self.embed(images, rows, shape_ids)
-            while len(self._recent) > 1 and sum(one.nbytes for one in self._recent.values()) > _RECENT_BYTES:
+            while len(self._recent) > 1 and sum(values.nbytes for values in self._recent.values()) > _RECENT_BYTES:
                 self._recent.popitem(last=False)
         self._recent.move_to_end(key)
         return self._recent[key]
@@ -107,20 +107,31 @@ class FrozenBackbone:
     def embed(
         self, images: Any, rows: IntArray, shape_ids: IntArray | None, *, across: bool = False, down: bool = False
     ) -> FloatArray:
-        """Embeddings `(len(rows), 2, features)` float32 of any images `(m, side, side, channels)` uint8."""
+        """Compute embeddings of any images.
+
+        Args:
+            images: `(m, side, side, channels)` uint8 tensor.
+            rows: of those images.
+            shape_ids: `(m,)` index of the shape of each image; None where all are squares.
+            across: mirror left and right.
+            down: mirror top and bottom.
+
+        Returns:
+            `(len(rows), 2, features)` float32: mean and maximum of each feature over the image.
+        """
         if self._model is None:
             self._model = build_backbone(self.name, self._format.channels)
             self._model.set_weights(self.weights)
-        found = np.zeros((len(rows), len(POOLED), BACKBONES[self.name].features), np.float32)
-        kinds = np.zeros(len(rows), np.int64) if shape_ids is None else shape_ids[rows]
-        for kind in np.unique(kinds):
-            at = np.flatnonzero(kinds == kind)
-            height, width = self._format.shapes[kind] if self._format.any_size else images.shape[1:3]
-            for some in np.array_split(at, -(-len(at) // _AT_ONCE)):
-                batch = tf.gather(images, rows[some])[:, :height, :width]
-                found[some] = self._run(batch, tf.constant(across), tf.constant(down)).numpy()
-                self._heed()
-        return found
+        embeddings = np.zeros((len(rows), len(POOLED), BACKBONES[self.name].features), np.float32)
+        shape_of = np.zeros(len(rows), np.int64) if shape_ids is None else shape_ids[rows]
+        for shape_id in np.unique(shape_of):
+            at = np.flatnonzero(shape_of == shape_id)
+            height, width = self._format.shapes[shape_id] if self._format.any_size else images.shape[1:3]
+            for chunk in np.array_split(at, -(-len(at) // _CHUNK)):
+                batch = tf.gather(images, rows[chunk])[:, :height, :width]
+                embeddings[chunk] = self._run(batch, tf.constant(across), tf.constant(down)).numpy()
+                self._on_batch()
+        return embeddings
 
     @tf.function(reduce_retracing=True, jit_compile=False)  # type: ignore[untyped-decorator]
     def _run(self, batch: Any, across: Any, down: Any) -> Any:

@@ -159,8 +159,8 @@ class Engine:
         Raises:
             ValueError: the state is that of another network.
         """
-        ours = [(tuple(variable.shape), str(variable.dtype)) for variable in self._changing]
-        if [(values.shape, str(values.dtype)) for values in state] != ours:
+        expected = [(tuple(variable.shape), str(variable.dtype)) for variable in self._changing]
+        if [(values.shape, str(values.dtype)) for values in state] != expected:
             raise ValueError("other shapes")
         for variable, values in zip(self._changing, state, strict=True):
             variable.assign(values)

@@ -1,6 +1,6 @@
-"""From fitted networks to the model that is delivered: plain Keras layers, images of 0..255 in, probabilities out.
+"""Export of fitted networks as one Keras model from images of 0..255 to probabilities.
 
-What the engine does around a network becomes layers of the model: scaling in front, the softmax behind. The result
+What the engine does around a network becomes layers of the model: scaling in front, the softmax behind. The model
 needs none of our packages and is float32 throughout, whatever it was trained in.
 """
 
@@ -23,11 +23,11 @@ from spaces.config import Configuration
 
 IMAGE: Final = "image"
 PROBABILITIES: Final = "probabilities"
-_MOST_AT_ONCE: Final = 64  # images of a forward pass
+_CHUNK: Final = 64  # images of a forward pass
 
 
 class Fitted(Protocol):
-    """What is needed of that which trained a network: `Engine`, or `HeadTrainer` for one on embeddings."""
+    """A trainer of a fitted network: `Engine`, or `HeadTrainer` for one on embeddings."""
 
     configuration: Configuration
     protocol: settings.TrainingProtocol
@@ -35,21 +35,21 @@ class Fitted(Protocol):
 
     @property
     def weights(self) -> list[npt.NDArray[Any]]:
-        """In the order of `build_network`, a backbone's included."""
+        """Weights in the order of `build_network`, a backbone's included."""
 
     def scaling(self) -> tuple[FloatArray, FloatArray]:
-        """Offset and factor `(channels,)`: the network sees (pixels - offset) x factor."""
+        """Return offset and factor `(channels,)`: the network gets (pixels - offset) x factor."""
 
 
 def fitted_model(fitted: Fitted, name: str = "steadynet") -> keras.Sequential:
-    """The fitted network as it stands, with the scaling of its training images and a softmax.
+    """Return the fitted network with the scaling of its training images in front and a softmax behind.
 
     Returns:
-        `(batch, side, side, channels)` float32, 0..255 -> `(batch, K)` float32 probabilities. Of a network for images
-        of every size any height and width will do.
+        `(batch, side, side, channels)` float32, 0..255 -> `(batch, K)` float32 probabilities. A network for images
+        of every size takes any height and width.
     """
     protocol = fitted.protocol
-    network = build_network(  # anew: the fitted one may compute in bfloat16
+    network = build_network(  # a second time: the fitted one may compute in bfloat16
         fitted.configuration,
         protocol.images.image_size,
         protocol.images.channels,
@@ -65,7 +65,7 @@ def fitted_model(fitted: Fitted, name: str = "steadynet") -> keras.Sequential:
     offset, factor = fitted.scaling()
     side = None if protocol.images.any_size else protocol.images.image_size
     layers: list[Any] = [keras.Input((side, side, protocol.images.channels), name=IMAGE)]
-    if offset.any():  # two layers where one would do: the same operations as in training, to the last bit
+    if offset.any():  # two layers where one would do, to equal training to the last bit
         layers.append(keras.layers.Rescaling(1.0, offset=(-offset).tolist(), name="centring", dtype="float32"))
     if fitted.configuration.backbone == NO_BACKBONE:
         layers.append(keras.layers.Rescaling(factor.tolist(), name="scaling", dtype="float32"))
@@ -80,18 +80,18 @@ def save_fitted(fitted: Fitted, path: Path) -> None:
 
 
 def deliver(members: Sequence[Path], offset: Sequence[float], target: Path) -> int:
-    """Save the model that is delivered: one fitted model, or the mean of several models' probabilities.
+    """Save one fitted model, or the mean of several models' probabilities, as the model that is delivered.
 
     The decision offset is added to the logits: to the last bias of a single model, to the log of the mean
     probabilities of several.
 
     Args:
         members: files of `save_fitted`.
-        offset: (K,) nats; all 0 for none.
+        offset: `(K,)` nats; all 0 for none.
         target: `.keras` file to write.
 
     Returns:
-        Number of its weights.
+        Number of the model's weights.
     """
     models = [keras.saving.load_model(path, compile=False) for path in members]
     if len(models) == 1:
@@ -114,8 +114,8 @@ def _mean(models: Sequence[Any], offset: Sequence[float]) -> keras.Model:
         return keras.Model(image, keras.layers.Average(name=PROBABILITIES)(outputs), name="steadynet")
     mean = keras.layers.Average(name="mean")(outputs)
     # softmax(log p + offset) without a logarithm of 0: every class times exp(offset), over their sum.
-    raised = keras.layers.Rescaling(np.exp(np.asarray(offset) - max(offset)).tolist(), name="decision_offset")(mean)
-    return keras.Model(image, raised / keras.ops.sum(raised, axis=-1, keepdims=True), name="steadynet")
+    weighted = keras.layers.Rescaling(np.exp(np.asarray(offset) - max(offset)).tolist(), name="decision_offset")(mean)
+    return keras.Model(image, weighted / keras.ops.sum(weighted, axis=-1, keepdims=True), name="steadynet")
 
 
 @lru_cache(maxsize=1)
@@ -124,16 +124,16 @@ def _loaded(path: Path) -> Any:
 
 
 def shapes(path: Path) -> tuple[tuple[int | None, ...], tuple[int | None, ...]]:
-    """Of what goes into a saved model and comes out of it, without the batch."""
+    """Return the input and the output shape of a saved model, without the batch axis."""
     model = _loaded(path)
     return tuple(model.input_shape[1:]), tuple(model.output_shape[1:])
 
 
 def probabilities(path: Path, pixels: npt.NDArray[np.uint8]) -> FloatArray:
-    """What the saved model says of images `(n, side, side, channels)`: `(n, K)` float32. The file stays loaded."""
+    """Return a saved model's probabilities `(n, K)` float32 of images `(n, side, side, channels)`; it stays loaded."""
     model = _loaded(path)
-    parts = [
-        np.asarray(model.predict_on_batch(pixels[start : start + _MOST_AT_ONCE].astype(np.float32)))
-        for start in range(0, len(pixels), _MOST_AT_ONCE)
+    chunks = [
+        np.asarray(model.predict_on_batch(pixels[start : start + _CHUNK].astype(np.float32)))
+        for start in range(0, len(pixels), _CHUNK)
     ]
-    return np.concatenate(parts)
+    return np.concatenate(chunks)

@@ -22,8 +22,8 @@ from search.training.checkpoint import Checkpoint
 from search.training.epoch import EpochSums
 from search.training.interfaces import Checkpoints, CollapseWatch, Scorer, Trainer
 from search.training.job import FitJob
-from search.training.lr_schedule import Schedule, check_epochs, fit_seconds, missed_bar, nothing_left
-from search.training.measures import answers, log_loss, log_softmax, skill
+from search.training.lr_schedule import Schedule, check_epochs, fit_seconds, is_saturated, missed_bar
+from search.training.measures import log_loss, log_softmax, logit_statistics, skill
 from search.training.sampling import Balance, balance_of, cross_entropy, epoch_rows
 
 _PROBE_IMAGES = 32
@@ -139,7 +139,7 @@ class _Fit:
                     return self._outcome(Verdict.COLLAPSED, epoch, collapse.reason, collapse.evidence)
                 if not last and (missed := missed_bar(self.checks, job.bars)) is not None:
                     return self._outcome(Verdict.STOPPED, epoch, CUT_BY_RUNG, missed)
-                if nothing_left([check.train_skill for check in self.checks]):
+                if is_saturated([check.train_skill for check in self.checks]):
                     self.schedule = self.schedule.cooled(epoch)
             self._pause(epoch)
         final = self.watch.final(self.checks[-1], self.probabilities, self._train_auc())
@@ -217,7 +217,7 @@ class _Fit:
             self.start = {"finite": 0.0}
             return
         loss = log_loss(log_softmax(logits), self.labels[self.probe])
-        self.start = {"finite": 1.0, "loss": loss, **answers(logits)}
+        self.start = {"finite": 1.0, "loss": loss, **logit_statistics(logits)}
 
     def _add_first_gradients(self) -> None:
         measured = self.since[-1].probe
@@ -241,9 +241,9 @@ class _Fit:
             collapse = self.watch.on_check(check)
         self.checks.append(check)
         self.layers.append(self._layers_now())
-        said = self.probabilities.argmax(1) if len(self.probabilities) else np.zeros(0, np.int64)
-        counts = np.bincount(said, minlength=self.classes)
-        self.shares.append((counts / max(1, len(said))).astype(np.float32))
+        decided = self.probabilities.argmax(1) if len(self.probabilities) else np.zeros(0, np.int64)
+        counts = np.bincount(decided, minlength=self.classes)
+        self.shares.append((counts / max(1, len(decided))).astype(np.float32))
         self.since.clear()
         self.on_check(check)
         return collapse
@@ -299,7 +299,7 @@ class _Fit:
             "val_skill": skill(loss, self.val_reference),
             "score": self.scorer.score(self.val_labels, self.probabilities),
             "auc": self.scorer.auc(self.val_labels, self.probabilities),
-            **answers(logits),
+            **logit_statistics(logits),
         }
 
     def _warm(self, seconds: float) -> float:

@@ -1,4 +1,4 @@
-"""Everything that is decided before a fit: by the stage that wants it, and by the study that it belongs to."""
+"""The description of a fit: what its stage decides, and what follows from the study."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from spaces.config import Configuration
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FitSpec:
-    """A fit as the stage that wants it describes it: which configuration on which images, and what for.
+    """A fit as its stage describes it: which configuration on which images.
 
     All but `corrupt`, `bars` and `shortest` decides the fit's key and seed.
     """
@@ -42,7 +42,7 @@ class FitJob(FitSpec):
     audited: bool = False  # a collapse is recorded and does not end the fit
     updates: int | None = None  # optimizer steps of a fit of its kind, equal for unequal folds; None: its own
     limit_seconds: float | None = None  # a fit that will take longer is stopped as too slow
-    microbatches: int = 1  # that each batch is known to need to fit into the device's memory
+    microbatches: int = 1  # parts of a batch, as many as are known to be needed for the device's memory
     predict: Path | None = None  # images to predict if the fit learns: (p, side, side, channels) uint8 .npy
     predict_shape_ids: IntArray | None = None  # (p,) index of each of these images' shape in the protocol's
-    checkpoint: Path | None = None  # file from which a fit that was cut off goes on; None: it would begin anew
+    checkpoint: Path | None = None  # file from which an interrupted fit resumes; None: it would start again

@@ -1,7 +1,7 @@
-"""How long a fit goes on and how fast: warm up, hold, cool down to zero; what ends it sooner. Pure NumPy.
+"""The learning rate's schedule: warm up, hold, cool down to zero; and what ends a fit early. Pure NumPy.
 
-The fit is judged at its last epoch, so the rate must have come down by then. When the training loss has nothing
-left to give, the cool-down begins early and the fit is shorter.
+The fit is judged at its last epoch, so the rate must have come down by then. When the training loss can hardly fall
+further, the cool-down begins early and the fit is shorter.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from search.fit_checks import Check
 _WARM_UP: Final = 0.05  # share of the updates
 _HOLD_UNTIL: Final = 0.6  # share of the updates at which the planned cool-down begins
 _EARLY_COOL_DOWN: Final = 0.2  # share of the planned epochs that an early cool-down takes
-_CHECKS: Final = 1.15  # times as long as its epochs a fit takes, checks included
-_NOTHING_LEFT: Final = 0.98  # training skill above which the loss has nothing left to give
+_CHECKS_FACTOR: Final = 1.15  # seconds of a fit, checks included, by seconds of its epochs
+_SATURATED: Final = 0.98  # training skill above which the loss can hardly fall further
 
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """Rates of a fit as a share of the peak rate.
+    """The learning rates of a fit as shares of the peak rate.
 
     Attributes:
-        epochs: planned, at least 1.
-        updates_per_epoch: optimizer steps, at least 1.
-        cool_from: epoch (finished ones) after which the rate falls, None for the plan's own.
-        last: epoch after which the rate is zero and the fit ends.
+        epochs: planned epochs, at least 1.
+        updates_per_epoch: optimizer steps of an epoch, at least 1.
+        cool_from: finished epochs after which the rate falls early; None for as planned.
+        last: epochs after which the rate is zero and the fit ends.
     """
 
     epochs: int
@@ -41,18 +41,18 @@ class Schedule:
 
     @classmethod
     def planned(cls, epochs: int, updates_per_epoch: int) -> Schedule:
-        """The schedule of a fit that nothing shortens."""
+        """Return the schedule of a fit that nothing shortens."""
         return cls(epochs, updates_per_epoch, last=epochs)
 
     def cooled(self, epoch: int) -> Schedule:
-        """The schedule that cools down from now on, `epoch` epochs being finished; never longer than the plan."""
+        """Return the schedule that cools down after `epoch` finished epochs; never longer than planned."""
         if self.cool_from is not None or epoch >= _HOLD_UNTIL * self.epochs:
             return self
         last = min(self.last, epoch + max(1, math.ceil(_EARLY_COOL_DOWN * self.epochs)))
         return Schedule(self.epochs, self.updates_per_epoch, last=last, cool_from=epoch)
 
     def rates(self, epoch: int) -> npt.NDArray[np.float32]:
-        """Shares of the peak rate for each update of the epoch after `epoch` finished ones, `(updates_per_epoch,)`."""
+        """Return shares of the peak rate `(updates_per_epoch,)` of the epoch after `epoch` finished ones."""
         step = epoch * self.updates_per_epoch + np.arange(self.updates_per_epoch)
         warm = max(1.0, _WARM_UP * self.epochs * self.updates_per_epoch)
         cool = (self.cool_from if self.cool_from is not None else _HOLD_UNTIL * self.epochs) * self.updates_per_epoch
@@ -62,33 +62,37 @@ class Schedule:
         return np.clip(np.minimum(up, down), 0.0, 1.0).astype(np.float32)
 
 
-def nothing_left(train_skills: list[float]) -> bool:
-    """Whether the last two checks' training skill says that the loss can hardly fall further."""
-    return len(train_skills) >= 2 and min(train_skills[-2:]) >= _NOTHING_LEFT
+def is_saturated(train_skills: list[float]) -> bool:
+    """Whether the training loss can hardly fall further, by the training skill of the last two checks."""
+    return len(train_skills) >= 2 and min(train_skills[-2:]) >= _SATURATED
 
 
 def check_epochs(epochs: int, most: int = 30) -> int:
-    """Epochs from one check to the next, so that a fit has at most `most` of them."""
+    """Return the number of epochs from one check to the next, so that a fit has at most `most` checks."""
     return max(1, math.ceil(epochs / most))
 
 
 def batchnorm_momentum(updates: int) -> float:
-    """Momentum that leaves 1 % of the initial statistics after a tenth of a fit's updates, within 0.5 to 0.99.
+    """Return the momentum that leaves 1 % of the initial statistics after a tenth of a fit's updates, 0.5 to 0.99.
 
-    Keras' own 0.99 leaves most of them there on a small set, and evaluation then looks like a collapse.
+    Keras' own 0.99 leaves most of them on a small set, and evaluation then looks like a collapse.
     """
     return float(np.clip(0.01 ** (1 / max(1e-9, 0.1 * updates)), 0.5, 0.99))
 
 
 def fit_seconds(epoch_seconds: float, epochs: int) -> float:
-    """That a fit of so many epochs takes."""
-    return _CHECKS * epoch_seconds * epochs
+    """Return the seconds of a fit of `epochs` epochs, checks included."""
+    return _CHECKS_FACTOR * epoch_seconds * epochs
 
 
 def missed_bar(checks: Sequence[Check], bars: Sequence[tuple[int, float]]) -> dict[str, float] | None:
-    """The numbers of the bar that the last check shows the fit below; None if it is below none.
+    """Return the evidence that a fit is below a bar; None if it is below none.
 
-    A bar is looked at once, at the first check at or after its epoch: the best skill so far counts.
+    Each bar is compared once, at the first check at or after its epoch, with the best skill so far.
+
+    Args:
+        checks: of the fit so far.
+        bars: epoch and least skill of each bar.
     """
     before = checks[-2].epoch if len(checks) > 1 else 0
     best = max((check.val_skill for check in checks if math.isfinite(check.val_skill)), default=-math.inf)

@@ -1,8 +1,8 @@
-"""From a configuration to a Keras network that gives logits, and back to its initial weights.
+"""Keras networks of configurations, from scaled images to logits, and their initial weights.
 
 The network is a plain chain: convolutions (normalization, activation, 2 x 2 max pooling while both sides are at
 least 4; filters double after each pooling, up to eight times the first) or a backbone, the head, dense layers
-(normalization, activation, dropout), the output layer. It takes scaled images; scaling belongs to the pixels' way in.
+(normalization, activation, dropout), the output layer. Scaling of the images is no part of it.
 """
 
 from __future__ import annotations
@@ -39,19 +39,19 @@ def build_network(
     embedded: bool = False,
     delivered: bool = False,
 ) -> keras.Sequential:
-    """The network of a configuration, with arbitrary weights; `reset` gives it its own.
+    """Build the network of a configuration, with arbitrary weights; `reset` sets its initial ones.
 
     Args:
-        configuration: what to build.
+        configuration: of the network.
         image_size: pixels a side.
         channels: 1 or 3.
         classes: K, at least 2.
         updates: optimizer steps of a whole fit, which decide BatchNorm's momentum.
         dtype: Keras' dtype policy of the hidden layers; logits are float32.
         any_size: take images of any height and width up to `image_size`. What is flattened (a feature map, or the
-            images themselves where there are no convolutions) is then brought to a fixed size first.
-        embedded: leave out backbone and pooling: what they give goes in, `(batch, features)` float32.
-        delivered: of layers that every Keras has, to be saved; else the same by layers of ours where they are better.
+            images themselves where there are no convolutions) is then resized to a fixed size first.
+        embedded: leave out backbone and pooling; inputs are embeddings `(batch, features)` float32.
+        delivered: use only layers that every Keras has, for a model to save; else layers of ours where they are better.
 
     Returns:
         `(batch, image_size, image_size, channels)` float32, scaled -> `(batch, K)` float32 logits.
@@ -68,7 +68,7 @@ def build_network(
                 pooling(configuration.head, dtype),
             ]
     side, filters = image_size, configuration.width
-    deep = channels  # of the last feature map
+    map_channels = channels  # of the last feature map
     for _ in range(configuration.n_conv):
         layers.append(
             keras.layers.Conv2D(
@@ -80,14 +80,14 @@ def build_network(
             )
         )
         layers += _activated(configuration, filters, updates, dtype)
-        deep = filters
+        map_channels = filters
         if side >= POOLED_FROM:
-            # Of any size: a map that is long but narrow is halved by its longer side, and must not vanish.
+            # For any size: a long narrow map is halved by its longer side, and must not vanish.
             layers.append(keras.layers.MaxPooling2D(padding="same" if any_size else "valid", dtype=dtype))
             side //= 2
             filters = min(2 * filters, WIDENING * configuration.width)
     if configuration.backbone == NO_BACKBONE:
-        layers += _head(configuration, side, deep, dtype, any_size=any_size, delivered=delivered)
+        layers += _head(configuration, side, map_channels, dtype, any_size=any_size, delivered=delivered)
     for _ in range(configuration.n_dense):
         layers.append(
             keras.layers.Dense(configuration.dense_units, kernel_initializer=configuration.initializer, dtype=dtype)
@@ -119,11 +119,11 @@ def _activated(configuration: Configuration, units: int, updates: int, dtype: st
 def _head(
     configuration: Configuration, side: int, filters: int, dtype: str, *, any_size: bool, delivered: bool
 ) -> list[Any]:
-    """From the last feature map, `side` pixels a side at most, to a vector."""
+    """Layers from the last feature map, at most `side` pixels a side, to a vector."""
     if configuration.n_conv == 0 or configuration.head == "flatten":
         fixed = min(side, FLAT_MAP if configuration.n_conv else FLAT_IMAGE)
-        brought = [keras.layers.Resizing(fixed, fixed, dtype=dtype)] if any_size else []
-        return [*brought, keras.layers.Flatten(dtype=dtype)]
+        resized = [keras.layers.Resizing(fixed, fixed, dtype=dtype)] if any_size else []
+        return [*resized, keras.layers.Flatten(dtype=dtype)]
     if configuration.head in POOLED:
         return [pooling(configuration.head, dtype)]
     halvings = max(0, math.ceil(math.log2(side / pyramid.GRID)))
@@ -134,7 +134,7 @@ def _head(
 
 
 def pooling(head: str, dtype: str = "float32") -> Any:
-    """The layer that makes one number of each feature, "average" or "max"."""
+    """Return the layer that pools each feature to one number, by "average" or "max"."""
     kinds = {"average": keras.layers.GlobalAveragePooling2D, "max": keras.layers.GlobalMaxPooling2D}
     return kinds[head](dtype=dtype)
 
@@ -145,28 +145,28 @@ def reset(
     prior: npt.NDArray[np.float64],
     pretrained: Sequence[npt.NDArray[Any]] = (),
 ) -> None:
-    """Give the network the weights that a new one with this seed has.
+    """Set the initial weights of a fit with this seed.
 
-    Kernels come from their layer's initializer with a seed of their own, BatchNorm's statistics and all biases from
-    theirs, the output bias is the log of the prior (so that the first loss is its entropy), dropout's random state
-    starts anew.
+    Kernels are drawn by their layer's initializer with a seed of their own, biases and BatchNorm's statistics are set
+    by theirs, the output bias is the log of the prior (so that the first loss is its entropy), dropout's random state
+    is reset.
 
     Args:
         network: from `build_network`.
         seed: of this fit.
-        prior: (K,) effective class prior, all positive.
-        pretrained: its backbone's, if it has one.
+        prior: `(K,)` effective class prior, all positive.
+        pretrained: weights of the backbone, if it has one.
     """
-    is_embedded = len(network.input_shape) == 2  # then it begins behind backbone and pooling
-    for place, layer in enumerate(network.layers, start=2 if is_embedded else 0):
+    is_embedded = len(network.input_shape) == 2  # then backbone and pooling, its first two layers, are missing
+    for index, layer in enumerate(network.layers, start=2 if is_embedded else 0):
         if layer.name in BACKBONES:
             layer.set_weights(pretrained)
             continue
         for variable in layer.variables:
             if variable.name == "seed_generator_state":
-                variable.assign(np.array([seeds.child(seed, "dropout", place), 0], dtype=np.uint32))
+                variable.assign(np.array([seeds.child(seed, "dropout", index), 0], dtype=np.uint32))
             else:
-                variable.assign(_initial(layer, variable, seeds.child(seed, "weights", place, variable.name)))
+                variable.assign(_initial(layer, variable, seeds.child(seed, "weights", index, variable.name)))
     network.get_layer(OUTPUT).bias.assign(np.log(prior).astype(np.float32))
 
 
@@ -179,10 +179,10 @@ def _initial(layer: Any, variable: Any, seed: int) -> Any:
 
 
 def weight_layers(network: keras.Sequential) -> list[Any]:
-    """The convolutions and dense layers, the output layer last."""
+    """Return the convolutions and dense layers, the output layer last."""
     return [layer for layer in network.layers if isinstance(layer, keras.layers.Conv2D | keras.layers.Dense)]
 
 
 def batchnorms(network: keras.Sequential) -> list[Any]:
-    """The batch normalization layers, in order, but for a backbone's."""
+    """Return the batch normalization layers in order, without a backbone's."""
     return [layer for layer in network.layers if isinstance(layer, keras.layers.BatchNormalization)]

@@ -1,4 +1,4 @@
-"""From stored pixels to what a network sees: scaling and augmentation, inside the graph."""
+"""Scaling and augmentation of pixels, inside the graph."""
 
 from __future__ import annotations
 
@@ -11,32 +11,40 @@ from spaces.backbones import NO_BACKBONE
 from spaces.config import Configuration
 
 _MIN_DEVIATION: Final = 1.0  # of pixel values: a constant channel is centred, not blown up
-_MEASURED: Final = 2000  # images that speak for all
-_AT_ONCE: Final = 16_000_000  # numbers that are measured at a time: 64 MB
+_MEASURED_IMAGES: Final = 2000  # at most
+_CHUNK_VALUES: Final = 16_000_000  # measured at a time: 64 MB
 
 
 def statistics(pixels: Any, rows: Any, shapes: Any = None) -> tuple[Any, Any]:
-    """Mean and deviation of each channel over the images `rows`, each `(channels,)` float32, in pixel values.
+    """Measure the mean and deviation of each channel over images.
 
     Of many rows at most 2,000 are measured, evenly spaced: rows are ordered by class, so every class has its share.
-    With `shapes` `(rows, 2)` only so many pixels from the upper left corner are an image's own.
+
+    Args:
+        pixels: `(n, side, side, channels)` uint8 tensor.
+        rows: int32 tensor, of those images.
+        shapes: `(len(rows), 2)` int32 height and width of each of them, from the upper left corner; None for all of
+            the square.
+
+    Returns:
+        Mean and deviation, each `(channels,)` float32, in pixel values.
     """
-    step = -(-len(rows) // _MEASURED)
+    step = -(-len(rows) // _MEASURED_IMAGES)
     rows, shapes = rows[::step], None if shapes is None else shapes[::step]
-    size = max(1, _AT_ONCE // math.prod(pixels.shape[1:]))
+    size = max(1, _CHUNK_VALUES // math.prod(pixels.shape[1:]))
     counts: list[float] = []
     means, variances = [], []
     for first in range(0, len(rows), size):
-        some = slice(first, first + size)
-        images = tf.cast(tf.gather(pixels, rows[some]), tf.float32)
+        chunk = slice(first, first + size)
+        images = tf.cast(tf.gather(pixels, rows[chunk]), tf.float32)
         if shapes is None:
             counts.append(len(images))
             mean, variance = tf.nn.moments(images, axes=[0, 1, 2])
         else:
-            down, across = (tf.sequence_mask(shapes[some, axis], images.shape[1 + axis]) for axis in (0, 1))
-            own = tf.cast(down[:, :, None, None] & across[:, None, :, None], tf.float32)
-            counts.append(float(tf.reduce_sum(own)))
-            mean, variance = tf.nn.weighted_moments(images, axes=[0, 1, 2], frequency_weights=own)
+            down, across = (tf.sequence_mask(shapes[chunk, axis], images.shape[1 + axis]) for axis in (0, 1))
+            is_inside = tf.cast(down[:, :, None, None] & across[:, None, :, None], tf.float32)
+            counts.append(float(tf.reduce_sum(is_inside)))
+            mean, variance = tf.nn.weighted_moments(images, axes=[0, 1, 2], frequency_weights=is_inside)
         means.append(mean)
         variances.append(variance)
     if len(counts) > 1:  # Chan, Golub and LeVeque, 1983, "Algorithms for computing the sample variance"
@@ -47,9 +55,14 @@ def statistics(pixels: Any, rows: Any, shapes: Any = None) -> tuple[Any, Any]:
 
 
 def scaling(configuration: Configuration, mean: Any, deviation: Any) -> tuple[Any, Any]:
-    """Offset and factor, each broadcastable to `(channels,)`: scaled = (pixels - offset) x factor.
+    """Return offset and factor, each broadcastable to `(channels,)`: scaled = (pixels - offset) x factor.
 
     Backbones scale by themselves: they get the pixels as they are.
+
+    Args:
+        configuration: names the scaling.
+        mean: `(channels,)` float32 of the training images, in pixel values.
+        deviation: `(channels,)` float32.
     """
     if configuration.backbone != NO_BACKBONE:
         return tf.zeros_like(mean), tf.ones_like(mean)
@@ -65,7 +78,7 @@ def scaling(configuration: Configuration, mean: Any, deviation: Any) -> tuple[An
 
 
 def is_standardized(configuration: Configuration) -> bool:
-    """Whether `scaling` needs to know the images' mean and deviation."""
+    """Whether `scaling` uses the images' mean and deviation."""
     return configuration.backbone == NO_BACKBONE and configuration.input_scaling == "standardized"
 
 
@@ -75,14 +88,14 @@ def augments(configuration: Configuration) -> bool:
 
 
 def augment(images: Any, configuration: Configuration, seed: Any) -> Any:
-    """Randomly flipped, shifted, zoomed, sheared and turned images, each with its own draw.
+    """Flip, shift, zoom, shear and rotate images at random, each with its own draw.
 
-    Outside the image its edge is mirrored.
+    Beyond its edges an image is mirrored.
 
     Args:
-        images: (batch, height, width, channels) float32.
-        configuration: how much of each.
-        seed: (2,) int32; the same seed gives the same images.
+        images: `(batch, height, width, channels)` float32.
+        configuration: amount of each change.
+        seed: `(2,)` int32; the same seed gives the same images.
     """
     if not augments(configuration):
         return images
@@ -120,9 +133,9 @@ def _draws(batch: Any, seed: Any) -> Any:
 
 
 def _side(images: Any, axis: int) -> Any:
-    """Pixels along an axis, as a float; of images of every size known only when they are there."""
-    known = images.shape[axis]
-    return float(known) if known is not None else tf.cast(tf.shape(images)[axis], tf.float32)
+    """Pixels along an axis as a float; for images of every size it is known in the graph only."""
+    side = images.shape[axis]
+    return float(side) if side is not None else tf.cast(tf.shape(images)[axis], tf.float32)
 
 
 def _flips(configuration: Configuration) -> bool:

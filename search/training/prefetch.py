@@ -1,7 +1,7 @@
-"""Images of the coming steps, fetched from the disk before they are needed: for folders larger than memory.
+"""Prefetching of the images of coming steps from the disk, for image sets larger than memory.
 
-The order of an epoch is known when it begins. Left to itself, the system reads a mapped file where it is touched, one
-place after the other, each time with a piece of what lies behind it, which at random places is read in vain.
+The order of an epoch is known when it begins. Left to itself, the system reads a mapped file where it is accessed, one
+place after the other, each time with the pages behind, which are of no use at random places.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from search.background import beside
 from search.npy import memmap_npy
 
 LARGE: Final = 1_000_000_000
-"""Bytes from which on a file of images is fetched so; smaller ones stay in memory once they have been read."""
+"""Bytes from which on a file of images is prefetched; smaller ones stay in memory once they have been read."""
 
-_LEAD: Final = 128_000_000  # bytes that are fetched before they are needed
-_PATIENCE: Final = 0.01  # seconds between two looks at how far the epoch is
+_LEAD_BYTES: Final = 128_000_000  # fetched before they are needed
+_POLL_SECONDS: Final = 0.01
 
 
 class Prefetcher:
-    """Fetches rows of one `.npy` file.
+    """Fetches rows of one `.npy` file into memory.
 
     Args:
         path: of an array with the rows along its first axis.
@@ -40,21 +40,21 @@ class Prefetcher:
         self._path = path
 
     def epoch(self, rows: np.ndarray[Any, Any], done: Callable[[], int]) -> AbstractContextManager[None]:
-        """Inside, rows of coming steps are fetched, not too far ahead of the steps that are done.
+        """Return a context in which rows of coming steps are fetched, not too far ahead of the steps done.
 
         Args:
-            rows: (steps, batch).
-            done: finished steps since it began.
+            rows: `(steps, batch)` in the order of the epoch.
+            done: returns the number of steps done in the context.
         """
         return beside(lambda over: self._fetch(rows, done, over))
 
     def _fetch(self, rows: np.ndarray[Any, Any], done: Callable[[], int], over: threading.Event) -> None:
-        lead = max(2, _LEAD // max(1, self._bytes * rows.shape[1]))
+        lead = max(2, _LEAD_BYTES // max(1, self._bytes * rows.shape[1]))
         file = os.open(self._path, os.O_RDONLY)
         try:
             for step, batch in enumerate(rows):
                 while step > done() + lead:
-                    if over.wait(_PATIENCE):
+                    if over.wait(_POLL_SECONDS):
                         return
                 if over.is_set():
                     return
@@ -65,13 +65,13 @@ class Prefetcher:
 
 
 def prefetcher_for(path: Path) -> Prefetcher | None:
-    """For a large file, where the system can be told what comes; None: not needed, or not possible."""
+    """Return a prefetcher of a large file; None for a small one, or where the system has no such call."""
     possible = hasattr(os, "posix_fadvise")
     return Prefetcher(path) if possible and path.stat().st_size >= LARGE else None
 
 
-def touched_at_random(array: np.ndarray[Any, Any]) -> None:
-    """Have the system read of a mapped file only what is touched, not what lies behind it as well."""
+def advise_random_access(array: np.ndarray[Any, Any]) -> None:
+    """Make the system read only the accessed pages of a mapped array, without those behind them."""
     mapping = getattr(array, "_mmap", None)
     if mapping is not None and hasattr(mmap, "MADV_RANDOM"):
         mapping.madvise(mmap.MADV_RANDOM)

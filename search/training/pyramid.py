@@ -1,7 +1,7 @@
-"""Spatial pyramid pooling (He et al., ECCV 2014), twice: as it is trained, and of Keras' own layers for delivery.
+"""Spatial pyramid pooling (He et al., ECCV 2014), twice: for training, and of Keras' own layers for saved models.
 
-Both give the same numbers. A feature map of any size is thought of as brought to 32 x 32 by the nearest pixel, and the
-maxima are taken there. A part's maximum lies between that of the pixels wholly inside of it and that of all it touches;
+Both give the same numbers: those of a feature map resized to 32 x 32 by the nearest pixel, of whose parts the maxima
+are taken. A part's maximum lies between that of the pixels wholly inside of it and that of all it touches;
 it is exact for maps whose side is a multiple of the finest level and divides 32.
 """
 
@@ -18,10 +18,10 @@ GRID: Final = 32
 
 
 class Pyramid(keras.layers.Layer):  # type: ignore[misc]  # Keras tells no types
-    """Maxima over 1 x 1, 2 x 2, ... up to `finest` x `finest` parts, straight from the feature map.
+    """A layer of maxima over 1 x 1, 2 x 2, ... up to `finest` x `finest` parts, straight from the feature map.
 
-    A GPU cannot repeat the gradient of a resize by the nearest pixel bit by bit, and refuses it; and there is no need
-    to make a small map large first.
+    TensorFlow refuses the gradient of a resize by the nearest pixel on a GPU, as it would not repeat bit by bit; and
+    there is no need to enlarge a small map first.
 
     Args:
         finest: 2, 4 or 8, parts a side.
@@ -32,7 +32,7 @@ class Pyramid(keras.layers.Layer):  # type: ignore[misc]  # Keras tells no types
         self._finest = finest
 
     def call(self, x: Any) -> Any:
-        """Pool.
+        """Pool a feature map.
 
         Args:
             x: `(batch, height, width, filters)`, sides of 1 to 32.
@@ -46,11 +46,11 @@ class Pyramid(keras.layers.Layer):  # type: ignore[misc]  # Keras tells no types
             side //= 2
             fours = ops.reshape(levels[0], (-1, side, 2, side, 2, filters))
             levels.insert(0, ops.max(fours, axis=(2, 4)))
-        flat = [ops.reshape(level, (-1, 4**place * filters)) for place, level in enumerate(levels)]
+        flat = [ops.reshape(level, (-1, 4**index * filters)) for index, level in enumerate(levels)]
         return ops.concatenate(flat, axis=1)
 
     def _maxima(self, x: Any, axis: int) -> Any:
-        """Of each part along an axis."""
+        """Maxima of each part along an axis."""
         side, reach = ops.shape(x)[axis], GRID // self._finest
         pieces = []
         for part in range(self._finest):
@@ -63,7 +63,7 @@ class Pyramid(keras.layers.Layer):  # type: ignore[misc]  # Keras tells no types
 
 
 def delivered(finest: int, filters: int, dtype: str = "float32") -> keras.Model:
-    """What `Pyramid` computes, of layers that every Keras has.
+    """Build a model that computes what `Pyramid` does, of layers that every Keras has.
 
     Args:
         finest: 2, 4 or 8, parts a side.

@@ -1,7 +1,7 @@
-"""Which images an epoch shows, and what class weights or the loss are left to set right. Pure NumPy.
+"""The images of an epoch, class weights, and the class prior that a network learns from both. Pure NumPy.
 
-Nothing is corrected twice: weights are computed on the class shares that remain after oversampling, and the effective
-prior is the product of both; a loss that is adjusted by the shares itself goes without either.
+Class imbalance is corrected once: weights are computed on the class shares that remain after oversampling, and the
+effective prior is the product of both; a logit-adjusted loss goes without either.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ class Balance:
     """Class shares and weights of a training fold.
 
     Attributes:
-        drawn: (K,) float64, share of each class among the images that an epoch shows; sums to 1.
-        weights: (K,) float64, factor of the loss by class; their mean over the drawn images is 1.
-        prior: (K,) float64, effective prior: what a constant predictor learns to say; sums to 1.
-        margin: (K,) float64, added to the logits in the training loss only.
+        drawn: `(K,)` float64, share of each class among the images of an epoch; sums to 1.
+        weights: `(K,)` float64, factor of the loss by class; their mean over the images of an epoch is 1.
+        prior: `(K,)` float64, effective prior: the probabilities that a constant predictor learns; sums to 1.
+        margin: `(K,)` float64, added to the logits in the training loss only.
     """
 
     drawn: npt.NDArray[np.float64]
@@ -39,7 +39,7 @@ class Balance:
 
     @property
     def entropy(self) -> float:
-        """H of the effective prior, nats."""
+        """Entropy of the effective prior, nats."""
         return cross_entropy(self.prior, self.prior)
 
 
@@ -65,17 +65,17 @@ def balance(
         return Balance(shares, np.ones_like(n), even, np.log(shares))
     drawn = {"none": n, "sqrt": np.sqrt(n), "balanced": np.ones_like(n)}[oversampling]
     drawn = drawn / drawn.sum()
-    seen = drawn * n.sum()  # images of each class that an epoch shows
+    images = drawn * n.sum()  # of each class in an epoch
     weights = {
         "none": np.ones_like(n),
-        "sqrt": 1 / np.sqrt(seen),
-        "balanced": 1 / seen,
-        "effective_number": (1 - _EFFECTIVE_BETA) / (1 - _EFFECTIVE_BETA**seen),
+        "sqrt": 1 / np.sqrt(images),
+        "balanced": 1 / images,
+        "effective_number": (1 - _EFFECTIVE_BETA) / (1 - _EFFECTIVE_BETA**images),
     }[class_weighting]
     weights = weights / (drawn * weights).sum()
     if oversampling == "balanced":
         return Balance(even, np.ones_like(n), even, np.zeros_like(n))
-    prior = drawn * weights  # what the cross-entropy is least for
+    prior = drawn * weights  # the constant predictor with the least cross-entropy
     if definition.modulation is not None:
         prior = np.array(_best_constant(tuple(prior.tolist()), definition.modulation))
     return Balance(drawn, weights, prior, np.zeros_like(n))
@@ -110,30 +110,30 @@ def _best_constant(class_shares: tuple[float, ...], loss: Modulation) -> tuple[f
 
 
 def balance_of(counts: npt.ArrayLike, configuration: Configuration) -> Balance:
-    """What a configuration makes of class counts `(K,)`."""
+    """Return `balance` of class counts `(K,)` for a configuration."""
     return balance(counts, configuration.oversampling, configuration.class_weighting, configuration.loss)
 
 
 def cross_entropy(shares: npt.NDArray[np.float64], prior: npt.NDArray[np.float64]) -> float:
-    """Loss in nats of the constant predictor `prior` on labels with class shares `shares`, both `(K,)`."""
-    here = shares > 0
-    return float(-(shares[here] * np.log(prior[here])).sum())
+    """Return the loss in nats of the constant predictor `prior` on labels with class shares `shares`, both `(K,)`."""
+    occurring = shares > 0
+    return float(-(shares[occurring] * np.log(prior[occurring])).sum())
 
 
 def epoch_rows(
     rows: IntArray, labels: IntArray, drawn: npt.NDArray[np.float64], batch: int, generator: np.random.Generator
 ) -> npt.NDArray[np.int32]:
-    """Rows of the images of one epoch as full batches `(len(rows) // batch, batch)`.
+    """Draw the images of one epoch as full batches `(len(rows) // batch, batch)` of rows.
 
     As many images as the fold has, less the remainder. Each class gets its share `drawn`; its images are used
-    equally often but for one, and those used once more are chosen anew by each call.
+    equally often, but for some that are used once more and chosen anew in each epoch.
 
     Args:
-        rows: (n,) the training fold's rows.
-        labels: (n,) their classes.
-        drawn: (K,) share of each class.
+        rows: `(n,)` the training fold's rows.
+        labels: `(n,)` classes of these rows.
+        drawn: `(K,)` share of each class.
         batch: images a batch, at most n.
-        generator: the epoch's own source of chance.
+        generator: the epoch's own random generator.
     """
     n = len(rows)
     steps = n // batch
@@ -147,10 +147,10 @@ def epoch_rows(
 
 def _apportion(quotas: npt.NDArray[np.float64], total: int, generator: np.random.Generator) -> IntArray:
     counts = np.floor(quotas + 1e-9).astype(np.int64)
-    left = total - int(counts.sum())
-    if left:
+    missing = total - int(counts.sum())
+    if missing:
         remainder = np.clip(quotas - counts, 1e-12, None)
-        counts[generator.choice(len(quotas), left, replace=False, p=remainder / remainder.sum())] += 1
+        counts[generator.choice(len(quotas), missing, replace=False, p=remainder / remainder.sum())] += 1
     return counts
 
 

@@ -164,7 +164,7 @@ def test_pixels_in_a_variable_train_as_a_tensor_does(tmp_path, monkeypatch, imag
     monkeypatch.setattr(device, "_GPU", "/CPU:0")
     loaded = device.load_pixels(tmp_path / "pixels.npy", 10**9)
     assert isinstance(loaded, tf.Variable)
-    assert not isinstance(device.held(images), tf.Variable), "without a GPU"
+    assert not isinstance(device.images_on_device(images), tf.Variable), "without a GPU"
     said = []
     for held in (loaded, device.tensor(images)):
         protocol = TrainingProtocol(epochs=3, images=ImageFormat(image_size=8, channels=3), classes=3)

@@ -151,7 +151,7 @@ def test_statistics_are_numpys(images) -> None:
 def test_statistics_are_the_same_in_pieces(images, monkeypatch) -> None:
     rows, shapes = tf.range(50), tf.constant([[8, 4], [2, 8]] * 25, tf.int32)
     whole = [pixels.statistics(tf.constant(images), rows, some) for some in (None, shapes)]
-    monkeypatch.setattr(pixels, "_AT_ONCE", 7 * images[0].size)
+    monkeypatch.setattr(pixels, "_CHUNK_VALUES", 7 * images[0].size)
     pieces = [pixels.statistics(tf.constant(images), rows, some) for some in (None, shapes)]
     for one, other in zip(whole, pieces, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-5)

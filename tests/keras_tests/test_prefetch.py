@@ -51,7 +51,7 @@ def test_every_image_is_asked_for_where_it_lies(file, asked) -> None:
 
 
 def test_it_keeps_its_distance(file, asked, monkeypatch) -> None:
-    monkeypatch.setattr(module, "_LEAD", 3 * BATCH * BYTES)
+    monkeypatch.setattr(module, "_LEAD_BYTES", 3 * BATCH * BYTES)
     rows, done = np.arange(COUNT, dtype=np.int32).reshape(-1, BATCH), 0
     with Prefetcher(file).epoch(rows, lambda: done):
         assert until(lambda: len(asked) == 4 * BATCH)  # the step at hand and three more
@@ -65,7 +65,7 @@ def test_it_keeps_its_distance(file, asked, monkeypatch) -> None:
 
 @pytest.mark.parametrize("fails", [False, True])
 def test_it_ends_with_the_epoch_however_that_ends(file, asked, monkeypatch, fails) -> None:
-    monkeypatch.setattr(module, "_LEAD", 0)
+    monkeypatch.setattr(module, "_LEAD_BYTES", 0)
     before = threading.active_count()
     try:
         with Prefetcher(file).epoch(np.zeros((100, BATCH), np.int32), lambda: 0):

@@ -49,8 +49,8 @@ class DenseNetwork:
             views: list[list[FloatArray]] = [[], []]
             for shape in layer.weight_shapes():
                 end = start + math.prod(shape)
-                for vector, own in zip(vectors, views, strict=True):
-                    own.append(vector[start:end].reshape(shape))
+                for vector, layer_views in zip(vectors, views, strict=True):
+                    layer_views.append(vector[start:end].reshape(shape))
                 start = end
             layer.bind(*views)
         return vectors[0], vectors[1]
@@ -74,13 +74,13 @@ class DenseNetwork:
 
     def keras_weights(self) -> list[npt.NDArray[Any]]:
         """Return the weights as the Keras model's `get_weights` gives them."""
-        for layer, ours in zip(self._model.layers, self._layers, strict=True):
-            if isinstance(ours, layers.Dense):
-                layer.set_weights([ours.kernel, ours.bias])
-            elif isinstance(ours, layers.BatchNormalization):
-                layer.set_weights([ours.gamma, ours.beta, *ours.moving])
-            elif isinstance(ours, layers.GroupNormalization):
-                layer.set_weights([ours.gamma, ours.beta])
+        for layer, numpy_layer in zip(self._model.layers, self._layers, strict=True):
+            if isinstance(numpy_layer, layers.Dense):
+                layer.set_weights([numpy_layer.kernel, numpy_layer.bias])
+            elif isinstance(numpy_layer, layers.BatchNormalization):
+                layer.set_weights([numpy_layer.gamma, numpy_layer.beta, *numpy_layer.moving])
+            elif isinstance(numpy_layer, layers.GroupNormalization):
+                layer.set_weights([numpy_layer.gamma, numpy_layer.beta])
         return self._model.get_weights()  # type: ignore[no-any-return]
 
     def forward(self, x: FloatArray, *, training: bool) -> FloatArray:

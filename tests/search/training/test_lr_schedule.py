@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from search.training.lr_schedule import Schedule, batchnorm_momentum, check_epochs, nothing_left
+from search.training.lr_schedule import Schedule, batchnorm_momentum, check_epochs, is_saturated
 
 
 def all_rates(schedule: Schedule, start: int = 0) -> np.ndarray:
@@ -72,7 +72,7 @@ def test_an_early_cool_down_takes_a_fifth_of_the_plan_and_starts_from_the_rate_t
     ],
 )
 def test_nothing_left_takes_two_checks(skills, nothing) -> None:
-    assert nothing_left(skills) is nothing
+    assert is_saturated(skills) is nothing
 
 
 @pytest.mark.parametrize(("epochs", "every"), [(1, 1), (12, 1), (30, 1), (31, 2), (60, 2), (61, 3), (200, 7)])
