@@ -239,7 +239,7 @@ class StudyRecord:
     files: tuple[str, ...] = ()  # (n,) relative to the data folder, in row order
     thumbnails: Mapping[int, str] = field(default_factory=dict)  # row -> small JPEG, base64
     confirmation: Confirmation | None = None
-    surroundings: Sensitivity | None = None
+    sensitivity: Sensitivity | None = None
     test: TestScore | None = None
     ablation: Ablation | None = None
     findings: tuple[tuple[str, str, str], ...] = ()  # kind, severity, detail: what stood out before the search

@@ -41,8 +41,8 @@ class Context:
 
     request: SearchRequest
     opened: OpenStudy
-    terms: StudySetup
-    design: SearchDesign  # folds as in `terms`
+    setup: StudySetup
+    design: SearchDesign  # folds as in `setup`
     pool: WorkerPool  # of this host's workers
     executor: Executor  # of this host's workers, or of all hosts'
     hosts: HostRegistry

@@ -33,13 +33,13 @@ def run_trials(context: Context) -> bool:
     Raises:
         TooManyFailures: trials failed one after the other.
     """
-    request, terms, study, clock = context.request, context.terms, context.opened.study, context.clock
+    request, setup, study, clock = context.request, context.setup, context.opened.study, context.clock
     budget = request.budget
     space = context.design.space
     queue = _queue(context)
     if interrupted := queue.resume():
         _log.info("Continuing %d interrupted trial(s).", interrupted)
-    finished = FinishedTrials(terms, read_trials(context.ledger, study))
+    finished = FinishedTrials(setup, read_trials(context.ledger, study))
 
     reading = threading.Lock()
 
@@ -53,7 +53,7 @@ def run_trials(context: Context) -> bool:
 
     clock.reserve = lambda: context.reserves.after_search(finished.best_trial())
     done = count_done(study)
-    shown = terms.plan
+    shown = setup.plan
     if budget.until_no_progress:
         shown = replace(shown, notes=(*shown.notes, "It also ends when further trials bring no more progress."))
     context.listener.planned(
@@ -87,7 +87,7 @@ def run_trials(context: Context) -> bool:
 
     context.listener.stage("Searching")
     runner = TrialRunner(
-        terms, space, context.ledger, context.pool, queue, finished, context.listener, stop, catch_up=catch_up
+        setup, space, context.ledger, context.pool, queue, finished, context.listener, stop, catch_up=catch_up
     )
 
     def search() -> None:

@@ -48,7 +48,7 @@ class TrialRunner:
     """The objective of the search, for `search.storage.ask_tell.optimize`.
 
     Args:
-        terms: what all fits share.
+        setup: what all fits share.
         space: where configurations come from.
         ledger: where fits are recorded.
         pool: of workers that train them.
@@ -62,7 +62,7 @@ class TrialRunner:
 
     def __init__(
         self,
-        terms: StudySetup,
+        setup: StudySetup,
         space: Space,
         ledger: Ledger,
         pool: WorkerPool,
@@ -74,8 +74,8 @@ class TrialRunner:
         catch_up: Callable[[], None] = lambda: None,
     ) -> None:
         self._catch_up = catch_up
-        self._terms, self._space, self._pool = terms, space, pool
-        self._fitter = FitRunner(terms, ledger)
+        self._setup, self._space, self._pool = setup, space, pool
+        self._fitter = FitRunner(setup, ledger)
         self._queue, self._finished, self._listener, self._stop = queue, finished, listener, stop
         self._max_failures = max_failures
         self._failures_left = float(max_failures)
@@ -101,7 +101,7 @@ class TrialRunner:
             if surplus.is_enough:
                 self._stop.set()
             return TrialEnd(OptunaState.FAIL)
-        self._listener.trial_started(number, configuration, len(self._terms.folds))
+        self._listener.trial_started(number, configuration, len(self._setup.folds))
         started = time.monotonic()
         run = _Run(self, trial, number, configuration)
         try:
@@ -138,14 +138,14 @@ class TrialRunner:
             self._failures_left = float(self._max_failures)
         if pooled is None:
             return TrialEnd(OptunaState.PRUNED)
-        return TrialEnd(OptunaState.COMPLETE, pooled if math.isfinite(pooled) else self._terms.chance)
+        return TrialEnd(OptunaState.COMPLETE, pooled if math.isfinite(pooled) else self._setup.chance)
 
 
 class _Run:
     """The fits of one trial."""
 
     def __init__(self, runner: TrialRunner, trial: optuna.Trial, number: int, configuration: Configuration) -> None:
-        self._runner, self._terms = runner, runner._terms
+        self._runner, self._setup = runner, runner._setup
         self._trial, self._number, self._configuration = trial, number, configuration
         self._protection = runner._finished.protection()
         self._is_start = START in trial.user_attrs  # start configurations are trained to their end
@@ -155,12 +155,12 @@ class _Run:
     def judge(self, worker: Worker) -> tuple[TrialState, str | None]:
         """Run fold after fold until all are judged or the trial ends early; returns its state and the reason."""
         done: list[float] = []
-        for fold in range(len(self._terms.folds)):
+        for fold in range(len(self._setup.folds)):
             last = self._fold(worker, fold)
             if last.verdict is Verdict.FAILED:
                 return TrialState.FAILED, last.reason
-            score = float(np.mean([scores.fit_score(f, self._terms.chance) for f in self.fits if f.fold == fold]))
-            done.append(score if math.isfinite(score) else self._terms.chance)
+            score = float(np.mean([scores.fit_score(f, self._setup.chance) for f in self.fits if f.fold == fold]))
+            done.append(score if math.isfinite(score) else self._setup.chance)
             self._trial.report(float(np.mean(done)), step=fold + 1)
             if last.verdict is Verdict.COLLAPSED:
                 return TrialState.COLLAPSED, last.reason
@@ -176,7 +176,7 @@ class _Run:
         return {"fold": last.fold, "epoch": last.epochs, **last.evidence} if last.reason else {}
 
     def _fold(self, worker: Worker, fold: int) -> Fit:
-        split = self._terms.folds[fold]
+        split = self._setup.folds[fold]
         spec = FitSpec(
             trial=self._number,
             stage=SEARCH,
@@ -200,5 +200,5 @@ class _Run:
         self._runner._listener.fit_finished(fit)
 
     def _on_check(self, fold: int) -> Callable[[Check], None]:
-        epochs = self._terms.protocol.epochs
+        epochs = self._setup.protocol.epochs
         return lambda check: self._runner._listener.check(self._number, fold, check, epochs)

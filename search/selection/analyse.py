@@ -148,22 +148,22 @@ def _second_stage(
 def _without_stale(study: StudyRecord, best: Recommendation | None) -> StudyRecord:
     """Drop results about a configuration, or with a decision offset, that is no longer recommended."""
     name = None if best is None else best.ranked.trial.configuration.hash
-    test, ablation, copies = study.test, study.ablation, study.surroundings
+    test, ablation, copies = study.test, study.ablation, study.sensitivity
     if test is not None and (best is None or (test.configuration, test.offset) != (name, best.offset)):
         test = None
     return replace(
         study,
         test=test,
         ablation=ablation if ablation is not None and ablation.goal == name else None,
-        surroundings=copies if copies is not None and copies.centre == name else None,
+        sensitivity=copies if copies is not None and copies.centre == name else None,
     )
 
 
 def _neighbourhood(study: StudyRecord, best: Recommendation | None, at_chance: float) -> Neighbourhood | None:
-    if best is None or study.surroundings is None:
+    if best is None or study.sensitivity is None:
         return None
     fits = (*counts.unique_fits(study.trials), *study.further)
-    return neighbourhood(study.surroundings, fits, best.ranked, at_chance)
+    return neighbourhood(study.sensitivity, fits, best.ranked, at_chance)
 
 
 def _safe_ranges(

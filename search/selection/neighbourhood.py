@@ -23,7 +23,7 @@ _ENOUGH: Final = 3
 """Smallest number of configurations on all folds from which the deviation of a difference is estimated."""
 
 
-def neighbourhood(surroundings: Sensitivity, fits: Iterable[Fit], best: Ranked, chance: float) -> Neighbourhood | None:
+def neighbourhood(sensitivity: Sensitivity, fits: Iterable[Fit], best: Ranked, chance: float) -> Neighbourhood | None:
     """Compare the changed copies with the recommended configuration on the same folds.
 
     The standard error of a difference is Nadeau and Bengio's. A single fold has no deviation, and the spread of the
@@ -31,7 +31,7 @@ def neighbourhood(surroundings: Sensitivity, fits: Iterable[Fit], best: Ranked, 
     fold beyond what the fold does to both, pooled over all configurations of the study that learned on every fold.
 
     Args:
-        surroundings: the copies.
+        sensitivity: the copies.
         fits: of the whole study; those on other splits are left out.
         best: the recommended configuration in the search.
         chance: the metric's value for the constant predictor.
@@ -39,14 +39,14 @@ def neighbourhood(surroundings: Sensitivity, fits: Iterable[Fit], best: Ranked, 
     Returns:
         None if there is no copy with fits, or if the copies are those of another configuration.
     """
-    if surroundings.centre != best.trial.configuration.hash:
+    if sensitivity.centre != best.trial.configuration.hash:
         return None
     by_fold = _fits_by_fold(fits)
-    common = range(min(surroundings.folds, len(best.folds)))
+    common = range(min(sensitivity.folds, len(best.folds)))
     centre = float(np.mean([best.folds[fold] for fold in common]))
     se = standard_error(difference_deviation(by_fold, best, chance), len(common), max(len(best.folds), 2))
     neighbours = []
-    for copy in surroundings.copies:
+    for copy in sensitivity.copies:
         own = by_fold.get(copy.configuration.hash, {})
         if all(fold in own for fold in common):
             neighbours.append(_neighbour(copy, [own[fold] for fold in common], centre, se, chance))

@@ -189,11 +189,11 @@ def _prepare(
         test=opened.test is not None,
         notes=() if pools.measured is None else (pools.measured.sentence,),
     )
-    terms, design = planning.make_setup(request, images, opened.design, inputs, ledger, listener)
+    setup, design = planning.make_setup(request, images, opened.design, inputs, ledger, listener)
     reserves = ReservedTime(
         request.budget.seconds,
         request.starts,
-        terms.plan,
+        setup.plan,
         test=opened.test is not None,
         restart_seconds=lambda: pools.restart_seconds,
     )
@@ -201,7 +201,7 @@ def _prepare(
     return Context(
         request=request,
         opened=opened,
-        terms=terms,
+        setup=setup,
         design=design,
         pool=pools.pool,
         executor=_executor(opened, pools.pool, hosts, clock),

@@ -1,1 +1,1 @@
-"""What follows the search: finalists confirmed, changes explained, sensitivity measured, the test scored."""
+"""Stages after the search: finalists confirmed, changes explained, sensitivity measured, the final fit and its test."""

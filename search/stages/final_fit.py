@@ -1,4 +1,4 @@
-"""Trainings on all images: watched by the training batches' own signals, tried with a new seed where they collapse."""
+"""Training on all images: watched by the training batches' own signals, with a new seed after a collapse."""
 
 from __future__ import annotations
 
@@ -22,18 +22,22 @@ from search.workers.errors import Stopped
 from search.workers.interfaces import FitWorker
 
 TRIES: Final = 3
-"""Seeds, if a training collapses."""
+"""Number of seeds that are tried if trainings collapse."""
 
 _log = logging.getLogger(__name__)
 
 
 def test_recommendation(best: Recommendation, test: ImageSet, fitter: FitRunner, worker: FitWorker) -> TestScore | None:
-    """Train the recommendation on all images and score it on images that were never touched.
+    """Train the recommendation on all images, by the search's protocol, and score it on images never used before.
 
-    The protocol is that of the search's fits; there is no validation split.
+    Args:
+        best: the recommendation.
+        test: images that no fit has seen.
+        fitter: runs the fits.
+        worker: trains.
 
     Returns:
-        None if that was cut off or did not succeed with any seed.
+        None if the training was cut off or did not succeed with any seed.
     """
     trial = best.ranked.trial
     rows = np.arange(len(fitter.setup.labels))
@@ -68,7 +72,7 @@ def train_until_learned(
     Args:
         worker: holds the last fit's network afterwards.
         spec: what to train; its attempts are counted up.
-        fitter: does the fits.
+        fitter: runs the fits.
         predict: images to predict after a fit that learned.
         on_check: told of every check.
 
@@ -83,6 +87,6 @@ def train_until_learned(
         if fit.verdict is Verdict.LEARNED:
             break
         left = spec.attempt + TRIES - 1 - attempt
-        then = f"it is tried with a new seed ({left} left)" if left else "no seed is left"
+        then = f"trying a new seed ({left} left)" if left else "no seed is left"
         _log.warning("The final training %s (%s): %s.", fit.verdict, fit.reason, then)
     return fit

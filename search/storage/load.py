@@ -97,7 +97,7 @@ def read_study(ledger: Ledger, study: optuna.Study, known: Sequence[Trial] = ())
         files=tuple(ledger.fact("files") or ()),
         thumbnails=read_thumbnails(ledger),
         confirmation=restored_confirmation(ledger.fact("confirmation")),
-        surroundings=restored_surroundings(ledger.fact("surroundings")),
+        sensitivity=restored_sensitivity(ledger.fact("surroundings")),
         test=restored_test(ledger.fact("test")),
         ablation=restored_ablation(ledger.fact("ablation")),
         findings=tuple(
@@ -146,7 +146,7 @@ def restored_test(stored: Any) -> TestScore | None:
     return None if stored is None else TestScore(**{**stored, "offset": tuple(stored.get("offset", ()))})
 
 
-def restored_surroundings(stored: Any) -> Sensitivity | None:
+def restored_sensitivity(stored: Any) -> Sensitivity | None:
     """Rebuild the sensitivity from the ledger's fact; None from None."""
     if stored is None:
         return None

@@ -15,7 +15,7 @@ from tests.factories import make_images
 
 
 @pytest.fixture
-def terms() -> StudySetup:
+def setup() -> StudySetup:
     """Two classes of 30 images, three folds; without a time limit."""
     labels = np.repeat([0, 1], 30)
     return StudySetup(

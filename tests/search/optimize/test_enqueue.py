@@ -69,15 +69,15 @@ def study_in(storage: Storage) -> optuna.Study:
     )
 
 
-def go_on(storage: Storage, engine: sa.Engine, terms: StudySetup, trials: int) -> list[tuple[Any, ...]]:
+def go_on(storage: Storage, engine: sa.Engine, setup: StudySetup, trials: int) -> list[tuple[Any, ...]]:
     """One session; returns what the study holds at its end."""
     study, ledger = study_in(storage), Ledger(engine, "s")
     queue = TrialQueue(study, storage, SPACE, STARTS)
     queue.resume()
     queue.refill()
-    finished = FinishedTrials(terms, read_trials(ledger, study))
+    finished = FinishedTrials(setup, read_trials(ledger, study))
     stop, begun, left = threading.Event(), itertools.count(), trials - count_done(study)
-    runner = TrialRunner(terms, SPACE, ledger, FakePool(), queue, finished, SilentListener(), stop)
+    runner = TrialRunner(setup, SPACE, ledger, FakePool(), queue, finished, SilentListener(), stop)
     optimize(study, storage, runner, go_on=lambda: next(begun) < left, after_trial=queue.refill)
     return [
         (t.number, t.state, t.configuration, t.reason, [(f.key, f.trial, f.verdict, f.score) for f in t.fits])
@@ -86,10 +86,10 @@ def go_on(storage: Storage, engine: sa.Engine, terms: StudySetup, trials: int) -
 
 
 @pytest.mark.study
-def test_a_study_killed_at_any_commit_equals_an_undisturbed_one(storage: Storage, terms: StudySetup) -> None:
-    terms = replace(terms, seed=2)  # by chance, all that can happen to a trial happens soon
+def test_a_study_killed_at_any_commit_equals_an_undisturbed_one(storage: Storage, setup: StudySetup) -> None:
+    setup = replace(setup, seed=2)  # by chance, all that can happen to a trial happens soon
     trials = 14  # TPE draws at random until ten are count_done
-    undisturbed = go_on(optuna.storages.InMemoryStorage(), memory(), terms, trials)
+    undisturbed = go_on(optuna.storages.InMemoryStorage(), memory(), setup, trials)
     assert [row[0] for row in undisturbed] == list(range(trials))
     assert {"complete", "collapsed", "raced", "failed"} <= {row[1] for row in undisturbed}
     storage = optuna.storages.RDBStorage("sqlite://")
@@ -108,7 +108,7 @@ def test_a_study_killed_at_any_commit_equals_an_undisturbed_one(storage: Storage
     while True:
         left = draw.randint(0, 75)
         try:
-            disturbed = go_on(storage, engine, terms, trials)
+            disturbed = go_on(storage, engine, setup, trials)
             break
         except Killed:
             kills, left = kills + 1, 10**9
@@ -187,10 +187,10 @@ def test_a_broken_network_is_not_proposed_again_and_again(storage: Storage) -> N
     assert len(set(hashes)) == 3
 
 
-def test_a_trial_keeps_its_whole_configuration(storage: Storage, terms: StudySetup) -> None:
+def test_a_trial_keeps_its_whole_configuration(storage: Storage, setup: StudySetup) -> None:
     """Optuna never hears of what a space fixes."""
     engine = memory()
-    go_on(storage, engine, terms, 4)
+    go_on(storage, engine, setup, 4)
     study = study_in(storage)
     kept = [Configuration(**trial.user_attrs[CONFIGURATION]) for trial in study.trials if trial.state.is_finished()]
     read = [trial.configuration for trial in read_trials(Ledger(engine, "s"), study)]

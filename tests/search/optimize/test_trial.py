@@ -77,7 +77,7 @@ class Study:
     """An Optuna study in memory with a scripted worker."""
 
     def __init__(
-        self, storage: optuna.storages.BaseStorage, engine: sa.Engine, terms: StudySetup, lines: Sequence[Any]
+        self, storage: optuna.storages.BaseStorage, engine: sa.Engine, setup: StudySetup, lines: Sequence[Any]
     ) -> None:
         self.script = Script(list(lines))
         self.study = optuna.create_study(
@@ -91,11 +91,11 @@ class Study:
         self.ledger = Ledger(engine, "s")
         self.queue = TrialQueue(self.study, storage, SPACE, ())
         self.queue.resume()
-        self.finished = FinishedTrials(terms, read_trials(self.ledger, self.study))
+        self.finished = FinishedTrials(setup, read_trials(self.ledger, self.study))
         pool: Any = FakePool(self.script)
         self.stop, self.storage = threading.Event(), storage
         self.objective = TrialRunner(
-            terms, SPACE, self.ledger, pool, self.queue, self.finished, SilentListener(), self.stop
+            setup, SPACE, self.ledger, pool, self.queue, self.finished, SilentListener(), self.stop
         )
 
     def run(self, trials: int, workers: int = 1) -> list[Trial]:
@@ -115,10 +115,10 @@ MakeStudy = Callable[..., Study]
 
 
 @pytest.fixture
-def make(terms: StudySetup) -> MakeStudy:
+def make(setup: StudySetup) -> MakeStudy:
     """Studies in the same storage: a second one goes on with the first."""
     storage, engine = optuna.storages.InMemoryStorage(), memory()
-    return lambda *lines: Study(storage, engine, terms, lines)
+    return lambda *lines: Study(storage, engine, setup, lines)
 
 
 def told(study: Study) -> list[tuple[OptunaState, float | None, list[float]]]:
@@ -347,11 +347,11 @@ def test_no_number_that_is_none_reaches_optuna(make: MakeStudy) -> None:
     assert math.isfinite(study.finished.best_score)
 
 
-def test_a_fit_is_seeded_by_what_it_is(make: MakeStudy, terms: StudySetup) -> None:
+def test_a_fit_is_seeded_by_what_it_is(make: MakeStudy, setup: StudySetup) -> None:
     """By root, configuration, fold and attempt; not by when it runs."""
     study = make(*2 * [0.8, 0.7, 0.9])
     first, second = study.run(2)
-    other = Study(optuna.storages.InMemoryStorage(), memory(), terms, [0.8, 0.7, 0.9])
+    other = Study(optuna.storages.InMemoryStorage(), memory(), setup, [0.8, 0.7, 0.9])
     other.study.enqueue_trial(study.study.trials[1].params)
     (alone,) = other.run(1)
     assert [f.seed for f in alone.fits] == [f.seed for f in second.fits]
@@ -359,10 +359,10 @@ def test_a_fit_is_seeded_by_what_it_is(make: MakeStudy, terms: StudySetup) -> No
     assert not {f.key for f in first.fits} & {f.key for f in second.fits}
 
 
-def test_a_job_says_what_the_rules_need(make: MakeStudy, terms: StudySetup) -> None:
+def test_a_job_says_what_the_rules_need(make: MakeStudy, setup: StudySetup) -> None:
     study = make(*3 * [0.8])
     study.run(1)
-    for fold, job in zip(terms.folds, study.script.jobs, strict=True):
+    for fold, job in zip(setup.folds, study.script.jobs, strict=True):
         assert job.train.tolist() == fold.train.tolist()
         assert job.val.tolist() == fold.val.tolist()
         assert (job.context.epochs, job.context.imbalance, job.context.batchnorm) == (30, 1.0, False)

@@ -35,7 +35,7 @@ def learns_with_the_right_rate(job: FitJob) -> FitOutcome:
 
 
 def fitted(
-    terms: StudySetup, ledger: Ledger, one: Configuration, answer: Callable[[FitJob], FitOutcome], folds: int = 3
+    setup: StudySetup, ledger: Ledger, one: Configuration, answer: Callable[[FitJob], FitOutcome], folds: int = 3
 ) -> Trial:
     """A trial whose fits stand in the ledger."""
     from search.collapse.protection import Protection
@@ -43,20 +43,20 @@ def fitted(
     pool: Any = FakePool(answer)
     fits = []
     for fold in range(folds):
-        split = terms.folds[fold]
+        split = setup.folds[fold]
         spec = FitSpec(trial=7, stage=SEARCH, configuration=one, train=split.train, val=split.val, fold=fold)
         with pool.worker() as worker:
-            fits.append(FitRunner(terms, ledger).fit(worker, spec, Protection(calibrating=False)))
+            fits.append(FitRunner(setup, ledger).fit(worker, spec, Protection(calibrating=False)))
     return Trial(number=7, state=TrialState.COMPLETE, configuration=one, fits=tuple(fits))
 
 
 class Case:
     """A study whose recommended trial stands in the ledger."""
 
-    def __init__(self, terms: StudySetup, answer: Callable[[FitJob], FitOutcome] = learns_with_the_right_rate) -> None:
-        self.terms, self.answer = terms, answer
+    def __init__(self, setup: StudySetup, answer: Callable[[FitJob], FitOutcome] = learns_with_the_right_rate) -> None:
+        self.setup, self.answer = setup, answer
         self.ledger = Ledger(memory(), "s")
-        self.goal = fitted(terms, self.ledger, GOAL, answer)
+        self.goal = fitted(setup, self.ledger, GOAL, answer)
         self.told = Told()
         self.jobs: list[FitJob] = []
 
@@ -64,14 +64,14 @@ class Case:
         pool: Any = FakePool(self.answer, must_stop=lambda: len(pool.one.jobs) >= most)
         values = {"trials": [self.goal], **changes}
         with pool.worker() as worker:
-            found = ablate(start, self.goal, values.pop("trials"), self.terms, self.ledger, worker, self.told, **values)
+            found = ablate(start, self.goal, values.pop("trials"), self.setup, self.ledger, worker, self.told, **values)
         self.jobs = pool.one.jobs
         return found
 
 
 @pytest.fixture
-def case(terms: StudySetup) -> Case:
-    return Case(terms)
+def case(setup: StudySetup) -> Case:
+    return Case(setup)
 
 
 def test_the_change_that_makes_it_learn_is_found_and_said_with_its_gain(case: Case) -> None:
@@ -98,7 +98,7 @@ def test_what_stands_in_the_ledger_is_not_trained_again(case: Case) -> None:
 
 def test_a_fit_of_the_way_is_the_one_that_a_trial_would_do(case: Case) -> None:
     case.run()
-    again = fitted(case.terms, case.ledger, START, lambda job: pytest.fail("trained again"))
+    again = fitted(case.setup, case.ledger, START, lambda job: pytest.fail("trained again"))
     assert {fit.stage for fit in again.fits} == {ABLATION}
 
 
@@ -108,7 +108,7 @@ def test_the_cost_is_told_before_the_first_fit(case: Case) -> None:
     assert all(done < total == 9 for done, total in case.told.done)
 
 
-def test_no_more_configurations_than_differences_and_five_are_trained(terms: StudySetup) -> None:
+def test_no_more_configurations_than_differences_and_five_are_trained(setup: StudySetup) -> None:
     start = replace(START, kernel_size=5, width=8, batch_size=8, shift=0.1, zoom=0.1, activation="elu", head="max")
 
     def useless(job: FitJob) -> FitOutcome:
@@ -116,7 +116,7 @@ def test_no_more_configurations_than_differences_and_five_are_trained(terms: Stu
         changed = sum(getattr(job.configuration, name) != getattr(start, name) for name in FIELDS)
         return outcome(job, score=0.9 - 0.05 * changed)
 
-    case = Case(terms, useless)
+    case = Case(setup, useless)
     found = case.run(start)
     assert len(found.steps) == 10
     assert sum(step.instead is not None for step in found.steps) == 5
@@ -146,22 +146,22 @@ def test_the_recommended_configuration_itself_costs_nothing(case: Case) -> None:
     assert found.start.score == pytest.approx(0.79)
 
 
-def test_a_configuration_that_can_not_be_trained_is_said_with_its_reason(terms: StudySetup) -> None:
+def test_a_configuration_that_can_not_be_trained_is_said_with_its_reason(setup: StudySetup) -> None:
     def answer(job: FitJob) -> FitOutcome:
         slow = job.configuration.hash == START.hash
         return outcome(job, Verdict.STOPPED, "too-slow") if slow else outcome(job)
 
-    found = Case(terms, answer).run()
+    found = Case(setup, answer).run()
     assert (found.steps, found.note) == ((), "Your configuration could not be trained here (too-slow).")
 
 
-def test_a_soft_collapse_gets_its_second_chance_as_in_a_trial(terms: StudySetup) -> None:
+def test_a_soft_collapse_gets_its_second_chance_as_in_a_trial(setup: StudySetup) -> None:
     def answer(job: FitJob) -> FitOutcome:
         if job.configuration.hash == START.hash and job.seed % 2:
             return outcome(job, Verdict.COLLAPSED, "constant-output")
         return outcome(job, score=0.8)
 
-    case = Case(terms, answer)
+    case = Case(setup, answer)
     found = case.run()
     own = {(fit.fold, fit.attempt): fit for fit in case.ledger.fits() if fit.configuration == START.hash}
     for fold, score in enumerate(found.start.scores):

@@ -15,7 +15,8 @@ from search.fits.executor import LocalExecutor
 from search.fits.runner import StudySetup
 from search.records import COLLAPSES, CONFIRM, DROPPED_BEHIND, NO_TIME, NOT_JUDGED, Confirmation, FitOutcome, Verdict
 from search.selection.results import Ranked
-from search.stages.confirm import _tries_corrupted, confirm, confirmed_fits, plan_confirmation
+from search.stages.confirm import _tries_corrupted, confirm
+from search.stages.confirmation_plan import confirmed_fits, plan_confirmation
 from search.storage.ledger import Ledger
 from search.training.job import FitJob
 from search.workers.errors import WorkerError
@@ -39,13 +40,13 @@ class Case:
     """Three finalists of a search on three folds."""
 
     def __init__(
-        self, terms: StudySetup, answer: Callable[[FitJob], FitOutcome] = by_rate, engine: sa.Engine | None = None
+        self, setup: StudySetup, answer: Callable[[FitJob], FitOutcome] = by_rate, engine: sa.Engine | None = None
     ) -> None:
-        self.terms, self.answer, self.told = terms, answer, Told()
+        self.setup, self.answer, self.told = setup, answer, Told()
         self.ledger = Ledger(engine or memory(), "s")
         self.ranking = []
         for rate in RATES:
-            trial = fitted(terms, self.ledger, configuration(learning_rate=rate), by_rate)
+            trial = fitted(setup, self.ledger, configuration(learning_rate=rate), by_rate)
             folds = tuple(fit.score or 0.0 for fit in trial.fits)
             mean = float(np.mean(folds))
             self.ranking.append(
@@ -65,7 +66,7 @@ class Case:
 
     def plan(self, **changes: Any) -> Confirmation:
         values: dict[str, Any] = {"seconds": None, "searched": 1000, **changes}
-        made = plan_confirmation(self.ranking, self.terms.labels, None, 3, **values)
+        made = plan_confirmation(self.ranking, self.setup.labels, None, 3, **values)
         assert made is not None
         return made
 
@@ -77,7 +78,7 @@ class Case:
             plan or self.plan(),
             self.ranking,
             None,
-            self.terms,
+            self.setup,
             self.ledger,
             LocalExecutor(pool),
             self.told,
@@ -88,8 +89,8 @@ class Case:
 
 
 @pytest.fixture
-def case(terms: StudySetup) -> Case:
-    return Case(terms)
+def case(setup: StudySetup) -> Case:
+    return Case(setup)
 
 
 def test_all_are_fitted_on_the_same_fresh_splits_until_they_are_clearly_behind(case: Case) -> None:
@@ -101,7 +102,7 @@ def test_all_are_fitted_on_the_same_fresh_splits_until_they_are_clearly_behind(c
     assert [len(ours) for ours in by_finalist] == [15, 15, 3]
     first, second = ([fit.rows.tolist() for fit in ours] for ours in by_finalist[:2])
     assert first == second
-    assert not {tuple(rows) for rows in first} & {tuple(fold.val.tolist()) for fold in case.terms.folds}
+    assert not {tuple(rows) for rows in first} & {tuple(fold.val.tolist()) for fold in case.setup.folds}
     assert len({fit.seed for fit in fits}) == len(fits)
 
 
@@ -133,8 +134,8 @@ def test_what_stands_in_the_ledger_is_not_trained_again(case: Case) -> None:
 
 @pytest.mark.study
 @pytest.mark.parametrize("killed_after", [0, 1, 4, 9, 14, 29])
-def test_cut_off_at_any_fit_it_goes_on_as_if_nothing_had_been(case: Case, terms: StudySetup, killed_after: int) -> None:
-    whole = Case(terms).run()
+def test_cut_off_at_any_fit_it_goes_on_as_if_nothing_had_been(case: Case, setup: StudySetup, killed_after: int) -> None:
+    whole = Case(setup).run()
     cut = case.run(most=killed_after)
     assert cut.repeats < cut.planned
     again = case.run(cut)
@@ -160,25 +161,25 @@ def test_no_repeat_is_begun_that_can_not_end_in_time(case: Case) -> None:
     assert (found.repeats, len(case.jobs)) == (1, 9)
 
 
-def test_who_collapses_more_than_the_veto_allows_is_given_up(terms: StudySetup) -> None:
+def test_who_collapses_more_than_the_veto_allows_is_given_up(setup: StudySetup) -> None:
     def collapses(job: FitJob) -> FitOutcome:
         if job.configuration.learning_rate == RATES[0]:
             return outcome(job, Verdict.COLLAPSED, "constant-output", score=0.5)
         return by_rate(job)
 
-    case = Case(terms, collapses)
+    case = Case(setup, collapses)
     found = case.run()
     assert found.dropped == {case.names[0]: COLLAPSES, case.names[2]: DROPPED_BEHIND}
     assert len([job for job in case.jobs if job.configuration.learning_rate == RATES[0]]) == 3
 
 
-def test_one_that_can_not_be_fitted_is_left_out_and_the_others_go_on(terms: StudySetup) -> None:
+def test_one_that_can_not_be_fitted_is_left_out_and_the_others_go_on(setup: StudySetup) -> None:
     def breaks(job: FitJob) -> FitOutcome:
         if job.configuration.learning_rate == RATES[1]:
             raise WorkerError("out of memory")
         return by_rate(job)
 
-    case = Case(terms, breaks)
+    case = Case(setup, breaks)
     found = case.run()
     assert found.dropped[case.names[1]] == NOT_JUDGED
     assert found.repeats == 5
@@ -186,7 +187,7 @@ def test_one_that_can_not_be_fitted_is_left_out_and_the_others_go_on(terms: Stud
 
 def test_nothing_healthy_has_no_finalists(case: Case) -> None:
     ill = [replace(one, healthy=False) for one in case.ranking]
-    assert plan_confirmation(ill, case.terms.labels, None, 3, seconds=None, searched=100) is None
+    assert plan_confirmation(ill, case.setup.labels, None, 3, seconds=None, searched=100) is None
 
 
 @pytest.mark.parametrize(
@@ -211,13 +212,13 @@ def test_as_many_as_the_budget_allows(
 
 def test_few_groups_take_fewer_folds_and_say_so(case: Case) -> None:
     groups = np.arange(60) // 10  # three a class
-    plan = plan_confirmation(case.ranking, case.terms.labels, groups, 3, seconds=None, searched=1000)
+    plan = plan_confirmation(case.ranking, case.setup.labels, groups, 3, seconds=None, searched=1000)
     assert plan is not None
     assert plan.folds == 2
     assert plan.notes == ("Groups are few: the fresh splits have 2 folds instead of 3, so that they can differ.",)
 
 
-def test_a_leader_that_falls_gives_back_whom_it_drove_out(terms: StudySetup) -> None:
+def test_a_leader_that_falls_gives_back_whom_it_drove_out(setup: StudySetup) -> None:
     """It is far ahead for two splits, then collapses again and again: the others make up for what they have missed."""
 
     def falls(job: FitJob) -> FitOutcome:
@@ -229,7 +230,7 @@ def test_a_leader_that_falls_gives_back_whom_it_drove_out(terms: StudySetup) -> 
         return by_rate(job)
 
     ordinal: dict[float, int] = {}
-    case = Case(terms, falls)
+    case = Case(setup, falls)
     found = case.run()
     assert found.dropped == {case.names[0]: COLLAPSES, case.names[2]: DROPPED_BEHIND}
     assert found.repeats == 5
@@ -238,8 +239,8 @@ def test_a_leader_that_falls_gives_back_whom_it_drove_out(terms: StudySetup) -> 
     assert (again, case.jobs) == (found, [])
 
 
-def test_where_all_collapse_the_race_ends_and_says_so(terms: StudySetup) -> None:
-    case = Case(terms, lambda job: outcome(job, Verdict.COLLAPSED, "constant-output", score=0.5))
+def test_where_all_collapse_the_race_ends_and_says_so(setup: StudySetup) -> None:
+    case = Case(setup, lambda job: outcome(job, Verdict.COLLAPSED, "constant-output", score=0.5))
     found = case.run()
     assert set(found.dropped.values()) == {COLLAPSES}
     assert (len(found.dropped), len(case.jobs), found.repeats) == (3, 9, 1)
@@ -256,10 +257,10 @@ def test_repeats_that_stand_in_the_ledger_are_free_and_never_taken_back(case: Ca
 
 @pytest.mark.parametrize("workers", [2, 4, 7, 16])
 def test_more_workers_than_finalists_share_their_folds_and_find_the_same(
-    terms: StudySetup, workers: int, tmp_path: Path
+    setup: StudySetup, workers: int, tmp_path: Path
 ) -> None:
     engine = sa.create_engine(f"sqlite:///{tmp_path / 'ledger.db'}")  # one for several threads
-    alone, crowd = Case(terms), Case(terms, engine=engine)
+    alone, crowd = Case(setup), Case(setup, engine=engine)
     assert crowd.run(workers=workers) == alone.run()
     told = [
         [(fit.configuration, fit.repeat, fit.fold, fit.seed, fit.score) for fit in one.ledger.fits()]

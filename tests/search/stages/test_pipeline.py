@@ -108,7 +108,7 @@ def gist(results: Results) -> tuple[Any, ...]:
         fits(study, CONFIRM),
         fits(study, NEIGHBOUR),
         study.confirmation,
-        study.surroundings,
+        study.sensitivity,
         best.promise,
         best.offset,
         [(one.trial.number, one.robust) for one in results.finalists],
@@ -120,7 +120,7 @@ def undisturbed(images: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple
     return gist(Case(images, tmp_path_factory.mktemp("undisturbed")).run())
 
 
-def test_finalists_then_their_surroundings(images: Path, tmp_path: Path) -> None:
+def test_finalists_then_sensitivity(images: Path, tmp_path: Path) -> None:
     case = Case(images, tmp_path)
     results = case.run()
     study, best = results.study, results.recommended
@@ -129,8 +129,8 @@ def test_finalists_then_their_surroundings(images: Path, tmp_path: Path) -> None
     assert best.finalist is results.finalists[0]
     searched = sum(len(trial.fits) for trial in study.trials)
     assert 0 < len(fits(study, CONFIRM)) <= 0.43 * searched
-    assert study.surroundings is not None
-    assert study.surroundings.centre == best.finalist.trial.configuration.hash
+    assert study.sensitivity is not None
+    assert study.sensitivity.centre == best.finalist.trial.configuration.hash
     assert results.neighbourhood is not None
     assert results.on_images is not None
     assert results.on_images.confusion.sum() == 24

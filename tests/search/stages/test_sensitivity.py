@@ -51,24 +51,24 @@ def well(job: FitJob) -> FitOutcome:
     return outcome(job, score=0.8, seconds=2.0)
 
 
-def fitted(terms: StudySetup, ledger: Ledger, one: Any, number: int, folds: int, stage: str = SEARCH) -> Trial:
+def fitted(setup: StudySetup, ledger: Ledger, one: Any, number: int, folds: int, stage: str = SEARCH) -> Trial:
     """A trial whose fits stand in the ledger."""
     fits = []
     for fold in range(folds):
-        split = terms.folds[fold]
+        split = setup.folds[fold]
         spec = FitSpec(
             trial=number, stage=stage, split=SEARCH, configuration=one, train=split.train, val=split.val, fold=fold
         )
-        fits.append(FitRunner(terms, ledger).fit(FakePool(well).one, spec, Protection(calibrating=False)))
+        fits.append(FitRunner(setup, ledger).fit(FakePool(well).one, spec, Protection(calibrating=False)))
     return Trial(number=number, state=TrialState.COMPLETE, configuration=one, fits=tuple(fits))
 
 
 class Case:
     """A study whose recommended trial stands in the ledger."""
 
-    def __init__(self, terms: StudySetup, engine: sa.Engine | None = None) -> None:
-        self.terms, self.ledger, self.told = terms, Ledger(engine or memory(), "s"), Told()
-        self.best = fitted(terms, self.ledger, CENTRE, 7, 3)
+    def __init__(self, setup: StudySetup, engine: sa.Engine | None = None) -> None:
+        self.setup, self.ledger, self.told = setup, Ledger(engine or memory(), "s"), Told()
+        self.best = fitted(setup, self.ledger, CENTRE, 7, 3)
         self.jobs: list[FitJob] = []
 
     def run(
@@ -82,7 +82,7 @@ class Case:
     ) -> Sensitivity:
         fake: Any = FakePool(answer, must_stop=lambda: len(fake.one.jobs) >= most)
         found = fit_copies(
-            *(self.best, copies, self.terms, self.ledger, LocalExecutor(pool or fake), self.told),
+            *(self.best, copies, self.setup, self.ledger, LocalExecutor(pool or fake), self.told),
             trials=[self.best],
             left=left,
             folds=folds,
@@ -95,8 +95,8 @@ class Case:
 
 
 @pytest.fixture
-def case(terms: StudySetup) -> Case:
-    return Case(terms)
+def case(setup: StudySetup) -> Case:
+    return Case(setup)
 
 
 def test_each_copy_is_fitted_once_on_the_first_fold(case: Case) -> None:
@@ -104,7 +104,7 @@ def test_each_copy_is_fitted_once_on_the_first_fold(case: Case) -> None:
     assert found == Sensitivity(centre=CENTRE.hash, folds=1, copies=COPIES)
     assert [job.configuration for job in case.jobs] == [copy.configuration for copy in COPIES]
     assert {(fit.trial, fit.fold, fit.repeat, fit.verdict) for fit in case.fits()} == {(7, 0, 0, Verdict.LEARNED)}
-    assert {tuple(job.val) for job in case.jobs} == {tuple(case.terms.folds[0].val)}
+    assert {tuple(job.val) for job in case.jobs} == {tuple(case.setup.folds[0].val)}
 
 
 def test_the_cost_is_told_first_and_then_how_far_it_is(case: Case) -> None:
@@ -170,8 +170,8 @@ def test_one_that_collapses_is_kept_with_its_second_chance_one_that_was_not_judg
     assert (soft, hard, slow) == ([0, 1], [0], [0])
 
 
-def test_several_workers_share_the_copies_and_change_nothing(terms: StudySetup, tmp_path: Path) -> None:
-    alone, together = Case(terms), Case(terms, open_storage(tmp_path, None).engine)
+def test_several_workers_share_the_copies_and_change_nothing(setup: StudySetup, tmp_path: Path) -> None:
+    alone, together = Case(setup), Case(setup, open_storage(tmp_path, None).engine)
     alone.run(pool=None)
     pool = Pair()
     assert together.run(pool=pool).copies == COPIES
@@ -210,8 +210,8 @@ def test_a_fit_of_a_copy_is_the_one_that_a_later_trial_would_do_and_counts_for_i
     if stage == NEIGHBOUR:
         case.run()
     else:
-        fitted(case.terms, case.ledger, COPIES[0].configuration, 7, 1, ABLATION)
-    later = fitted(case.terms, case.ledger, COPIES[0].configuration, 8, 3)
+        fitted(case.setup, case.ledger, COPIES[0].configuration, 7, 1, ABLATION)
+    later = fitted(case.setup, case.ledger, COPIES[0].configuration, 8, 3)
     assert [fit.stage for fit in later.fits] == [stage, SEARCH, SEARCH]
     study = optuna.create_study()
     for trial in (case.best, later):
@@ -231,5 +231,5 @@ def test_a_fit_of_a_copy_is_the_one_that_a_later_trial_would_do_and_counts_for_i
     ]
 
 
-def test_a_record_of_surroundings_holds_plain_values(case: Case) -> None:
+def test_a_record_of_sensitivity_holds_plain_values(case: Case) -> None:
     assert asdict(replace(case.run(), copies=COPIES[:1]))["copies"][0]["changes"] == dict(COPIES[0].changes)
