@@ -58,7 +58,7 @@ def data_path(folder: Path) -> dict[str, float]:
     started = time.perf_counter()
     images = load_images(scan_folder(folder, SilentListener()), FormatChoice(size_cap=64), SilentListener(), folds=5)
     loaded = time.perf_counter()
-    make_folds(images.labels, folds=5, seed=0, kept=True)
+    make_folds(images.labels, folds=5, seed=0, cached=True)
     return {"images": loaded - started, "folds": time.perf_counter() - loaded}
 
 

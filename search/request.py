@@ -138,7 +138,7 @@ def _design(request: SearchRequest, images: ImageSet, count: int, epochs: int) -
         seed=request.seed,
         groups=images.groups,
         class_names=tuple(images.summary.classes),
-        kept=True,
+        cached=True,
     )
     smallest = smallest_part(images.labels, images.groups, folds, seed=request.seed, repeats=REPEATS)
     return _bound(request, folds, smallest, epochs)

@@ -54,8 +54,8 @@ def choose_buckets(
         rows = groups[place]
         middle = (area[rows].min() + area[rows].max()) / 2
         groups[place : place + 1] = [rows[area[rows] <= middle], rows[area[rows] > middle]]
-    found = {_shape(aspect[rows], area[rows], max_side, least) for rows in groups}
-    return tuple(sorted(found, key=lambda shape: (shape[0] * shape[1], shape)))
+    shapes = {_shape(aspect[rows], area[rows], max_side, least) for rows in groups}
+    return tuple(sorted(shapes, key=lambda shape: (shape[0] * shape[1], shape)))
 
 
 def nearest(sizes: Sequence[tuple[int, int]], shapes: Sequence[tuple[int, int]]) -> IntArray:

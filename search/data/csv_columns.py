@@ -62,17 +62,17 @@ def read_column(table: Path, column: Column, *, folder: Path, files: Sequence[st
     Raises:
         DataError: no such CSV, not the expected columns, or two values for one file.
     """
-    known = {composed(file): file for file in files} | {file: file for file in files}
-    bare: dict[str, str] = {}
-    for name, path in sorted(known.items()):
+    by_name = {composed(file): file for file in files} | {file: file for file in files}
+    by_bare_name: dict[str, str] = {}
+    for name, path in sorted(by_name.items()):
         stem, dot, ending = name.rpartition(".")
         if dot and f".{ending.lower()}" in endings:
-            bare.setdefault(stem, path)
+            by_bare_name.setdefault(stem, path)
     values: dict[str, str] = {}
     absent: list[str] = []
     for entry, value in _rows(table, column):
         names = [form for name in _names(entry, table, folder) for form in (name, composed(name))]
-        file = next((owner[name] for owner in (known, bare) for name in names if name in owner), None)
+        file = next((owner[name] for owner in (by_name, by_bare_name) for name in names if name in owner), None)
         if file is None:
             absent.append(entry)
         if file is None or not value:
@@ -115,14 +115,14 @@ def _rows(table: Path, column: Column) -> list[tuple[str, str]]:
             names = {(name or "").strip().casefold(): name for name in reader.fieldnames or ()}
             chosen = []
             for allowed in (FILES, column.names):
-                found = next((names[name] for name in allowed if name in names), None)
-                if found is None:
+                name_in_file = next((names[name] for name in allowed if name in names), None)
+                if name_in_file is None:
                     there = ", ".join(name for name in names if name)[:100] or "nothing"
                     raise DataError(
                         f"{table} lacks the column {allowed[0]!r}. Expected a CSV file whose first line names the "
                         f"columns 'file' and {column.names[0]!r}; found {there}."
                     )
-                chosen.append(found)
+                chosen.append(name_in_file)
             return [((row[chosen[0]] or "").strip(), (row[chosen[1]] or "").strip()) for row in reader]
     except FileNotFoundError as error:
         raise DataError(f"there is no {column.table} {table}. Expected {wanted}.") from error

@@ -63,29 +63,29 @@ def decoded(
     key = disk_cache.entry_name([RECIPE, size, channels, images.labels.tolist(), images.digests, *own])
     pixels, facts = disk_cache.entry(f"{key}.npy"), f"{key}.json"
     shape = (len(images.files), size, size, channels)
-    known = disk_cache.plain(facts, lambda value: _checked(value, pixels, shape, _seen(facts)))
-    if known is None:
+    entry = disk_cache.plain(facts, lambda value: _checked(value, pixels, shape, _seen(facts)))
+    if entry is None:
         _check_room(shape, pixels.parent, "--image-size" if shapes is None else "--max-side")
         unreadable, lasts = _build(images, pixels, image_format, shapes, on_progress)
-        known = {"unreadable": unreadable, "bytes": disk_cache.digest_of(pixels)}
+        entry = {"unreadable": unreadable, "bytes": disk_cache.digest_of(pixels)}
         if lasts:
-            disk_cache.keep_plain(facts, known)
+            disk_cache.keep_plain(facts, entry)
             disk_cache.keep_plain(_seen(facts), disk_cache.stamp_of(pixels))
-    return Decoded(path=pixels, unreadable={int(row): reason for row, reason in known["unreadable"].items()})
+    return Decoded(path=pixels, unreadable={int(row): reason for row, reason in entry["unreadable"].items()})
 
 
 def probes(images: ImageFolder, *, on_progress: OnProgress) -> tuple[Probe | None, ...]:
     """Original size and greyness of every image, None for unreadable ones; from the cache or measured now."""
     name = f"{disk_cache.entry_name([RECIPE, 'upright, white', images.digests])}.probes.json"
-    known: tuple[Probe | None, ...] | None
-    known = disk_cache.plain(name, lambda value: tuple(entry and Probe(**entry) for entry in value))
-    if known is not None and len(known) == len(images.files):
-        return known
+    stored: tuple[Probe | None, ...] | None
+    stored = disk_cache.plain(name, lambda value: tuple(entry and Probe(**entry) for entry in value))
+    if stored is not None and len(stored) == len(images.files):
+        return stored
     paths = [images.path / file for file in images.files]
-    found = tuple(map_in_threads(_probe_or_none, paths, "measuring", on_progress))
-    if not any(isinstance(entry, UnreadableNow) for entry in found):
-        disk_cache.keep_plain(name, [asdict(entry) if isinstance(entry, Probe) else None for entry in found])
-    return tuple(entry if isinstance(entry, Probe) else None for entry in found)
+    measured = tuple(map_in_threads(_probe_or_none, paths, "measuring", on_progress))
+    if not any(isinstance(entry, UnreadableNow) for entry in measured):
+        disk_cache.keep_plain(name, [asdict(entry) if isinstance(entry, Probe) else None for entry in measured])
+    return tuple(entry if isinstance(entry, Probe) else None for entry in measured)
 
 
 def _probe_or_none(path: Path) -> Probe | UnreadableNow | None:
@@ -143,18 +143,18 @@ def _seen(facts: str) -> str:
     return f"{Path(facts).stem}.seen.json"
 
 
-def _checked(known: Any, pixels: Path, shape: tuple[int, ...], seen: str) -> dict[str, Any]:
+def _checked(stored: Any, pixels: Path, shape: tuple[int, ...], seen: str) -> dict[str, Any]:
     """The facts of an entry, if its pixels are the ones that were written: gigabytes are not read at each start."""
-    rows = shape[0] - len(known["unreadable"])
+    rows = shape[0] - len(stored["unreadable"])
     if memmap_npy(pixels).shape != (rows, *shape[1:]) if rows else not pixels.exists():
         raise ValueError("its shape is wrong")
     stamp = disk_cache.stamp_of(pixels)
     if disk_cache.plain(seen, list) != stamp:
-        if disk_cache.digest_of(pixels) != known["bytes"]:
+        if disk_cache.digest_of(pixels) != stored["bytes"]:
             raise ValueError("its bytes have changed")
         with contextlib.suppress(DataError):  # of a cache that can only be read
             disk_cache.keep_plain(seen, stamp)
-    return dict(known)
+    return dict(stored)
 
 
 def _check_room(shape: tuple[int, int, int, int], folder: Path, option: str) -> None:

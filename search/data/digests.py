@@ -34,27 +34,27 @@ def digests(folder: Path, files: Sequence[str], on_progress: OnProgress) -> list
         DataError: the cache can't be written.
     """
     name = f"{disk_cache.entry_name(['digests', os.path.realpath(folder)])}.digests.json"
-    known = disk_cache.plain(name, _parsed) or {}
-    seen = [_seen(folder / file) for file in files]
-    found: list[str | OSError | None] = [
-        known[file][4] if file in known and known[file][:4] == mark else None
-        for file, mark in zip(files, seen, strict=True)
+    remembered = disk_cache.plain(name, _parsed) or {}
+    marks = [_seen(folder / file) for file in files]
+    results: list[str | OSError | None] = [
+        remembered[file][4] if file in remembered and remembered[file][:4] == mark else None
+        for file, mark in zip(files, marks, strict=True)
     ]
-    missing = [place for place, digest in enumerate(found) if digest is None]
+    missing = [index for index, digest in enumerate(results) if digest is None]
     if not missing:
-        return [digest for digest in found if digest is not None]
+        return [digest for digest in results if digest is not None]
     now = time.time_ns()
-    paths = [folder / files[place] for place in missing]
-    for place, digest in zip(missing, map_in_threads(_digest, paths, "hashing", on_progress), strict=True):
-        found[place] = digest
-    kept = {
+    paths = [folder / files[index] for index in missing]
+    for index, digest in zip(missing, map_in_threads(_digest, paths, "hashing", on_progress), strict=True):
+        results[index] = digest
+    to_remember = {
         file: [*mark, digest]
-        for file, mark, digest in zip(files, seen, found, strict=True)
+        for file, mark, digest in zip(files, marks, results, strict=True)
         if mark is not None and isinstance(digest, str) and max(mark[2:]) < now - _SURE_AFTER
     }
-    if kept:
-        disk_cache.keep_plain(name, kept)
-    return [digest for digest in found if digest is not None]
+    if to_remember:
+        disk_cache.keep_plain(name, to_remember)
+    return [digest for digest in results if digest is not None]
 
 
 def _parsed(value: Any) -> dict[str, tuple[int, int, int, int, str]]:
@@ -67,10 +67,10 @@ def _parsed(value: Any) -> dict[str, tuple[int, int, int, int, str]]:
 def _seen(path: Path) -> Seen | None:
     """What the file system says of a file; None where it says nothing."""
     try:
-        found = path.stat()
+        status = path.stat()
     except OSError:
         return None
-    return found.st_size, found.st_ino, found.st_mtime_ns, found.st_ctime_ns
+    return status.st_size, status.st_ino, status.st_mtime_ns, status.st_ctime_ns
 
 
 def _digest(path: Path) -> str | OSError:

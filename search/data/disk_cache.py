@@ -49,12 +49,12 @@ def cached(kind: str, parts: Any, make: Callable[[], Any], parse: Callable[[Any]
         parse: turns the content into the value; an error marks the entry as damaged.
     """
     name = f"{entry_name([kind, parts])}.{kind}.json"
-    known = plain(name, parse)
-    if known is None:
+    stored = plain(name, parse)
+    if stored is None:
         value = make()
         keep_plain(name, value)
-        known = parse(value)
-    return known
+        stored = parse(value)
+    return stored
 
 
 def plain(name: str, parse: Callable[[Any], Kept]) -> Kept | None:
@@ -124,11 +124,11 @@ def array_file(name: str, shape: Sequence[int], make: Callable[[], np.ndarray[An
     """
     path = entry(name)
     try:
-        known = path.is_file() and memmap_npy(path).shape == tuple(shape)
+        is_stored = path.is_file() and memmap_npy(path).shape == tuple(shape)
     except (ValueError, OSError) as error:
-        known = False
+        is_stored = False
         _log.info("The cache entry %s is damaged (%s) and is built again.", path.name, error)
-    if not known:
+    if not is_stored:
         values = make()
         with replacing(path) as file:
             np.save(file, values, allow_pickle=False)

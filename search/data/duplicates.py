@@ -1,4 +1,4 @@
-"""Images that show the same: the same bytes, or nearly the same picture.
+"""Clusters of images that show the same: the same bytes, or nearly the same picture.
 
 Two pictures are near duplicates if their 256-bit perceptual hashes (the signs of the lowest frequencies of a cosine
 transform, Zauner 2010) are alike and their grey pictures correlate at .98 or more. A hash of 64 bits alone joins X-rays
@@ -64,12 +64,12 @@ def clusters(digests: Sequence[str], grey: Pixels) -> list[Cluster]:
     members: dict[int, list[int]] = {}
     for row, one in enumerate(same.tolist()):
         members.setdefault(joined[one], []).append(row)
-    found = []
+    all_clusters = []
     for rows in members.values():
         if len(rows) > 1:
             alike = [tuple(row for row in rows if same[row] == one) for one in dict.fromkeys(same[rows].tolist())]
-            found.append(Cluster(tuple(rows), tuple(some for some in alike if len(some) > 1)))
-    return sorted(found, key=lambda cluster: cluster.rows)
+            all_clusters.append(Cluster(tuple(rows), tuple(some for some in alike if len(some) > 1)))
+    return sorted(all_clusters, key=lambda cluster: cluster.rows)
 
 
 def crossing(own: Pixels, other: Pixels) -> list[tuple[int, int]]:
@@ -103,20 +103,20 @@ def _alike(grey: Pixels) -> list[list[int]]:
     from scipy.sparse import coo_array  # type: ignore[import-untyped]
     from scipy.sparse.csgraph import connected_components  # type: ignore[import-untyped]
 
-    kept = []
+    links = []
     for left, right in _pairs(grey, None):
         # Of each lot only what holds its pictures together: a still camera's are alike by the million.
         graph = coo_array((np.ones(len(left)), (left, right)), shape=(len(grey), len(grey)))
         parts = connected_components(graph, directed=False)[1]
-        seen = np.unique([left, right])
-        first = {int(part): int(one) for one, part in zip(seen[::-1], parts[seen[::-1]], strict=True)}
-        kept.append(np.array([seen, [first[int(part)] for part in parts[seen]]]))
-    if not kept:
+        linked = np.unique([left, right])
+        first = {int(part): int(one) for one, part in zip(linked[::-1], parts[linked[::-1]], strict=True)}
+        links.append(np.array([linked, [first[int(part)] for part in parts[linked]]]))
+    if not links:
         return []
-    ends = np.concatenate(kept, axis=1)
+    ends = np.concatenate(links, axis=1)
     graph = coo_array((np.ones(ends.shape[1]), ends), shape=(len(grey), len(grey)))
     parts = connected_components(graph, directed=False)[1]
-    found = []
+    clusters_of_rows = []
     for part in np.unique(parts[ends[0]]):
         members = _side_by_side(grey, np.flatnonzero(parts == part))
         for start in range(0, len(members), _MOST_TOGETHER):
@@ -127,8 +127,8 @@ def _alike(grey: Pixels) -> list[list[int]]:
                 continue
             numbers = fcluster(linkage(upper, "complete"), 1 - CORRELATION, "distance")
             groups = [some[numbers == number].tolist() for number in np.unique(numbers)]
-            found += [group for group in groups if len(group) > 1]
-    return found
+            clusters_of_rows += [group for group in groups if len(group) > 1]
+    return clusters_of_rows
 
 
 def _side_by_side(grey: Pixels, members: IntArray) -> IntArray:
@@ -172,11 +172,11 @@ def _correlate(own: Pixels, other: Pixels, i: IntArray, j: IntArray) -> Floats:
     if len(i) > _BLOCK and len(i) > len(rows) * len(columns) / _OFTEN:
         every = _standard(own[rows]) @ _standard(other[columns]).T
         return every[np.searchsorted(rows, i), np.searchsorted(columns, j)]
-    found = [
+    parts = [
         (_standard(own[i[some]]) * _standard(other[j[some]])).sum(axis=1)
         for some in np.array_split(np.arange(len(i)), max(1, -(-len(i) // _BLOCK)))
     ]
-    return np.concatenate(found)
+    return np.concatenate(parts)
 
 
 def _standard(grey: Pixels) -> Floats:
@@ -189,39 +189,42 @@ def _standard(grey: Pixels) -> Floats:
 
 
 MOST_SHARE: Final = 0.05
-"""Of a class, that a cluster may be to become a group: what is larger is likelier a camera that saw nothing."""
+"""Largest share of a class that a cluster may have to become a group: larger ones are likelier blank images."""
 
 ALWAYS: Final = 10
-"""Images that a cluster may have however small its class is."""
+"""Number of images that a cluster may always have, however small its class is."""
 
 
-def groups(found: Sequence[Cluster], labels: IntArray, given: IntArray | None) -> tuple[IntArray | None, list[Cluster]]:
-    """Groups that keep what shows the same together, and the clusters that are too large to be joined.
+def join_copies(
+    clusters: Sequence[Cluster], labels: IntArray, groups: IntArray | None
+) -> tuple[IntArray | None, list[Cluster]]:
+    """Join images that show the same into groups.
 
     Args:
-        found: clusters among the images.
-        labels: `(n,)`.
-        given: `(n,)` the user's own groups, or None. Groups that share a cluster become one.
+        clusters: of images that show the same.
+        labels: `(n,)` 0..K-1.
+        groups: `(n,)` the user's own groups, or None; those that share a cluster become one.
 
     Returns:
-        `(n,)` numbers from 0 by first appearance; None without any group. Then the clusters that were left out.
+        Groups `(n,)` int64, numbered from 0 by first appearance, or None without any group; and the clusters that are
+        too large for their class to be joined.
     """
     counts = np.bincount(labels)
     large = [
         cluster
-        for cluster in found
+        for cluster in clusters
         if any(
             count > max(ALWAYS, MOST_SHARE * counts[label])
             for label, count in enumerate(np.bincount(labels[list(cluster.rows)], minlength=len(counts)))
         )
     ]
-    joined = [cluster for cluster in found if cluster not in large]
-    if given is None and not joined:
+    joined = [cluster for cluster in clusters if cluster not in large]
+    if groups is None and not joined:
         return None, large
     parent = (
         np.arange(len(labels))
-        if given is None
-        else np.unique(given, return_index=True)[1][np.unique(given, return_inverse=True)[1]]
+        if groups is None
+        else np.unique(groups, return_index=True)[1][np.unique(groups, return_inverse=True)[1]]
     )
 
     def root(row: int) -> int:

@@ -29,7 +29,7 @@ def make_folds(
     seed: int,
     groups: IntArray | None = None,
     class_names: Sequence[str] | None = None,
-    kept: bool = False,
+    cached: bool = False,
 ) -> tuple[Fold, ...]:
     """Split the rows `folds` times; every row is validated on once, and no group is on both sides.
 
@@ -42,7 +42,7 @@ def make_folds(
         seed: root seed of the run.
         groups: (n,) group of each row.
         class_names: for messages; numbers without.
-        kept: look into the cache first, and keep it there: for splits that every start of a study asks for.
+        cached: take the split from the cache, or store it there: for splits that every start of a study needs.
 
     Raises:
         DataError: too few images or groups, or a training part would lack a class.
@@ -55,7 +55,7 @@ def make_folds(
     state = seeds.child(seed, "folds")
     if groups is not None:
         _check_groups(labels, groups, folds, class_names)
-    if kept:
+    if cached:
         version = metadata.version("scikit-learn")
         parts = [version, labels.tolist(), folds, state, None if groups is None else groups.tolist()]
         fold_of = disk_cache.cached(

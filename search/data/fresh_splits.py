@@ -32,7 +32,7 @@ def fresh_count(labels: IntArray, groups: IntArray | None, folds: int) -> int:
 
 
 def fresh_folds(
-    labels: IntArray, groups: IntArray | None, *, folds: int, seed: int, repeat: int, kept: bool = False
+    labels: IntArray, groups: IntArray | None, *, folds: int, seed: int, repeat: int, cached: bool = False
 ) -> tuple[Fold, ...]:
     """A stratified split for one repeat, no group on both sides.
 
@@ -46,13 +46,13 @@ def fresh_folds(
         folds: k, at least 2: see `fresh_count`.
         seed: root seed of the run.
         repeat: number of the repeat, from 0; another one gives another split wherever the groups allow it.
-        kept: as in `make_folds`.
+        cached: as in `make_folds`.
 
     Raises:
         DataError: the images or groups don't allow so many folds.
     """
     if groups is None:
-        return make_folds(labels, folds=folds, seed=seeds.child(seed, "fresh", repeat), kept=kept)
+        return make_folds(labels, folds=folds, seed=seeds.child(seed, "fresh", repeat), cached=cached)
     unit, stratum = strata(labels, groups)
     for attempt in range(_TRIES):
         dealt = _deal(labels, unit, stratum, folds, seeds.generator(seed, "fresh", repeat, attempt))
@@ -76,7 +76,7 @@ def smallest_part(labels: IntArray, groups: IntArray | None, folds: Sequence[Fol
         repeats: fresh splits.
     """
     k = fresh_count(labels, groups, len(folds))
-    fresh = [fresh_folds(labels, groups, folds=k, seed=seed, repeat=repeat, kept=True) for repeat in range(repeats)]
+    fresh = [fresh_folds(labels, groups, folds=k, seed=seed, repeat=repeat, cached=True) for repeat in range(repeats)]
     return min(len(fold.train) for split in (folds, *fresh) for fold in split)
 
 

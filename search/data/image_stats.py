@@ -92,13 +92,13 @@ def _stats_of_file(path: Path) -> dict[str, Any]:
     try:
         size = path.stat().st_size
         with opened(path) as image:
-            known: dict[str, Any] = {"formats": image.format or "", "modes": image.mode, "size": size, "reasons": ""}
-            known["width"], known["height"] = reversed(image.size) if _is_turned(image) else image.size
-            known["bits"] = 16 if ";16" in raw_mode(image) else _BITS.get(image.mode, 8)
-            known["frames"] = 1 if image.format == "MPO" else int(getattr(image, "n_frames", 1))
-            known["taken"] = _taken(image)
+            values: dict[str, Any] = {"formats": image.format or "", "modes": image.mode, "size": size, "reasons": ""}
+            values["width"], values["height"] = reversed(image.size) if _is_turned(image) else image.size
+            values["bits"] = 16 if ";16" in raw_mode(image) else _BITS.get(image.mode, 8)
+            values["frames"] = 1 if image.format == "MPO" else int(getattr(image, "n_frames", 1))
+            values["taken"] = _taken(image)
             image.draft(None, (2 * _SHARP_SIDE, 2 * _SHARP_SIDE))  # a JPEG at half, a quarter, an eighth of its size
-            return known | _appearance(flattened(image))
+            return values | _appearance(flattened(image))
     except (UnreadableImage, OSError) as error:
         may_pass = isinstance(error, UnreadableNow | OSError)
         return {"reasons": str(error) or type(error).__name__, "may_pass": may_pass}

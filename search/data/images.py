@@ -16,7 +16,7 @@ from search.arrays import IntArray
 from search.data import decoded_cache
 from search.data.buckets import Squares, square_side
 from search.data.decode import Probe
-from search.data.duplicates import groups as groups_of
+from search.data.duplicates import join_copies
 from search.data.folds import check_count
 from search.data.format_choice import FormatChoice, choose_format, frequent_sizes, needs_probes
 from search.data.scan import ImageFolder
@@ -79,29 +79,29 @@ def load_images(
     Raises:
         DataError: no image can be read, a class has too few, one has no group, or the disk is full.
     """
-    found = scanned.files
+    folder = scanned.files
     probes: tuple[Probe | None, ...] = ()
     if needs_probes(image_format):
-        listener.stage(f"Measuring {len(found.files)} images")
-        probes = decoded_cache.probes(found, on_progress=listener.progress)
+        listener.stage(f"Measuring {len(folder.files)} images")
+        probes = decoded_cache.probes(folder, on_progress=listener.progress)
     chosen = choose_format(image_format, probes)
     images, shape_ids = chosen.format, chosen.shape_ids
     size = (
         f"in {len(images.shapes)} shapes" if images.any_size else f"at {images.image_size} x {images.image_size} pixels"
     )
-    listener.stage(f"Reading {len(found.files)} images {size}")
-    decoded = decoded_cache.decoded(found, images, shape_ids, on_progress=listener.progress)
+    listener.stage(f"Reading {len(folder.files)} images {size}")
+    decoded = decoded_cache.decoded(folder, images, shape_ids, on_progress=listener.progress)
 
-    quarantined = dict(found.unopened) | {found.files[row]: why for row, why in decoded.unreadable.items()}
+    quarantined = dict(folder.unopened) | {folder.files[row]: why for row, why in decoded.unreadable.items()}
     quarantined = dict(sorted(quarantined.items()))
     for file, why in quarantined.items():
         _log.warning("Left out %s: %s", file, why)
-    rows = np.array([row for row in range(len(found.files)) if row not in decoded.unreadable], dtype=np.int64)
-    classed = found.labels[rows]
-    counts = {name: int(np.sum(classed == label)) for label, name in enumerate(found.classes)}
-    _check_counts(found, counts, quarantined, folds)
+    rows = np.array([row for row in range(len(folder.files)) if row not in decoded.unreadable], dtype=np.int64)
+    labels = folder.labels[rows]
+    counts = {name: int(np.sum(labels == label)) for label, name in enumerate(folder.classes)}
+    _check_counts(folder, counts, quarantined, folds)
 
-    files = tuple(found.files[row] for row in rows)
+    files = tuple(folder.files[row] for row in rows)
     copies: int | None = None
     apart: tuple[str, ...] = ()
     if copies_in:
@@ -112,14 +112,14 @@ def load_images(
     readable = [probe for probe in probes if probe is not None]
     return ImageSet(
         path=decoded.path,
-        labels=classed,
+        labels=labels,
         files=files,
         groups=numbers,
         format=images,
         shape_ids=own_shape_ids,
         summary=DataSummary(
-            folder=str(found.path),
-            fingerprint=_fingerprint(found, rows, images),
+            folder=str(folder.path),
+            fingerprint=_fingerprint(folder, rows, images),
             classes=counts,
             images=len(files),
             quarantined=quarantined,
@@ -129,7 +129,7 @@ def load_images(
             groups=None if numbers is None else len(np.unique(numbers)),
             sizes=frequent_sizes(readable),
             grey=sum(probe.grey for probe in readable) if readable else None,
-            duplicates=len(rows) - len({found.digests[row] for row in rows}),
+            duplicates=len(rows) - len({folder.digests[row] for row in rows}),
             copies=copies,
             apart=apart,
             white=images.white,
@@ -145,34 +145,38 @@ def _with_copies(scanned: ScannedFolder, rows: IntArray, folds: int) -> tuple[In
         The groups, the number of pictures that have copies, and the classes whose copies are not joined, because too
         few groups would be left for the folds.
     """
-    found, copies, own = scanned.files, scanned.copies(rows), scanned.groups(rows)
-    labels = found.labels[rows]
+    folder, copies, own_groups = scanned.files, scanned.copies(rows), scanned.groups(rows)
+    labels = folder.labels[rows]
     for cluster in copies.too_large:
         _log.warning(
             "%d images such as %s show the same. They are too many of their class to stay on one side of every split, "
             "so they are treated as different images.",
-            *(len(cluster.rows), found.files[rows[cluster.rows[0]]]),
+            *(len(cluster.rows), folder.files[rows[cluster.rows[0]]]),
         )
-    joined, few = copies.groups, []
+    joined, small_classes = copies.groups, []
     small_enough = [cluster for cluster in copies.clusters if cluster not in copies.too_large]
     if joined is not None:
-        few = [
+        small_classes = [
             label
             for label in np.unique(labels)
-            if _units(joined, labels, label) < max(2, folds) <= _units(own, labels, label)
+            if _units(joined, labels, label) < max(2, folds) <= _units(own_groups, labels, label)
         ]
-        for label in few:
+        for label in small_classes:
             _log.warning(
                 "Class %r has too few different pictures for %d folds. Copies of one picture may therefore be on both "
                 "sides of a split, and the scores of this class will be too high.",
-                *(found.classes[label], folds),
+                *(folder.classes[label], folds),
             )
-        if few:
+        if small_classes:
             small_enough = [
-                cluster for cluster in small_enough if not set(labels[list(cluster.rows)].tolist()) & set(few)
+                cluster for cluster in small_enough if not set(labels[list(cluster.rows)].tolist()) & set(small_classes)
             ]
-            joined, _ = groups_of(small_enough, labels, own)
-    return own if joined is None else joined, len(small_enough), tuple(found.classes[label] for label in few)
+            joined, _ = join_copies(small_enough, labels, own_groups)
+    return (
+        own_groups if joined is None else joined,
+        len(small_enough),
+        tuple(folder.classes[label] for label in small_classes),
+    )
 
 
 def _units(groups: IntArray | None, labels: IntArray, label: int) -> int:

@@ -48,20 +48,20 @@ def layout(folder: Path) -> Layout:
     names = subfolders(folder)
     if not names:
         raise DataError(f"{folder} has no sub-folders. Expected {EXPECTED}.")
-    known = _parts(names)
-    if not known and _share_classes(folder, loose := _parts(names, within=True)):
-        known = loose
-    sorted_ones = [name for name in known if subfolders(folder / name)]
-    trains = any(not known[name] for name in sorted_ones)
-    if not sorted_ones or (len(known) < len(names) and (len(known) < 2 or not trains)):
+    is_test = _parts(names)
+    if not is_test and _share_classes(folder, loose := _parts(names, within=True)):
+        is_test = loose
+    sorted_ones = [name for name in is_test if subfolders(folder / name)]
+    trains = any(not is_test[name] for name in sorted_ones)
+    if not sorted_ones or (len(is_test) < len(names) and (len(is_test) < 2 or not trains)):
         return Layout((".",))
-    if others := [name for name in names if name not in known]:
+    if others := [name for name in names if name not in is_test]:
         raise DataError(
-            f"{folder} has {others[0]!r} beside {' and '.join(known)}: is it a class, or a split and something "
+            f"{folder} has {others[0]!r} beside {' and '.join(is_test)}: is it a class, or a split and something "
             f"else? Move {others[0]!r} away, or pass --data {folder / sorted_ones[0]}."
         )
-    parts = tuple(name for name in sorted_ones if not known[name])
-    tests = [name for name in sorted_ones if known[name]]
+    parts = tuple(name for name in sorted_ones if not is_test[name])
+    tests = [name for name in sorted_ones if is_test[name]]
     if not parts:
         raise DataError(
             f"{folder} has nothing but {tests[0]!r}, the part of a split that is for a test. "
@@ -76,19 +76,19 @@ def test_part(folder: Path) -> str | None:
     Raises:
         DataError: no such folder; a file; two such parts.
     """
-    known = _parts(subfolders(folder), within=True)
-    tests = [name for name, is_test in known.items() if is_test]
-    return _only(tests, folder) if tests and len(tests) < len(known) else None
+    is_test_part = _parts(subfolders(folder), within=True)
+    tests = [name for name, is_test in is_test_part.items() if is_test]
+    return _only(tests, folder) if tests and len(tests) < len(is_test_part) else None
 
 
 def _parts(names: Sequence[str], *, within: bool = False) -> Mapping[str, bool]:
     """The names that are parts of a split, or (`within`) contain such a word; and whether each is a test part."""
-    found = {}
+    is_test = {}
     for name in names:
         words = set(re.split("[^a-z]+", name.casefold())) if within else {name.casefold()}
         if words & (TRAINING | TESTING):
-            found[name] = bool(words & TESTING)
-    return found
+            is_test[name] = bool(words & TESTING)
+    return is_test
 
 
 def _share_classes(folder: Path, parts: Mapping[str, bool]) -> bool:

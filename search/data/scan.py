@@ -85,37 +85,37 @@ def scan(
         DataError: no such folder; a file; no sub-folders; a single class; a class without images; a class that is not
             among `classes`; labels that can't be used.
     """
-    known = layout(folder) if classes is None and labels is None else Layout((".",))
-    for part in known.flat:
+    class_layout = layout(folder) if classes is None and labels is None else Layout((".",))
+    for part in class_layout.flat:
         _log.warning("%s has no sub-folders for classes: left alone.", folder / part)
     by_table = None if labels is None else _labelled(folder, labels, classes)
     if by_table is None:
-        names, places = _classes(folder, known, classes)
+        names, class_folders = _classes(folder, class_layout, classes)
         every: list[tuple[str, str, str]] = []
         unread: dict[str, str] = {}
-        for name, place in places:
+        for name, place in class_folders:
             files, others = images_in(folder, place)
             every += [(name, place, file) for file in files]
             unread |= others
     else:
         names, every, unread = by_table.names, by_table.every, by_table.unread
-        places, known = [(name, ".") for name in names], Layout((".",), by_table.test)
-    found = every if follow_links else [entry for entry in every if not leads_out(folder, *entry[1:])]
+        class_folders, class_layout = [(name, ".") for name in names], Layout((".",), by_table.test)
+    entries = every if follow_links else [entry for entry in every if not leads_out(folder, *entry[1:])]
     for name in names if classes is None else ():
-        if not any(name == owner for owner, _, _ in found):
-            where = next(folder / place for owner, place in places if owner == name)
+        if not any(name == owner for owner, _, _ in entries):
+            location = next(folder / place for owner, place in class_folders if owner == name)
             if any(name == owner for owner, _, _ in every):
-                why = f"{where} has only links that lead out of {folder}. If you trust them, pass --follow-links."
+                why = f"{location} has only links that lead out of {folder}. If you trust them, pass --follow-links."
             else:
-                why = f"{where} holds no file ending in {_endings()}. Add images to it, or remove the folder."
+                why = f"{location} holds no file ending in {_endings()}. Add images to it, or remove the folder."
             raise DataError(f"class {name!r} has no images: {why}")
-    test = known.test
+    test = class_layout.test
     if test is not None and not follow_links and not _is_inside(folder / test, folder):
         unread[test], test = LEADS_OUT, None
-    read = digests(folder, [file for *_, file in found], on_progress)
-    rows, unopened = [], {file: LEADS_OUT for _, _, file in set(every) - set(found)}
+    results = digests(folder, [file for *_, file in entries], on_progress)
+    rows, unopened = [], {file: LEADS_OUT for _, _, file in set(every) - set(entries)}
     unopened |= unread
-    for (name, _, file), digest in zip(found, read, strict=True):
+    for (name, _, file), digest in zip(entries, results, strict=True):
         if isinstance(digest, OSError):
             unopened[file] = digest.strerror or type(digest).__name__
         else:
@@ -137,19 +137,19 @@ def scan(
 
 
 def _classes(
-    folder: Path, known: Layout, classes: Sequence[str] | None
+    folder: Path, class_layout: Layout, classes: Sequence[str] | None
 ) -> tuple[tuple[str, ...], list[tuple[str, str]]]:
     """Names of the classes, and for each class folder its class and its path in the image folder."""
-    places = [
+    class_folders = [
         (composed(name), name if part == "." else f"{part}/{name}")
-        for part in known.parts
+        for part in class_layout.parts
         for name in subfolders(folder / part)
     ]
-    names = tuple(sorted({name for name, _ in places}))
+    names = tuple(sorted({name for name, _ in class_folders}))
     if not names:
         raise DataError(f"{folder} has no sub-folders. Expected {EXPECTED}.")
     _check_names(names, classes, folder, "Rename or remove the sub-folder", "two sub-folders, one for each class")
-    return names, places
+    return names, class_folders
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,8 +177,8 @@ def _labelled(folder: Path, table: Path, classes: Sequence[str] | None) -> _Labe
     """The images that a table names; None for a test folder of which it names none, with sub-folders for classes."""
     below = subfolders(folder)  # which complains where there is no folder to read
     files, unread = images_in(folder, ".")
-    said = read_column(table, LABEL, folder=folder, files=files, endings=EXTENSIONS)
-    by_file = said.by_file
+    column = read_column(table, LABEL, folder=folder, files=files, endings=EXTENSIONS)
+    by_file = column.by_file
     if not by_file:
         if classes is not None and below:
             return None
@@ -187,11 +187,11 @@ def _labelled(folder: Path, table: Path, classes: Sequence[str] | None) -> _Labe
     if unlabelled:
         _log.warning("%d of %d images in %s are not in %s: left out.", len(unlabelled), len(files), folder, table)
     part = test_part(folder) if classes is None else None
-    kept = {file: name for file, name in by_file.items() if part is None or not file.startswith(f"{part}/")}
-    names = tuple(sorted(set(kept.values())))
+    label_of = {file: name for file, name in by_file.items() if part is None or not file.startswith(f"{part}/")}
+    names = tuple(sorted(set(label_of.values())))
     _check_names(names, classes, table, "Correct the label", "two labels")
-    every = [(name, ".", file) for file, name in kept.items()]
-    return _Labelled(names, every, unread, part if len(kept) < len(by_file) else None, unlabelled, said.absent)
+    every = [(name, ".", file) for file, name in label_of.items()]
+    return _Labelled(names, every, unread, part if len(label_of) < len(by_file) else None, unlabelled, column.absent)
 
 
 def _check_names(names: Sequence[str], classes: Sequence[str] | None, where: Path, mend: str, expected: str) -> None:

@@ -84,7 +84,7 @@ class ScannedFolder:
         if key not in self._copies:
             groups = self.groups(rows)
             clusters = self._clusters(rows)
-            joined, too_large = duplicates.groups(clusters, self.files.labels[rows], groups)
+            joined, too_large = duplicates.join_copies(clusters, self.files.labels[rows], groups)
             self._copies[key] = Copies(clusters, too_large, joined)
         return self._copies[key]
 

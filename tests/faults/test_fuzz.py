@@ -219,10 +219,10 @@ def test_checkpoints(tmp_path: Path, changed: Callable[[bytes], bytes]) -> None:
 def test_folds_in_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changed: Callable[[bytes], bytes]) -> None:
     monkeypatch.setenv("STEADYNET_CACHE", str(tmp_path))
     labels, groups = np.repeat([0, 1], 6), np.arange(12) // 2
-    made = make_folds(labels, folds=3, seed=0, groups=groups, kept=True)
+    made = make_folds(labels, folds=3, seed=0, groups=groups, cached=True)
     (entry,) = tmp_path.glob("*.folds.json")
     entry.write_bytes(changed(entry.read_bytes()))
-    again = make_folds(labels, folds=3, seed=0, groups=groups, kept=True)
+    again = make_folds(labels, folds=3, seed=0, groups=groups, cached=True)
     for fold in again:
         assert not set(groups[fold.train]) & set(groups[fold.val])
     assert sorted(np.concatenate([fold.val for fold in again]).tolist()) == list(range(12))

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageEnhance, ImageFilter
 
 from search.data import duplicates
-from search.data.duplicates import ALWAYS, Cluster, clusters, crossing, groups, hashes
+from search.data.duplicates import ALWAYS, Cluster, clusters, crossing, hashes, join_copies
 
 
 def scene(seed: int) -> Image.Image:
@@ -119,7 +119,7 @@ LABELS = np.array([0] * 30 + [1] * 30)
     ],
 )
 def test_what_shows_the_same_is_one_group(rows, given_, expected) -> None:
-    units, large = groups([Cluster(one, ()) for one in rows], LABELS, given_)
+    units, large = join_copies([Cluster(one, ()) for one in rows], LABELS, given_)
     assert large == []
     if expected is None:
         assert units is None
@@ -129,12 +129,12 @@ def test_what_shows_the_same_is_one_group(rows, given_, expected) -> None:
 
 def test_a_cluster_that_is_much_of_a_class_is_left_out() -> None:
     many = Cluster(tuple(range(ALWAYS + 1)), ())
-    assert groups([many], LABELS, None) == (None, [many])
+    assert join_copies([many], LABELS, None) == (None, [many])
     fewer = Cluster(tuple(range(ALWAYS)), ())
-    assert groups([fewer], LABELS, None)[1] == []
+    assert join_copies([fewer], LABELS, None)[1] == []
     of_a_large_class = np.zeros(1000, np.int64)
-    assert groups([Cluster(tuple(range(50)), ())], of_a_large_class, None)[1] == []
-    assert len(groups([Cluster(tuple(range(51)), ())], of_a_large_class, None)[1]) == 1
+    assert join_copies([Cluster(tuple(range(50)), ())], of_a_large_class, None)[1] == []
+    assert len(join_copies([Cluster(tuple(range(51)), ())], of_a_large_class, None)[1]) == 1
 
 
 @given(
@@ -143,7 +143,7 @@ def test_a_cluster_that_is_much_of_a_class_is_left_out() -> None:
 )
 def test_groups_are_the_connected_parts(found, given_) -> None:
     own = None if given_ is None else np.array(given_)
-    units, _ = groups([Cluster(tuple(sorted(one)), ()) for one in found], np.zeros(20, np.int64), own)
+    units, _ = join_copies([Cluster(tuple(sorted(one)), ()) for one in found], np.zeros(20, np.int64), own)
     sets = [set(one) for one in found]
     sets += [] if own is None else [set(np.flatnonzero(own == name).tolist()) for name in set(given_)]
     parts = [{row} for row in range(20)]  # the brute-force way

@@ -143,12 +143,12 @@ def test_kept_folds_are_those_made_anew(tmp_path, monkeypatch, groups) -> None:
     labels = np.repeat([0, 1, 2], 20)
     made = make_folds(labels, folds=4, seed=3, groups=groups)
     for _ in range(2):  # made and kept, then taken from there
-        kept = make_folds(labels, folds=4, seed=3, groups=groups, kept=True)
+        kept = make_folds(labels, folds=4, seed=3, groups=groups, cached=True)
         for one, other in zip(made, kept, strict=True):
             np.testing.assert_array_equal(one.train, other.train)
             np.testing.assert_array_equal(one.val, other.val)
         assert len(list(tmp_path.glob("*.folds.json"))) == 1
-    make_folds(labels, folds=5, seed=3, groups=groups, kept=True)
+    make_folds(labels, folds=5, seed=3, groups=groups, cached=True)
     assert len(list(tmp_path.glob("*.folds.json"))) == 2
 
 
@@ -170,11 +170,11 @@ def test_kept_folds_are_those_made_anew(tmp_path, monkeypatch, groups) -> None:
 def test_folds_that_somebody_planted_in_the_cache_are_made_anew(tmp_path, monkeypatch, planted: object) -> None:
     monkeypatch.setenv("STEADYNET_CACHE", str(tmp_path))
     labels, groups = np.repeat([0, 1, 2], 20), np.arange(60) // 3
-    made = make_folds(labels, folds=4, seed=3, groups=groups, kept=True)
+    made = make_folds(labels, folds=4, seed=3, groups=groups, cached=True)
     (entry,) = tmp_path.glob("*.folds.json")
     sound = entry.read_text()
     entry.write_text(json.dumps(planted))
-    again = make_folds(labels, folds=4, seed=3, groups=groups, kept=True)
+    again = make_folds(labels, folds=4, seed=3, groups=groups, cached=True)
     for one, other in zip(made, again, strict=True):
         np.testing.assert_array_equal(one.val, other.val)
     assert entry.read_text() == sound
