@@ -64,14 +64,14 @@ def run(tmp_path: Path) -> Run:
 
 def test_a_healthy_network_is_called_healthy(run: Run, tmp_path: Path) -> None:
     done = run(NET)
-    assert (done.returncode, done.stdout.splitlines()[0]) == (0, "Healthy: it learns."), done.stderr
+    assert (done.returncode, done.stdout.splitlines()[0]) == (0, "Healthy: the network learns."), done.stderr
     assert "hello" not in done.stdout + done.stderr
     assert "hello from the user's file" in (tmp_path / "out/diagnose.log").read_text().splitlines()
     found = json.loads((tmp_path / "out/diagnosis.json").read_text())
     assert (found["schema"], found["healthy"], found["causes"]) == (1, True, [])
     page = (tmp_path / "out/diagnosis.html").read_text()
     assert "3 x 3 x 1" in page
-    assert "Healthy: it learns" in page
+    assert "Healthy: the network learns" in page
 
 
 def test_an_error_in_build_is_shown_as_theirs(run: Run, tmp_path: Path) -> None:
