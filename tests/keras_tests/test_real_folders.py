@@ -13,6 +13,9 @@ from search.training import backbones
 from spaces.backbones import BACKBONES
 from tests.keras_tests.runs import plain_keras, told
 
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Keras' own, while it saves
+
+SEARCH = ("--out", "run", "--quiet", "--space", "space.yaml", "--trials", "1", "--folds", "2", "--workers", "1")
 NATIVE = """
 preset: core
 depth: {value: 3}
@@ -29,9 +32,10 @@ statistics: {value: kept}
 """
 ASK = """
 import keras, numpy as np
-model = keras.models.load_model("model.keras")
-pixels = np.load("pixels.npy").astype("float32")
-np.save("said.npy", model.predict(pixels[None], verbose=0)[0])
+for folder in folders:
+    model = keras.models.load_model(f"{folder}/model.keras")
+    pixels = np.load(f"{folder}/pixels.npy").astype("float32")
+    np.save(f"{folder}/said.npy", model.predict(pixels[None], verbose=0)[0])
 """
 
 
@@ -75,13 +79,10 @@ def some_backbone() -> keras.Model:
     return core
 
 
-def asked(folder: Path, pixels: np.ndarray, *trained: str) -> np.ndarray:
-    """What `train` delivers says in plain Keras of an image as it is; `predict` must say the same of its file."""
-    told(folder, "train", "--config", "run/best_config.yaml", *trained, "--model", "model.keras", "--quiet")
+def train_and_predict(folder: Path, *data: str) -> None:
+    """By the commands, from the configuration that the search recommends."""
+    told(folder, "train", "--config", "run/best_config.yaml", *data, "--model", "model.keras", "--quiet")
     told(folder, "predict", "--model", "model.keras", "--data", "new", "--csv", "new.csv", "--quiet")
-    np.save(folder / "pixels.npy", pixels)
-    plain_keras(folder, ASK)
-    return np.load(folder / "said.npy")
 
 
 def predicted(folder: Path) -> dict[str, list[float]]:
@@ -93,41 +94,56 @@ def predicted(folder: Path) -> dict[str, list[float]]:
         }
 
 
-def test_images_of_every_size_with_a_table_of_labels(tmp_path: Path) -> None:
-    write_every_size(tmp_path / "images", 72)
-    write_every_size(tmp_path / "new", 6)
-    (tmp_path / "space.yaml").write_text(NATIVE)
-    common = ("--data", "images", "--labels", "images.csv", "--image-size", "native", "--out", "run", "--quiet")
-    told(
-        tmp_path, *common, "--space", "space.yaml", "--trials", "2", "--folds", "3", "--epochs", "16", "--workers", "1"
-    )
-    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+@pytest.fixture(scope="module")
+def native(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with all that comes of images of every size whose classes stand in a table."""
+    folder = tmp_path_factory.mktemp("native")
+    write_every_size(folder / "images", 72)
+    write_every_size(folder / "new", 6)
+    (folder / "space.yaml").write_text(NATIVE)
+    data = ("--data", "images", "--labels", "images.csv")
+    told(folder, *data, "--image-size", "native", *SEARCH, "--epochs", "16")
+    train_and_predict(folder, *data)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def pretrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with all that comes of a backbone whose weights lie in a file."""
+    folder = tmp_path_factory.mktemp("pretrained")
+    (folder / "weights").mkdir()
+    some_backbone().save_weights(folder / "weights" / "mine.weights.h5")
+    write_colours(folder / "images", 20)
+    write_colours(folder / "new", 2)
+    (folder / "space.yaml").write_text(FROZEN)
+    data = ("--data", "images", "--weights", "mobilenet_025=weights/mine.weights.h5")
+    told(folder, *data, "--image-size", "32", *SEARCH, "--epochs", "40")
+    train_and_predict(folder, *data)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def by_plain_keras(native: Path, pretrained: Path) -> dict[Path, np.ndarray]:
+    """What both models say in plain Keras of the pixels of one image as they are."""
+    for folder, name in ((native, "1.png"), (pretrained, "class 0/0.png")):
+        with Image.open(folder / "new" / name) as image:
+            np.save(folder / "pixels.npy", np.asarray(image))
+    plain_keras(native, f"folders = {[str(native), str(pretrained)]}\n{ASK}")
+    return {folder: np.load(folder / "said.npy") for folder in (native, pretrained)}
+
+
+def test_images_of_every_size_with_a_table_of_labels(native: Path, by_plain_keras: dict[Path, np.ndarray]) -> None:
+    summary = json.loads((native / "run" / "summary.json").read_text())
     assert summary["data"]["classes"] == {"lies": 36, "stands": 36}
     assert summary["recommended"] is not None
-    with Image.open(tmp_path / "new" / "1.png") as image:
-        pixels = np.asarray(image)
-    assert pixels.shape == (28, 16, 3)
-    said = asked(tmp_path, pixels, "--data", "images", "--labels", "images.csv")
-    np.testing.assert_allclose(said, predicted(tmp_path)["1.png"], atol=1e-5)
+    assert np.load(native / "pixels.npy").shape == (28, 16, 3)
+    said = by_plain_keras[native]
+    np.testing.assert_allclose(said, predicted(native)["1.png"], atol=1e-5)
     assert said.argmax() == 0  # it lies
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Keras' own, while it saves
-def test_a_pretrained_network_from_a_file(tmp_path: Path) -> None:
-    (tmp_path / "weights").mkdir()
-    some_backbone().save_weights(tmp_path / "weights" / "mine.weights.h5")
-    write_colours(tmp_path / "images", 20)
-    write_colours(tmp_path / "new", 2)
-    (tmp_path / "space.yaml").write_text(FROZEN)
-    weights = ("--weights", "mobilenet_025=weights/mine.weights.h5")
-    common = ("--data", "images", "--image-size", "32", "--out", "run", "--quiet", *weights)
-    told(
-        tmp_path, *common, "--space", "space.yaml", "--trials", "2", "--folds", "2", "--epochs", "40", "--workers", "1"
-    )
-    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+def test_a_pretrained_network_from_a_file(pretrained: Path, by_plain_keras: dict[Path, np.ndarray]) -> None:
+    summary = json.loads((pretrained / "run" / "summary.json").read_text())
     assert summary["recommended"] is not None, summary["reason"]
     assert summary["recommended"]["configuration"]["backbone"] == "mobilenet_025"
-    with Image.open(tmp_path / "new" / "class 0" / "0.png") as image:
-        pixels = np.asarray(image)
-    said = asked(tmp_path, pixels, "--data", "images", *weights)
-    np.testing.assert_allclose(said, predicted(tmp_path)["class 0/0.png"], atol=1e-5)
+    np.testing.assert_allclose(by_plain_keras[pretrained], predicted(pretrained)["class 0/0.png"], atol=1e-5)

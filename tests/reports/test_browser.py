@@ -12,7 +12,7 @@ from reports.page import SECTIONS, page
 from tests.reports import chromium as browsers
 from tests.reports import made
 from tests.reports import made_robust as robust
-from tests.reports.chromium import chromium, draw_all, opened
+from tests.reports.chromium import Opened, chromium, draw_all, opened
 
 pytestmark = pytest.mark.browser
 
@@ -58,21 +58,27 @@ def test_the_page_is_whole_and_quiet(browser: Browser, report: Path, tmp_path: P
     print(f"screenshots to look at: {tmp_path}")  # noqa: T201
 
 
+@pytest.fixture(scope="module")
+def on_desk(browser: Browser, report: Path) -> Iterator[Opened]:
+    """The report on a desk: for tests that leave it as it is."""
+    with opened(browser, report, width=1280) as found:
+        yield found
+
+
 @pytest.mark.parametrize(
     ("figure", "says"),
     [("finalists", "trial"), ("collapse-map", "trial"), ("slice-1", "learning_rate"), ("history", "trial")],
 )
-def test_a_point_tells_its_trial_and_configuration(browser: Browser, report: Path, figure: str, says: str) -> None:
-    with opened(browser, report, width=1280) as found:
-        plot = found.page.locator(f"#{figure}-figure")
-        plot.scroll_into_view_if_needed()
-        plot.locator(".point").first.hover(force=True)
-        label = plot.locator(".hoverlayer .hovertext").first
-        label.wait_for()
-        text = label.text_content() or ""
-        assert says in text
-        assert "batch" in text
-        assert "dropout" in text
+def test_a_point_tells_its_trial_and_configuration(on_desk: Opened, figure: str, says: str) -> None:
+    plot = on_desk.page.locator(f"#{figure}-figure")
+    plot.scroll_into_view_if_needed()
+    plot.locator(".point").first.hover(force=True)
+    label = plot.locator(".hoverlayer .hovertext").first
+    label.wait_for()
+    text = label.text_content() or ""
+    assert says in text
+    assert "batch" in text
+    assert "dropout" in text
 
 
 def test_the_keyboard_reaches_the_copy_buttons_and_they_copy(browser: Browser, report: Path) -> None:
