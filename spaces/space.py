@@ -7,7 +7,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields, replace
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from spaces.backbones import BACKBONES, NO_BACKBONE, POOLED
 from spaces.config import FIELDS, HEADS, MIN_BATCH_FOR_BATCHNORM, Configuration, Value
@@ -19,61 +19,15 @@ from spaces.definitions import (
     SpaceError,
     as_dict,
     batches_from,
-    closest,
-    described,
     first,
     normal,
 )
 from spaces.losses import ADJUSTED, LOSSES
 from spaces.optimizers import OPTIMIZERS
-
-__all__ = ["DEFAULTS", "MIN_UPDATES", "SAME_FIELD", "Space", "SpaceError", "Suggest"]
+from spaces.suggest import SAME_FIELD, ConfigurationTrial, Suggest, suggest
 
 MIN_UPDATES: Final = 60
 """Smallest number of optimizer steps of a fit: with fewer even a good network has hardly moved."""
-
-SAME_FIELD: Final = {
-    "pooling": "head",
-    "backbone_pooling": "head",
-    "normalization_small_batch": "normalization",
-    "statistics_small_batch": "statistics",
-}
-"""Optuna names that stand for a field when only a part of its choices is open.
-
-Optuna refuses a name whose choices change from trial to trial.
-"""
-
-
-class Suggest(Protocol):
-    """Methods of a trial that a space calls; `optuna.Trial` and `optuna.trial.FixedTrial` have them."""
-
-    def suggest_int(self, name: str, low: int, high: int, *, step: int = 1, log: bool = False) -> int:
-        """Suggest a whole number from low to high, both included.
-
-        Args:
-            name: of the parameter.
-            low: smallest value.
-            high: largest value.
-            step: distance of neighbouring values.
-            log: whether to draw on a logarithmic scale.
-        """
-
-    def suggest_float(
-        self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
-    ) -> float:
-        """Suggest a number from low to high, both included.
-
-        Args:
-            name: of the parameter.
-            low: smallest value.
-            high: largest value.
-            step: distance of neighbouring values; None for any number.
-            log: whether to draw on a logarithmic scale.
-        """
-
-    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
-        """Suggest one of the choices."""
-
 
 DEFAULTS: Final[dict[str, Value]] = {
     field.name: field.default for field in fields(Configuration) if field.default is not MISSING
@@ -180,7 +134,7 @@ class Space:
         Raises:
             SpaceError: the configuration lies outside the space; the message begins with the field.
         """
-        answers = _Answers(configuration)
+        answers = ConfigurationTrial(configuration)
         drawn = self.sample(answers)
         for name, value in drawn.canonical().items():
             wanted = configuration.canonical().get(name)
@@ -203,7 +157,7 @@ class Space:
         None if another field still lies outside.
         """
         try:
-            return self.sample(_Answers(configuration, bend=("batch_size",)))
+            return self.sample(ConfigurationTrial(configuration, bend=("batch_size",)))
         except SpaceError:
             return None
 
@@ -289,12 +243,12 @@ class Space:
         return hashlib.sha256(json.dumps(self.as_dict(), sort_keys=True).encode()).hexdigest()[:12]
 
     def _suggest(self, trial: Suggest, name: str) -> Any:
-        return _suggest(trial, name, name, self.definitions[name])
+        return suggest(trial, name, name, self.definitions[name])
 
     def _suggest_without(self, trial: Suggest, alias: str, excluded: Sequence[str], otherwise: str) -> Any:
         field = SAME_FIELD[alias]
         definition = self.definitions[field]
-        return _suggest(trial, alias, field, _without(definition, excluded, otherwise))
+        return suggest(trial, alias, field, _without(definition, excluded, otherwise))
 
 
 _WARPS: Final = ("shift", "zoom", "shear", "rotation")
@@ -305,39 +259,6 @@ _CONDITIONAL: Final = (
 _ALWAYS: Final = tuple(name for name in FIELDS if name not in _CONDITIONAL)
 
 
-class _Answers:
-    """Trial that suggests the values of a given configuration and records them by Optuna's names.
-
-    Fields in `bend` take the closest offer.
-    """
-
-    def __init__(self, configuration: Configuration, bend: tuple[str, ...] = ()) -> None:
-        self.configuration = configuration
-        self.bend = bend
-        self.parameters: dict[str, Value] = {}
-
-    def suggest_int(self, name: str, low: int, high: int, *, step: int = 1, log: bool = False) -> int:
-        return int(self._answer(name, Range(low, high, log, step)))
-
-    def suggest_float(
-        self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
-    ) -> float:
-        return float(self._answer(name, Range(low, high, log, step)))
-
-    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
-        return self._answer(name, Choices(tuple(choices)))
-
-    def _answer(self, name: str, offer: Range | Choices) -> Any:
-        field = SAME_FIELD.get(name, name)
-        value: Any = getattr(self.configuration, field)
-        if value not in offer and field in self.bend:
-            value = closest(value, offer)
-        if value not in offer:
-            raise SpaceError(f"{field}: {described(offer)} can be searched; the configuration has {value!r}.")
-        self.parameters[name] = value
-        return value
-
-
 def _offered(definition: Definition) -> tuple[Value, ...]:
     """The values of choices, or the one of a fixed definition."""
     return definition.values if isinstance(definition, Choices) else (first(definition),)
@@ -346,19 +267,6 @@ def _offered(definition: Definition) -> tuple[Value, ...]:
 def _without(definition: Definition, excluded: Sequence[str], otherwise: str) -> Definition:
     left = tuple(value for value in _offered(definition) if value not in excluded) or (otherwise,)
     return Choices(left) if len(left) > 1 else Fixed(left[0])
-
-
-def _suggest(trial: Suggest, name: str, field: str, definition: Definition) -> Any:
-    match definition:
-        case Fixed():
-            return definition.value
-        case Choices():
-            return trial.suggest_categorical(name, definition.values)
-        case Range() if FIELDS[field] == "int":
-            low, high = int(definition.low), int(definition.high)
-            return trial.suggest_int(name, low, high, step=int(definition.step or 1), log=definition.log)
-        case Range():
-            return trial.suggest_float(name, definition.low, definition.high, step=definition.step, log=definition.log)
 
 
 def _lowest(definition: Definition) -> float:

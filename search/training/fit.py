@@ -22,18 +22,13 @@ from search.training.checkpoint import Checkpoint
 from search.training.epoch import EpochSums
 from search.training.interfaces import Checkpoints, CollapseWatch, Scorer, Trainer
 from search.training.job import FitJob
-from search.training.lr_schedule import Schedule, check_epochs, fit_seconds, is_saturated, missed_bar
+from search.training.lr_schedule import Schedule, check_epochs, is_saturated, missed_bar
 from search.training.measures import log_loss, log_softmax, logit_statistics, skill
 from search.training.sampling import Balance, balance_of, cross_entropy, epoch_rows
+from search.training.time_limit import TimeLimit
 
 _PROBE_IMAGES = 32
 _RANKED_IMAGES = 512
-_TIMED_EPOCHS = 3  # after which a fit's time is forecast; the first one also traces the network
-_FAR_TOO_SLOW = (
-    2.0  # times the limit, forecast from a few steps before the first epoch, or from the first warm epoch alone
-)
-_TIMED_STEPS = 16  # fewest steps of an epoch for which a few are timed first
-
 _log = logging.getLogger(__name__)
 
 
@@ -102,6 +97,7 @@ class _Fit:
         self.start: dict[str, float] = {}
         self.since: list[EpochSums] = []
         self.epoch_seconds: list[float] = []
+        self.time_limit = TimeLimit(job, self.steps)
         self.last_rows = np.zeros((0, 0), np.int32)
         self.probabilities = np.zeros((0, self.classes), np.float32)
         self.is_resumed = False
@@ -110,7 +106,7 @@ class _Fit:
     def run(self) -> FitOutcome:
         job, configuration = self.job, self.trainer.configuration
         checkpoint = None if self.checkpoints is None else self.checkpoints.load()
-        if checkpoint is None and (evidence := self._far_too_slow()) is not None:
+        if checkpoint is None and (evidence := self.time_limit.evidence_from_steps(self.trainer)) is not None:
             seconds = time.monotonic() - self.started
             return FitOutcome(verdict=Verdict.STOPPED, reason=TOO_SLOW, evidence=evidence, epochs=0, seconds=seconds)
         epoch = self._begin(checkpoint)
@@ -130,8 +126,7 @@ class _Fit:
             epoch += 1
             if epoch == 1:
                 self._add_first_gradients()
-            if self._too_slow(epoch):
-                evidence = {"epoch_seconds": min(self.epoch_seconds), "limit_seconds": float(job.limit_seconds or 0)}
+            if (evidence := self.time_limit.evidence_from_epochs(self.epoch_seconds)) is not None:
                 return self._outcome(Verdict.STOPPED, epoch, TOO_SLOW, evidence)
             last = epoch == self.schedule.last
             if epoch % self.every == 0 or last or not self.since[-1].finite:
@@ -306,26 +301,6 @@ class _Fit:
         """Seconds of an epoch without tracing; the first epoch of a resumed fit traces its network once more."""
         is_again, self.is_resumed = self.is_resumed, False
         return min(seconds, *self.epoch_seconds) if is_again and self.epoch_seconds else seconds
-
-    def _far_too_slow(self) -> dict[str, float] | None:
-        """Time a few steps on weights that are then reset. Returns the evidence if far too slow, else None."""
-        limit = self.job.limit_seconds
-        if limit is None or self.steps < _TIMED_STEPS:
-            return None
-        seconds = self.trainer.step_seconds(self.job.train)
-        if seconds is None or fit_seconds(seconds * self.steps, self.job.protocol.epochs) <= _FAR_TOO_SLOW * limit:
-            return None
-        return {"epoch_seconds": seconds * self.steps, "limit_seconds": limit}
-
-    def _too_slow(self, epoch: int) -> bool:
-        """Whether the epochs so far, or a forecast from warm ones, exceed the limit."""
-        limit = self.job.limit_seconds
-        if limit is None:
-            return False
-        forecast = fit_seconds(min(self.epoch_seconds), self.job.protocol.epochs)
-        warm = 1 < epoch <= _TIMED_EPOCHS
-        most = limit if epoch == _TIMED_EPOCHS else _FAR_TOO_SLOW * limit
-        return sum(self.epoch_seconds[1:]) > limit or (warm and forecast > most)
 
     def _outcome(
         self, verdict: Verdict, epoch: int, reason: str | None = None, evidence: Mapping[str, float] | None = None
