@@ -12,7 +12,7 @@ from search.collapse.watch import Watch
 from search.fit_checks import LAYER_SIGNALS, Collapse
 from search.records import Verdict
 from search.selection.metrics import MetricScorer
-from search.training import fit
+from search.training import fit, time_limit
 from search.training.fit import Interrupted, run_fit
 from search.training.lr_schedule import Schedule
 from search.training.sampling import balance
@@ -212,7 +212,7 @@ def test_a_fit_that_will_take_too_long_is_stopped_after_three_epochs(run, monkey
 @pytest.mark.parametrize(("step", "slow"), [(1.3, True), (1.0, False), (None, False)])
 def test_what_is_far_too_slow_shows_before_its_first_epoch(run, monkeypatch, step, slow) -> None:
     """Twelve epochs of fifteen steps, and 15 % for the checks, within twice a hundred and ten seconds."""
-    monkeypatch.setattr(fit, "_TIMED_STEPS", 15)
+    monkeypatch.setattr(time_limit, "_FEWEST_STEPS", 15)
     got = run(limit_seconds=110.0, prepare=lambda trainer: setattr(trainer, "step", step))
     assert (got.outcome.reason == "too-slow") is slow
     assert got.trainer.calls.count("epoch") == (0 if slow else 12)
