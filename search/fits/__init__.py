@@ -1,1 +1,1 @@
-"""Fits: one from the ledger or a worker, many of them over workers and hosts, and what all fits of a study share."""
+"""Running of fits: a single fit, batches of fits on several workers and hosts, and what the fits of a study share."""

@@ -1,4 +1,4 @@
-"""The parts of a session that the search and all later stages work with."""
+"""Objects that the stages of a session share: the open study, the workers, the clock."""
 
 from __future__ import annotations
 
@@ -23,28 +23,28 @@ from search.workers.interfaces import WorkerPool
 
 @dataclass(frozen=True, slots=True)
 class OpenStudy:
-    """The images of a session, and its study in the database."""
+    """The images of a session and its study in the database."""
 
-    images: ImageSet
-    test: ImageSet | None
+    images: ImageSet  # training images
+    test: ImageSet | None  # held-out test images; None if there are none
     storage: StudyStorage
     study: optuna.Study
     ledger: Ledger
-    design: SearchDesign  # as the request alone has it, before there is a plan
-    used_up: bool  # the trials asked for are done, so that nothing is left to search
-    is_shared: bool  # other hosts may be at work on the study
+    design: SearchDesign  # from the request alone, before the study is planned
+    used_up: bool  # all requested trials are done: there is nothing left to search
+    is_shared: bool  # other hosts may be working on the study
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Context:
-    """Everything that the stages of a session share: the study, the workers, the clock."""
+    """The study, the workers and the clock of a session, shared by all its stages."""
 
     request: SearchRequest
     opened: OpenStudy
     setup: StudySetup
-    design: SearchDesign  # folds as in `setup`
-    pool: WorkerPool  # of this host's workers
-    executor: Executor  # of this host's workers, or of all hosts'
+    design: SearchDesign  # with the folds of `setup`
+    pool: WorkerPool  # this host's workers
+    executor: Executor  # runs batches on this host's workers, or on those of all hosts
     hosts: HostRegistry
     clock: Clock
     listener: Listener
@@ -52,15 +52,15 @@ class Context:
 
     @property
     def ledger(self) -> Ledger:
-        """The ledger of the study's fits."""
+        """Ledger of the study's fits."""
         return self.opened.ledger
 
     def results(self, after: Results | None = None, *, draft: bool = False) -> Results:
-        """Read the study as it is now, and rank its configurations.
+        """Read the current state of the study and rank its configurations.
 
         Args:
-            after: earlier results, whose trials are not read again.
-            draft: skip what takes long: promise and offset are worth nothing then.
+            after: earlier results; their finished trials are not read from the database again.
+            draft: skip the slow steps; the promise and the decision offset are then meaningless.
         """
-        known = () if after is None else after.study.trials
-        return analyse(read_study(self.ledger, self.opened.study, known), draft=draft)
+        earlier_trials = () if after is None else after.study.trials
+        return analyse(read_study(self.ledger, self.opened.study, earlier_trials), draft=draft)

@@ -1,8 +1,8 @@
-"""Batches of independent tasks, each some fits of one network, run by this host's workers or by those of all hosts.
+"""Execution of batches of independent tasks by this host's workers, or by the workers of all hosts.
 
-On one host, each worker takes the next task. On several hosts, a task is an enqueued trial of a study of its own, so
-that the heartbeats of the search serve here too: the task of a lost host is run by another one, which finds in the
-ledger the fits that were done.
+A task is a few fits of one network. On one host, each free worker takes the next task. On several hosts, each batch has
+an Optuna study of its own and each task is an enqueued trial of it, so Optuna's heartbeats tell when a host is lost:
+another host then runs the task, and finds the finished fits in the ledger.
 """
 
 from __future__ import annotations
@@ -25,23 +25,27 @@ from search.workers.interfaces import Worker, WorkerPool
 _TASK: Final = "part"  # attribute of a trial: the number of its task; databases hold it
 _DONE: Final = TrialEnd(TrialState.COMPLETE, 1.0)
 _POLL_SECONDS: Final = 2.0
-_TRACE: Final = 0.25  # of a fit: what tracing its network costs
+_TRACE: Final = 0.25  # cost of tracing a network, in fits
 
 Task = TypeVar("Task")
 
 
 def best_split(workers: int, groups: int, fits: int) -> int:
-    """Number of tasks into which each group of fits is split, so that all groups are done soonest.
+    """Return the number of tasks to split each group of fits into, so that all groups are finished soonest.
 
-    The fits of a group are of one network. Unsplit, it is traced once; split, each task's worker traces it anew.
+    All fits of a group train the same network. A group that is one task traces it once; otherwise each task traces it
+    again.
 
     >>> [best_split(workers, groups, 5) for workers, groups in ((2, 1), (2, 2), (2, 3), (16, 1), (2, 8))]
     [2, 1, 5, 5, 1]
 
     Args:
-        workers: tasks that run at a time.
-        groups: of fits.
-        fits: in each group, of about the same cost.
+        workers: number of tasks that run at the same time, at least 1.
+        groups: number of groups, at least 1.
+        fits: number of fits in each group, at least 1; all take about the same time.
+
+    Returns:
+        1 to `fits`.
     """
 
     def cost(tasks: int) -> float:
@@ -52,13 +56,13 @@ def best_split(workers: int, groups: int, fits: int) -> int:
 
 
 def longest_queue(workers: int, groups: int, fits: int, tasks: int) -> int:
-    """Number of fits that the busiest worker runs one after another.
+    """Return the number of fits that the busiest worker runs one after another.
 
     Args:
-        workers: tasks that run at a time.
-        groups: of fits.
-        fits: in each group.
-        tasks: into which each group is split.
+        workers: number of tasks that run at the same time.
+        groups: number of groups of fits.
+        fits: number of fits in each group.
+        tasks: number of tasks that each group is split into.
     """
     return -(-groups * tasks // workers) * -(-fits // tasks)
 
@@ -68,29 +72,29 @@ class Executor(Protocol):
 
     @property
     def workers(self) -> int:
-        """Number of workers that run a batch, on all hosts."""
+        """Number of workers that can run a batch, on all hosts together."""
 
     def split(self, groups: int, fits: int) -> int:
-        """Number of tasks into which each of `groups` groups of `fits` fits of one network is best split."""
+        """Return the number of tasks, 1 to `fits`, to split each of `groups` groups of `fits` fits into."""
 
     def run(self, batch: str, tasks: Sequence[Task], run_task: Callable[[Worker, Task], None]) -> None:
         """Run all tasks of a batch.
 
         Args:
-            batch: its name: the same for the same tasks, another one for others.
-            tasks: independent of each other.
-            run_task: runs a task with a worker. A task whose results are known must cost it nothing.
+            batch: name of the batch; every host must use the same name for the same list of tasks, and no other.
+            tasks: tasks in an order that is the same on all hosts; none depends on another.
+            run_task: runs one task on a worker and records its results. Must return at once if they are recorded.
 
         Raises:
-            Stopped: the time is over; what the tasks that were run recorded is kept.
+            Stopped: the search was told to stop; results recorded so far are kept.
         """
 
 
 class LocalExecutor:
-    """Runs batches by the workers of this host.
+    """Runs batches on the workers of this host.
 
     Args:
-        pool: of this host's workers.
+        pool: this host's workers.
     """
 
     def __init__(self, pool: WorkerPool) -> None:
@@ -102,11 +106,11 @@ class LocalExecutor:
         return len(self._pool)
 
     def split(self, groups: int, fits: int) -> int:
-        """Number of tasks into which each group is split, so that no worker waits long for the others."""
+        """Return `best_split` for this host's workers."""
         return best_split(self.workers, groups, fits)
 
     def run(self, batch: str, tasks: Sequence[Task], run_task: Callable[[Worker, Task], None]) -> None:
-        """Run all tasks of a batch, by `Executor.run`; its name does not matter here."""
+        """Run all tasks of a batch; see `Executor.run`. The batch name is ignored."""
 
         def run_one(task: Task) -> None:
             with self._pool.worker() as worker:
@@ -117,15 +121,15 @@ class LocalExecutor:
 
 
 class SharedExecutor:
-    """Runs batches by the workers of all hosts that have come to the same batch.
+    """Runs batches on the workers of all hosts that have reached the same batch.
 
     Args:
-        pool: of this host's workers.
-        storage: that all hosts share.
-        study: name of the search; the names of the batches' studies begin with it.
-        hosts: counts the workers of all hosts.
-        should_stop: asked between tasks.
-        pause: waits so many seconds, for tests.
+        pool: this host's workers.
+        storage: Optuna storage that all hosts share.
+        study: name of the search's study; the study of each batch is named after it.
+        hosts: registry of hosts, which counts their workers.
+        should_stop: called between tasks; True stops the batch.
+        pause: sleeps for the given number of seconds; tests replace it.
     """
 
     def __init__(
@@ -148,28 +152,29 @@ class SharedExecutor:
         return self._hosts.count_workers()
 
     def split(self, groups: int, fits: int) -> int:
-        """Split into single fits: all hosts, however many there are, must split alike."""
+        """Return `fits`, one task for each fit: all hosts must split alike, and each may see other hosts."""
         return fits
 
     def run(self, batch: str, tasks: Sequence[Task], run_task: Callable[[Worker, Task], None]) -> None:
-        """Run all tasks of a batch, by `Executor.run`.
+        """Run all tasks of a batch together with the other hosts; see `Executor.run`.
 
-        Tasks that other hosts have run are run here too at the end, and cost nothing: so this host has their results.
+        Returns when every task is done on some host. Tasks that other hosts ran are passed to `run_task` here too at
+        the end, so that this host reads their recorded results.
         """
         study = optuna.create_study(
             storage=self._storage,
             study_name=f"{self._study}/{hashlib.sha256(batch.encode()).hexdigest()[:16]}",
             load_if_exists=True,
         )
-        begun: set[int] = set()  # tasks begun here
-        done: set[int] = set()  # and done
+        begun: set[int] = set()  # tasks that this host has begun
+        done: set[int] = set()  # tasks that this host has finished
 
         def objective(trial: optuna.Trial) -> TrialEnd:
             number = trial.user_attrs.get(_TASK)
-            if number is None:  # another worker took the last task that was waiting
+            if number is None:  # another worker took the last waiting task
                 return TrialEnd(TrialState.PRUNED)
             with self._lock:
-                if number in done:  # the database did not learn of its end
+                if number in done:  # the end of its trial was not saved
                     return _DONE
                 if number in begun or self._is_twin(study, trial, number):  # two hosts enqueued it
                     return TrialEnd(TrialState.PRUNED)
@@ -201,17 +206,17 @@ class SharedExecutor:
 
     @staticmethod
     def _is_twin(study: optuna.Study, trial: optuna.Trial, task: int) -> bool:
-        """Whether an earlier trial runs the task, or has run it; a trial of a lost host has failed."""
+        """Whether an earlier trial of the same task is running or complete. Trials of lost hosts have failed."""
         others = study.get_trials(deepcopy=False, states=(TrialState.RUNNING, TrialState.COMPLETE))
         return any(other.user_attrs.get(_TASK) == task and other.number < trial.number for other in others)
 
     def _missing(self, study: optuna.Study, tasks: int) -> set[int]:
-        """Numbers of the tasks that no host has run to its end."""
+        """Numbers of the tasks that no host has finished."""
         done = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
         return set(range(tasks)) - {trial.user_attrs.get(_TASK) for trial in done}
 
     def _enqueue(self, study: optuna.Study, missing: set[int]) -> None:
-        """Enqueue the tasks that neither wait nor run. If two hosts enqueue the same one, the earlier trial runs it."""
+        """Enqueue the missing tasks that are neither waiting nor running; of two trials of a task the earlier runs."""
         fail_stale_trials(study, self._storage)
         under_way = study.get_trials(deepcopy=False, states=(TrialState.WAITING, TrialState.RUNNING))
         for task in sorted(missing - {trial.user_attrs.get(_TASK) for trial in under_way}):

@@ -1,4 +1,4 @@
-"""Runs fits: each is looked up in the ledger, else trained by a worker and written to the ledger."""
+"""Runner of fits: returns a fit from the ledger, or trains it on a worker and writes it to the ledger."""
 
 from __future__ import annotations
 
@@ -29,47 +29,47 @@ from search.workers.errors import WorkerDied, WorkerError, WorkerStalled, last_l
 from search.workers.interfaces import FitWorker
 
 FAULTS: Final[Mapping[type[WorkerError], str]] = {WorkerDied: "worker-died", WorkerStalled: "stalled"}
-"""Reasons of fits whose process died twice, the second time with the machine to itself, or stalled twice. The
-configuration is likely to be the cause."""
+"""Error class -> reason of a failed fit whose worker died twice (the second time with no other fit running) or stalled
+twice. The configuration is the likely cause."""
 
 PROCESS_LOST: Final = "process-lost"
-"""Reason of a fit during which the whole search ended again and again."""
+"""Reason of a failed fit during which the process of the whole search ended several times."""
 
-_TRIES: Final = 2  # of a fit that fails through our fault or the machine's
+_TRIES: Final = 2  # for a fit that fails because of the worker or the machine
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StudySetup:
-    """Everything that all fits of a study have in common."""
+    """Settings that all fits of a study share."""
 
-    labels: IntArray  # (n,) 0..K-1, of all images
-    folds: tuple[Fold, ...]
-    fingerprint: str  # of the images
+    labels: IntArray  # (n,) 0..K-1, class of each image
+    folds: tuple[Fold, ...]  # the study's folds
+    fingerprint: str  # digest of the images and labels
     protocol: settings.TrainingProtocol
     plan: settings.Plan
-    metric: str  # name
-    chance: float  # the metric's value without any skill
-    seed: int
-    checkpoints: Path | None = None  # folder from which fits that were cut off go on; None: they begin anew
+    metric: str  # name of the metric
+    chance: float  # metric of a predictor without any skill
+    seed: int  # root of all seeds of the study
+    checkpoints: Path | None = None  # folder of checkpoints; None: an interrupted fit starts again
 
 
 def deserves_second_chance(fit: Fit) -> bool:
-    """Whether the fold gets a fit with another seed: a collapse without structural evidence may be bad luck."""
+    """Whether to fit the fold again with another seed: the fit collapsed for a reason that may be bad luck."""
     return fit.verdict is Verdict.COLLAPSED and fit.reason not in HARD_REASONS
 
 
 def is_cut(fit: Fit) -> bool:
-    """Whether a rung of successive halving stopped the fit, which is enough for racing and for nothing else."""
+    """Whether a rung of successive halving stopped the fit early. Racing can use such a fit; later stages can't."""
     return fit.verdict is Verdict.STOPPED and fit.reason == CUT_BY_RUNG
 
 
 class FitRunner:
-    """Runs fits with a worker. A fit that the ledger has is not trained again.
+    """Runs the fits of a study. A fit that is in the ledger is not trained again.
 
     Args:
-        setup: what all fits of the study have in common.
-        ledger: where fits are looked up and written.
+        setup: settings that all fits of the study share.
+        ledger: records of finished fits, read and written.
     """
 
     def __init__(self, setup: StudySetup, ledger: Ledger) -> None:
@@ -83,20 +83,22 @@ class FitRunner:
         protection: Protection,
         on_check: Callable[[Check], None] = lambda check: None,
     ) -> Fit:
-        """Return the fit from the ledger, or train it and write it there. One that failed is trained again.
+        """Return the fit from the ledger, or train it and write it to the ledger.
+
+        A recorded fit is trained again if it failed, or if a rung cut it and `spec` has no rungs (`bars`).
 
         Args:
-            worker: trains the fit if need be.
-            spec: the fit.
+            worker: trains the fit if it is not in the ledger.
+            spec: description of the fit.
             protection: what earlier trials reached by each epoch, for the collapse rules.
-            on_check: called after each check of the training.
+            on_check: called with each check during training.
 
         Raises:
-            Stopped: the search is to end; nothing is written.
+            Stopped: the search was told to stop; nothing is written.
         """
-        known = self._ledger.fit(self._new_fit(spec).key)
-        if known is not None and known.verdict is not Verdict.FAILED and (spec.bars or not is_cut(known)):
-            return known
+        recorded = self._ledger.fit(self._new_fit(spec).key)
+        if recorded is not None and recorded.verdict is not Verdict.FAILED and (spec.bars or not is_cut(recorded)):
+            return recorded
         return self.train(worker, spec, protection, on_check)
 
     def fold(
@@ -107,17 +109,20 @@ class FitRunner:
         on_check: Callable[[Check], None] = lambda check: None,
         on_fit: Callable[[Fit], None] = lambda fit: None,
     ) -> list[Fit]:
-        """Return the fits of a fold: one, and after a collapse that may be bad luck a second one with another seed.
+        """Run the fits of a fold: one, and a second one with another seed if `deserves_second_chance`.
 
         Args:
-            worker: trains the fits if need be.
-            spec: the first fit.
+            worker: trains the fits that are not in the ledger.
+            spec: description of the first fit.
             protection: what earlier trials reached by each epoch, for the collapse rules.
-            on_check: called after each check of a training.
-            on_fit: called after each fit.
+            on_check: called with each check during training.
+            on_fit: called with each finished fit.
+
+        Returns:
+            One or two fits, in the order of their attempts.
 
         Raises:
-            Stopped: the search is to end; fits that ended are in the ledger.
+            Stopped: the search was told to stop; finished fits are in the ledger.
         """
         fits: list[Fit] = []
         while not fits or (len(fits) == 1 and deserves_second_chance(fits[0])):
@@ -133,17 +138,20 @@ class FitRunner:
         on_check: Callable[[Check], None] = lambda check: None,
         predict: ImageSet | None = None,
     ) -> Fit:
-        """Train a fit, whether the ledger has it or not, and write it to the ledger.
+        """Train a fit, even if it is in the ledger, and write it to the ledger.
 
         Args:
             worker: trains the fit.
-            spec: the fit.
+            spec: description of the fit.
             protection: what earlier trials reached by each epoch, for the collapse rules.
-            on_check: called after each check of the training.
-            predict: images to predict if the fit learns: `Fit.predicted`.
+            on_check: called with each check during training.
+            predict: images to predict if the fit learns; the probabilities become `Fit.predicted`.
+
+        Returns:
+            The fit; with verdict FAILED if the worker failed twice.
 
         Raises:
-            Stopped: the search is to end; nothing is written.
+            Stopped: the search was told to stop; nothing is written.
         """
         fit = self._run(worker, spec, protection, on_check, predict)
         self._ledger.write(fit)
@@ -155,31 +163,36 @@ class FitRunner:
         return fit
 
     def is_recorded(self, spec: FitSpec) -> bool:
-        """Whether the ledger has the fit."""
+        """Whether the fit is in the ledger, with any verdict."""
         return self._ledger.fit(self._new_fit(spec).key) is not None
 
     def record_failed(self, spec: FitSpec, reason: str) -> Fit:
-        """Write to the ledger that the fit failed, without training it."""
+        """Write the fit to the ledger as failed for `reason` (a short code), without training it."""
         fit = replace(self._new_fit(spec), reason=reason)
         self._ledger.write(fit)
-        _log.warning("A fit of trial %d, fold %d, is not tried again: %s", spec.trial, spec.fold, reason)
+        _log.warning(
+            "The fit of trial %d, fold %d, is recorded as failed and not trained again: %s",
+            spec.trial,
+            spec.fold,
+            reason,
+        )
         return fit
 
     def record_skipped(self, spec: FitSpec, reason: str, evidence: Mapping[str, float]) -> Fit:
-        """Write to the ledger that the fit was stopped before it began.
+        """Write the fit to the ledger as stopped before its first epoch, without training it.
 
         Args:
-            spec: the fit.
-            reason: short code.
-            evidence: the numbers that decided.
+            spec: description of the fit.
+            reason: short code of the reason.
+            evidence: the numbers behind the decision, by name.
         """
         fit = replace(self._new_fit(spec), verdict=Verdict.STOPPED, reason=reason, evidence=evidence)
         self._ledger.write(fit)
-        _log.info("A fit of trial %d, fold %d, is skipped: %s", spec.trial, spec.fold, reason)
+        _log.info("The fit of trial %d, fold %d, is skipped: %s", spec.trial, spec.fold, reason)
         return fit
 
     def _new_fit(self, spec: FitSpec) -> Fit:
-        """The fit before it has an outcome: its identity, and FAILED until something better is known."""
+        """The record of a fit without an outcome: its key and seed, with the verdict FAILED for now."""
         name, split = spec.configuration.hash, spec.split or spec.stage
         seed = seeds.child(self.setup.seed, "fit", name, split, spec.repeat, spec.fold, spec.attempt)
         key = FitKey(
@@ -219,9 +232,9 @@ class FitRunner:
             try:
                 outcome = worker.run(job, on_check, alone=died)
             except WorkerError as error:
-                _log.warning("A fit of trial %d failed: %s", spec.trial, error)
-                died = isinstance(error, WorkerDied)  # perhaps for want of memory, which others took
-                if not (died and reason):  # one death says less than whatever else it failed by
+                _log.warning("A fit of trial %d failed because of its worker or the machine: %s", spec.trial, error)
+                died = isinstance(error, WorkerDied)  # perhaps other fits had taken the memory
+                if not (died and reason):  # an earlier error says more than one death of a worker
                     reason = FAULTS.get(type(error)) or last_line(str(error))[:64]
                 continue
             evidence = {"epoch": float(outcome.epochs), **outcome.evidence} if outcome.reason else {}
@@ -231,7 +244,7 @@ class FitRunner:
         return replace(new, reason=reason)
 
     def _causes_and_symptom(self, job: FitJob, outcome: FitOutcome) -> tuple[tuple[Cause, ...], str | None]:
-        """Likely causes of a collapse or of an end at chance, and the symptom of a fit that ran to its end."""
+        """The likely causes of a collapse or of a score at chance, and the symptom of a fit that ran to its end."""
         learned = outcome.verdict is Verdict.LEARNED
         shown = symptom(outcome.checks, outcome.shares, self.setup.chance) if learned else None
         if outcome.verdict is not Verdict.COLLAPSED and shown not in (CHANCE, SLOW):

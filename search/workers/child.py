@@ -1,4 +1,4 @@
-"""Child processes: started, watched and killed by their parent; ended by themselves when it has died."""
+"""Child processes that their parent starts, watches and kills, and that end when the parent dies."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ Argument = TypeVar("Argument")
 
 
 class ChildProcess:
-    """A spawned process and this side's end of a pipe to it.
+    """A spawned process and the parent's end of a pipe to it.
 
     Args:
-        target: entry point: a function of a module, called with the process's end of the pipe and with `argument`.
-        argument: anything that can be pickled.
+        target: entry point, a module-level function; called with the child's end of the pipe and `argument`.
+        argument: any value that can be pickled.
 
     Raises:
-        OSError: the system starts no further process.
+        OSError: the system can't start another process.
     """
 
     def __init__(self, target: Callable[[Connection, Argument], None], argument: Argument) -> None:
@@ -53,22 +53,22 @@ class ChildProcess:
 
     @property
     def exit_code(self) -> int | None:
-        """Exit code, below zero the number of the signal that ended the process; None while it runs."""
+        """Exit code; -N if signal N ended the process; None while it runs."""
         return self._process.exitcode
 
     def is_alive(self) -> bool:
-        """Whether the process runs."""
+        """Whether the process is still running."""
         return self._process.is_alive()
 
     def join(self, seconds: float) -> None:
-        """Wait for the end of the process, at most so many seconds."""
+        """Wait until the process has ended, for at most `seconds`."""
         self._process.join(seconds)
 
     def kill(self, *, group: bool = False) -> None:
-        """End the process at once and close the pipe; nothing can be asked of it any more.
+        """Kill the process and close the pipe. No other method may be called afterwards.
 
         Args:
-            group: end all of the process group, too, that the process leads.
+            group: also kill every process of the process group that the child leads.
         """
         if group and hasattr(os, "killpg"):
             with suppress(ProcessLookupError, PermissionError):  # it has no group yet, or is gone with all of it
@@ -80,7 +80,7 @@ class ChildProcess:
 
 
 def end_with_parent() -> None:
-    """Have this process, and the group that it leads, killed when its parent has ended, even by kill -9."""
+    """Kill this process, and the process group that it leads, as soon as its parent ends, even by kill -9."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # where it could not be blocked
     parent = multiprocessing.parent_process()
     assert parent is not None, "only a process that multiprocessing started has a parent to wait for"
@@ -88,9 +88,11 @@ def end_with_parent() -> None:
 
 
 def redirect_output(log: Path, *descriptors: int) -> None:
-    """Append to `log` what this process, or a library in it, writes to these file descriptors.
+    """Append the output of this process to a log, so that it can't break the live display and may explain a crash.
 
-    Written to the terminal it would break the live display; in the log it may explain a crash.
+    Args:
+        log: file to append to; created if it does not exist.
+        descriptors: file descriptors to redirect, such as 1 (stdout) and 2 (stderr).
     """
     with log.open("ab") as stream:
         for descriptor in descriptors:

@@ -1,4 +1,4 @@
-"""A worker process as its coordinator sees it: spawned when needed, given jobs, replaced, killed when it hangs."""
+"""The coordinator's handle of a worker process: spawns it, sends it jobs, replaces it, kills it when it hangs."""
 
 from __future__ import annotations
 
@@ -35,23 +35,26 @@ from search.workers.read_write_lock import ReadWriteLock
 from search.workers.server import main
 
 _POLL_SECONDS: Final = 0.2
-_START_SECONDS: Final = 300.0  # importing TensorFlow from a cold network disk takes minutes
+_START_SECONDS: Final = 300.0  # limit for a start: importing TensorFlow from a cold network disk takes minutes
 _STOP_SECONDS: Final = 8.0  # from STOP to the kill
-_RECYCLE_AFTER: Final = 400  # fits of networks on images: TensorFlow's memory grows a little with each network
+_RECYCLE_AFTER: Final = 400  # jobs on images after which a process is replaced: each network leaks some memory
 
 
 _log = logging.getLogger(__name__)
 
 
 class WorkerProcess:
-    """One worker process: the real `search.workers.interfaces.Worker`. For one thread at a time.
+    """One worker process, implementing `search.workers.interfaces.Worker`. Not thread-safe.
 
     Args:
-        resources: what the process may use of the machine.
+        resources: threads, GPU and memory that the process may use.
         should_stop: called about five times a second while a job runs; True ends the job.
-        stall_detector: shared by the workers of a session, as are the next two.
-        lock: held by each fit; alone by a fit that runs alone.
-        microbatch_memory: number of microbatches that earlier fits needed.
+        stall_detector: decides when a silent process counts as hung; shared by the workers of a session.
+        lock: held by each running fit, exclusively by a fit that runs alone; shared by the workers of a session.
+        microbatch_memory: number of microbatches that earlier fits needed; shared by the workers of a session.
+
+    Attributes:
+        ready: device and versions that the process reported; None before its first start.
     """
 
     def __init__(
@@ -74,7 +77,7 @@ class WorkerProcess:
         self.ready: WorkerReady | None = None
 
     def set_data(self, data: TrainingData) -> None:
-        """Train all further fits on these images, in this process and in those that replace it."""
+        """Set the images of all further fits, in this process and in the processes that replace it."""
         self._data = data
         if self._is_up:
             self._send_data()
@@ -82,12 +85,12 @@ class WorkerProcess:
     def run(
         self, job: FitJob, on_check: Callable[[Check], None] = lambda check: None, *, alone: bool = False
     ) -> FitOutcome:
-        """Run one fit, with as many microbatches as fits of its size are known to need.
+        """Run one fit, with at least as many microbatches as earlier fits of its size needed.
 
         Args:
-            job: the fit.
-            on_check: called after each check of the fit.
-            alone: wait until no other worker of the session has a fit, and keep the others waiting until this one ends.
+            job: the fit to train.
+            on_check: called with each check during training.
+            alone: wait until the other workers of the session run no fit, and make them wait until this one ends.
 
         Raises:
             Stopped: `should_stop` returned True.
@@ -101,24 +104,24 @@ class WorkerProcess:
         return answer
 
     def run_timing(self, job: TimingJob) -> Timing:
-        """Time the epochs of a configuration. Raises as `run` does."""
+        """Measure the seconds of an epoch of a configuration. Raises as `run` does."""
         answer = self._ask(job)
         if not isinstance(answer, Timing):
             raise _unexpected(answer, job)
         return answer
 
     def run_task(self, task: WorkerTask) -> Any:
-        """Run a task in the process and return what it returned. Raises as `run` does."""
+        """Run `task` in the process and return its result. Raises as `run` does."""
         answer = self._ask(task)
         if not isinstance(answer, TaskDone):
             raise _unexpected(answer, task)
         return answer.value
 
     def spawn(self) -> None:
-        """Start the process, which then loads TensorFlow, without waiting for it.
+        """Start the process if it is not running, without waiting until it has loaded TensorFlow.
 
         Raises:
-            WorkerError: the system starts no further process.
+            WorkerError: the system can't start another process.
         """
         if self._child is not None and self._child.is_alive():
             return
@@ -130,14 +133,17 @@ class WorkerProcess:
         self._jobs = 0
 
     def start(self) -> None:
-        """Wait until the process has loaded TensorFlow; one that has grown or run many fits is replaced.
+        """Start the process if needed and wait until it has loaded TensorFlow.
+
+        A process that has run 400 jobs, or uses more memory than its share, is replaced by a new one.
 
         Raises:
             Stopped: `should_stop` returned True.
-            WorkerError: the process can't be started, died twice while it started, or took too long.
+            WorkerError: the process can't be started, died while it started (twice if by a signal), or took longer than
+                300 seconds.
         """
         if self._is_up and (self._jobs >= _RECYCLE_AFTER or self._has_grown()):
-            _log.info("A worker process is replaced after %d jobs.", self._jobs)
+            _log.info("A worker process is replaced by a new one, to free its memory, after %d jobs.", self._jobs)
             self.close()
         self.spawn()
         if self._is_up:
@@ -147,7 +153,7 @@ class WorkerProcess:
         except WorkerDied as error:
             if error.code is None or error.code >= 0:
                 raise
-            _log.warning("A %s before it was ready: it is started again.", error)  # no fit has a part in that
+            _log.warning("A %s before it was ready; it is started again.", error)  # not the fault of any fit
             self.spawn()
             answer = self._next_answer(timeout=_START_SECONDS)
         if not isinstance(answer, WorkerReady):
@@ -159,7 +165,7 @@ class WorkerProcess:
             self._send_data()
 
     def close(self, seconds: float = 1.0) -> None:
-        """End the process: it is asked to, and killed if it still runs after so many seconds."""
+        """Ask the process to end, and kill it if it is still running after `seconds`."""
         try:
             self.send_quit()
             self.join(seconds)
@@ -173,19 +179,19 @@ class WorkerProcess:
                 self._child.pipe.send(QUIT)
 
     def join(self, seconds: float) -> None:
-        """Wait for the end of a process that was asked to end, at most so many seconds."""
+        """Wait until the process has ended after `send_quit`, for at most `seconds`."""
         if self._child is not None and self._is_up:
             self._child.join(seconds)
 
     def kill(self) -> None:
-        """End the process at once."""
+        """Kill the process, if there is one."""
         if self._child is not None:
             self._child.kill()
             self._child = None
             self._is_up = False
 
     def _has_grown(self) -> bool:
-        """Whether the process holds more memory than its share."""
+        """Whether the process uses more memory than its share."""
         limit = self._resources.memory
         held = None if self._child is None else memory_of(self._child.pid)
         return held is not None and limit is not None and held > limit
@@ -196,7 +202,7 @@ class WorkerProcess:
                 self._child.pipe.send(self._data)
 
     def _ask(self, job: FitJob | TimingJob | WorkerTask, on_check: Callable[[Check], None] = lambda check: None) -> Any:
-        """Send a job to the process, which is started if need be, and return its answer."""
+        """Send a job to the process, starting it if needed, and return its answer."""
         self.start()
         self._jobs += not (isinstance(job, FitJob) and job.configuration.embeds)  # heads trace nothing
         try:
@@ -216,12 +222,12 @@ class WorkerProcess:
 
         Args:
             on_check: called with each check.
-            timeout: seconds without any message after which the process counts as hung; None leaves it to the
-                stall detector.
+            timeout: seconds without any message after which the process counts as hung; None: the stall detector
+                decides.
         """
         child, last_message = self._running(), time.monotonic()
         stop_sent: float | None = None
-        longest: float | None = None  # interval between two messages of this fit
+        longest: float | None = None  # longest interval between two messages of this fit
         while True:
             try:
                 if child.pipe.poll(_POLL_SECONDS):
@@ -229,7 +235,7 @@ class WorkerProcess:
                     received = time.monotonic()
                     interval, last_message = received - last_message, received
                     if isinstance(message, Heartbeat):
-                        if longest is None:  # the network was built, too
+                        if longest is None:  # the first interval includes building the network
                             self._stall_detector.add_build(interval)
                         else:
                             self._stall_detector.add_interval(interval)
@@ -259,7 +265,7 @@ class WorkerProcess:
                 raise WorkerStalled(f"worker stalled: no message for {allowed:.0f} s")
 
     def _running(self) -> ChildProcess:
-        assert self._child is not None, "the process is started before anything is asked of it"
+        assert self._child is not None, "start the process before sending it anything"
         return self._child
 
 

@@ -1,4 +1,4 @@
-"""GPUs and cores of this machine, found without loading TensorFlow, and how workers share them."""
+"""GPUs and CPU threads of this machine, found without loading TensorFlow, and their division among workers."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _BFLOAT16_FROM: Final = 8.0  # compute capability with fast bfloat16, which need
 
 @dataclass(frozen=True, slots=True)
 class Gpu:
-    """An NVIDIA GPU as its driver lists it."""
+    """An NVIDIA GPU, as listed by its driver."""
 
-    index: int
-    name: str
-    bytes: int  # of memory
+    index: int  # number of the GPU, from 0
+    name: str  # such as "NVIDIA A100"
+    bytes: int  # memory in bytes
     capability: float  # CUDA compute capability, such as 8.0
 
 
@@ -40,8 +40,8 @@ def visible(installed: tuple[Gpu, ...], names: str | None) -> tuple[Gpu, ...]:
     """Select the GPUs that CUDA_VISIBLE_DEVICES names, numbered as TensorFlow then numbers them.
 
     Args:
-        installed: GPUs as the driver lists them.
-        names: value of the variable; None: it is not set.
+        installed: all GPUs of the machine, in the driver's order.
+        names: value of CUDA_VISIBLE_DEVICES; None: it is not set, and all GPUs are visible.
 
     >>> [gpu.name for gpu in visible((Gpu(0, "a", 1, 8.0), Gpu(1, "b", 1, 8.0)), "1")]
     ['b']
@@ -52,7 +52,7 @@ def visible(installed: tuple[Gpu, ...], names: str | None) -> tuple[Gpu, ...]:
     by_index = {str(gpu.index): gpu for gpu in installed}
     if all(entry in by_index for entry in entries):
         chosen = [by_index[entry] for entry in entries]
-    else:  # as CUDA does, nothing from the first wrong number on; others than numbers: in the driver's order
+    else:  # like CUDA: ignore everything from the first unknown number on; take GPUs named by UUID in order
         numbers = [entry.lstrip("-").isdigit() for entry in entries]
         valid = next((n for n, entry in enumerate(entries) if numbers[n] and entry not in by_index), len(entries))
         chosen = [
@@ -62,43 +62,48 @@ def visible(installed: tuple[Gpu, ...], names: str | None) -> tuple[Gpu, ...]:
 
 
 def parse_gpus(answer: str) -> tuple[Gpu, ...]:
-    """Read what `nvidia-smi` prints, a line a GPU: index, name, memory in MiB, compute capability.
+    """Parse the output of `nvidia-smi`, one line per GPU: index, name, memory in MiB, compute capability.
+
+    Lines with other fields are skipped.
 
     >>> parse_gpus("0, NVIDIA A100, 40960, 8.0\\n")[0].capability
     8.0
     """
-    found = []
+    gpus = []
     for line in answer.splitlines():
         parts = [part.strip() for part in line.split(",")]
         try:
             index, name, memory, capability = parts
-            found.append(Gpu(int(index), name, int(float(memory)) * 2**20, float(capability)))
+            gpus.append(Gpu(int(index), name, int(float(memory)) * 2**20, float(capability)))
         except ValueError:
             continue  # "[N/A]" for a part of a GPU: not usable
-    return tuple(found)
+    return tuple(gpus)
 
 
 def unseen_gpu_message(gpu: Gpu) -> str:
-    """The message for a machine whose driver lists a GPU that TensorFlow does not see."""
+    """Return the warning for a machine whose driver lists a GPU that TensorFlow does not see."""
     return (
-        f"This machine has an NVIDIA GPU ({gpu.name}) that TensorFlow does not see: the CPU does the work. "
-        "To use it: pip install 'steadynet[gpu]' (from a checkout: pip install -e '.[gpu]')."
+        f"This machine has an NVIDIA GPU ({gpu.name}) that TensorFlow does not see, so fits run on the CPU. "
+        "To use the GPU: pip install 'steadynet[gpu]' (from a checkout: pip install -e '.[gpu]')."
     )
 
 
 def precision(gpu: Gpu | None) -> str:
-    """Return the Keras dtype policy that is fastest: bfloat16 on recent GPUs; on CPUs it takes three times as long."""
+    """Return the fastest Keras dtype policy: "mixed_bfloat16" on GPUs of capability 8.0 or more, else "float32"."""
     return "mixed_bfloat16" if gpu is not None and gpu.capability >= _BFLOAT16_FROM else "float32"
 
 
 def share_devices(workers: int | None, gpus: tuple[Gpu, ...]) -> list[tuple[Gpu | None, int | None]]:
-    """Return the GPU and the number of CPU threads of each worker; None for threads leaves it to TensorFlow.
+    """Divide CPU threads and GPUs among workers.
 
-    Workers on the CPU share its threads, workers on the same GPU its memory; a single worker has all.
+    CPU threads are divided equally; workers on the same GPU divide its memory equally.
 
     Args:
-        workers: number of workers; None: one a GPU, or one without GPUs.
+        workers: number of workers, at least 1; None: one per GPU, or one if there are no GPUs.
         gpus: GPUs that TensorFlow may use.
+
+    Returns:
+        One pair per worker: its GPU (None: the CPU) and its number of CPU threads (None: TensorFlow decides).
     """
     count = workers or max(1, len(gpus))
     cores = resources.cores()

@@ -1,4 +1,4 @@
-"""A cache that a worker process keeps from fit to fit: images on the device, and the networks traced last."""
+"""Cache of a worker process between fits: images on the device, and the most recently used networks."""
 
 from __future__ import annotations
 
@@ -15,21 +15,24 @@ from spaces.backbones import NO_BACKBONE
 from spaces.config import Configuration
 
 MAX_ENGINES: Final = 8
-"""Networks that stay traced: all fits of a trial come in a row, those of the finalists come round again."""
+"""Most trainers in the cache. The fits of a trial come in a row; those of the finalists alternate."""
 
 
 class EngineCache:
-    """The training data on the device, and the trainers of the networks that were used last.
+    """The training data on the device, and the most recently used trainers.
 
     Args:
-        device: the module `search.training.device`, set up.
+        device: the module `search.training.device`, after `set_up`.
         gpu_memory: bytes of the GPU's memory that this process may use; None on a CPU.
-        check_stop: called between the steps of long work; raises `Interrupted` when the job is to end.
+        check_stop: called regularly during long computations; raises `Interrupted` to end the job.
+
+    Attributes:
+        data: the training data that was set last.
     """
 
     def __init__(self, device: Any, gpu_memory: int | None, check_stop: Callable[[], None]) -> None:
         self._device, self._gpu_memory, self._check_stop = device, gpu_memory, check_stop
-        self._engines: dict[tuple[str, TrainingProtocol, int, int], Any] = {}  # the one used last comes last
+        self._engines: dict[tuple[str, TrainingProtocol, int, int], Any] = {}  # the most recently used comes last
         self._first_weights: dict[str, list[Any]] = {}  # by backbone
         self._frozen_backbones: dict[str, Any] = {}
         self.data: TrainingData
@@ -42,15 +45,15 @@ class EngineCache:
 
     @property
     def last(self) -> Any:
-        """The trainer used last; None if there is none."""
+        """The most recently used trainer; None if there is none."""
         return next(reversed(self._engines.values()), None)
 
     def clear(self) -> None:
-        """Forget all trainers: their networks may be broken, or in the way."""
+        """Drop all trainers: after an error their networks may be broken, or take up memory."""
         self._engines.clear()
 
     def set_data(self, data: TrainingData) -> None:
-        """Load the images and labels that all further fits train on."""
+        """Load the images and labels of all further fits, and drop everything cached for earlier ones."""
         self._engines.clear()
         self._frozen_backbones.clear()
         self._first_weights.clear()
@@ -62,7 +65,7 @@ class EngineCache:
         self._labels = self._device.tensor(data.labels.astype(np.int32))
 
     def is_traced(self, configuration: Configuration, protocol: TrainingProtocol, updates: int) -> bool:
-        """Whether `engine` would return a trainer that is there already."""
+        """Whether the cache holds a trainer for these arguments of `engine` (with one microbatch)."""
         return _key(configuration, protocol, updates, 1) in self._engines
 
     def engine(
@@ -71,10 +74,10 @@ class EngineCache:
         """Return the trainer of a configuration's network: `Engine`, or `HeadTrainer` on a frozen backbone.
 
         Args:
-            configuration: of the network.
-            protocol: of the study.
-            updates: optimizer steps of the fit.
-            microbatches: number of parts that each batch is split into.
+            configuration: configuration of the network.
+            protocol: training protocol of the study.
+            updates: optimizer steps of a whole fit.
+            microbatches: number of parts that each batch is split into, a divisor of the batch size.
         """
         key = _key(configuration, protocol, updates, microbatches)
         engine = self._engines.pop(key, None)
@@ -85,11 +88,11 @@ class EngineCache:
                 engine = self._new_head_trainer(configuration, protocol, updates)
             else:
                 engine = self._new_engine(configuration, protocol, updates, microbatches)
-        self._engines[key] = engine  # the one used last comes last
+        self._engines[key] = engine  # the most recently used comes last
         return engine
 
     def frozen_backbone(self, configuration: Configuration, protocol: TrainingProtocol) -> Any:
-        """Return the configuration's `FrozenBackbone`, which runs once for each image."""
+        """Return the `FrozenBackbone` of a configuration with a frozen backbone; cached by the backbone's name."""
         name = configuration.backbone
         if name not in self._frozen_backbones:
             from search.training.embeddings import FrozenBackbone

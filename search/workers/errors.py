@@ -1,17 +1,17 @@
-"""Errors of a fit that are not the fault of its configuration."""
+"""Errors that end a fit without being the fault of its configuration."""
 
 from __future__ import annotations
 
 
 class WorkerError(Exception):
-    """The worker died, stalled or raised: our fault or the machine's, worth another try."""
+    """The worker died, stalled or raised because of our code or the machine; the fit is worth another try."""
 
 
 class WorkerDied(WorkerError):
-    """The worker's process ended, most often because the system killed it for want of memory.
+    """The worker's process ended, most often because the system killed it when memory ran out.
 
     Args:
-        code: exit code; below zero, the number of the signal that ended it.
+        code: exit code; -N if signal N ended the process; None if unknown.
     """
 
     def __init__(self, code: int | None) -> None:
@@ -20,7 +20,7 @@ class WorkerDied(WorkerError):
 
 
 class WorkerStalled(WorkerError):
-    """The worker sent nothing for far longer than epochs take: it hangs, or its machine is overloaded."""
+    """The worker sent no message for much longer than an epoch takes: it hangs, or the machine is overloaded."""
 
 
 class Stopped(Exception):
@@ -28,5 +28,5 @@ class Stopped(Exception):
 
 
 def last_line(text: str) -> str:
-    """Return the last line of a traceback, which names the exception."""
+    """Return the last line of a non-empty traceback, which names the exception."""
     return text.strip().splitlines()[-1]

@@ -1,4 +1,4 @@
-"""Heartbeats of a process that trains, and how long they may stay away before the process counts as hung."""
+"""Heartbeats of a training process, and the time without heartbeats after which it counts as hung."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from search.background import beside
 
 _EVERY_SECONDS: Final = 1.0
 _TIMEOUT_SECONDS: Final = 120.0  # without a heartbeat, which comes after each epoch at the latest ...
-_USUAL_FACTOR: Final = 10.0  # ... or so many times the session's median interval ...
-_OWN_FACTOR: Final = 3.0  # ... or so many times the fit's own longest interval, since networks and images differ
+_USUAL_FACTOR: Final = 10.0  # ... or this multiple of the session's median interval ...
+_OWN_FACTOR: Final = 3.0  # ... or this multiple of the fit's own longest interval, since networks and images differ
 _BUILD_SECONDS: Final = 1800.0  # to the first heartbeat: the network is built, images are loaded, kernels are tuned
 _ENOUGH_BUILDS: Final = 5  # fits after which the longest of their build times limits those of the next ones
 _KEPT_INTERVALS: Final = 500
@@ -24,12 +24,12 @@ _KEPT_INTERVALS: Final = 500
 def heartbeat(
     work_done: Callable[[], int], send: Callable[[], None], every: float = _EVERY_SECONDS
 ) -> AbstractContextManager[None]:
-    """Send heartbeats from a background thread while the `with` block runs, as long as its work advances.
+    """Return a context manager that sends heartbeats from a background thread as long as the work advances.
 
     Args:
-        work_done: amount of work done so far, such as training steps; a number that grows.
+        work_done: returns the amount of work done so far, such as training steps; never falls.
         send: sends one heartbeat; raises OSError when the other side has closed the pipe.
-        every: seconds between two looks at `work_done`.
+        every: seconds between two calls of `work_done`; a heartbeat is sent if it has changed.
     """
 
     def watch(over: threading.Event) -> None:
@@ -47,7 +47,7 @@ def heartbeat(
 
 
 class StallDetector:
-    """Decides how long a worker may send nothing before it counts as hung, by what earlier fits took. Thread-safe."""
+    """Decides how long a worker may be silent before it counts as hung, from earlier fits' intervals. Thread-safe."""
 
     def __init__(self) -> None:
         self._intervals: deque[float] = deque(maxlen=_KEPT_INTERVALS)
@@ -55,20 +55,20 @@ class StallDetector:
         self._lock = threading.Lock()
 
     def add_interval(self, seconds: float) -> None:
-        """Record the time between two messages of a fit."""
+        """Record the seconds between two messages of a fit."""
         with self._lock:
             self._intervals.append(seconds)
 
     def add_build(self, seconds: float) -> None:
-        """Record the time from the start of a fit, which builds its network, to its first message."""
+        """Record the seconds from the start of a fit to its first message, in which its network is built."""
         with self._lock:
             self._builds.append(seconds)
 
     def timeout(self, longest: float | None) -> float:
-        """Return the seconds without a message after which a fit counts as hung.
+        """Return the seconds without a message after which a fit counts as hung, at least 120.
 
         Args:
-            longest: longest time between two messages of this fit so far; None before its first message.
+            longest: longest interval in seconds between two messages of this fit; None before its first message.
         """
         with self._lock:
             if longest is None:

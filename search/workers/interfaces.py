@@ -1,4 +1,4 @@
-"""Protocols of workers and their pool: all that the rest of the search needs of them. Tests bring their own."""
+"""Protocols of workers and worker pools, as the rest of the search uses them. Tests have their own implementations."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from search.workers.protocol import Timing, TimingJob, TrainingData, WorkerReady
 
 
 class FitWorker(Protocol):
-    """Runs fits."""
+    """Runs single fits."""
 
     def run(
         self, job: FitJob, on_check: Callable[[Check], None] = lambda check: None, *, alone: bool = False
@@ -21,64 +21,73 @@ class FitWorker(Protocol):
         """Run one fit.
 
         Args:
-            job: the fit.
-            on_check: called after each check of the fit.
-            alone: run it while no other worker of the session has a fit.
+            job: the fit to train.
+            on_check: called with each check during training.
+            alone: run the fit while no other worker of the session runs one.
 
         Raises:
-            Stopped: the fit was ended because the search is to stop.
-            WorkerError: it failed for a reason other than its configuration.
+            Stopped: the search was told to stop.
+            WorkerError: the fit failed for a reason other than its configuration.
         """
 
 
 class Worker(FitWorker, Protocol):
-    """Runs everything that needs TensorFlow; `search.workers.client.WorkerProcess` is the real one.
+    """Runs everything that needs TensorFlow; `search.workers.client.WorkerProcess` is the implementation.
 
-    It is used by one thread at a time. All that runs something raises `Stopped` and `WorkerError` as `run` does.
+    Not thread-safe. `start`, `run_timing` and `run_task` raise `Stopped` and `WorkerError` as `run` does.
     """
 
     @property
     def ready(self) -> WorkerReady | None:
-        """Device and versions, as the worker reported them; None before it has loaded TensorFlow."""
+        """Device and versions that the worker reported; None before it has loaded TensorFlow."""
 
     def start(self) -> None:
-        """Wait until the worker has loaded TensorFlow; starts it if it is not running."""
+        """Start the worker if it is not running, and wait until it has loaded TensorFlow."""
 
     def set_data(self, data: TrainingData) -> None:
-        """Train all further fits on these images."""
+        """Set the images of all further fits."""
 
     def run_timing(self, job: TimingJob) -> Timing:
-        """Time the epochs of a configuration."""
+        """Measure the seconds of an epoch of a configuration."""
 
     def run_task(self, task: WorkerTask) -> Any:
-        """Run a task in the worker and return what it returned."""
+        """Run `task` in the worker and return its result, which must be picklable."""
 
 
 class WorkerPool(Protocol):
-    """The workers of a session; `search.workers.pool.WorkerProcessPool` is the real one."""
+    """The workers of a session; `search.workers.pool.WorkerProcessPool` is the implementation."""
 
     def __len__(self) -> int:
         """Number of workers."""
 
     @property
     def ready(self) -> WorkerReady | None:
-        """Device and versions, as the first worker reported them; None before any has loaded TensorFlow."""
+        """Device and versions of the first worker that has loaded TensorFlow; None before that."""
 
     def spawn(self) -> None:
-        """Start all workers without waiting for them. Raises WorkerError."""
+        """Start all workers without waiting until they are ready.
+
+        Raises:
+            WorkerError: the system can't start another process.
+        """
 
     def start(self) -> None:
-        """Wait until all workers have loaded TensorFlow. Raises WorkerError, Stopped."""
+        """Start all workers and wait until they have loaded TensorFlow.
+
+        Raises:
+            Stopped: the search was told to stop.
+            WorkerError: a worker can't be started.
+        """
 
     def set_data(self, data: TrainingData) -> None:
-        """Train all further fits on these images."""
+        """Set the images of all further fits."""
 
     def worker(self) -> AbstractContextManager[Worker]:
-        """A free worker for the length of a `with` block; waits until there is one."""
+        """Return a context manager that reserves a free worker, waiting until there is one."""
 
     def close(self) -> None:
         """End all workers."""
 
 
 MakePool = Callable[[Sequence[WorkerResources], Callable[[], bool]], WorkerPool]
-"""Makes a pool from the resources of each worker and a function that returns True when fits are to stop."""
+"""Makes a pool from the resources of each worker and a function that returns True when fits have to stop."""

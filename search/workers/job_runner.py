@@ -1,4 +1,4 @@
-"""Runs the jobs of a worker process: fits, timings, and tasks of other rooms. Loads TensorFlow."""
+"""Runner of a worker process's jobs: fits, timings and other tasks. Loads TensorFlow."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ from search.workers.protocol import (
 _PREDICTION_IMAGES: Final = 1024  # predicted between two calls of `check_stop`
 
 _UNUSED_PACKAGES: Final = ("scipy", "sklearn", "pandas")
-"""Packages that Keras loads, where they are installed, for parts that no fit needs: a third of the start's time."""
+"""Optional packages that Keras imports for features that no fit uses: a third of the start-up time."""
 
 
 class JobRunner:
@@ -49,8 +49,14 @@ class JobRunner:
 
     Args:
         resources: threads and GPU that TensorFlow may use.
-        send: sends a message to the coordinator; may be called from any thread.
-        check_stop: called between the steps of long work; raises `Interrupted` when the job is to end.
+        send: sends a message to the coordinator; thread-safe.
+        check_stop: called regularly during long computations; raises `Interrupted` to end the job.
+
+    Attributes:
+        device: name of the GPU, or "CPU".
+        on_gpu: whether TensorFlow computes on a GPU.
+        versions: versions of "tensorflow" and "keras".
+        engines: training data and trainers.
     """
 
     def __init__(self, resources: WorkerResources, send: Callable[[Any], None], check_stop: Callable[[], None]) -> None:
@@ -66,11 +72,11 @@ class JobRunner:
         self.engines = EngineCache(device, gpu_memory, check_stop)
 
     def set_data(self, data: TrainingData) -> None:
-        """Load the images and labels that all further fits train on."""
+        """Load the images and labels of all further fits."""
         self.engines.set_data(data)
 
     def run(self, job: FitJob | TimingJob | WorkerTask) -> FitOutcome | Timing | TaskDone | JobStopped | JobFailed:
-        """Return the answer to a job. An exception is an answer, too, and the next job runs."""
+        """Run a job and return the answer. Never raises: an exception is returned as `JobFailed` with its traceback."""
         try:
             if isinstance(job, WorkerTask):
                 return TaskDone(job.run(self.engines.last))

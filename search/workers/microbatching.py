@@ -1,4 +1,4 @@
-"""Microbatches: the parts of a batch that fit into a device's memory one after the other."""
+"""Microbatches: parts of a batch that go through the network one after the other when memory is short."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from spaces.network_size import size
 
 
 class MicrobatchMemory:
-    """Number of microbatches that networks of each size needed, shared by the workers of a session.
+    """Number of microbatches that fits needed, by number of weights and batch size.
 
-    With it a new worker need not run out of memory to learn the same.
+    The workers of a session share it, so that not each of them has to run out of memory first.
     """
 
     def __init__(self) -> None:
         self._microbatches: dict[tuple[int, int], int] = {}  # by number of weights and batch size
 
     def microbatches(self, job: FitJob) -> int:
-        """Return the number of microbatches that each batch of the job is known to need; 1 if nothing is known."""
+        """Return the number of microbatches that an earlier fit of the job's size needed; 1 if there was none."""
         return self._microbatches.get(_size_key(job), 1)
 
     def learn(self, job: FitJob, outcome: FitOutcome) -> None:
-        """Record how many microbatches a fit needed, if it was more than one."""
+        """Record the number of microbatches that a fit needed; ignored if it was one."""
         if MICROBATCHES in outcome.start:
             self._microbatches[_size_key(job)] = int(outcome.start[MICROBATCHES])
 

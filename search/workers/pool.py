@@ -1,4 +1,4 @@
-"""The worker processes of a session, handed out one at a time."""
+"""Pool of the worker processes of a session."""
 
 from __future__ import annotations
 
@@ -18,16 +18,19 @@ from search.workers.protocol import TrainingData, WorkerReady, WorkerResources
 from search.workers.read_write_lock import ReadWriteLock
 
 _QUIT_SECONDS: Final = 1.0  # from QUIT to the kill
-_MEMORY_SHARE: Final = 0.8  # of the machine's, for all workers together
+_MEMORY_SHARE: Final = 0.8  # share of the machine's memory for all workers together
 
 
 def worker_resources(out: Path, workers: int | None, gpus: tuple[Gpu, ...]) -> list[WorkerResources]:
-    """Divide the machine among workers.
+    """Divide CPU threads, GPUs and main memory of the machine among workers.
 
     Args:
-        out: run folder, for TensorFlow's own messages.
-        workers: number of workers; None: one a GPU, or one without GPUs.
+        out: run folder, in which `worker.log` takes TensorFlow's messages.
+        workers: number of workers, at least 1; None: one per GPU, or one if there are no GPUs.
         gpus: GPUs that TensorFlow may use.
+
+    Returns:
+        The resources of each worker.
     """
     shares = share_devices(workers, gpus)
     each = round(_MEMORY_SHARE * memory() / len(shares))
@@ -35,10 +38,10 @@ def worker_resources(out: Path, workers: int | None, gpus: tuple[Gpu, ...]) -> l
 
 
 class WorkerProcessPool:
-    """A few worker processes: the real `search.workers.interfaces.WorkerPool`.
+    """Pool of worker processes, implementing `search.workers.interfaces.WorkerPool`.
 
     Args:
-        resources: what each of the workers may use of the machine.
+        resources: threads, GPU and memory of each worker.
         should_stop: called about five times a second while a job runs; True ends the job.
     """
 
@@ -54,27 +57,36 @@ class WorkerProcessPool:
 
     @property
     def ready(self) -> WorkerReady | None:
-        """Device and versions, as the first worker reported them; None before any has loaded TensorFlow."""
+        """Device and versions of the first worker that has loaded TensorFlow; None before that."""
         return next((worker.ready for worker in self._workers if worker.ready is not None), None)
 
     def spawn(self) -> None:
-        """Start all processes without waiting for them. Raises WorkerError."""
+        """Start all processes without waiting until they are ready.
+
+        Raises:
+            WorkerError: the system can't start another process.
+        """
         for worker in self._workers:
             worker.spawn()
 
     def start(self) -> None:
-        """Wait until all processes have loaded TensorFlow. Raises WorkerError, Stopped."""
+        """Start all processes and wait until they have loaded TensorFlow.
+
+        Raises:
+            Stopped: `should_stop` returned True.
+            WorkerError: a process can't be started.
+        """
         for worker in self._workers:
             worker.start()
 
     def set_data(self, data: TrainingData) -> None:
-        """Train all further fits on these images."""
+        """Set the images of all further fits."""
         for worker in self._workers:
             worker.set_data(data)
 
     @contextmanager
     def worker(self) -> Iterator[WorkerProcess]:
-        """A free worker for the length of a `with` block; waits until there is one."""
+        """Reserve a free worker for a `with` block, waiting until there is one."""
         worker = self._free.get()
         try:
             yield worker
@@ -82,7 +94,7 @@ class WorkerProcessPool:
             self._free.put(worker)
 
     def close(self) -> None:
-        """End all processes: they have a second together, then they are killed."""
+        """Ask all processes to end, and kill those that are still running after one second."""
         try:
             for worker in self._workers:
                 worker.send_quit()

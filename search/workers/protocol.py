@@ -1,4 +1,4 @@
-"""The messages between a coordinator and its worker processes: plain records over a pipe.
+"""Messages between a coordinator and its worker processes: plain records over a pipe.
 
 The coordinator sends `TrainingData`, jobs (`FitJob`, `TimingJob`, `WorkerTask`), `STOP` and `QUIT`. A worker sends
 `WorkerReady` once, and to each job one answer (`FitOutcome`, `Timing`, `TaskDone`, `JobStopped` or `JobFailed`), with
@@ -20,7 +20,7 @@ from search.workers.devices import Gpu
 from spaces.config import Configuration
 
 STOP: Final = "stop"
-"""Message: end the job that runs."""
+"""Message: end the running job."""
 
 QUIT: Final = "quit"
 """Message: end the process."""
@@ -30,10 +30,10 @@ QUIT: Final = "quit"
 class WorkerResources:
     """The part of the machine that one worker process may use."""
 
-    threads: int | None  # of the CPU; None leaves it to TensorFlow
-    gpu: Gpu | None
+    threads: int | None  # number of CPU threads; None: TensorFlow decides
+    gpu: Gpu | None  # None: the CPU
     log: Path  # file for TensorFlow's own messages
-    memory: int | None = None  # bytes of main memory: a process that has grown beyond it is replaced; None: no limit
+    memory: int | None = None  # bytes of main memory; a process that uses more is replaced. None: no limit
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,18 +42,18 @@ class TrainingData:
 
     pixels: Path  # (n, side, side, channels) uint8 .npy
     labels: IntArray  # (n,) 0..K-1
-    metric: str
+    metric: str  # name of the study's metric
     shape_ids: IntArray | None = None  # (n,) index of each image's shape in the protocol's `images.shapes`
-    weights: Mapping[str, Path | None] = field(default_factory=dict)  # file by backbone; None: random weights
+    weights: Mapping[str, Path | None] = field(default_factory=dict)  # backbone name -> weights file; None: random
 
     @classmethod
     def of(cls, images: ImageSet, metric: str, weights: Mapping[str, Path | None] | None = None) -> TrainingData:
-        """The training data of an image set.
+        """Make the training data of an image set.
 
         Args:
-            images: the image set, whose pixels lie in a file.
+            images: the study's images and labels.
             metric: name of the study's metric.
-            weights: file by backbone; None where no configuration has a backbone.
+            weights: backbone name -> weights file (None: random weights); None if there are no backbones.
         """
         return cls(
             pixels=images.path, labels=images.labels, metric=metric, shape_ids=images.shape_ids, weights=weights or {}
@@ -62,21 +62,21 @@ class TrainingData:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TimingJob:
-    """Job: time the epochs of a configuration."""
+    """Job: measure the seconds of an epoch of a configuration."""
 
     configuration: Configuration
     protocol: TrainingProtocol
     train: IntArray  # (m,) rows of the training images among all images
     val: IntArray  # (v,) rows of the validation images
-    seconds: float | None  # to spend on epochs after the first, at least one of them; None: only build and trace
+    seconds: float | None  # time for epochs after the first, of which at least one runs; None: only build and trace
 
 
 class WorkerTask(ABC):
-    """Job: anything else that needs TensorFlow. The object is sent to the worker and runs there."""
+    """Job: any other computation that needs TensorFlow. The object is pickled and sent to the worker."""
 
     @abstractmethod
     def run(self, engine: Any) -> Any:
-        """Return what is to be sent back. `engine` holds the last fit's network; None before any fit."""
+        """Compute the result in the worker; it must be picklable. `engine`: trainer of the last fit, or None."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,37 +85,37 @@ class WorkerReady:
 
     device: str  # name of the GPU, or "CPU"
     on_gpu: bool
-    versions: dict[str, str]  # of tensorflow and keras
-    seconds: float  # that loading took
+    versions: dict[str, str]  # versions of "tensorflow" and "keras"
+    seconds: float  # duration of loading
 
 
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
-    """Message: the job advances."""
+    """Message: the running job has advanced since the last heartbeat."""
 
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Answer to a `TimingJob`, in seconds; 0 for what was not measured."""
+    """Answer to a `TimingJob`: durations in seconds, 0 if not measured."""
 
-    trace: float  # to build and trace the network, first epoch included
-    epoch: float  # of an epoch after that
+    trace: float  # building and tracing the network, including the first epoch
+    epoch: float  # one epoch after the first
 
 
 @dataclass(frozen=True, slots=True)
 class TaskDone:
-    """Answer to a `WorkerTask`: what its `run` returned."""
+    """Answer to a `WorkerTask`."""
 
-    value: Any
+    value: Any  # result of its `run`
 
 
 @dataclass(frozen=True, slots=True)
 class JobStopped:
-    """Answer to a job that was ended by `STOP`."""
+    """Answer to a job that `STOP` ended."""
 
 
 @dataclass(frozen=True, slots=True)
 class JobFailed:
-    """Answer to a job that raised, or in place of `WorkerReady`; the text is the traceback."""
+    """Answer to a job that raised, or message instead of `WorkerReady` if loading failed."""
 
-    text: str
+    text: str  # the traceback

@@ -1,4 +1,4 @@
-"""A lock that many fits share, or one has to itself."""
+"""Lock that many fits hold together, or one fit exclusively."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _POLL_SECONDS: Final = 0.2
 
 
 class ReadWriteLock:
-    """Lets fits run at the same time, or one alone.
+    """Lets several fits run at the same time, or one fit alone.
 
-    A fit whose process the system killed, perhaps for want of memory, runs again with the machine to itself.
+    A fit whose process the system killed, perhaps because memory ran out, is repeated alone.
     """
 
     def __init__(self) -> None:
@@ -25,7 +25,7 @@ class ReadWriteLock:
 
     @contextmanager
     def shared(self) -> Iterator[None]:
-        """Hold the lock together with others; waits while one holds it, or wants it, exclusively."""
+        """Hold the lock together with others in a `with` block; waits while it is held or wanted exclusively."""
         with self._changed:
             self._changed.wait_for(lambda: not self._is_exclusive)
             self._holders += 1
@@ -36,10 +36,10 @@ class ReadWriteLock:
 
     @contextmanager
     def exclusive(self, should_stop: Callable[[], bool]) -> Iterator[None]:
-        """Hold the lock alone: new holders wait, and this one waits until the present ones have released it.
+        """Hold the lock alone in a `with` block: new holders wait, and so does this one for the present ones.
 
         Raises:
-            Stopped: `should_stop` returned True while it waited.
+            Stopped: `should_stop` returned True during the wait for the present holders.
         """
         with self._changed:
             self._changed.wait_for(lambda: not self._is_exclusive)

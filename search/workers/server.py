@@ -1,4 +1,4 @@
-"""The worker process: answers the messages of its coordinator, and ends when that does."""
+"""The worker process: answers the messages of its coordinator, and ends when the coordinator ends."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _HEARTBEAT_SECONDS: Final = 1.0
 
 
 def main(pipe: Connection, resources: WorkerResources) -> None:
-    """Entry point of the process: load TensorFlow, say `WorkerReady`, and answer messages until `QUIT`."""
+    """Entry point of the process: load TensorFlow, send `WorkerReady`, and answer messages until `QUIT`."""
     end_with_parent()
     started = time.monotonic()
     redirect_output(resources.log, 2)
