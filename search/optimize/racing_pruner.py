@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import threading
+import time
 from collections.abc import Callable, Hashable, Mapping
 from itertools import pairwise
+from typing import Final
 
 import numpy as np
 import optuna
@@ -16,7 +18,8 @@ from optuna.trial import FrozenTrial, TrialState
 from search.selection import racing
 from search.storage.trial_attributes import configuration_hash, place_of
 
-_DECIMALS = 12  # of fold scores: what the running means' rounding leaves exact
+_DECIMALS: Final = 12  # of fold scores: what the running means' rounding leaves exact
+_REREAD_SECONDS: Final = 1.0  # the study is read again for the next fold of the same trial
 
 
 class RacingPruner(BasePruner):
@@ -73,6 +76,7 @@ class RacingPruner(BasePruner):
 
     def _begin(self, study: str) -> None:
         self._study = study
+        self._read_for, self._read_at = -1, -math.inf  # Optuna's number of the trial, and when
         self._complete: set[int] = set()  # Optuna's numbers of the trials taken in
         self._scores: dict[Hashable, list[float]] = {}  # fold scores by configuration, higher is better
         self._best: tuple[float, int, Hashable] | None = None  # value, number negated, configuration
@@ -100,7 +104,7 @@ class RacingPruner(BasePruner):
         if not done:
             return False
         with self._lock:
-            self._take_in(study, -1.0 if is_minimized else 1.0)
+            self._take_in(study, trial, -1.0 if is_minimized else 1.0)
             if self._best is None:
                 return False
             incumbent = self._scores[self._best[2]]
@@ -116,20 +120,24 @@ class RacingPruner(BasePruner):
         with self._lock:
             return self._reasons.get(number)
 
-    def _take_in(self, study: optuna.Study, sign: float) -> None:
+    def _take_in(self, study: optuna.Study, trial: FrozenTrial, sign: float) -> None:
         """Learn from the trials that were completed since the last time."""
         if study.study_name != self._study:
             self._begin(study.study_name)
+        now = time.monotonic()
+        if trial.number == self._read_for and now < self._read_at + _REREAD_SECONDS:
+            return  # in a study of thousands, reading it costs more than anything else here
+        self._read_for, self._read_at = trial.number, now
         complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-        new = [trial for trial in complete if trial.number not in self._complete]
-        for trial in new:
-            self._complete.add(trial.number)
-            scores = fold_scores(trial.intermediate_values)
-            if not scores or trial.value is None:
+        new = [other for other in complete if other.number not in self._complete]
+        for other in new:
+            self._complete.add(other.number)
+            scores = fold_scores(other.intermediate_values)
+            if not scores or other.value is None:
                 continue
-            configuration = self._configuration_of(trial)
+            configuration = self._configuration_of(other)
             self._scores[configuration] = [sign * score for score in scores]
-            rank = (sign * trial.value, -self._number_of(trial), configuration)
+            rank = (sign * other.value, -self._number_of(other), configuration)
             if self._best is None or rank[:2] > self._best[:2]:
                 self._best = rank
         if new and self._best is not None:
