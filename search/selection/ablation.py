@@ -34,14 +34,15 @@ USUAL_ORDER: Final = (
 """Hyperparameters, those first that most often decide whether a network learns: the order without a surrogate."""
 
 CLEAR: Final = 2.0
-"""Standard errors that a gain must have to be more than noise."""
+"""Number of standard errors that a gain must exceed to count as more than noise."""
 
 Measure = Callable[[Configuration], Waypoint | None]
-"""Fits a configuration on the first folds; None when the time is over, no scores if it can't be fitted."""
+"""Function that fits a configuration on the first folds: its waypoint, without scores if the configuration can't be
+trained; None when the time is used up."""
 
 
 def most_fits(start: Configuration, goal: Configuration) -> int:
-    """The largest number of fits that an ablation from `start` to `goal` may take; 0 if they are the same network."""
+    """Upper bound of the number of fits in an ablation from `start` to `goal`; 0 if both build the same network."""
     names = difference(start, goal).names
     return (len(names) + SPARE) * FOLDS if names else 0
 
@@ -51,17 +52,20 @@ class _Enough(Exception):
 
 
 class AblationPath:
-    """One path of configurations from `start` to `goal`, found by `run` and left in `steps`.
+    """Search for a path of configurations from `start` to `goal`; `run` finds it and stores it in `steps`.
 
-    Tries at most as many configurations between the ends as there are differences and `SPARE` together, less one. A
-    configuration that can't be fitted is passed by.
+    At most `len(difference(start, goal).names) + SPARE - 1` configurations between the two ends are tried. A
+    configuration that can't be trained is skipped.
 
     Args:
         start: the user's configuration.
-        goal: the recommended one.
-        ends: results of the fits of both on the first folds.
-        measure: fits a configuration between the two.
-        surrogate: proposes the order; None takes the usual one.
+        goal: the recommended configuration.
+        ends: results of `start` and of `goal` on the first folds.
+        measure: function that fits a configuration on the first folds.
+        surrogate: model that predicts which change gains most; None tries the changes in `USUAL_ORDER`.
+
+    Attributes:
+        steps: the steps of the path, in order; empty before `run`.
     """
 
     def __init__(
@@ -81,7 +85,12 @@ class AblationPath:
         self._barred: set[str] = set()
 
     def run(self) -> bool:
-        """Find the path to the goal; False if its last step had to take all changes that were left at once."""
+        """Find the path and fill `steps`.
+
+        Returns:
+            True if each step is a single change. False if time or spare configurations ran out, so that the last step
+            makes all remaining changes at once.
+        """
         try:
             while self._remaining.names:
                 self._step()
@@ -163,23 +172,25 @@ class AblationPath:
 
 
 def gains(ablation: Ablation) -> tuple[float, ...]:
-    """Score gained by each step, one a step, in the metric's unit."""
+    """Return the score gained by each step, in units of the study's metric; negative for a loss."""
     scores = [ablation.start.score, *(step.reached.score for step in ablation.steps)]
     return tuple(after - before for before, after in pairwise(scores))
 
 
 def gain_error(ablation: Ablation, folds: int) -> float | None:
-    """Standard error of a step's gain, from the same-fold differences of all steps together.
+    """Return the standard error of a step's gain, pooled over all steps.
 
-    A single step's two or three folds give no usable deviation; steps that change nothing in any fold (from collapse to
-    collapse) tell nothing of noise and are left out.
+    The two or three folds of a single step give no usable deviation, so the same-fold differences of all steps are
+    pooled. Steps whose scores are equal in every fold (from collapse to collapse) carry no information about noise and
+    are left out.
 
     Args:
-        ablation: with the fits of all its steps.
-        folds: of the study.
+        ablation: the finished ablation.
+        folds: number of folds in the study's cross-validation, k.
 
     Returns:
-        Nadeau and Bengio's error of a mean over the folds used; None with fewer than two folds or no difference.
+        Nadeau and Bengio's standard error of a mean over the ablation's folds; None if there are fewer than two folds
+        or no step changed any score.
     """
     points = [ablation.start, *(step.reached for step in ablation.steps)]
     differences = [np.subtract(after.scores, before.scores) for before, after in pairwise(points)]

@@ -1,4 +1,4 @@
-"""Analysis of a study: from its record to everything that the reports present.
+"""Analysis of a study: computes everything that the reports present from the study's record.
 
 The same record always gives the same results.
 """
@@ -33,14 +33,14 @@ NONE_HEALTHY = "no healthy configuration"
 
 
 def analyse(study: StudyRecord, *, draft: bool = False) -> Results:
-    """Rank the study's configurations, recommend one if any is healthy, and count what happened.
+    """Rank the study's configurations, recommend one if any is healthy, and count fits, collapses and epochs.
 
-    Works on what an interrupted study left, down to no trial at all.
+    An interrupted study can be analysed too, even one without any trial.
 
     Args:
         study: record of the study.
-        draft: quick, for callers that need only the ranking: promise and offset are worth nothing; importances, label
-            doubts and the label control are left out.
+        draft: compute quickly, for callers that need only the ranking. The promise and the decision offset are then
+            meaningless placeholders; importances, results by image and the label control are None.
     """
     metric, folds = study.identity.metric, study.plan.folds
     at_chance = chance(metric, study.labels)

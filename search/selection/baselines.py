@@ -30,20 +30,21 @@ Features = npt.NDArray[np.float32]
 def baselines(
     pixels: npt.NDArray[np.uint8], labels: IntArray, folds: Sequence[tuple[IntArray, IntArray]], metric: str
 ) -> dict[str, float]:
-    """Pooled out-of-fold scores of the constant predictor, nearest neighbours and logistic regression.
+    """Return the pooled out-of-fold scores of the constant predictor, nearest neighbours and logistic regression.
 
-    The two methods see the images shrunk to 16 x 16 pixels and standardised by the training images of each fold (the
-    regression their first 50 principal components). Of 1, 3 and 5 neighbours the best number is reported: a bar should
-    rather be too high. Beyond 5,000 images a fixed random 5,000 are used.
+    Nearest neighbours see the images shrunk to 16 x 16 pixels and standardised by the training images of each fold;
+    logistic regression sees their first 50 principal components. The score of nearest neighbours is the best of 1, 3
+    and 5 neighbours: a baseline should rather be too high than too low. With more than 5,000 images a fixed random
+    sample of 5,000 is used.
 
     Args:
-        pixels: `(n, s, s, c)` uint8.
-        labels: `(n,)` 0..K-1.
-        folds: training and validation rows of each fold.
-        metric: one of `search.metric_definitions.METRICS`.
+        pixels: `(n, h, w, c)` uint8, all images.
+        labels: `(n,)` int, 0..K-1.
+        folds: training rows and validation rows of each fold.
+        metric: a key of `search.metric_definitions.METRICS`.
 
     Returns:
-        `constant`, `knn` and `logistic`: the metric's value.
+        The metric's value under the keys `constant`, `knn` and `logistic`.
     """
     from sklearn.preprocessing import StandardScaler  # here and below: a second while TensorFlow starts
 
@@ -86,11 +87,11 @@ def baselines(
 
 
 def shrink(pixels: npt.NDArray[np.uint8], rows: IntArray) -> Features:
-    """Shrink the images in `rows` to 16 x 16 pixels by area means; smaller images are enlarged in blocks.
+    """Shrink some images to 16 x 16 pixels by area means; smaller images are enlarged in blocks.
 
     Args:
-        pixels: `(n, h, w, c)` uint8.
-        rows: images to take.
+        pixels: `(n, h, w, c)` uint8, all images.
+        rows: row numbers of the images to shrink.
 
     Returns:
         `(len(rows), 16 * 16 * c)` float32, 0..255, each image flattened.

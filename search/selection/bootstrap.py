@@ -11,19 +11,19 @@ from search.arrays import FloatArray, IntArray
 from search.data.groups import strata
 
 MIN_USABLE: Final = 0.1
-"""Share of the draws that must leave out images of every class; with fewer, all draws are used."""
+"""Smallest share of the samples, 0..1, that must leave out images of every class; below it all samples are used."""
 
 
 def draws(labels: IntArray, groups: IntArray | None, count: int, rng: np.random.Generator) -> FloatArray:
-    """Draw whole groups within classes, with replacement, as many as there are.
+    """Draw bootstrap samples: in each class as many groups as it has, with replacement.
 
-    Units and their classes are those of `search.data.groups`.
+    All images of a drawn group are drawn together. `search.data.groups.strata` defines the class of a group.
 
     Args:
-        labels: `(n,)` 0..K-1.
-        groups: `(n,)` group of each image, or None.
-        count: B.
-        rng: source of the draws.
+        labels: `(n,)` int, 0..K-1.
+        groups: `(n,)` int, group of each image; None draws single images.
+        count: number of samples, B.
+        rng: source of the random draws.
 
     Returns:
         `(B, n)` float32: how often each image was drawn.
@@ -37,12 +37,15 @@ def draws(labels: IntArray, groups: IntArray | None, count: int, rng: np.random.
 
 
 def usable(left_out: npt.NDArray[np.bool_], labels: IntArray, classes: int) -> npt.NDArray[np.bool_]:
-    """Mask `(B,)` of the draws that leave out images of every class; all True where too few do.
+    """Return which bootstrap samples leave out at least one image of every class.
 
     Args:
-        left_out: `(B, n)` images that were not drawn.
-        labels: `(n,)` 0..K-1.
-        classes: K.
+        left_out: `(B, n)` bool, True for images that were not drawn.
+        labels: `(n,)` int, 0..K-1.
+        classes: number of classes, K.
+
+    Returns:
+        `(B,)` bool; True everywhere if less than `MIN_USABLE` of the samples leave out images of every class.
     """
     each = np.stack([left_out[:, labels == k].any(axis=1) for k in range(classes)])
     of_all: npt.NDArray[np.bool_] = np.logical_and.reduce(each)

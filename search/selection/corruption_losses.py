@@ -1,4 +1,4 @@
-"""Corruption losses: how much the score falls on images that are a little worse than those it was measured on."""
+"""Corruption losses: how much the score falls when the validation images are corrupted (noise, blur, ...)."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from search.records import Fit, Verdict
 
 
 def corruption_losses(fits: Sequence[Fit]) -> dict[str, tuple[float, float]]:
-    """Points of the metric lost under each corruption, mild and strong: mean over the fits.
+    """Return the score lost under each corruption, mild and strong, averaged over the fits.
 
-    Fits that did not learn, or whose images were not corrupted, don't count. A negative loss is a gain.
+    Fits that did not learn, or were not scored on corrupted images, are left out. A negative loss is a gain.
 
     Args:
-        fits: of one configuration; `Fit.corrupted` holds scores by "name/1" (mild) and "name/2" (strong).
+        fits: fits of one configuration; `Fit.corrupted` holds the scores under "name/1" (mild) and "name/2" (strong).
 
     Returns:
-        Name of the corruption -> mild, strong; only those measured in both strengths, in the order of the fits'
-        records.
+        Name of the corruption -> (mild loss, strong loss), in units of the study's metric. Corruptions that were not
+        measured in both strengths are left out; the order is that of `Fit.corrupted`.
     """
     lost: defaultdict[str, defaultdict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for fit in fits:

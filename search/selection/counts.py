@@ -17,24 +17,24 @@ CLEARLY_LEARNED: Final = 0.05
 
 
 def unique_fits(trials: Sequence[Trial]) -> tuple[Fit, ...]:
-    """Every fit of the trials once: trials of one configuration share their fits."""
+    """Return every fit of the trials once; trials of the same configuration share their fits."""
     return tuple({fit.key: fit for trial in trials for fit in trial.fits}.values())
 
 
 def verdicts(fits: Sequence[Fit]) -> dict[str, int]:
-    """Number of fits by verdict, with all four verdicts."""
+    """Count the fits by verdict; all four verdicts are keys, also those that never occurred."""
     counts = Counter(fit.verdict for fit in fits)
     return {verdict.value: counts[verdict] for verdict in Verdict}
 
 
 def collapse_reasons(fits: Sequence[Fit]) -> dict[str, int]:
-    """Number of collapsed fits by reason, most frequent first."""
+    """Count the collapsed fits by reason code (`search.fit_checks.REASONS`), most frequent first."""
     counts = Counter(fit.reason or "unknown" for fit in fits if fit.verdict is Verdict.COLLAPSED)
     return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
 
 def causes(fits: Sequence[Fit]) -> tuple[CauseTally, ...]:
-    """Tally of the likely causes over fits that collapsed or ended at chance; those most often likeliest come first."""
+    """Count how often each cause was named; the cause that was most often the likeliest one comes first."""
     first, named = Counter[str](), Counter[str]()
     strongest: dict[str, tuple[Cause, int]] = {}
     for fit in fits:
@@ -53,7 +53,7 @@ def causes(fits: Sequence[Fit]) -> tuple[CauseTally, ...]:
 
 
 def symptoms(fits: Sequence[Fit]) -> dict[str, int]:
-    """Number of fits that ran to their end without simply learning, by symptom, most frequent first."""
+    """Count the fits by symptom (`search.causes.SYMPTOMS`), most frequent first; fits without a symptom don't count."""
     counts = Counter(fit.symptom for fit in fits if fit.symptom is not None)
     return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
@@ -61,14 +61,14 @@ def symptoms(fits: Sequence[Fit]) -> dict[str, int]:
 def epochs(trials: Sequence[Trial], folds: int, planned: int) -> EpochTally:
     """Count the epochs that were run, and those saved by collapse rules and by racing.
 
-    What a trial did not run of its folds x epochs was saved by the collapse rules if the trial ended collapsed, by
-    racing if it was raced out. A fold that was fitted twice costs more than planned; that is never counted as a
-    negative saving.
+    A trial should run folds x planned epochs. If the trial collapsed, the epochs it did not run were saved by the
+    collapse rules; if it was raced out, by racing. A trial that ran more than that, because a fold was fitted twice,
+    saved 0.
 
     Args:
-        trials: of the study.
-        folds: of the study.
-        planned: epochs a fit.
+        trials: all trials of the study.
+        folds: number of folds in the study.
+        planned: planned epochs per fit.
     """
     saved = {TrialState.COLLAPSED: 0, TrialState.RACED: 0}
     for trial in trials:
@@ -83,12 +83,13 @@ def epochs(trials: Sequence[Trial], folds: int, planned: int) -> EpochTally:
 
 
 def audit(fits: Sequence[Fit], chance: float) -> Audit:
-    """Count the stops that the audit let pass, and those that would have been wrong.
+    """Count the audited fits that a collapse rule would have stopped, and those of them that learned after all.
 
-    Wrong means clearly learned in the end: score and skill (where it was measured) `CLEARLY_LEARNED` above chance.
+    A stop would have been wrong if the fit's score ended more than `CLEARLY_LEARNED` above chance and its skill, where
+    it was measured, reached `CLEARLY_LEARNED`. Failed fits don't count.
 
     Args:
-        fits: of the study.
+        fits: all fits of the study.
         chance: the metric's value for the constant predictor.
     """
     checked = [fit for fit in fits if fit.audit is not None and fit.verdict is not Verdict.FAILED]
@@ -102,7 +103,7 @@ def audit(fits: Sequence[Fit], chance: float) -> Audit:
 
 
 def upper_bound(count: int, n: int) -> float | None:
-    """One-sided 95 % bound of a rate (Clopper and Pearson 1934); None for n = 0."""
+    """Return the one-sided upper 95 % bound, 0..1, of the rate count / n (Clopper and Pearson 1934); None for n = 0."""
     if n == 0:
         return None
     return 1.0 if count == n else float(betaincinv(count + 1, n - count, 0.95))

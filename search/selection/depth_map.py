@@ -32,13 +32,13 @@ class _Point:
 
 
 def depth_map(trials: Sequence[Trial], chance: float) -> tuple[tuple[MapCell, ...], str]:
-    """Cells of the map, by depth then ratio, and one sentence that sums them up.
+    """Return the cells of the map, ordered by depth, then dense ratio, and one sentence that sums them up.
 
-    A trial counts with the mean of the folds that it ran, a collapsed one with chance; trials that failed or were cut
-    off don't count, and a configuration that was sampled twice counts once.
+    A trial's score is the mean of the folds that it ran; that of a collapsed trial is chance. Failed and interrupted
+    trials and networks on a backbone are left out. A configuration that was sampled twice counts once.
 
     Args:
-        trials: of the study.
+        trials: all trials of the study.
         chance: the metric's value for the constant predictor.
     """
     points = _points(trials, chance)
@@ -58,7 +58,7 @@ def depth_map(trials: Sequence[Trial], chance: float) -> tuple[tuple[MapCell, ..
 
 
 def sentence(cells: Sequence[MapCell], points: Sequence[_Point]) -> str:
-    """Sum up the map in one sentence that claims no more than the trials support."""
+    """Sum up the map in one sentence; names a best cell only if it lies clearly above all other trials."""
     warning = _warning(points)
     judged = [cell for cell in cells if cell.trials >= MIN_TRIALS and cell.collapsed < cell.trials]
     if not judged or len(points) < 2 * MIN_TRIALS:

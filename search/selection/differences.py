@@ -1,8 +1,8 @@
 """Differences between two configurations, and the single changes that lead from one to the other.
 
-A hyperparameter without meaning costs no step: one that means nothing to the goal keeps its value, one that means
-nothing yet takes the goal's value at once, so that it is right when the change comes that gives it a meaning (the
-number of dense units goes along with the first dense layer).
+Changing an inactive hyperparameter does not count as a change. If a hyperparameter has no effect in the goal, it keeps
+the start's value. If it has no effect in the start, it takes the goal's value at once, so that the value is already
+right when another change activates it: the number of dense units is set together with the first dense layer.
 """
 
 from __future__ import annotations
@@ -19,40 +19,52 @@ _LAYERS: Final = ("depth", "dense_ratio")  # a network on a backbone is defined 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """Two configurations that differ only in hyperparameters that have a meaning for the network."""
+    """Two configurations that differ only in hyperparameters that affect the network or its training."""
 
     start: Configuration
     goal: Configuration
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Names of the hyperparameters that are still to change."""
+        """Names of the hyperparameters whose values differ, in the order of `FIELDS`."""
         return tuple(name for name in FIELDS if getattr(self.start, name) != getattr(self.goal, name))
 
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """A change of some hyperparameters to the goal's values, and the configuration that comes out."""
+    """A step from a configuration towards the goal.
+
+    Attributes:
+        names: hyperparameters that take the goal's values.
+        configuration: the configuration after the change.
+    """
 
     names: tuple[str, ...]
     configuration: Configuration
 
 
 def difference(start: Configuration, goal: Configuration) -> Difference:
-    """Reduce the difference to as few changes as possible; both configurations keep their hashes."""
+    """Return the difference with as few differing hyperparameters as possible.
+
+    Inactive hyperparameters of one configuration take the value of the other, so both hashes stay the same.
+    """
     goal = _adopt(goal, start)
     return Difference(_adopt(start, goal), goal)
 
 
 def moves(difference: Difference, barred: Collection[str] = ()) -> list[Move]:
-    """List the single changes towards the goal that give a valid configuration.
+    """Return the smallest changes towards the goal that give a valid configuration.
 
-    Where there is none (batch normalization wants a larger batch first, 'flatten' a dense layer), the pairs, and so on:
-    all changes together always work.
+    These are the changes of one hyperparameter. If none of them is valid (batch normalization may need a larger batch
+    first, the head 'flatten' a dense layer), changes of two hyperparameters are returned, and so on; all changes at
+    once are always valid.
 
     Args:
-        difference: from the present configuration to the goal.
-        barred: hashes of configurations that are not to be passed through; the goal's own has no effect.
+        difference: the present configuration and the goal.
+        barred: hashes of configurations that must not be reached, the goal excepted.
+
+    Returns:
+        The possible changes, all of the same number of hyperparameters; empty if there is no difference.
     """
     names = difference.names
     for size in range(1, len(names)):
@@ -65,12 +77,15 @@ def moves(difference: Difference, barred: Collection[str] = ()) -> list[Move]:
 def changes(
     start: Configuration, reached: Configuration, changed_before: Collection[str]
 ) -> dict[str, tuple[Value | None, Value]]:
-    """Hyperparameters that a step changed in the network -> from, to; from is None where it meant nothing before.
+    """Return `{name: (old, new)}` for the hyperparameters that a step was the first to change.
+
+    `old` is None if the hyperparameter had no effect in `start`. Hyperparameters without an effect in `reached` are
+    left out.
 
     Args:
-        start: where the whole path begins.
+        start: configuration at the beginning of the whole path.
         reached: configuration after the step.
-        changed_before: hyperparameters that earlier steps changed.
+        changed_before: names of the hyperparameters that earlier steps changed.
     """
     return {
         name: (getattr(start, name) if _matters(start, name, reached) else None, getattr(reached, name))

@@ -14,21 +14,21 @@ from search.selection.standard_error import variance_factor
 def equal_to_best(
     scores_by_finalist: Sequence[Sequence[float]], best: int, folds: int, alpha: float = 0.05
 ) -> tuple[bool, ...]:
-    """Whether each finalist's scores could be the best one's, for all that their common fits say.
+    """Return for each finalist whether its scores can't be told apart from those of the best one.
 
-    Two-sided t tests of the paired differences with Nadeau and Bengio's variance (Machine Learning 52, 2003), their
-    p-values compared with `alpha` by Holm's procedure (1979): the chance that a finalist as good as the best is left
-    out is at most `alpha` over all of them.
+    A finalist is told apart if a two-sided paired t test with Nadeau and Bengio's variance (Machine Learning 52, 2003)
+    rejects equal means under Holm's correction (1979): the probability that any finalist as good as the best is told
+    apart is at most `alpha`.
 
     Args:
-        scores_by_finalist: by finalist, scores of the fits by repeat, then fold; a finalist that was dropped has a
-            shorter list and is compared over its length.
-        best: place of the recommended one in the list.
-        folds: k of the fresh splits, at least 2.
-        alpha: share of false alarms.
+        scores_by_finalist: scores of each finalist's fits, by repeat, then fold. A finalist that was dropped has fewer
+            scores; only the splits that it shares with the best are compared.
+        best: index of the recommended finalist.
+        folds: number of folds of a fresh split, k, at least 2.
+        alpha: family-wise error rate, 0..1.
 
     Returns:
-        By finalist; True for the best itself, False with fewer than two fits in common: unknown is not equal.
+        One bool per finalist: True for the best itself; False with fewer than two shared fits, as unknown is not equal.
     """
     p_values = [p_value(scores, scores_by_finalist[best], folds) for scores in scores_by_finalist]
     tested = {place: p for place, p in enumerate(p_values) if p is not None and place != best}
@@ -37,14 +37,14 @@ def equal_to_best(
 
 
 def p_value(one: Sequence[float], other: Sequence[float], folds: int) -> float | None:
-    """Two-sided p-value of the corrected paired t test on the fits in common; None with fewer than two.
+    """Return the two-sided p-value of the corrected paired t test; None with fewer than two shared fits.
 
-    t = mean / sqrt((1/J + 1/(k - 1)) s^2) with J - 1 degrees of freedom, mean and s^2 of the J differences.
+    t = mean / sqrt((1/J + 1/(k - 1)) s^2) with J - 1 degrees of freedom; mean and s^2 are those of the J differences.
 
     Args:
         one: scores of a finalist's fits, by repeat, then fold.
-        other: scores of another one's fits in the same order; the longer list is cut.
-        folds: k of the splits, at least 2.
+        other: scores of another finalist's fits in the same order; the longer of the two sequences is cut.
+        folds: number of folds of a split, k, at least 2.
     """
     fits = min(len(one), len(other))
     if fits < 2:

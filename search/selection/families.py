@@ -13,14 +13,14 @@ from spaces.backbones import NO_BACKBONE
 
 
 def families(trials: Sequence[Trial], ranking: Sequence[Ranked]) -> tuple[Family, ...]:
-    """Rows for each family of networks that was tried, by its best score; none where no backbone was tried.
+    """Return a row for each family of networks, best first; empty if no trial used a backbone.
 
-    Networks from scratch are one family; on each backbone there is one for each part of it that learned. Scores are of
-    the trials that were judged on all folds, on the same folds for all families.
+    Networks from scratch are one family; each pair of backbone and `trainable` is another one. Scores are those of the
+    trials that were judged on all folds. Failed and interrupted trials don't count.
 
     Args:
-        trials: of the study.
-        ranking: of those judged on all folds.
+        trials: all trials of the study.
+        ranking: the trials that were judged on all folds, with their scores.
     """
     kinds: dict[tuple[str, str], list[Trial]] = {}
     for trial in trials:

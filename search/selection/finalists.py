@@ -23,19 +23,23 @@ class ConfirmedFinalist:
     """A finalist with its out-of-fold predictions on the fresh splits."""
 
     finalist: Finalist
-    place: int  # among the search's candidates
-    repeats: tuple[OutOfFold, ...]  # of each fresh split; empty unless the finalist is complete
+    place: int  # index among the search's candidates
+    repeats: tuple[OutOfFold, ...]  # predictions on each fresh split; empty unless the finalist is complete
 
 
 def confirmed_finalists(
     study: StudyRecord, ranked: Sequence[Candidate], chance: float
 ) -> tuple[ConfirmedFinalist, ...]:
-    """Finalists with their scores: the winner first if there is one, then by R, those without all their fits last.
+    """Return the finalists with the scores of their fits on fresh splits.
 
     Args:
-        study: with its confirmation; without one there are no finalists.
+        study: record of the study; without a confirmation there are no finalists.
         ranked: the search's candidates, best first.
         chance: the metric's value for the constant predictor.
+
+    Returns:
+        The winner first, if any finalist is healthy; then the complete finalists by robust score R, then the ones that
+        were not fitted to the end.
     """
     plan = study.confirmation
     if plan is None or plan.repeats == 0:
@@ -118,7 +122,7 @@ def _ranked(
 
 
 def _compared(finalists: Sequence[ConfirmedFinalist], folds: int) -> tuple[ConfirmedFinalist, ...]:
-    """Mark the finalists that can't be told apart from the first; those that were dropped never are marked."""
+    """Mark the healthy finalists that can't be told apart from the first; dropped finalists are never healthy."""
     equal = equal_to_best([one.finalist.scores for one in finalists], 0, folds)
     return tuple(
         replace(one, finalist=replace(one.finalist, equal=same and one.finalist.healthy))
@@ -127,7 +131,7 @@ def _compared(finalists: Sequence[ConfirmedFinalist], folds: int) -> tuple[Confi
 
 
 def score_table(finalists: Sequence[ConfirmedFinalist]) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
-    """Scores `(m, J)` of complete finalists in their J fits, by repeat, then fold."""
+    """Return the scores of m complete finalists as a table `(m, J)` float64: J fits each, by repeat, then fold."""
     return np.array([one.finalist.scores for one in finalists], np.float64)
 
 

@@ -31,15 +31,16 @@ costs none while at most a tenth of all labels is wrong; where a fifth is, most 
 
 
 def on_images(labels: IntArray, predictions: Sequence[OutOfFold], added: Sequence[float]) -> OnImages:
-    """Confusion matrix, the worst mistakes and likely wrong labels.
+    """Return the confusion matrix, scores by class, the worst mistakes and the likely wrong labels.
 
-    The networks of each repeat predict the images they held back; their probabilities are averaged. What a network that
-    collapsed left behind, the shares of the classes, does not count. Images without any prediction are left out.
+    The out-of-fold probabilities of an image are averaged over the repeats. Predictions equal to the class shares stand
+    for a collapsed fit and don't count. Images without any other prediction are left out.
 
     Args:
-        labels: `(n,)` of all images, 0..K-1.
-        predictions: one for each repeat of the cross-validation.
-        added: `(K,)` the decision offset. Labels are doubted without it: it serves decisions, not what is likely.
+        labels: `(n,)` int, 0..K-1, of all images.
+        predictions: out-of-fold predictions of each repeat of the cross-validation.
+        added: `(K,)` decision offset of the logits. Likely wrong labels are found without it: it shifts decisions, not
+            probabilities.
     """
     classes = int(labels.max(initial=-1)) + 1
     rows, plain = _averaged(labels, predictions, classes)

@@ -1,8 +1,8 @@
 """Importances: which hyperparameters decide on the score, and which on whether a network collapses.
 
-A random forest learns the one or the other from the trials. What a hyperparameter explains is what the forest loses,
-on trials that a tree was not fitted to, when the values of that hyperparameter are permuted: noise explains nothing,
-however many trials are missing. A hyperparameter is permuted only among the trials in which it means something.
+A random forest learns the score, or collapsed or not, from the trials. The importance of a hyperparameter is the growth
+of the forest's out-of-bag error when the values of that hyperparameter are permuted, so noise has no importance even
+with few trials. A hyperparameter is permuted only among the trials in which it is active.
 """
 
 from __future__ import annotations
@@ -34,18 +34,19 @@ Array = npt.NDArray[np.float64]
 
 
 def importances(trials: Sequence[Trial], chance: float, seed: int = 0) -> Importances | None:
-    """Importances for the score, among trials that did not collapse, and for collapsed or not, among all.
+    """Return how much each hyperparameter decides on the score, and on whether a network collapses.
 
+    Importances for the score are computed on the trials that did not collapse, importances for collapse on all trials.
     Each configuration counts once. Failed and interrupted trials are left out.
 
     Args:
-        trials: of the study.
+        trials: all trials of the study.
         chance: the metric's value for the constant predictor.
-        seed: of the forests and permutations; the same seed gives the same importances.
+        seed: seed of the forests and permutations; the same seed gives the same importances.
 
     Returns:
-        None with fewer than `MIN_TRIALS` configurations. Either part is empty where there are too few trials for it:
-        `collapse` with fewer than `MIN_OF_EACH` collapsed or not.
+        None with fewer than `MIN_TRIALS` configurations. `score` is empty if fewer than `MIN_TRIALS` did not collapse;
+        `collapse` is empty if fewer than `MIN_OF_EACH` collapsed or fewer than `MIN_OF_EACH` did not.
     """
     judged = {trial.configuration.hash: trial for trial in reversed(trials) if _is_judged(trial)}
     by_number = sorted(judged.values(), key=lambda trial: trial.number)
@@ -81,15 +82,16 @@ def _scores(trials: Sequence[Trial], chance: float) -> list[float]:
 
 
 def explained(configurations: Sequence[Configuration], values: Sequence[float], seed: int) -> dict[str, float]:
-    """Share of the values' variance that each hyperparameter explains, 0..1, largest first.
+    """Return the share of the values' variance that each hyperparameter explains, 0..1, largest first.
 
-    Half the growth of the mean squared error on unseen trials (Jansen's estimate of a total effect), over the variance;
-    divided by their sum where interactions, which count for each of their hyperparameters, add up to more than 1.
+    The share is half the growth of the out-of-bag mean squared error under permutation (Jansen's estimate of a total
+    effect), divided by the variance. Interactions count for each of their hyperparameters; if the shares add up to more
+    than 1 for that reason, they are divided by their sum.
 
     Args:
-        configurations: with hyperparameters that differ; those that never do are left out.
-        values: of the configurations, finite.
-        seed: of the forest and of the permutations.
+        configurations: the configurations; hyperparameters with the same value in all of them are left out.
+        values: one finite value per configuration.
+        seed: seed of the forest and of the permutations.
     """
     from sklearn.ensemble import RandomForestRegressor  # a second that no search waits for
 

@@ -20,38 +20,38 @@ _MOST_NEEDED: Final = 100  # times as many images: beyond that nobody can say
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """Number of independent images by class, and the least variance that they allow a recall to have.
+    """Number of independent images of each class, and a lower bound of the variance of its recall.
 
     Attributes:
-        units: `(K,)` groups, or images, that hold a class.
-        least: `(K,)` least variance of its recall.
+        units: `(K,)` int, number of groups (or of images, without groups) that contain the class.
+        least: `(K,)` float, lower bound of the variance of the class's recall.
     """
 
     units: IntArray
     least: Array
 
     def half(self, drawn: float, between: float, metric: str) -> float:
-        """Half-width of the 95 % interval of the metric.
+        """Return the half-width of the metric's 95 % interval, in units of the metric.
 
-        A bootstrap of g units sees (g - 1) / g of the variance, and none where there is no mistake; Student's t allows
-        for few units.
+        The variance over bootstrap samples of g units is multiplied by g / (g - 1), and replaced by the lower bound if
+        that is larger, as it is if no mistake was made. Student's t allows for few units.
 
         Args:
-            drawn: variance over the draws.
-            between: variance between repeats.
-            metric: the study's.
+            drawn: variance of the score over the bootstrap samples.
+            between: variance of the score between repeats.
+            metric: a key of `search.metric_definitions.METRICS`.
         """
         least = METRICS[metric].variance_ratio * float(self.least.sum()) / len(self.least) ** 2
         grown = drawn * float(np.mean(_grown(self.units)))
         return _quantile(int((self.units - 1).sum())) * math.sqrt(max(grown, least) + between)
 
     def half_of_recall(self, k: int, drawn: float, between: float) -> float:
-        """Half-width of the 95 % interval of one class's recall.
+        """Return the half-width of the 95 % interval of one class's recall.
 
         Args:
             k: number of the class, 0..K-1.
-            drawn: variance of its recall over the draws.
-            between: variance of its recall between repeats.
+            drawn: variance of the class's recall over the bootstrap samples.
+            between: variance of the class's recall between repeats.
         """
         grown = drawn * float(_grown(self.units)[k])
         return _quantile(int(self.units[k] - 1)) * math.sqrt(max(grown, float(self.least[k])) + between)
@@ -60,13 +60,13 @@ class Evidence:
 def evidence(labels: IntArray, groups: IntArray | None, right: Array) -> Evidence:
     """Count the independent images of each class and bound the variance of its recall from below.
 
-    The least variance of a class's recall is that of its units' means with a hit and a miss added (after Agresti and
-    Coull 1998), divided by their number.
+    The lower bound is the variance of the recalls of the class's groups, with one hit and one miss added (after Agresti
+    and Coull 1998), divided by the number of groups.
 
     Args:
-        labels: `(n,)` 0..K-1.
-        groups: `(n,)` group of each image, or None.
-        right: `(n,)` share of the repeats in which each image was decided rightly.
+        labels: `(n,)` int, 0..K-1.
+        groups: `(n,)` int, group of each image; None if each image is independent.
+        right: `(n,)` float, share of the repeats in which each image was classified correctly, 0..1.
     """
     unit, _ = strata(labels, groups)
     units, least = [], []
@@ -80,12 +80,12 @@ def evidence(labels: IntArray, groups: IntArray | None, right: Array) -> Evidenc
 
 
 def between_repeats(scores: Array) -> float:
-    """Variance of the first finalist's score between repeats.
+    """Return the variance of the first finalist's score between repeats.
 
     It is shrunk towards the mean variance of all finalists, which weighs as much as four repeats.
 
     Args:
-        scores: `(m, R)`, R at least 2.
+        scores: `(m, R)` scores of m finalists in R repeats, R at least 2.
     """
     own = scores.var(axis=1, ddof=1)
     freedom = scores.shape[1] - 1
@@ -93,15 +93,20 @@ def between_repeats(scores: Array) -> float:
 
 
 def images_needed(images: int, value: float, low: float, baseline: float) -> int | None:
-    """Number of images in all with which the interval would likely end at the baseline.
+    """Return the number of images with which the lower end of the promise's interval would likely reach the baseline.
 
-    None where it ends above the baseline already, or where nobody can say. The interval's width goes with 1 / sqrt(n).
+    The width of the interval is taken to shrink with 1 / sqrt(images).
 
     Args:
-        images: number of images now.
+        images: present number of images.
         value: the promise.
-        low: lower end of its 95 % interval.
+        low: lower end of the promise's 95 % interval.
         baseline: score of the best simple method.
+
+    Returns:
+        The total number of images, the present ones included. None if the interval lies above the baseline already, or
+        if no number can be told: the promise is not above the baseline, or more than 100 times as many images would be
+        needed.
     """
     above, half = value - baseline, value - low
     if low > baseline or above <= 0 or half / above > math.sqrt(_MOST_NEEDED):

@@ -1,8 +1,8 @@
 """Permutation test of the labels, for studies in which nothing learns: is it the networks, or the images and labels?
 
-The control shuffles the labels. For each configuration judged on all folds, how well do its held-out predictions rank
-the images of each class, and how well would they rank them under shuffled labels? The best of all configurations is
-compared with the best under each shuffle, so that many tries are no advantage (Westfall and Young 1993, the maximum
+The control shuffles the labels. For each configuration judged on all folds, how well do its out-of-fold predictions
+rank the images of each class, and how well would they rank them under shuffled labels? The best configuration is
+compared with the best under each shuffle, which corrects for many configurations (Westfall and Young 1993, the maximum
 statistic). Labels are shuffled within folds, as the predictions of different folds come from different networks.
 """
 
@@ -34,14 +34,14 @@ def label_control(
     chance: float,
     rng: np.random.Generator,
 ) -> Control | None:
-    """Test whether any configuration's held-out predictions are related to the labels; None without predictions.
+    """Test whether any configuration's out-of-fold predictions are related to the labels; None without predictions.
 
     Args:
-        predictions: of the configurations judged on all folds, best first.
-        labels: `(n,)` 0..K-1.
-        baselines: scores of the simple methods, the constant predictor among them.
+        predictions: out-of-fold predictions of the configurations that were judged on all folds, best first.
+        labels: `(n,)` int, 0..K-1.
+        baselines: scores of the simple methods by name; `constant` is ignored.
         chance: the metric's value for the constant predictor.
-        rng: for the shuffles.
+        rng: source of the shuffles.
     """
     if not predictions:
         return None

@@ -13,48 +13,53 @@ from search.selection.weighted_metrics import Array, decided_scores, probability
 
 
 class MetricScorer:
-    """Scores of a fit's predictions: the study's metric, and the area under the curve."""
+    """Computes the study's metric and the AUC of predictions.
+
+    Args:
+        metric: a key of `search.metric_definitions.METRICS`.
+    """
 
     def __init__(self, metric: str = "balanced_accuracy") -> None:
         self._metric = metric
 
     def score(self, labels: IntArray, probabilities: FloatArray) -> float:
-        """The study's metric of labels `(n,)` and probabilities `(n, K)`."""
+        """Return the study's metric for labels `(n,)` int and probabilities `(n, K)`."""
         return score(self._metric, labels, probabilities)
 
     def auc(self, labels: IntArray, probabilities: FloatArray) -> float:
-        """Area under the ROC curve of labels `(n,)` and probabilities `(n, K)`, mean over classes."""
+        """Return the AUC, mean over classes, for labels `(n,)` int and probabilities `(n, K)`."""
         return score("auc", labels, probabilities)
 
 
 def prior(labels: IntArray, classes: int) -> Array:
-    """Share of each class `(K,)` float64 among labels `(n,)`; zeros without any."""
+    """Return the share of each class, `(K,)` float64, among labels `(n,)` int; zeros if there are no labels."""
     counts = np.bincount(labels, minlength=classes)
     return np.asarray(counts / max(1, counts.sum()), np.float64)
 
 
 def score(metric: str, labels: IntArray, probabilities: Array) -> float:
-    """The metric's value; higher is better.
+    """Return the value of a metric; higher is better.
 
-    `balanced_accuracy`, `macro_f1` and `average_precision` are means over the classes that occur in `labels`; `auc` is
-    that of class 1 for two classes, else the mean of one-versus-rest over the classes that occur beside others;
-    `recall_at_precision` is the mean over classes of the share of their images that can be found while 90 % of what is
-    taken for the class is right;
-    `skill` is 1 - cross-entropy / entropy of the class shares in `labels`. The decided class is the first of the most
-    probable ones.
+    - `balanced_accuracy`, `macro_f1` and `average_precision` are means over the classes that occur in `labels`.
+    - `auc` is the AUC of class 1 for two classes, else the mean of the one-versus-rest AUCs that are defined.
+    - `recall_at_precision` is the mean over classes of the largest recall at which the precision is at least 90 %.
+    - `skill` is 1 - cross-entropy / entropy of the class shares in `labels`.
+
+    The predicted class is the most probable one, the first of them in a tie. If the images don't define the metric, its
+    `undefined` value is returned.
 
     Args:
-        metric: one of `search.metric_definitions.METRICS`.
-        labels: `(n,)` 0..K-1.
-        probabilities: `(n, K)`.
+        metric: a key of `search.metric_definitions.METRICS`.
+        labels: `(n,)` int, 0..K-1.
+        probabilities: `(n, K)` float, rows that sum to 1.
 
     Raises:
-        ValueError: an unknown metric, or probabilities that don't fit the labels.
+        ValueError: `metric` is unknown, or the shape of `probabilities` does not match `labels`.
     """
     if metric not in METRICS:
-        raise ValueError(f"metric is one of {', '.join(METRICS)}; got {metric!r}.")
+        raise ValueError(f"metric must be one of {', '.join(METRICS)}, got {metric!r}.")
     if probabilities.ndim != 2 or len(probabilities) != len(labels):
-        raise ValueError(f"probabilities have the shape ({len(labels)}, K); got {probabilities.shape}.")
+        raise ValueError(f"probabilities must have the shape ({len(labels)}, K), got {probabilities.shape}.")
     once = np.ones((1, len(labels)))
     if METRICS[metric].is_decided:
         decided = probabilities.argmax(axis=1)[None]
@@ -65,21 +70,21 @@ def score(metric: str, labels: IntArray, probabilities: Array) -> float:
 
 
 def defined(metric: str, value: float) -> float:
-    """The metric's value, or its agreed value where it is NaN because the images do not define it."""
+    """Return `value`, or the metric's `undefined` value if it is NaN because the images don't define the metric."""
     return METRICS[metric].undefined if np.isnan(value) else value
 
 
 def chance(metric: str, labels: IntArray) -> float:
-    """Value of the metric for the predictor that gives every image the class shares of `labels` `(n,)`.
+    """Return the metric's value for the constant predictor: the class shares of `labels` `(n,)` for every image.
 
-    Balanced accuracy and average precision 1/K, AUC 1/2, MCC and skill 0, accuracy the largest share; recall at a
-    precision 0, if no class has that share.
+    It is 1/K for balanced accuracy and average precision, 1/2 for AUC, 0 for MCC and skill, the largest class share for
+    accuracy, and 0 for recall at 90 % precision unless a class has a share of at least 90 %.
     """
     shares = prior(labels, int(labels.max(initial=0)) + 1)
     return round(score(metric, labels, np.tile(shares, (len(labels), 1))), 12)
 
 
 def softmax(logits: npt.NDArray[np.floating[Any]]) -> FloatArray:
-    """Probabilities `(n, K)` float32 of logits `(n, K)`; computed in float64."""
+    """Return the softmax of logits `(n, K)`: probabilities `(n, K)` float32, computed in float64."""
     wide = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
     return np.asarray(wide / wide.sum(axis=1, keepdims=True), dtype=np.float32)

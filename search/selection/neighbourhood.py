@@ -1,6 +1,7 @@
 """Neighbourhood of the recommended configuration: how much small changes cost, and where cliffs are.
 
-After the neighbourhood criterion of stable Bayesian optimization: a peak that small steps destroy is luck or a trap.
+The idea is the neighbourhood criterion of stable Bayesian optimization: if a small change destroys a high score, the
+score was luck, or the configuration is fragile.
 """
 
 from __future__ import annotations
@@ -17,27 +18,27 @@ from search.selection.scores import JUDGED, fit_score
 from search.selection.standard_error import standard_error
 
 CLIFF: Final = 2.0
-"""Number of standard errors: a change that costs more is a cliff."""
+"""Number of standard errors of a difference; a change that costs more than that is a cliff."""
 
 _ENOUGH: Final = 3
 """Smallest number of configurations on all folds from which the deviation of a difference is estimated."""
 
 
 def neighbourhood(sensitivity: Sensitivity, fits: Iterable[Fit], best: Ranked, chance: float) -> Neighbourhood | None:
-    """Compare the changed copies with the recommended configuration on the same folds.
+    """Compare the variants with the recommended configuration on the same folds.
 
-    The standard error of a difference is Nadeau and Bengio's. A single fold has no deviation, and the spread of the
-    copies' own scores holds what the changes really do. So the deviation is that of two configurations' scores on one
-    fold beyond what the fold does to both, pooled over all configurations of the study that learned on every fold.
+    The standard error of a difference is Nadeau and Bengio's. Its deviation can't come from the variants: a single fold
+    has none, and the spread of their scores contains the true effects of the changes. It is that of
+    `difference_deviation`.
 
     Args:
-        sensitivity: the copies.
-        fits: of the whole study; those on other splits are left out.
-        best: the recommended configuration in the search.
+        sensitivity: the variants that were tried, and the configuration that they vary.
+        fits: all fits of the study; fits on other splits than the search's are ignored.
+        best: the recommended configuration with its scores in the search.
         chance: the metric's value for the constant predictor.
 
     Returns:
-        None if there is no copy with fits, or if the copies are those of another configuration.
+        None if no variant was fitted on all its folds, or if the variants are those of another configuration.
     """
     if sensitivity.centre != best.trial.configuration.hash:
         return None
@@ -63,16 +64,16 @@ def neighbourhood(sensitivity: Sensitivity, fits: Iterable[Fit], best: Ranked, c
 
 
 def difference_deviation(by_fold: Mapping[str, Mapping[int, Sequence[Fit]]], best: Ranked, chance: float) -> float:
-    """Standard deviation of the difference of two configurations' scores on one fold around its own mean.
+    """Return the standard deviation of the difference between two configurations' scores on the same fold.
 
-    sqrt(2) times the deviation that remains in the table of configurations x folds once the mean of each row and each
-    column is taken out. Only configurations that learned on all folds, and of them the better half, are in the table:
-    poor networks vary differently. With fewer than three, sqrt(2) times the deviation behind the search's standard
-    error, as if the folds had nothing in common.
+    It is sqrt(2) times the residual deviation of the table configurations x folds after row and column means are
+    subtracted. The table holds the better half of the configurations that learned on all folds, as poor networks vary
+    differently. With fewer than three of them, it is sqrt(2) times the deviation behind the standard error of `best`,
+    as if scores on the same fold were independent.
 
     Args:
-        by_fold: fits on the search's folds, by configuration's hash, then fold.
-        best: the recommended configuration in the search.
+        by_fold: fits on the search's folds: hash of the configuration -> fold -> fits.
+        best: the recommended configuration with its scores in the search.
         chance: the metric's value for the constant predictor.
     """
     folds = len(best.folds)

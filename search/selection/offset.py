@@ -1,8 +1,8 @@
-"""Decision offset: one strength tau, by which the classes' shares are taken out of the decision.
+"""Decision offset: corrects the predicted class for unequal class shares, with one strength tau.
 
-A network trained on 100 images of one class and 2,500 of another says the large class too readily. Adding
--tau log(prior) to its logits (Menon et al., ICLR 2021) moves the decision without training anything; with two classes
-that is the threshold. It is fitted on out-of-fold predictions, and kept only when it pays.
+A network trained on 100 images of one class and 2,500 of another predicts the large class too often. Adding
+-tau log(class share) to its logits (Menon et al., ICLR 2021) shifts the decision without any training; with two classes
+this moves the decision threshold. Tau is fitted on out-of-fold predictions; it is 0 unless it clearly gains.
 """
 
 from __future__ import annotations
@@ -18,11 +18,19 @@ from search.selection.metrics import softmax
 from search.selection.weighted_metrics import SMALLEST_PROBABILITY, Array
 
 TAUS: Final = (0.0, 0.25, -0.25, 0.5, -0.5, 0.75, 1.0, 1.25, 1.5)
-"""Strengths that are tried: none first, and of two that do equally well the earlier one is taken."""
+"""Values of tau that are tried; 0 means no offset. In a tie the earlier value is taken."""
 
 
 def logits(tau: float, shares: Array) -> tuple[float, ...]:
-    """Offset of the last layer's logits `(K,)` for a strength: -tau log(share), centred on 0."""
+    """Return the offset of the last layer's logits, -tau log(share), shifted to a mean of 0.
+
+    Args:
+        tau: strength of the offset; 0 gives zeros.
+        shares: `(K,)` share of each class, 0..1.
+
+    Returns:
+        K numbers to add to the logits.
+    """
     if tau == 0:
         return (0.0,) * len(shares)
     added = -tau * _log(shares)
@@ -30,11 +38,14 @@ def logits(tau: float, shares: Array) -> tuple[float, ...]:
 
 
 def decisions(probabilities: Array, shares: Array) -> npt.NDArray[np.intp]:
-    """Decided classes `(T, n)` of the images under each of `TAUS`.
+    """Return the predicted class of each image under each of the T strengths in `TAUS`.
 
     Args:
-        probabilities: `(n, K)`.
-        shares: `(K,)` share of each class.
+        probabilities: `(n, K)` without an offset.
+        shares: `(K,)` share of each class, 0..1.
+
+    Returns:
+        `(T, n)` int, 0..K-1.
     """
     plain = _log(probabilities)
     # Without an offset the probabilities themselves decide, so that rounding never changes a decision.
@@ -42,13 +53,16 @@ def decisions(probabilities: Array, shares: Array) -> npt.NDArray[np.intp]:
 
 
 def choose(scores: Array, errors: Array) -> npt.NDArray[np.intp]:
-    """Index into `TAUS` of the strength that pays, for each of B samples; 0 (no offset) where none does.
+    """Choose the strength with the largest gain over no offset, for each of B bootstrap samples.
 
-    The best of several is best by luck too: it must gain more than a standard error on the rows it is fitted to.
+    The gain must exceed its standard error, as the best of several strengths is best by luck too.
 
     Args:
-        scores: `(B, T)` on those rows.
+        scores: `(B, T)` score of each sample under each strength in `TAUS`.
         errors: `(T,)` standard error of the gain over no offset.
+
+    Returns:
+        `(B,)` indices into `TAUS`; 0 (no offset) if no gain exceeds its standard error.
     """
     gains = np.nan_to_num(scores - scores[:, :1], nan=0.0)
     best: npt.NDArray[np.intp] = np.where(gains > errors + 1e-12, gains, 0.0).argmax(axis=1)
@@ -56,11 +70,11 @@ def choose(scores: Array, errors: Array) -> npt.NDArray[np.intp]:
 
 
 def offset_probabilities(probabilities: FloatArray, added: Sequence[float]) -> FloatArray:
-    """Probabilities `(n, K)` float32 after adding the offset to the last layer's logits, as in the delivered model.
+    """Return the probabilities `(n, K)` float32 after the offset is added to the logits, as in the delivered model.
 
     Args:
-        probabilities: `(n, K)` without the offset.
-        added: `(K,)` as `logits` gives it.
+        probabilities: `(n, K)` float32 without the offset; returned unchanged if the offset is all zeros.
+        added: `(K,)` offset of the logits, from `logits`.
     """
     if not any(added):
         return probabilities  # not even rounded

@@ -1,4 +1,4 @@
-"""Perturbations: copies of a configuration with one hyperparameter changed, by too little to be another choice."""
+"""Perturbations: variants of a configuration in which one hyperparameter is changed a little."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from spaces.definitions import Choices, Definition, Fixed, Range
 from spaces.space import Space
 
 FACTOR: Final = 1.26
-"""Factor by which a hyperparameter that counts by ratio is multiplied or divided: a tenth of a power of ten."""
+"""Factor by which hyperparameters on a ratio scale are multiplied or divided: 10 ** 0.1."""
 
 SHARE: Final = 0.05
-"""Share of the searched range by which any other hyperparameter moves."""
+"""Share of the searched range by which all other hyperparameters move."""
 
 COUNT: Final = 10
-"""Number of copies that are tried around a configuration."""
+"""Number of variants of a configuration that are tried."""
 
 _ORDER: Final = (
     "learning_rate",
@@ -38,10 +38,10 @@ _ORDER: Final = (
     "shear",
     "kernel_size",
 )
-"""Hyperparameters with an order, those first that most often make the difference."""
+"""Numeric hyperparameters, the most influential first."""
 
 _BOTH_WAYS: Final = ("learning_rate",)
-"""Hyperparameters that are tried up and down before others are tried at all: training breaks down on either side."""
+"""Hyperparameters that are tried in both directions first, as training may break down in either."""
 
 _WITHIN_SPACE: Final = ("batch_size", "kernel_size")
 """Hyperparameters that stay within the searched range: a larger batch may leave too few updates, and a larger kernel
@@ -51,22 +51,22 @@ may be wider than the image."""
 def perturbed(
     configuration: Configuration, space: Space, count: int, rng: np.random.Generator
 ) -> tuple[PerturbedCopy, ...]:
-    """Copies of a configuration with one hyperparameter changed a little, of as many hyperparameters as possible.
+    """Return variants of a configuration, each with one hyperparameter changed a little.
 
-    Only numbers are changed, and only those that the space searches and that mean something for this configuration.
-    Those that count by ratio (searched on a logarithmic scale, or among sizes as batches are) are multiplied or
-    divided by `FACTOR`, others move by `SHARE` of their range; whole numbers, and the number of dense layers behind a
-    dense ratio, by one at least, kernels by two. All stays within what a configuration may be.
+    Only numeric hyperparameters are changed that the space searches and that are active in the configuration. A
+    hyperparameter that is searched on a logarithmic scale or among choices is multiplied or divided by `FACTOR`; others
+    move by `SHARE` of their range. Integers, and the number of dense layers, change by at least 1; kernel sizes by 2.
+    All values stay within `spaces.config.BOUNDS`.
 
     Args:
-        configuration: the centre.
-        space: the search space of the study, bound to the images.
-        count: copies wanted.
-        rng: decides which direction comes first.
+        configuration: the configuration to vary.
+        space: the study's search space, with batch sizes restricted to what suits the images.
+        count: largest number of variants.
+        rng: decides which direction of each hyperparameter is tried first.
 
     Returns:
-        At most `count` copies, no two of them, and none and the centre, the same network. Fewer where fewer single
-        changes are possible.
+        At most `count` variants, fewer if fewer changes are possible. They cover as many hyperparameters as possible;
+        all of them, and the configuration itself, are different networks.
     """
     by_name: dict[str, list[PerturbedCopy]] = {}
     for name in _ORDER:

@@ -1,9 +1,10 @@
-"""The promise: the score to expect on new images, freed of the winner's luck.
+"""The promise: the expected score on new images, corrected for the optimism of choosing the best configuration.
 
-The best of many configurations has won partly by luck, so its own score flatters: by 5 to 9 points with a hundred
-images. The bootstrap of the whole selection (BBC-CV; Tsamardinos, Greasidou, Borboudakis 2018) repeats the choice on
-drawn images and scores the chosen one on those that were not drawn. With confirmed finalists the choice has two stages,
-the search's best and among them the winner of the fresh fits, and both are repeated on the same draw.
+The best of many configurations has won partly by luck, so its own score is too high: by 5 to 9 percentage points with a
+hundred images. Bootstrap bias corrected cross-validation (BBC-CV; Tsamardinos, Greasidou, Borboudakis 2018) repeats the
+choice on bootstrap samples of the images and scores the chosen configuration on the images left out. With confirmed
+finalists the choice has two stages, the shortlist of the search and the winner of the fits on fresh splits; both are
+repeated on the same sample.
 """
 
 from __future__ import annotations
@@ -27,20 +28,20 @@ from search.selection.weighted_metrics import Array, decided_scores, recalls
 
 BOOTSTRAPS: Final = 1000
 PROBABILITY_BOOTSTRAPS: Final = 200
-"""Number of draws for AUC, average precision and skill, which take longer: they are computed trial by trial."""
+"""Number of bootstrap samples for metrics of probabilities (AUC, skill, ...), which take longer to compute."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class SecondStage:
-    """The finalists with all their fits, the recommended one first, and their fresh predictions on the same splits."""
+    """The m finalists that were fitted on all fresh splits, the recommended one first, and their predictions there."""
 
-    places: tuple[int, ...]  # of the finalists among the candidates of the first stage
-    repeats: tuple[tuple[OutOfFold, ...], ...]  # (m, repeats)
-    healthy: tuple[bool, ...]  # who may win
-    folds: int  # k of the fresh splits
-    order: tuple[int, ...]  # place by size, then speed, for ties
-    entitled: tuple[int, ...]  # candidates that the first stage may send on: healthy, no close duplicates
-    shortlist: int  # how many of them it sends
+    places: tuple[int, ...]  # (m,) index of each finalist among the candidates of the search
+    repeats: tuple[tuple[OutOfFold, ...], ...]  # (m, R) out-of-fold predictions on each of the R fresh splits
+    healthy: tuple[bool, ...]  # (m,) whether the finalist may win
+    folds: int  # k, number of folds of a fresh split
+    order: tuple[int, ...]  # (m,) rank by network size, then speed; the lowest wins a tie
+    entitled: tuple[int, ...]  # indices of the candidates that could be shortlisted: healthy, no close duplicates
+    shortlist: int  # number of candidates on the shortlist
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -67,26 +68,27 @@ def promise(
     bootstraps: int | None = None,
     second: SecondStage | None = None,
 ) -> tuple[Promise, tuple[float, ...]]:
-    """Expected score of the recommendation on new images, and its decision offset.
+    """Return the expected score of the recommended configuration on new images, and its decision offset.
 
-    The interval is the promise plus and minus Student's quantile times the deviation of the winner's own score over the
-    draws and between its repeats (`search.selection.interval`). Draws that leave a class without an out-of-bag image
-    are passed over as long as a tenth of them remains.
+    The interval is the promise plus and minus Student's quantile times the deviation of the winner's score over the
+    bootstrap samples and between its repeats (`search.selection.interval`). Samples without an out-of-bag image of some
+    class are discarded as long as a tenth of the samples remains.
 
     Args:
-        metric: the study's.
-        labels: `(n,)` of all images.
-        groups: `(n,)` group of each image, or None.
-        predictions: of every trial that was judged on all folds.
-        winner: index of the recommended one among them.
-        names: of the classes, in the order of the labels.
-        baseline: score of the best simple method; an interval that reaches down to it is inconclusive.
-        rng: source of the draws.
-        bootstraps: number of draws; None takes 1,000 (200 for AUC, average precision and skill).
-        second: the confirmed finalists, the recommended one first; None without any.
+        metric: a key of `search.metric_definitions.METRICS`.
+        labels: `(n,)` int, 0..K-1, of all images.
+        groups: `(n,)` int, group of each image; None if each image is independent.
+        predictions: out-of-fold predictions of every trial that was judged on all folds.
+        winner: index of the recommended configuration in `predictions`.
+        names: class names, in label order.
+        baseline: score of the best simple method; the promise is inconclusive if its interval reaches down to it.
+        rng: source of the bootstrap samples.
+        bootstraps: number of samples; None takes `BOOTSTRAPS`, or `PROBABILITY_BOOTSTRAPS` for metrics of
+            probabilities.
+        second: the finalists that were fitted on all fresh splits, the recommended one first; None without any.
 
     Returns:
-        The promise, and what to add to the last layer's logits `(K,)`.
+        The promise, and the decision offset: K numbers to add to the last layer's logits.
     """
     if bootstraps is None:
         bootstraps = BOOTSTRAPS if METRICS[metric].is_decided else PROBABILITY_BOOTSTRAPS

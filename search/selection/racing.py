@@ -1,8 +1,8 @@
-"""Racing: when a configuration is too far behind to be worth its remaining folds.
+"""Racing: ends a trial that is too far behind the best one before its remaining folds are fitted.
 
-Two rules, either of which stops: the forgiving rule of Bergman et al. (AutoML 2024), and a test on the same-fold
-differences to the best configuration. At three to five folds they save about two thirds of the fold fits and keep
-the winner; a rank test can't fire before the fourth fold.
+Either of two rules ends it: the mean is below the worst fold of the best trial (Bergman et al., AutoML 2024), or a test
+of the same-fold differences to the best trial. With three to five folds they save about two thirds of the fits and keep
+the winner; a rank test could not end a trial before its fourth fold.
 """
 
 from __future__ import annotations
@@ -21,15 +21,16 @@ _LEVEL: Final = 1e-9  # means of equal scores differ by rounding
 def should_stop(
     done: Sequence[float], incumbent: Sequence[float], spread: float | None, *, negated: bool = False
 ) -> str | None:
-    """Decide whether a trial should stop before its next fold: the reason in words, or None to go on.
-
-    None also when nothing is left to save.
+    """Decide whether a trial should end before its next fold.
 
     Args:
-        done: scores of the folds that are finished, in the order of the folds.
+        done: scores of the trial's finished folds, in the order of the folds; higher is better.
         incumbent: scores of the best trial so far on all folds, in the same order; empty if there is none.
-        spread: `residual_spread` of the completed trials; None leaves the paired rule out.
-        negated: the scores are losses with their sign changed; the reason gives the losses.
+        spread: `residual_spread` of the completed trials; None switches the test of the differences off.
+        negated: whether the scores are losses with their sign changed; the reason then gives the losses.
+
+    Returns:
+        The reason to end the trial, as part of a sentence; None to go on, or if no fold is left.
     """
     if not done or len(done) >= len(incumbent):
         return None
@@ -48,13 +49,14 @@ def should_stop(
 
 
 def residual_spread(scores: npt.NDArray[np.floating[Any]]) -> float | None:
-    """Standard deviation of fold scores without the trials' and the folds' own effects.
+    """Return the standard deviation of fold scores after the means of trials and of folds are subtracted.
 
     Args:
-        scores: `(trials, folds)` of completed trials.
+        scores: `(trials, folds)` scores of the completed trials.
 
     Returns:
-        The deviation with (trials - 1)(folds - 1) degrees of freedom; None for fewer than three trials or two folds.
+        The deviation with (trials - 1)(folds - 1) degrees of freedom, in units of the metric; None with fewer than
+        three trials or fewer than two folds.
     """
     if scores.ndim != 2 or len(scores) < MIN_TRIALS or scores.shape[1] < 2:
         return None

@@ -33,17 +33,18 @@ class Candidate:
 def candidates(
     trials: Sequence[Trial], labels: IntArray, metric: str, chance: float, protocol: TrainingProtocol, folds: int
 ) -> tuple[Candidate, ...]:
-    """Rank the trials with every fold judged, best first; a configuration that was sampled twice is listed once.
+    """Rank the trials that were judged on all folds, best first; a configuration that was sampled twice is listed once.
 
-    First comes the smallest, then fastest network of those that tie with the best score; the rest follows by score.
-    (Ties are not transitive: ordering all of them by size would carry a poor small network up step by step.)
+    The first place goes to the smallest, then fastest network among those whose score ties with the highest one; the
+    others follow by score. (Ties are not transitive: sorting all of them by size could move a poor small network up
+    step by step.)
 
     Args:
-        trials: of the study.
-        labels: `(n,)` of all images.
-        metric: the study's.
+        trials: all trials of the study.
+        labels: `(n,)` int, 0..K-1, of all images.
+        metric: a key of `search.metric_definitions.METRICS`.
         chance: the metric's value for the constant predictor.
-        protocol: image size, channels and classes, for the sizes of the networks.
+        protocol: image size, channels and number of classes, from which network sizes are computed.
         folds: number of folds in the study.
     """
     chosen: dict[str, tuple[Trial, OutOfFold, tuple[float, ...]]] = {}
@@ -81,7 +82,7 @@ def candidates(
 
 
 def is_tie(one: Ranked, other: Ranked) -> bool:
-    """Whether the pooled scores differ by less than half a standard error of the difference on the same folds."""
+    """Return whether two pooled scores tie: they differ by less than `TIE` standard errors of the paired difference."""
     difference = abs(one.pooled - other.pooled)
     if difference == 0:
         return True
@@ -103,7 +104,7 @@ def _ranked(trial: Trial, pooled: float, scores: tuple[float, ...], se: float, c
 
 
 def by_size_then_speed(candidates: Sequence[Candidate]) -> list[int]:
-    """Place of each candidate by the size of its network, then by its speed: 0 for the smallest, then fastest."""
+    """Return the rank of each candidate by network size, then speed: 0 is the smallest, then fastest network."""
     order = sorted(range(len(candidates)), key=lambda place: _smallest_then_fastest(candidates[place]))
     return [order.index(place) for place in range(len(candidates))]
 

@@ -63,21 +63,21 @@ class Finalist:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Neighbour:
-    """A slightly changed copy of the recommended configuration, compared with it on the same folds."""
+    """A variant of the recommended configuration, compared with it on the same folds."""
 
     changes: Mapping[str, tuple[Value, Value]]  # hyperparameter -> from, to
     score: float  # mean of its folds, collapsed ones as min(own, chance)
-    difference: float  # to the recommended one on the same folds; negative: worse
-    collapsed: bool  # any of its fits
+    difference: float  # score less that of the recommended one on the same folds; negative: worse
+    collapsed: bool  # whether any of its fits collapsed
     cliff: bool  # collapsed, or worse by more than two standard errors
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Neighbourhood:
-    """Effect of small changes on the recommended configuration."""
+    """Effects of small changes of the recommended configuration."""
 
     neighbours: tuple[Neighbour, ...]  # worst first
-    centre: float  # the recommended one on the same folds
+    centre: float  # score of the recommended configuration on the same folds
     se: float  # Nadeau-Bengio, of a difference
     drop: float  # centre - median of the neighbours
     cliff: bool  # drop above two standard errors, or any neighbour collapsed
@@ -85,90 +85,90 @@ class Neighbourhood:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SafeRange:
-    """Values of a hyperparameter that hold: of neighbours without a cliff and of configurations as good as the best."""
+    """Range of a hyperparameter in which the recommended configuration keeps its score."""
 
-    low: Value | None  # numbers: both ends included; None for choices
-    high: Value | None
-    choices: tuple[Value, ...]  # of those without an order
-    configurations: int  # behind it, the recommended one included
+    low: Value | None  # lowest value, included; None for a categorical hyperparameter
+    high: Value | None  # highest value, included; None for a categorical hyperparameter
+    choices: tuple[Value, ...]  # safe values of a categorical hyperparameter; empty for a numeric one
+    configurations: int  # number of configurations behind the range, the recommended one included
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Importances:
-    """Share of the variance that each hyperparameter explains, 0 .. 1, adding up to at most 1; largest first."""
+    """Share of the variance that each hyperparameter explains, 0..1, adding up to at most 1; largest first."""
 
-    score: Mapping[str, float]  # among the trials that did not collapse
-    collapse: Mapping[str, float]  # of collapsed or not
-    trials: int  # behind `score`
-    collapsed: int  # of all trials, behind `collapse`
+    score: Mapping[str, float]  # of the score, among the trials that did not collapse
+    collapse: Mapping[str, float]  # of collapsed (1) or not (0), among all trials
+    trials: int  # number of trials that did not collapse
+    collapsed: int  # number of trials that collapsed
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Mistake:
-    """An image that the recommended configuration gets wrong when it was not trained on it."""
+    """An image that the recommended configuration misclassifies when it was not trained on it."""
 
-    row: int
-    label: int  # class of the folder it lies in
-    predicted: int
-    probabilities: tuple[float, ...]  # (K,) mean over the fits that held it back
+    row: int  # row of the image in the study's arrays
+    label: int  # 0..K-1
+    predicted: int  # predicted class, with the decision offset
+    probabilities: tuple[float, ...]  # (K,) mean of the out-of-fold predictions, with the decision offset
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LabelSuspect:
     """An image whose label is likely wrong (confident learning)."""
 
-    row: int
-    label: int
-    likely: int
+    row: int  # row of the image in the study's arrays
+    label: int  # 0..K-1
+    likely: int  # class that the networks suggest instead
     confidence: float  # probability of `likely`
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ClassScores:
-    """Scores of one class against all others, on images that were held back; NaN where there are none."""
+    """Scores of one class against all others, on out-of-fold predictions; NaN if the class has no images."""
 
-    images: int
-    precision: float  # share of the images decided for it that are of it; 0 where none is
+    images: int  # number of images of the class
+    precision: float  # 0 if no image was classified as this class
     recall: float
     f1: float
-    auc: float  # against all others
+    auc: float
     average_precision: float
-    recall_at_precision: float  # share of its images found while 90 % of what is taken for it is right
+    recall_at_precision: float  # largest recall at which the precision is at least 90 %
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class OnImages:
-    """Predictions of the recommended configuration on images that its networks were not trained on, summed up."""
+    """Summary of the recommended configuration's out-of-fold predictions."""
 
-    confusion: IntArray  # (K, K) images by label x decided class
+    confusion: IntArray  # (K, K) number of images by label and predicted class
     mistakes: tuple[Mistake, ...]  # most confidently wrong first
     suspects: tuple[LabelSuspect, ...]  # most suspicious first
     by_class: tuple[ClassScores, ...] = ()  # in label order
-    in_metrics: Mapping[str, float] = field(default_factory=dict)  # each metric on all of these images
+    in_metrics: Mapping[str, float] = field(default_factory=dict)  # metric -> value on all predicted images
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Recommendation:
-    """The configuration to use, and what to expect of it."""
+    """The configuration to use, and its promise."""
 
-    ranked: Ranked  # its place in the search
+    ranked: Ranked  # its trial and scores in the search
     promise: Promise
-    offset: tuple[float, ...]  # (K,) to add to the last layer's logits before deciding
-    parameters: int | None = None
-    finalist: Finalist | None = None  # None where nothing was confirmed
+    offset: tuple[float, ...]  # (K,) decision offset, to add to the last layer's logits
+    parameters: int | None = None  # number of the network's weights
+    finalist: Finalist | None = None  # its fits on fresh splits; None if no finalist was fitted on all of them
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Control:
     """Permutation test of the labels, for studies without a healthy configuration.
 
-    It tells whether the held-out predictions are related to the labels more than to shuffled ones.
+    It tells whether out-of-fold predictions are more related to the labels than to shuffled labels.
     """
 
-    auc: float  # best configuration's, one class against the rest, mean over classes
-    shuffled_auc: float  # median of the best under shuffled labels
-    p_value: float  # of the best, many configurations allowed for
-    upper_95: float  # one-sided bound of `auc`
+    auc: float  # of the best configuration, one class against the rest, mean over classes
+    shuffled_auc: float  # median over the shuffles of the best configuration's AUC under shuffled labels
+    p_value: float  # of `auc`, corrected for the number of configurations
+    upper_95: float  # one-sided upper 95 % bound of `auc`
     baseline: float  # best simple method's score, in the study's metric
     suspect: str  # "networks", "labels", or "unknown": too few images to tell
 
@@ -177,30 +177,30 @@ class Control:
 class Audit:
     """Number of fits that a collapse rule would have stopped but the audit let run on, and how many of them learned."""
 
-    checked: int
-    wrongly_stopped: int
-    upper_95: float | None  # one-sided Clopper-Pearson bound of the rate; None with nothing checked
+    checked: int  # fits that would have been stopped
+    wrongly_stopped: int  # of these, fits that learned
+    upper_95: float | None  # one-sided upper 95 % bound of the rate (Clopper-Pearson); None if `checked` is 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CauseTally:
-    """Number of fits for which a cause was named, and the strongest case."""
+    """Number of fits for which a cause was named, and the case with the highest score."""
 
-    code: str
-    first: int  # fits in which it is the likeliest
+    code: str  # a key of `search.causes.CAUSES`
+    first: int  # fits in which it is the likeliest cause
     named: int  # fits in which it is among the causes
-    strongest: Cause
-    trial: int  # of the strongest case
+    strongest: Cause  # the case with the highest score
+    trial: int  # number of the trial of `strongest`
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EpochTally:
-    """Number of epochs that were run, and of those that were saved."""
+    """Number of epochs that were run and that were saved."""
 
     run: int
-    saved_by_collapse: int
-    saved_by_racing: int
-    full: int  # all trials x folds x epochs
+    saved_by_collapse: int  # not run because a trial collapsed
+    saved_by_racing: int  # not run because a trial was raced out
+    full: int  # epochs without any saving: trials x folds x planned epochs
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -208,8 +208,8 @@ class MapCell:
     """One cell of the depth x dense-ratio map."""
 
     depth: tuple[int, int]  # from, to (both included)
-    dense_ratio: tuple[float, float]  # from, to (the last cell includes its end)
-    trials: int
+    dense_ratio: tuple[float, float]  # from (included), to (included in the last cell only)
+    trials: int  # trials in the cell
     collapsed: int  # trials that ended collapsed
     score: float | None  # mean of the trials' running means; collapsed ones at chance
 
@@ -219,15 +219,15 @@ class Family:
     """A family of networks, from scratch or on one backbone, and the scores of its configurations in the search."""
 
     backbone: str  # "none": from scratch
-    trainable: str  # of the backbone; empty from scratch
-    trials: int
-    judged: int  # on all folds
-    collapsed: int
-    best: float | None  # score on all folds; None where none was judged
-    se: float | None  # of the best
-    median: float | None  # of those judged
-    trial: int | None  # the best
-    seconds: float  # of all its fits
+    trainable: str  # the part of the backbone that is trained; "" from scratch
+    trials: int  # trials that neither failed nor were interrupted
+    judged: int  # trials that were judged on all folds
+    collapsed: int  # trials that collapsed
+    best: float | None  # highest pooled score; None if `judged` is 0
+    se: float | None  # standard error of `best`
+    median: float | None  # median of the pooled scores
+    trial: int | None  # number of the trial with the highest score
+    seconds: float  # duration of all its fits together
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -235,14 +235,14 @@ class Results:
     """Everything that the reports present."""
 
     study: StudyRecord
-    chance: float
+    chance: float  # the metric's value for the constant predictor
     ranking: tuple[Ranked, ...]  # best first
     recommended: Recommendation | None
-    reason: str | None  # why there is none: "no healthy configuration", "no configuration judged"
-    verdicts: Mapping[str, int]  # fits by verdict, all four words
-    collapse_reasons: Mapping[str, int]  # fits by reason, most frequent first
-    causes: tuple[CauseTally, ...]  # likely causes of fits that collapsed or guessed, most frequent first
-    symptoms: Mapping[str, int]  # fits that ran to their end and are not simply good, by symptom
+    reason: str | None  # why nothing is recommended: "no healthy configuration", "no configuration judged"
+    verdicts: Mapping[str, int]  # number of fits by verdict, all four verdicts
+    collapse_reasons: Mapping[str, int]  # number of collapsed fits by reason, most frequent first
+    causes: tuple[CauseTally, ...]  # likely causes of fits that collapsed or ended at chance, most frequent first
+    symptoms: Mapping[str, int]  # number of fits by symptom, most frequent first
     control: Control | None  # only where no configuration is healthy
     audit: Audit
     epochs: EpochTally

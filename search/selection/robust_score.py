@@ -1,7 +1,7 @@
-"""The robust score R = mean - standard error, the winner by it, and who is clearly behind.
+"""The robust score R = mean - standard error, the winner by it, and the finalists that are clearly behind.
 
-One arithmetic for the product's choice and for the bootstrap that repeats it: everything takes any number of leading
-axes. S stands for scores of `m` finalists in `J` fits on the same splits, `(..., m, J)`.
+The recommendation and the bootstrap that repeats it use the same functions, so arrays may have any number of leading
+axes. `scores` are always those of m finalists in J fits each on the same splits, `(..., m, J)`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ TIE: Final = 0.5
 """Number of standard errors of the difference below which two configurations tie."""
 
 CLEARLY: Final = 1.64
-"""Number of standard errors behind the best from which a finalist is not fitted further: one-sided 5 %."""
+"""Number of standard errors by which a finalist must trail the best to be fitted no further: one-sided 5 %."""
 
 VETO_RATE: Final = 0.1
 VETO_FITS: Final = 10
@@ -28,14 +28,14 @@ _PRIOR_FREEDOM: Final = 10.0  # fits that the deviation of all finalists togethe
 
 
 def errors(scores: Array, folds: int) -> Array:
-    """Nadeau and Bengio's standard error of each finalist's mean `(..., m)`.
+    """Return Nadeau and Bengio's standard error of each finalist's mean score, `(..., m)`.
 
-    A finalist's own variance is shrunk towards the mean variance of all, which counts as `_PRIOR_FREEDOM` fits more:
-    five fits give no usable deviation of their own, 25 do.
+    A finalist's variance is shrunk towards the mean variance of all finalists, which weighs as much as ten fits: five
+    fits give no usable deviation of their own, 25 do.
 
     Args:
-        scores: S.
-        folds: k of the splits.
+        scores: `(..., m, J)`, by repeat, then fold.
+        folds: number of folds of a split, k, at least 2.
     """
     fits = scores.shape[-1]
     own = scores.var(axis=-1, ddof=1) if fits > 1 else np.zeros(scores.shape[:-1])
@@ -47,12 +47,15 @@ def errors(scores: Array, folds: int) -> Array:
 
 
 def differences(scores: Array, best: npt.NDArray[np.intp], folds: int) -> tuple[Array, Array]:
-    """Mean by which each finalist is behind `best` on the same splits, and its standard error, both `(..., m)`.
+    """Return by how much each finalist trails `best` on the same splits, and the standard error of that difference.
 
     Args:
-        scores: S.
-        best: `(...)` index of the finalist to compare with.
-        folds: k of the splits.
+        scores: `(..., m, J)`.
+        best: `(...)` int, index of the finalist to compare with, 0..m-1.
+        folds: number of folds of a split, k, at least 2.
+
+    Returns:
+        Mean differences `(..., m)`, positive if `best` scores higher, and their standard errors `(..., m)`.
     """
     ahead = np.take_along_axis(scores, best[..., None, None], axis=-2)
     behind = ahead - scores
@@ -62,13 +65,18 @@ def differences(scores: Array, best: npt.NDArray[np.intp], folds: int) -> tuple[
 
 
 def winner(scores: Array, folds: int, order: npt.ArrayLike, allowed: npt.NDArray[np.bool_]) -> npt.NDArray[np.intp]:
-    """Index `(...)` of the finalist with the highest R; among ties the smallest network, then the fastest.
+    """Return the index of the winner: the highest R, or the smallest, then fastest network of those that tie with it.
+
+    A finalist ties if it differs from the highest R's finalist by less than `TIE` standard errors of the difference.
 
     Args:
-        scores: S.
-        folds: k of the splits.
-        order: `(m,)` place by size, then speed; the lowest is preferred in a tie.
-        allowed: `(..., m)` who may win; at least one.
+        scores: `(..., m, J)`.
+        folds: number of folds of a split, k, at least 2.
+        order: `(m,)` int, rank by network size, then speed; the lowest rank wins a tie.
+        allowed: `(..., m)` bool, whether the finalist may win; at least one must be True.
+
+    Returns:
+        `(...)` int, 0..m-1.
     """
     robust = np.where(allowed, scores.mean(axis=-1) - errors(scores, folds), -np.inf)
     best = robust.argmax(axis=-1)
@@ -79,22 +87,28 @@ def winner(scores: Array, folds: int, order: npt.ArrayLike, allowed: npt.NDArray
 
 
 def leader(scores: Array, folds: int) -> int:
-    """Index of the finalist with the highest R, whatever its network's size.
+    """Return the index of the finalist with the highest R, without regard to ties and network sizes.
 
     Args:
-        scores: S `(m, J)`.
-        folds: k of the splits.
+        scores: `(m, J)`.
+        folds: number of folds of a split, k, at least 2.
     """
     return int((scores.mean(axis=-1) - errors(scores, folds)).argmax())
 
 
 def clearly_behind(scores: Array, folds: int, best: int) -> npt.NDArray[np.bool_]:
-    """Mask `(m,)` of the finalists that have no hope left after these fits, so that further ones are saved.
+    """Return which finalists trail `best` by more than `CLEARLY` (1.64) standard errors of the difference.
+
+    The variance of the paired difference is shrunk towards that of two independent finalists, as few fits give no
+    usable deviation.
 
     Args:
-        scores: S `(m, J)` of the fits so far.
-        folds: k of the splits.
-        best: index of the finalist to compare with.
+        scores: `(m, J)` scores of the fits so far, one row per finalist, one column per fit.
+        folds: number of folds of a split, k, at least 2.
+        best: index of the finalist to compare with, 0..m-1.
+
+    Returns:
+        `(m,)` bool; False for `best` itself.
     """
     behind, own = differences(scores, np.asarray(best), folds)
     both = np.sqrt(2.0) * errors(scores, folds)  # of two finalists without pairing
@@ -105,5 +119,8 @@ def clearly_behind(scores: Array, folds: int, best: int) -> npt.NDArray[np.bool_
 
 
 def vetoed(collapsed: int, fits: int) -> bool:
-    """Whether so many of the fits collapsed that the configuration can't be trusted to train again."""
+    """Return whether more than `VETO_RATE` of at least `VETO_FITS` fits collapsed.
+
+    Such a configuration is not recommended, as it may collapse when it is trained again.
+    """
     return fits >= VETO_FITS and collapsed > VETO_RATE * fits

@@ -1,4 +1,4 @@
-"""Safe ranges: values of each hyperparameter that hold around the recommended configuration."""
+"""Safe ranges: how far each hyperparameter may differ from the recommended configuration without a known loss."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from spaces.config import CHOICES, FIELDS, Configuration, Value
 def safe_ranges(
     recommended: Configuration, neighbourhood: Neighbourhood | None, equal: Sequence[Configuration]
 ) -> dict[str, SafeRange]:
-    """Safe range of each hyperparameter that means something for the recommended configuration.
+    """Return the safe range of each active hyperparameter of the recommended configuration.
 
-    A range holds the recommended value, those of neighbours without a cliff, and those of configurations that can't be
-    told apart from the best, as far as no cliff lies between.
+    A range spans the recommended value, the values of neighbours without a cliff, and the values of configurations that
+    can't be told apart from the recommended one; it ends before the next cliff.
 
     Args:
-        recommended: the configuration in the middle.
-        neighbourhood: effect of small changes, None where that was not tried.
-        equal: configurations that can't be told apart from the best; the recommended one may be among them.
+        recommended: the recommended configuration.
+        neighbourhood: effects of small changes; None if none were tried.
+        equal: configurations that can't be told apart from the recommended one; it may be among them.
 
     Returns:
-        By hyperparameter, in the order of `Configuration`; hyperparameters that no other configuration varies are left
-        out.
+        Name of the hyperparameter -> range, in the order of the fields of `Configuration`; hyperparameters that no
+        neighbour and no equal configuration varies are left out.
     """
     others = [one for one in equal if one.hash != recommended.hash]
     tried = neighbourhood.neighbours if neighbourhood is not None else ()

@@ -15,19 +15,19 @@ from search.selection.metrics import defined, prior, score
 from search.selection.weighted_metrics import Array, decided_scores, mean_over_folds, probability_scores
 
 JUDGED = (Verdict.LEARNED, Verdict.COLLAPSED)
-"""Verdicts that judge the configuration: others say nothing about it."""
+"""Verdicts that say something about the configuration; a fold with such a fit counts as judged."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class OutOfFold:
-    """Predictions of a trial's networks for the images they were not trained on."""
+    """Predictions of a trial's networks for the images that they were not trained on."""
 
     probabilities: FloatArray  # (n, K)
-    folds: IntArray  # (n,) the fold that held the image back, from 0
+    folds: IntArray  # (n,) fold whose validation set holds the image, from 0
 
 
 def judged_fits(trial: Trial) -> dict[int, tuple[Fit, ...]]:
-    """Fits of each fold that learned or collapsed, by attempt; folds without any are left out."""
+    """Return fold -> its fits that learned or collapsed, by attempt; folds without such a fit are left out."""
     by_fold: dict[int, list[Fit]] = {}
     for fit in sorted(trial.fits, key=lambda fit: (fit.fold, fit.attempt)):
         if fit.verdict in JUDGED:
@@ -36,15 +36,15 @@ def judged_fits(trial: Trial) -> dict[int, tuple[Fit, ...]]:
 
 
 def is_complete(trial: Trial, folds: int) -> bool:
-    """Whether every one of the study's folds was judged. A trial that failed or was cut off never is."""
+    """Return whether all `folds` folds of the study were judged; False for failed and interrupted trials."""
     left_open = trial.state in (TrialState.FAILED, TrialState.INTERRUPTED)
     return not left_open and set(range(folds)) <= judged_fits(trial).keys()
 
 
 def fit_score(fit: Fit, chance: float) -> float:
-    """Score of a fit as it counts: a collapsed one no more than chance; chance if nothing finite was measured.
+    """Return the score with which a fit counts.
 
-    A fit that the audit let run on has learned, or has collapsed, like any other.
+    It is min(own score, chance) for a collapsed fit, chance if no finite score was measured, else the fit's own score.
     """
     if fit.score is None or not np.isfinite(fit.score):
         return chance
@@ -52,24 +52,27 @@ def fit_score(fit: Fit, chance: float) -> float:
 
 
 def fold_scores(trial: Trial, chance: float) -> dict[int, float]:
-    """Score of each judged fold, in the order of the folds. Two attempts on a fold count equally.
+    """Return fold -> score for each judged fold, in the order of the folds; two attempts on a fold are averaged.
 
-    Fold scores serve racing and standard errors only: with rare classes a single fold's value is noise.
+    Fold scores serve only racing and standard errors: with rare classes the score of a single fold is noise.
     """
     return {fold: fmean(fit_score(fit, chance) for fit in fits) for fold, fits in judged_fits(trial).items()}
 
 
 def out_of_fold(trial: Trial, labels: IntArray, metric: str, folds: int) -> OutOfFold | None:
-    """Predictions of each fold's last attempt; None unless every fold was judged.
+    """Return the out-of-fold predictions of a trial, from the last attempt on each fold.
 
-    A collapsed fit counts for no more than the constant predictor: where it left no usable probabilities, or scored
-    better than that by luck, the shares of the classes take its place.
+    The class shares replace the predictions of a fit without usable probabilities, and those of a collapsed fit that
+    scored better than the class shares by luck.
 
     Args:
-        trial: with its fits.
-        labels: `(n,)` of all images.
-        metric: the study's, by which a collapsed fit is compared with the constant predictor.
+        trial: the trial with its fits.
+        labels: `(n,)` int, 0..K-1, of all images.
+        metric: a key of `METRICS`, by which collapsed fits are compared with the class shares.
         folds: number of folds in the study.
+
+    Returns:
+        Predictions for all n images; None unless every fold was judged.
     """
     if not is_complete(trial, folds):
         return None
@@ -98,13 +101,16 @@ def out_of_fold(trial: Trial, labels: IntArray, metric: str, folds: int) -> OutO
 
 
 def score_matrix(metric: str, labels: IntArray, predictions: Sequence[OutOfFold], weights: Array) -> Array:
-    """Scores `(B, N)` of N trials under B weightings of the images; NaN where undefined.
+    """Return the scores of N trials under B weightings of the images.
 
     Args:
-        metric: one of `search.metric_definitions.METRICS`.
-        labels: `(n,)` 0..K-1.
-        predictions: of N trials.
-        weights: `(B, n)` not negative.
+        metric: a key of `search.metric_definitions.METRICS`.
+        labels: `(n,)` int, 0..K-1.
+        predictions: out-of-fold predictions of the N trials.
+        weights: `(B, n)` float, weight of each image, not negative.
+
+    Returns:
+        `(B, N)`; NaN where the weighted images don't define the metric.
     """
     if not predictions:
         return np.zeros((len(weights), 0))
@@ -121,15 +127,16 @@ def score_matrix(metric: str, labels: IntArray, predictions: Sequence[OutOfFold]
 
 
 def pooled_score(trial: Trial, labels: IntArray, metric: str, folds: int) -> float | None:
-    """Score of a trial: the metric on its pooled out-of-fold predictions (AUC and skill: mean over folds).
-
-    None unless every fold was judged.
+    """Return the score of a trial: the metric on its pooled out-of-fold predictions (AUC and skill: mean over folds).
 
     Args:
-        trial: with its fits.
-        labels: `(n,)` of all images.
-        metric: one of `search.metric_definitions.METRICS`.
+        trial: the trial with its fits.
+        labels: `(n,)` int, 0..K-1, of all images.
+        metric: a key of `search.metric_definitions.METRICS`.
         folds: number of folds in the study.
+
+    Returns:
+        The score; None unless every fold was judged.
     """
     predictions = out_of_fold(trial, labels, metric, folds)
     if predictions is None:

@@ -1,4 +1,4 @@
-"""Shortlist: which of the search's best are fitted again, and on how many fresh splits, within the time."""
+"""Shortlist: which configurations are fitted again as finalists, and on how many fresh splits the budget allows."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _Choices = tuple[tuple[str, ...], tuple[tuple[str, object], ...]]
 
 
 def shortlist(ranking: Sequence[Ranked], count: int = FINALISTS) -> list[Ranked]:
-    """The best healthy configurations, best first; of close duplicates the better one.
+    """Return the best healthy configurations, best first; of configurations that are close only the best one.
 
     Args:
-        ranking: of the search, best first.
-        count: largest number of configurations.
+        ranking: the ranked trials of the search, best first.
+        count: largest number of configurations to return.
     """
     chosen: list[Ranked] = []
     chosen_alike: dict[_Choices, list[Sequence[float]]] = {}  # only what chose alike can be close
@@ -42,7 +42,11 @@ def shortlist(ranking: Sequence[Ranked], count: int = FINALISTS) -> list[Ranked]
 
 
 def are_close(one: Configuration, other: Configuration) -> bool:
-    """Whether two configurations differ by no more than a perturbed copy does: a factor, or a share of the bounds."""
+    """Return whether two configurations differ only by small changes of numbers.
+
+    The active hyperparameters and all categorical values must be the same. A number on a ratio scale may differ by
+    `FACTOR`, another one by `SHARE` of its bounds.
+    """
     (choices, numbers), (other_choices, other_numbers) = _parts(one), _parts(other)
     return choices == other_choices and _are_close(choices, numbers, other_numbers)
 
@@ -70,22 +74,23 @@ def _is_close(name: str, one: float, other: float) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class ConfirmationSize:
-    """Size of a confirmation: number of finalists, and of fresh splits for each."""
+    """Size of a confirmation: the number of finalists, and of fresh splits on which each of them is fitted."""
 
     finalists: int
     repeats: int
 
 
 def affordable(count: int, cost: Callable[[int, int], float], budget: float | None) -> ConfirmationSize:
-    """The largest worthwhile confirmation within a budget.
+    """Return how many finalists, and fresh splits (repeats) for each, the budget allows.
 
-    Five repeats of as many as possible, at least four; where that is too much, three repeats of at least three, two of
-    at least two; else the best alone, at least once.
+    The first of these that the budget allows is taken: 5 repeats of as many finalists as possible (at least 4), 3
+    repeats (at least 3 finalists), 2 repeats (at least 2 finalists). A shortlist shorter than that is enough if all of
+    it can be afforded. Otherwise the best finalist alone gets as many repeats as the budget allows, 1 to 5.
 
     Args:
         count: number of finalists on the shortlist.
-        cost: returns the cost of a number of finalists, the best ones, and of repeats: seconds, or fits.
-        budget: in the same unit; None without a limit.
+        cost: function (finalists, repeats) -> cost of fitting the best finalists so often, in seconds or in fits.
+        budget: largest cost, in the unit of `cost`; None for no limit.
     """
     if not count or budget is None:
         return ConfirmationSize(count, REPEATS if count else 0)

@@ -9,15 +9,15 @@ import numpy as np
 
 
 def pooled_deviation(folds: Sequence[Sequence[float]]) -> float | None:
-    """Standard deviation of fold scores around their own trial's mean, pooled over trials.
+    """Return the standard deviation of fold scores around the mean of their trial, pooled over trials.
 
     Five folds of one trial give no usable deviation; those of many trials do.
 
     Args:
-        folds: the fold scores of each trial.
+        folds: fold scores of each trial.
 
     Returns:
-        Square root of (sum of squared deviations / sum of (folds - 1)); None without two folds in any trial.
+        sqrt(sum of squared deviations / sum of (folds - 1)); None if no trial has two folds.
     """
     freedom = sum(len(scores) - 1 for scores in folds if scores)
     if freedom < 1:
@@ -27,24 +27,29 @@ def pooled_deviation(folds: Sequence[Sequence[float]]) -> float | None:
 
 
 def standard_error(deviation: float, fits: int, folds: int) -> float:
-    """Nadeau and Bengio's standard error of a cross-validated mean: s sqrt(1/J + 1/(k - 1)).
+    """Return Nadeau and Bengio's standard error of a cross-validated mean: s sqrt(1/J + 1/(k - 1)).
 
     The second term stands for the training sets that the folds share (test size / training size).
 
     Args:
-        deviation: s, standard deviation of one fit's score.
-        fits: J, number of fits averaged.
-        folds: k, at least 2.
+        deviation: standard deviation of a single fit's score, s.
+        fits: number of fits in the mean, J.
+        folds: number of folds of the cross-validation, k, at least 2.
     """
     return deviation * math.sqrt(variance_factor(fits, folds))
 
 
 def variance_factor(fits: int, folds: int) -> float:
-    """Ratio of the variance of a mean over J fits to that of one fit: 1/J + 1/(k - 1) (Nadeau and Bengio 2003)."""
+    """Return the variance of a mean over J fits divided by that of one fit: 1/J + 1/(k - 1) (Nadeau and Bengio 2003).
+
+    Args:
+        fits: number of fits in the mean, J, at least 1.
+        folds: number of folds of the cross-validation, k, at least 2.
+    """
     return 1 / fits + 1 / (folds - 1)
 
 
 def paired_error(one: Sequence[float], other: Sequence[float]) -> float:
-    """Standard error of the mean difference of two configurations' scores on the same folds (at least two)."""
+    """Return the standard error of the mean difference between two configurations on the same folds (at least 2)."""
     differences = np.asarray(one) - np.asarray(other)
     return standard_error(float(differences.std(ddof=1)), len(differences), len(differences))

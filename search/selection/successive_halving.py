@@ -1,9 +1,8 @@
-"""Successive halving: when a first fit is too far behind at part of its epochs to be worth the rest.
+"""Successive halving: stops a trial's first fit at part of its epochs if it is too far behind earlier fits.
 
-All fits have the same epochs and the same schedule of the learning rate, so what they have reached at the same epoch
-can be compared, though none is finished: successive halving's idea (Jamieson and Talwalkar 2016; asynchronous: Li et
-al. 2020), without its changes of the training's length. A fit is measured by the best validation skill it has had so
-far, which forgives a dip.
+All fits have the same number of epochs and the same learning rate schedule, so their skills at the same epoch can be
+compared. This is the idea of successive halving (Jamieson and Talwalkar 2016; asynchronous: Li et al. 2020), but the
+length of the training never changes. A fit is measured by its best validation skill so far, so a dip does no harm.
 """
 
 from __future__ import annotations
@@ -18,33 +17,34 @@ from search.fit_checks import column
 from search.records import Fit, Verdict
 
 SHARES: Final = (0.125, 0.25, 0.5)
-"""Shares of the planned epochs at which a fit is compared, one a rung (`benchmarks/racing_replay.py`, DECISIONS.md)."""
+"""Rungs: shares of the planned epochs at which fits are compared (`benchmarks/racing_replay.py`, DECISIONS.md)."""
 
 KEPT: Final = 1 / 3
-"""Share of the fits that may go on from each rung."""
+"""Share of the fits, 0..1, that go on after a rung."""
 
 LEAST: Final = 6
 """Smallest number of earlier fits from which the bars are set."""
 
 Curve = Sequence[tuple[int, float]]
-"""Epoch and validation skill of each check of a fit; shorter where the fit was stopped."""
+"""Pairs (epoch, validation skill), one per check of a fit, by epoch; shorter if the fit was stopped."""
 
 Reached = tuple[float, ...]
-"""Best skill of a fit up to each rung, minus infinity where it ended before."""
+"""Best skill of a fit up to each rung; -inf at rungs that it did not reach."""
 
 Bars = tuple[tuple[int, float], ...]
-"""Epoch of each rung, and the least skill with which a fit goes on."""
+"""Pairs (epoch, least skill with which a fit goes on), one per rung."""
 
 
 def bars(earlier: Sequence[Reached], epochs: int) -> Bars:
-    """Least skill that the next fit needs at each rung, from what earlier fits had there.
+    """Return the skill that the next fit must reach at each rung to be among the best `KEPT` of the earlier fits.
 
     Args:
-        earlier: fits of the same fold and with as many epochs.
-        epochs: planned.
+        earlier: best skills at each rung, one tuple per earlier fit on the same fold and with the same planned epochs.
+        epochs: planned epochs of a fit.
 
     Returns:
-        One bar a rung; none with fewer than `LEAST` fits.
+        The bar of each rung; rungs that too few earlier fits reached have none. Empty with fewer than `LEAST` earlier
+        fits.
     """
     if len(earlier) < LEAST:
         return ()
@@ -54,7 +54,7 @@ def bars(earlier: Sequence[Reached], epochs: int) -> Bars:
 
 
 def reached(curve: Curve, epochs: int) -> Reached:
-    """Best skill of a fit up to each rung; minus infinity at rungs that it did not come to."""
+    """Return the best skill of a fit up to each rung of `epochs` planned epochs; -inf at rungs it did not reach."""
     return tuple(_best(curve, epoch) for epoch in _rungs(epochs))
 
 
@@ -73,7 +73,7 @@ def _best(curve: Curve, epoch: int) -> float:
 
 
 def curve_of(fit: Fit) -> Curve:
-    """Curve of a finished fit. One that learned, even if it ended early, has its last skill at the last epoch."""
+    """Return the curve of a finished fit; a fit that learned keeps its last skill up to its last planned epoch."""
     points = tuple(zip(column(fit.checks, "epoch"), column(fit.checks, "val_skill"), strict=True))
     if fit.verdict is not Verdict.LEARNED or not points:
         return points

@@ -1,4 +1,4 @@
-"""Surrogate model: a random forest that predicts the score of configurations that were not tried."""
+"""Surrogate model: a random forest that predicts the score of an untried configuration."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from search.selection.scores import fold_scores
 from spaces.config import CHOICES, Configuration
 
 MIN_TRIALS: Final = 15
-"""Smallest number of configurations from which a forest's order is worth more than the usual one."""
+"""Smallest number of scored configurations for a surrogate; with fewer, a fixed order of changes works better."""
 
 _TREES: Final = 100
 
 
 class Surrogate:
-    """Predicts the score of a configuration from the scores of others.
+    """Random forest that predicts the score of a configuration from the scores of others.
 
     Args:
-        observations: configurations and their scores.
-        seed: of the forest.
+        observations: pairs of configuration and score.
+        seed: seed of the forest; the same seed and observations give the same predictions.
     """
 
     def __init__(self, observations: Sequence[tuple[Configuration, float]], seed: int) -> None:
@@ -31,12 +31,12 @@ class Surrogate:
         self._forest: Any = None
 
     def learn(self, configuration: Configuration, score: float) -> None:
-        """Add a configuration and its score."""
+        """Add a configuration and its score; the forest is fitted again at the next prediction."""
         self._observations.append((configuration, score))
         self._forest = None
 
     def predict(self, configurations: Sequence[Configuration]) -> list[float]:
-        """Expected scores of configurations, in their order."""
+        """Return the predicted score of each configuration, in units of the study's metric."""
         from sklearn.ensemble import RandomForestRegressor  # a second that no search waits for
 
         if self._forest is None:
@@ -47,10 +47,10 @@ class Surrogate:
 
 
 def observed_scores(trials: Sequence[Trial], chance: float) -> list[tuple[Configuration, float]]:
-    """Score of each configuration that was judged, once: the mean of its folds; a collapsed one no more than chance.
+    """Return each judged configuration once with its score: the mean of its folds, at most chance if it collapsed.
 
     Args:
-        trials: of the study.
+        trials: all trials of the study; failed and interrupted ones are left out.
         chance: the metric's value for the constant predictor.
     """
     by_hash: dict[str, tuple[Configuration, float]] = {}
@@ -65,7 +65,11 @@ def observed_scores(trials: Sequence[Trial], chance: float) -> list[tuple[Config
 
 
 def encoded(configuration: Configuration) -> list[float]:
-    """Encode a configuration's canonical form as numbers: one column a choice; 0 for what means nothing. Not scaled."""
+    """Encode a configuration's canonical form as a row of numbers.
+
+    Categorical hyperparameters are one-hot, numbers are not scaled, inactive hyperparameters are 0. All rows have the
+    same length.
+    """
     values = configuration.canonical()
     row: list[float] = []
     for name in ("n_conv", "n_dense", *(name for name in configuration.as_dict() if name not in _RESOLVED)):

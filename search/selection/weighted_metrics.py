@@ -1,8 +1,8 @@
 """Metrics under many weightings of the images at once, for the bootstrap.
 
-A weighting is a row of `weights` `(B, n)`: how often each image was drawn, 0 for one left out. Plain scores are the
-case of one row of ones, so that there is one implementation of each metric. Undefined values are NaN here;
-`search.selection.metrics` gives them their agreed values.
+A weighting is a row of `weights` `(B, n)`: how often each image was drawn, 0 if it was left out. Unweighted scores are
+the special case of one row of ones, so each metric has a single implementation. Undefined values are NaN here;
+`search.selection.metrics` replaces them by the `undefined` values of the metrics.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ SMALLEST_PROBABILITY: Final = 1e-7
 
 
 def hits(labels: IntArray, predictions: Predictions, weights: Array, classes: int) -> tuple[Array, Array]:
-    """Weight of the images that are decided rightly, and of all images, by class.
+    """Return, by class, the total weight of the correctly classified images and that of all images.
 
     Args:
-        labels: `(n,)` 0..K-1.
-        predictions: `(N, n)` decided classes of N predictors.
-        weights: `(B, n)` not negative.
-        classes: K.
+        labels: `(n,)` int, 0..K-1.
+        predictions: `(N, n)` int, predicted classes of N predictors.
+        weights: `(B, n)` float, not negative.
+        classes: number of classes, K.
 
     Returns:
-        `(K, B, N)` right ones and `(K, B, 1)` all.
+        Weight of the correct images `(K, B, N)`, and of all images `(K, B, 1)`.
     """
     right = np.zeros((classes, len(weights), len(predictions)), weights.dtype)
     total = np.zeros((classes, len(weights), 1), weights.dtype)
@@ -45,35 +45,38 @@ def hits(labels: IntArray, predictions: Predictions, weights: Array, classes: in
 
 
 def recalls(labels: IntArray, predictions: Predictions, weights: Array, classes: int) -> Array:
-    """Share of each class that is decided rightly `(K, B, N)`; NaN for a class without weight.
+    """Return the recall of each class.
 
     Args:
-        labels: `(n,)` 0..K-1.
-        predictions: `(N, n)` decided classes of N predictors.
-        weights: `(B, n)` not negative.
-        classes: K.
+        labels: `(n,)` int, 0..K-1.
+        predictions: `(N, n)` int, predicted classes of N predictors.
+        weights: `(B, n)` float, not negative.
+        classes: number of classes, K.
+
+    Returns:
+        `(K, B, N)`, 0..1; NaN for a class whose images all have weight 0.
     """
     return _ratio(*hits(labels, predictions, weights, classes))
 
 
 def decided_scores(metric: str, labels: IntArray, predictions: Predictions, weights: Array, classes: int) -> Array:
-    """A metric of decided classes for N predictors under B weightings.
+    """Return a metric of predicted classes for N predictors under B weightings.
 
     Args:
-        metric: one of `DECIDED_FORMULAS`.
-        labels: `(n,)` 0..K-1.
-        predictions: `(N, n)` decided classes.
-        weights: `(B, n)` not negative.
-        classes: K.
+        metric: a key of `DECIDED_FORMULAS`.
+        labels: `(n,)` int, 0..K-1.
+        predictions: `(N, n)` int, predicted classes.
+        weights: `(B, n)` float, not negative.
+        classes: number of classes, K.
 
     Returns:
-        `(B, N)`. Averages over classes are over those with weight.
+        `(B, N)`. Means over classes leave out the classes whose images all have weight 0.
 
     Raises:
-        ValueError: the metric is none of `DECIDED_FORMULAS`.
+        ValueError: `metric` is not a key of `DECIDED_FORMULAS`.
     """
     if metric not in DECIDED_FORMULAS:
-        raise ValueError(f"a metric of decided classes is one of {', '.join(DECIDED_FORMULAS)}; got {metric!r}.")
+        raise ValueError(f"metric must be one of {', '.join(DECIDED_FORMULAS)}, got {metric!r}.")
     right, total = hits(labels, predictions, weights, classes)
 
     def called() -> Array:
@@ -109,30 +112,31 @@ DECIDED_FORMULAS: Final[Mapping[str, Callable[[Array, Array, Callable[[], Array]
     "mcc": _mcc,
     "accuracy": _accuracy,
 }
-"""Metrics of the decided class, as functions of the weights of right images `(K, B, N)`, of all images `(K, B, 1)` and,
-computed only where it is called, of the images that are taken for each class `(K, B, N)`."""
+"""Metrics of the predicted class. Each is a function of three weights by class: of the correctly classified images
+`(K, B, N)`, of all images `(K, B, 1)`, and of the images predicted as the class, `(K, B, N)`, which a function computes
+on demand."""
 
 
 def probability_scores(metric: str, labels: IntArray, probabilities: Array, weights: Array) -> Array:
-    """A metric of probabilities for one predictor under B weightings.
+    """Return a metric of probabilities for one predictor under B weightings.
 
     Args:
-        metric: one of `CURVE_FORMULAS` or `PROBABILITY_FORMULAS`.
-        labels: `(n,)` 0..K-1.
-        probabilities: `(n, K)`.
-        weights: `(B, n)` not negative.
+        metric: a key of `CURVE_FORMULAS` or `PROBABILITY_FORMULAS`.
+        labels: `(n,)` int, 0..K-1.
+        probabilities: `(n, K)` float.
+        weights: `(B, n)` float, not negative.
 
     Returns:
-        `(B,)`; NaN where the images with weight don't define the metric.
+        `(B,)`; NaN where the images with a positive weight don't define the metric.
 
     Raises:
-        ValueError: the metric is none of these.
+        ValueError: `metric` is not a key of either.
     """
     if metric in PROBABILITY_FORMULAS:
         return PROBABILITY_FORMULAS[metric](labels, probabilities, weights)
     if metric not in CURVE_FORMULAS:
         names = ", ".join((*CURVE_FORMULAS, *PROBABILITY_FORMULAS))
-        raise ValueError(f"a metric of probabilities is one of {names}; got {metric!r}.")
+        raise ValueError(f"metric must be one of {names}, got {metric!r}.")
     classes = probabilities.shape[1]
     # With two classes one curve is the other's mirror image for the AUC, but not for the others.
     wanted = [1] if metric == "auc" and classes == 2 else range(classes)
@@ -140,14 +144,17 @@ def probability_scores(metric: str, labels: IntArray, probabilities: Array, weig
 
 
 def class_scores(metric: str, labels: IntArray, probabilities: Array, weights: Array, wanted: Iterable[int]) -> Array:
-    """A metric of each wanted class against all others, `(len(wanted), B)`.
+    """Return a metric of single classes, each against all others, under B weightings.
 
     Args:
-        metric: one of `CURVE_FORMULAS`.
-        labels: `(n,)` 0..K-1.
-        probabilities: `(n, K)`.
-        weights: `(B, n)` not negative.
-        wanted: classes, 0..K-1.
+        metric: a key of `CURVE_FORMULAS`.
+        labels: `(n,)` int, 0..K-1.
+        probabilities: `(n, K)` float.
+        weights: `(B, n)` float, not negative.
+        wanted: the classes to score, 0..K-1.
+
+    Returns:
+        `(number of wanted classes, B)`; NaN where the images with a positive weight don't define the metric.
     """
     by_image = np.ascontiguousarray(weights.T)
     values = []
@@ -188,8 +195,8 @@ CURVE_FORMULAS: Final[Mapping[str, Callable[[Array, Array], Array]]] = {
     "average_precision": _average_precision,
     "recall_at_precision": _recall_at_precision,
 }
-"""Metrics of one class against all others, as functions of the weights of its images, and of all images, at each
-threshold `(t, B)`, highest probability first."""
+"""Metrics of one class against all others, as functions of the weights of the class's images `(t, B)` and of all images
+`(t, B)` at each threshold, highest probability first."""
 
 
 def _skill(labels: IntArray, probabilities: Array, weights: Array) -> Array:
@@ -220,14 +227,17 @@ def _mean_of_defined(values: Array) -> Array:
 
 
 def mean_over_folds(metric: str, labels: IntArray, probabilities: Array, folds: IntArray, weights: Array) -> Array:
-    """Mean over folds of `probability_scores`, `(B,)`: probabilities of different fits need not share one scale.
+    """Return the mean over folds of `probability_scores`, as probabilities of different fits may differ in scale.
 
     Args:
-        metric: one of `CURVE_FORMULAS` or `PROBABILITY_FORMULAS`.
-        labels: `(n,)` 0..K-1.
-        probabilities: `(n, K)`.
-        folds: `(n,)` fold that held each image back.
-        weights: `(B, n)` not negative.
+        metric: a key of `CURVE_FORMULAS` or `PROBABILITY_FORMULAS`.
+        labels: `(n,)` int, 0..K-1.
+        probabilities: `(n, K)` float.
+        folds: `(n,)` int, fold whose validation set holds the image.
+        weights: `(B, n)` float, not negative.
+
+    Returns:
+        `(B,)`; folds that don't define the metric are left out, NaN if none does.
     """
     values = []
     for fold in np.unique(folds):

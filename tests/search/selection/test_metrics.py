@@ -159,7 +159,7 @@ def test_only_auc_and_skill_are_means_over_folds() -> None:
 
 def test_errors_say_what_came_and_what_was_expected() -> None:
     labels = np.array([0, 1])
-    with pytest.raises(ValueError, match=r"metric is one of balanced_accuracy, .*; got 'f2'"):
+    with pytest.raises(ValueError, match=r"metric must be one of balanced_accuracy, .*, got 'f2'"):
         score("f2", labels, np.ones((2, 2)))
-    with pytest.raises(ValueError, match=r"shape \(2, K\); got \(3, 2\)"):
+    with pytest.raises(ValueError, match=r"shape \(2, K\), got \(3, 2\)"):
         score("auc", labels, np.ones((3, 2)))
