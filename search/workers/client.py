@@ -76,6 +76,11 @@ class WorkerProcess:
         self._is_up = False  # it has sent WorkerReady
         self.ready: WorkerReady | None = None
 
+    @property
+    def pid(self) -> int | None:
+        """Process id; None while there is no process."""
+        return None if self._child is None else self._child.pid
+
     def set_data(self, data: TrainingData) -> None:
         """Set the images of all further fits, in this process and in the processes that replace it."""
         self._data = data
@@ -193,7 +198,7 @@ class WorkerProcess:
     def _has_grown(self) -> bool:
         """Whether the process uses more memory than its share."""
         limit = self._resources.memory
-        held = None if self._child is None else memory_of(self._child.pid)
+        held = None if self.pid is None else memory_of(self.pid)
         return held is not None and limit is not None and held > limit
 
     def _send_data(self) -> None:

@@ -72,7 +72,7 @@ def is_alive(pid: int) -> bool:
 def test_a_fit_runs_and_repeats_in_the_same_process(real, make_job, tmp_path, images, labels) -> None:
     checks: list[Check] = []
     outcome = real.run(make_job(4), checks.append)
-    pid = real._child.pid
+    pid = real.pid
     assert outcome.verdict is Verdict.LEARNED
     assert repr(outcome.checks) == repr(tuple(checks))
     assert len(checks) == 4
@@ -84,7 +84,7 @@ def test_a_fit_runs_and_repeats_in_the_same_process(real, make_job, tmp_path, im
     again = real.run(make_job(4, predict=tmp_path / "test.npy"))
     assert repr(again.checks) == repr(outcome.checks)  # not a number is not equal to itself
     np.testing.assert_allclose(again.predicted, outcome.probabilities, atol=1e-6)
-    assert real._child.pid == pid
+    assert real.pid == pid
 
 
 def test_corrupted_copies_are_scored_after_a_fit_and_change_nothing_in_it(
@@ -119,10 +119,10 @@ def test_an_epoch_has_a_price(real, make_job, make_configuration) -> None:
 
 def test_a_task_runs_in_the_worker_with_the_last_fits_network(real, make_job) -> None:
     real.run(make_job(4))
-    assert real.run_task(light.Look()) == (real._child.pid, True)
+    assert real.run_task(light.Look()) == (real.pid, True)
     with pytest.raises(WorkerError, match="ValueError: no such layer"):
         real.run_task(light.Stumble())
-    assert real.run_task(light.Look()) == (real._child.pid, False)
+    assert real.run_task(light.Look()) == (real.pid, False)
     assert real.run(make_job(4)).verdict is Verdict.LEARNED
 
 
@@ -133,7 +133,7 @@ def test_a_fit_that_raises_is_a_fault_with_its_traceback_and_the_next_one_runs(r
 
 
 def test_a_fit_is_stopped_and_the_next_one_runs(real, make_job, stop) -> None:
-    pid = real._child.pid
+    pid = real.pid
 
     heard = []
 
@@ -146,17 +146,17 @@ def test_a_fit_is_stopped_and_the_next_one_runs(real, make_job, stop) -> None:
     assert heard[-1] < 3000
     stop.clear()
     assert real.run(make_job(4)).verdict is Verdict.LEARNED
-    assert real._child.pid == pid, "it listened: there was no need to kill it"
+    assert real.pid == pid, "it listened: there was no need to kill it"
 
 
 def test_a_worker_that_is_killed_is_a_fault_and_the_next_fit_runs_in_a_new_one(real, make_job) -> None:
     first = real.run(make_job(4))
-    pid = real._child.pid
+    pid = real.pid
     with pytest.raises(WorkerError, match=r"worker died \(exit code -9\)"):
         real.run(make_job(3000), lambda check: os.kill(pid, signal.SIGKILL))
     assert not is_alive(pid)
     again = real.run(make_job(4))
-    assert real._child.pid != pid
+    assert real.pid != pid
     assert repr(again.checks) == repr(first.checks)  # not a number is not equal to itself
 
 
@@ -181,12 +181,12 @@ def test_a_worker_that_does_not_listen_is_killed(resources, monkeypatch, make_jo
     stop = threading.Event()
     worker = WorkerProcess(resources, stop.is_set)
     worker.start()
-    pid = worker._child.pid
+    pid = worker.pid
     with pytest.raises(WorkerError, match="worker stalled: no message for 0 s"):
         worker.run(make_job(4))
     assert not is_alive(pid)
     worker.start()
-    pid = worker._child.pid
+    pid = worker.pid
     stop.set()
     with pytest.raises(Stopped):
         worker.run(make_job(4))
