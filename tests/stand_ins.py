@@ -112,7 +112,7 @@ def fake_pools(answer: Answer = by_seed) -> MakePool:
     return lambda resources, must_stop: FakePool(answer, must_stop)
 
 
-class Told(SilentListener):
+class RecordingListener(SilentListener):
     """Keeps what a run tells of its stages and its progress."""
 
     def __init__(self) -> None:

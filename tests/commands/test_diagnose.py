@@ -14,7 +14,7 @@ from search.diagnosis import examination
 from search.diagnosis.evidence import Diagnosis, NetworkState
 from search.diagnosis.examination import DiagnosisRequest
 from search.errors import UserCodeError
-from tests.reports import made_diagnosis as made
+from tests.reports import fake_diagnosis as fake
 
 Answer = Callable[[Callable[[DiagnosisRequest], Diagnosis]], list[DiagnosisRequest]]
 
@@ -47,7 +47,7 @@ def answer(monkeypatch: pytest.MonkeyPatch) -> Answer:
 
 @pytest.mark.parametrize("state", [NetworkState.HEALTHY, NetworkState.COLLAPSED])
 def test_healthy_or_not_it_is_done(answer: Answer, capsys: pytest.CaptureFixture[str], state: NetworkState) -> None:
-    (asked,) = [answer(lambda request: made.diagnosis(state))]
+    (asked,) = [answer(lambda request: fake.diagnosis(state))]
     assert run_search.main(COMMAND) == 0
     told = capsys.readouterr()
     assert told.err.splitlines()[0] == (
@@ -62,7 +62,7 @@ def test_healthy_or_not_it_is_done(answer: Answer, capsys: pytest.CaptureFixture
 
 
 def test_all_options_arrive(answer: Answer) -> None:
-    asked = answer(lambda request: made.diagnosis())
+    asked = answer(lambda request: fake.diagnosis())
     assert run_search.main([*COMMAND, "--out", "here", "--seed", "7", "--budget", "10m"]) == 0
     expected = DiagnosisRequest(data=Path("images"), model="net.py:build", out=Path("here"), seed=7, budget=600.0)
     assert asked == [expected]

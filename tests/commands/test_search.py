@@ -372,13 +372,13 @@ def test_explain_writes_the_reports_and_tells_how_it_went(
     healthy: bool, here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from search.session import explain as explain_module
-    from tests.reports import made
+    from tests.reports import fake_results as fake
 
     asked = []
 
     def explain(out: Path, start: object, *further: object, **options: object) -> object:
         asked.append((out, start, options["data"]))
-        return made.results(made.trials(12), healthy=healthy, reason=None if healthy else "no healthy configuration")
+        return fake.results(fake.trials(12), healthy=healthy, reason=None if healthy else "no healthy configuration")
 
     monkeypatch.setattr(explain_module, "explain", explain)
     monkeypatch.setattr(explain_command, "stop_on_signals", lambda asked: None)

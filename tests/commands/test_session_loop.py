@@ -24,7 +24,7 @@ from search.session.session import SessionResult
 from search.session.setup import OutOfTime
 from search.storage.run_folder import is_held
 from tests.factories import make_images
-from tests.reports import made
+from tests.reports import fake_results as fake
 
 pytestmark = [pytest.mark.usefixtures("known_migrations"), pytest.mark.slow]
 
@@ -73,7 +73,7 @@ class World:
         self.at_night()
         self.now = clock._until if clock._until is not None else self.now + 60
         return SessionResult(
-            made.results(made.trials(2)), is_last=len(self.begun) == self.nights, has_trained=self.has_trained
+            fake.results(fake.trials(2)), is_last=len(self.begun) == self.nights, has_trained=self.has_trained
         )
 
 

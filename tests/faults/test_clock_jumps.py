@@ -16,7 +16,7 @@ from search.session import planning, session
 from search.storage.load import open_study
 from search.training.job import FitJob
 from tests.factories import make_images
-from tests.search.session.test_session import request, told
+from tests.search.session.test_session import comparable, request
 from tests.stand_ins import by_seed, fake_pools
 
 pytestmark = pytest.mark.study
@@ -72,4 +72,4 @@ def test_the_study_is_the_same_and_hours_are_off_by_no_more_than_the_clock_is(
     assert len(jumped) > 2
     assert max(steady) <= HOURS
     assert max(jumped) <= HOURS + 2 * JUMP + FIT  # set forward before it began, and back afterwards
-    assert told(open_study(tmp_path / "jumped")) == told(open_study(tmp_path / "steady"))
+    assert comparable(open_study(tmp_path / "jumped")) == comparable(open_study(tmp_path / "steady"))

@@ -15,7 +15,7 @@ from commands.terminal import DONE, NOTHING_HEALTHY, USER_ERROR
 from search.storage.load import open_study
 from tests.factories import make_images
 from tests.faults.test_kills import check_fits
-from tests.keras_tests.runs import Run
+from tests.keras_tests.runs import SearchProcess
 
 pytestmark = [pytest.mark.study, pytest.mark.slow, pytest.mark.usefixtures("known_migrations")]
 
@@ -49,17 +49,17 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "-l", str(place)], check=True)
 
 
-def search(folder: Path, out: Path, trials: int = 40) -> Run:
+def search(folder: Path, out: Path, trials: int = 40) -> SearchProcess:
     command = [sys.executable, "-c", WHOLE, "--data", str(folder / "images"), "--out", str(out), "--image-size", "8"]
     command += ["--trials", str(trials), "--folds", "3", "--epochs", "30", "--workers", "1", "--quiet"]
     environment = {**os.environ, "STEADYNET_CACHE": str(folder / "cache"), "STEADYNET_FIT_SECONDS": "0.01"}
     process = subprocess.Popen(
         command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
-    return Run(out, process)
+    return SearchProcess(out, process)
 
 
-def check_done(run: Run, trials: int) -> None:
+def check_done(run: SearchProcess, trials: int) -> None:
     """It ends by itself, and has judged so many trials, whether or not one of them is to be recommended."""
     assert run.wait() in (DONE, NOTHING_HEALTHY), run.stderr
     study = open_study(run.out)
@@ -67,7 +67,7 @@ def check_done(run: Run, trials: int) -> None:
     check_fits(study.trials)
 
 
-def check_refused(run: Run) -> str:
+def check_refused(run: SearchProcess) -> str:
     """It ends with one line for the user: the line."""
     assert run.wait() == USER_ERROR, run.stderr
     assert "Traceback" not in run.stderr

@@ -331,8 +331,8 @@ def model() -> bytes:
 @pytest.fixture(scope="module")
 def best_config() -> bytes:
     from reports.best_config import best_config_text
-    from tests.reports import made
+    from tests.reports import fake_results as fake
 
-    results = made.results(made.trials(3))
+    results = fake.results(fake.trials(3))
     assert results.recommended is not None
     return best_config_text(results, results.recommended).encode()

@@ -69,7 +69,7 @@ class Coordinators:
         self.begun.append(process)
         return process
 
-    def told(self, out: str) -> str:
+    def log_tail(self, out: str) -> str:
         return (self.folder / f"{out}.log").read_text()[-3000:]
 
     def close(self) -> None:
@@ -177,7 +177,7 @@ class Killing:
             if kills:
                 time.sleep(draw.uniform(0.0, self.longest))
             if not kills or process.poll() is not None:
-                assert process.wait(timeout=1200) == 0, self.coordinators.told(out)
+                assert process.wait(timeout=1200) == 0, self.coordinators.log_tail(out)
                 assert known <= set(keys(self.coordinators.folder / out)), "an acknowledged fit was lost"
                 return kills
             self._strike(process, draw)
@@ -228,7 +228,7 @@ def check_against(coordinators: Coordinators, undisturbed: subprocess.Popen[str]
     """Compares with what a search in the folder `undisturbed` leaves, which may still be at work."""
 
     def check(out: str) -> None:
-        assert undisturbed.wait(timeout=1800) == 0, coordinators.told("undisturbed")
+        assert undisturbed.wait(timeout=1800) == 0, coordinators.log_tail("undisturbed")
         expected = open_study(coordinators.folder / "undisturbed")
         check_fits(expected.trials)
         assert all_of(open_study(coordinators.folder / out)) == all_of(expected)

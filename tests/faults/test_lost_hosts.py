@@ -80,7 +80,7 @@ def test_hosts_and_the_database_are_lost_again_and_again(server: Server, tmp_pat
                 time.sleep(draw.uniform(0.2, 2.0))
                 server.start()
         for number, process in at_work.items():
-            assert process.wait(timeout=600) == 0, hosts.told(f"host{number}")
+            assert process.wait(timeout=600) == 0, hosts.log_tail(f"host{number}")
     finally:
         hosts.close()
 

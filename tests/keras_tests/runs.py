@@ -36,7 +36,7 @@ def write_images(folder: Path, classes: int = 3, count: int = 20, seed: int = 0)
 
 
 @dataclass
-class Run:
+class SearchProcess:
     """A search that was started."""
 
     out: Path
@@ -92,14 +92,14 @@ class Run:
 
 
 @dataclass
-class Desk:
+class SearchLauncher:
     """Starts searches; ends those that are left over."""
 
     folder: Path
-    started: list[Run] = field(default_factory=list)
+    started: list[SearchProcess] = field(default_factory=list)
     closed: bool = False
 
-    def start(self, out: str, *arguments: str) -> Run:
+    def start(self, out: str, *arguments: str) -> SearchProcess:
         """A search of its own in a session of its own, so that a signal can reach all of it and nothing else."""
         assert not self.closed, "the tests are over"
         command: Sequence[str] = (sys.executable, "-c", _LAUNCH, *arguments, "--out", str(self.folder / out))
@@ -112,7 +112,7 @@ class Desk:
             text=True,
             start_new_session=True,
         )
-        run = Run(self.folder / out, process)
+        run = SearchProcess(self.folder / out, process)
         self.started.append(run)
         return run
 
@@ -127,7 +127,7 @@ def _environment(folder: Path) -> dict[str, str]:
     return {**os.environ, "STEADYNET_CACHE": str(folder / "cache"), "PYTHONPATH": str(ROOT)}
 
 
-def told(folder: Path, *arguments: str) -> str:
+def run_command(folder: Path, *arguments: str) -> str:
     """What a command says that is run to its end; that it did well and never loaded TensorFlow itself is checked."""
     run = subprocess.run(
         [sys.executable, "-c", _LAUNCH, *arguments],

@@ -21,7 +21,7 @@ from search.workers.errors import Stopped, WorkerError, WorkerStalled
 from search.workers.pool import WorkerProcessPool
 from search.workers.protocol import TimingJob, TrainingData, WorkerResources
 from tests.factories import fit_job
-from tests.keras_tests import light
+from tests.keras_tests import fake_workers
 
 
 @pytest.fixture(scope="module")
@@ -119,10 +119,10 @@ def test_an_epoch_has_a_price(real, make_job, make_configuration) -> None:
 
 def test_a_task_runs_in_the_worker_with_the_last_fits_network(real, make_job) -> None:
     real.run(make_job(4))
-    assert real.run_task(light.Look()) == (real.pid, True)
+    assert real.run_task(fake_workers.Look()) == (real.pid, True)
     with pytest.raises(WorkerError, match="ValueError: no such layer"):
-        real.run_task(light.Stumble())
-    assert real.run_task(light.Look()) == (real.pid, False)
+        real.run_task(fake_workers.Stumble())
+    assert real.run_task(fake_workers.Look()) == (real.pid, False)
     assert real.run(make_job(4)).verdict is Verdict.LEARNED
 
 
@@ -161,21 +161,21 @@ def test_a_worker_that_is_killed_is_a_fault_and_the_next_fit_runs_in_a_new_one(r
 
 
 def test_a_worker_is_replaced_after_many_jobs(resources, monkeypatch, make_job) -> None:
-    monkeypatch.setattr(client, "main", light.obedient)
+    monkeypatch.setattr(client, "main", fake_workers.obedient)
     monkeypatch.setattr(client, "_RECYCLE_AFTER", 2)
     workers = WorkerProcessPool([resources], lambda: False)
     with workers.worker() as worker:
         first, second, third = (int(worker.run(make_job(4)).start["pid"]) for _ in range(3))
     assert first == second != third
     assert not is_alive(first)
-    assert workers.ready == light.READY
+    assert workers.ready == fake_workers.READY
     workers.close()
     assert not is_alive(third)
     workers.close()
 
 
 def test_a_worker_that_does_not_listen_is_killed(resources, monkeypatch, make_job) -> None:
-    monkeypatch.setattr(client, "main", light.deaf)
+    monkeypatch.setattr(client, "main", fake_workers.deaf)
     monkeypatch.setattr(heartbeat, "_BUILD_SECONDS", 0.5)
     monkeypatch.setattr(client, "_STOP_SECONDS", 0.3)
     stop = threading.Event()
@@ -195,7 +195,7 @@ def test_a_worker_that_does_not_listen_is_killed(resources, monkeypatch, make_jo
 
 def test_a_worker_that_stalls_after_some_epochs_is_killed_sooner(resources, monkeypatch, make_job) -> None:
     """It was silent three times as long as before its first word."""
-    monkeypatch.setattr(client, "main", light.tiring)
+    monkeypatch.setattr(client, "main", fake_workers.tiring)
     monkeypatch.setattr(heartbeat, "_TIMEOUT_SECONDS", 0.2)
     worker = WorkerProcess(resources, lambda: False)
     with pytest.raises(WorkerStalled, match="worker stalled"):
@@ -204,7 +204,7 @@ def test_a_worker_that_stalls_after_some_epochs_is_killed_sooner(resources, monk
 
 
 def test_a_worker_that_has_grown_is_replaced(resources, monkeypatch, make_job) -> None:
-    monkeypatch.setattr(client, "main", light.obedient)
+    monkeypatch.setattr(client, "main", fake_workers.obedient)
     worker = WorkerProcess(replace(resources, memory=1_000_000_000), lambda: False)
     first = worker.run(make_job(4)).start
     assert worker.run(make_job(4)).start == first
@@ -214,7 +214,7 @@ def test_a_worker_that_has_grown_is_replaced(resources, monkeypatch, make_job) -
 
 
 def test_a_fit_of_which_the_worker_died_is_done_again_alone(resources, monkeypatch, make_job) -> None:
-    monkeypatch.setattr(client, "main", light.slow)
+    monkeypatch.setattr(client, "main", fake_workers.slow)
     workers = WorkerProcessPool([resources, resources], lambda: False)
     spans: dict[str, tuple[float, float]] = {}
 
@@ -237,7 +237,7 @@ def test_a_fit_of_which_the_worker_died_is_done_again_alone(resources, monkeypat
 
 
 def test_a_worker_that_can_not_start_says_why(resources, monkeypatch) -> None:
-    monkeypatch.setattr(client, "main", light.broken)
+    monkeypatch.setattr(client, "main", fake_workers.broken)
     worker = WorkerProcess(resources, lambda: False)
     with pytest.raises(WorkerError, match=r"worker did not start: .*no such library"):
         worker.start()

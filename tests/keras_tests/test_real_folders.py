@@ -11,7 +11,7 @@ from PIL import Image
 
 from search.training import backbones
 from spaces.backbones import BACKBONES
-from tests.keras_tests.runs import plain_keras, told
+from tests.keras_tests.runs import plain_keras, run_command
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Keras' own, while it saves
 
@@ -81,8 +81,8 @@ def some_backbone() -> keras.Model:
 
 def train_and_predict(folder: Path, *data: str) -> None:
     """By the commands, from the configuration that the search recommends."""
-    told(folder, "train", "--config", "run/best_config.yaml", *data, "--model", "model.keras", "--quiet")
-    told(folder, "predict", "--model", "model.keras", "--data", "new", "--csv", "new.csv", "--quiet")
+    run_command(folder, "train", "--config", "run/best_config.yaml", *data, "--model", "model.keras", "--quiet")
+    run_command(folder, "predict", "--model", "model.keras", "--data", "new", "--csv", "new.csv", "--quiet")
 
 
 def predicted(folder: Path) -> dict[str, list[float]]:
@@ -102,7 +102,7 @@ def native(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_every_size(folder / "new", 6)
     (folder / "space.yaml").write_text(NATIVE)
     data = ("--data", "images", "--labels", "images.csv")
-    told(folder, *data, "--image-size", "native", *SEARCH, "--epochs", "16")
+    run_command(folder, *data, "--image-size", "native", *SEARCH, "--epochs", "16")
     train_and_predict(folder, *data)
     return folder
 
@@ -117,7 +117,7 @@ def pretrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_colours(folder / "new", 2)
     (folder / "space.yaml").write_text(FROZEN)
     data = ("--data", "images", "--weights", "mobilenet_025=weights/mine.weights.h5")
-    told(folder, *data, "--image-size", "32", *SEARCH, "--epochs", "40")
+    run_command(folder, *data, "--image-size", "32", *SEARCH, "--epochs", "40")
     train_and_predict(folder, *data)
     return folder
 

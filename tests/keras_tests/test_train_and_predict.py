@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests.factories import configuration
-from tests.keras_tests.runs import ROOT, plain_keras, told, write_images
+from tests.keras_tests.runs import ROOT, plain_keras, run_command, write_images
 from tests.search.delivery.stand_in import write_config
 
 CHOSEN = configuration(batch_size=8, width=8, input_scaling="standardized", normalization="batch", learning_rate=0.01)
@@ -47,8 +47,8 @@ def train_and_ask(folder: Path, name: str, *more: str) -> tuple[str, list[dict[s
     """What `train` says, and the table that `predict` writes for the new images."""
     model, table = f"{name}.keras", f"{name}.csv"
     common = ("--config", "best_config.yaml", "--data", "images", "--model", model, "--quiet")
-    trained = told(folder, "train", *common, *more)
-    said = told(folder, "predict", "--model", model, "--data", "new", "--csv", table, "--quiet")
+    trained = run_command(folder, "train", *common, *more)
+    said = run_command(folder, "predict", "--model", model, "--data", "new", "--csv", table, "--quiet")
     with (folder / table).open(newline="") as stream:
         rows = list(csv.DictReader(stream))
     right = sum(row["class"] == row["file"].partition("/")[0] for row in rows)

@@ -14,33 +14,33 @@ import pytest
 import run_search
 from commands.terminal import DONE, INTERRUPTED, NOTHING_HEALTHY
 from tests.keras_tests.runs import all_dead
-from tests.keras_tests.stories import FILES, TRIALS, Story, begun
+from tests.keras_tests.search_histories import FILES, TRIALS, SearchHistory, started_searches
 
 
 @pytest.fixture(scope="module")
-def stories(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Future[Story]]]:
-    with begun(tmp_path_factory.mktemp("searches")) as under_way:
+def searches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Future[SearchHistory]]]:
+    with started_searches(tmp_path_factory.mktemp("searches")) as under_way:
         yield under_way
 
 
 @pytest.fixture(scope="module")
-def undisturbed(stories) -> Story:
-    return stories["undisturbed"].result()
+def undisturbed(searches) -> SearchHistory:
+    return searches["undisturbed"].result()
 
 
 @pytest.fixture(scope="module")
-def disturbed(stories) -> Story:
-    return stories["disturbed"].result()
+def disturbed(searches) -> SearchHistory:
+    return searches["disturbed"].result()
 
 
 @pytest.fixture(scope="module")
-def hopeless(stories) -> Story:
-    return stories["hopeless"].result()
+def hopeless(searches) -> SearchHistory:
+    return searches["hopeless"].result()
 
 
 def test_a_search_leaves_its_files(undisturbed) -> None:
     assert undisturbed.codes[0] == DONE, undisturbed.runs[0].stderr
-    assert undisturbed.seen["files"] == set(FILES)
+    assert undisturbed.observed["files"] == set(FILES)
     stdout = undisturbed.runs[0].stdout
     assert "Recommended:" in stdout
     assert "Expected balanced accuracy" in stdout
@@ -84,14 +84,14 @@ def test_the_coordinator_never_loads_tensorflow(undisturbed) -> None:
 
 
 def test_no_worker_is_left_after_a_search(undisturbed) -> None:
-    assert undisturbed.seen["workers"]
-    assert all_dead(undisturbed.seen["workers"], within=5.0)
+    assert undisturbed.observed["workers"]
+    assert all_dead(undisturbed.observed["workers"], within=5.0)
 
 
 def test_the_same_command_again_trains_nothing_and_writes_the_report(undisturbed) -> None:
     assert undisturbed.codes[1] == DONE, undisturbed.runs[1].stderr
     assert (undisturbed.out / "report.html").exists()
-    for name, content in undisturbed.seen["first"].items():
+    for name, content in undisturbed.observed["first"].items():
         assert (undisturbed.out / name).read_bytes() == content
 
 
@@ -106,7 +106,7 @@ def test_report_makes_the_same_files_without_training(undisturbed, capsys) -> No
 
 
 def test_the_dashboard_sees_the_search_grow_and_does_no_harm(undisturbed) -> None:
-    dashboard = undisturbed.seen["dashboard"]
+    dashboard = undisturbed.observed["dashboard"]
     assert dashboard.error is None
     assert dashboard.statuses == {"200 OK"}
     assert dashboard.trials == sorted(dashboard.trials)
@@ -119,15 +119,15 @@ def test_the_dashboard_sees_the_search_grow_and_does_no_harm(undisturbed) -> Non
 
 def test_a_killed_coordinator_leaves_no_worker(disturbed) -> None:
     assert disturbed.codes[0] == -signal.SIGKILL
-    assert disturbed.seen["dead after the kill"] == (True, True)
+    assert disturbed.observed["dead after the kill"] == (True, True)
 
 
 def test_ctrl_c_keeps_everything_and_leaves_no_worker(disturbed) -> None:
     assert disturbed.codes[1] == INTERRUPTED, disturbed.runs[1].stderr
     assert "Interrupted; all results are kept." in disturbed.runs[1].stdout
-    assert {"fits.csv", "trials.csv", "summary.json", "report.html", "study.db"} <= disturbed.seen["files"]
-    assert disturbed.seen["dead after Ctrl-C"] == (True, True)
-    killed, interrupted = disturbed.seen["fits"]
+    assert {"fits.csv", "trials.csv", "summary.json", "report.html", "study.db"} <= disturbed.observed["files"]
+    assert disturbed.observed["dead after Ctrl-C"] == (True, True)
+    killed, interrupted = disturbed.observed["fits"]
     assert 0 < killed < interrupted < len(disturbed.fits())
 
 
@@ -142,7 +142,7 @@ def test_a_resumed_search_ends_where_an_undisturbed_one_does(disturbed, undistur
     pd.testing.assert_frame_equal(*searched)
     confirmed = [set(fits.query("stage == 'confirm'").key) for fits in (ours, theirs)]
     assert confirmed[0] >= confirmed[1]  # after the first budget others may have been finalists too
-    trials = [pd.read_csv(story.out / "trials.csv").drop(columns="seconds") for story in (disturbed, undisturbed)]
+    trials = [pd.read_csv(history.out / "trials.csv").drop(columns="seconds") for history in (disturbed, undisturbed)]
     pd.testing.assert_frame_equal(*trials)
 
 

@@ -17,9 +17,9 @@ from reports.summary import summary_text
 from reports.terminal_summary import closing_lines
 from search.records import Ablation, AblationStep, Waypoint
 from search.selection.results import Results
-from tests.reports import made
+from tests.reports import fake_results as fake
 
-BASE = made.results(made.trials(20))
+BASE = fake.results(fake.trials(20))
 
 
 def way(*scores: float, spread: float = 0.0, reasons: tuple[str, ...] = ("dead-layer",), **changes: object) -> Results:

@@ -13,8 +13,8 @@ from spaces.best_config import KEYS, load_best_config
 from spaces.config import Configuration
 from spaces.image_format import ImageFormat
 from spaces.yaml_io import load_configurations
-from tests.reports import made
-from tests.reports import made_robust as robust
+from tests.reports import fake_results as fake
+from tests.reports import fake_robustness as robust
 
 
 def load(results: Results) -> Any:
@@ -24,15 +24,15 @@ def load(results: Results) -> Any:
 
 @pytest.mark.parametrize("seed", range(8))
 def test_the_configuration_comes_back_unchanged(seed: int) -> None:
-    config = made.configuration(seed)
-    content = load(made.results([replace(made.trial(0, [0.8] * 5), configuration=config)]))
+    config = fake.configuration(seed)
+    content = load(fake.results([replace(fake.trial(0, [0.8] * 5), configuration=config)]))
     assert Configuration(**content["configuration"]["sampled"]) == config
     assert content["configuration"]["canonical"] == config.canonical()
     assert content["configuration"]["hash"] == config.hash
 
 
 def test_the_file_can_start_another_search(tmp_path: Path) -> None:
-    results = made.results(made.trials(12))
+    results = fake.results(fake.trials(12))
     assert results.recommended is not None
     path = tmp_path / "best_config.yaml"
     path.write_text(best_config_text(results, results.recommended))
@@ -40,12 +40,12 @@ def test_the_file_can_start_another_search(tmp_path: Path) -> None:
 
 
 def test_everything_needed_to_train_and_use_it_is_there() -> None:
-    content = load(made.results(made.trials(12), test=True))
+    content = load(fake.results(fake.trials(12), test=True))
     assert content["schema"] == 1
     assert content["classes"] == ["benign", "malignant"]
     assert content["decision_offset"] == [0.0, -0.21]
-    assert content["training"]["epochs"] == made.EPOCHS
-    assert len(content["fold_scores"]) == made.FOLDS
+    assert content["training"]["epochs"] == fake.EPOCHS
+    assert len(content["fold_scores"]) == fake.FOLDS
     assert content["promise"]["low"] <= content["promise"]["value"] <= content["promise"]["high"]
     assert content["promise"]["value"] < content["search_mean"]
     assert content["test"] == {"score": 0.81, "n": 60}
@@ -56,12 +56,12 @@ def test_everything_needed_to_train_and_use_it_is_there() -> None:
 
 
 def test_whoever_reads_the_file_knows_all_that_is_ever_written() -> None:
-    whole = load(robust.confirmed(made.results(made.trials(12), test=True)))
+    whole = load(robust.confirmed(fake.results(fake.trials(12), test=True)))
     assert set(whole) == set(KEYS)
 
 
 def test_confirmed_scores_and_the_promise_s_stages_stand_there() -> None:
-    results = robust.confirmed(made.results(made.trials(12)))
+    results = robust.confirmed(fake.results(fake.trials(12)))
     best = results.recommended
     assert best is not None
     assert best.finalist is not None
@@ -71,12 +71,12 @@ def test_confirmed_scores_and_the_promise_s_stages_stand_there() -> None:
     assert content["confirmed"]["mean"] == pytest.approx(best.finalist.mean)
     assert content["confirmed"]["collapsed"] == 0
     assert content["se"] == pytest.approx(best.finalist.se)
-    assert load(made.results(made.trials(12)))["confirmed"] is None
+    assert load(fake.results(fake.trials(12)))["confirmed"] is None
 
 
 @pytest.mark.parametrize("confirmed", [False, True])
 def test_it_can_be_trained_from(tmp_path: Path, confirmed: bool) -> None:
-    results = made.results(made.trials(12), test=True)
+    results = fake.results(fake.trials(12), test=True)
     results = robust.confirmed(results) if confirmed else results
     assert results.recommended is not None
     path = tmp_path / "best_config.yaml"
@@ -84,16 +84,16 @@ def test_it_can_be_trained_from(tmp_path: Path, confirmed: bool) -> None:
     found = load_best_config(path)
     assert found.configuration == results.recommended.ranked.trial.configuration
     assert not found.edited
-    assert found.folds == made.FOLDS
+    assert found.folds == fake.FOLDS
 
 
 def test_class_names_that_look_like_something_else_stay_names() -> None:
     classes = {"no": 10, "1e3": 11, "!!python/none": 12, "a: b # c": 13, "\udcff": 14, "名": 15}
-    assert load(made.results(made.trials(12), classes=classes))["classes"] == list(classes)
+    assert load(fake.results(fake.trials(12), classes=classes))["classes"] == list(classes)
 
 
 def test_what_is_white_in_deep_images_is_told_where_there_are_such() -> None:
-    results = made.results(made.trials(12))
+    results = fake.results(fake.trials(12))
     deep = replace(results, study=replace(results.study, data=replace(results.study.data, white=4095.0)))
     assert load(deep)["training"]["white"] == 4095.0
     assert {"white": 4095.0} in load(deep)["images"]["steps"]

@@ -10,8 +10,8 @@ from playwright.sync_api import Browser
 
 from reports.page import SECTIONS, page
 from tests.reports import chromium as browsers
-from tests.reports import made
-from tests.reports import made_robust as robust
+from tests.reports import fake_results as fake
+from tests.reports import fake_robustness as robust
 from tests.reports.chromium import Opened, chromium, draw_all, opened
 
 pytestmark = pytest.mark.browser
@@ -114,10 +114,10 @@ def test_on_paper_everything_is_open_drawn_and_on_white(browser: Browser, report
 
 @pytest.mark.parametrize(
     "results",
-    [made.results(), made.results([made.trial(0, [], "dead-layer")], reason="no healthy configuration")],
+    [fake.results(), fake.results([fake.trial(0, [], "dead-layer")], reason="no healthy configuration")],
     ids=["nothing tried", "nothing healthy"],
 )
-def test_an_empty_report_is_quiet_too(browser: Browser, tmp_path: Path, results: made.Results) -> None:
+def test_an_empty_report_is_quiet_too(browser: Browser, tmp_path: Path, results: fake.Results) -> None:
     path = tmp_path / "report.html"
     path.write_text(page(results), encoding="utf-8")
     with opened(browser, path, width=390) as found:

@@ -4,11 +4,11 @@ import json
 
 from reports.diagnosis_json import diagnosis_json
 from search.diagnosis.evidence import NetworkState
-from tests.reports import made_diagnosis as made
+from tests.reports import fake_diagnosis as fake
 
 
 def test_schema_one() -> None:
-    found = json.loads(diagnosis_json(made.diagnosis()))
+    found = json.loads(diagnosis_json(fake.diagnosis()))
     assert (found["schema"], found["healthy"], found["verdict"], found["seconds"]) == (1, False, "collapsed", 93.4)
     assert found["causes"][0] == {
         "code": "unscaled-input",
@@ -29,12 +29,12 @@ def test_schema_one() -> None:
 
 
 def test_a_slow_network_is_healthy_and_has_no_causes() -> None:
-    found = json.loads(diagnosis_json(made.diagnosis(NetworkState.SLOW)))
+    found = json.loads(diagnosis_json(fake.diagnosis(NetworkState.SLOW)))
     assert (found["healthy"], found["verdict"], found["causes"], found["mends"]) == (True, "slow", [], [])
 
 
 def test_numbers_that_json_does_not_know_are_null() -> None:
-    text = diagnosis_json(made.hostile())
+    text = diagnosis_json(fake.hostile())
     found = json.loads(text, parse_constant=lambda name: f"not JSON: {name}")
-    assert found["causes"][0]["evidence"] == {made.EVIL: None, "b": "\x1b[31m<b>"}
+    assert found["causes"][0]["evidence"] == {fake.EVIL: None, "b": "\x1b[31m<b>"}
     assert found["mends"][0]["after"] == [None, 0.9, 0.9]

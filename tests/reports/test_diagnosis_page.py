@@ -10,17 +10,17 @@ import pytest
 from reports.diagnosis_figures import fit_curves, layer_profile
 from reports.diagnosis_page import diagnosis_page, layer_rows
 from search.diagnosis.evidence import Diagnosis, NetworkState
-from tests.reports import made_diagnosis as made
+from tests.reports import fake_diagnosis as fake
 from tests.reports.test_page import Reader
 
 pytestmark = pytest.mark.slow
 
 CASES = {
-    "collapsed": made.diagnosis(),
-    "healthy": made.diagnosis(NetworkState.HEALTHY),
-    "no mend": made.diagnosis(fixes=(), causes=(made.cause(confirmed=None),), cut_short=True),
-    "nothing": made.diagnosis(runs=(), causes=(), fixes=(), remarks=(), names=("only",)),
-    "hostile": made.hostile(),
+    "collapsed": fake.diagnosis(),
+    "healthy": fake.diagnosis(NetworkState.HEALTHY),
+    "no mend": fake.diagnosis(fixes=(), causes=(fake.cause(confirmed=None),), cut_short=True),
+    "nothing": fake.diagnosis(runs=(), causes=(), fixes=(), remarks=(), names=("only",)),
+    "hostile": fake.hostile(),
 }
 
 
@@ -67,10 +67,10 @@ def test_what_comes_from_outside_stays_text() -> None:
     assert len(reader.scripts) == len(read("collapsed").scripts)
     assert not [attrs for _, attrs in reader.tags if "onerror" in attrs]
     assert "alert(1)" not in "".join(reader.scripts[2:])  # after the figures, where names are escaped text
-    assert made.EVIL in reader.text
+    assert fake.EVIL in reader.text
     assert "{{ 7 * 7 }}" in reader.text
     assert "49" not in re.findall(r"\b49\b", reader.text)
-    assert "\x1b" not in diagnosis_page(made.hostile())
+    assert "\x1b" not in diagnosis_page(fake.hostile())
 
 
 def test_hypotheses_are_worded_so() -> None:
@@ -90,7 +90,7 @@ def test_the_change_is_there_to_copy() -> None:
 
 
 def test_layers_without_a_probe_have_dashes_and_suspects_are_marked() -> None:
-    diagnosis = made.diagnosis(names=("a", "conv2"))
+    diagnosis = fake.diagnosis(names=("a", "conv2"))
     probe = replace(diagnosis.probe, layers=diagnosis.probe.layers[1:])
     first, second = layer_rows(replace(diagnosis, probe=probe))
     assert first.signals == ("–",) * 5
@@ -100,15 +100,15 @@ def test_layers_without_a_probe_have_dashes_and_suspects_are_marked() -> None:
 
 
 def test_settings_of_a_layer_in_words() -> None:
-    layer = made.layer("x", initializer="RandomNormal", l2=0.01, rate=0.5, trainable=False)
-    diagnosis = made.diagnosis()
+    layer = fake.layer("x", initializer="RandomNormal", l2=0.01, rate=0.5, trainable=False)
+    diagnosis = fake.diagnosis()
     (row,) = layer_rows(replace(diagnosis, anatomy=replace(diagnosis.anatomy, layers=(layer,))))
     assert row.settings == "RandomNormal, dropout 0.5, L2 0.01, frozen"
 
 
 def test_curves_leave_out_what_is_not_finite_and_stretch_large_losses() -> None:
-    epochs = (made.epoch(0, loss=900.0), made.epoch(1, loss=float("inf"), val_loss=float("nan")), made.epoch(2))
-    figure = fit_curves(made.diagnosis(runs=(replace(made.run(0), epochs=epochs),)))
+    epochs = (fake.epoch(0, loss=900.0), fake.epoch(1, loss=float("inf"), val_loss=float("nan")), fake.epoch(2))
+    figure = fit_curves(fake.diagnosis(runs=(replace(fake.run(0), epochs=epochs),)))
     assert figure is not None
     by_part = {(trace.yaxis, trace.line.dash): list(trace.y) for trace in figure.data}
     assert by_part["y2", "dot"] == [900.0, None, 0.7]
@@ -117,12 +117,12 @@ def test_curves_leave_out_what_is_not_finite_and_stretch_large_losses() -> None:
 
 
 def test_there_are_no_curves_without_an_epoch() -> None:
-    assert fit_curves(made.diagnosis(runs=(made.run(0, epochs=0),))) is None
+    assert fit_curves(fake.diagnosis(runs=(fake.run(0, epochs=0),))) is None
 
 
 def test_layers_with_no_weights_have_no_gradient_and_zero_is_drawn_at_the_floor() -> None:
-    diagnosis = made.diagnosis()
-    layers = (made.probe_of("a", 0, gradient=None, update=None), made.probe_of("b", 1, gradient=0.0, update=None))
+    diagnosis = fake.diagnosis()
+    layers = (fake.probe_of("a", 0, gradient=None, update=None), fake.probe_of("b", 1, gradient=0.0, update=None))
     figure = layer_profile(replace(diagnosis, probe=replace(diagnosis.probe, layers=layers)))
     assert figure is not None
     drawn = {trace.name: (list(trace.x), list(trace.y)) for trace in figure.data}
@@ -135,6 +135,6 @@ def test_layers_with_no_weights_have_no_gradient_and_zero_is_drawn_at_the_floor(
 
 @pytest.mark.parametrize(("count", "named"), [(40, True), (41, False)])
 def test_names_stand_under_the_axis_while_there_is_room(count: int, named: bool) -> None:
-    figure = layer_profile(made.diagnosis(names=tuple(f"layer{place}" for place in range(count))))
+    figure = layer_profile(fake.diagnosis(names=tuple(f"layer{place}" for place in range(count))))
     assert figure is not None
     assert (figure.layout.xaxis.ticktext is not None) == named

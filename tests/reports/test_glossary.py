@@ -7,11 +7,11 @@ import re
 import pytest
 
 from reports.glossary import GLOSSARY, TermLinks
-from tests.reports import made
+from tests.reports import fake_results as fake
 
 
 def test_the_report_and_the_docs_explain_the_same_terms() -> None:
-    headings = re.findall(r"^## (\w+)$", (made.ROOT / "docs" / "glossary.md").read_text(), re.MULTILINE)
+    headings = re.findall(r"^## (\w+)$", (fake.ROOT / "docs" / "glossary.md").read_text(), re.MULTILINE)
     assert [heading.lower() for heading in headings] == list(GLOSSARY)
 
 

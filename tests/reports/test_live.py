@@ -11,18 +11,18 @@ from reports.live_board import Board
 from reports.live_lines import PlainLines
 from search.events import EarlierProgress, Listener
 from search.records import Trial, TrialState
-from tests.reports import made
+from tests.reports import fake_results as fake
 
 
 def run(listener: Listener) -> None:
-    results = made.results(made.trials(3), quarantined={"x.png": "bad"}, folder="im[red]ages\x1b[31m")
+    results = fake.results(fake.trials(3), quarantined={"x.png": "bad"}, folder="im[red]ages\x1b[31m")
     listener.stage("Scanning im[red]ages\x1b[31m")
     for done in range(0, 101, 10):
         listener.progress("decoding", done, 100)
     listener.data(results.study.data)
     listener.planned(results.study.plan, 200, 3600.0, EarlierProgress())
     for trial in results.study.trials:
-        listener.trial_started(trial.number, trial.configuration, made.FOLDS)
+        listener.trial_started(trial.number, trial.configuration, fake.FOLDS)
         for fit in trial.fits:
             for check in fit.checks:
                 listener.check(trial.number, fit.fold, check, fit.epochs_planned)
@@ -35,7 +35,7 @@ def test_without_a_terminal_there_are_plain_lines() -> None:
     with LiveDisplay(Console(file=stream, width=40)) as listener:
         run(listener)
     text = stream.getvalue()
-    fits = sum(len(trial.fits) for trial in made.trials(3))
+    fits = sum(len(trial.fits) for trial in fake.trials(3))
     trial_lines = [line for line in text.splitlines() if line.startswith("trial")]
     assert len(trial_lines) == fits + 3
     assert all(c.isprintable() or c == "\n" for c in text)
@@ -47,9 +47,9 @@ def test_without_a_terminal_there_are_plain_lines() -> None:
 def test_plain_lines_count_the_study_not_the_session() -> None:
     stream = io.StringIO()
     lines = PlainLines(Console(file=stream))
-    lines.planned(made.results().study.plan, 50, None, EarlierProgress(12))
-    lines.trial_finished(made.trial(12, [0.8] * 5), 0.8, 0.9)
-    lines.trial_finished(replace(made.trial(13, [0.8]), state=TrialState.INTERRUPTED), None, 0.9)
+    lines.planned(fake.results().study.plan, 50, None, EarlierProgress(12))
+    lines.trial_finished(fake.trial(12, [0.8] * 5), 0.8, 0.9)
+    lines.trial_finished(replace(fake.trial(13, [0.8]), state=TrialState.INTERRUPTED), None, 0.9)
     first, second = [line for line in stream.getvalue().splitlines() if line.startswith("trial")]
     assert "13/50 trials" in first
     assert "13/50 trials" in second
@@ -84,18 +84,18 @@ def picture(board: Board, width: int = 100) -> str:
 def test_the_panel_shows_where_the_run_is() -> None:
     now = [0.0]
     board = Board(clock=lambda: now[0])
-    study = made.results(made.trials(1)).study
+    study = fake.results(fake.trials(1)).study
     board.stage("Searching")
     board.data(study.data)
     board.planned(study.plan, 200, 600.0, EarlierProgress(10))
     assert "200 trials or 10 min 00 s left (change with --trials and --timeout)" in picture(board, 160)
-    collapsed = made.trial(10, [], "dead-layer")
-    good = made.trial(11, [0.8] * 5)
+    collapsed = fake.trial(10, [], "dead-layer")
+    good = fake.trial(11, [0.8] * 5)
     _play(board, collapsed, None, None)
     _play(board, good, 0.8, 0.8)
     board.trial_started(12, study.trials[0].configuration, 5)
-    board.fit_finished(made.fit(12, 0, 0.7))
-    board.check(12, 1, made.check(8, 0.5, 0.25), 40)
+    board.fit_finished(fake.fit(12, 0, 0.7))
+    board.check(12, 1, fake.check(8, 0.5, 0.25), 40)
     now[0] = 60.0
     text = picture(board)
     for words in (

@@ -13,7 +13,7 @@ from search.errors import DamagedError, UserError
 from search.events import EarlierProgress
 from search.records import STATUS_FILE
 from search.settings import Plan
-from tests.reports import made
+from tests.reports import fake_results as fake
 
 NOW = 1_700_000_000.0
 
@@ -29,11 +29,11 @@ def running(folder: Path) -> StatusFile:
         EarlierProgress(4),
     )
     for number, score, reason in ((4, 0.8, None), (5, None, "dead-layer")):
-        status.trial_started(number, made.configuration(number), 5)
-        status.fit_finished(made.fit(number, 0, score, reason))
-        status.trial_finished(made.trial(number, [score or 0.5], reason), score, 0.8)
-    status.trial_started(6, made.configuration(6), 5)
-    status.check(6, 2, made.check(12, 0.6, 0.1), 30)
+        status.trial_started(number, fake.configuration(number), 5)
+        status.fit_finished(fake.fit(number, 0, score, reason))
+        status.trial_finished(fake.trial(number, [score or 0.5], reason), score, 0.8)
+    status.trial_started(6, fake.configuration(6), 5)
+    status.check(6, 2, fake.check(12, 0.6, 0.1), 30)
     return status
 
 
@@ -120,7 +120,7 @@ def test_only_a_start_that_was_refused_leaves_what_was_there(tmp_path: Path, bef
         raise UserError("other images")
     assert (file.read_text() if file.exists() else None) == before
     status = StatusFile(tmp_path)
-    status.trial_started(0, made.configuration(0), 5)
+    status.trial_started(0, fake.configuration(0), 5)
     with pytest.raises(UserError), status:
         raise UserError("the disk is full")
     known = json.loads(file.read_text())

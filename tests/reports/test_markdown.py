@@ -1,12 +1,12 @@
 from __future__ import annotations
 
 from reports.markdown import escaped, markdown
-from tests.reports import made
-from tests.reports import made_robust as robust
+from tests.reports import fake_results as fake
+from tests.reports import fake_robustness as robust
 
 
 def test_the_outcome_fits_two_screens() -> None:
-    text = markdown(made.results(made.trials(60), test=True, quarantined={f"{i}.png": "bad" for i in range(50)}))
+    text = markdown(fake.results(fake.trials(60), test=True, quarantined={f"{i}.png": "bad" for i in range(50)}))
     assert len(text.partition("\n## Glossary")[0].splitlines()) < 100
     assert "## Recommended configuration" in text
     assert "and 40 more" in text
@@ -27,15 +27,15 @@ def test_a_full_report_stays_short_and_has_the_promise_beside_the_optimistic_mea
 
 
 def test_no_recommendation_gives_its_reason() -> None:
-    text = markdown(made.results([made.trial(0, [], "dead-layer")], reason="no healthy configuration"))
+    text = markdown(fake.results([fake.trial(0, [], "dead-layer")], reason="no healthy configuration"))
     assert "## No healthy configuration" in text
     assert "`dead-layer`" in text
 
 
 def test_nothing_tried_says_how_to_go_on() -> None:
-    assert "same command again to continue" in markdown(made.results())
+    assert "same command again to continue" in markdown(fake.results())
 
 
 def test_names_stay_text() -> None:
     assert escaped("a|b_*<x>\n") == "a\\|b\\_\\*\\<x\\>\\\\n"
-    assert "<script>" not in markdown(made.results(made.trials(6), classes={"<script>": 30, "b": 30}))
+    assert "<script>" not in markdown(fake.results(fake.trials(6), classes={"<script>": 30, "b": 30}))

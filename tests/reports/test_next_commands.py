@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from reports import next_commands
-from tests.reports import made
+from tests.reports import fake_results as fake
 
-STUDY = made.results().study
-CONFIGURATION = made.configuration(0)
+STUDY = fake.results().study
+CONFIGURATION = fake.configuration(0)
 PRETRAINED = replace(CONFIGURATION, backbone="mobilenet_v2", depth=1, dense_ratio=0.0, head="average")
 
 

@@ -15,8 +15,8 @@ from reports.page import SECTIONS, page
 from reports.terminal_summary import closing_lines
 from search.records import TrialState
 from search.selection.results import Results
-from tests.reports import made
-from tests.reports import made_robust as robust
+from tests.reports import fake_results as fake
+from tests.reports import fake_robustness as robust
 
 pytestmark = pytest.mark.slow
 
@@ -75,7 +75,7 @@ class Reader(HTMLParser):
 
 
 FULL = robust.everything(40)
-BARE = made.results(made.trials(40), test=True)
+BARE = fake.results(fake.trials(40), test=True)
 MANY = {f"class {place:02d} with a long name of its own": 9 + place for place in range(30)}
 
 CASES: dict[str, Callable[[], Results]] = {
@@ -89,16 +89,16 @@ CASES: dict[str, Callable[[], Results]] = {
     "no confirmed fits": lambda: replace(FULL, finalists=FULL.finalists[:1], study=replace(FULL.study, further=())),
     "confirmed in part": lambda: replace(FULL, recommended=replace(FULL.recommended, finalist=None)),  # type: ignore
     "thirty classes": lambda: robust.everything(20, classes=MANY),
-    "inconclusive": lambda: made.results(made.trials(12), inconclusive=True),
-    "collapsed": lambda: made.results(
-        [made.trial(i, [], made.REASONS[i % 2]) for i in range(6)], reason="no healthy configuration"
+    "inconclusive": lambda: fake.results(fake.trials(12), inconclusive=True),
+    "collapsed": lambda: fake.results(
+        [fake.trial(i, [], fake.REASONS[i % 2]) for i in range(6)], reason="no healthy configuration"
     ),
-    "unhealthy": lambda: made.results(made.trials(12), healthy=False, reason="no healthy configuration"),
+    "unhealthy": lambda: fake.results(fake.trials(12), healthy=False, reason="no healthy configuration"),
     "unhealthy finalists": lambda: replace(
-        FULL, recommended=None, reason="no healthy configuration", control=made.CONTROL, on_images=None
+        FULL, recommended=None, reason="no healthy configuration", control=fake.CONTROL, on_images=None
     ),
-    "cut off": lambda: made.results([replace(made.trial(0, []), state=TrialState.INTERRUPTED)]),
-    "nothing": lambda: made.results(),
+    "cut off": lambda: fake.results([replace(fake.trial(0, []), state=TrialState.INTERRUPTED)]),
+    "nothing": lambda: fake.results(),
 }
 
 
@@ -211,11 +211,11 @@ def test_five_hundred_trials_and_twenty_classes_stay_below_eight_megabytes(monke
 
 def test_strange_names_stay_text() -> None:
     trials = [
-        *made.trials(20),
-        made.trial(20, [], EVIL),
-        replace(made.trial(21, [0.7, 0.6]), reason="<img src=x onerror=alert(1)>"),
+        *fake.trials(20),
+        fake.trial(20, [], EVIL),
+        replace(fake.trial(21, [0.7, 0.6]), reason="<img src=x onerror=alert(1)>"),
     ]
-    results = made.results(
+    results = fake.results(
         trials,
         classes={EVIL: 30, '"><b onmouseover=alert(1)>': 31, "{{ 7 * 7 }}": 32, "\x1b[31m": 33},
         quarantined={f"{EVIL}.png": "<i>bad</i>"},
@@ -238,15 +238,15 @@ def test_strange_names_stay_text() -> None:
 
 
 def test_the_templates_stand_inside_the_package() -> None:
-    assert re.search(r'only-include = \[.*"reports"', (made.ROOT / "pyproject.toml").read_text())
-    names = {path.name for path in (made.ROOT / "reports" / "templates").iterdir()}
+    assert re.search(r'only-include = \[.*"reports"', (fake.ROOT / "pyproject.toml").read_text())
+    names = {path.name for path in (fake.ROOT / "reports" / "templates").iterdir()}
     assert {"report.html", "style.css", "script.js", *(f"{name}.html" for name in SECTIONS)} <= names
 
 
 @pytest.mark.parametrize("suspect", ["networks", "labels", "unknown"])
 def test_where_nothing_is_healthy_every_report_says_whom_the_control_suspects(suspect: str) -> None:
-    found = made.results(made.trials(6), healthy=False, reason="no healthy configuration")
-    found = replace(found, recommended=None, control=replace(made.CONTROL, suspect=suspect))
+    found = fake.results(fake.trials(6), healthy=False, reason="no healthy configuration")
+    found = replace(found, recommended=None, control=replace(fake.CONTROL, suspect=suspect))
     said = {"networks": "contain information", "labels": "no better than random", "unknown": "too few images to tell"}[
         suspect
     ]

@@ -11,8 +11,8 @@ import pytest
 from reports.summary import plain, summary, summary_text
 from search.records import TrialState
 from spaces.config import Configuration
-from tests.reports import made
-from tests.reports import made_robust as robust
+from tests.reports import fake_results as fake
+from tests.reports import fake_robustness as robust
 
 
 def strict(text: str) -> Any:
@@ -23,7 +23,7 @@ def strict(text: str) -> Any:
 
 
 def test_the_summary_has_the_promised_shape() -> None:
-    content = strict(summary_text(made.results(made.trials(20), test=True, quarantined={"b.png": "x", "a.png": "y"})))
+    content = strict(summary_text(fake.results(fake.trials(20), test=True, quarantined={"b.png": "x", "a.png": "y"})))
     assert set(content) == set(
         "schema reason data settings versions device seconds trials fits collapse_reasons causes symptoms control "
         "epochs audit baselines finalists recommended".split()
@@ -47,7 +47,7 @@ def test_the_summary_has_the_promised_shape() -> None:
 
 
 def test_confirmed_fits_decide_where_there_are_any() -> None:
-    results = robust.confirmed(made.results(made.trials(20)), collapsed=2)
+    results = robust.confirmed(fake.results(fake.trials(20)), collapsed=2)
     best = results.recommended
     assert best is not None
     assert best.finalist is not None
@@ -68,22 +68,22 @@ def test_confirmed_fits_decide_where_there_are_any() -> None:
 
 
 def test_the_recommended_configuration_can_be_made_again() -> None:
-    results = made.results(made.trials(20))
+    results = fake.results(fake.trials(20))
     assert results.recommended is not None
     values = strict(summary_text(results))["recommended"]["configuration"]
     assert Configuration(**values) == results.recommended.ranked.trial.configuration
 
 
 def test_without_a_recommendation_the_reason_stands_there() -> None:
-    content = summary(made.results([made.trial(0, [], "dead-layer")], reason="no healthy configuration"))
+    content = summary(fake.results([fake.trial(0, [], "dead-layer")], reason="no healthy configuration"))
     assert content["recommended"] is None
     assert content["reason"] == "no healthy configuration"
     assert content["collapse_reasons"] == {"dead-layer": 1}
 
 
 def test_interrupted_trials_do_not_count() -> None:
-    cut = replace(made.trial(1, [0.7]), state=TrialState.INTERRUPTED)
-    assert summary(made.results([made.trial(0, [0.8] * 5), cut]))["trials"] == 1
+    cut = replace(fake.trial(1, [0.7]), state=TrialState.INTERRUPTED)
+    assert summary(fake.results([fake.trial(0, [0.8] * 5), cut]))["trials"] == 1
 
 
 @pytest.mark.parametrize(

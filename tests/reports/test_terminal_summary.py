@@ -8,8 +8,8 @@ from typing import Any
 
 from reports.terminal_summary import closing_lines, predicted_lines, trained_lines
 from search.delivery.summaries import Predicted, Trained
-from tests.reports import made
-from tests.reports import made_robust as robust
+from tests.reports import fake_results as fake
+from tests.reports import fake_robustness as robust
 
 FULL = robust.everything(20)
 
@@ -34,7 +34,7 @@ def test_inconclusive_is_said_with_the_number_of_images() -> None:
 
 
 def test_without_a_recommendation_there_is_no_command_to_train() -> None:
-    lines = closing_lines(made.results([made.trial(0, [], "dead-layer")], reason="no healthy configuration"))
+    lines = closing_lines(fake.results([fake.trial(0, [], "dead-layer")], reason="no healthy configuration"))
     assert lines[0].startswith("No recommendation: no healthy configuration (1 trial, 1 fit; collapsed: 1 dead-layer).")
     assert not any("train --config" in line for line in lines)
 

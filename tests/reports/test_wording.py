@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from reports import wording
-from tests.reports import made
+from tests.reports import fake_results as fake
 
 
 @pytest.mark.parametrize(
@@ -28,13 +28,13 @@ def test_folder_titles(folder: str, title: str) -> None:
 
 
 def test_a_configuration_in_words_names_only_what_is_active() -> None:
-    mlp = made.configuration(0, depth=2, dense_ratio=1.0, optimizer="adam", weight_decay=0.5, horizontal_flip=True)
+    mlp = fake.configuration(0, depth=2, dense_ratio=1.0, optimizer="adam", weight_decay=0.5, horizontal_flip=True)
     text = wording.sentence(mlp)
     assert text.startswith("2 dense layers of 64 units;")
     assert "convolution" not in text
     assert "weight decay" not in text
     assert "Augmentation: horizontal flips" in text
-    convnet = made.configuration(0, depth=3, dense_ratio=0.0, head="max", horizontal_flip=False)
+    convnet = fake.configuration(0, depth=3, dense_ratio=0.0, head="max", horizontal_flip=False)
     assert wording.sentence(convnet).startswith("3 convolutions of 3 x 3 pixels")
     assert "global max pooling" in wording.sentence(convnet)
     assert wording.short(convnet).startswith("3 conv,")

@@ -20,8 +20,8 @@ from reports.plots.layers import layer_curves
 from reports.plots.slices import slice_of
 from reports.plots.trials import history, shown_scores
 from search.selection.results import Results
-from tests.reports import made
-from tests.reports import made_robust as robust
+from tests.reports import fake_results as fake
+from tests.reports import fake_robustness as robust
 
 EVIL = "</script><script>alert(1)</script>"
 
@@ -48,7 +48,7 @@ FIGURES: dict[str, Callable[[Results], Figure | None]] = {
 
 def study() -> Results:
     results = robust.everything(40)
-    evil = [made.trial(40, [], "non-finite"), replace(made.trial(41, [], EVIL), reason=EVIL)]
+    evil = [fake.trial(40, [], "non-finite"), replace(fake.trial(41, [], EVIL), reason=EVIL)]
     return replace(results, study=replace(results.study, trials=(*results.study.trials, *evil)))
 
 
@@ -102,19 +102,19 @@ def trace(figure: Figure, name: str) -> dict[str, Any]:
 
 
 def test_collapsed_trials_lie_on_the_line_of_chance() -> None:
-    results = made.results([made.trial(0, [0.9] * 5), made.trial(1, [0.8], "dead-layer")])
+    results = fake.results([fake.trial(0, [0.9] * 5), fake.trial(1, [0.8], "dead-layer")])
     collapsed = trace(history(results), "collapsed")
     assert (collapsed["x"], collapsed["y"]) == ([1], [results.chance])
 
 
 def test_the_best_so_far_never_falls() -> None:
-    results = made.results([made.trial(n, [score] * 5) for n, score in enumerate([0.7, 0.6, 0.8, 0.75])])
+    results = fake.results([fake.trial(n, [score] * 5) for n, score in enumerate([0.7, 0.6, 0.8, 0.75])])
     assert trace(history(results), "best so far")["y"] == pytest.approx([0.7, 0.7, 0.8, 0.8])
 
 
 def test_one_example_a_reason_the_longest_and_frequent_ones_first() -> None:
-    trials = [made.trial(n, [], "no-gradient" if n == 4 else "dead-layer") for n in range(8)]
-    examples = collapsed_examples(made.results(trials))
+    trials = [fake.trial(n, [], "no-gradient" if n == 4 else "dead-layer") for n in range(8)]
+    examples = collapsed_examples(fake.results(trials))
     assert list(examples) == ["dead-layer", "no-gradient"]
     assert len(examples["dead-layer"].checks) == max(len(t.fits[0].checks) for t in trials if t.reason == "dead-layer")
 
@@ -136,7 +136,7 @@ def test_the_band_is_the_promise() -> None:
 
 def test_without_finalists_there_is_nothing_to_draw() -> None:
     with pytest.raises(ValueError, match="no finalists"):
-        finalist_fits(made.results())
+        finalist_fits(fake.results())
 
 
 @pytest.mark.parametrize(("name", "spans"), [("learning_rate", 1), ("initializer", 2), ("normalization", 0)])
@@ -147,18 +147,18 @@ def test_slices_shade_the_safe_range(name: str, spans: int) -> None:
 
 
 def test_a_slice_of_one_value_is_not_drawn() -> None:
-    trials = [replace(made.trial(n, [0.8] * 5), configuration=made.configuration(0)) for n in range(3)]
-    assert slice_of(made.results(trials), "learning_rate") is None
+    trials = [replace(fake.trial(n, [0.8] * 5), configuration=fake.configuration(0)) for n in range(3)]
+    assert slice_of(fake.results(trials), "learning_rate") is None
     assert slice_of(FULL, "no such hyperparameter") is None
 
 
 def test_inactive_hyperparameters_have_no_points() -> None:
-    trials = list(made.trials(40))
+    trials = list(fake.trials(40))
     for place, trial in enumerate(trials):
         optimizer = "adam" if place % 2 else "adamw"  # adam has no weight decay
         changed = replace(trial.configuration, optimizer=optimizer, weight_decay=10.0 ** -(place % 4))
         trials[place] = replace(trial, configuration=changed)
-    results = made.results(trials)
+    results = fake.results(trials)
     figure = slice_of(results, "weight_decay")
     assert figure is not None
     active = [trial.number for trial in trials[::2] if trial.number in shown_scores(results)]

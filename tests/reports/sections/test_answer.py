@@ -18,10 +18,10 @@ from reports.sections.answer import (
     warnings,
 )
 from search.selection.results import Results
-from tests.reports import made
-from tests.reports import made_robust as robust
+from tests.reports import fake_results as fake
+from tests.reports import fake_robustness as robust
 
-BARE = made.results(made.trials(12))
+BARE = fake.results(fake.trials(12))
 FULL = robust.everything(30)
 finite = st.floats(-40, 1)
 
@@ -117,7 +117,7 @@ def test_the_next_steps_are_commands_with_the_run_s_own_folders() -> None:
         "python run_search.py train --config 'runs/my moles/best_config.yaml' --data 'my moles' --model model.keras"
     )
     assert predict == "python run_search.py predict --model model.keras --data NEW --csv out.csv"
-    assert next_steps(made.results()) == ()
+    assert next_steps(fake.results()) == ()
 
 
 def test_a_run_without_out_lies_under_runs() -> None:
@@ -136,9 +136,9 @@ def test_equals_are_named() -> None:
 @pytest.mark.parametrize(
     ("results", "words"),
     [
-        (made.results(), "ended before it tried a configuration"),
-        (made.results([made.trial(0, [], "dead-layer")]), "No configuration was scored on all folds"),
-        (made.results(made.trials(12), healthy=False), r"None of the \d+ configurations scored on all folds is above"),
+        (fake.results(), "ended before it tried a configuration"),
+        (fake.results([fake.trial(0, [], "dead-layer")]), "No configuration was scored on all folds"),
+        (fake.results(fake.trials(12), healthy=False), r"None of the \d+ configurations scored on all folds is above"),
         (replace(FULL, recommended=None), "None of the 6 finalists passed when trained again"),
     ],
 )

@@ -3,10 +3,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 from reports.sections.certainty import NOTHING_CONFIRMED, confidence, finalist_rows, folds_scale, notes, sentence
-from tests.reports import made
-from tests.reports import made_robust as robust
+from tests.reports import fake_results as fake
+from tests.reports import fake_robustness as robust
 
-BARE = made.results(made.trials(40))
+BARE = fake.results(fake.trials(40))
 FULL = robust.everything(40)
 
 
@@ -37,7 +37,7 @@ def test_the_sentence_counts_finalists_and_trainings() -> None:
     assert sentence(FULL).startswith("6 finalists were trained again on fresh splits")
     assert f"(5 splits of 5 folds): {fits} fits. 2 other finalists are not significantly different" in sentence(FULL)
     assert sentence(BARE) == NOTHING_CONFIRMED
-    assert "nothing to train again" in sentence(made.results())
+    assert "nothing to train again" in sentence(fake.results())
 
 
 def test_every_training_stands_in_the_figure_and_in_its_table() -> None:

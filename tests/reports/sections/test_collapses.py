@@ -6,15 +6,15 @@ import pytest
 
 from reports.sections.collapses import audit_sentence, collapses, reason_rows, sentence, weights
 from search.selection.results import Audit
-from tests.reports import made
-from tests.reports import made_robust as robust
+from tests.reports import fake_results as fake
+from tests.reports import fake_robustness as robust
 
 FULL = robust.everything(40)
 
 
 def test_reasons_come_with_bars_and_the_median_epoch() -> None:
-    trials = [made.trial(n, [], "dead-layer" if n < 4 else "non-finite") for n in range(5)]
-    first, second = reason_rows(made.results(trials))
+    trials = [fake.trial(n, [], "dead-layer" if n < 4 else "non-finite") for n in range(5)]
+    first, second = reason_rows(fake.results(trials))
     assert (first.code, first.fits, first.share) == ("dead-layer", 4, 100.0)
     assert (second.code, second.fits, second.share) == ("non-finite", 1, 25.0)
     assert second.median_epoch == trials[4].fits[0].epochs
@@ -29,15 +29,15 @@ def test_the_sentence_names_the_hyperparameter_that_explains_most() -> None:
 @pytest.mark.parametrize(
     ("results", "words"),
     [
-        (made.results(), "No fit was run, so none collapsed."),
-        (made.results([made.trial(0, [0.8] * 5)]), "No fit collapsed."),
+        (fake.results(), "No fit was run, so none collapsed."),
+        (fake.results([fake.trial(0, [0.8] * 5)]), "No fit collapsed."),
         (
-            made.results([made.trial(0, [], "dead-layer")]),
+            fake.results([fake.trial(0, [], "dead-layer")]),
             "1 of 1 fit collapsed, which ended 1 of 1 trial.",
         ),
     ],
 )
-def test_the_sentence_counts(results: made.Results, words: str) -> None:
+def test_the_sentence_counts(results: fake.Results, words: str) -> None:
     assert words in sentence(results)
 
 
@@ -68,7 +68,7 @@ def test_without_importances_the_map_takes_the_usual_suspects() -> None:
 
 
 def test_no_map_without_collapses() -> None:
-    assert collapses(made.results([made.trial(n, [0.8] * 5) for n in range(4)])).map is None
+    assert collapses(fake.results([fake.trial(n, [0.8] * 5) for n in range(4)])).map is None
 
 
 @pytest.mark.parametrize(

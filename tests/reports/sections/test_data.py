@@ -6,7 +6,7 @@ import pytest
 
 from reports.sections.data import data
 from search.inspection.findings import KINDS
-from tests.reports import made
+from tests.reports import fake_results as fake
 
 
 @pytest.mark.parametrize(
@@ -18,11 +18,11 @@ from tests.reports import made
     ],
 )
 def test_the_sentence_says_how_even_the_classes_are(classes: dict[str, int], words: str) -> None:
-    assert data(made.results(classes=classes)).sentence == words
+    assert data(fake.results(classes=classes)).sentence == words
 
 
 def test_sizes_colours_and_duplicates_are_listed_if_known() -> None:
-    results = made.results()
+    results = fake.results()
     facts = data(results).facts
     assert ("640 x 480", "pixels: 100 files; others: 600 x 450 (14), other (6)") in facts
     assert ("117", "images in colour; 3 grey") in facts
@@ -35,7 +35,7 @@ def test_sizes_colours_and_duplicates_are_listed_if_known() -> None:
 
 
 def test_what_stood_out_is_named_but_for_files_that_have_a_table_of_their_own() -> None:
-    results = made.results()
+    results = fake.results()
     findings = (
         ("leak", "error", "3 test images are here too"),
         ("corrupt", "warning", "1 file is left out"),
@@ -50,5 +50,5 @@ def test_what_stood_out_is_named_but_for_files_that_have_a_table_of_their_own() 
 
 
 def test_classes_keep_their_order() -> None:
-    rows = data(made.results(classes={"b": 10, "a": 40})).classes
+    rows = data(fake.results(classes={"b": 10, "a": 40})).classes
     assert [(row.name, row.share) for row in rows] == [("b", 25.0), ("a", 100.0)]

@@ -10,13 +10,13 @@ from reports.page import page
 from reports.sections.images import confusion_rows, corruption_rows, corruptions_sentence, images, recall_rows, sentence
 from search.metric_definitions import METRICS
 from search.selection.results import OnImages
-from tests.reports import made
-from tests.reports import made_robust as robust
+from tests.reports import fake_results as fake
+from tests.reports import fake_robustness as robust
 
 FULL = robust.everything(30)
 
 
-def with_matrix(matrix: list[list[int]]) -> made.Results:
+def with_matrix(matrix: list[list[int]]) -> fake.Results:
     seen = OnImages(confusion=np.array(matrix), mistakes=(), suspects=())
     return replace(FULL, on_images=seen)
 
@@ -38,8 +38,8 @@ def test_the_most_frequent_mistake_in_a_sentence(matrix: list[list[int]], words:
 
 
 def test_without_predictions_the_sentence_says_why() -> None:
-    assert "not computed" in sentence(made.results(made.trials(12)))
-    assert "without a recommended" in sentence(made.results())
+    assert "not computed" in sentence(fake.results(fake.trials(12)))
+    assert "without a recommended" in sentence(fake.results())
 
 
 def test_confusion_cells_hold_shares_of_the_row() -> None:
@@ -86,10 +86,10 @@ def test_corruptions_come_the_most_costly_first_and_the_recommended_one_leads() 
     assert own is not None
     worst = max(own.corruptions, key=lambda name: own.corruptions[name][1])
     assert f"Strong {worst} costs most" in corruptions_sentence(FULL)
-    assert "not measured" in corruptions_sentence(made.results(made.trials(12)))
+    assert "not measured" in corruptions_sentence(fake.results(fake.trials(12)))
 
 
 def test_recalls_keep_the_order_of_the_classes() -> None:
-    rows = recall_rows(made.results(made.trials(12), classes={"b": 10, "a": 40}))
+    rows = recall_rows(fake.results(fake.trials(12), classes={"b": 10, "a": 40}))
     assert [(row.name, row.images) for row in rows] == [("b", 10), ("a", 40)]
-    assert recall_rows(made.results()) == []
+    assert recall_rows(fake.results()) == []

@@ -6,8 +6,8 @@ import pytest
 
 from reports.sections.importance import kinds, kinds_sentence, matters, rows, safe_text, sentence
 from search.selection.results import Family, SafeRange
-from tests.reports import made
-from tests.reports import made_robust as robust
+from tests.reports import fake_results as fake
+from tests.reports import fake_robustness as robust
 
 FULL = robust.everything(40)
 
@@ -55,7 +55,7 @@ def test_slices_are_of_the_most_important_first() -> None:
     titles = [one.title for one in matters(FULL).slices]
     assert titles[:3] == ["learning rate", "initializer", "convolutions"]
     assert len(titles) == 6
-    assert matters(made.results()).slices == ()
+    assert matters(fake.results()).slices == ()
 
 
 def family_of(backbone: str, best: float | None, se: float = 0.01) -> Family:
@@ -92,11 +92,11 @@ def family_of(backbone: str, best: float | None, se: float = 0.01) -> Family:
 )
 def test_what_a_pretrained_network_brings_in_a_sentence(scratch: float | None, pretrained: float, words: str) -> None:
     found = (family_of("mobilenet", pretrained), family_of("none", scratch))
-    assert kinds_sentence(replace(made.results(), families=found)).endswith(words)
+    assert kinds_sentence(replace(fake.results(), families=found)).endswith(words)
 
 
 def test_kinds_that_were_never_judged_have_no_scores() -> None:
-    table = kinds(replace(made.results(), families=(family_of("mobilenet", 0.8), family_of("none", None))))
+    table = kinds(replace(fake.results(), families=(family_of("mobilenet", 0.8), family_of("none", None))))
     assert [(row.name, row.trials, row.collapsed, row.judged) for row in table] == [
         ("mobilenet (last block)", 9, 2, 4),
         ("from scratch", 9, 2, 0),

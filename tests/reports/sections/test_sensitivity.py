@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 
 from reports.sections.sensitivity import neighbours, neighbours_sentence
-from tests.reports import made
-from tests.reports import made_robust as robust
+from tests.reports import fake_results as fake
+from tests.reports import fake_robustness as robust
 
 FULL = robust.everything(40)
 
@@ -23,11 +23,11 @@ def test_neighbours_bars_begin_at_zero_and_stay_inside() -> None:
 
 def test_the_neighbourhood_in_a_sentence() -> None:
     assert neighbours_sentence(FULL).startswith("Near a cliff: 1 of 8 slightly changed copies lost much of the score;")
-    assert neighbours_sentence(robust.surrounded(made.results(made.trials(12)), cliff=False)).startswith(
+    assert neighbours_sentence(robust.surrounded(fake.results(fake.trials(12)), cliff=False)).startswith(
         "No cliff: none of"
     )
-    assert "was not measured" in neighbours_sentence(made.results(made.trials(12)))
-    assert "no recommended configuration" in neighbours_sentence(made.results())
+    assert "was not measured" in neighbours_sentence(fake.results(fake.trials(12)))
+    assert "no recommended configuration" in neighbours_sentence(fake.results())
 
 
 def test_without_copies_there_are_no_rows() -> None:

@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 from search.diagnosis.server import DiagnosisJob, answer
 from search.errors import UserCodeError, UserError
 from search.workers.child import end_with_parent, redirect_output
-from tests.reports import made_diagnosis as made
+from tests.reports import fake_diagnosis as fake
 
 
 def obedient(pipe: Connection, job: DiagnosisJob) -> None:
@@ -26,12 +26,12 @@ def obedient(pipe: Connection, job: DiagnosisJob) -> None:
     answer(pipe, job, deed)
 
 
-def _works(job: DiagnosisJob, on_progress: Any) -> made.Diagnosis:
+def _works(job: DiagnosisJob, on_progress: Any) -> fake.Diagnosis:
     sys.stdout.write("printed by the user's code\n")
     os.write(2, b"written by a library\n")
     for done in range(4):
         on_progress("Training", done, 3)
-    return made.diagnosis(model=job.model, folder=job.folder)
+    return fake.diagnosis(model=job.model, folder=job.folder)
 
 
 def _raises_theirs(job: DiagnosisJob, on_progress: Any) -> NoReturn:

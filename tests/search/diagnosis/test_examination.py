@@ -14,7 +14,7 @@ from search.diagnosis.examination import DiagnosisRequest, examine
 from search.diagnosis.server import DiagnosisJob
 from search.errors import DataError, UserError
 from search.events import SilentListener
-from tests.reports import made_diagnosis as made
+from tests.reports import fake_diagnosis as fake
 
 
 class Notes(SilentListener):
@@ -36,11 +36,11 @@ class Runner:
     def __init__(self) -> None:
         self.order: DiagnosisJob | None = None
 
-    def __call__(self, order: DiagnosisJob, on_progress: Callable[[str, int, int], None]) -> made.Diagnosis:
+    def __call__(self, order: DiagnosisJob, on_progress: Callable[[str, int, int], None]) -> fake.Diagnosis:
         self.order = order
         for stage, done in (("Loading TensorFlow", 0), ("Training", 0), ("Training", 1), ("Training", 2)):
             on_progress(stage, done, 2 if stage == "Training" else 0)
-        return made.diagnosis()
+        return fake.diagnosis()
 
 
 @pytest.fixture(autouse=True)

@@ -9,18 +9,18 @@ import pytest
 from search.records import Trial, TrialState
 from search.selection.families import families
 from spaces.config import Configuration
-from tests.reports import made
+from tests.reports import fake_results as fake
 
-SCRATCH = made.configuration(1)
-FROZEN = made.configuration(2, backbone="mobilenet_v2", trainable="frozen", statistics="kept", head="average")
-OPEN = made.configuration(3, backbone="mobilenet_v2", trainable="all", statistics="kept", head="max")
+SCRATCH = fake.configuration(1)
+FROZEN = fake.configuration(2, backbone="mobilenet_v2", trainable="frozen", statistics="kept", head="average")
+OPEN = fake.configuration(3, backbone="mobilenet_v2", trainable="all", statistics="kept", head="max")
 
 
 def trial(
     number: int, configuration: Configuration, score: float | None = None, state: TrialState | None = None
 ) -> Trial:
     """Judged where it has a score; with one fit of 10 seconds."""
-    one = made.trial(number, [score or 0.5])
+    one = fake.trial(number, [score or 0.5])
     fits = (replace(one.fits[0], key=f"{number}", seconds=10.0),)
     ended = state or (TrialState.COMPLETE if score else TrialState.RACED)
     return replace(one, configuration=configuration, fits=fits, state=ended)
@@ -42,7 +42,7 @@ def test_each_kind_has_a_row_the_best_first() -> None:
         trial(7, OPEN, state=TrialState.INTERRUPTED),
     ]
     ranking = [
-        replace(made._ranked(one, healthy=True), pooled=one.fits[0].score, se=0.01)
+        replace(fake._ranked(one, healthy=True), pooled=one.fits[0].score, se=0.01)
         for one in trials
         if one.state is TrialState.COMPLETE
     ]

@@ -81,7 +81,7 @@ def request(
     return SearchRequest(**{**values, **changes})
 
 
-class Told(SilentListener):
+class RecordingListener(SilentListener):
     """Keeps the trials that it is told of."""
 
     def __init__(self) -> None:
@@ -132,7 +132,7 @@ def well(job: FitJob) -> FitOutcome:
 def test_hosts_share_a_study_and_each_writes_the_whole_of_it(server: Server, images: Path, tmp_path: Path) -> None:
     with ThreadPoolExecutor(3) as hosts:
         asked = [request(images, tmp_path / str(host), server, "shared") for host in range(3)]
-        told = [Told() for _ in asked]
+        told = [RecordingListener() for _ in asked]
         studies = list(hosts.map(lambda one, listener: run(one, answer=well, listener=listener), asked, told))
     for listener in told:
         assert len(listener.ended) == len(set(listener.ended)), "a trial was told twice"

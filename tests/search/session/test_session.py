@@ -89,7 +89,7 @@ def request(images: Path, out: Path, trials: int = 5, **changes: Any) -> SearchR
     return SearchRequest(**{**values, **changes})
 
 
-def told(study: StudyRecord) -> list[tuple[Any, ...]]:
+def comparable(study: StudyRecord) -> list[tuple[Any, ...]]:
     """All of a study that must not depend on interruptions."""
 
     def fit(one: Fit) -> tuple[Any, ...]:
@@ -108,7 +108,7 @@ def run(asked: SearchRequest, clock: Clock | None = None) -> StudyRecord:
 @pytest.fixture(scope="module")
 def undisturbed(images: Path, tmp_path_factory: pytest.TempPathFactory) -> list[tuple[Any, ...]]:
     """Five trials."""
-    return told(run(request(images, tmp_path_factory.mktemp("undisturbed"))))
+    return comparable(run(request(images, tmp_path_factory.mktemp("undisturbed"))))
 
 
 def test_a_study_killed_at_random_moments_equals_an_undisturbed_one(
@@ -124,8 +124,8 @@ def test_a_study_killed_at_random_moments_equals_an_undisturbed_one(
         except Killed:
             kills += 1
     assert kills >= 3
-    assert told(disturbed) == undisturbed
-    assert told(open_study(tmp_path)) == undisturbed
+    assert comparable(disturbed) == undisturbed
+    assert comparable(open_study(tmp_path)) == undisturbed
 
 
 class StopAfter(Clock):
@@ -145,7 +145,7 @@ def test_a_study_stopped_in_good_order_goes_on_as_if_nothing_had_been(
 ) -> None:
     stopped = run(request(images, tmp_path, trials=3), StopAfter(5))
     assert 0 < len(stopped.trials) < 3
-    assert told(run(request(images, tmp_path, trials=3))) == undisturbed[:3]
+    assert comparable(run(request(images, tmp_path, trials=3))) == undisturbed[:3]
 
 
 def test_what_was_asked_for_before_the_first_trial_binds_nothing(tmp_path: Path) -> None:
@@ -221,19 +221,19 @@ def test_what_was_refused_does_not_bind_the_run_folder(
 
 def test_a_study_is_not_gone_on_with_as_another(images: Path, tmp_path: Path) -> None:
     """What differs is told as a table in `test_identity`."""
-    before = told(run(request(images, tmp_path / "out", trials=1)))
+    before = comparable(run(request(images, tmp_path / "out", trials=1)))
     more = make_images(tmp_path / "more", 13)
     with pytest.raises(MismatchError, match=r"other images .*; another --seed \(there: 0, now: 1\)"):
         run(request(more, tmp_path / "out", seed=1))
-    assert told(open_study(tmp_path / "out")) == before
+    assert comparable(open_study(tmp_path / "out")) == before
 
 
 def test_a_used_up_budget_trains_nothing_and_a_raised_one_tries_the_users_start_too(
     images: Path, tmp_path: Path
 ) -> None:
     first = run(request(images, tmp_path / "out", trials=1))
-    assert told(run(request(images, tmp_path / "out", trials=1))) == told(first)
+    assert comparable(run(request(images, tmp_path / "out", trials=1))) == comparable(first)
     own = configuration(learning_rate=0.02, batch_size=8, dense_ratio=1.0, dropout=0.0, input_scaling="standardized")
     third = run(request(images, tmp_path / "out", trials=3, starts=[own]))  # one known-good waits before it
-    assert told(third)[:1] == told(first)
+    assert comparable(third)[:1] == comparable(first)
     assert third.trials[2].configuration.hash == own.hash

@@ -18,7 +18,7 @@ from search.storage.ledger import Ledger
 from search.training.job import FitJob, FitSpec
 from spaces.config import FIELDS, Configuration
 from tests.factories import configuration
-from tests.stand_ins import FakePool, Told, memory, outcome
+from tests.stand_ins import FakePool, RecordingListener, memory, outcome
 
 pytestmark = pytest.mark.slow
 
@@ -57,7 +57,7 @@ class Case:
         self.setup, self.answer = setup, answer
         self.ledger = Ledger(memory(), "s")
         self.goal = fitted(setup, self.ledger, GOAL, answer)
-        self.told = Told()
+        self.told = RecordingListener()
         self.jobs: list[FitJob] = []
 
     def run(self, start: Configuration = START, most: int = 1000, **changes: Any) -> Ablation:

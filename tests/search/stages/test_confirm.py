@@ -22,7 +22,7 @@ from search.training.job import FitJob
 from search.workers.errors import WorkerError
 from tests.factories import configuration
 from tests.search.stages.test_ablate import fitted
-from tests.stand_ins import FakePool, Told, memory, outcome
+from tests.stand_ins import FakePool, RecordingListener, memory, outcome
 
 pytestmark = pytest.mark.slow
 
@@ -42,7 +42,7 @@ class Case:
     def __init__(
         self, setup: StudySetup, answer: Callable[[FitJob], FitOutcome] = by_rate, engine: sa.Engine | None = None
     ) -> None:
-        self.setup, self.answer, self.told = setup, answer, Told()
+        self.setup, self.answer, self.told = setup, answer, RecordingListener()
         self.ledger = Ledger(engine or memory(), "s")
         self.ranking = []
         for rate in RATES:

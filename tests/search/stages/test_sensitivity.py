@@ -39,7 +39,7 @@ from search.storage.trial_attributes import CONFIGURATION, PLACE
 from search.training.job import FitJob, FitSpec
 from spaces.presets import CORE
 from tests.factories import configuration
-from tests.stand_ins import FakePool, Told, memory, outcome
+from tests.stand_ins import FakePool, RecordingListener, memory, outcome
 
 pytestmark = pytest.mark.slow
 
@@ -67,7 +67,7 @@ class Case:
     """A study whose recommended trial stands in the ledger."""
 
     def __init__(self, setup: StudySetup, engine: sa.Engine | None = None) -> None:
-        self.setup, self.ledger, self.told = setup, Ledger(engine or memory(), "s"), Told()
+        self.setup, self.ledger, self.told = setup, Ledger(engine or memory(), "s"), RecordingListener()
         self.best = fitted(setup, self.ledger, CENTRE, 7, 3)
         self.jobs: list[FitJob] = []
 

@@ -26,7 +26,7 @@ from search.selection.results import (
     SafeRange,
 )
 from spaces.config import CHOICES, FIELDS
-from tests.reports import made
+from tests.reports import fake_results as fake
 
 CORRUPTIONS = ("noise", "blur", "brightness", "contrast", "shift", "rotation", "jpeg", "resolution")
 REPEATS = 5
@@ -36,8 +36,8 @@ def everything(
     n: int = 40, *, classes: dict[str, int] | None = None, finalists: int = 6, file: Callable[[int], str] | None = None
 ) -> Results:
     """A study with every part of the report."""
-    results = made.results(
-        made.trials(n), classes=classes, test=True, quarantined={"benign/broken.png": "truncated", "a/ü.gif": "empty"}
+    results = fake.results(
+        fake.trials(n), classes=classes, test=True, quarantined={"benign/broken.png": "truncated", "a/ü.gif": "empty"}
     )
     return looked_at(weighed(surrounded(confirmed(results, finalists))), file=file)
 
@@ -50,7 +50,7 @@ def confirmed(results: Results, finalists: int = 6, *, collapsed: int = 0) -> Re
     found = [_finalist(ranked, place, results, collapsed) for place, ranked in enumerate(results.ranking[:finalists])]
     plan = Confirmation(
         finalists=tuple(one.trial.configuration.hash for one in found),
-        folds=made.FOLDS,
+        folds=fake.FOLDS,
         repeats=REPEATS,
         planned=REPEATS,
         notes=("6 finalists instead of 8: there was no time for more.",),
@@ -185,10 +185,10 @@ def _finalist(ranked: Any, place: int, results: Results, collapsed: int) -> Fina
     bad = 4 if place == 3 else collapsed if place == 0 else 0
     fits: list[Fit] = []
     for repeat in range(repeats):
-        for fold in range(made.FOLDS):
-            reason = "prior-predictor" if repeat * made.FOLDS + fold < bad else None
+        for fold in range(fake.FOLDS):
+            reason = "prior-predictor" if repeat * fake.FOLDS + fold < bad else None
             score = results.chance if reason else float(np.clip(rng.normal(ranked.pooled - 0.04, 0.035), 0, 1))
-            fit = made.fit(ranked.trial.number, fold, score, reason, attempt=0)
+            fit = fake.fit(ranked.trial.number, fold, score, reason, attempt=0)
             fits.append(
                 replace(
                     fit,
@@ -201,7 +201,7 @@ def _finalist(ranked: Any, place: int, results: Results, collapsed: int) -> Fina
                 )
             )
     scores = tuple(fit.score for fit in fits if fit.score is not None)
-    mean, se = float(np.mean(scores)), float(np.std(scores) * np.sqrt(1 / len(scores) + 1 / (made.FOLDS - 1)))
+    mean, se = float(np.mean(scores)), float(np.std(scores) * np.sqrt(1 / len(scores) + 1 / (fake.FOLDS - 1)))
     failed = sum(fit.verdict is Verdict.COLLAPSED for fit in fits)
     return Finalist(
         trial=ranked.trial,

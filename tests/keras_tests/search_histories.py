@@ -1,4 +1,4 @@
-"""The whole searches that `test_whole_search.py` looks at: what is started, ended and seen, in which order."""
+"""The whole searches that `test_whole_search.py` looks at: what is started, ended and observed, in which order."""
 
 import json
 import os
@@ -16,7 +16,7 @@ import optuna
 import optuna_dashboard
 import pandas as pd
 
-from tests.keras_tests.runs import Desk, Run, all_dead, write_images
+from tests.keras_tests.runs import SearchLauncher, SearchProcess, all_dead, write_images
 
 SPACE = "preset: core\ndepth: {low: 1, high: 3}\ndense_ratio: {low: 0.6, high: 1.0}\nbatch_size: {choices: [8, 16]}\n"
 HOPELESS = "preset: core\noptimizer: {value: sgd}\nlearning_rate: {value: 10.0}\ndense_ratio: {value: 1.0}\n"
@@ -34,13 +34,13 @@ TRIALS = 3
 
 
 @dataclass
-class Story:
+class SearchHistory:
     """A run folder, the starts that made it, and what was seen on the way."""
 
     out: Path
-    runs: list[Run] = field(default_factory=list)
+    runs: list[SearchProcess] = field(default_factory=list)
     codes: list[int] = field(default_factory=list)
-    seen: dict[str, Any] = field(default_factory=dict)
+    observed: dict[str, Any] = field(default_factory=dict)
 
     def summary(self) -> dict[str, Any]:
         return json.loads((self.out / "summary.json").read_text())
@@ -49,64 +49,64 @@ class Story:
         return pd.read_csv(self.out / "fits.csv")
 
 
-def _start(desk: Desk, out: str, *more: str, trials: int = TRIALS) -> Run:
+def _start(launcher: SearchLauncher, out: str, *more: str, trials: int = TRIALS) -> SearchProcess:
     common = ("--data", "images", "--epochs", "12", "--folds", "3", "--image-size", "16", "--trials", str(trials))
-    return desk.start(out, *common, "--space", "space.yaml", "--workers", "1", *more)
+    return launcher.start(out, *common, "--space", "space.yaml", "--workers", "1", *more)
 
 
-def undisturbed(desk: Desk) -> Story:
+def undisturbed(launcher: SearchLauncher) -> SearchHistory:
     """One start with a test folder and the dashboard open on it, then the same command again."""
-    run = _start(desk, "undisturbed", "--test", "test")
-    story = Story(run.out, [run])
+    run = _start(launcher, "undisturbed", "--test", "test")
+    history = SearchHistory(run.out, [run])
     run.until(run.is_open)
     with _Dashboard(run.out) as dashboard:
         run.until(lambda: run.fits() > 0)
-        story.seen["workers"] = run.workers()
-        story.codes.append(run.wait())
-    story.seen["dashboard"] = dashboard
-    story.seen["files"] = {name for name in FILES if (run.out / name).exists()}
-    story.seen["first"] = {name: (run.out / name).read_bytes() for name in ("fits.csv", "trials.csv")}
+        history.observed["workers"] = run.workers()
+        history.codes.append(run.wait())
+    history.observed["dashboard"] = dashboard
+    history.observed["files"] = {name for name in FILES if (run.out / name).exists()}
+    history.observed["first"] = {name: (run.out / name).read_bytes() for name in ("fits.csv", "trials.csv")}
     (run.out / "report.html").unlink()
-    again = _start(desk, "undisturbed", "--test", "test", "--quiet")
-    story.runs.append(again)
-    story.codes.append(again.wait())
-    return story
+    again = _start(launcher, "undisturbed", "--test", "test", "--quiet")
+    history.runs.append(again)
+    history.codes.append(again.wait())
+    return history
 
 
-def disturbed(desk: Desk) -> Story:
+def disturbed(launcher: SearchLauncher) -> SearchHistory:
     """Killed in the middle, then interrupted by Ctrl-C, then left in peace with a larger budget."""
-    run = _start(desk, "disturbed", trials=TRIALS - 1)
-    story = Story(run.out, [run])
+    run = _start(launcher, "disturbed", trials=TRIALS - 1)
+    history = SearchHistory(run.out, [run])
     run.until(lambda: run.fits() > 0)
     workers = run.workers()
     run.process.kill()
-    story.seen["dead after the kill"] = (bool(workers), all_dead(workers, within=5.0))
-    story.codes.append(run.wait())
+    history.observed["dead after the kill"] = (bool(workers), all_dead(workers, within=5.0))
+    history.codes.append(run.wait())
 
     known = run.fits()
-    run = _start(desk, "disturbed", trials=TRIALS - 1)
-    story.runs.append(run)
+    run = _start(launcher, "disturbed", trials=TRIALS - 1)
+    history.runs.append(run)
     run.until(lambda: run.fits() > known)
     workers = run.workers()
     os.killpg(run.process.pid, signal.SIGINT)  # as a terminal does
-    story.codes.append(run.wait())
-    story.seen["dead after Ctrl-C"] = (bool(workers), all_dead(workers, within=5.0))
-    story.seen["files"] = {name for name in FILES if (run.out / name).exists()}
-    story.seen["fits"] = [known, run.fits()]
+    history.codes.append(run.wait())
+    history.observed["dead after Ctrl-C"] = (bool(workers), all_dead(workers, within=5.0))
+    history.observed["files"] = {name for name in FILES if (run.out / name).exists()}
+    history.observed["fits"] = [known, run.fits()]
 
-    run = _start(desk, "disturbed")
-    story.runs.append(run)
-    story.codes.append(run.wait())
-    return story
+    run = _start(launcher, "disturbed")
+    history.runs.append(run)
+    history.codes.append(run.wait())
+    return history
 
 
-def hopeless(desk: Desk) -> Story:
+def hopeless(launcher: SearchLauncher) -> SearchHistory:
     """Sgd with a rate of ten, by two workers."""
-    run = desk.start(
+    run = launcher.start(
         *("hopeless", "--data", "images", "--epochs", "12", "--folds", "2", "--image-size", "16", "--trials", "2"),
         *("--space", "hopeless.yaml", "--workers", "2", "--quiet"),
     )
-    return Story(run.out, [run], [run.wait()])
+    return SearchHistory(run.out, [run], [run.wait()])
 
 
 class _Dashboard:
@@ -147,15 +147,15 @@ class _Dashboard:
 
 
 @contextmanager
-def begun(folder: Path) -> Iterator[dict[str, Future[Story]]]:
-    """All stories under way, two at a time; at the end of the block what still runs is killed."""
-    desk = Desk(folder)
-    write_images(desk.folder / "images")
-    write_images(desk.folder / "test", count=5, seed=1)
-    (desk.folder / "space.yaml").write_text(SPACE)
-    (desk.folder / "hopeless.yaml").write_text(HOPELESS)
+def started_searches(folder: Path) -> Iterator[dict[str, Future[SearchHistory]]]:
+    """All searches under way, two at a time; at the end of the block what still runs is killed."""
+    launcher = SearchLauncher(folder)
+    write_images(launcher.folder / "images")
+    write_images(launcher.folder / "test", count=5, seed=1)
+    (launcher.folder / "space.yaml").write_text(SPACE)
+    (launcher.folder / "hopeless.yaml").write_text(HOPELESS)
     with ThreadPoolExecutor(2) as threads:
         try:
-            yield {tell.__name__: threads.submit(tell, desk) for tell in (disturbed, undisturbed, hopeless)}
+            yield {search.__name__: threads.submit(search, launcher) for search in (disturbed, undisturbed, hopeless)}
         finally:
-            desk.close()
+            launcher.close()
