@@ -1,1 +1,1 @@
-"""The only room that imports Keras: from a configuration to a trained network."""
+"""Training of one configuration on one split with one seed: networks, trainers, schedules, checkpoints."""

@@ -22,12 +22,12 @@ def build_backbone(name: str, channels: int, weights: Path | None = None, dtype:
 
     Args:
         name: one of `BACKBONES`.
-        channels: 1 or 3; a grey channel is repeated three times.
-        weights: file of its weights without the classification head; None for random ones.
+        channels: 1 or 3; a single channel is repeated three times.
+        weights: file of the weights without the classification head; None for random weights.
         dtype: Keras' dtype policy.
 
     Returns:
-        `(batch, height, width, channels)` 0..255 -> `(batch, height / 32, width / 32, features)`.
+        Keras model: `(batch, height, width, channels)` 0..255 -> `(batch, height / 32, width / 32, features)`.
     """
     definition = BACKBONES[name]
     with _policy(dtype):
@@ -40,12 +40,15 @@ def build_backbone(name: str, channels: int, weights: Path | None = None, dtype:
 
 
 def first_weights(name: str, channels: int, weights: Path | None) -> list[npt.NDArray[Any]]:
-    """Return the weights that every fit on a backbone starts from.
+    """Return the initial weights of a backbone, the same for every fit.
 
     Args:
         name: one of `BACKBONES`.
         channels: 1 or 3.
-        weights: file of pretrained weights; None for random ones, the same at each call.
+        weights: file of pretrained weights; None for random weights, the same at each call.
+
+    Returns:
+        Arrays in the order of `build_backbone(...).get_weights()`.
     """
     if weights is None:
         keras.utils.set_random_seed(seeds.child(0, "backbone", name))
@@ -53,15 +56,15 @@ def first_weights(name: str, channels: int, weights: Path | None) -> list[npt.ND
 
 
 def prepare(backbone: keras.Model, configuration: Configuration, updates: int) -> tuple[list[Any], list[Any]]:
-    """Freeze the parts of a backbone that a configuration does not train, and set its batch normalization.
+    """Prepare a backbone's BatchNorm layers for a configuration, and select the variables to train.
 
     Args:
-        backbone: from `build_backbone`.
-        configuration: one with a backbone.
-        updates: optimizer steps of a whole fit, which decide BatchNorm's momentum.
+        backbone: model from `build_backbone`; changed.
+        configuration: configuration with a backbone.
+        updates: optimizer steps of a whole fit, which set BatchNorm's momentum.
 
     Returns:
-        Its batch normalization layers, and its variables that are trained.
+        BatchNorm layers of the backbone, and its variables to train.
     """
     core = backbone.layers[-1]
     norms = [layer for layer in core.layers if isinstance(layer, keras.layers.BatchNormalization)]
@@ -108,6 +111,6 @@ def _preprocessed(definition: Backbone, x: Any) -> Any:
 
 
 def last_block(core: Any, definition: Backbone) -> Sequence[Any]:
-    """Return the layers of the last block and those after it."""
+    """Return the layers of `core`, a model of `keras.applications`, from the first layer of its last block on."""
     first = next(index for index, layer in enumerate(core.layers) if layer.name.startswith(definition.last_block))
     return core.layers[first:]  # type: ignore[no-any-return]

@@ -1,4 +1,4 @@
-"""Re-estimation of BatchNorm's moving statistics from some batches."""
+"""Re-estimation of BatchNorm's moving statistics from a few batches."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ class BatchNormStatistics:
 
     Args:
         chain: the network.
-        inputs: the images it is trained on.
-        labels: `(n,)` int32 tensor, of those images.
+        inputs: the study's images as inputs of the network.
+        labels: `(n,)` int32 tensor, class of each image.
     """
 
     def __init__(self, chain: Chain, inputs: Inputs, labels: Any) -> None:
@@ -24,19 +24,21 @@ class BatchNormStatistics:
 
     @tf.function(input_signature=[tf.TensorSpec([None, None], tf.int32)], jit_compile=False)  # type: ignore[untyped-decorator]
     def reestimate(self, rows: Any) -> Any:
-        """Replace those of all layers that use batch statistics in training, dropout off.
+        """Replace the moving statistics of the layers in `Chain.gathering` by the mean over the batches.
+
+        Dropout is off.
 
         Args:
-            rows: `(steps, batch)` int32 images of each batch.
+            rows: `(steps, batch)` int32 row numbers of the images of each batch.
 
         Returns:
-            Scalar float32: mean plain cross-entropy of the batches, each with its own statistics, nats.
+            Scalar float32: mean cross-entropy in nats of the batches, each normalized by its own statistics.
         """
         return self._replaced(self._chain.gathering, rows)
 
     @tf.function(input_signature=[tf.TensorSpec([None, None], tf.int32)], jit_compile=False)  # type: ignore[untyped-decorator]
     def reestimate_backbone(self, rows: Any) -> Any:
-        """Replace those of the backbone's layers; see `reestimate`."""
+        """Replace the moving statistics of the backbone's BatchNorm layers; otherwise like `reestimate`."""
         return self._replaced(self._chain.backbone_norms, rows)
 
     def _replaced(self, layers: list[Any], rows: Any) -> Any:

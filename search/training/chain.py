@@ -1,4 +1,4 @@
-"""A network as a chain of layers: the forward passes of training, evaluation, statistics and layer signals."""
+"""Network as a chain of layers, with forward passes for training, evaluation, BatchNorm statistics and probes."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from spaces.config import Configuration
 
 
 class Chain:
-    """The layers of a network, and their roles.
+    """The layers of a network by their roles, and its forward passes.
 
     Args:
         model: a Keras model from `build_network`.
-        configuration: that it was built from.
-        updates: optimizer steps of a whole fit (for the momentum of a backbone's BatchNorm).
+        configuration: configuration that the model was built from.
+        updates: optimizer steps of a whole fit, which set the momentum of a backbone's BatchNorm layers.
 
     Attributes:
-        layers: all layers, the backbone as one.
-        backbone: the backbone's layer; None without one.
+        layers: all layers in order; a backbone counts as one layer.
+        backbone: the backbone; None without one.
         backbone_norms: BatchNorm layers inside the backbone.
         backbone_weights: trainable weights inside the backbone.
         weighted: layers with kernels outside the backbone, the output layer last.
-        gathering: BatchNorm layers that use the batch's statistics in training.
+        gathering: BatchNorm layers that use batch statistics in training.
         weights: all trainable weights, the backbone's first.
-        batches_done: int64 variable, batches that went through outside training.
+        batches_done: int64 variable, number of batches evaluated outside training.
     """
 
     def __init__(self, model: Any, configuration: Configuration, updates: int) -> None:
@@ -46,13 +46,13 @@ class Chain:
         self.weights = [*self.backbone_weights, *(weight for layer in others for weight in layer.trainable_variables)]
 
     def forward(self, x: Any, *, training: bool) -> Any:
-        """Return logits `(batch, K)` of inputs `(batch, ...)`."""
+        """Return logits `(batch, K)` of scaled images `(batch, height, width, channels)`."""
         for layer in self.layers:
             x = self._through(layer, x, training=training)
         return x
 
     def forward_by_batch(self, x: Any, layers: Sequence[Any]) -> Any:
-        """Return logits with these BatchNorm layers in training mode and all else, dropout too, in evaluation mode."""
+        """Return logits `(batch, K)` with `layers` (BatchNorm) in training mode and all others in evaluation mode."""
         inside = any(layer in self.backbone_norms for layer in layers)
         with fused_batchnorm.unfrozen(layers):
             for layer in self.layers:
@@ -60,9 +60,13 @@ class Chain:
         return x
 
     def probe(self, x: Any) -> tuple[Any, Any]:
-        """Return `layer_signals.output_signals` of each weight layer after its activation, and the logits.
+        """Measure the outputs of the layers on scaled images `(images, height, width, channels)`.
 
-        BatchNorm uses the images' own statistics, so that its moving ones, warm or not, play no part.
+        BatchNorm uses the statistics of these images, so the moving statistics don't matter.
+
+        Returns:
+            `(weight layers, 3)` float32 `layer_signals.output_signals` of each weight layer after its activation, and
+            the logits `(images, K)` float32.
         """
         signals, pending = [], False
         for layer in self.layers:

@@ -1,6 +1,6 @@
-"""A fit between two epochs, as a file from which it resumes bit by bit as if it had not been interrupted.
+"""Checkpoint of a fit between two epochs: a resumed fit ends bit by bit as if it had not been interrupted.
 
-No state of a random generator is in it, since every epoch draws from a seed of its own.
+It holds no state of random generators, since every epoch has a seed of its own.
 """
 
 from __future__ import annotations
@@ -31,26 +31,26 @@ _log = logging.getLogger(__name__)
 class Checkpoint:
     """The state of a fit after some epochs."""
 
-    epoch: int  # finished epochs
+    epoch: int  # number of finished epochs
     microbatch_size: int  # images of a forward pass in training
-    last: int  # epoch after which the fit will end
-    cool_from: int | None  # epoch after which the learning rate cools early
-    seconds: float  # of training so far
-    epoch_seconds: tuple[float, ...]
-    checks: Sequence[Check]
-    passed: Collapse | None  # the stop that an audit let pass
-    start: dict[str, float]
-    since: tuple[EpochSums, ...]  # of the epochs since the last check, without their layer probes
-    layers: FloatArray  # (1 + checks, weight layers, signals)
-    shares: FloatArray  # (checks, K)
-    probabilities: FloatArray  # (m, K), m 0 or the validation images
-    trainer: tuple[np.ndarray[Any, Any], ...]  # `Trainer.state`: weights, optimizer
+    last: int  # epoch after which the fit ends
+    cool_from: int | None  # epoch after which the learning rate began to cool early; None: not so far
+    seconds: float  # duration of the fit so far
+    epoch_seconds: tuple[float, ...]  # duration of each finished epoch
+    checks: Sequence[Check]  # checks so far
+    passed: Collapse | None  # first collapse that did not end the fit, because it is audited
+    start: dict[str, float]  # measurements of the untrained network
+    since: tuple[EpochSums, ...]  # measurements of the epochs since the last check, without their layer probes
+    layers: FloatArray  # (1 + checks, weight layers, signals), before training and at each check
+    shares: FloatArray  # (checks, K), share of each class among the predictions
+    probabilities: FloatArray  # (v, K) of the validation images at the last check; v = 0 before the first check
+    trainer: tuple[np.ndarray[Any, Any], ...]  # result of `Trainer.state`
 
     def write(self, path: Path) -> None:
-        """Replace the file atomically: a reader finds the earlier checkpoint or this one.
+        """Write the checkpoint to `path` (`.npz`) atomically: readers see the old file or the new one.
 
         Raises:
-            OSError: the file can't be written; the earlier one is unharmed.
+            OSError: the file can't be written; an earlier file is unchanged.
         """
         plain = {name: getattr(self, name) for name in ("epoch", "last", "cool_from", "seconds", "start")}
         plain["at_once"] = self.microbatch_size
@@ -79,12 +79,12 @@ class Checkpoint:
 
     @classmethod
     def read(cls, path: Path) -> Checkpoint | None:
-        """Read the file; None where there is none, or none that can be used."""
+        """Read a checkpoint; None if the file is missing, damaged or of another version (logged as a warning)."""
         try:
             with path.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
                 plain = json.loads(str(stored["plain"]))
                 if (form := plain.pop("form", None)) != _FORM:
-                    raise ValueError(f"written in the form {form}, not {_FORM}")
+                    raise ValueError(f"it has the file version {form}, expected {_FORM}")
                 passed = plain.pop("passed")
                 trainer = [name for name in stored.files if name.startswith("trainer_")]
                 return cls(
@@ -105,16 +105,16 @@ class Checkpoint:
         except FileNotFoundError:
             return None
         except Exception as error:  # whatever a damaged archive makes its readers raise
-            _log.warning("The checkpoint %s can't be used (%s): its fit starts again.", path, error)
+            _log.warning("The checkpoint %s can't be used (%s); its fit starts again.", path, error)
             return None
 
 
 class CheckpointStore:
-    """The checkpoint file of one fit.
+    """Checkpoint file of one fit, written every five seconds or less often.
 
     Args:
-        path: of the file; its folder is made when it is first written.
-        now: returns the time in seconds.
+        path: the file; its folder is created when the first checkpoint is saved, its parent must exist.
+        now: returns the time in seconds; tests replace it.
     """
 
     def __init__(self, path: Path, now: Any = time.monotonic) -> None:
@@ -123,25 +123,29 @@ class CheckpointStore:
 
     @property
     def is_due(self) -> bool:
-        """Whether enough time has passed since the last checkpoint for another one."""
+        """Whether enough time has passed since the last checkpoint to save another one."""
         return bool(self._now() >= self._due)
 
     def load(self) -> Checkpoint | None:
-        """Return the checkpoint; None where there is none, or none that can be used."""
+        """Return the checkpoint; None if there is none, or it can't be used."""
         return Checkpoint.read(self._path)
 
     def save(self, checkpoint: Checkpoint) -> None:
-        """Write the checkpoint in place of the last one. A failure is logged, and the fit goes on."""
+        """Write the checkpoint in place of the last one. Never raises: a failure is logged as a warning."""
         started = self._now()
         try:
             checkpoint.write(self._path)
         except OSError as error:
-            _log.warning("No checkpoint can be saved in %s: %s", self._path.parent, error)
+            _log.warning(
+                "No checkpoint can be saved in %s (%s). The fit goes on.",
+                self._path.parent,
+                error,
+            )
         ended = self._now()
         self._due = ended + max(_EVERY_SECONDS, (ended - started) / _WRITING_SHARE)
 
     def clear(self) -> None:
-        """Remove the file: the fit has ended."""
+        """Delete the file, and its folder if it is empty. Call this when the fit has ended."""
         with contextlib.suppress(OSError):
             self._path.unlink(missing_ok=True)
             self._path.parent.rmdir()  # unless another fit's lies there

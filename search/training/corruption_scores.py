@@ -12,13 +12,13 @@ from search.arrays import FloatArray, IntArray
 from search.data.corruptions import FORMS, Pixels, corrupt
 
 MOST_IMAGES: Final = 500
-"""Images of a fit that are copied at most. The fits of a configuration together copy many times as many."""
+"""Most validation images of a fit that are corrupted. The fits of a configuration together use many times as many."""
 
 MOST_THROUGH_BACKBONES: Final = 100
-"""Images that are copied at most for a head, whose fit takes less time than its backbone for 100 copies of one."""
+"""The same for a head on a frozen backbone: each corrupted image has to go through the whole backbone."""
 
 CHUNK_BYTES: Final = 1 << 25
-"""Bytes of copies in memory at a time."""
+"""Most bytes of corrupted images in memory at the same time."""
 
 Score = Callable[[IntArray, FloatArray], float]
 
@@ -35,25 +35,27 @@ def corrupted_scores(
     shape_ids: IntArray | None = None,
     most: int = MOST_IMAGES,
 ) -> dict[str, float]:
-    """Compute the study's metric on the copies, by form of the corruption.
+    """Compute the study's metric on corrupted validation images, for each form of corruption.
 
-    Of many images a share of each class is copied. What these lose is then taken off the score on all of them, so that
-    the difference between the two scores is one of the same images. Every network sees the same copies.
+    Of more than `most` images a stratified sample is corrupted. The loss of score on the sample is then subtracted from
+    the score on all images, so sampling does not add to the difference. Every network sees the same corrupted images.
 
     Args:
-        pixels: `(all, side, side, channels)` uint8; may be mapped from the disk.
-        rows: `(n,)` the validation images.
-        labels: `(n,)` of the validation images.
-        probabilities: `(n, K)` of the uncorrupted validation images.
-        predict: returns probabilities `(m, K)`, given images and the index of each one's shape.
-        score: the study's metric.
-        before_chunk: called before each chunk of copies; may raise.
-        shapes: (height, width) of images of every size, each in the upper left corner.
-        shape_ids: `(all,)` index of each image's shape; None where all are squares.
-        most: images that are copied at most.
+        pixels: `(all, side, side, channels)` uint8, all images of the study; may be a memory map.
+        rows: `(n,)` row numbers of the validation images.
+        labels: `(n,)` classes of the validation images, 0..K-1.
+        probabilities: `(n, K)` predictions for the uncorrupted validation images.
+        predict: returns probabilities `(m, K)` of `(m, side, side, channels)` uint8 images, given their shape indices
+            `(m,)` or None.
+        score: the study's metric of labels and probabilities.
+        before_chunk: called before each chunk of images; may raise to end the computation.
+        shapes: (height, width) of each shape in pixels; images lie in the upper left corners of their squares.
+        shape_ids: `(all,)` index in `shapes` of each image; None if all images are squares.
+        most: most images to corrupt.
 
     Returns:
-        The metric by form, such as "noise/2"; nothing where there are no images or no usable probabilities.
+        Form of corruption, such as "noise/2" -> metric. Forms with non-finite predictions are missing; empty without
+        validation images or finite `probabilities`.
     """
     if not len(rows) or len(probabilities) != len(rows) or not np.isfinite(probabilities).all():
         return {}
@@ -81,7 +83,7 @@ def corrupted_scores(
 
 
 def _corrupted(images: Pixels, shape_ids: IntArray, shapes: Sequence[tuple[int, int]], form: str) -> Pixels:
-    """Copies of images of every size, shape by shape."""
+    """Corrupt images of several shapes, shape by shape."""
     copies = np.zeros_like(images)
     for shape_id in np.unique(shape_ids):
         at, (height, width) = np.flatnonzero(shape_ids == shape_id), shapes[shape_id]

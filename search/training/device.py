@@ -1,4 +1,4 @@
-"""The device that TensorFlow computes on: its set-up, and the pixels on it."""
+"""Set-up of the device that TensorFlow computes on, and transfer of pixels to it."""
 
 from __future__ import annotations
 
@@ -28,14 +28,16 @@ _PIXEL_SHARE: Final = 0.4  # of the device's memory: above it pixels stay on the
 
 
 def set_up(threads: int | None, gpu: int | None) -> str | None:
-    """Set up TensorFlow before its first tensor. GPU memory grows as needed, results repeat bit by bit.
+    """Set up TensorFlow: its threads, its device, GPU memory that grows as needed, deterministic operations.
+
+    Must be called before the first tensor is made.
 
     Args:
-        threads: of the CPU; None for TensorFlow's own choice.
-        gpu: index of the GPU; None for the CPU.
+        threads: number of CPU threads; None: TensorFlow decides.
+        gpu: index of the GPU to use; None for the CPU.
 
     Returns:
-        The GPU's name; None without one, or where TensorFlow does not see it.
+        Name of the GPU; None if the CPU is used, also because TensorFlow does not see the GPU.
     """
     if threads is not None:
         threadpool_limits(threads)  # of NumPy's linear algebra
@@ -54,10 +56,12 @@ def set_up(threads: int | None, gpu: int | None) -> str | None:
 
 
 def adapt(side: int) -> None:
-    """Choose whether graphs are rewritten, before a network for images of `side` pixels a side is traced.
+    """Turn TensorFlow's graph optimizer off for images of at most 64 pixels a side on a CPU, else on.
 
-    For small images on the CPU they are not: rewriting takes a quarter of the time before a network's first step, which
-    is more than it saves in a short fit.
+    Call it before a network is traced. For small images graph optimization takes longer than it saves in a short fit.
+
+    Args:
+        side: side of the images in pixels.
     """
     as_traced = side <= _SMALL_SIDE and not tf.config.get_visible_devices("GPU")
     tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": as_traced})
@@ -69,15 +73,30 @@ def _is_unexpected(record: logging.LogRecord) -> bool:
 
 
 def stay_on_host(path: Path, device_bytes: int | None) -> bool:
-    """Whether the pixels of a file stay on the host: without a GPU, or above 40 % of its memory of `device_bytes`."""
+    """Whether the pixels of a file stay in main memory.
+
+    Args:
+        path: `.npy` file of the images.
+        device_bytes: bytes of the GPU's memory; None without a GPU.
+
+    Returns:
+        True without a GPU, or if the file is larger than 40 % of its memory.
+    """
     return device_bytes is None or path.stat().st_size > _PIXEL_SHARE * device_bytes
 
 
 def load_pixels(path: Path, device_bytes: int | None) -> Any:
-    """Load all images of a `.npy` file as one uint8 tensor, on the host or the GPU as `stay_on_host` says.
+    """Load all images of a `.npy` file as one tensor, in main memory or on the GPU (see `stay_on_host`).
 
-    On the host the tensor is the mapped file itself: nothing is copied, workers share the pages, and the system drops
-    them when memory is short.
+    In main memory the tensor is the mapped file itself: workers share its pages, and the system drops them when memory
+    is short.
+
+    Args:
+        path: file of a `(n, side, side, channels)` uint8 array.
+        device_bytes: bytes of the GPU's memory; None without a GPU.
+
+    Returns:
+        `(n, side, side, channels)` uint8 tensor, or variable on the GPU.
     """
     array = memmap_npy(path)
     if not stay_on_host(path, device_bytes):
@@ -90,7 +109,7 @@ def load_pixels(path: Path, device_bytes: int | None) -> Any:
 
 
 def images_on_device(pixels: np.ndarray[Any, Any]) -> Any:
-    """Return images `(n, side, side, channels)` uint8 as a tensor on the GPU, or on the host without one."""
+    """Return images `(n, side, side, channels)` uint8 as a tensor on the GPU, or in main memory without a GPU."""
     return _on_gpu(pixels) if tf.config.get_visible_devices("GPU") else tf.constant(pixels)
 
 
@@ -115,7 +134,7 @@ class _Unmarked:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error means that the device is out of memory; CUDA and cuDNN say so in words of their own."""
+    """Whether an error of TensorFlow, CUDA or cuDNN means that the device is out of memory."""
     if isinstance(error, tf.errors.ResourceExhaustedError):
         return True
     internal = isinstance(error, tf.errors.InternalError | tf.errors.UnknownError)
@@ -123,10 +142,10 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def tensor(values: np.ndarray[Any, Any]) -> Any:
-    """Return the array as a tensor."""
+    """Convert an array to a tensor of the same shape and dtype."""
     return tf.constant(values)
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of TensorFlow and Keras."""
+    """Return the installed versions of "tensorflow" and "keras"."""
     return {"tensorflow": tf.__version__, "keras": keras.__version__}

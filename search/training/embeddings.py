@@ -1,4 +1,4 @@
-"""Embeddings of images by a frozen backbone, computed once for each image and kept in the disk cache."""
+"""Embeddings of images by a frozen backbone, computed once per image and stored in the disk cache."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ from spaces.config import Configuration
 from spaces.image_format import ImageFormat
 
 _CHUNK: Final = 64  # images of a forward pass
-_RECENT_BYTES: Final = 128 << 20  # embeddings of other images that are kept in memory
+_RECENT_BYTES: Final = 128 << 20  # embeddings kept in memory for `embed_again`
 _RECIPE: Final = 1  # version of the embeddings: raised when the same backbone would give others
 
 
 class FrozenBackbone:
-    """A backbone of a study, and its embeddings of the study's images.
+    """A backbone that is not trained, and its embeddings of the study's images.
 
     Args:
-        name: of the backbone.
-        image_format: of the images.
-        weights: from `first_weights`.
-        digest: of the weights.
+        name: name of the backbone in `BACKBONES`.
+        image_format: format of the images.
+        weights: the backbone's weights, from `first_weights`.
+        digest: digest of the weights.
         source: file of the images; its name is a digest of their contents.
         images: `(n, side, side, channels)` uint8 tensor.
-        shape_ids: `(n,)` index of each image's shape; None where all are squares.
-        on_batch: called after each batch; may raise to end the computation.
+        shape_ids: `(n,)` index of each image's shape in `image_format`; None if all images are squares.
+        on_batch: called after each batch of 64 images; may raise to end the computation.
     """
 
     def __init__(
@@ -63,7 +63,15 @@ class FrozenBackbone:
         self._views: dict[tuple[bool, bool], FloatArray] = {}
 
     def view(self, *, across: bool, down: bool) -> FloatArray:
-        """Return embeddings `(n, 2, features)` float32, means and maxima, of all images, mirrored as asked."""
+        """Return the embeddings of all images of the study, computing them if they are not in the disk cache.
+
+        Args:
+            across: mirror the images left to right.
+            down: mirror the images top to bottom.
+
+        Returns:
+            `(n, 2, features)` float32: mean and maximum of each feature over the image.
+        """
         if (across, down) not in self._views:
             shape = [self._images.shape[0], len(POOLED), BACKBONES[self.name].features]
             card = astuple(BACKBONES[self.name])  # its preprocessing decides the embeddings too
@@ -87,13 +95,13 @@ class FrozenBackbone:
         return self._views[across, down]
 
     def views(self, configuration: Configuration) -> list[FloatArray]:
-        """Return `view` of the images as they are, and flipped in each way that the configuration allows."""
+        """Return `view` of the unflipped images, followed by one for each flip that the configuration allows."""
         flips = (False, True)
         across, down = flips[: 1 + configuration.horizontal_flip], flips[: 1 + configuration.vertical_flip]
         return [self.view(across=a, down=d) for d in down for a in across]
 
     def embed_again(self, images: Any, rows: IntArray, shape_ids: IntArray | None) -> FloatArray:
-        """Return `embed` from memory for images that were embedded lately, such as corrupted copies."""
+        """Return `embed(images, rows, shape_ids)`, from memory if the same images were embedded recently."""
         content = hashlib.blake2b(np.asarray(tf.gather(images, rows)).tobytes(), digest_size=16)
         content.update(b"" if shape_ids is None else shape_ids[rows].tobytes())
         key = content.digest()
@@ -111,13 +119,13 @@ class FrozenBackbone:
 
         Args:
             images: `(m, side, side, channels)` uint8 tensor.
-            rows: of those images.
-            shape_ids: `(m,)` index of the shape of each image; None where all are squares.
-            across: mirror left and right.
-            down: mirror top and bottom.
+            rows: `(r,)` indices 0..m-1 of the images to embed.
+            shape_ids: `(m,)` index of each image's shape; None if all images are squares.
+            across: mirror the images left to right.
+            down: mirror the images top to bottom.
 
         Returns:
-            `(len(rows), 2, features)` float32: mean and maximum of each feature over the image.
+            `(r, 2, features)` float32: mean and maximum of each feature over the image.
         """
         if self._model is None:
             self._model = build_backbone(self.name, self._format.channels)

@@ -1,4 +1,4 @@
-"""The trainer of a network on images: whole epochs in one TensorFlow graph.
+"""Trainer of a network on images: each epoch is one call of a TensorFlow graph.
 
 An `Engine` is one traced network. Fits, folds and seeds differ in tensors only (row indices, learning rates, class
 weights, statistics, seeds), so that a trial is traced once. Pixels stay on the device as uint8.
@@ -36,26 +36,31 @@ _NO_STEP: Final = -1  # no step of the epoch has its gradients measured
 
 
 class Engine:
-    """A trainer of a network on images, with its optimizer and its traced functions.
+    """Trains the network of a configuration on images. Implements `Trainer`.
 
-    Images of every size lie in squares as large as the longest side, each in the upper left corner; the network gets
-    them without the rest of the square. A batch then goes through it shape by shape, and its gradients are those of the
-    whole batch.
+    Images of several sizes are stored in the upper left corners of squares as large as the longest side; the network
+    gets them without the padding. A batch then goes through the network shape by shape, and its gradients are those of
+    the whole batch.
 
     Args:
-        configuration: of the network to build.
-        protocol: image format, classes, precision.
-        images: `(n, side, side, channels)` uint8 tensor, all images.
-        labels: `(n,)` int32 tensor.
-        updates: optimizer steps of a whole fit (for BatchNorm's momentum, and how long a backbone stays frozen).
-        microbatches: parts in which each batch goes through the network, a divisor of its size: more where memory is
-            short. The gradients are those of the whole batch; BatchNorm's statistics are those of each part.
-        shape_ids: `(n,)` index of each image's shape among the protocol's; None where all are squares.
-        pretrained: weights of the backbone, if it has one.
-        prefetcher: fetches images of coming steps from the disk; None where they are in memory.
+        configuration: configuration of the network to build.
+        protocol: gives the image format, the number of classes and the precision.
+        images: `(n, side, side, channels)` uint8 tensor, all images of the study.
+        labels: `(n,)` int32 tensor, class of each image.
+        updates: optimizer steps of a whole fit, which set BatchNorm's momentum and how long a backbone stays frozen.
+        microbatches: number of parts that each batch is split into to save memory, a divisor of the batch size. The
+            gradients are those of the whole batch; BatchNorm's statistics are those of each part.
+        shape_ids: `(n,)` index of each image's shape in the image format; None if all images are squares.
+        pretrained: initial weights of the backbone; empty without a backbone.
+        prefetcher: reads images of coming steps from the disk; None if they are in memory.
+
+    Attributes:
+        network: the Keras model.
+        traces: number of times that the training graph was traced.
 
     Raises:
-        ValueError: images of every size and batch normalization, whose statistics would be those of a few images.
+        ValueError: the configuration has batch normalization, but images have several sizes: a batch would be
+            normalized shape by shape, by the statistics of a few images.
     """
 
     def __init__(
@@ -71,7 +76,7 @@ class Engine:
         prefetcher: Prefetcher | None = None,
     ) -> None:
         if protocol.images.any_size and configuration.normalized:
-            raise ValueError("batch normalization needs images of one size.")
+            raise ValueError("batch normalization needs images of one size, but this study has images of several sizes")
         self.configuration = configuration
         self.protocol = protocol
         self.microbatches = microbatches
@@ -102,17 +107,17 @@ class Engine:
 
     @property
     def microbatch_size(self) -> int:
-        """Images of a forward pass in training: a batch, or a part of one."""
+        """Number of images of a forward pass in training: the batch size / `microbatches`."""
         return self.configuration.batch_size // self.microbatches
 
     @property
     def batchnorm(self) -> bool:
-        """Whether batch normalization uses the batch's statistics in training."""
+        """Whether the network has batch normalization that uses batch statistics in training."""
         return bool(self.chain.gathering)
 
     @property
     def batchnorm_momentum(self) -> float:
-        """Momentum of BatchNorm's moving statistics; 0 without batch normalization."""
+        """Momentum of BatchNorm's moving statistics, 0.5..0.99; 0 without batch normalization."""
         gathering = self.chain.gathering
         return float(gathering[0].momentum) if gathering else 0.0
 
@@ -127,7 +132,10 @@ class Engine:
         return self.network.get_weights()  # type: ignore[no-any-return]
 
     def step_seconds(self, rows: IntArray) -> float:
-        """Return the seconds of a traced step on these images, measured once; `begin` resets what that changes."""
+        """Return the seconds of a training step, measured on the first batch of `rows` at the first call only.
+
+        It changes weights and optimizer state: call `begin` afterwards.
+        """
         if self._step_seconds is None:
             batch = rows[: self.configuration.batch_size].astype(np.int32)[None]
             self.train_epoch(batch, np.zeros(1, np.float32), 0)
@@ -137,7 +145,7 @@ class Engine:
         return self._step_seconds
 
     def begin(self, seed: int, rows: IntArray, balance: Balance) -> None:
-        """Start a new fit on the training images `rows`: initial weights of this seed, optimizer state, statistics."""
+        """Start a new fit: set initial weights, optimizer state and pixel statistics; see `Trainer.begin`."""
         network.reset(self.network, seed, balance.prior, self._pretrained)
         self._updates.reset()
         self._gradients.begin(balance)
@@ -150,18 +158,18 @@ class Engine:
             )
 
     def state(self) -> tuple[npt.NDArray[Any], ...]:
-        """Return all that epochs change: weights, BatchNorm's statistics, dropout's counters, optimizer state."""
+        """Return copies of all that epochs change: weights, statistics, dropout's counters, optimizer state."""
         return tuple(variable.numpy() for variable in self._changing)
 
     def restore(self, state: Sequence[npt.NDArray[Any]]) -> None:
-        """Set everything that epochs change, after `begin`.
+        """Set everything that epochs change to a result of `state`. Call `begin` first.
 
         Raises:
-            ValueError: the state is that of another network.
+            ValueError: the state is of a network with other shapes.
         """
         expected = [(tuple(variable.shape), str(variable.dtype)) for variable in self._changing]
         if [(values.shape, str(values.dtype)) for values in state] != expected:
-            raise ValueError("other shapes")
+            raise ValueError("the state has other shapes than this network's")
         for variable, values in zip(self._changing, state, strict=True):
             variable.assign(values)
 
@@ -170,7 +178,7 @@ class Engine:
         return [*(variable for layer in self.chain.layers for variable in layer.variables), *self._updates.variables]
 
     def scaling(self) -> tuple[FloatArray, FloatArray]:
-        """Return offset and factor `(channels,)` of this fit: the network gets (pixels - offset) x factor."""
+        """Return offset and factor, each `(channels,)` float32: the network gets (pixels - offset) x factor."""
         return self._inputs.scaling()
 
     def train_epoch(
@@ -185,11 +193,11 @@ class Engine:
         """Train one epoch.
 
         Args:
-            rows: `(steps, batch)` images of each step.
-            rates: `(steps,)` learning rate of each step.
-            seed: of the epoch's augmentation.
-            probe: images to measure the layers on afterwards; None for not at all.
-            gradients: whether to measure the gradients of the first step, layer by layer.
+            rows: `(steps, batch)` int32 row numbers of the images of each step.
+            rates: `(steps,)` float32 learning rate of each step.
+            seed: seed of the epoch's augmentation.
+            probe: `(p,)` row numbers of images to measure the layers on after the epoch; None: no measurement.
+            gradients: whether to measure the gradients of each layer in the first step.
         """
         images = np.zeros(1, np.int32) if probe is None else probe.astype(np.int32)
         before = self._updates.steps
@@ -208,42 +216,42 @@ class Engine:
         return EpochSums(loss, first, last, ratio, bool(finite), measured)
 
     def work_done(self) -> int:
-        """Return a number that grows with each batch, to be read from other threads."""
+        """Return a count that grows with each batch that goes through the network. Thread-safe."""
         return self._updates.steps + int(self.chain.batches_done.numpy())
 
     def probe_layers(self, probe: IntArray) -> LayerProbe:
-        """Return the layers' signals and the logits of the images `probe`, with the weights as they are."""
+        """Return the layers' signals and the logits of the images with the row numbers `probe`, all of one shape."""
         steps = np.zeros((0, self.configuration.batch_size), np.int32)
         measured = self.train_epoch(steps, np.zeros(0, np.float32), 0, probe).probe
         assert measured is not None
         return measured
 
     def logits(self, rows: IntArray) -> FloatArray:
-        """Return logits `(len(rows), K)` float32 in evaluation mode."""
+        """Return logits `(len(rows), K)` float32 of the images with these row numbers, in evaluation mode."""
         return self.evaluation.logits(rows)
 
     def logits_of(self, images: Any, rows: IntArray, shape_ids: IntArray | None = None) -> FloatArray:
-        """Return logits `(len(rows), K)` float32 in evaluation mode of other images of the same size.
+        """Return logits `(len(rows), K)` float32 of any images in the study's format, in evaluation mode.
 
         Args:
             images: `(m, side, side, channels)` uint8 tensor.
-            rows: of those images.
-            shape_ids: `(m,)` index of the shape of each image; None where all are squares.
+            rows: `(r,)` indices 0..m-1 of the images to evaluate.
+            shape_ids: `(m,)` index of each image's shape in the image format; None if all images are squares.
         """
         return self.evaluation.logits_of(images, rows, shape_ids)
 
     def rows_of_one_shape(self, rows: IntArray) -> IntArray:
-        """Return those of the rows whose images have the most frequent shape, so that they fit into one batch."""
+        """Select from `rows` the images of the most frequent shape; only images of one shape fit into one batch."""
         if self._inputs.shape_ids is None:
             return rows
         shapes = self._inputs.shape_ids[rows]
         return np.asarray(rows[shapes == np.bincount(shapes).argmax()], np.int64)
 
     def reestimate_batchnorm(self, rows: npt.NDArray[np.int32]) -> float:
-        """Replace BatchNorm's moving statistics by those of the batches `(steps, batch)`, dropout off.
+        """Replace BatchNorm's moving statistics by the mean of those of the batches `rows` `(steps, batch)`.
 
         Returns:
-            Mean plain cross-entropy of the batches with their own statistics, nats; NaN without batch normalization.
+            Mean cross-entropy in nats of the batches, each normalized by its own statistics; NaN without BatchNorm.
         """
         if not self.batchnorm:
             return float("nan")

@@ -1,4 +1,4 @@
-"""Measurements of one epoch of training, as values that can be read without TensorFlow."""
+"""Records of the measurements of one training epoch. Needs no TensorFlow."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from search.arrays import FloatArray
 class LayerProbe:
     """Measurements of each layer on the fixed probe images."""
 
-    layers: FloatArray  # (weight layers, signals) as `fit_checks.LAYER_SIGNALS`; NaN where not measured
-    logits: FloatArray  # (probe images, K), BatchNorm by the images' own statistics, dropout off
+    layers: FloatArray  # (weight layers, signals), one column per name in `fit_checks.LAYER_SIGNALS`; NaN: not measured
+    logits: FloatArray  # (probe images, K), with BatchNorm by the statistics of these images, without dropout
 
 
 @dataclass(frozen=True, slots=True)
 class EpochSums:
-    """Measurements of one pass over the training images, taken at next to no cost."""
+    """Measurements of one epoch over the training images, at negligible cost."""
 
-    loss: float  # plain cross-entropy, mean over the images shown, nats
-    first_gradient: float  # largest norm over the steps
-    last_gradient: float
+    loss: float  # mean cross-entropy in nats, without class weights and smoothing
+    first_gradient: float  # largest norm over the steps of the first kernel's gradient
+    last_gradient: float  # the same of the last kernel's gradient
     update_ratio: float  # |change of the first kernel over the epoch| / |kernel| / steps
-    finite: bool
-    probe: LayerProbe | None = None
+    finite: bool  # whether loss, gradients and weights are finite
+    probe: LayerProbe | None = None  # None: not measured

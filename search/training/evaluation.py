@@ -1,4 +1,4 @@
-"""The logits of images in evaluation mode; one trace serves all rows of a set of images."""
+"""Logits of images in evaluation mode; one trace of the graph serves every selection of images."""
 
 from __future__ import annotations
 
@@ -14,19 +14,22 @@ from search.training.inputs import Inputs
 from search.training.prefetch import Prefetcher
 
 _MOST_IMAGES: Final = 128  # of a forward pass
-_MOST_PIXELS: Final = 128 * 64 * 64  # of a forward pass of more than the fewest images
-_FEWEST_IMAGES: Final = 16
+_MOST_PIXELS: Final = 128 * 64 * 64  # of a forward pass with more than `_FEWEST_IMAGES` images
+_FEWEST_IMAGES: Final = 16  # of a forward pass, whatever their size
 
 
 class Evaluation:
-    """The logits of a network in evaluation mode.
+    """Computes the logits of a network in evaluation mode.
 
     Args:
         chain: the network.
-        inputs: the images it is trained on.
-        protocol: image size, classes.
-        microbatches: parts in which a training batch goes through the network; a batch here is as much smaller.
-        prefetcher: fetches images of coming batches from the disk; None where they are in memory.
+        inputs: the study's images as inputs of the network.
+        protocol: gives the image size and the number of classes.
+        microbatches: number of parts of a training batch; batches of evaluation are smaller by this factor.
+        prefetcher: reads images of coming batches from the disk; None if they are in memory.
+
+    Attributes:
+        traces: number of times that `of_own` was traced.
     """
 
     def __init__(
@@ -42,16 +45,16 @@ class Evaluation:
         self.traces = 0
 
     def logits(self, rows: IntArray) -> FloatArray:
-        """Return logits `(len(rows), K)` float32 of the study's images."""
+        """Return logits `(len(rows), K)` float32 of the study's images with these row numbers."""
         return self.logits_of(self._inputs.images, rows, self._inputs.shape_ids)
 
     def logits_of(self, images: Any, rows: IntArray, shape_ids: IntArray | None) -> FloatArray:
-        """Return logits `(len(rows), K)` float32 of any images of the same size.
+        """Return logits `(len(rows), K)` float32 of any images in the study's format.
 
         Args:
             images: `(m, side, side, channels)` uint8 tensor.
-            rows: of those images.
-            shape_ids: `(m,)` index of the shape of each image; None where all are squares.
+            rows: `(r,)` indices 0..m-1 of the images to evaluate.
+            shape_ids: `(m,)` index of each image's shape among the protocol's; None if all images are squares.
         """
         if shape_ids is None:
             return self._of_one_shape(images, rows, 0)
@@ -87,7 +90,12 @@ class Evaluation:
         input_signature=[tf.TensorSpec([None, None], tf.int32), tf.TensorSpec([2], tf.int32)], jit_compile=False
     )
     def of_own(self, rows: Any, shape: Any) -> Any:
-        """Return logits `(batches, batch, K)` of the study's images as a graph; they have one `shape` `(2,)`."""
+        """Compute the logits `(batches, batch, K)` float32 of the study's images, as a TensorFlow graph.
+
+        Args:
+            rows: `(batches, batch)` int32 row numbers of the images.
+            shape: `(2,)` int32, height and width of all these images.
+        """
         self.traces += 1
         return self._batches(self._inputs.images, rows, shape)
 
@@ -100,7 +108,13 @@ class Evaluation:
         jit_compile=False,
     )
     def of_others(self, images: Any, rows: Any, shape: Any) -> Any:
-        """Return logits `(batches, batch, K)` of other images `(m, side, side, channels)`; see `of_own`."""
+        """Compute the logits `(batches, batch, K)` float32 of other images, as a TensorFlow graph.
+
+        Args:
+            images: `(m, side, side, channels)` uint8.
+            rows: `(batches, batch)` int32 indices of these images.
+            shape: `(2,)` int32, height and width of all of them.
+        """
         images.set_shape([None, *self._inputs.images.shape[1:]])
         return self._batches(images, rows, shape)
 
@@ -113,10 +127,10 @@ class Evaluation:
             logits,
             rows,
             fn_output_signature=tf.TensorSpec([None, self._classes], tf.float32),
-            parallel_iterations=1,  # ten, its default, would hold the feature maps of ten batches
+            parallel_iterations=1,  # the default of ten would hold the feature maps of ten batches
         )
 
 
 def _chunk_size(side: int) -> int:
-    """Images of a forward pass: fewer of large ones, whose feature maps would fill the memory."""
+    """Number of images of a forward pass: fewer for large images, whose feature maps would fill the memory."""
     return min(_MOST_IMAGES, max(_FEWEST_IMAGES, _MOST_PIXELS // side**2))

@@ -1,7 +1,7 @@
-"""Export of fitted networks as one Keras model from images of 0..255 to probabilities.
+"""Export of fitted networks as one Keras model from pixel values 0..255 to probabilities.
 
-What the engine does around a network becomes layers of the model: scaling in front, the softmax behind. The model
-needs none of our packages and is float32 throughout, whatever it was trained in.
+The scaling of pixels and the softmax become layers of the model. It needs Keras only, and is float32 throughout,
+whatever the dtype in training was.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _CHUNK: Final = 64  # images of a forward pass
 
 
 class Fitted(Protocol):
-    """A trainer of a fitted network: `Engine`, or `HeadTrainer` for one on embeddings."""
+    """Trainer whose network has been fitted: an `Engine`, or a `HeadTrainer`."""
 
     configuration: Configuration
     protocol: settings.TrainingProtocol
@@ -35,18 +35,22 @@ class Fitted(Protocol):
 
     @property
     def weights(self) -> list[npt.NDArray[Any]]:
-        """Weights in the order of `build_network`, a backbone's included."""
+        """Weights in the order of `build_network`, including a backbone's."""
 
     def scaling(self) -> tuple[FloatArray, FloatArray]:
         """Return offset and factor `(channels,)`: the network gets (pixels - offset) x factor."""
 
 
 def fitted_model(fitted: Fitted, name: str = "steadynet") -> keras.Sequential:
-    """Return the fitted network with the scaling of its training images in front and a softmax behind.
+    """Return the fitted network with pixel scaling in front and a softmax behind.
+
+    Args:
+        fitted: trainer of the network.
+        name: name of the Keras model.
 
     Returns:
-        `(batch, side, side, channels)` float32, 0..255 -> `(batch, K)` float32 probabilities. A network for images
-        of every size takes any height and width.
+        Keras model: `(batch, side, side, channels)` float32, 0..255 -> `(batch, K)` float32 probabilities. If the study
+        has images of several sizes, it takes any height and width.
     """
     protocol = fitted.protocol
     network = build_network(  # a second time: the fitted one may compute in bfloat16
@@ -75,23 +79,22 @@ def fitted_model(fitted: Fitted, name: str = "steadynet") -> keras.Sequential:
 
 
 def save_fitted(fitted: Fitted, path: Path) -> None:
-    """Save `fitted_model` as a `.keras` file."""
+    """Save `fitted_model(fitted)` to `path`, which must end in `.keras`."""
     fitted_model(fitted).save(path)
 
 
 def deliver(members: Sequence[Path], offset: Sequence[float], target: Path) -> int:
-    """Save one fitted model, or the mean of several models' probabilities, as the model that is delivered.
+    """Save the delivered model: one fitted model, or the average of the probabilities of several.
 
-    The decision offset is added to the logits: to the last bias of a single model, to the log of the mean
-    probabilities of several.
+    The decision offset is added to the last bias of a single model, or to the log of the average probabilities.
 
     Args:
-        members: files of `save_fitted`.
-        offset: `(K,)` nats; all 0 for none.
+        members: at least one file from `save_fitted`.
+        offset: `(K,)` decision offset in nats; all 0 for none.
         target: `.keras` file to write.
 
     Returns:
-        Number of the model's weights.
+        Number of weights of the model.
     """
     models = [keras.saving.load_model(path, compile=False) for path in members]
     if len(models) == 1:
@@ -124,13 +127,21 @@ def _loaded(path: Path) -> Any:
 
 
 def shapes(path: Path) -> tuple[tuple[int | None, ...], tuple[int | None, ...]]:
-    """Return the input and the output shape of a saved model, without the batch axis."""
+    """Return the input shape (height, width, channels) and output shape (K,) of a saved model; None: any size."""
     model = _loaded(path)
     return tuple(model.input_shape[1:]), tuple(model.output_shape[1:])
 
 
 def probabilities(path: Path, pixels: npt.NDArray[np.uint8]) -> FloatArray:
-    """Return a saved model's probabilities `(n, K)` float32 of images `(n, side, side, channels)`; it stays loaded."""
+    """Return a saved model's probabilities of images. The model stays loaded for the next call.
+
+    Args:
+        path: `.keras` file.
+        pixels: `(n, side, side, channels)` uint8, n at least 1.
+
+    Returns:
+        `(n, K)` float32.
+    """
     model = _loaded(path)
     chunks = [
         np.asarray(model.predict_on_batch(pixels[start : start + _CHUNK].astype(np.float32)))

@@ -1,7 +1,4 @@
-"""One fit: epochs on a schedule, checks for the watch, a verdict at the last epoch.
-
-The trainer computes, the watch judges, the scorer scores; this module says what happens when. Loads no TensorFlow.
-"""
+"""Control flow of one fit: epochs on a schedule, checks for collapse, a verdict at the end. Loads no TensorFlow."""
 
 from __future__ import annotations
 
@@ -33,7 +30,7 @@ _log = logging.getLogger(__name__)
 
 
 class Interrupted(Exception):
-    """The fit was told to end. It can be resumed from its checkpoint; without one nothing of it counts."""
+    """The fit has to end before its time. It can be resumed from its checkpoint if there is one."""
 
 
 def run_fit(
@@ -49,14 +46,21 @@ def run_fit(
     """Train one configuration on one split with one seed, or resume it from its checkpoint.
 
     Args:
-        trainer: the network.
+        trainer: trainer of the configuration's network.
         job: the split, the seed, the protocol and the limits.
-        labels: `(n,)` of all images.
+        labels: `(n,)` class of each image of the study, 0..K-1.
         watch: judges whether the fit has collapsed.
         scorer: the study's metric.
-        on_check: called after each check; may raise `Interrupted`.
-        on_epoch: called after each epoch; may raise `Interrupted`, and the fit is then saved as a checkpoint.
-        checkpoints: where checkpoints are loaded from and saved to, also from time to time; None for nowhere.
+        on_check: called with each check; may raise `Interrupted`.
+        on_epoch: called after each epoch with the number of finished epochs; if it raises `Interrupted`, a checkpoint
+            is saved.
+        checkpoints: store that the fit resumes from, and saves to regularly; None: no checkpoints.
+
+    Returns:
+        Verdict, score, predictions and measurements of the fit.
+
+    Raises:
+        Interrupted: raised by `on_check` or `on_epoch`.
     """
     return _Fit(trainer, job, labels, watch, scorer, on_check, on_epoch, checkpoints).run()
 
@@ -152,7 +156,7 @@ class _Fit:
             try:
                 self.trainer.restore(checkpoint.trainer)
             except ValueError as error:
-                _log.warning("A checkpoint is of another network (%s): its fit starts again.", error)
+                _log.warning("The checkpoint of a fit does not match its network (%s); the fit starts again.", error)
                 self.trainer.begin(job.seed, job.train, self.balance)
                 checkpoint = None
         if checkpoint is None:

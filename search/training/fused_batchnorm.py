@@ -1,4 +1,4 @@
-"""Forward passes of batch normalization: in training by TensorFlow's fused kernel, and by a batch's own statistics.
+"""Forward passes of batch normalization: TensorFlow's fused kernel in training, and normalization by batch statistics.
 
 Keras' layer takes moments, scales and shifts in separate passes over the feature maps, forward and backward; on a CPU
 that is three times the work. The layer stays a plain Keras one, and so does what is saved: only the way a training
@@ -15,12 +15,20 @@ import tensorflow as tf
 
 
 def is_fusible(layer: Any, x: Any) -> bool:
-    """Whether `apply` can stand in for the layer's call in training mode: feature maps `(batch, h, w, channels)`."""
+    """Whether `apply` can replace `layer(x, training=True)`: `x` has 4 axes, and the layer normalizes the last."""
     return len(x.shape) == 4 and layer.axis in (-1, 3, [-1], [3])
 
 
 def apply(layer: Any, x: Any) -> Any:
-    """Return what `layer(x, training=True)` does, and update the moving statistics as it does."""
+    """Compute `layer(x, training=True)` within rounding, and update the moving statistics.
+
+    Args:
+        layer: Keras BatchNormalization layer.
+        x: `(batch, height, width, channels)`.
+
+    Returns:
+        The normalized values, with the shape and dtype of `x`.
+    """
     output, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
         x=tf.cast(x, tf.float32),
         scale=layer.gamma.value,
@@ -39,7 +47,7 @@ def apply(layer: Any, x: Any) -> Any:
 
 
 def by_batch(layer: Any, x: Any) -> Any:
-    """Return the layer's output by the batch's own statistics; its moving ones are neither used nor changed."""
+    """Normalize `x` `(batch, ..., channels)` by its own statistics; moving statistics are not used or changed."""
     wide = tf.cast(x, tf.float32)
     mean, variance = tf.nn.moments(wide, axes=list(range(len(x.shape) - 1)))
     normal = tf.nn.batch_normalization(wide, mean, variance, layer.beta.value, layer.gamma.value, layer.epsilon)
@@ -48,7 +56,7 @@ def by_batch(layer: Any, x: Any) -> Any:
 
 @contextmanager
 def unfrozen(layers: Sequence[Any]) -> Iterator[None]:
-    """Make frozen BatchNorm layers use their batch in training mode, as long as the context lasts."""
+    """Unfreeze BatchNorm layers during a `with` block, so that they use batch statistics in training mode."""
     frozen = [layer for layer in layers if not layer.trainable]
     for layer in frozen:
         layer.trainable = True

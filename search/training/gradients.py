@@ -1,4 +1,4 @@
-"""The gradients of a batch's loss in TensorFlow: at once, in microbatches where memory is short, or shape by shape."""
+"""Gradients of a batch's loss in TensorFlow: for the whole batch, by microbatches, or shape by shape."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from spaces.losses import LOSSES, Loss
 
 
 class BatchGradients:
-    """Gradients of the mean loss of a batch by a network's weights.
+    """Computes the gradients of the mean loss of a batch by a network's weights.
 
-    Images of every size lie in squares as large as the longest side; a batch of them goes through the network shape by
-    shape. The gradients are always those of the whole batch; BatchNorm's statistics are those of each part.
+    A batch is split into microbatches, and by the shape of the images if there are several. The gradients are always
+    those of the whole batch; BatchNorm's statistics are those of each part.
 
     Args:
-        configuration: names the loss and its label smoothing.
-        protocol: classes, shapes.
+        configuration: gives the loss and its label smoothing.
+        protocol: gives the number of classes and the shapes of the images.
         chain: the network.
-        inputs: the images it is trained on.
-        labels: `(n,)` int32 tensor.
-        microbatches: parts in which each batch goes through the network, a divisor of its size.
+        inputs: the study's images as inputs of the network.
+        labels: `(n,)` int32 tensor, class of each image.
+        microbatches: number of parts of a batch, a divisor of the batch size.
     """
 
     def __init__(
@@ -47,17 +47,21 @@ class BatchGradients:
         self._margin = tf.Variable(tf.zeros(protocol.classes))
 
     def begin(self, balance: Balance) -> None:
-        """Take the class weights and margin of a new fit."""
+        """Set the class weights and the margin of a new fit."""
         self._class_weights.assign(balance.weights.astype("float32"))
         self._margin.assign(balance.margin.astype("float32"))
 
     def of_batch(self, batch: Any, seed: Any, step: Any) -> tuple[Any, list[Any]]:
-        """Return the mean plain cross-entropy of a batch in nats, and the gradients of its mean loss.
+        """Compute the loss and the gradients of a batch, as part of a TensorFlow graph.
 
         Args:
-            batch: `(batch,)` int32 rows of its images.
-            seed: scalar int32, the epoch's seed of augmentation.
-            step: scalar int32, number of the step in the epoch.
+            batch: `(batch,)` int32 row numbers of the images.
+            seed: scalar int32, seed of the epoch's augmentation.
+            step: scalar int32, number of the step in the epoch, from 0.
+
+        Returns:
+            Mean cross-entropy in nats without class weights and smoothing, and the gradient of the mean training loss
+            by each weight of `Chain.weights`.
         """
         if self._microbatches == 1:
             return self._of_microbatch(batch, tf.stack([seed, step]))
@@ -103,15 +107,15 @@ class BatchGradients:
 def losses_of_images(
     loss: Loss, label_smoothing: float, labels: Any, logits: Any, cross_entropy: Any, margin: Any
 ) -> Any:
-    """Return the loss of each image `(batch,)` float32, without class weights, as a graph.
+    """Compute the training loss of each image, `(batch,)` float32, without class weights.
 
     Args:
         loss: one of `spaces.losses.LOSSES`.
-        label_smoothing: 0 to 1; ignored by a loss that takes none.
+        label_smoothing: 0..1; ignored by losses that don't support it.
         labels: `(batch,)` int32, 0..K-1.
         logits: `(batch, K)` float32.
-        cross_entropy: `(batch,)` float32 of these labels and logits, nats.
-        margin: `(K,)` float32, added to the logits by a logit-adjusted loss.
+        cross_entropy: `(batch,)` float32, cross-entropy in nats of these labels and logits.
+        margin: `(K,)` float32, added to the logits if the loss is logit-adjusted.
     """
     if loss.is_logit_adjusted:
         logits = logits + margin

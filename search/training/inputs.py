@@ -1,4 +1,4 @@
-"""The inputs of a network: scaled pixels, in training augmented."""
+"""Inputs of a network: scaled pixels, augmented in training."""
 
 from __future__ import annotations
 
@@ -13,13 +13,17 @@ from spaces.config import Configuration
 
 
 class Inputs:
-    """The images of a study as inputs of one network.
+    """Makes the inputs of one network from the images of a study.
 
     Args:
-        configuration: names scaling and augmentation.
-        protocol: image format.
-        images: `(n, side, side, channels)` uint8 tensor; images of every size in the upper left corners of squares.
-        shape_ids: `(n,)` index of each image's shape among the format's; None where all are squares.
+        configuration: gives scaling and augmentation.
+        protocol: gives the image format.
+        images: `(n, side, side, channels)` uint8 tensor; a smaller image lies in the upper left corner of its square.
+        shape_ids: `(n,)` index of each image's shape in the image format; None if all images are squares.
+
+    Attributes:
+        shapes: `(shapes, 2)` int32 tensor, height and width in pixels of each shape.
+        shape_id_of: `shape_ids` as an int32 tensor, or None.
     """
 
     def __init__(
@@ -39,7 +43,7 @@ class Inputs:
         self._factor = tf.Variable(tf.ones(image_format.channels))
 
     def begin(self, rows: IntArray) -> None:
-        """Scale by the statistics of the training images `rows` from now on, if the configuration standardizes."""
+        """Start a new fit: if the configuration standardizes pixels, measure the training images `rows` `(m,)`."""
         offset, factor = self._scale(tf.constant(rows, tf.int32))
         self._offset.assign(offset)
         self._factor.assign(factor)
@@ -52,7 +56,7 @@ class Inputs:
         return pixels.scaling(self.configuration, *pixels.statistics(self.images, rows, shapes))
 
     def scaling(self) -> tuple[FloatArray, FloatArray]:
-        """Return offset and factor `(channels,)`: the network gets (pixels - offset) x factor."""
+        """Return offset and factor, each `(channels,)` float32: the network gets (pixels - offset) x factor."""
         return self._offset.numpy(), self._factor.numpy()
 
     def scaled(self, images: Any, rows: Any, shape: Any) -> Any:
@@ -60,8 +64,8 @@ class Inputs:
 
         Args:
             images: `(m, side, side, channels)` uint8 tensor.
-            rows: int32 tensor, of those images.
-            shape: `(2,)` int32 height and width of all of them.
+            rows: `(r,)` int32 tensor, indices of the images to take.
+            shape: `(2,)` int32, height and width of all of them.
         """
         values = tf.gather(images, rows)
         if self._is_any_size:
@@ -70,11 +74,11 @@ class Inputs:
         return (values - self._offset) * self._factor
 
     def augmented(self, rows: Any, seed: Any, shape: Any) -> Any:
-        """Return scaled pixels `(len(rows), height, width, channels)` float32, flipped and warped at random.
+        """Return scaled pixels `(len(rows), height, width, channels)` float32 with random augmentation.
 
         Args:
-            rows: int32 tensor, of the study's images.
-            seed: `(2,)` int32 of this batch.
-            shape: `(2,)` int32 height and width of all of them.
+            rows: `(r,)` int32 tensor, row numbers of images of the study.
+            seed: `(2,)` int32; the same seed gives the same augmentation.
+            shape: `(2,)` int32, height and width of all of them.
         """
         return pixels.augment(self.scaled(self.images, rows, shape), self.configuration, seed)

@@ -1,6 +1,6 @@
-"""The parts that a fit is made of, as protocols: what trains, judges, scores, and keeps checkpoints.
+"""Protocols of the parts of a fit: the trainer, the collapse watch, the scorer and the store of checkpoints.
 
-A fit knows them by what they can do, so that tests bring their own.
+Tests have their own implementations.
 """
 
 from __future__ import annotations
@@ -20,23 +20,29 @@ from spaces.config import Configuration
 
 
 class Trainer(Protocol):
-    """A network that a fit trains; `Engine` and `HeadTrainer` are such."""
+    """Trains the network of a configuration; `Engine` and `HeadTrainer` are the implementations."""
 
     configuration: Configuration
 
     @property
     def microbatch_size(self) -> int:
-        """Images of a forward pass in training: a batch, or a part of one where memory is short."""
+        """Number of images of a forward pass in training: the batch size, or less if memory is short."""
 
     @property
     def batchnorm_momentum(self) -> float:
-        """Momentum of BatchNorm's moving statistics; 0 without batch normalization."""
+        """Momentum of BatchNorm's moving statistics, 0.5..0.99; 0 without batch normalization."""
 
     def step_seconds(self, rows: IntArray) -> float | None:
-        """Seconds of a step on these images, measured before `begin`; None where they are next to nothing."""
+        """Measure the seconds of a training step on the images `rows`, before `begin`; None if negligible."""
 
     def begin(self, seed: int, rows: IntArray, balance: Balance) -> None:
-        """Start a new fit on the training images `rows`: initial weights of this seed, nothing remembered."""
+        """Start a new fit: set initial weights, and reset the state of optimizer and layers.
+
+        Args:
+            seed: seed of the initial weights.
+            rows: `(m,)` row numbers of the training images.
+            balance: class weights and prior of the fit.
+        """
 
     def train_epoch(
         self,
@@ -50,74 +56,95 @@ class Trainer(Protocol):
         """Train one epoch.
 
         Args:
-            rows: `(steps, batch)` images of each step.
+            rows: `(steps, batch)` row numbers of the images of each step.
             rates: `(steps,)` learning rate of each step.
-            seed: of all that is drawn in the epoch.
-            probe: images to measure the layers on afterwards; None for not at all.
-            gradients: whether to measure the gradients of the first step, layer by layer.
+            seed: seed of augmentation and dropout in this epoch.
+            probe: `(p,)` row numbers of images to measure the layers on after the epoch; None: no measurement.
+            gradients: whether to measure the gradients of each layer in the first step.
         """
 
     def probe_layers(self, probe: IntArray) -> LayerProbe:
-        """Return the layers' signals and the logits of the images `probe`, with the weights as they are."""
+        """Return the layers' signals and the logits of the images with the row numbers `probe` `(p,)`."""
 
     def logits(self, rows: IntArray) -> FloatArray:
-        """Return logits `(len(rows), K)` float32 in evaluation mode."""
+        """Return logits `(len(rows), K)` float32 of the images with these row numbers, in evaluation mode."""
 
     def reestimate_batchnorm(self, rows: npt.NDArray[np.int32]) -> float:
-        """Replace BatchNorm's moving statistics by those of the batches `(steps, batch)`.
+        """Replace BatchNorm's moving statistics by the mean of those of the batches `rows` `(steps, batch)`.
 
         Returns:
-            Mean plain cross-entropy of the batches with their own statistics, nats; NaN without batch normalization.
+            Mean cross-entropy in nats of the batches, each normalized by its own statistics; NaN without BatchNorm.
         """
 
     def rows_of_one_shape(self, rows: IntArray) -> IntArray:
-        """Return those of the rows whose images have the most frequent shape, so that they fit into one batch."""
+        """Select from `rows` the images of the most frequent shape; only images of one shape fit into one batch."""
 
     def state(self) -> tuple[np.ndarray[Any, Any], ...]:
-        """Return everything that epochs change."""
+        """Return copies of everything that epochs change: weights, statistics, optimizer state."""
 
     def restore(self, state: Sequence[np.ndarray[Any, Any]]) -> None:
-        """Set everything that epochs change, after `begin`.
+        """Set everything that epochs change to a result of `state`. Call `begin` first.
 
         Raises:
-            ValueError: the state is that of another network.
+            ValueError: the state is of a network with other shapes.
         """
 
 
 class CollapseWatch(Protocol):
-    """Judges whether a fit has collapsed; `search.collapse.watch.Watch` is the real one."""
+    """Judges whether a fit has collapsed; `search.collapse.watch.Watch` is the implementation."""
 
-    passed: Collapse | None  # the first collapse that an audited fit was not ended for
+    passed: Collapse | None  # first collapse that did not end the fit, because it is audited; None if none was detected
 
     def resume(self, checks: Sequence[Check], passed: Collapse | None) -> None:
-        """Take over the checks of a fit that is resumed from a checkpoint."""
+        """Take over the state of a fit that is resumed from a checkpoint.
+
+        Args:
+            checks: the checks of the fit so far.
+            passed: collapse that was detected but did not end the fit, because the fit is audited; None if none was.
+        """
 
     def on_check(self, check: Check) -> Collapse | None:
-        """Return why the fit ends; None to go on. A second call for the same epoch replaces the first."""
+        """Judge the fit after a check.
+
+        Args:
+            check: measurements of the last epochs; replaces an earlier check of the same epoch.
+
+        Returns:
+            The collapse for which the fit has to end; None if it goes on.
+        """
 
     def final(self, check: Check, probabilities: FloatArray, train_auc: float) -> Collapse | None:
-        """Judge a fit that ran to its end; `train_auc` is NaN where there are validation images."""
+        """Judge a fit that ran to its last epoch.
+
+        Args:
+            check: the last check.
+            probabilities: `(v, K)` predictions for the validation images; v may be 0.
+            train_auc: area under the ROC curve on training images, 0..1; NaN if there are validation images.
+
+        Returns:
+            The collapse; None if the fit has learned.
+        """
 
 
 class Scorer(Protocol):
-    """The study's metric; `search.selection.metrics.MetricScorer` is the real one."""
+    """Computes the study's metric; `search.selection.metrics.MetricScorer` is the implementation."""
 
     def score(self, labels: IntArray, probabilities: FloatArray) -> float:
-        """Return the metric of labels `(n,)` and probabilities `(n, K)`."""
+        """Return the study's metric of labels `(n,)` 0..K-1 and probabilities `(n, K)`."""
 
     def auc(self, labels: IntArray, probabilities: FloatArray) -> float:
-        """Return the area under the ROC curve, for more than two classes the mean of one-versus-rest."""
+        """Return the area under the ROC curve, 0..1; for more than two classes the one-versus-rest mean."""
 
 
 class Checkpoints(Protocol):
-    """Place for the checkpoint of a fit; `search.training.checkpoint.CheckpointStore` is the real one."""
+    """Stores the checkpoint of a fit; `search.training.checkpoint.CheckpointStore` is the implementation."""
 
     @property
     def is_due(self) -> bool:
-        """Whether enough time has passed since the last checkpoint for another one."""
+        """Whether enough time has passed since the last checkpoint to save another one."""
 
     def load(self) -> Checkpoint | None:
-        """Return the checkpoint; None where there is none."""
+        """Return the checkpoint; None if there is none, or it can't be used."""
 
     def save(self, checkpoint: Checkpoint) -> None:
-        """Keep the checkpoint in place of the last one."""
+        """Store the checkpoint in place of the last one. Must not raise."""

@@ -1,4 +1,4 @@
-"""The description of a fit: what its stage decides, and what follows from the study."""
+"""Description of a fit: the part that its stage decides, and the part that follows from the study."""
 
 from __future__ import annotations
 
@@ -13,36 +13,36 @@ from spaces.config import Configuration
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FitSpec:
-    """A fit as its stage describes it: which configuration on which images.
+    """A fit as its stage describes it: a configuration, and the images to train and validate on.
 
-    All but `corrupt`, `bars` and `shortest` decides the fit's key and seed.
+    Configuration, split, repeat, fold and attempt determine the fit's seed.
     """
 
-    trial: int  # place of the trial in the study
-    stage: str  # search, confirm, ...
+    trial: int  # number of the trial in the study
+    stage: str  # name of the stage, such as "search" or "confirm"
     configuration: Configuration
     train: IntArray  # (m,) rows of the training images among all images
-    val: IntArray  # (v,) rows of the validation images; empty where there is nothing to validate on
+    val: IntArray  # (v,) rows of the validation images; v = 0 without validation
     repeat: int = 0
     fold: int = 0
-    attempt: int = 0  # 0, or 1 for the second chance after a soft collapse
-    split: str | None = None  # name of the partition in key and seed; None takes the stage's
+    attempt: int = 0  # 0, or 1 for the second fit of a fold after a collapse
+    split: str | None = None  # name of the partition in key and seed; None: the stage's name
     corrupt: bool = False  # also score corrupted copies of the validation images if the fit learns
-    bars: tuple[tuple[int, float], ...] = ()  # by epoch, the least skill with which the fit goes on
-    shortest: int | None = None  # training images of the partition's smallest fold; None: of the search's
+    bars: tuple[tuple[int, float], ...] = ()  # (epoch, least validation skill with which the fit goes on)
+    shortest: int | None = None  # training images of the partition's smallest fold; None: of the search's smallest fold
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FitJob(FitSpec):
-    """A fit as a worker runs it: the description, and what follows from it in this study."""
+    """A fit as a worker runs it: the description, and the settings that follow from the study."""
 
     protocol: TrainingProtocol
-    seed: int
-    context: FitContext  # for the collapse rules
-    audited: bool = False  # a collapse is recorded and does not end the fit
-    updates: int | None = None  # optimizer steps of a fit of its kind, equal for unequal folds; None: its own
-    limit_seconds: float | None = None  # a fit that will take longer is stopped as too slow
-    microbatches: int = 1  # parts of a batch, as many as are known to be needed for the device's memory
+    seed: int  # seed of the fit
+    context: FitContext  # facts for the collapse rules
+    audited: bool = False  # True: a collapse is recorded, but does not end the fit
+    updates: int | None = None  # optimizer steps by the smallest fold, equal for all folds; None: of this fit
+    limit_seconds: float | None = None  # a fit that would take longer is stopped as too slow; None: no limit
+    microbatches: int = 1  # number of parts of a batch that earlier fits needed for the device's memory
     predict: Path | None = None  # images to predict if the fit learns: (p, side, side, channels) uint8 .npy
-    predict_shape_ids: IntArray | None = None  # (p,) index of each of these images' shape in the protocol's
-    checkpoint: Path | None = None  # file from which an interrupted fit resumes; None: it would start again
+    predict_shape_ids: IntArray | None = None  # (p,) index of each of these images' shape; None: all squares
+    checkpoint: Path | None = None  # file of the fit's checkpoint; None: no checkpoints

@@ -1,4 +1,4 @@
-"""Signals of layers for the collapse rules, computed inside the epoch's graph: `fit_checks.LAYER_SIGNALS`."""
+"""Computation of `fit_checks.LAYER_SIGNALS`, the measurements of layers for the collapse rules, in TensorFlow."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ import tensorflow as tf
 
 
 def output_signals(x: Any) -> Any:
-    """Return `dead_share`, `zero_share`, `scale` of a layer's outputs `(images, ..., units)`: `(3,)` float32.
+    """Measure a layer's outputs `(images, ..., units)`.
 
-    Dead is a unit (a channel) that gives 0 for every image at every place; scale is the standard deviation over all.
+    Returns:
+        `(3,)` float32: `dead_share`, the share of units (channels) that are 0 for every image and position;
+        `zero_share`, the share of outputs that are 0; `scale`, the standard deviation of all outputs.
     """
     values = tf.cast(x, tf.float32)
     zero = tf.equal(values, 0.0)
@@ -21,14 +23,16 @@ def output_signals(x: Any) -> Any:
 
 
 def weight_signals(before: Sequence[Any], after: Sequence[Any], steps: Any) -> Any:
-    """Return `weight_scale` and `update_ratio` of kernels: `(layers, 2)` float32.
-
-    The first is the root mean square, the second |change| / |weights| per step.
+    """Measure kernels and their change over some optimizer steps.
 
     Args:
-        before: the kernels before some steps.
-        after: the kernels after them.
-        steps: scalar float32, number of steps.
+        before: kernel of each layer before the steps.
+        after: kernel of each layer after the steps.
+        steps: scalar float32, number of steps, at least 1.
+
+    Returns:
+        `(layers, 2)` float32: `weight_scale`, the root mean square of the kernel after the steps; `update_ratio`,
+        |change| / |kernel| per step.
     """
     return tf.stack(
         [
@@ -43,7 +47,7 @@ def _change(old: Any, new: Any) -> Any:
 
 
 def gradient_signals(gradients: Sequence[Any]) -> Any:
-    """Return `gradient` (mean absolute) and `zero_gradients` (share of exact zeros): `(layers, 2)` float32."""
+    """Return `gradient` (mean absolute value) and `zero_gradients` (share of zeros) of each: `(layers, 2)` float32."""
     return tf.stack(
         [
             tf.stack([tf.reduce_mean(tf.abs(gradient)), tf.reduce_mean(tf.cast(tf.equal(gradient, 0.0), tf.float32))])

@@ -2,7 +2,7 @@
 
 The network is a plain chain: convolutions (normalization, activation, 2 x 2 max pooling while both sides are at
 least 4; filters double after each pooling, up to eight times the first) or a backbone, the head, dense layers
-(normalization, activation, dropout), the output layer. Scaling of the images is no part of it.
+(normalization, activation, dropout), the output layer. The network does not scale the images.
 """
 
 from __future__ import annotations
@@ -39,22 +39,22 @@ def build_network(
     embedded: bool = False,
     delivered: bool = False,
 ) -> keras.Sequential:
-    """Build the network of a configuration, with arbitrary weights; `reset` sets its initial ones.
+    """Build the network of a configuration with arbitrary weights; `reset` sets the initial weights of a fit.
 
     Args:
-        configuration: of the network.
-        image_size: pixels a side.
+        configuration: configuration of the network.
+        image_size: side of the images in pixels.
         channels: 1 or 3.
-        classes: K, at least 2.
-        updates: optimizer steps of a whole fit, which decide BatchNorm's momentum.
+        classes: number of classes K, at least 2.
+        updates: optimizer steps of a whole fit, which set BatchNorm's momentum.
         dtype: Keras' dtype policy of the hidden layers; logits are float32.
-        any_size: take images of any height and width up to `image_size`. What is flattened (a feature map, or the
-            images themselves where there are no convolutions) is then resized to a fixed size first.
+        any_size: accept any height and width up to `image_size`. A feature map (or, without convolutions, the image) is
+            then resized to a fixed size before it is flattened.
         embedded: leave out backbone and pooling; inputs are embeddings `(batch, features)` float32.
-        delivered: use only layers that every Keras has, for a model to save; else layers of ours where they are better.
+        delivered: use Keras' own layers only, for a model to save; otherwise `pyramid.Pyramid` may be used.
 
     Returns:
-        `(batch, image_size, image_size, channels)` float32, scaled -> `(batch, K)` float32 logits.
+        Keras model: `(batch, image_size, image_size, channels)` float32, scaled -> `(batch, K)` float32 logits.
     """
     size = None if any_size else image_size
     layers: list[Any]
@@ -113,7 +113,7 @@ def _activated(configuration: Configuration, units: int, updates: int, dtype: st
         case "none":
             return [activation]
         case unknown:
-            raise ValueError(f"no such normalization: {unknown!r}")
+            raise ValueError(f"normalization is {unknown!r}, expected batch, group or none")
 
 
 def _head(
@@ -134,7 +134,7 @@ def _head(
 
 
 def pooling(head: str, dtype: str = "float32") -> Any:
-    """Return the layer that pools each feature to one number, by "average" or "max"."""
+    """Return the layer that pools `(batch, h, w, features)` to `(batch, features)`; `head`: "average" or "max"."""
     kinds = {"average": keras.layers.GlobalAveragePooling2D, "max": keras.layers.GlobalMaxPooling2D}
     return kinds[head](dtype=dtype)
 
@@ -145,17 +145,16 @@ def reset(
     prior: npt.NDArray[np.float64],
     pretrained: Sequence[npt.NDArray[Any]] = (),
 ) -> None:
-    """Set the initial weights of a fit with this seed.
+    """Set the initial weights of a fit.
 
-    Kernels are drawn by their layer's initializer with a seed of their own, biases and BatchNorm's statistics are set
-    by theirs, the output bias is the log of the prior (so that the first loss is its entropy), dropout's random state
-    is reset.
+    Each variable is set by its layer's initializer, with a seed derived from `seed`. The output bias is the log of the
+    prior, so that the first loss is about its entropy. Dropout's random state is reset.
 
     Args:
-        network: from `build_network`.
-        seed: of this fit.
+        network: network from `build_network`; changed.
+        seed: seed of the fit.
         prior: `(K,)` effective class prior, all positive.
-        pretrained: weights of the backbone, if it has one.
+        pretrained: weights of the backbone from `first_weights`; empty without a backbone.
     """
     is_embedded = len(network.input_shape) == 2  # then backbone and pooling, its first two layers, are missing
     for index, layer in enumerate(network.layers, start=2 if is_embedded else 0):
@@ -179,10 +178,10 @@ def _initial(layer: Any, variable: Any, seed: int) -> Any:
 
 
 def weight_layers(network: keras.Sequential) -> list[Any]:
-    """Return the convolutions and dense layers, the output layer last."""
+    """Return the convolutions and dense layers outside a backbone, the output layer last."""
     return [layer for layer in network.layers if isinstance(layer, keras.layers.Conv2D | keras.layers.Dense)]
 
 
 def batchnorms(network: keras.Sequential) -> list[Any]:
-    """Return the batch normalization layers in order, without a backbone's."""
+    """Return the BatchNorm layers outside a backbone, in order."""
     return [layer for layer in network.layers if isinstance(layer, keras.layers.BatchNormalization)]

@@ -1,4 +1,4 @@
-"""The optimizer of a configuration, its step by TensorFlow's fused kernels, and its reset for the next fit.
+"""Optimizer of a configuration: its construction, its step by TensorFlow's fused kernels, and its reset.
 
 Keras' own update passes over the weights a dozen times; on a CPU, with batches of a few images, that is half of a
 training step. The fused kernels compute the same formula in one pass. The optimizer stays a plain Keras one, which
@@ -21,9 +21,9 @@ _NOT_DECAYED: Final = ("bias", "gamma", "beta")  # words in the names of weights
 
 
 def build_optimizer(configuration: Configuration) -> Any:
-    """Return the Keras optimizer; its rate is set at each update, so that one trace serves every schedule.
+    """Return the Keras optimizer of a configuration.
 
-    Weight decay spares biases and normalization.
+    Weight decay does not apply to biases and normalization layers.
     """
     rate, decay = configuration.learning_rate, configuration.weight_decay
     match OPTIMIZERS[configuration.optimizer]:
@@ -38,15 +38,15 @@ def build_optimizer(configuration: Configuration) -> Any:
 
 
 class WeightUpdates:
-    """Steps of a configuration's optimizer on the weights of a network.
+    """Applies a configuration's optimizer to the weights of a network.
 
-    A backbone that learns stays frozen for the first quarter of the updates, while the layers on it settle; then it
-    learns at its own, lower rate.
+    A trainable backbone stays frozen for the first quarter of the steps, while the layers on top of it settle; then it
+    is trained with a lower rate of its own.
 
     Args:
-        configuration: names the optimizer, its weight decay, and the backbone's share of the learning rate.
+        configuration: gives the optimizer, its weight decay, and the backbone's share of the learning rate.
         chain: the network.
-        updates: steps of a whole fit.
+        updates: optimizer steps of a whole fit.
     """
 
     def __init__(self, configuration: Configuration, chain: Chain, updates: int) -> None:
@@ -57,7 +57,7 @@ class WeightUpdates:
 
     @property
     def variables(self) -> list[Any]:
-        """The optimizer's state: Keras variables."""
+        """Keras variables of the optimizer's state."""
         return self._optimizer.variables  # type: ignore[no-any-return]
 
     @property
@@ -66,15 +66,15 @@ class WeightUpdates:
         return int(self._optimizer.iterations.numpy())
 
     def reset(self) -> None:
-        """Forget all steps."""
+        """Set the optimizer's state and step count to zero."""
         reset(self._optimizer)
 
     def apply(self, gradients: Sequence[Any], rate: Any) -> None:
-        """Do one step of the graph.
+        """Do one optimizer step, as part of a TensorFlow graph.
 
         Args:
-            gradients: one for each of the network's weights.
-            rate: scalar float32 tensor, the learning rate of all weights but a backbone's.
+            gradients: gradient of each weight in `Chain.weights`, in the same order.
+            rate: scalar float32 tensor, learning rate; a backbone's rate is a share of it.
         """
         rates = [rate] * (len(self._weights) - self._backbone_weights)
         if self._backbone_weights:
@@ -85,13 +85,13 @@ class WeightUpdates:
 
 
 def apply(optimizer: Any, gradients: Sequence[Any], weights: Sequence[Any], rates: Sequence[Any]) -> None:
-    """Do what `optimizer.apply(gradients, weights)` does with these learning rates, within rounding.
+    """Do one optimizer step, equal to `optimizer.apply(gradients, weights)` within rounding.
 
     Args:
-        optimizer: from `build_optimizer`, built on `weights`.
-        gradients: one for each of `weights`.
-        weights: Keras variables.
-        rates: scalar float32 tensors, one for each of `weights`.
+        optimizer: optimizer from `build_optimizer`, built on `weights`.
+        gradients: gradient of each weight.
+        weights: Keras variables to change.
+        rates: learning rate of each weight, scalar float32 tensors.
     """
     for weight, rate in zip(weights, rates, strict=True):
         if optimizer.weight_decay and not any(word in weight.name for word in _NOT_DECAYED):

@@ -1,4 +1,4 @@
-"""Scaling and augmentation of pixels, inside the graph."""
+"""Scaling and augmentation of pixels with TensorFlow operations."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from spaces.backbones import NO_BACKBONE
 from spaces.config import Configuration
 
 _MIN_DEVIATION: Final = 1.0  # of pixel values: a constant channel is centred, not blown up
-_MEASURED_IMAGES: Final = 2000  # at most
-_CHUNK_VALUES: Final = 16_000_000  # measured at a time: 64 MB
+_MEASURED_IMAGES: Final = 2000  # most images that `statistics` measures
+_CHUNK_VALUES: Final = 16_000_000  # values measured at a time: 64 MB
 
 
 def statistics(pixels: Any, rows: Any, shapes: Any = None) -> tuple[Any, Any]:
-    """Measure the mean and deviation of each channel over images.
+    """Measure the mean and standard deviation of each channel over images.
 
-    Of many rows at most 2,000 are measured, evenly spaced: rows are ordered by class, so every class has its share.
+    At most 2,000 images are measured, evenly spaced in `rows`, which are ordered by class: each class has its share.
 
     Args:
         pixels: `(n, side, side, channels)` uint8 tensor.
-        rows: int32 tensor, of those images.
-        shapes: `(len(rows), 2)` int32 height and width of each of them, from the upper left corner; None for all of
-            the square.
+        rows: `(r,)` int32 tensor, indices of the images to measure, r at least 1.
+        shapes: `(r, 2)` int32, height and width of each of these images in the upper left corner of its square; None if
+            all images fill their squares.
 
     Returns:
-        Mean and deviation, each `(channels,)` float32, in pixel values.
+        Mean (0..255) and standard deviation (at least 1), each `(channels,)` float32.
     """
     step = -(-len(rows) // _MEASURED_IMAGES)
     rows, shapes = rows[::step], None if shapes is None else shapes[::step]
@@ -55,14 +55,20 @@ def statistics(pixels: Any, rows: Any, shapes: Any = None) -> tuple[Any, Any]:
 
 
 def scaling(configuration: Configuration, mean: Any, deviation: Any) -> tuple[Any, Any]:
-    """Return offset and factor, each broadcastable to `(channels,)`: scaled = (pixels - offset) x factor.
+    """Return offset and factor of a configuration's scaling: scaled = (pixels - offset) x factor.
 
-    Backbones scale by themselves: they get the pixels as they are.
+    Backbones do their own scaling, so they get offset 0 and factor 1.
 
     Args:
-        configuration: names the scaling.
-        mean: `(channels,)` float32 of the training images, in pixel values.
-        deviation: `(channels,)` float32.
+        configuration: gives the scaling.
+        mean: `(channels,)` float32, mean of the training images, 0..255; used by "standardized" only.
+        deviation: `(channels,)` float32, standard deviation of the training images; used by "standardized" only.
+
+    Returns:
+        Offset and factor, each `(channels,)` float32.
+
+    Raises:
+        ValueError: the scaling is unknown.
     """
     if configuration.backbone != NO_BACKBONE:
         return tf.zeros_like(mean), tf.ones_like(mean)
@@ -74,28 +80,31 @@ def scaling(configuration: Configuration, mean: Any, deviation: Any) -> tuple[An
         case "standardized":
             return mean, 1.0 / deviation
         case unknown:
-            raise ValueError(f"no such scaling: {unknown!r}")
+            raise ValueError(f"input_scaling is {unknown!r}, expected unit, symmetric or standardized")
 
 
 def is_standardized(configuration: Configuration) -> bool:
-    """Whether `scaling` uses the images' mean and deviation."""
+    """Whether `scaling` uses the mean and deviation of the training images."""
     return configuration.backbone == NO_BACKBONE and configuration.input_scaling == "standardized"
 
 
 def augments(configuration: Configuration) -> bool:
-    """Whether the configuration changes training images at all."""
+    """Whether the configuration has any augmentation."""
     return _flips(configuration) or _warps(configuration)
 
 
 def augment(images: Any, configuration: Configuration, seed: Any) -> Any:
-    """Flip, shift, zoom, shear and rotate images at random, each with its own draw.
+    """Flip, shift, zoom, shear and rotate images at random, each image independently.
 
-    Beyond its edges an image is mirrored.
+    Areas beyond the edges of an image are filled with its mirror image.
 
     Args:
         images: `(batch, height, width, channels)` float32.
-        configuration: amount of each change.
-        seed: `(2,)` int32; the same seed gives the same images.
+        configuration: gives the strength of each transformation.
+        seed: `(2,)` int32; the same seed gives the same result.
+
+    Returns:
+        The augmented images, with the shape of `images`; `images` itself without augmentation.
     """
     if not augments(configuration):
         return images

@@ -1,7 +1,7 @@
 """Prefetching of the images of coming steps from the disk, for image sets larger than memory.
 
-The order of an epoch is known when it begins. Left to itself, the system reads a mapped file where it is accessed, one
-place after the other, each time with the pages behind, which are of no use at random places.
+The order of an epoch is known when it begins. Without prefetching, the system reads a mapped file at each access, one
+after the other, together with the following pages, which random access does not need.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from search.background import beside
 from search.npy import memmap_npy
 
 LARGE: Final = 1_000_000_000
-"""Bytes from which on a file of images is prefetched; smaller ones stay in memory once they have been read."""
+"""Size in bytes from which a file of images is prefetched; smaller files stay in memory once they are read."""
 
 _LEAD_BYTES: Final = 128_000_000  # fetched before they are needed
 _POLL_SECONDS: Final = 0.01
 
 
 class Prefetcher:
-    """Fetches rows of one `.npy` file into memory.
+    """Reads rows of a `.npy` file into the system's page cache before they are needed.
 
     Args:
-        path: of an array with the rows along its first axis.
+        path: file of an array whose first axis is the row.
     """
 
     def __init__(self, path: Path) -> None:
@@ -40,11 +40,11 @@ class Prefetcher:
         self._path = path
 
     def epoch(self, rows: np.ndarray[Any, Any], done: Callable[[], int]) -> AbstractContextManager[None]:
-        """Return a context in which rows of coming steps are fetched, not too far ahead of the steps done.
+        """Return a context manager that prefetches the rows of an epoch, at most about 128 MB ahead of training.
 
         Args:
-            rows: `(steps, batch)` in the order of the epoch.
-            done: returns the number of steps done in the context.
+            rows: `(steps, batch)` row numbers in the order of the epoch.
+            done: returns the number of steps finished since the start of the epoch.
         """
         return beside(lambda over: self._fetch(rows, done, over))
 
@@ -65,13 +65,13 @@ class Prefetcher:
 
 
 def prefetcher_for(path: Path) -> Prefetcher | None:
-    """Return a prefetcher of a large file; None for a small one, or where the system has no such call."""
+    """Return a prefetcher of a `.npy` file; None if the file is small or the system has no `posix_fadvise`."""
     possible = hasattr(os, "posix_fadvise")
     return Prefetcher(path) if possible and path.stat().st_size >= LARGE else None
 
 
 def advise_random_access(array: np.ndarray[Any, Any]) -> None:
-    """Make the system read only the accessed pages of a mapped array, without those behind them."""
+    """Tell the system to read only accessed pages of a memory-mapped array; ignored for other arrays."""
     mapping = getattr(array, "_mmap", None)
     if mapping is not None and hasattr(mmap, "MADV_RANDOM"):
         mapping.madvise(mmap.MADV_RANDOM)

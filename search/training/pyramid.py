@@ -1,8 +1,8 @@
-"""Spatial pyramid pooling (He et al., ECCV 2014), twice: for training, and of Keras' own layers for saved models.
+"""Spatial pyramid pooling (He et al., ECCV 2014): a layer for training, and an equal model of Keras' layers to save.
 
-Both give the same numbers: those of a feature map resized to 32 x 32 by the nearest pixel, of whose parts the maxima
-are taken. A part's maximum lies between that of the pixels wholly inside of it and that of all it touches;
-it is exact for maps whose side is a multiple of the finest level and divides 32.
+Both resize the feature map to 32 x 32 by the nearest pixel, and take the maximum of each part of that grid. It is exact
+for maps whose side is a multiple of the finest level and divides 32; otherwise pixels on a border between two parts may
+count for one of them only.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ import keras
 from keras import ops
 
 GRID: Final = 32
-"""Pixels a side of the largest map that is pooled without losing any."""
+"""Largest side in pixels of a feature map that is pooled without skipping pixels."""
 
 
 class Pyramid(keras.layers.Layer):  # type: ignore[misc]  # Keras tells no types
-    """A layer of maxima over 1 x 1, 2 x 2, ... up to `finest` x `finest` parts, straight from the feature map.
+    """Layer that takes maxima over 1 x 1, 2 x 2, ... up to `finest` x `finest` parts of a feature map.
 
-    TensorFlow refuses the gradient of a resize by the nearest pixel on a GPU, as it would not repeat bit by bit; and
-    there is no need to enlarge a small map first.
+    It does not resize the map: on a GPU TensorFlow has no deterministic gradient of a resize by the nearest pixel.
 
     Args:
-        finest: 2, 4 or 8, parts a side.
+        finest: parts per side of the finest level: 2, 4 or 8.
+        options: options of `keras.layers.Layer`, such as `dtype`.
     """
 
     def __init__(self, finest: int, **options: Any) -> None:
@@ -35,10 +35,10 @@ class Pyramid(keras.layers.Layer):  # type: ignore[misc]  # Keras tells no types
         """Pool a feature map.
 
         Args:
-            x: `(batch, height, width, filters)`, sides of 1 to 32.
+            x: `(batch, height, width, filters)`, height and width 1 to 32.
 
         Returns:
-            `(batch, filters x (1 + 4 + ... + finest^2))`, the coarsest first.
+            `(batch, filters x (1 + 4 + ... + finest^2))`, the coarsest level first.
         """
         filters, side = x.shape[-1], self._finest
         levels = [self._maxima(self._maxima(x, 1), 2)]
@@ -63,11 +63,11 @@ class Pyramid(keras.layers.Layer):  # type: ignore[misc]  # Keras tells no types
 
 
 def delivered(finest: int, filters: int, dtype: str = "float32") -> keras.Model:
-    """Build a model that computes what `Pyramid` does, of layers that every Keras has.
+    """Build a model that computes the same as `Pyramid`, from Keras' own layers only.
 
     Args:
-        finest: 2, 4 or 8, parts a side.
-        filters: of the feature map.
+        finest: parts per side of the finest level: 2, 4 or 8.
+        filters: channels of the feature map.
         dtype: Keras' dtype policy.
     """
     features = keras.Input((None, None, filters))

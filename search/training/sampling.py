@@ -1,7 +1,7 @@
-"""The images of an epoch, class weights, and the class prior that a network learns from both. Pure NumPy.
+"""Selection of the images of an epoch, class weights, and the class prior that results from both. Pure NumPy.
 
-Class imbalance is corrected once: weights are computed on the class shares that remain after oversampling, and the
-effective prior is the product of both; a logit-adjusted loss goes without either.
+Class imbalance is corrected once: class weights are computed from the class shares after oversampling, and the
+effective prior is the product of shares and weights. A logit-adjusted loss uses neither oversampling nor weights.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ class Balance:
 
     Attributes:
         drawn: `(K,)` float64, share of each class among the images of an epoch; sums to 1.
-        weights: `(K,)` float64, factor of the loss by class; their mean over the images of an epoch is 1.
-        prior: `(K,)` float64, effective prior: the probabilities that a constant predictor learns; sums to 1.
-        margin: `(K,)` float64, added to the logits in the training loss only.
+        weights: `(K,)` float64, factor of the loss of each class; its mean over the images of an epoch is 1.
+        prior: `(K,)` float64, probabilities of the constant predictor with the least training loss; sums to 1.
+        margin: `(K,)` float64, added to the logits in the training loss only; 0 unless the loss is logit-adjusted.
     """
 
     drawn: npt.NDArray[np.float64]
@@ -39,23 +39,25 @@ class Balance:
 
     @property
     def entropy(self) -> float:
-        """Entropy of the effective prior, nats."""
+        """Entropy of the effective prior in nats."""
         return cross_entropy(self.prior, self.prior)
 
 
 def balance(
     counts: npt.ArrayLike, oversampling: str = "none", class_weighting: str = "none", loss: str = "cross_entropy"
 ) -> Balance:
-    """Shares, weights and effective prior that oversampling, weighting and the loss make of class counts.
+    """Compute class shares, class weights and effective prior from class counts.
 
-    A logit-adjusted loss makes the logits say what they would say if all classes were equally frequent; it ignores
-    oversampling and weighting.
+    A logit-adjusted loss trains logits for equally frequent classes; it ignores oversampling and weighting.
 
     Args:
-        counts: `(K,)` training images of each class, at least 1.
+        counts: `(K,)` number of training images of each class, at least 1.
         oversampling: one of `spaces.config.OVERSAMPLINGS`.
         class_weighting: one of `spaces.config.CLASS_WEIGHTINGS`.
         loss: one of `spaces.losses.LOSSES`.
+
+    Raises:
+        KeyError: one of the names is unknown.
     """
     n = np.asarray(counts, dtype=np.float64)
     even = np.full_like(n, 1 / len(n))
@@ -110,12 +112,12 @@ def _best_constant(class_shares: tuple[float, ...], loss: Modulation) -> tuple[f
 
 
 def balance_of(counts: npt.ArrayLike, configuration: Configuration) -> Balance:
-    """Return `balance` of class counts `(K,)` for a configuration."""
+    """Return `balance` of class counts `(K,)` with a configuration's oversampling, class weighting and loss."""
     return balance(counts, configuration.oversampling, configuration.class_weighting, configuration.loss)
 
 
 def cross_entropy(shares: npt.NDArray[np.float64], prior: npt.NDArray[np.float64]) -> float:
-    """Return the loss in nats of the constant predictor `prior` on labels with class shares `shares`, both `(K,)`."""
+    """Return the cross-entropy in nats of predicting `prior` `(K,)` for labels with class shares `shares` `(K,)`."""
     occurring = shares > 0
     return float(-(shares[occurring] * np.log(prior[occurring])).sum())
 
@@ -123,17 +125,20 @@ def cross_entropy(shares: npt.NDArray[np.float64], prior: npt.NDArray[np.float64
 def epoch_rows(
     rows: IntArray, labels: IntArray, drawn: npt.NDArray[np.float64], batch: int, generator: np.random.Generator
 ) -> npt.NDArray[np.int32]:
-    """Draw the images of one epoch as full batches `(len(rows) // batch, batch)` of rows.
+    """Draw the images of one epoch, shuffled and divided into full batches.
 
-    As many images as the fold has, less the remainder. Each class gets its share `drawn`; its images are used
-    equally often, but for some that are used once more and chosen anew in each epoch.
+    Class k gets a share of `drawn[k]` of the epoch. Its images are used equally often, except for some drawn at random
+    that are used once more.
 
     Args:
-        rows: `(n,)` the training fold's rows.
-        labels: `(n,)` classes of these rows.
-        drawn: `(K,)` share of each class.
-        batch: images a batch, at most n.
-        generator: the epoch's own random generator.
+        rows: `(n,)` row numbers of the training images.
+        labels: `(n,)` class of each of these rows, 0..K-1.
+        drawn: `(K,)` share of each class, sums to 1.
+        batch: images per batch, 1 to n.
+        generator: random generator of the epoch.
+
+    Returns:
+        `(n // batch, batch)` int32 row numbers; the rest of the n images is left out.
     """
     n = len(rows)
     steps = n // batch

@@ -1,4 +1,4 @@
-"""Time limit of a fit: exceeded, or foreseen to be, before much time is lost."""
+"""Time limit of a fit: ends a fit that exceeds its limit, or is expected to."""
 
 from __future__ import annotations
 
@@ -15,22 +15,25 @@ _FEWEST_STEPS: Final = 16  # of an epoch, for which a few steps are timed before
 
 
 class TimeLimit:
-    """Forecast of a fit's time, held against the limit of its job.
+    """Compares the expected duration of a fit with the limit of its job.
 
     Args:
-        job: knows the limit, None for none, and the number of epochs.
-        steps: optimizer steps of an epoch.
+        job: gives the limit in seconds (None: no limit) and the number of epochs.
+        steps: optimizer steps per epoch.
     """
 
     def __init__(self, job: FitJob, steps: int) -> None:
         self._job, self._steps = job, steps
 
     def evidence_from_steps(self, trainer: Trainer) -> dict[str, float] | None:
-        """Time a few steps before the first epoch, on weights that are then reset.
+        """Time a few training steps before the first epoch. Call `Trainer.begin` afterwards.
+
+        Args:
+            trainer: the trainer of the fit.
 
         Returns:
-            `epoch_seconds` and `limit_seconds` if the fit would take more than twice its limit, else None; None, too,
-            where epochs are so short that timing steps is not worth it.
+            `epoch_seconds` and `limit_seconds` if the fit would take more than twice its limit. None otherwise, or if
+            an epoch has fewer than 16 steps, when timing them is not worth it.
         """
         limit = self._job.limit_seconds
         if limit is None or self._steps < _FEWEST_STEPS:
@@ -41,14 +44,14 @@ class TimeLimit:
         return {"epoch_seconds": seconds * self._steps, "limit_seconds": limit}
 
     def evidence_from_epochs(self, seconds: Sequence[float]) -> dict[str, float] | None:
-        """Judge a fit by its epochs so far.
+        """Compare the finished epochs with the limit.
 
         Args:
-            seconds: of each finished epoch; that of the first one includes tracing and does not count.
+            seconds: duration of each finished epoch. The first includes tracing, and does not count.
 
         Returns:
-            `epoch_seconds` (of the fastest epoch) and `limit_seconds` if the epochs took longer than the limit, or if
-            the second or third one foretells it; else None.
+            `epoch_seconds` (of the fastest epoch) and `limit_seconds` if the epochs took longer than the limit, if the
+            fit is expected to after three epochs, or to take more than twice the limit after two. Else None.
         """
         limit, epoch = self._job.limit_seconds, len(seconds)
         if limit is None:

@@ -1,1 +1,1 @@
-"""Heads on embeddings, trained in NumPy: their steps are so small that a graph would cost more than it computes."""
+"""Training of heads on embeddings in NumPy: for such small steps the calls of a TensorFlow graph would dominate."""

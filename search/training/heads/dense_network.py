@@ -1,4 +1,4 @@
-"""A head built by Keras, computed in NumPy: its layers, all its weights as one vector, and what layers signal."""
+"""NumPy copy of a Keras head: its layers, all its weights as one vector, and the signals of its layers."""
 
 from __future__ import annotations
 
@@ -14,21 +14,24 @@ from search.training.heads import layers
 
 
 class DenseNetwork:
-    """A Keras model of dense layers in NumPy.
+    """A Keras model of dense layers, computed in NumPy.
 
-    All weights lie in one vector, and so do their gradients, so that an optimizer's step is a few operations.
+    All weights are in one vector, and so are their gradients: an optimizer step takes few operations.
 
     Args:
-        model: a Keras model that `build_network` made with `embedded=True`; it provides initial weights and takes
-            trained ones.
+        model: Keras model from `build_network(..., embedded=True)`; gives the initial weights and receives the trained
+            ones.
 
     Attributes:
         weights: `(weights,)` float32.
-        gradients: `(weights,)` float32, of the last `backward`.
-        is_kernel: `(weights,)` bool, which of them belong to kernels.
-        dense: the layers with kernels, the output layer last.
-        batchnorms: the layers with moving statistics.
-        dropouts: the layers that draw.
+        gradients: `(weights,)` float32, written by `backward`.
+        is_kernel: `(weights,)` bool, whether each weight belongs to a kernel.
+        dense: dense layers, the output layer last.
+        batchnorms: batch normalization layers.
+        dropouts: dropout layers.
+
+    Raises:
+        ValueError: the model has a layer that is not implemented in NumPy.
     """
 
     def __init__(self, model: Any) -> None:
@@ -57,23 +60,23 @@ class DenseNetwork:
 
     @property
     def kernels(self) -> list[FloatArray]:
-        """Kernels `(inputs, units)`, the output layer's last."""
+        """Kernels `(inputs, units)` of the dense layers, the output layer's last."""
         return [layer.kernel for layer in self.dense]
 
     @property
     def kernel_gradients(self) -> list[FloatArray]:
-        """Gradients of `kernels` by the last `backward`."""
+        """Gradients `(inputs, units)` of `kernels`, from the last `backward`."""
         return [layer.kernel_gradient for layer in self.dense]
 
     def reset(self) -> None:
-        """Take the Keras model's weights, and reset the moving statistics."""
+        """Copy the Keras model's weights, and reset the moving statistics to mean 0 and variance 1."""
         variables = (variable for layer in self._model.layers for variable in layer.trainable_variables)
         self.weights[:] = np.concatenate([np.asarray(variable).ravel() for variable in variables])
         for norm in self.batchnorms:
             norm.begin()
 
     def keras_weights(self) -> list[npt.NDArray[Any]]:
-        """Return the weights as the Keras model's `get_weights` gives them."""
+        """Copy the weights into the Keras model, and return its `get_weights()`."""
         for layer, numpy_layer in zip(self._model.layers, self._layers, strict=True):
             if isinstance(numpy_layer, layers.Dense):
                 layer.set_weights([numpy_layer.kernel, numpy_layer.bias])
@@ -84,24 +87,24 @@ class DenseNetwork:
         return self._model.get_weights()  # type: ignore[no-any-return]
 
     def forward(self, x: FloatArray, *, training: bool) -> FloatArray:
-        """Return logits `(batch, K)` of embeddings `(batch, features)`."""
+        """Return logits `(batch, K)` of embeddings `(batch, features)`; `training` also prepares `backward`."""
         for layer in self._layers:
             x = layer.forward(x, training=training)
         return x
 
     def backward(self, gradient: FloatArray) -> None:
-        """Write `gradients`, given that of the loss `(batch, K)` by the logits of the last `forward` in training."""
+        """Write `gradients`, given the gradient `(batch, K)` of the loss by the logits of the last `forward`."""
         for layer in reversed(self._layers):
             gradient = layer.backward(gradient, needs_input_gradient=layer is not self._layers[0])
 
     def forward_by_batch(self, x: FloatArray) -> FloatArray:
-        """Return logits without dropout, batch normalization by these embeddings' own statistics."""
+        """Return logits `(batch, K)` of embeddings, without dropout and with BatchNorm by the batch's statistics."""
         for layer in self._layers:
             x = _by_batch(layer, x)
         return x
 
     def probe(self, x: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Return `forward_by_batch`, and `output_signals` `(dense layers, 3)` float32 after each activation."""
+        """Return `forward_by_batch(x)`, and `output_signals` `(dense layers, 3)` float32 after each activation."""
         signals = []
         for layer in self._layers:
             x = _by_batch(layer, x)
@@ -129,7 +132,9 @@ def _in_numpy(layer: Any) -> layers.Layer:
         case keras.layers.Activation():
             return layers.Activation(layer.activation.__name__)
         case _:
-            raise ValueError(f"no head has a {type(layer).__name__}: layers.py has to say what it computes")
+            raise ValueError(
+                f"the layer {type(layer).__name__} of a head is not implemented. Add it to heads/layers.py."
+            )
 
 
 def squared_norm(values: FloatArray) -> float:
@@ -145,11 +150,11 @@ def output_signals(x: FloatArray) -> tuple[float, float, float]:
 
 
 def weight_signals(before: FloatArray, after: FloatArray, steps: int) -> tuple[float, float]:
-    """Return `weight_scale` and `update_ratio` of a kernel before and after some steps; see `layer_signals`."""
+    """Return `weight_scale` and `update_ratio` of a kernel, from its values `steps` optimizer steps apart."""
     size, change = (math.sqrt(squared_norm(values)) for values in (after, after - before))
     return size / after.size**0.5, change / (size + 1e-12) / steps
 
 
 def gradient_signals(gradient: FloatArray) -> tuple[float, float]:
-    """Return `gradient` and `zero_gradients` of a kernel's gradient; see `layer_signals`."""
+    """Return `gradient` (mean absolute) and `zero_gradients` (share of zeros) of a kernel's gradient."""
     return float(np.abs(gradient).mean()), float((gradient == 0).mean())

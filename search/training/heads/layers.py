@@ -21,23 +21,26 @@ _DENSITY: Final = np.float32(1 / math.sqrt(2 * math.pi))
 
 
 class Layer(Protocol):
-    """A layer of a network."""
+    """A layer that computes its outputs and, after a forward pass in training mode, its gradients."""
 
     def weight_shapes(self) -> tuple[tuple[int, ...], ...]:
-        """Return the shapes of its trainable weights."""
+        """Return the shape of each trainable weight."""
 
     def bind(self, weights: Sequence[FloatArray], gradients: Sequence[FloatArray]) -> None:
-        """Keep weights and their gradients in these arrays from now on."""
+        """Use these arrays, of `weight_shapes`, for the weights and their gradients from now on."""
 
     def forward(self, x: FloatArray, *, training: bool) -> FloatArray:
-        """Return outputs `(batch, units out)` of inputs `(batch, units in)`; in training keep what `backward` needs."""
+        """Return outputs `(batch, units out)` of inputs `(batch, units in)`; `training` also prepares `backward`."""
 
     def backward(self, gradient: FloatArray, *, needs_input_gradient: bool) -> FloatArray:
-        """Write the gradients of the weights, and return that of the inputs `(batch, units in)`.
+        """Write the gradients of the weights into the bound arrays, and return the gradient of the inputs.
 
         Args:
-            gradient: `(batch, units out)` of the loss by the outputs of the last `forward` in training.
-            needs_input_gradient: whether the returned array is used; without, it may be anything.
+            gradient: `(batch, units out)` gradient of the loss by the outputs of the last `forward` in training.
+            needs_input_gradient: whether the result is used; if False, it may be any array.
+
+        Returns:
+            `(batch, units in)` gradient of the loss by the inputs.
         """
 
 
@@ -49,7 +52,7 @@ class _Weightless:
 
 
 class Dense:
-    """A dense layer: x @ kernel + bias."""
+    """Dense layer without activation: x @ kernel + bias."""
 
     def __init__(self, inputs: int, units: int) -> None:
         self._shapes = (inputs, units), (units,)
@@ -61,7 +64,7 @@ class Dense:
         return self._shapes
 
     def bind(self, weights: Sequence[FloatArray], gradients: Sequence[FloatArray]) -> None:
-        """Keep kernel and bias, and their gradients, in these arrays."""
+        """Use these arrays for kernel and bias, and for their gradients."""
         self.kernel, self.bias = weights
         self.kernel_gradient, self._bias_gradient = gradients
 
@@ -117,12 +120,12 @@ def _through(gradient: FloatArray, normal: FloatArray, factor: FloatArray, axis:
 
 
 def _mean(x: FloatArray, axis: int) -> FloatArray:
-    """As `np.mean`, which takes several times as long to begin."""
+    """Return the mean along an axis, which is kept; on small arrays faster than `np.mean`."""
     return np.asarray(np.add.reduce(x, axis, keepdims=True) / x.dtype.type(x.shape[axis]))
 
 
 class BatchNormalization(_Normalization):
-    """Batch normalization: by the batch in training, by moving statistics otherwise."""
+    """Batch normalization: by batch statistics in training, by moving statistics otherwise."""
 
     def __init__(self, units: int, epsilon: float, momentum: float) -> None:
         super().__init__(units, epsilon)
@@ -136,7 +139,7 @@ class BatchNormalization(_Normalization):
         self.moving[:] = [[0], [1]]
 
     def forward(self, x: FloatArray, *, training: bool) -> FloatArray:
-        """Return `(batch, units)` normalized; in training update the moving statistics."""
+        """Normalize `(batch, units)`; in training also update the moving statistics."""
         if not training:
             mean, variance = self.moving
             return self._weighted((x - mean) / np.sqrt(variance + self._epsilon))
@@ -146,32 +149,32 @@ class BatchNormalization(_Normalization):
         return out
 
     def by_batch(self, x: FloatArray) -> FloatArray:
-        """Return `(batch, units)` normalized by the batch's own mean and variance, which are kept in `last`."""
+        """Normalize `(batch, units)` by the batch's own mean and variance, which are stored in `last`."""
         self._normalized, mean, variance, self._factor = self._normal(x, 0)
         self.last[:] = mean[0], variance[0]
         return self._weighted(self._normalized)
 
     def backward(self, gradient: FloatArray, *, needs_input_gradient: bool) -> FloatArray:
-        """Apply the chain rule, through mean and variance too; see `Layer.backward`."""
+        """Apply the chain rule, including the batch's mean and variance; see `Layer.backward`."""
         return _through(self._learn(gradient, self._normalized), self._normalized, self._factor, 0)
 
 
 class GroupNormalization(_Normalization):
-    """Group normalization: image by image, by mean and deviation of groups of units (Wu and He, ECCV 2018)."""
+    """Group normalization: each image by the mean and deviation of groups of its units (Wu and He, ECCV 2018)."""
 
     def __init__(self, units: int, epsilon: float, groups: int) -> None:
         super().__init__(units, epsilon)
         self._groups = groups
 
     def forward(self, x: FloatArray, *, training: bool) -> FloatArray:
-        """Return `(batch, units)` normalized."""
+        """Normalize `(batch, units)`; the mode makes no difference."""
         normal, _, _, factor = self._normal(self._split(x), 2)
         if training:
             self._normalized, self._factor = normal, factor
         return self._weighted(normal.reshape(x.shape))
 
     def backward(self, gradient: FloatArray, *, needs_input_gradient: bool) -> FloatArray:
-        """Apply the chain rule, through each group's mean and deviation too; see `Layer.backward`."""
+        """Apply the chain rule, including each group's mean and deviation; see `Layer.backward`."""
         inner = self._learn(gradient, self._normalized.reshape(gradient.shape))
         return _through(self._split(inner), self._normalized, self._factor, 2).reshape(gradient.shape)
 
@@ -180,13 +183,13 @@ class GroupNormalization(_Normalization):
 
 
 class Activation(_Weightless):
-    """An activation: Keras' function of the given name."""
+    """Activation layer with Keras' function of the given name."""
 
     def __init__(self, name: str) -> None:
         self._function, self._slope = _ACTIVATIONS[name]
 
     def forward(self, x: FloatArray, *, training: bool) -> FloatArray:
-        """Return the function of each value of `x`, any shape."""
+        """Apply the activation to each value of `x`, of any shape."""
         out = self._function(x)
         if training:
             self._x, self._out = x, out
@@ -198,7 +201,7 @@ class Activation(_Weightless):
 
 
 class Dropout(_Weightless):
-    """Dropout: a share of the values is 0 in training, the others are scaled up in return."""
+    """Dropout: in training a share `rate` of the values is set to 0, and the others are divided by 1 - `rate`."""
 
     def __init__(self, rate: float) -> None:
         self._rate = np.float32(rate)
@@ -206,7 +209,7 @@ class Dropout(_Weightless):
         self.generator = np.random.default_rng(0)
 
     def forward(self, x: FloatArray, *, training: bool) -> FloatArray:
-        """Return `x`, any shape, with dropped values in training."""
+        """Return `x`, of any shape; in training with dropout."""
         if not training or not self._rate:
             self._mask: FloatArray | None = None
             return x
@@ -214,7 +217,7 @@ class Dropout(_Weightless):
         return x * self._mask
 
     def backward(self, gradient: FloatArray, *, needs_input_gradient: bool) -> FloatArray:
-        """Pass on the gradients of the values that were not dropped; see `Layer.backward`."""
+        """Return the gradient with the mask of the last `forward`; see `Layer.backward`."""
         return gradient if self._mask is None else gradient * self._mask
 
 

@@ -1,4 +1,4 @@
-"""The value and gradient of a configuration's loss by the logits. Pure NumPy."""
+"""Value of a configuration's loss, and its gradient by the logits. Pure NumPy."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from spaces.losses import LOSSES
 
 
 class HeadLoss:
-    """The loss of a batch.
+    """The training loss of a configuration.
 
     Args:
-        configuration: names the loss and its label smoothing.
-        weights: `(K,)` factor of each class.
-        margin: `(K,)` added to the logits by a logit-adjusted loss.
+        configuration: gives the loss and its label smoothing.
+        weights: `(K,)` float32, factor of the loss of each class.
+        margin: `(K,)` float32, added to the logits if the loss is logit-adjusted.
     """
 
     def __init__(self, configuration: Configuration, weights: FloatArray, margin: FloatArray) -> None:
@@ -32,7 +32,7 @@ class HeadLoss:
         """Return the mean plain cross-entropy in nats, and the gradient `(batch, K)` of the mean loss by the logits.
 
         Args:
-            logits: `(batch, K)`.
+            logits: `(batch, K)` float32.
             labels: `(batch,)` 0..K-1.
         """
         rows = np.arange(len(labels))

@@ -1,7 +1,7 @@
-"""The steps of the optimizers, on all weights at once as one vector. Formulas and defaults are Keras'.
+"""Optimizer steps on all weights as one vector, with the formulas and defaults of Keras.
 
-On a few images a large head spends half of its time here, each pass over its weights a tenth of a step. So products are
-added by BLAS in one pass, and what Keras scales in each step is kept as plain sums and scaled once.
+With small batches half of the training time of a large head is spent here. So BLAS adds products in one pass, and
+moving means are stored as unscaled sums, which are scaled once per step.
 """
 
 from __future__ import annotations
@@ -18,11 +18,15 @@ from spaces.optimizers import OPTIMIZERS, Adam, Momentum
 
 
 class HeadOptimizer:
-    """Adam, AdamW, or SGD with Nesterov's momentum, after a configuration.
+    """Adam, AdamW, or SGD with Nesterov momentum, as the configuration says.
 
     Args:
-        configuration: which, and its weight decay.
-        decays: (weights,) bool, which of the vector decay.
+        configuration: gives the optimizer and its weight decay.
+        decays: `(weights,)` bool, which weights are subject to weight decay.
+
+    Attributes:
+        memory: `(2, weights)` float32 moments of Adam, or `(1, weights)` momentum of SGD.
+        steps: number of steps since `begin`.
     """
 
     def __init__(self, configuration: Configuration, decays: npt.NDArray[np.bool]) -> None:
@@ -36,12 +40,18 @@ class HeadOptimizer:
         self._spare = np.empty(size, np.float32)
 
     def begin(self) -> None:
-        """Forget everything."""
+        """Reset the optimizer's state and step count to zero."""
         self.memory[:] = 0
         self.steps = 0
 
     def step(self, weights: FloatArray, slopes: FloatArray, rate: float) -> None:
-        """Change the weights `(size,)` in place."""
+        """Do one step, in place.
+
+        Args:
+            weights: `(weights,)` float32, contiguous; changed.
+            slopes: `(weights,)` float32 gradient of the loss.
+            rate: learning rate.
+        """
         if self._decay:
             for part in self._decaying:
                 weights[part] *= np.float32(1 - self._decay * rate)

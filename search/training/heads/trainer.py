@@ -1,4 +1,4 @@
-"""The trainer of a head on a frozen backbone's embeddings.
+"""Trainer of a head on a frozen backbone's embeddings.
 
 Keras builds the network and draws its initial weights; the steps are NumPy's. A step of a dense network on a few
 embeddings takes some ten microseconds of arithmetic: a graph would spend ten times that on its own calls, and more than
@@ -37,16 +37,16 @@ _UNMEASURED: Final = float("nan")
 
 
 class HeadTrainer:
-    """A trainer, as `Engine` is, of the layers on a frozen backbone: its images are the backbone's embeddings.
+    """Trains the layers on a frozen backbone, with the backbone's embeddings as inputs. Implements `Trainer`.
 
-    Flips are drawn between the embeddings of an image and of its mirror images.
+    Augmentation by flips draws one of the embeddings of an image and its mirror images.
 
     Args:
-        configuration: one whose backbone gives the same in each epoch (`Configuration.embeds`).
-        protocol: image format, classes.
-        backbone: with its embeddings of all images.
-        labels: `(n,)` of all images, 0..K-1.
-        updates: optimizer steps of a whole fit (for BatchNorm's momentum).
+        configuration: configuration with a frozen backbone (`Configuration.embeds` is True).
+        protocol: gives the image format and the number of classes.
+        backbone: the backbone, with its embeddings of all images.
+        labels: `(n,)` class of each image of the study, 0..K-1.
+        updates: optimizer steps of a whole fit, which set BatchNorm's momentum.
     """
 
     microbatches = 1
@@ -77,7 +77,7 @@ class HeadTrainer:
 
     @property
     def microbatch_size(self) -> int:
-        """The batch size: a batch of embeddings always fits into memory."""
+        """Images of a forward pass in training: the batch size, as a batch of embeddings always fits into memory."""
         return self.configuration.batch_size
 
     @property
@@ -97,15 +97,15 @@ class HeadTrainer:
         return [*self._backbone.weights, *self._head.keras_weights()]
 
     def scaling(self) -> tuple[FloatArray, FloatArray]:
-        """Return offset 0 and factor 1 `(channels,)`: backbones get the pixels as they are."""
+        """Return offset 0 and factor 1, each `(channels,)` float32: backbones scale the pixels themselves."""
         channels = self.protocol.images.channels
         return np.zeros(channels, np.float32), np.ones(channels, np.float32)
 
     def step_seconds(self, rows: IntArray) -> None:
-        """Return None: a step takes next to no time."""
+        """Return None: the time of a step is negligible."""
 
     def begin(self, seed: int, rows: IntArray, balance: Balance) -> None:
-        """Start a new fit: initial weights of this seed, nothing remembered."""
+        """Start a new fit with the initial weights of this seed; see `Trainer.begin`."""
         network.reset(self.network, seed, balance.prior)
         self._head.reset()
         self._optimizer.begin()
@@ -171,11 +171,11 @@ class HeadTrainer:
             yield from x
 
     def work_done(self) -> int:
-        """Return a number that grows with each step, to be read from other threads."""
+        """Return the number of steps of this fit. Thread-safe."""
         return self._optimizer.steps
 
     def probe_layers(self, probe: IntArray) -> LayerProbe:
-        """Return the layers' signals and the logits of the images `probe`, with the weights as they are."""
+        """Return the layers' signals and the logits of the images with the row numbers `probe`."""
         steps = np.zeros((0, self.configuration.batch_size), np.int32)
         measured = self.train_epoch(steps, np.zeros(0, np.float32), 0, probe).probe
         assert measured is not None
@@ -188,11 +188,11 @@ class HeadTrainer:
         return np.zeros((0, self.protocol.classes), np.float32), unmeasured
 
     def logits(self, rows: IntArray) -> FloatArray:
-        """Return logits `(len(rows), K)` float32 in evaluation mode."""
+        """Return logits `(len(rows), K)` float32 of images of the study, in evaluation mode."""
         return self._logits(self._views[0], rows)
 
     def logits_of(self, images: Any, rows: IntArray, shape_ids: IntArray | None = None) -> FloatArray:
-        """Return logits `(len(rows), K)` of other images, which go through the backbone first; see `Engine`."""
+        """Return logits `(len(rows), K)` float32 of any images, embedded first; see `Engine.logits_of`."""
         embeddings = self._backbone.embed_again(images, rows, shape_ids)
         return self._logits(embeddings[:, self._pooling], np.arange(len(rows)))
 
@@ -209,7 +209,7 @@ class HeadTrainer:
         return rows
 
     def reestimate_batchnorm(self, rows: npt.NDArray[np.int32]) -> float:
-        """Replace BatchNorm's moving statistics by those of the batches `(steps, batch)`; see `Trainer`."""
+        """Replace BatchNorm's moving statistics by the mean of those of the batches; see `Trainer`."""
         norms = self._head.batchnorms
         if not norms:
             return _UNMEASURED
@@ -225,19 +225,19 @@ class HeadTrainer:
         return loss / len(rows)
 
     def state(self) -> tuple[npt.NDArray[Any], ...]:
-        """Return everything that epochs change. What is drawn comes from each epoch's own seed."""
+        """Return copies of weights, moving statistics and optimizer state."""
         moving = [norm.moving.copy() for norm in self._head.batchnorms]
         optimizer = self._optimizer
         return self._head.weights.copy(), *moving, optimizer.memory.copy(), np.array(optimizer.steps)
 
     def restore(self, state: Sequence[npt.NDArray[Any]]) -> None:
-        """Set everything that epochs change, after `begin`.
+        """Set weights, moving statistics and optimizer state to a result of `state`. Call `begin` first.
 
         Raises:
-            ValueError: the state is that of another network.
+            ValueError: the state is of a network with other shapes.
         """
         if [values.shape for values in state] != [values.shape for values in self.state()]:
-            raise ValueError("other shapes")
+            raise ValueError("the state has other shapes than this network's")
         weights, *moving, memory, steps = state
         self._head.weights[:] = weights
         for norm, values in zip(self._head.batchnorms, moving, strict=True):
