@@ -85,7 +85,7 @@ def test_a_collapse_and_an_unreadable_file_are_said_aloud(
     stand_in(monkeypatch, StandIn(collapsing(1)))
     assert run_search.main([*TRAIN, "--ensemble"]) == DONE
     told = capsys.readouterr()
-    assert "The final training collapsed (constant-output): it is tried with a new seed" in " ".join(told.err.split())
+    assert "The final training collapsed (constant-output): trying a new seed" in " ".join(told.err.split())
     assert "(average of 3 fits on 24 images" in told.out
     assert "Held-out balanced accuracy" in told.out
     (here / "images" / "bolt" / "bad\x1b.png").write_bytes(b"nothing")

@@ -106,8 +106,8 @@ def test_a_collapse_is_told_and_tried_with_a_new_seed(request_, caplog) -> None:
         trained = train(request_(), SilentListener(), pool)
     assert len({job.seed for job in pool.jobs}) == 3
     assert [record.getMessage() for record in caplog.records] == [
-        "The final training collapsed (constant-output): it is tried with a new seed (2 left).",
-        "The final training collapsed (constant-output): it is tried with a new seed (1 left).",
+        "The final training collapsed (constant-output): trying a new seed (2 left).",
+        "The final training collapsed (constant-output): trying a new seed (1 left).",
     ]
     assert any("needed 3 seeds" in note for note in trained.notes)
 
