@@ -12,6 +12,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -121,6 +122,7 @@ def write_reports(results: Results, out: Path, *, interrupted: bool) -> int:
     from reports.terminal_summary import closing_lines
     from reports.write import write_all
 
+    results = replace(results, study=replace(results.study, run_folder=str(out)))  # it may have been moved or copied
     write_all(results, out)
     print_lines(*closing_lines(results), f"Report: {out / 'report.html'}")
     if results.recommended is not None:

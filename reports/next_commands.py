@@ -1,9 +1,9 @@
-"""Shell commands for the next steps after a search, with the images and options of the search."""
+"""Shell commands for the next steps after a search, with its run folder, images and options."""
 
 from __future__ import annotations
 
 import shlex
-from pathlib import PurePath
+from pathlib import Path, PurePath
 
 from reports.wording import shown
 from search.records import StudyRecord
@@ -18,7 +18,7 @@ def check(study: StudyRecord) -> str:
 
 def train(study: StudyRecord, configuration: Configuration) -> str:
     """Return the command that trains the recommended configuration on all images."""
-    out = PurePath(study.settings.get("out") or PurePath("runs") / PurePath(study.data.folder).name)
+    out = _run_folder(study)
     weights = study.settings.get("weights", IMAGENET)
     is_needed = configuration.backbone != NO_BACKBONE and weights not in (IMAGENET, RANDOM)
     weights_option = f" --weights {_word(weights)}" if is_needed else ""
@@ -30,7 +30,23 @@ def train(study: StudyRecord, configuration: Configuration) -> str:
 
 def predict() -> str:
     """Return the command that predicts new images with the trained model."""
-    return "python run_search.py predict --model model.keras --data NEW --csv out.csv"
+    return "python run_search.py predict --model model.keras --data ./new_images --csv out.csv"
+
+
+def place(study: StudyRecord) -> str:
+    """Return where to run the commands, in brackets; empty if the images can be found from the current folder."""
+    return "" if _is_here(study) else " (run from the folder where you ran the search)"
+
+
+def _run_folder(study: StudyRecord) -> PurePath:
+    """Return the run folder as the current folder sees it; absolute if the commands must be run from elsewhere."""
+    if study.run_folder:
+        return Path(study.run_folder) if _is_here(study) else Path(study.run_folder).absolute()
+    return PurePath(study.settings.get("out") or PurePath("runs") / PurePath(study.data.folder).name)
+
+
+def _is_here(study: StudyRecord) -> bool:
+    return not study.run_folder or Path(study.data.folder).exists()
 
 
 def _images(study: StudyRecord) -> str:

@@ -237,6 +237,7 @@ class StudyRecord:
     further: tuple[Fit, ...] = ()  # fits outside the search
     baselines: Mapping[str, float] = field(default_factory=dict)  # constant, knn, logistic: the metric's value
     files: tuple[str, ...] = ()  # (n,) relative to the data folder, in row order
+    run_folder: str = ""  # the run folder that reports are written into; empty: the one in `settings`
     thumbnails: Mapping[int, str] = field(default_factory=dict)  # row -> small JPEG, base64
     confirmation: Confirmation | None = None
     sensitivity: Sensitivity | None = None

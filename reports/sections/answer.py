@@ -208,7 +208,10 @@ def next_steps(results: Results) -> tuple[tuple[str, str], ...]:
     if results.recommended is None:
         return ()
     return (
-        ("Train it on all images", next_commands.train(results.study, results.recommended.ranked.trial.configuration)),
+        (
+            f"Train it on all images{next_commands.place(results.study)}",
+            next_commands.train(results.study, results.recommended.ranked.trial.configuration),
+        ),
         ("Predict new images", next_commands.predict()),
     )
 

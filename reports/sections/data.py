@@ -29,6 +29,7 @@ class Data:
     quarantined: tuple[tuple[str, str], ...]  # file, reason
     findings: tuple[tuple[str, str, str], ...]  # title, severity, detail
     check_command: str  # shows the images of the findings
+    check_place: str  # where to run it; empty: in the current folder
 
 
 def data(results: Results) -> Data:
@@ -42,6 +43,7 @@ def data(results: Results) -> Data:
         quarantined=tuple(summary.quarantined.items()),
         findings=findings(results),
         check_command=next_commands.check(results.study),
+        check_place=next_commands.place(results.study),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -35,6 +36,16 @@ def test_the_images_are_named_as_the_search_had_them(settings: dict[str, Any], t
         f"python run_search.py train --config run/best_config.yaml --data {data}{given} --model model.keras"
     )
     assert next_commands.check(study) == f"python run_search.py check --data {data}{given if check else ''}"
+
+
+def test_a_copied_run_folder_is_named_where_it_is_now(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    study = replace(STUDY, settings={"out": "old"}, run_folder="copy")
+    assert f"--config {tmp_path}/copy/best_config.yaml --data images " in next_commands.train(study, CONFIGURATION)
+    assert next_commands.place(study) == " (run from the folder where you ran the search)"
+    Path("images").mkdir()
+    assert "--config copy/best_config.yaml --data images " in next_commands.train(study, CONFIGURATION)
+    assert next_commands.place(study) == ""
 
 
 def test_a_network_from_scratch_needs_no_weights() -> None:

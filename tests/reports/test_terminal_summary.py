@@ -22,7 +22,7 @@ def test_the_end_on_the_terminal_says_what_to_expect_whether_it_holds_and_what_t
     assert f"score in the search, which is optimistic: {FULL.recommended.ranked.pooled:.3f}" in text
     assert "Trained again on fresh splits: 0 of 25 fits collapsed" in text
     assert "python run_search.py train --config runs/images/best_config.yaml --data images --model model.keras" in text
-    assert "python run_search.py predict --model model.keras --data NEW --csv out.csv" in text
+    assert "python run_search.py predict --model model.keras --data ./new_images --csv out.csv" in text
 
 
 def test_inconclusive_is_said_with_the_number_of_images() -> None:

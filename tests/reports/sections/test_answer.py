@@ -116,7 +116,7 @@ def test_the_next_steps_are_commands_with_the_run_s_own_folders() -> None:
     assert train == (
         "python run_search.py train --config 'runs/my moles/best_config.yaml' --data 'my moles' --model model.keras"
     )
-    assert predict == "python run_search.py predict --model model.keras --data NEW --csv out.csv"
+    assert predict == "python run_search.py predict --model model.keras --data ./new_images --csv out.csv"
     assert next_steps(fake.results()) == ()
 
 
