@@ -12,7 +12,7 @@ from search.records import Ablation, AblationStep, Waypoint
 from search.selection.ablation import CLEAR, gain_error, gains
 from search.selection.results import Results
 
-_NAMED: Final = 3  # a short description lists at most so many changes of one step
+_NAMED: Final = 3  # changes of one step that a short description lists, at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,7 @@ def sentence(results: Results) -> str:
     elif most.clear:
         texts.append(f"{most.short} mattered most ({signed(most.gain)}).")
     else:
-        texts.append(f"{most.short} gained most ({signed(most.gain)}), which is within the noise.")
+        texts.append(f"{most.short} had the largest gain ({signed(most.gain)}), but it may be noise.")
     if (step := _end_of_collapse(ablation, steps)) is not None and step != most:
         texts.append(f"The collapses end with {step.short}.")
     return " ".join(texts)

@@ -95,6 +95,6 @@ def _confirmed(finalist: Finalist) -> dict[str, Any]:
 
 _HEAD: Final = """\
 # The recommended configuration. "promise" is the score to expect on new images; "confirmed" are its fits on fresh
-# splits; "search_mean" is the score that won the search, which is optimistic. "classes" are in the order of the
-# network's outputs.
+# splits; "search_mean" is its search score, pooled over the folds, which is too high because it is the best of many.
+# "classes" are in the order of the network's outputs.
 """

@@ -76,12 +76,17 @@ def trial_label(trial: Trial) -> str:
 
 
 def rounded(values: Iterable[float]) -> list[float | None]:
-    """Round the values to four digits, which keeps the page small; None for what is not finite."""
+    """Return the values rounded to four decimal places, which keeps the page small; None for NaN and infinities."""
     return [round(value, 4) if math.isfinite(value) else None for value in values]
 
 
 def layout(height: int, **more: Any) -> dict[str, Any]:
-    """Return the layout that all figures share, with more settings of the figure."""
+    """Return the layout that all figures share.
+
+    Args:
+        height: height of the figure in pixels.
+        more: further settings of the layout, which replace the shared ones.
+    """
     return {
         "template": "none",
         "height": height,
@@ -96,7 +101,7 @@ def layout(height: int, **more: Any) -> dict[str, Any]:
 
 
 def title(text: str) -> dict[str, str]:
-    """Return the title of an axis."""
+    """Return the title of an axis as a value for plotly."""
     return {"text": text}
 
 

@@ -34,7 +34,7 @@ def markdown(results: Results) -> str:
     """Return the report as Markdown, with all names and texts escaped."""
     study = results.study
     blocks = [
-        f"# {escaped(wording.folder_title(study.data.folder))}",
+        f"# {escaped(wording.report_title(study.data.folder))}",
         f"{counted(study.data.images, 'image')}, {counted(len(study.data.classes), 'class', 'classes')}, "
         f"{counted(len(study.trials), 'configuration')} tried in {duration(study.seconds)} on {escaped(study.device)}.",
         _headline(results, results.recommended) if results.recommended else _nothing(results),
@@ -195,7 +195,7 @@ def _best(results: Results) -> str:
         for place, ranked in enumerate(results.ranking[:ROWS], start=1)
     ]
     head = ("rank", "score", "± SE", "worst fold", "trial", "configuration")
-    return "## Ranking in the search (optimistic)\n\n" + _table(head, rows)
+    return "## Ranking in the search (scores too high)\n\n" + _table(head, rows)
 
 
 def _collapses(results: Results) -> str:

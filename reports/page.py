@@ -32,8 +32,8 @@ SECTIONS: Final[Mapping[str, tuple[str, Callable[[Results], Any]]]] = {
     "run": ("Run", run),
     "glossary": ("Glossary", lambda results: GLOSSARY),
 }
-"""The sections in order, by the name of their template: title in the navigation, and the function that returns the
-contents."""
+"""The sections in order, by the name of their template: title in the navigation, and the function that builds the
+template data."""
 
 
 def page(results: Results) -> str:
@@ -75,7 +75,7 @@ def _content(results: Results) -> dict[str, Any]:
     return {
         "results": results,
         "study": study,
-        "title": wording.folder_title(study.data.folder),
+        "title": wording.report_title(study.data.folder),
         "metric": wording.metric_name(study.identity.metric),
         "metric_sentence": METRICS[study.identity.metric].sentence,
         "control": wording.control_sentence(results.control, study.identity.metric) if results.control else "",

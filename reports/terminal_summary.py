@@ -28,8 +28,8 @@ def closing_lines(results: Results) -> list[str]:
     lines = [
         f"Recommended: {short(best.ranked.trial.configuration)}  ({counts})",
         f"Expected {metric} on new images: {number(promise.value)}, 95 % interval {number(promise.low)} to "
-        f"{number(promise.high)} (chance: {number(results.chance)}; score in the search, which is optimistic: "
-        f"{number(best.ranked.pooled)})",
+        f"{number(promise.high)} (chance: {number(results.chance)}; search score, too high because it is the best of "
+        f"many: {number(best.ranked.pooled)})",
     ]
     if best.finalist is not None:
         lines.append(f"Trained again on fresh splits: {refits(best.finalist).sentence}")
@@ -54,7 +54,7 @@ def trained_lines(trained: Trained) -> list[str]:
     if trained.held_out is not None:
         lines.append(
             f"Held-out {metric_name(trained.metric)}: {number(trained.held_out)}, each image scored by the one fit "
-            "that was not trained on it. The configuration was chosen by such scores, so this one is optimistic; the "
+            "that was not trained on it. The configuration was chosen by such scores, so this one is too high; the "
             "score to expect is the promise in best_config.yaml."
         )
     lines.append(f"Model card: {trained.card}  (class names, how to load an image, how the model was trained)")

@@ -137,6 +137,15 @@ def folder_title(folder: str) -> str:
     return shown("/".join(parts[-2:] if parts and parts[-1] in _COMMON_FOLDERS else parts[-1:])) or shown(folder)
 
 
+def report_title(folder: str) -> str:
+    """Return the heading of the report of a search.
+
+    >>> report_title("/data/moles")
+    'Search on moles/'
+    """
+    return f"Search on {folder_title(folder).rstrip('/')}/"
+
+
 def headed(text: str) -> str:
     """Return `text` with a capital first letter and the rest unchanged."""
     return text[:1].upper() + text[1:]
@@ -205,8 +214,8 @@ def sentence(configuration: Configuration) -> str:
     """Return a configuration as two or three sentences."""
     c = configuration
     conv = (
-        f"{counted(c.n_conv, 'convolution')} of {c.kernel_size} x {c.kernel_size} pixels, starting with {c.width} "
-        "filters"
+        f"{counted(c.n_conv, 'convolutional layer')} ({c.kernel_size} x {c.kernel_size} kernels), {c.width} filters in "
+        "the first"
         if c.n_conv
         else _backbone(c)
     )
@@ -219,7 +228,7 @@ def sentence(configuration: Configuration) -> str:
     return (
         f"{' and '.join(filter(None, [conv, dense]))}{pooling}; {c.activation}, {c.initializer}, {norm}, "
         f"dropout {c.dropout:.2g}. Trained with {c.optimizer}, peak learning rate {c.learning_rate:.2g}{decay}, "
-        f"batches of {c.batch_size}. {_balancing(c)}{_augmentation(c)}"
+        f"batch size {c.batch_size}. {_balancing(c)}{_augmentation(c)}"
     )
 
 

@@ -34,7 +34,7 @@ def waterfall(results: Results) -> Figure:
     for name, colour, chosen in (
         ("gain", GREEN, [row for row in steps if row.clear and row.gain >= 0]),
         ("loss", VERMILLION, [row for row in steps if row.clear and row.gain < 0]),
-        ("within the noise", GREY, [row for row in steps if not row.clear]),
+        ("may be noise", GREY, [row for row in steps if not row.clear]),
     ):
         if chosen:
             bars = [(places[id(row)], row.before, row.gain, signed(row.gain)) for row in chosen]

@@ -1,1 +1,1 @@
-"""The sections of the report: each module lays out the contents of one as plain values without markup."""
+"""The sections of the report: each module builds the template data of one, as plain values without markup."""

@@ -12,22 +12,23 @@ from reports.best_config import best_config_text
 from reports.scales import Scale
 from reports.wording import counted, percent
 from search.records import Verdict
+from search.selection.baselines import SIDE
 from search.selection.results import Finalist, Recommendation, Results
 
-INCONCLUSIVE: Final = "Inconclusive: not shown to be better than simple baselines"
+INCONCLUSIVE: Final = "Inconclusive: the network is not clearly better than a simple baseline"
 _BASELINES: Final = {"knn": "nearest neighbour", "logistic": "logistic regression"}
 
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """One row of the forest plot: a value on the scale of the metric."""
+    """One row of the forest plot: a value on the scale of the metric, with a note that says where it comes from."""
 
     kind: str  # CSS class
     name: str
     value: float
     note: str = ""
-    low: float | None = None  # lower end of the whisker
-    high: float | None = None
+    low: float | None = None  # lower end of the whisker; None without one
+    high: float | None = None  # upper end
     dots: tuple[
         tuple[str, float], ...
     ] = ()  # names and values of several marks in one row; `value` is then the largest
@@ -43,24 +44,24 @@ class Refits:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The contents of the section Answer."""
+    """The template data of the section Answer: score to expect, configuration, YAML and next steps."""
 
     title: str
     warnings: tuple[str, ...]
     marks: tuple[Mark, ...]
     scale: Scale
-    method: str
+    method: str  # how the promise is estimated
     sentence: str = ""  # describes the configuration
-    yaml: str = ""
-    refits: Refits | None = None
-    not_confirmed: str = ""
-    nothing: str = ""
-    equals: str = ""
+    yaml: str = ""  # text of best_config.yaml
+    refits: Refits | None = None  # None without finished fits on fresh splits
+    not_confirmed: str = ""  # what the search says about a recommendation without `refits`
+    nothing: str = ""  # why no configuration is recommended
+    equals: str = ""  # finalists that may be as good
     next_steps: tuple[tuple[str, str], ...] = ()  # purpose and command
 
 
 def answer(results: Results) -> Answer:
-    """Return the contents of the section Answer."""
+    """Build the template data of the section Answer: score to expect, configuration, YAML and next steps."""
     rows = marks(results)
     recommended = results.recommended
     return Answer(
@@ -68,7 +69,7 @@ def answer(results: Results) -> Answer:
         warnings=tuple(warnings(results)),
         marks=tuple(rows),
         scale=scale(results, rows),
-        method=_method(recommended) if recommended else "",
+        method=_method(results, recommended) if recommended else "",
         sentence=wording.sentence(recommended.ranked.trial.configuration) if recommended else "",
         yaml=best_config_text(results, recommended) if recommended else "",
         refits=refits(recommended.finalist) if recommended and recommended.finalist else None,
@@ -80,7 +81,7 @@ def answer(results: Results) -> Answer:
 
 
 def title(results: Results) -> str:
-    """Return the heading: how the search ended."""
+    """Return the heading of the section: how the search ended."""
     if results.recommended:
         if results.recommended.promise.inconclusive:
             return INCONCLUSIVE
@@ -99,18 +100,21 @@ def marks(results: Results) -> list[Mark]:
             Mark("promise", "promise", promise.value, "expected on new images", low=promise.low, high=promise.high)
         )
         if results.study.test:
-            n = results.study.test.n
-            rows.append(Mark("test", "test", results.study.test.score, f"{counted(n, 'image')} never used before"))
+            note = (
+                f"one model trained on all images, scored on {counted(results.study.test.n, 'image')} never used before"
+            )
+            rows.append(Mark("test", "test", results.study.test.score, note))
         if finalist:
             ends = (finalist.mean - finalist.se, finalist.mean + finalist.se)
             note = f"mean ± SE of {counted(len(finalist.scores), 'fit')} on fresh splits"
             rows.append(Mark("fresh", "trained again", finalist.mean, note, *ends))
         rows += _others(results, recommended)
-        rows.append(Mark("optimistic", "search mean", recommended.ranked.pooled, "optimistic: the best of many"))
+        note = "pooled over the folds; too high, because it is the best of many"
+        rows.append(Mark("optimistic", "search score", recommended.ranked.pooled, note))
     for name, value in results.study.baselines.items():
         if name in _BASELINES and math.isfinite(value):
-            rows.append(Mark("baseline", _BASELINES[name], value, "on images scaled down"))
-    rows.append(Mark("chance", "chance", results.chance, "always predicting the class shares"))
+            rows.append(Mark("baseline", _BASELINES[name], value, f"same folds, images scaled to {SIDE} x {SIDE}"))
+    rows.append(Mark("chance", "chance", results.chance, "ignores the image"))
     return rows
 
 
@@ -126,8 +130,8 @@ def refits(finalist: Finalist) -> Refits:
     collapsed = sorted(fit.verdict is Verdict.COLLAPSED for fit in finalist.fits)
     return Refits(
         tuple(collapsed),
-        f"{finalist.collapsed} of {counted(len(finalist.fits), 'fit')} collapsed; with 95 % confidence, at most "
-        f"{percent(finalist.collapse_upper)} of new fits will.",
+        f"{finalist.collapsed} of {counted(len(finalist.fits), 'fit')} collapsed; at most "
+        f"{percent(finalist.collapse_upper)} of new fits would collapse (95 % confidence).",
     )
 
 
@@ -174,10 +178,10 @@ def warnings(results: Results) -> list[str]:
     promise = recommended.promise
     if promise.inconclusive:
         more = (
-            f"About {counted(_about(promise.images_needed), 'image')} in all would probably settle it; there are "
-            f"{results.study.data.images:,}."
+            f"About {counted(_about(promise.images_needed), 'image')} in total would probably be enough to decide; you "
+            f"have {results.study.data.images:,}."
             if promise.images_needed
-            else "More images, or images with more detail, may settle it."
+            else "More images, or images with more detail, may be enough to decide."
         )
         texts.append(
             "The 95 % interval is not entirely above the score of the best simple baseline, so these images do not "
@@ -204,7 +208,7 @@ def warnings(results: Results) -> list[str]:
 
 
 def next_steps(results: Results) -> tuple[tuple[str, str], ...]:
-    """Return the next steps as pairs of purpose and command; none without a recommendation."""
+    """Return the next steps as pairs of purpose and shell command; none without a recommendation."""
     if results.recommended is None:
         return ()
     return (
@@ -229,12 +233,19 @@ def _others(results: Results, recommended: Recommendation) -> list[Mark]:
     return [Mark("other", name, max(mean for _, mean in dots), note, dots=dots)]
 
 
-def _method(recommended: Recommendation) -> str:
+def _method(results: Results, recommended: Recommendation) -> str:
+    """Return how the promise is estimated, and how it is corrected for the luck of the selection."""
+    corrected = (
+        "It is corrected for the luck of being the best of many: a bootstrap repeats the selection on resampled images."
+    )
     if recommended.promise.stages == 1:
-        how = "It is estimated from the search alone, without fits on fresh splits."
-    else:
-        how = "It is estimated from fits on fresh splits, with the whole selection repeated on resampled images."
-    return f"The promise is corrected for the luck of being the best of many. {how}"
+        return f"The promise is estimated from the search alone, without fits on fresh splits. {corrected}"
+    if sum(finalist.complete for finalist in results.finalists) == 1:
+        return (
+            "The promise is estimated from fits on fresh splits. There is no visible correction for the luck of being "
+            "the best of many, because only one finalist was trained again."
+        )
+    return f"The promise is estimated from fits on fresh splits. {corrected}"
 
 
 def equals(results: Results) -> str:
@@ -249,7 +260,7 @@ def equals(results: Results) -> str:
 
 
 def _about(count: int) -> int:
-    """Round to two digits, the precision of such an estimate.
+    """Round to two significant digits, since the estimate is no more precise than that.
 
     >>> _about(29_041), _about(84)
     (29000, 84)

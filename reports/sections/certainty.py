@@ -15,7 +15,7 @@ from search.selection.results import Finalist, Ranked, Results
 SHOWN: Final = 20  # rows of the ranking of the search
 NOTHING_CONFIRMED: Final = (
     "No configuration was trained again on fresh splits, so the only scores are those of the search. They are "
-    "optimistic, since the best configurations were selected by them."
+    "too high, because the best configurations were selected by them."
 )
 
 
@@ -47,7 +47,7 @@ class SplitRow:
 
 @dataclass(frozen=True, slots=True)
 class Confidence:
-    """The contents of the section Confidence."""
+    """The template data of the section Confidence: figure, finalists and ranking of the search."""
 
     sentence: str
     figure: Drawing | None
@@ -60,7 +60,7 @@ class Confidence:
 
 
 def confidence(results: Results) -> Confidence:
-    """Return the contents of the section Confidence."""
+    """Build the template data of the section Confidence: figure, finalists and ranking of the search."""
     return Confidence(
         sentence=sentence(results),
         figure=drawing(finalist_fits(results), _label(results)) if results.finalists else None,

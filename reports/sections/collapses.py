@@ -65,7 +65,7 @@ class CurveEnd:
 
 @dataclass(frozen=True, slots=True)
 class Collapses:
-    """The contents of the section Collapses."""
+    """The template data of the section Collapses: texts, table rows and figures."""
 
     sentence: str
     reasons: tuple[ReasonRow, ...]
@@ -82,7 +82,7 @@ class Collapses:
 
 
 def collapses(results: Results) -> Collapses:
-    """Return the contents of the section Collapses."""
+    """Build the template data of the section Collapses: texts, table rows and figures."""
     collapse_map = _map(results)
     fits = drawn(results)
     return Collapses(

@@ -21,7 +21,7 @@ class ClassBar:
 
 @dataclass(frozen=True, slots=True)
 class Data:
-    """The contents of the section Data."""
+    """The template data of the section Data: classes, image sizes, findings and unusable files."""
 
     sentence: str
     classes: tuple[ClassBar, ...]
@@ -33,7 +33,7 @@ class Data:
 
 
 def data(results: Results) -> Data:
-    """Return the contents of the section Data."""
+    """Build the template data of the section Data: classes, image sizes, findings and unusable files."""
     summary = results.study.data
     most = max(summary.classes.values(), default=1) or 1
     return Data(

@@ -76,7 +76,7 @@ class ScoredClass:
 
 @dataclass(frozen=True, slots=True)
 class Images:
-    """The contents of the section Predictions."""
+    """The template data of the section Predictions: confusion matrix, mistakes, corruptions, metrics by class."""
 
     sentence: str
     classes: tuple[str, ...]
@@ -97,7 +97,7 @@ class Images:
 
 
 def images(results: Results) -> Images:
-    """Return the contents of the section Predictions."""
+    """Build the template data of the section Predictions: confusion matrix, mistakes, corruptions, metrics by class."""
     names = tuple(results.study.data.classes)
     predictions = results.on_images
     rows = corruption_rows(results)

@@ -58,7 +58,7 @@ class FamilyRow:
 
 @dataclass(frozen=True, slots=True)
 class Matters:
-    """The contents of the section What matters."""
+    """The template data of the section What matters: importances, safe ranges, variants, depth, ablation."""
 
     sentence: str
     rows: tuple[HyperparameterRow, ...]
@@ -78,7 +78,7 @@ class Matters:
 
 
 def matters(results: Results) -> Matters:
-    """Return the contents of the section What matters."""
+    """Build the template data of the section What matters: importances, safe ranges, variants, depth, ablation."""
     record, steps = results.study.ablation, ablation.rows(results)
     return Matters(
         sentence=sentence(results),
@@ -216,8 +216,8 @@ def _rows_note(results: Results) -> str:
         )
     if results.safe_ranges:
         parts.append(
-            "A safe range contains the recommended value and the values of slightly changed copies without a cliff and "
-            "of configurations that are as good. Values outside it are not known to be as good."
+            "A safe range contains the recommended value and the values of variants without a cliff and of "
+            "configurations that are as good. Values outside it are not known to be as good."
         )
     if alone := sorted(plain_name(name) for name in results.safe_ranges.keys() - _relevant(results)):
         parts.append(f"Only the recommended value is known to be safe for {listed(alone)}.")

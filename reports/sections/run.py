@@ -28,7 +28,7 @@ class StateRow:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """The contents of the section Run."""
+    """The template data of the section Run: states and times of the trials, settings, versions."""
 
     sentence: str
     states: tuple[StateRow, ...]
@@ -40,7 +40,7 @@ class Run:
 
 
 def run(results: Results) -> Run:
-    """Return the contents of the section Run."""
+    """Build the template data of the section Run: states and times of the trials, settings, versions."""
     study = results.study
     label = "Score and time of every trial in order, with the best so far; collapsed trials are drawn at chance"
     return Run(

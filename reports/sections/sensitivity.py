@@ -1,4 +1,4 @@
-"""Small changes to the recommended configuration, part of the section What matters."""
+"""Variants of the recommended configuration and what they lose, part of the section What matters."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _VISIBLE: Final = 0.0005  # a smaller difference is displayed as 0.000
 
 @dataclass(frozen=True, slots=True)
 class NeighbourRow:
-    """A slightly changed copy of the recommended configuration."""
+    """A variant of the recommended configuration, with its score and bar."""
 
     changes: str
     score: str
@@ -26,7 +26,7 @@ class NeighbourRow:
 
 @dataclass(frozen=True, slots=True)
 class Neighbours:
-    """The slightly changed copies with their bars."""
+    """The variants of the recommended configuration, with the scale of their bars."""
 
     rows: tuple[NeighbourRow, ...]
     zero: float  # position of no difference, percent from the left
@@ -34,7 +34,7 @@ class Neighbours:
 
 
 def neighbours_sentence(results: Results) -> str:
-    """Return what small changes cost."""
+    """Return how much of the score the variants of the recommended configuration lose, and how many lose much."""
     around = results.neighbourhood
     if around is None:
         return (
@@ -46,14 +46,14 @@ def neighbours_sentence(results: Results) -> str:
     metric = metric_name(results.study.identity.metric)
     lost = number(around.drop) if around.drop >= _VISIBLE else "nothing"
     median = f"the median loss is {lost} of {number(around.centre)} {metric}"
-    tried = counted(len(around.neighbours), "slightly changed copy", "slightly changed copies")
+    tried = f"{counted(len(around.neighbours), 'variant')} of the recommended configuration"
     if around.cliff or cliffs:
         return f"Near a cliff: {cliffs} of {tried} lost much of the score; {median}."
     return f"No cliff: none of {tried} lost much of the score; {median}."
 
 
 def neighbours(around: Neighbourhood | None) -> Neighbours | None:
-    """Return the slightly changed copies, the worst first; None if none was tried."""
+    """Return the variants of the recommended configuration, the worst first; None if none was tried."""
     if around is None or not around.neighbours:
         return None
     ends = [0.0, 2 * around.se, -2 * around.se, *(one.difference for one in around.neighbours)]

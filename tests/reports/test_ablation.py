@@ -76,7 +76,7 @@ def test_a_change_with_its_companions() -> None:
         (BASE, ""),
         (WAY, "(0.500 → 0.790 on 2 folds): dropout 0.1 → 0.001 mattered most (+0.300)."),
         (way(0.5, 0.6, 0.9), "dropout 0.1 → 0.001 mattered most (+0.300). The collapses end with learning_rate 0.1"),
-        (way(0.7, 0.72, 0.74, spread=0.1), "gained most (+0.020), which is within the noise."),
+        (way(0.7, 0.72, 0.74, spread=0.1), "had the largest gain (+0.020), but it may be noise."),
         (way(0.7, 0.6), "no single change raises the score."),
         (way(0.5, note="There was no time."), "There was no time."),
     ],

@@ -12,12 +12,12 @@ def test_the_outcome_fits_two_screens() -> None:
     assert "and 40 more" in text
 
 
-def test_a_full_report_stays_short_and_has_the_promise_beside_the_optimistic_mean() -> None:
+def test_a_full_report_stays_short_and_has_the_promise_beside_the_score_of_the_search() -> None:
     results = robust.everything(60)
     text = markdown(results)
     assert results.recommended is not None
     assert len(text.partition("\n## Glossary")[0].splitlines()) < 120
-    assert f"{results.recommended.ranked.pooled:.3f} search mean (optimistic" in text
+    assert f"{results.recommended.ranked.pooled:.3f} search score (pooled over the folds; too high" in text
     assert "0 of 25 fits collapsed" in text
     assert (
         "    python run_search.py train --config runs/images/best_config.yaml --data images --model model.keras" in text

@@ -19,7 +19,7 @@ def test_the_end_on_the_terminal_says_what_to_expect_whether_it_holds_and_what_t
     promise = FULL.recommended.promise
     text = "\n".join(closing_lines(FULL))
     assert f"Expected balanced accuracy on new images: {promise.value:.3f}, 95 % interval {promise.low:.3f} to" in text
-    assert f"score in the search, which is optimistic: {FULL.recommended.ranked.pooled:.3f}" in text
+    assert f"search score, too high because it is the best of many: {FULL.recommended.ranked.pooled:.3f}" in text
     assert "Trained again on fresh splits: 0 of 25 fits collapsed" in text
     assert "python run_search.py train --config runs/images/best_config.yaml --data images --model model.keras" in text
     assert "python run_search.py predict --model model.keras --data ./new_images --csv out.csv" in text
@@ -30,7 +30,7 @@ def test_inconclusive_is_said_with_the_number_of_images() -> None:
     promise = replace(FULL.recommended.promise, inconclusive=True, images_needed=900)
     text = "\n".join(closing_lines(replace(FULL, recommended=replace(FULL.recommended, promise=promise))))
     assert "The result is inconclusive." in text
-    assert "About 900 images in all would probably settle it; there are 120." in text
+    assert "About 900 images in total would probably be enough to decide; you have 120." in text
 
 
 def test_without_a_recommendation_there_is_no_command_to_train() -> None:

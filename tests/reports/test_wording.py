@@ -35,7 +35,7 @@ def test_a_configuration_in_words_names_only_what_is_active() -> None:
     assert "weight decay" not in text
     assert "Augmentation: horizontal flips" in text
     convnet = fake.configuration(0, depth=3, dense_ratio=0.0, head="max", horizontal_flip=False)
-    assert wording.sentence(convnet).startswith("3 convolutions of 3 x 3 pixels")
+    assert wording.sentence(convnet).startswith("3 convolutional layers (3 x 3 kernels), 16 filters in the first")
     assert "global max pooling" in wording.sentence(convnet)
     assert wording.short(convnet).startswith("3 conv,")
     assert "No augmentation." in wording.sentence(convnet)

@@ -45,7 +45,7 @@ def test_every_mark_and_whisker_lies_inside_the_scale(value: float, chance: floa
 def test_a_baseline_without_a_value_is_not_shown() -> None:
     study = replace(BARE.study, baselines={"knn": float("nan"), "logistic": 0.6, "constant": 0.5})
     names = [mark.name for mark in marks(replace(BARE, study=study))]
-    assert names == ["promise", "search mean", "logistic regression", "chance"]
+    assert names == ["promise", "search score", "logistic regression", "chance"]
 
 
 def test_the_answer_holds_the_promise_against_everything_known() -> None:
@@ -56,14 +56,14 @@ def test_the_answer_holds_the_promise_against_everything_known() -> None:
         "test",
         "trained again",
         "other finalists",
-        "search mean",
+        "search score",
         "nearest neighbour",
         "logistic regression",
         "chance",
     ]
     [others] = [mark for mark in found.marks if mark.dots]
     assert len(others.dots) == len(FULL.finalists) - 1
-    assert "optimistic" in next(mark.note for mark in found.marks if mark.kind == "optimistic")
+    assert "too high" in next(mark.note for mark in found.marks if mark.kind == "optimistic")
 
 
 @pytest.mark.parametrize("collapsed", [0, 2, 25])
@@ -74,7 +74,7 @@ def test_refits_are_counted_with_their_bound(collapsed: int) -> None:
     found = refits(results.recommended.finalist)
     assert sum(found.collapsed) == collapsed
     assert len(found.collapsed) == 25
-    assert found.sentence.startswith(f"{collapsed} of 25 fits collapsed; with 95 % confidence, at most ")
+    assert found.sentence.startswith(f"{collapsed} of 25 fits collapsed; at most ")
 
 
 def with_promise(results: Results, **changes: object) -> Results:
@@ -85,9 +85,9 @@ def with_promise(results: Results, **changes: object) -> Results:
 
 def test_an_inconclusive_answer_says_how_many_images_would_settle_it() -> None:
     needed = with_promise(BARE, inconclusive=True, images_needed=1240)
-    assert "About 1,200 images in all would probably settle it; there are 120." in warnings(needed)[0]
+    assert "About 1,200 images in total would probably be enough to decide; you have 120." in warnings(needed)[0]
     unknown = with_promise(BARE, inconclusive=True)
-    assert "More images, or images with more detail, may settle it." in warnings(unknown)[0]
+    assert "More images, or images with more detail, may be enough to decide." in warnings(unknown)[0]
     assert warnings(BARE) == []
 
 

@@ -22,7 +22,9 @@ def test_neighbours_bars_begin_at_zero_and_stay_inside() -> None:
 
 
 def test_the_neighbourhood_in_a_sentence() -> None:
-    assert neighbours_sentence(FULL).startswith("Near a cliff: 1 of 8 slightly changed copies lost much of the score;")
+    assert neighbours_sentence(FULL).startswith(
+        "Near a cliff: 1 of 8 variants of the recommended configuration lost much of the score;"
+    )
     assert neighbours_sentence(robust.surrounded(fake.results(fake.trials(12)), cliff=False)).startswith(
         "No cliff: none of"
     )
