@@ -41,20 +41,33 @@ if TYPE_CHECKING:
 _DEMO_SECONDS: Final = 165.0
 
 _HELP: Final = """\
-Search for robust network configurations for a folder of images with one sub-folder per class.
+Search for network configurations that train reliably on a folder of images with one sub-folder per class.
+
+A trial is one configuration, trained on every fold of the cross-validation.
+
+commands (run_search.py COMMAND --help):
+  check      find problems in the images, in seconds, without training
+  status     show the progress of a search from another terminal
+  schedule   start a search every night, even after a reboot
+  report     write the reports of a search again, without training
+  explain    measure which changes to your configuration matter
+  diagnose   find out why your own network does not learn
+  train      train the recommended configuration on all images
+  predict    apply the trained model to new images
+Without a command it searches.
 
 examples:
   run_search.py --demo                                   a search on a small real data set, about three minutes
   run_search.py --data ./images                          overnight: 200 trials or 8 hours, whichever comes first
-  run_search.py check --data ./images                    find problems in the images, in seconds, without training
+  run_search.py check --data ./images
   run_search.py --data ./images --timeout 30m --space core --test ./holdout
   run_search.py --data ./images --space my_space.yaml --start mine.yaml --groups patients.csv
   run_search.py --data ./images --timeout 40h --window "Mon-Fri 20:00-07:00, Sat-Sun 00:00-24:00"
-  run_search.py status --out runs/images                 progress of a search, from another terminal
-  run_search.py schedule --data ./images --window 22:00-07:00    start it every night, even after a reboot
-  run_search.py report --out runs/images                 write the reports again, without training
-  run_search.py explain --out runs/images --from mine.yaml       which changes to your configuration matter
-  run_search.py diagnose --data ./images --model net.py:build    why your own network does not learn
+  run_search.py status --out runs/images
+  run_search.py schedule --data ./images --window 22:00-07:00
+  run_search.py report --out runs/images
+  run_search.py explain --out runs/images --from mine.yaml
+  run_search.py diagnose --data ./images --model net.py:build
   run_search.py train --config runs/images/best_config.yaml --data ./images --model model.keras
   run_search.py predict --model model.keras --data ./new_images --csv predictions.csv
 
@@ -89,7 +102,7 @@ def parser(command: str = "", description: str = _HELP) -> argparse.ArgumentPars
         type=size,
         metavar="auto|N|native",
         help="pixels per side (default: auto, chosen from the images); native: images keep their own size, rounded to "
-        "one of eight shapes",
+        "at most eight shapes",
     )
     data.add_argument(
         "--max-side",
@@ -104,7 +117,9 @@ def parser(command: str = "", description: str = _HELP) -> argparse.ArgumentPars
         "--space",
         default="default",
         metavar="core|default|transfer|FILE.yaml",
-        help="search space (default: default); transfer: pretrained networks, also tried by default with --weights",
+        help="search space: core (depth, share of dense layers, initializer, dropout, class balance, batch size, "
+        "learning rate), default (also optimizer, loss, architecture and augmentation), transfer (pretrained networks; "
+        "with --weights, default tries them too) or a file (default: default)",
     )
     add_weights(study)
     study.add_argument("--start", type=path, metavar="FILE.yaml", help="your own configurations, tried first")
@@ -113,7 +128,8 @@ def parser(command: str = "", description: str = _HELP) -> argparse.ArgumentPars
         default="balanced_accuracy",
         choices=METRICS,
         metavar="NAME",
-        help=f"score to maximize: {', '.join(METRICS)} (default: balanced_accuracy)",
+        help=f"score to maximize: {', '.join(METRICS)} (default: balanced_accuracy); recall_at_precision: recall at "
+        "precision 0.9, mean over classes; skill: 1 - cross-entropy / cross-entropy of ignoring the image",
     )
     study.add_argument(
         "--folds", type=whole(2), default=5, metavar="N", help="folds of the cross-validation (default: 5)"
@@ -123,21 +139,21 @@ def parser(command: str = "", description: str = _HELP) -> argparse.ArgumentPars
     add_storage(study)
     budget = options.add_argument_group(
         "budget",
-        "Totals of the study over all restarts. By default a search ends after 200 trials, after 8 hours, or when it "
-        "makes no more progress. Raise a limit to continue a finished study.",
+        "Limits for the whole study, across restarts. By default a search ends after 200 trials, after 8 hours, or\n"
+        "when more trials no longer improve the result. Raise a limit to continue a finished study.",
     )
     budget.add_argument("--trials", type=whole(1), metavar="N", help="number of trials")
     budget.add_argument(
         "--timeout",
         type=duration,
         metavar="TIME",
-        help="computing time: 30s, 10m, 8h, 1d or 1h30m; exceeded by at most 30 s",
+        help="computing time: 30s, 10m, 8h, 1d or 1h30m; may run over by 30 s",
     )
     budget.add_argument(
         "--window",
         action="append",
         metavar="HOURS",
-        help="work only in these hours, every night until the budget is used up: 22:00-07:00, or 'Mon-Fri 20:00-07:00, "
+        help="work only in these hours, every day until the budget is used up: 22:00-07:00, or 'Mon-Fri 20:00-07:00, "
         "Sat-Sun 00:00-24:00'; local time; the report is written at the end of each window",
     )
     budget.add_argument(
@@ -151,8 +167,9 @@ def parser(command: str = "", description: str = _HELP) -> argparse.ArgumentPars
         "--workers",
         type=auto_or_whole(1),
         metavar="auto|N",
-        help="training processes (default: auto: one per GPU; without a GPU one, or as many as cores and memory allow, "
-        "whichever trains more epochs per second)",
+        help="number of training processes (default: auto). auto: with GPUs, one per GPU; without, it measures whether "
+        "one process or as many as cores and memory allow train more epochs per second. Only 1 makes a search exactly "
+        "reproducible",
     )
     machine.add_argument(
         "--on-finish",
