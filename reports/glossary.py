@@ -9,25 +9,28 @@ from typing import Final
 from markupsafe import Markup, escape
 
 GLOSSARY: Final[Mapping[str, str]] = {
-    "fit": "One training of one configuration on one split of the images with one seed.",
+    "fold": "One of the equal parts that cross-validation divides the images into. Each fold in turn is held out for "
+    "validation while a network trains on the others: that is one split. A group (images that belong together) is "
+    "never divided.",
+    "fit": "One training run of one configuration on one split with one seed.",
     "trial": "One trial of the Optuna study: a configuration and its fits on the folds of the study.",
-    "fold": "One part of the cross-validation. Each fit holds out the images of one fold, trains on the others and is "
-    "scored on the held-out images.",
-    "verdict": "How a fit ended. Learned: it finished without a collapse. Collapsed: it can't learn. Stopped: it was "
-    "too far behind, too slow or too large. Failed: an error in the program or the machine.",
-    "collapse": "A fit that does not learn, for instance because it predicts the same probabilities for every image or "
-    "its loss becomes infinite. Collapse detection ends such a fit early.",
-    "finalist": "One of the best configurations of the search, trained again on fresh splits with fresh seeds. The "
-    "recommended configuration is chosen among the finalists.",
-    "promise": "The score to expect on new images like these, with a 95 % interval. It is corrected for the luck of "
-    "being the best of many configurations.",
-    "skill": "1 - cross-entropy / cross-entropy of always predicting the class shares: 0 is chance, 1 is perfect.",
+    "skill": "1 - cross-entropy / cross-entropy of a predictor that ignores the image and always predicts the class "
+    "frequencies: 0 is chance, 1 is perfect.",
+    "collapse": "A fit collapsed: it will not learn, for instance because it predicts the same probabilities for every "
+    "image or its loss becomes infinite. Collapse detection stops such a fit early.",
     "racing": "Ending a configuration early, during its first fit or after any fold, because it is too far behind the "
     "best one.",
-    "cliff": "A small change of the recommended configuration that costs more than two standard errors of the score or "
-    "leads to a collapse.",
+    "verdict": "How a fit ended. Learned: it finished and did not collapse. Collapsed: this fit will not learn. "
+    "Stopped: racing ended it, or it was too slow or too large. Failed: an error in the program or the machine.",
+    "finalist": "One of the best configurations of the search, trained again on fresh splits with fresh seeds. The "
+    "recommended configuration is chosen among the finalists.",
+    "promise": "The score to expect on new images like these, with a 95 % interval. The search score, pooled over the "
+    "folds, is too high, because it is the best of many. If the interval is not entirely above the best baseline (a "
+    "simple method without a network, or chance), the result is inconclusive.",
+    "cliff": "A small change of the recommended configuration (a variant) that costs more than two standard errors of "
+    "the score or leads to a collapse.",
 }
-"""Explanations by term, in one or two sentences each."""
+"""Explanations by term, in at most three sentences each; a term uses only terms before it."""
 
 _FORMS: Final = {"collapse": r"collaps(?:e|es|ed|ing)", "racing": "racing", "skill": "skill"}
 _USE: Final = re.compile(
