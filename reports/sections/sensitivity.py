@@ -45,7 +45,7 @@ def neighbours_sentence(results: Results) -> str:
     cliffs = sum(one.cliff for one in around.neighbours)
     metric = metric_name(results.study.identity.metric)
     lost = number(around.drop) if around.drop >= _VISIBLE else "nothing"
-    median = f"the median loss is {lost} of {number(around.centre)} {metric}"
+    median = f"the median one lost {lost} of {number(around.centre)} {metric}"
     tried = f"{counted(len(around.neighbours), 'variant')} of the recommended configuration"
     if around.cliff or cliffs:
         return f"Near a cliff: {cliffs} of {tried} lost much of the score; {median}."
