@@ -56,7 +56,7 @@ CONFIRM: Final = "confirm"
 """Stage of the finalists' fits: on fresh splits, shared by all finalists, with fresh seeds."""
 
 NEIGHBOUR: Final = "neighbour"
-"""Stage of the fits of slightly changed copies of the recommended configuration, on the search's first folds."""
+"""Stage of the fits of variants of the recommended configuration, on the search's first folds."""
 
 ON_SEARCH_FOLDS: Final = (SEARCH, ABLATION, NEIGHBOUR)
 """Stages on the search's own folds and seeds: a trial of the same configuration has the same fits."""
@@ -180,7 +180,7 @@ class Confirmation:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PerturbedCopy:
-    """A slightly changed copy of the recommended configuration. Its fits have the stage `NEIGHBOUR`."""
+    """A variant of the recommended configuration. Its fits have the stage `NEIGHBOUR`."""
 
     configuration: Configuration
     changes: Mapping[str, tuple[Value, Value]]  # hyperparameter -> from, to
@@ -188,7 +188,7 @@ class PerturbedCopy:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sensitivity:
-    """The slightly changed copies that were tried around a configuration."""
+    """The variants that were tried around a configuration."""
 
     centre: str  # canonical hash
     folds: int  # of the search's, the first ones

@@ -57,9 +57,9 @@ def fit_copies(
     deadline = _Deadline(None if left is None else time.monotonic() + left - expected)
     progress = _Progress(listener, len(copies))
     if copies:
-        noun = "copy" if len(copies) == 1 else "copies"
+        noun = "variant" if len(copies) == 1 else "variants"
         cost = f"at most {len(copies)} x {fits} fits, about {len(copies) * fits * expected:.0f} s"
-        listener.stage(f"Trying {len(copies)} slightly changed {noun} of the recommendation: {cost}")
+        listener.stage(f"Trying {len(copies)} {noun} of the recommended configuration: {cost}")
 
     judged: dict[int, bool] = {}
 

@@ -109,7 +109,7 @@ def test_each_copy_is_fitted_once_on_the_first_fold(case: Case) -> None:
 
 def test_the_cost_is_told_first_and_then_how_far_it_is(case: Case) -> None:
     case.run()
-    text = "Trying 6 slightly changed copies of the recommendation: at most 6 x 1 fits, about 12 s"
+    text = "Trying 6 variants of the recommended configuration: at most 6 x 1 fits, about 12 s"
     assert (case.told.stages, case.told.done) == ([text], [(done, 6) for done in range(1, 7)])
     assert (seconds_needed(case.best, 6, workers=1, folds=1), seconds_needed(case.best, 7, workers=2, folds=3)) == (
         12.0,
