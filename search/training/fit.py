@@ -156,7 +156,7 @@ class _Fit:
             try:
                 self.trainer.restore(checkpoint.trainer)
             except ValueError as error:
-                _log.warning("The checkpoint of a fit does not match its network (%s); the fit starts again.", error)
+                _log.warning("The checkpoint of a fit is of another network (%s); the fit starts again.", error)
                 self.trainer.begin(job.seed, job.train, self.balance)
                 checkpoint = None
         if checkpoint is None:
