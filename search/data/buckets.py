@@ -1,7 +1,7 @@
-"""Images of every size: a few shapes to which they are brought, so that each nearly keeps its own.
+"""Aspect-ratio buckets: a few shapes for images of many sizes, so that none is distorted much.
 
-A batch can only hold images of one shape. Each image goes to the shape that is nearest to its own, with its aspect
-ratio kept to ten percent and its size as well as so few shapes allow; nothing is padded or cut off.
+A batch can only hold images of one shape. Each image is resized to the shape nearest to its own; its aspect ratio
+changes by at most 10 % where `max_shapes` shapes are enough for that. Nothing is padded or cropped.
 """
 
 from __future__ import annotations
@@ -19,12 +19,14 @@ from search.arrays import IntArray
 from search.data.decode import Pixels
 
 MOST: Final = 8
-"""Shapes at most: each costs part of a batch a pass of its own through the network."""
+"""Largest number of shapes: each one needs a separate pass through the network per batch."""
 
 STRETCH: Final = 1.1
-"""Factor by which the aspect ratio may change."""
+"""Largest factor by which the aspect ratio of an image should change."""
 
-LEAST_SIDE: Final = 8  # pixels
+LEAST_SIDE: Final = 8
+"""Shortest side of a shape, in pixels."""
+
 _SQUARE_SIDE: Final = 64  # pixels, where images are shown as squares
 _ALIKE: Final = 1.5  # sides that differ by less are not worth a shape of their own
 
@@ -32,38 +34,44 @@ Floats = npt.NDArray[np.float64]
 
 
 def choose_buckets(
-    sizes: Sequence[tuple[int, int]], *, max_side: int, least: int = LEAST_SIDE, most: int = MOST
+    sizes: Sequence[tuple[int, int]], *, max_side: int, min_side: int = LEAST_SIDE, max_shapes: int = MOST
 ) -> tuple[tuple[int, int], ...]:
-    """Shapes (height, width) for images of these sizes, the smallest area first.
+    """Choose the shapes that images of the given sizes are resized to.
 
     Args:
-        sizes: (width, height) of each, upright; at least one.
-        max_side: longer images are shrunk to it; none is enlarged but to `least`.
-        least: pixels that the shorter side has at least: thinner images are widened to it.
-        most: shapes at most. Where so few can't keep all aspect ratios to `STRETCH`, the largest change is the least
-            that they can do with.
+        sizes: (width, height) of each image in pixels, after its EXIF rotation; at least one image.
+        max_side: longest side of a shape in pixels; larger images are shrunk to it.
+        min_side: shortest side of a shape in pixels; images are only enlarged where a side is shorter than this.
+        max_shapes: largest number of shapes. If so many can't keep every change of an aspect ratio below the factor
+            `STRETCH`, the ranges of aspect ratios are widened as little as possible.
+
+    Returns:
+        One to `max_shapes` shapes (height, width) in pixels, sorted by area, the smallest first.
     """
-    least = min(least, max_side)
-    width, height = _limited(np.asarray(sizes, np.float64), max_side, least)
+    min_side = min(min_side, max_side)
+    width, height = _limited(np.asarray(sizes, np.float64), max_side, min_side)
     aspect, area = np.log(width / height), np.log(width * height)
-    groups = _by_aspect(aspect, most)
-    while len(groups) < most:
+    groups = _by_aspect(aspect, max_shapes)
+    while len(groups) < max_shapes:
         spread, place = max((float(np.ptp(area[rows])), place) for place, rows in enumerate(groups))
         if spread <= 2 * math.log(_ALIKE):
             break
         rows = groups[place]
         middle = (area[rows].min() + area[rows].max()) / 2
         groups[place : place + 1] = [rows[area[rows] <= middle], rows[area[rows] > middle]]
-    shapes = {_shape(aspect[rows], area[rows], max_side, least) for rows in groups}
+    shapes = {_shape(aspect[rows], area[rows], max_side, min_side) for rows in groups}
     return tuple(sorted(shapes, key=lambda shape: (shape[0] * shape[1], shape)))
 
 
 def nearest(sizes: Sequence[tuple[int, int]], shapes: Sequence[tuple[int, int]]) -> IntArray:
-    """Place (n,) of the shape that each image is brought to: the aspect ratio comes first, then the size.
+    """Find the shape that each image is resized to: the one nearest in aspect ratio, then in area.
 
     Args:
-        sizes: (width, height) of each image, upright.
-        shapes: (height, width) on offer.
+        sizes: (width, height) of each of n images in pixels, after its EXIF rotation.
+        shapes: (height, width) of the available shapes in pixels, at least one.
+
+    Returns:
+        `(n,)` int64 index into `shapes` for each image.
     """
     offered = np.array(shapes, np.float64)
     width, height = _limited(np.asarray(sizes, np.float64), offered.max(), LEAST_SIDE)
@@ -75,32 +83,37 @@ def nearest(sizes: Sequence[tuple[int, int]], shapes: Sequence[tuple[int, int]])
 
 
 def stretch(sizes: Sequence[tuple[int, int]], shapes: Sequence[tuple[int, int]]) -> float:
-    """Factor by which the aspect ratio of an image changes at most."""
+    """Return the largest factor, at least 1, by which resizing to the nearest shape changes an image's aspect ratio.
+
+    Args:
+        sizes: (width, height) of each image in pixels, after its EXIF rotation; at least one image.
+        shapes: (height, width) of the available shapes in pixels, at least one.
+    """
     (width, height), chosen = np.asarray(sizes, np.float64).T, np.array(shapes, np.float64)[nearest(sizes, shapes)]
     return float(np.exp(np.abs(np.log(width / height) - np.log(chosen[:, 1] / chosen[:, 0])).max()))
 
 
-def _limited(sizes: Floats, max_side: float, least: float) -> tuple[Floats, Floats]:
-    """Widths and heights with the longer side at most `max_side`, and none below `least`."""
+def _limited(sizes: Floats, max_side: float, min_side: float) -> tuple[Floats, Floats]:
+    """Widths and heights with the longer side at most `max_side`, and none below `min_side`."""
     scale = np.minimum(1.0, max_side / sizes.max(axis=1))
-    fitted = np.maximum(sizes * scale[:, None], least)
+    fitted = np.maximum(sizes * scale[:, None], min_side)
     return fitted[:, 0], fitted[:, 1]
 
 
-def _by_aspect(aspect: Floats, most: int) -> list[IntArray]:
-    """Rows by ranges of the aspect ratio, as few as keep it to `STRETCH`; if those are too many, as wide as needed."""
+def _by_aspect(aspect: Floats, max_groups: int) -> list[IntArray]:
+    """Group rows by aspect ratio: as few groups as `STRETCH` allows, or wider ones if those are too many."""
     reach = 2 * math.log(STRETCH)
-    if len(groups := _ranges(aspect, reach)) <= most:
+    if len(groups := _ranges(aspect, reach)) <= max_groups:
         return groups
     low, high = reach, float(np.ptp(aspect))
     for _ in range(30):
         reach = (low + high) / 2
-        low, high = (low, reach) if len(_ranges(aspect, reach)) <= most else (reach, high)
+        low, high = (low, reach) if len(_ranges(aspect, reach)) <= max_groups else (reach, high)
     return _ranges(aspect, high)
 
 
 def _ranges(aspect: Floats, reach: float) -> list[IntArray]:
-    """The fewest ranges of this width that hold all values: from the smallest on, each as far as it goes."""
+    """Cover all values with the fewest ranges of width `reach`; returns the rows in each range."""
     order = np.argsort(aspect, kind="stable")
     ordered, first, groups = aspect[order], 0, []
     while first < len(order):
@@ -110,28 +123,28 @@ def _ranges(aspect: Floats, reach: float) -> list[IntArray]:
     return groups
 
 
-def _shape(aspect: Floats, area: Floats, max_side: int, least: int) -> tuple[int, int]:
-    """Height and width: the middle of the aspect ratios, the median area."""
+def _shape(aspect: Floats, area: Floats, max_side: int, min_side: int) -> tuple[int, int]:
+    """Height and width of a group's shape: the middle of its aspect ratios and its median area."""
     middle, size = (float(aspect.min()) + float(aspect.max())) / 2, float(np.median(area))
     height, width = math.exp((size - middle) / 2), math.exp((size + middle) / 2)
     shrink = min(1.0, max_side / max(height, width))
-    return max(least, round(height * shrink)), max(least, round(width * shrink))
+    return max(min_side, round(height * shrink)), max(min_side, round(width * shrink))
 
 
 def square_side(image_size: int) -> int:
-    """Pixels a side of the squares of images whose longest side is this."""
+    """Return the side in pixels of the squares that `Squares` shows, given the longest side of the images in pixels."""
     return min(_SQUARE_SIDE, image_size)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Squares:
-    """Looks like an array `(n, side, side, channels)` uint8; an image is stretched when it is looked at.
+    """Read-only stand-in for an array `(n, side, side, channels)` uint8; an image is stretched when it is indexed.
 
     Attributes:
         pixels: (n, longest, longest, channels) uint8, each image in its upper left corner.
-        shapes: (height, width) that there are.
+        shapes: (height, width) of each shape in pixels.
         shape_ids: (n,) index of each image's shape in `shapes`.
-        side: of the squares.
+        side: side of the squares in pixels.
     """
 
     pixels: Pixels
@@ -141,7 +154,7 @@ class Squares:
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
-        """The shape of the array that this looks like: `(n, side, side, channels)`."""
+        """Shape of the array that this stands for: `(n, side, side, channels)`."""
         return len(self), self.side, self.side, self.pixels.shape[3]
 
     def __len__(self) -> int:

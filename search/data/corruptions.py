@@ -1,6 +1,6 @@
-"""Eight corruptions of images, each mild and strong, as another camera, phone or pair of hands causes them.
+"""Eight image corruptions in two strengths, such as another camera or an unsteady hand would cause.
 
-Mild is another device on a normal day; strong is plain to see, yet a person still sees what the image shows. Most
+Mild is what another device causes on a normal day; strong is obvious, but people still recognise the image. Most
 follow Hendrycks and Dietterich, "Benchmarking Neural Network Robustness to Common Corruptions and Perturbations"
 (ICLR 2019): ImageNet-C at 224 pixels and CIFAR-10-C at 32. Lengths are shares of the image's side, so that an image
 loses the same detail at every size. Where a corruption has a direction, the image has the same one in both strengths.
@@ -27,7 +27,7 @@ Apply = Callable[[Pixels, float, np.random.Generator], Pixels]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Corruption:
-    """A corruption and the amounts of its two strengths, in `unit`."""
+    """A corruption and the amounts of its mild and its strong form, both in `unit`."""
 
     apply: Apply
     mild: float
@@ -36,21 +36,21 @@ class Corruption:
 
 
 def corrupt(images: Pixels, form: str, seed: int = 0) -> Pixels:
-    """Return corrupted copies of images. A copy depends on the image's pixels, the corruption and the seed only.
+    """Return a corrupted version of each image, which depends only on its pixels, the corruption and the seed.
 
     Args:
-        images: `(n, height, width, channels)` uint8, sides from 8 pixels; 1 channel or 3.
-        form: one of `FORMS`, such as "noise/2".
-        seed: root of the draws.
+        images: `(n, height, width, channels)` uint8, sides of at least 8 pixels, 1 or 3 channels.
+        form: corruption and strength, one of `FORMS`, such as "noise/2".
+        seed: root seed of the random numbers.
 
     Returns:
         New images of the same shape and type.
 
     Raises:
-        ValueError: an unknown form.
+        ValueError: `form` is not one of `FORMS`.
     """
     if form not in FORMS:
-        raise ValueError(f"a corruption is one of {', '.join(FORMS)}; got {form!r}.")
+        raise ValueError(f"form must be one of {', '.join(FORMS)}, got {form!r}.")
     name, _, strength = form.partition("/")
     corruption = CORRUPTIONS[name]
     amount = corruption.mild if strength == "1" else corruption.strong

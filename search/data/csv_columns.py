@@ -14,17 +14,17 @@ from search.errors import DataError
 
 DELIMITERS: Final = (",", ";", "\t")
 FILES: Final = ("file", "filename", "file_name", "image", "image_name", "image_id", "path", "id")
-"""Names of the column with the file name, in any case; the first that is there counts."""
+"""Accepted names of the column with the file names, in upper or lower case; the first one present is used."""
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column of a CSV file.
+    """Names of a CSV column, and the words for it in messages.
 
     Attributes:
-        names: that it may have, in any case; the first that is there counts.
-        table: word for the CSV file in messages, such as "group file".
-        several: word for its values in messages, such as "groups".
+        names: accepted names of the column, in upper or lower case; the first one present is used.
+        table: noun for the CSV file in messages, such as "group file".
+        several: plural noun for the column's values in messages, such as "groups".
     """
 
     names: tuple[str, ...]
@@ -34,33 +34,33 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Values:
-    """Values of a column.
+    """The values of a CSV column.
 
     Attributes:
-        by_file: value of each file that the table names.
-        absent: names in the table of files that are not there.
+        by_file: image file, relative to the image folder -> value, for each image that the CSV names.
+        missing_files: file names in the CSV for which there is no image.
     """
 
     by_file: dict[str, str]
-    absent: tuple[str, ...]
+    missing_files: tuple[str, ...]
 
 
 def read_column(table: Path, column: Column, *, folder: Path, files: Sequence[str], endings: Sequence[str]) -> Values:
-    """Read the value of a column for each of the files that the CSV names.
+    """Read a CSV column that holds one value per image.
 
-    File names are relative to the CSV's own folder, to `folder`, or to its parent. Other columns, rows for other files
-    and rows without a value are ignored. Fields are separated by commas, semicolons or tabs. A letter and its accent
-    may be one character in the one and two in the other.
+    File names in the CSV are relative to the CSV's own folder, to `folder`, or to the parent of `folder`. Other columns
+    and rows without a value are ignored. Fields are separated by commas, semicolons or tabs. Names match whether their
+    accented letters are stored as one Unicode character or as two.
 
     Args:
         table: the CSV file; its first line names the columns.
-        column: to read.
+        column: the column to read.
         folder: the image folder.
-        files: the images in it, relative to `folder`.
-        endings: of image files, in lower case; a name in the CSV may lack its ending.
+        files: paths of the images, relative to `folder`.
+        endings: file endings of images in lower case, such as ".png"; file names in the CSV may omit them.
 
     Raises:
-        DataError: no such CSV, not the expected columns, or two values for one file.
+        DataError: the CSV does not exist or can't be read, lacks a column, or has two values for one file.
     """
     by_name = {composed(file): file for file in files} | {file: file for file in files}
     by_bare_name: dict[str, str] = {}
@@ -69,38 +69,38 @@ def read_column(table: Path, column: Column, *, folder: Path, files: Sequence[st
         if dot and f".{ending.lower()}" in endings:
             by_bare_name.setdefault(stem, path)
     values: dict[str, str] = {}
-    absent: list[str] = []
+    missing_files: list[str] = []
     for entry, value in _rows(table, column):
         names = [form for name in _names(entry, table, folder) for form in (name, composed(name))]
         file = next((owner[name] for owner in (by_name, by_bare_name) for name in names if name in owner), None)
         if file is None:
-            absent.append(entry)
+            missing_files.append(entry)
         if file is None or not value:
             continue
         if values.setdefault(file, value) != value:
             raise DataError(
-                f"{table} puts {entry} into two {column.several}, {values[file]!r} and {value!r}. Keep one row."
+                f"{table} has {entry} in two {column.several}, {values[file]!r} and {value!r}. Keep one of the rows."
             )
-    return Values(values, tuple(absent))
+    return Values(values, tuple(missing_files))
 
 
 def composed(name: str) -> str:
-    """Return a name with each letter and its accent as one character (Unicode's form C), as most systems write it."""
+    """Return a name in Unicode's normal form C: each accented letter as one character, as most systems write it."""
     return unicodedata.normalize("NFC", name)
 
 
 def names_none(table: Path, folder: Path, files: Sequence[str]) -> DataError:
-    """Return the error of a table that names none of the images.
+    """Return the error to raise for a CSV that names none of the images.
 
     Args:
         table: the CSV file.
         folder: the image folder.
-        files: the images in it.
+        files: paths of the images, relative to `folder`; the first one is shown as an example.
     """
     example = f", such as {files[0]}" if files else ""
     return DataError(
-        f"{table} names none of the images in {folder}. Its column 'file' must be relative to the CSV's own folder or "
-        f"to {folder}{example}."
+        f"{table} names none of the images in {folder}. Expected paths in its column 'file' that are relative to the "
+        f"CSV's own folder or to {folder}{example}."
     )
 
 

@@ -1,8 +1,8 @@
-"""Decoding of image files to pixels.
+"""Decoding of image files to pixels, in the same way for training, test and prediction.
 
-The recipe is the same for training, test and prediction: first frame; EXIF orientation applied; transparent parts on
-white; more than 8 bits scaled by the bits in use, those of the image or of its set; grey or RGB; stretched to a square
-by Pillow's bilinear resize, which averages over the source pixels when it shrinks.
+The first frame is read; its EXIF rotation is applied; transparent parts become white; deep pixels (more than 8 bits a
+channel) are scaled to 8 bits by the image's or the data set's white level; the result becomes grey or RGB and is
+stretched to a square by Pillow's bilinear resize, which averages over the source pixels when it shrinks.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ from search.data.parallel import QUIET
 from spaces.image_format import ImageFormat
 
 RECIPE: Final = 2
-"""Version of the recipe: raised when the same file would give other pixels."""
+"""Version of the decoding: raised when the same file would give other pixels."""
 
 FORMATS: Final = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP")
-"""Formats that are read, whatever a file's name says. Others are refused: some of Pillow's readers start programs."""
+"""Formats that are read, whatever the file's ending. Others are refused: some of Pillow's readers start programs."""
 
 GREY_TOLERANCE: Final = 2
-"""Levels by which the colour channels of a grey image may differ, as they do after careless conversions."""
+"""Levels (of 0..255) by which the colour channels of a grey image may differ, as they do after lossy conversions."""
 
 JPEG_MARGIN: Final = 4
-"""A JPEG is decoded at half, a quarter or an eighth of its size while that leaves at least this many times the wanted
-side: many times faster for photographs, and the result differs by a level or two at most."""
+"""Smallest size, as a multiple of the target side, at which a JPEG is decoded (1/2, 1/4 or 1/8 of its size). This is
+many times faster for photographs, and pixels differ by at most one or two levels."""
 
 _MOST_BYTES: Final = 1 << 30  # of a file: the largest image that is taken, uncompressed, with 16 bits and four channels
-_FAR_WHITE: Final = 16.0  # times an image's own: four bits of eight are left of it
+_FAR_WHITE: Final = 16.0  # times the image's own white level: four of its eight bits are left
 _AT_ONCE: Final = 1 << 20  # deep pixels that are brought to eight bits in one go
 
 _LOWER: Final = {"RGB;16B": "RGB;16L", "RGBA;16B": "RGBA;16L", "LA;16B": "RGBA"} | {
@@ -49,34 +49,44 @@ Pixels = npt.NDArray[np.uint8]
 
 
 class UnreadableImage(Exception):
-    """The file holds no image that can be decoded; the text is a short reason, without the file's name."""
+    """Raised for a file that can't be decoded; the text is a short reason without the file's name."""
 
 
 class UnreadableNow(UnreadableImage):
-    """The file could not be read this time, whatever it holds; another time it may be readable."""
+    """Raised for a file that can't be read now, because of the disk, network or memory; a later attempt may succeed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """Size and colours of an image file before it is resized."""
+    """Size and colours of an image file before it is resized.
 
-    width: int  # pixels, upright
+    Attributes:
+        width: width in pixels after the EXIF rotation.
+        height: height in pixels after the EXIF rotation.
+        grey: whether no pixel has a colour.
+        white: white level of an image with more than 8 bits a channel, in its own units; 0 for 8 bits or less.
+    """
+
+    width: int
     height: int
-    grey: bool  # no colour in any pixel
-    white: float = 0.0  # level that its own pixels of more than 8 bits make white (see `_eight_bits`); 0 without any
+    grey: bool
+    white: float = 0.0
 
 
 def decode(path: Path, image_format: ImageFormat, shape: tuple[int, int] | None = None) -> Pixels:
-    """Pixels of an image file, `(image_size, image_size, channels)` uint8 0..255. Never warns.
+    """Decode an image file and resize it. Never warns.
 
     Args:
-        path: of the file.
-        image_format: by its `white` one intensity becomes the same level in each image of a set.
-        shape: (height, width) in pixels that the image is brought to; it then lies in the upper left corner, with zeros
-            around it. None: it becomes a square.
+        path: the image file.
+        image_format: side and channels of the result, and the white level of images with more than 8 bits a channel.
+        shape: (height, width) in pixels to resize the image to, at most `image_size` each; the image then lies in the
+            upper left corner of the result, and the rest is 0. None: the image is stretched to the whole square.
+
+    Returns:
+        Pixels `(image_size, image_size, channels)` uint8, 0..255.
 
     Raises:
-        UnreadableImage: truncated, empty, no image, or of an absurd size.
+        UnreadableImage: the file is empty, damaged, not an image, or declares too many pixels.
     """
     size, channels = image_format.image_size, image_format.channels
     with opened(path) as image:
@@ -89,17 +99,17 @@ def decode(path: Path, image_format: ImageFormat, shape: tuple[int, int] | None 
 
 
 def miniature(path: Path, *, side: int) -> Image.Image:
-    """Return a small picture for people, upright, opaque and in its own proportions. Never warns.
+    """Return a thumbnail of an image file, rotated upright, opaque, in its own aspect ratio. Never warns.
 
     Args:
-        path: of the image file.
-        side: pixels that width and height have at most; smaller images keep their size.
+        path: the image file.
+        side: largest width and height in pixels; smaller images keep their size.
 
     Returns:
-        The picture, with mode L or RGB.
+        The thumbnail, in mode L or RGB.
 
     Raises:
-        UnreadableImage: as `decode`.
+        UnreadableImage: the file is empty, damaged, not an image, or declares too many pixels.
     """
     with opened(path) as image:
         image.draft(None, (side * JPEG_MARGIN, side * JPEG_MARGIN))
@@ -109,10 +119,11 @@ def miniature(path: Path, *, side: int) -> Image.Image:
 
 
 def probe(path: Path) -> Probe:
-    """Measure size and greyness of an image file. JPEGs are decoded at an eighth of their size.
+    """Measure the size and colours of an image file. JPEGs are decoded at an eighth of their size.
 
     Raises:
-        UnreadableImage: as `decode`; but a file that passes here can still fail there.
+        UnreadableImage: the file is empty, damaged, not an image, or declares too many pixels. A damaged file may pass
+            here and still fail in `decode`.
     """
     with opened(path) as image:
         width, height = image.size
@@ -125,7 +136,11 @@ def probe(path: Path) -> Probe:
 
 @contextmanager
 def opened(path: Path) -> Iterator[Image.Image]:
-    """Open an image for reading; whatever goes wrong in the `with` block becomes `UnreadableImage`. Never warns."""
+    """Open an image file for a `with` block. Never warns.
+
+    Raises:
+        UnreadableImage: the file can't be opened, or the block raised any exception.
+    """
     try:
         size = path.stat().st_size
         if not size:
@@ -139,14 +154,14 @@ def opened(path: Path) -> Iterator[Image.Image]:
     except UnreadableImage:
         raise
     except UnidentifiedImageError as error:
-        raise UnreadableImage("holds no image of a known format (png, jpg, bmp, gif, tif, webp)") from error
+        raise UnreadableImage("not an image in a supported format (png, jpg, bmp, gif, tif, webp)") from error
     except Image.DecompressionBombError as error:
         raise UnreadableImage("declares an absurd number of pixels") from error
     except OSError as error:
         # Those of a disk or a network have a number; what Pillow says of contents has none.
         raise (UnreadableImage if error.errno is None else UnreadableNow)(error.strerror or _short(error)) from error
     except MemoryError as error:
-        raise UnreadableNow("there is no memory left to read it") from error
+        raise UnreadableNow("not enough memory to read it") from error
     except Exception as error:  # Pillow's readers raise whatever they stumble over: OSError, SyntaxError, struct.error
         raise UnreadableImage(_short(error)) from error
 
@@ -157,21 +172,29 @@ def _short(error: Exception) -> str:
 
 
 def raw_mode(image: Image.Image) -> str:
-    """Return Pillow's name, such as RGB;16B, for the form of the pixels in the file of an image not loaded yet."""
+    """Return Pillow's raw mode (pixel layout in the file) of an opened image, such as RGB;16B; "" once loaded."""
     args = image.tile[0].args if isinstance(image, ImageFile.ImageFile) and image.tile else ""
     return str(args[0] if isinstance(args, tuple) else args)
 
 
 def flattened(image: Image.Image, white: float | None = None) -> Image.Image:
-    """Return the image upright, opaque and with 8 bits a channel: mode L if it is stored without colours, else RGB.
+    """Return an opened image rotated upright, opaque and with 8 bits a channel.
 
-    `white` is the level that is white in images with more than 8 bits a channel; None: each has its own.
+    Args:
+        image: an image from `opened`; its pixels are loaded.
+        white: white level of the data set for images with more than 8 bits a channel; None: the image's own level.
+
+    Returns:
+        The image, in mode L if it is stored without colours, else RGB.
+
+    Raises:
+        UnreadableImage: no pixel is a finite number.
     """
     return _flattened(image, white)[0]
 
 
 def _flattened(image: Image.Image, white: float | None) -> tuple[Image.Image, float]:
-    """The same, and the level that the image's own pixels make white."""
+    """Return the image as `flattened` does, and its own white level; 0 for 8 bits a channel or less."""
     own = _load(image, white)
     try:
         upright = ImageOps.exif_transpose(image)
@@ -186,9 +209,9 @@ def _flattened(image: Image.Image, white: float | None) -> tuple[Image.Image, fl
 
 
 def _load(image: Image.Image, white: float | None) -> float:
-    """Read the pixels. Of colours with 16 bits Pillow keeps the upper eight, in which there may be next to nothing.
+    """Load the pixels. Of colours with 16 bits Pillow keeps only the upper eight, which may be almost empty.
 
-    Gives what is white by these, 0 for others.
+    Returns the image's own white level if it has such colours, else 0.
     """
     raw, stream = raw_mode(image), getattr(image, "fp", None)
     content = stream.getvalue() if raw in _LOWER and isinstance(stream, BytesIO) else b""
@@ -213,9 +236,9 @@ def _lower(args: Any) -> Any:
 
 
 def _on_white(image: Image.Image) -> Image.Image:
-    """On white, as image viewers show it to the person who labels: dark strokes on nothing would vanish on black.
+    """Put an image on a white background, as image viewers do: dark strokes would vanish on black.
 
-    An alpha channel that hides every pixel is a slip of the program that wrote it, and is ignored.
+    An alpha channel that hides every pixel is taken for a mistake of the program that wrote it, and is ignored.
     """
     colours = image.convert("RGBA")
     if colours.getchannel("A").getextrema() != (0, 0):
@@ -224,19 +247,19 @@ def _on_white(image: Image.Image) -> Image.Image:
 
 
 def _eight_bits(values: npt.NDArray[np.generic], white: float | None) -> tuple[Pixels, float]:
-    """Deep pixels as 0..255, and what is white by themselves.
+    """Scale pixels of more than 8 bits to 0..255; returns them and the image's own white level.
 
-    Black stays black, and white is the smallest power of two that holds the image's maximum: sensors store 10, 12
-    or 14 bits in 16, often only the lowest of them, and by the file's own depth such images would come out black.
-    In a set the one `white` counts for all, but for images that are brighter, and for those of which it would leave
-    less than four bits. Images with negative values have no known black: they are stretched from their minimum to
-    their maximum.
+    0 stays black. The own white level is 2^n - 1 with the fewest bits n that hold the maximum; for maxima up to 1 it is
+    the smallest power of two that is not below the maximum. Sensors often store 10, 12 or 14 bits in files of 16 bits,
+    which would look black if 65535 were white. A data set's level `white` is used instead of the image's own, unless
+    the image is brighter or so dim that less than four bits would be left. Images with negative values have no known
+    black: they are stretched from minimum to maximum, and their own white level is 0.
     """
     flat = values.reshape(-1)
     parts = [flat[start : start + _AT_ONCE] for start in range(0, len(flat), _AT_ONCE)]
     ends = [(part.min(), part.max()) for part in (part[np.isfinite(part)] for part in parts) if len(part)]
     if not ends:
-        raise UnreadableImage("no finite pixel")
+        raise UnreadableImage("no pixel is a finite number")
     own = 0.0
     low, high = float(min(least for least, _ in ends)), float(max(most for _, most in ends))
     if low >= 0 and high > 0:

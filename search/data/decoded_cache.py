@@ -1,8 +1,8 @@
-"""Decoded images on the disk, so that a second run on the same contents decodes nothing.
+"""A disk cache of decoded images, so that a second run on the same images decodes nothing.
 
-An entry is `<key>.npy` with the pixels and `<key>.json` with what could not be read. The key is made of contents,
-labels, size, channels and recipe, never of names: a renamed folder finds its entry. Files are written under a name
-of their own and then renamed, the JSON last, so that two processes that build the same entry only repeat work.
+An entry is `<key>.npy` with the pixels and `<key>.json` with the unreadable files. The key depends on the contents of
+the files, labels, size, channels and decoding version, but not on names: a renamed folder finds its entry. Files are
+written under a temporary name and then renamed, the JSON last, so that processes that build the same entry don't clash.
 """
 
 from __future__ import annotations
@@ -28,33 +28,38 @@ from search.npy import memmap_npy
 from spaces.image_format import ImageFormat
 
 SPARE_DISK: Final = 100_000_000
-"""Bytes that stay free."""
+"""Bytes of the disk that the cache leaves free."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Decoded:
-    """The pixels of an image folder's readable files, in its row order."""
+    """The decoded images of a folder.
 
-    path: Path  # .npy, (readable files, size, size, channels) uint8
-    unreadable: Mapping[int, str]  # row of the image folder -> reason
+    Attributes:
+        path: `.npy` file with the pixels `(n, size, size, channels)` uint8 of the n readable files, in row order.
+        unreadable: row of each unreadable file in the image folder -> reason.
+    """
+
+    path: Path
+    unreadable: Mapping[int, str]
 
 
 def decoded(
     images: ImageFolder, image_format: ImageFormat, shape_ids: IntArray | None = None, *, on_progress: OnProgress
 ) -> Decoded:
-    """Pixels of all readable images, from the cache or decoded now. A damaged entry is built again.
+    """Return the decoded images of a folder, from the cache or decoded now. A damaged entry is built again.
 
-    They are mapped, never read as a whole, and may be more than the memory holds. Images of several shapes lie in the
-    upper left corners of squares.
+    The pixels may be larger than the memory: map the file instead of loading it. Images that don't fill their square
+    lie in its upper left corner.
 
     Args:
-        images: the files.
-        image_format: that they are brought to.
-        shape_ids: `(files,)` index of each file's shape in the format; None where all become squares.
-        on_progress: called with what is done, how many are done and how many there are.
+        images: the image files.
+        image_format: size, channels and shapes of the decoded images.
+        shape_ids: `(files,)` index into `image_format.shapes` for each file; None: all are stretched to squares.
+        on_progress: called after each decoded file; see `OnProgress`.
 
     Raises:
-        DataError: the pixels don't fit on the disk, or the cache folder can't be written.
+        DataError: the disk is too full for the pixels, or the cache folder can't be written.
     """
     shapes = None if shape_ids is None else [image_format.shapes[shape_id] for shape_id in shape_ids]
     size, channels = image_format.image_size, image_format.channels
@@ -75,7 +80,18 @@ def decoded(
 
 
 def probes(images: ImageFolder, *, on_progress: OnProgress) -> tuple[Probe | None, ...]:
-    """Original size and greyness of every image, None for unreadable ones; from the cache or measured now."""
+    """Return the original size and colours of each image of a folder, from the cache or measured now.
+
+    Args:
+        images: the image files.
+        on_progress: called after each measured file; see `OnProgress`.
+
+    Returns:
+        One probe per file in row order; None for unreadable files.
+
+    Raises:
+        DataError: the cache folder can't be written.
+    """
     name = f"{disk_cache.entry_name([RECIPE, 'upright, white', images.digests])}.probes.json"
     stored: tuple[Probe | None, ...] | None
     stored = disk_cache.plain(name, lambda value: tuple(entry and Probe(**entry) for entry in value))
@@ -104,9 +120,9 @@ def _build(
     shapes: Sequence[tuple[int, int]] | None,
     on_progress: OnProgress,
 ) -> tuple[dict[int, str], bool]:
-    """Decode all images into `target`, one after another; reasons of those without any by row, and whether they last.
+    """Decode all images into `target`; returns the reason by unreadable row, and whether all reasons are permanent.
 
-    Written as a stream rather than through a memory map: on a full disk that ends in an error, not in a signal.
+    The pixels are written as a stream, not through a memory map: a full disk then raises an error instead of a signal.
     """
 
     def row(entry: tuple[Path, tuple[int, int] | None]) -> Pixels | UnreadableImage:
@@ -139,7 +155,7 @@ def _write_header(file: BinaryIO, shape: tuple[int, ...]) -> None:
 
 
 def _seen(facts: str) -> str:
-    """Name of what tells whether the pixels were touched since they were last compared with what was written."""
+    """Name of the entry that holds the stamp of the pixels when they were last checked."""
     return f"{Path(facts).stem}.seen.json"
 
 
@@ -166,7 +182,7 @@ def _check_room(shape: tuple[int, int, int, int], folder: Path, option: str) -> 
     advice = f"{option} {fitting} or smaller" if fitting else f"fewer images: not even {option} {LADDER[0]} fits"
     raise DataError(
         f"{count} images of {side} x {side} pixels in {channels} channel(s) take {_mega(needed)}, "
-        f"but {_mega(room)} may be used of what is free in {folder}. Use {advice}, make room, or set STEADYNET_CACHE "
+        f"but only {_mega(room)} can be used in {folder}. Use {advice}, make room, or set STEADYNET_CACHE "
         "to a folder on another disk."
     )
 

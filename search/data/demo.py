@@ -14,9 +14,10 @@ _BRIGHTEST: Final = 16  # of the stored pixels
 
 
 def write_digits(folder: Path) -> None:
-    """Write 400 of the digits (Alpaydin & Kaynak, UCI 1998) as `folder/<digit>/<number>.png`, 8 x 8 pixels, grey.
+    """Write 400 handwritten digits (Alpaydin & Kaynak, UCI 1998), 40 of each, as grey PNG files of 8 x 8 pixels.
 
-    Files that are there are left as they are.
+    Args:
+        folder: the files become `folder/digit-<0..9>/<number>.png`; existing files are not overwritten.
     """
     digits = load_digits()
     for digit in range(10):

@@ -1,4 +1,4 @@
-"""Digests of files' contents, read once: a file that its file system says was not touched is not read again."""
+"""Digests of the contents of files; a file is only read again after its size, inode or times have changed."""
 
 from __future__ import annotations
 
@@ -14,24 +14,27 @@ from search.data import disk_cache
 from search.data.parallel import OnProgress, map_in_threads
 
 _SURE_AFTER: Final = 2_000_000_000
-"""Nanoseconds that a file must be old when it is read: times of some file systems are as coarse as that."""
+"""Age in nanoseconds from which a file's digest is cached: some file systems only store times to 2 s."""
 
 Seen = tuple[int, int, int, int]
 
 
 def digests(folder: Path, files: Sequence[str], on_progress: OnProgress) -> list[str | OSError]:
-    """blake2b of each file's bytes, 32 hexadecimal digits; the error of one that can't be read.
+    """Return the blake2b digest of each file's bytes.
 
-    What was read is remembered with size, inode and the times of the last change of contents and of anything else: the
-    latter can't be set back by whoever changes a file.
+    Digests are cached with the file's size, inode, mtime and ctime. The ctime is included because a user can set the
+    mtime back after changing a file.
 
     Args:
-        folder: that the files lie in.
-        files: relative to it.
-        on_progress: told of each file that has to be read.
+        folder: the folder that holds the files.
+        files: paths of the files, relative to `folder`.
+        on_progress: called after each file that had to be read; see `OnProgress`.
+
+    Returns:
+        32 hexadecimal digits for each file in the order of `files`, or the OSError of a file that can't be read.
 
     Raises:
-        DataError: the cache can't be written.
+        DataError: the cache folder can't be written.
     """
     name = f"{disk_cache.entry_name(['digests', os.path.realpath(folder)])}.digests.json"
     remembered = disk_cache.plain(name, _parsed) or {}
@@ -65,7 +68,7 @@ def _parsed(value: Any) -> dict[str, tuple[int, int, int, int, str]]:
 
 
 def _seen(path: Path) -> Seen | None:
-    """What the file system says of a file; None where it says nothing."""
+    """Size, inode, mtime and ctime of a file; None if they can't be read."""
     try:
         status = path.stat()
     except OSError:
@@ -76,7 +79,7 @@ def _seen(path: Path) -> Seen | None:
 def _digest(path: Path) -> str | OSError:
     try:
         if not stat.S_ISREG(path.stat().st_mode):  # a pipe would be waited for
-            return OSError(errno.EINVAL, "no file but a device, a pipe or a folder")
+            return OSError(errno.EINVAL, "not a regular file but a device, a pipe or a folder")
         return disk_cache.digest_of(path)
     except OSError as error:
         return error

@@ -1,7 +1,7 @@
-"""A cache on the disk for JSON values, arrays and files, each under a name made of all that decides its content.
+"""A disk cache for JSON values, arrays and files. An entry's name is a digest of all inputs of its content.
 
-Files are written under a name of their own and then renamed, so that two processes that make the same entry only repeat
-work. A damaged entry counts as missing.
+Files are written under a temporary name and then renamed, so that processes that build the same entry don't clash. A
+damaged entry counts as missing.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ _log = logging.getLogger(__name__)
 Kept = TypeVar("Kept")
 
 STALE_SECONDS: Final = 86_400
-"""Age at which a half-written file is taken for the remains of a killed process."""
+"""Age in seconds at which a half-written file is removed, as the process that wrote it must have been killed."""
 
 
 def cache_folder() -> Path:
-    """`$STEADYNET_CACHE`, else `$XDG_CACHE_HOME/steadynet`, else `~/.cache/steadynet`."""
+    """Return the cache folder: `$STEADYNET_CACHE`, else `$XDG_CACHE_HOME/steadynet`, else `~/.cache/steadynet`."""
     if own := os.environ.get("STEADYNET_CACHE"):
         return Path(own).expanduser()
     if shared := os.environ.get("XDG_CACHE_HOME"):
@@ -40,13 +40,16 @@ def cache_folder() -> Path:
 
 
 def cached(kind: str, parts: Any, make: Callable[[], Any], parse: Callable[[Any], Kept]) -> Kept:
-    """Return a value from the cache, or make and store it.
+    """Return a value from the cache, or compute and store it.
 
     Args:
-        kind: part of the entry's name.
-        parts: JSON values that decide the content.
-        make: returns the content as JSON values.
-        parse: turns the content into the value; an error marks the entry as damaged.
+        kind: what the entry holds, such as "folds"; part of its name.
+        parts: JSON values that determine the content.
+        make: computes the content as JSON values; called if there is no sound entry.
+        parse: converts the stored JSON values to the value; any exception marks the entry as damaged.
+
+    Raises:
+        DataError: the cache folder can't be written.
     """
     name = f"{entry_name([kind, parts])}.{kind}.json"
     stored = plain(name, parse)
@@ -58,7 +61,15 @@ def cached(kind: str, parts: Any, make: Callable[[], Any], parse: Callable[[Any]
 
 
 def plain(name: str, parse: Callable[[Any], Kept]) -> Kept | None:
-    """Return the parsed JSON values stored under a name; None if there are none, or damaged ones."""
+    """Read JSON values from the cache; None if there is no such entry or it is damaged.
+
+    Args:
+        name: file name of the entry.
+        parse: converts the stored JSON values to the result; any exception marks the entry as damaged.
+
+    Raises:
+        DataError: the cache folder can't be created.
+    """
     path = entry(name)
     try:
         return parse(json.loads(path.read_text()))
@@ -70,30 +81,50 @@ def plain(name: str, parse: Callable[[Any], Kept]) -> Kept | None:
 
 
 def keep_plain(name: str, value: Any) -> None:
-    """Store JSON values under a name. Raises DataError if they can't be written."""
+    """Write JSON values to the cache entry with the file name `name`.
+
+    Raises:
+        DataError: the cache folder can't be written.
+    """
     with replacing(entry(name)) as file:
         file.write(json.dumps(value).encode())
 
 
 def entry_name(parts: Any) -> str:
-    """Return the name, 32 hexadecimal digits, of content that depends on these JSON values only."""
+    """Return the entry name, 32 hexadecimal digits, of content that is determined by the JSON values `parts`."""
     return hashlib.blake2b(json.dumps(parts).encode(), digest_size=16).hexdigest()
 
 
 def digest_of(path: Path) -> str:
-    """Return the blake2b digest of a file, 32 hexadecimal digits. Raises OSError if it can't be read."""
+    """Return the blake2b digest of a file's bytes, 32 hexadecimal digits.
+
+    Raises:
+        OSError: the file can't be read.
+    """
     with path.open("rb") as file:
         return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
 
 
 def stamp_of(path: Path) -> list[int]:
-    """Return what changes when a file is written: inode, size in bytes, and time of the last write in ns."""
+    """Return inode, size in bytes and mtime in nanoseconds of a file, at least one of which changes on every write.
+
+    Raises:
+        OSError: there is no such file.
+    """
     stat = path.stat()
     return [stat.st_ino, stat.st_size, stat.st_mtime_ns]
 
 
 def arrays(name: str, parse: Callable[[dict[str, np.ndarray[Any, Any]]], Kept]) -> Kept | None:
-    """Return the parsed arrays stored under a name; None if there are none, or damaged ones."""
+    """Read arrays from the cache; None if there is no such entry or it is damaged.
+
+    Args:
+        name: file name of the entry.
+        parse: converts the stored arrays, by name, to the result; any exception marks the entry as damaged.
+
+    Raises:
+        DataError: the cache folder can't be created.
+    """
     path = entry(name)
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as held:
@@ -106,21 +137,25 @@ def arrays(name: str, parse: Callable[[dict[str, np.ndarray[Any, Any]]], Kept]) 
 
 
 def keep_arrays(name: str, values: Mapping[str, np.ndarray[Any, Any]]) -> None:
-    """Store arrays under a name, in one file. Raises DataError if they can't be written."""
+    """Write named arrays to the cache entry with the file name `name`, an `.npz` file.
+
+    Raises:
+        DataError: the cache folder can't be written.
+    """
     with replacing(entry(name)) as file:
         np.savez(file, **values)  # type: ignore[arg-type]
 
 
 def array_file(name: str, shape: Sequence[int], make: Callable[[], np.ndarray[Any, Any]]) -> Path:
-    """Return the path of an array's `.npy` file, made now if there is none in the cache.
+    """Return the path of a cached `.npy` file; the array is computed and written if it is not in the cache.
 
     Args:
-        name: of the file.
-        shape: of the array; a stored one of another shape is replaced.
-        make: returns the array.
+        name: file name of the entry.
+        shape: shape of the array; a stored array of another shape is replaced.
+        make: computes the array.
 
     Raises:
-        DataError: it can't be written.
+        DataError: the cache folder can't be written.
     """
     path = entry(name)
     try:
@@ -136,7 +171,11 @@ def array_file(name: str, shape: Sequence[int], make: Callable[[], np.ndarray[An
 
 
 def entry(name: str) -> Path:
-    """Return the path of an entry, which need not exist. Raises DataError if the cache folder can't be made."""
+    """Return the path of the cache entry with the file name `name`, which need not exist. Creates the cache folder.
+
+    Raises:
+        DataError: the cache folder can't be created.
+    """
     folder = cache_folder()
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -147,7 +186,11 @@ def entry(name: str) -> Path:
 
 @contextmanager
 def replacing(target: Path) -> Iterator[BinaryIO]:
-    """Yield a new file that replaces `target` when the `with` block ends, and is removed if the block raises."""
+    """Yield a temporary file that replaces `target` when the `with` block ends; it is removed if the block raises.
+
+    Raises:
+        DataError: the file can't be written.
+    """
     _sweep(target.parent)
     try:
         with tempfile.NamedTemporaryFile(dir=target.parent, prefix=target.stem, suffix=".part", delete=False) as file:
@@ -174,5 +217,5 @@ def _sweep(folder: Path) -> None:
 def _unwritable(folder: Path, error: OSError) -> DataError:
     return DataError(
         f"the image cache {folder} can't be written ({error.strerror}). "
-        "Free some space, or set STEADYNET_CACHE to a folder that can be written."
+        "Free some space, or set STEADYNET_CACHE to a writable folder."
     )

@@ -1,4 +1,4 @@
-"""Clusters of images that show the same: the same bytes, or nearly the same picture.
+"""Detection of duplicate images: files with the same bytes, or with nearly the same picture.
 
 Two pictures are near duplicates if their 256-bit perceptual hashes (the signs of the lowest frequencies of a cosine
 transform, Zauner 2010) are alike and their grey pictures correlate at .98 or more. A hash of 64 bits alone joins X-rays
@@ -19,10 +19,10 @@ from search.arrays import IntArray
 from search.data.decode import Pixels
 
 CORRELATION: Final = 0.98
-"""Of the grey pictures, from which on two are the same."""
+"""Smallest correlation of the grey pictures of two near duplicates."""
 
 HASH_BITS: Final = 64
-"""Of 256, in which the hashes may differ: only who is within them is compared at all."""
+"""Largest number of bits, of 256, in which the hashes of two near duplicates may differ."""
 
 _FREQUENCIES: Final = 16
 _LEAST_DEVIATION: Final = 4.0  # levels of grey: what has less is blank, and all blanks are alike
@@ -35,23 +35,31 @@ Floats = npt.NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """Images that show the same."""
+    """Images that are duplicates or near duplicates of each other.
 
-    rows: tuple[int, ...]  # ascending, at least two
-    same: tuple[tuple[int, ...], ...]  # of them those that have the same bytes, two or more each
+    Attributes:
+        rows: row numbers of the images, ascending, at least two.
+        same: sets of two or more of these rows whose files have the same bytes.
+    """
+
+    rows: tuple[int, ...]
+    same: tuple[tuple[int, ...], ...]
 
     @property
     def exact(self) -> bool:
-        """Whether all have the same bytes."""
+        """Whether all files of the cluster have the same bytes."""
         return self.same == (self.rows,)
 
 
 def clusters(digests: Sequence[str], grey: Pixels) -> list[Cluster]:
-    """All clusters, by their first rows.
+    """Find all clusters of duplicates and near duplicates among n images.
 
     Args:
-        digests: of each file's bytes `(n,)`.
-        grey: `(n, 64, 64)` uint8.
+        digests: n digests of the files' bytes.
+        grey: `(n, 64, 64)` uint8, the images in grey.
+
+    Returns:
+        Disjoint clusters, sorted by their first rows. Blank images only count as duplicates if their bytes are equal.
     """
     first: dict[str, int] = {}
     same = np.array([first.setdefault(digest, row) for row, digest in enumerate(digests)], np.int64)
@@ -73,11 +81,14 @@ def clusters(digests: Sequence[str], grey: Pixels) -> list[Cluster]:
 
 
 def crossing(own: Pixels, other: Pixels) -> list[tuple[int, int]]:
-    """Pairs of images that show the same, one of each of two sets.
+    """Find the near duplicates between two sets of images; blank images are never near duplicates.
 
     Args:
-        own: `(n, 64, 64)` uint8.
-        other: `(m, 64, 64)` uint8.
+        own: `(n, 64, 64)` uint8, the images of the first set in grey.
+        other: `(m, 64, 64)` uint8, the images of the second set in grey.
+
+    Returns:
+        Pairs (row in `own`, row in `other`).
     """
     ours, theirs = (np.flatnonzero(_vivid(one)) for one in (own, other))
     return [
@@ -86,7 +97,16 @@ def crossing(own: Pixels, other: Pixels) -> list[tuple[int, int]]:
 
 
 def hashes(grey: Pixels) -> Floats:
-    """Signs `(n, 256)`, -1 or 1, of the lowest frequencies against their median; the mean brightness has no say."""
+    """Return the perceptual hash of each image: whether each of its lowest frequencies is above their median.
+
+    The mean brightness is left out of the median.
+
+    Args:
+        grey: `(n, 64, 64)` uint8, the images in grey.
+
+    Returns:
+        `(n, 256)` float32 of -1 and 1.
+    """
     from scipy.fft import dctn  # type: ignore[import-untyped]
 
     low = np.empty((len(grey), _FREQUENCIES**2), np.float32)
@@ -143,7 +163,7 @@ def _side_by_side(grey: Pixels, members: IntArray) -> IntArray:
 
 
 def _vivid(grey: Pixels) -> npt.NDArray[np.bool_]:
-    """Which pictures show something."""
+    """Whether each picture is not blank: `(n,)`."""
     return np.array([one.std() >= _LEAST_DEVIATION for one in grey], np.bool_)
 
 
@@ -189,25 +209,26 @@ def _standard(grey: Pixels) -> Floats:
 
 
 MOST_SHARE: Final = 0.05
-"""Largest share of a class that a cluster may have to become a group: larger ones are likelier blank images."""
+"""Largest share of a class (0..1) that a cluster may hold to become a group: larger ones are rather blank images."""
 
 ALWAYS: Final = 10
-"""Number of images that a cluster may always have, however small its class is."""
+"""Number of images that a cluster may always hold, however small its class is."""
 
 
 def join_copies(
     clusters: Sequence[Cluster], labels: IntArray, groups: IntArray | None
 ) -> tuple[IntArray | None, list[Cluster]]:
-    """Join images that show the same into groups.
+    """Put duplicate images into one group, so that no split separates them.
 
     Args:
-        clusters: of images that show the same.
-        labels: `(n,)` 0..K-1.
-        groups: `(n,)` the user's own groups, or None; those that share a cluster become one.
+        clusters: clusters of duplicates, as row numbers.
+        labels: `(n,)` class of each image, 0..K-1.
+        groups: `(n,)` the user's group of each image, or None; groups that share a cluster are merged.
 
     Returns:
-        Groups `(n,)` int64, numbered from 0 by first appearance, or None without any group; and the clusters that are
-        too large for their class to be joined.
+        The groups `(n,)` int64, numbered from 0 by first appearance (None if there are neither user groups nor joined
+        clusters), and the clusters that were not joined because they hold more than `ALWAYS` images of a class and more
+        than the share `MOST_SHARE` of it.
     """
     counts = np.bincount(labels)
     large = [

@@ -16,7 +16,12 @@ from search.errors import DataError
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Fold:
-    """One split of the rows: sorted row numbers, each row in one of the two."""
+    """One split of the rows into a training and a validation part.
+
+    Attributes:
+        train: sorted row numbers of the training part, int64.
+        val: sorted row numbers of the validation part, int64; all rows that are not in `train`.
+    """
 
     train: IntArray
     val: IntArray
@@ -31,21 +36,22 @@ def make_folds(
     class_names: Sequence[str] | None = None,
     cached: bool = False,
 ) -> tuple[Fold, ...]:
-    """Split the rows `folds` times; every row is validated on once, and no group is on both sides.
+    """Make stratified cross-validation folds: each row is in one validation part, and no fold separates a group.
 
-    Without groups each class is spread evenly to within one image, and the folds don't depend on which class has
-    which number. With groups both hold as far as the groups allow.
+    Without groups the images of a class are spread evenly over the folds, to within one image, and renumbering the
+    classes changes nothing. With groups both hold as far as the groups allow.
 
     Args:
-        labels: (n,) class of each row, 0..K-1.
-        folds: at least 2.
+        labels: `(n,)` class of each row, 0..K-1.
+        folds: number of folds, at least 2.
         seed: root seed of the run.
-        groups: (n,) group of each row.
-        class_names: for messages; numbers without.
-        cached: take the split from the cache, or store it there: for splits that every start of a study needs.
+        groups: `(n,)` group of each row; None: each row is on its own.
+        class_names: K names for messages; None: classes are named by their number.
+        cached: read the folds from the disk cache, or store them there.
 
     Raises:
-        DataError: too few images or groups, or a training part would lack a class.
+        DataError: `folds` is below 2, a class or the data has too few images or groups, a training part lacks a class,
+            or a validation part is empty.
     """
     if folds < 2:
         raise DataError(f"cross-validation needs at least 2 folds, got {folds}. Pass --folds 2 or more.")
@@ -74,7 +80,7 @@ def make_folds(
 
 
 def _stored(fold_of: IntArray, labels: IntArray, groups: IntArray | None, folds: int) -> IntArray:
-    """As it is. Raises ValueError for what the cache can't have from us: somebody may have put it there."""
+    """Return stored folds unchanged. Raises ValueError if they are not valid folds, as in a damaged entry."""
     if fold_of.shape != labels.shape or fold_of.dtype.kind != "i" or set(np.unique(fold_of)) != set(range(folds)):
         raise ValueError("no fold for each image")
     if groups is not None and len(set(zip(groups.tolist(), fold_of.tolist(), strict=True))) > len(np.unique(groups)):
@@ -83,7 +89,7 @@ def _stored(fold_of: IntArray, labels: IntArray, groups: IntArray | None, folds:
 
 
 def _fold_of(labels: IntArray, groups: IntArray | None, folds: int, state: int) -> IntArray:
-    """In which fold each row is validated on."""
+    """The fold `(n,)` whose validation part each row is in."""
     from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold  # two seconds that few have to wait
 
     splitter = (StratifiedKFold if groups is None else StratifiedGroupKFold)(folds, shuffle=True, random_state=state)
@@ -94,10 +100,16 @@ def _fold_of(labels: IntArray, groups: IntArray | None, folds: int, state: int) 
 
 
 def check_count(name: str, count: int, folds: int, where: str = "") -> None:
-    """Refuse a class with fewer images than folds; `where` tells more about what was counted, with a leading blank.
+    """Check that a class has at least one image for each fold.
+
+    Args:
+        name: the class.
+        count: number of its readable images.
+        folds: number of folds.
+        where: where the images were counted, for the message, with a leading blank, such as " in photos/cat".
 
     Raises:
-        DataError: it has fewer.
+        DataError: the class has fewer images than there are folds.
     """
     if count >= folds:
         return
@@ -109,10 +121,16 @@ def check_count(name: str, count: int, folds: int, where: str = "") -> None:
 
 
 def fold_warnings(labels: IntArray, folds: Sequence[Fold], class_names: Sequence[str]) -> list[str]:
-    """A sentence for each validation part that lacks a class: its score says nothing about that class."""
+    """Return one warning, a sentence, for each fold and class such that the validation part lacks the class.
+
+    Args:
+        labels: `(n,)` class of each row, 0..K-1.
+        folds: the folds, from `make_folds`.
+        class_names: K names.
+    """
     return [
-        f"Fold {number} of {len(folds)} has no image of class {class_names[label]!r} to validate on: "
-        "the groups of that class are too few or too uneven to reach every fold."
+        f"The validation part of fold {number} of {len(folds)} has no image of class {class_names[label]!r}: "
+        "the class has too few groups, or groups of too different sizes, for so many folds."
         for number, fold in enumerate(folds, start=1)
         for label in np.setdiff1d(labels, labels[fold.val])
     ]
@@ -126,8 +144,8 @@ def _check_groups(labels: IntArray, groups: IntArray, folds: int, class_names: S
     for label in np.unique(labels):
         if len(np.unique(groups[labels == label])) < 2:
             raise DataError(
-                f"all images of class {_name(int(label), class_names)!r} are of one group, so it can't be trained and "
-                "validated on. Add images of another group, leave the class out, or split the group."
+                f"all images of class {_name(int(label), class_names)!r} are in one group, so they can't be in both "
+                "the training and the validation part. Add images of other groups, remove the class or split the group."
             )
     if (count := len(np.unique(groups))) < folds:
         raise DataError(f"there are {count} groups, but {folds} folds need at least {folds}. Pass --folds {count}.")
@@ -139,8 +157,8 @@ def _check_parts(
     for number, fold in enumerate(folds, start=1):
         if not len(fold.val):
             raise DataError(
-                f"fold {number} of {len(folds)} gets no image to validate on: the groups are too few or too uneven. "
-                "Pass a smaller --folds."
+                f"the validation part of fold {number} of {len(folds)} is empty: there are too few groups, or their "
+                "sizes differ too much. Pass a smaller --folds."
             )
         if missing := np.setdiff1d(present, labels[fold.train]).tolist():
             raise DataError(

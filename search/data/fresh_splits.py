@@ -1,4 +1,4 @@
-"""Splits that the search has not seen: one for each repeat of the finalists' confirmation, shared by all of them."""
+"""Fresh splits, which the search did not use: one per repeat of the finalists' fits, the same for all finalists."""
 
 from __future__ import annotations
 
@@ -16,14 +16,15 @@ _TRIES: Final = 100  # orders of the groups; nearly always the first is good
 
 
 def fresh_count(labels: IntArray, groups: IntArray | None, folds: int) -> int:
-    """Folds of a fresh split: as many as the search's where every class has twice as many groups, else fewer.
+    """Return the number of folds of a fresh split.
 
-    With as many groups as folds there is but one way to split a class. With fewer folds than groups there are many.
+    It is the search's number of folds if there are no groups, or if each class has at least twice as many groups.
+    Otherwise it is smaller (2 or more): a class with as many groups as folds can only be split in one way.
 
     Args:
-        labels: `(n,)` 0..K-1.
+        labels: `(n,)` class of each image, 0..K-1.
         groups: `(n,)` group of each image, or None.
-        folds: of the search.
+        folds: number of folds of the search.
     """
     if groups is None:
         return folds
@@ -34,22 +35,22 @@ def fresh_count(labels: IntArray, groups: IntArray | None, folds: int) -> int:
 def fresh_folds(
     labels: IntArray, groups: IntArray | None, *, folds: int, seed: int, repeat: int, cached: bool = False
 ) -> tuple[Fold, ...]:
-    """A stratified split for one repeat, no group on both sides.
+    """Make the stratified folds of one repeat; no fold separates a group.
 
     scikit-learn's StratifiedGroupKFold deals the largest groups first: with few groups of like size every seed gives
-    the same split. Here the groups of each class are dealt in an order drawn anew, each to the fold that holds the
-    fewest images of the class.
+    the same split. Here the groups of each class are dealt in a random order, each to the fold with the fewest images
+    of the class.
 
     Args:
-        labels: `(n,)` 0..K-1.
+        labels: `(n,)` class of each image, 0..K-1.
         groups: `(n,)` group of each image, or None.
-        folds: k, at least 2: see `fresh_count`.
+        folds: number of folds, at least 2; see `fresh_count`.
         seed: root seed of the run.
-        repeat: number of the repeat, from 0; another one gives another split wherever the groups allow it.
-        cached: as in `make_folds`.
+        repeat: number of the repeat, from 0; different repeats have different splits if the groups allow it.
+        cached: read folds without groups from the disk cache, or store them there.
 
     Raises:
-        DataError: the images or groups don't allow so many folds.
+        DataError: there are too few images or groups for this number of folds.
     """
     if groups is None:
         return make_folds(labels, folds=folds, seed=seeds.child(seed, "fresh", repeat), cached=cached)
@@ -66,14 +67,17 @@ def fresh_folds(
 
 
 def smallest_part(labels: IntArray, groups: IntArray | None, folds: Sequence[Fold], *, seed: int, repeats: int) -> int:
-    """Training images of the smallest part that any fit gets: of the search's folds and the fresh splits.
+    """Return the number of images in the smallest training part of the search's folds and the fresh splits.
 
     Args:
-        labels: `(n,)` 0..K-1.
+        labels: `(n,)` class of each image, 0..K-1.
         groups: `(n,)` group of each image, or None.
-        folds: of the search.
+        folds: the folds of the search.
         seed: root seed of the run.
-        repeats: fresh splits.
+        repeats: number of fresh splits.
+
+    Raises:
+        DataError: there are too few images or groups for the folds of a fresh split.
     """
     k = fresh_count(labels, groups, len(folds))
     fresh = [fresh_folds(labels, groups, folds=k, seed=seed, repeat=repeat, cached=True) for repeat in range(repeats)]
@@ -81,7 +85,7 @@ def smallest_part(labels: IntArray, groups: IntArray | None, folds: Sequence[Fol
 
 
 def _deal(labels: IntArray, unit: IntArray, stratum: IntArray, folds: int, rng: np.random.Generator) -> IntArray:
-    """Fold of each unit `(units,)`."""
+    """Deal the units to folds; returns the fold of each unit `(units,)`."""
     size = np.zeros((len(stratum), int(labels.max()) + 1))
     np.add.at(size, (unit, labels), 1)
     held = np.zeros((folds, size.shape[1]))
@@ -95,5 +99,5 @@ def _deal(labels: IntArray, unit: IntArray, stratum: IntArray, folds: int, rng: 
 
 
 def _is_sound(labels: IntArray, val: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> bool:
-    """Whether there is something to validate on, and every class to train on."""
+    """Whether the validation part `val` (a mask `(n,)`) has an image, and the training part one of each class."""
     return bool(val.any()) and len(np.unique(labels[~val])) == len(np.unique(labels))

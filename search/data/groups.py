@@ -18,13 +18,22 @@ GROUP: Final = Column(("group",), "group file", "groups")
 
 
 def read_groups(table: Path, *, folder: Path, files: Sequence[str]) -> dict[str, str]:
-    """Group name by file, for those of `files` (relative to `folder`) that the CSV names.
+    """Read the group of each image from a CSV file with the columns `file` and `group`.
 
-    The column `file` is relative to the CSV's own folder or to `folder`. Other columns, and rows for other files, are
-    ignored. Fields are parted by commas, semicolons or tabs. Names may lack their ending.
+    File names are relative to the CSV's own folder or to `folder`, and may omit their ending. Other columns and rows
+    for other files are ignored. Fields are separated by commas, semicolons or tabs.
+
+    Args:
+        table: the CSV file.
+        folder: the image folder.
+        files: paths of the images, relative to `folder`.
+
+    Returns:
+        File -> name of its group, for those of `files` that the CSV names.
 
     Raises:
-        DataError: no such file; no such table or columns; two groups for one file; not one of `files` is in it.
+        DataError: the CSV does not exist or can't be read, lacks a column, has two groups for one file, or names none
+            of `files`.
     """
     groups = read_column(table, GROUP, folder=folder, files=files, endings=EXTENSIONS).by_file
     if not groups:
@@ -33,23 +42,31 @@ def read_groups(table: Path, *, folder: Path, files: Sequence[str]) -> dict[str,
 
 
 def number_groups(groups: Mapping[str, str], files: Sequence[str], table: Path) -> IntArray:
-    """Group of each file, (n,) int64, numbered from 0 in order of first appearance: group names decide nothing.
+    """Number the groups of n files from 0 by first appearance, so that their names have no effect.
+
+    Args:
+        groups: file -> name of its group.
+        files: the n files.
+        table: the CSV file with the groups, for messages.
+
+    Returns:
+        `(n,)` int64 group of each file.
 
     Raises:
-        DataError: a file without a group.
+        DataError: a file has no group.
     """
     if missing := [file for file in files if file not in groups]:
         more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
         raise DataError(
             f"{len(missing)} of {len(files)} images have no group in {table}: {', '.join(missing[:3])}{more}. "
-            "Add a row for each; an image on its own is a group of one."
+            "Add a row for each of them; an image that belongs to no other gets a group of its own."
         )
     numbers: dict[str, int] = {}
     return np.array([numbers.setdefault(groups[file], len(numbers)) for file in files], dtype=np.int64)
 
 
 def groups_hash(groups: IntArray | None) -> str | None:
-    """Twelve hexadecimal digits of the grouping, the same for renumbered groups; None without groups."""
+    """Return a hash of the groups `(n,)`, 12 hexadecimal digits, unchanged by renumbering; None without groups."""
     if groups is None:
         return None
     numbers: dict[int, int] = {}
@@ -58,16 +75,17 @@ def groups_hash(groups: IntArray | None) -> str | None:
 
 
 def strata(labels: IntArray, groups: IntArray | None) -> tuple[IntArray, IntArray]:
-    """Number the units, and give each a class. Without groups each image is a unit of its own.
+    """Number the units of a split (groups, or images if there are no groups), and assign a class to each.
 
-    A group of mixed labels belongs to the class of most of its images, of several to the rarest of these in the data.
+    The class of a group with several labels is the most frequent one; among equally frequent ones the rarest in the
+    data.
 
     Args:
-        labels: `(n,)` 0..K-1.
+        labels: `(n,)` class of each image, 0..K-1.
         groups: `(n,)` group of each image, or None.
 
     Returns:
-        `(n,)` unit of each image, from 0, and `(units,)` class of each unit.
+        `(n,)` unit of each image, numbered from 0, and `(units,)` class of each unit.
     """
     units = np.arange(len(labels)) if groups is None else np.unique(groups, return_inverse=True)[1]
     counts = np.bincount(labels)

@@ -20,15 +20,15 @@ from search.data.parallel import OnProgress, map_in_threads
 from search.data.scan import ImageFolder
 
 SIDE: Final = 64
-"""Pixels a side of the grey pictures that are compared with each other."""
+"""Side in pixels of the grey pictures that duplicates are found with."""
 
 TINY: Final = 16
-"""Pixels a side of the coloured pictures that simple methods are fitted to."""
+"""Side in pixels of the coloured pictures that the baselines are fitted to."""
 
 RECIPE: Final = 3
-"""Version of the statistics: raised when the same file would have others."""
+"""Version of the statistics: raised when the same file would get other values."""
 
-_SHARP_SIDE: Final = 256  # pixels a side at most, where sharpness is measured: finer grain is the camera's
+_SHARP_SIDE: Final = 256  # largest side in pixels at which sharpness is measured: finer detail is camera noise
 _BITS: Final = {"1": 1, "I": 32, "F": 32, "I;16": 16, "I;16B": 16, "I;16L": 16}  # of Pillow's modes; others have 8
 
 Floats = npt.NDArray[np.float32]
@@ -37,27 +37,27 @@ Ints = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ImageStats:
-    """Statistics of n image files, in their order. Unreadable files have zeros and a reason."""
+    """Statistics of n image files, in the order of the files. Unreadable files have a reason, and zeros elsewhere."""
 
-    reasons: tuple[str, ...]  # why a file can't be read; empty for the others
-    formats: tuple[str, ...]  # such as JPEG
+    reasons: tuple[str, ...]  # why the file can't be read; "" if it can
+    formats: tuple[str, ...]  # Pillow's, such as JPEG
     modes: tuple[str, ...]  # Pillow's, such as RGB or I;16
-    width: Ints  # (n,) pixels, upright
-    height: Ints
-    bits: Ints  # (n,) a channel
-    frames: Ints  # (n,) more than one is an animation or a stack of pages
+    width: Ints  # (n,) pixels, after the EXIF rotation
+    height: Ints  # (n,) pixels, after the EXIF rotation
+    bits: Ints  # (n,) bits a channel
+    frames: Ints  # (n,) number of frames; more than one in an animation or a file of several pages
     size: Ints  # (n,) bytes
-    taken: Ints  # (n,) seconds since 1970 at which the camera says that it was taken; 0 where it says nothing
+    taken: Ints  # (n,) EXIF time of the photograph, seconds since 1970; 0 if unknown
     darkest: Floats  # (n,) 5th percentile of grey, 0..1
     brightest: Floats  # (n,) 99th percentile of grey, 0..1
     contrast: Floats  # (n,) standard deviation of grey, 0..1
-    sharpness: Floats  # (n,) standard deviation of the Laplacian of grey at 256 pixels a side at most, 0..1
-    grey: Pixels  # (n, 64, 64) uint8
-    colour: Pixels  # (n, 16, 16, 3) uint8
+    sharpness: Floats  # (n,) standard deviation of the Laplacian of grey (0..1), at a side of at most 256 pixels
+    grey: Pixels  # (n, 64, 64) uint8 thumbnails, stretched to squares
+    colour: Pixels  # (n, 16, 16, 3) uint8 thumbnails, stretched to squares
 
     @property
     def readable(self) -> npt.NDArray[np.bool_]:
-        """Boolean `(n,)`: which files can be read."""
+        """Mask `(n,)`: whether each file can be read."""
         return np.array([not reason for reason in self.reasons], np.bool_)
 
 
@@ -65,7 +65,15 @@ _TEXTS: Final = ("reasons", "formats", "modes")
 
 
 def image_stats(images: ImageFolder, *, on_progress: OnProgress) -> ImageStats:
-    """Return the statistics of all files of a folder; from the cache, or computed now."""
+    """Return the statistics of all files of a folder, from the cache or computed now.
+
+    Args:
+        images: the image files.
+        on_progress: called after each file that had to be read; see `OnProgress`.
+
+    Raises:
+        DataError: the cache folder can't be written.
+    """
 
     def packed(stats: ImageStats) -> dict[str, npt.NDArray[Any]]:
         return {field.name: np.array(getattr(stats, field.name)) for field in fields(ImageStats)}
@@ -88,7 +96,7 @@ def image_stats(images: ImageFolder, *, on_progress: OnProgress) -> ImageStats:
 
 
 def _stats_of_file(path: Path) -> dict[str, Any]:
-    """The fields of `ImageStats` for one file; `may_pass` if another attempt may read it."""
+    """The fields of `ImageStats` for one file; `may_pass` is true if a later attempt may read it."""
     try:
         size = path.stat().st_size
         with opened(path) as image:
@@ -105,7 +113,7 @@ def _stats_of_file(path: Path) -> dict[str, Any]:
 
 
 def _is_turned(image: Image.Image) -> bool:
-    """Whether it lies on its side, by its EXIF orientation."""
+    """Whether the EXIF orientation swaps width and height."""
     with contextlib.suppress(Exception):
         return int(image.getexif().get(Base.Orientation, 1)) in (5, 6, 7, 8)
     return False

@@ -1,4 +1,4 @@
-"""The decoded, labelled images of a run: what the other modules of this folder are put together for."""
+"""The decoded, labelled images of a run."""
 
 from __future__ import annotations
 
@@ -32,25 +32,35 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ImageSet:
-    """Decoded, labelled images. Small enough to send to a worker, which maps the pixels itself."""
+    """Decoded, labelled images. Small enough to send to a worker, which maps the pixels itself.
 
-    path: Path  # of the .npy: (n, side, side, channels) uint8
-    labels: IntArray  # (n,) 0..K-1
-    files: tuple[str, ...]  # relative to the folder, row order
-    groups: IntArray | None  # (n,), from 0
+    Attributes:
+        path: `.npy` file with the pixels `(n, side, side, channels)` uint8.
+        labels: `(n,)` int64 class of each image, 0..K-1.
+        files: n paths relative to the image folder, in row order.
+        groups: `(n,)` int64 group of each image, numbered from 0; None without groups.
+        format: side, channels, shapes and white level of the pixels.
+        shape_ids: `(n,)` index into `format.shapes` for each image; None if all images are squares.
+        summary: facts about the images for reports.
+    """
+
+    path: Path
+    labels: IntArray
+    files: tuple[str, ...]
+    groups: IntArray | None
     format: ImageFormat
-    shape_ids: IntArray | None  # (n,) index of each image's shape in `format.shapes`; None: all are squares
+    shape_ids: IntArray | None
     summary: DataSummary
 
     def pixels(self) -> npt.NDArray[np.uint8]:
-        """Pixels `(n, side, side, channels)` uint8, mapped from the disk, read-only.
+        """Return the pixels `(n, side, side, channels)` uint8, a read-only memory map of the file.
 
-        Images of several shapes lie in the upper left corners.
+        Images that don't fill their square lie in its upper left corner.
         """
         return memmap_npy(self.path)
 
     def squares(self) -> Any:
-        """The images as squares, whatever their shapes: an array, or what looks like one."""
+        """Return all images as squares `(n, side, side, channels)` uint8: a memory map or a `Squares`."""
         if self.shape_ids is None:
             return self.pixels()
         return Squares(self.pixels(), self.format.shapes, self.shape_ids, square_side(self.format.image_size))
@@ -64,20 +74,21 @@ def load_images(
     folds: int = 0,
     copies_in: int = 0,
 ) -> ImageSet:
-    """Decode the images of a folder that are not in the cache yet.
+    """Return all readable images of a folder, decoded; decoded pixels are cached on the disk.
 
-    Rows are sorted by class and content: a renamed file changes nothing. Files that can't be read are logged and left
-    out. The listener gets stages and progress; passing the summary on is left to the caller.
+    Rows are sorted by class and content, so that renaming a file changes nothing. Unreadable files are logged and left
+    out. The caller must report `summary` to the listener.
 
     Args:
         scanned: the image folder.
-        image_format: that the images are brought to, or how it is chosen.
+        image_format: a fixed format, or the rules for choosing one.
         listener: notified of stages and progress.
-        folds: images that each class needs; 0 or 1 where no cross-validation follows.
-        copies_in: join images that show the same into groups that so many folds can keep together; 0: do not.
+        folds: minimum number of images per class, i.e. the number of folds; 0: classes may be empty.
+        copies_in: number of folds; if > 0, near-duplicates are grouped so that no split separates them. 0: they are not
+            grouped.
 
     Raises:
-        DataError: no image can be read, a class has too few, one has no group, or the disk is full.
+        DataError: no image can be read, a class has too few images, an image has no group, or the disk is full.
     """
     folder = scanned.files
     probes: tuple[Probe | None, ...] = ()
@@ -139,18 +150,18 @@ def load_images(
 
 
 def _with_copies(scanned: ScannedFolder, rows: IntArray, folds: int) -> tuple[IntArray | None, int, tuple[str, ...]]:
-    """Join copies of a picture into groups.
+    """Put near-duplicate images into one group.
 
     Returns:
-        The groups, the number of pictures that have copies, and the classes whose copies are not joined, because too
-        few groups would be left for the folds.
+        The groups, the number of clusters of near-duplicates, and the classes whose near-duplicates are not grouped
+        because too few groups would be left for the folds.
     """
     folder, copies, own_groups = scanned.files, scanned.copies(rows), scanned.groups(rows)
     labels = folder.labels[rows]
     for cluster in copies.too_large:
         _log.warning(
-            "%d images such as %s show the same. They are too many of their class to stay on one side of every split, "
-            "so they are treated as different images.",
+            "%d images, such as %s, are near-duplicates of each other. They are too large a share of their class to be "
+            "kept together in every split, so they are treated as different images.",
             *(len(cluster.rows), folder.files[rows[cluster.rows[0]]]),
         )
     joined, small_classes = copies.groups, []
@@ -163,8 +174,8 @@ def _with_copies(scanned: ScannedFolder, rows: IntArray, folds: int) -> tuple[In
         ]
         for label in small_classes:
             _log.warning(
-                "Class %r has too few different pictures for %d folds. Copies of one picture may therefore be on both "
-                "sides of a split, and the scores of this class will be too high.",
+                "Class %r has too few different pictures for %d folds. Near-duplicates of it may therefore be in both "
+                "the training and the validation part of a split, and the scores of this class will be too high.",
                 *(folder.classes[label], folds),
             )
         if small_classes:
@@ -180,7 +191,7 @@ def _with_copies(scanned: ScannedFolder, rows: IntArray, folds: int) -> tuple[In
 
 
 def _units(groups: IntArray | None, labels: IntArray, label: int) -> int:
-    """Groups of a class; its images where there are no groups."""
+    """Number of groups in a class; of images if there are no groups."""
     here = labels == label
     return int(here.sum()) if groups is None else len(np.unique(groups[here]))
 
@@ -195,7 +206,7 @@ def _check_counts(found: ImageFolder, counts: dict[str, int], quarantined: dict[
     if not any(counts.values()):
         example = next((f" The first: {file}: {why}." for file, why in quarantined.items()), "")
         raise DataError(
-            f"not one image in {folder} can be read ({len(quarantined)} files tried).{example} "
+            f"none of the images in {folder} can be read ({len(quarantined)} files tried).{example} "
             "Expected png, jpg, bmp, gif, tif or webp images."
         )
     for name, count in counts.items():
@@ -204,7 +215,7 @@ def _check_counts(found: ImageFolder, counts: dict[str, int], quarantined: dict[
         if least >= 2:
             check_count(name, count, least, where)
         elif least == 1 and not count:
-            raise DataError(f"class {name!r} has no readable image{where}. Add images or remove the folder.")
+            raise DataError(f"class {name!r} has no readable image{where}. Add images, or remove the class.")
 
 
 def _fingerprint(found: ImageFolder, rows: IntArray, image_format: ImageFormat) -> str:

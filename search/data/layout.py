@@ -1,4 +1,4 @@
-"""Layout of an image folder: a sub-folder for each class, or the parts of a split with such sub-folders."""
+"""Layout of an image folder: one sub-folder per class, or split folders such as train and test that hold these."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ EXPECTED: Final = "one sub-folder for each class, with its images in it"
 TRAINING: Final = frozenset({"train", "training", "val", "valid", "validation", "dev"})
 TESTING: Final = frozenset({"test", "testing"})
 NO_CLASSES: Final = frozenset({"__MACOSX", "@eaDir"})
-"""Folders that archives made on a Mac and Synology disks add; they hold no images."""
+"""Folders that macOS archives and Synology disks add; they hold no images of the user."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +24,8 @@ class Layout:
 
     Attributes:
         parts: folders, relative to the image folder, whose sub-folders are classes; "." is the image folder itself.
-        test: part of a split that is kept for a test, None where there is none.
-        flat: parts of a split without folders for the classes, which are left alone.
+        test: split folder with the test set, relative to the image folder; None if there is none.
+        flat: split folders without sub-folders, which are ignored.
     """
 
     parts: tuple[str, ...]
@@ -34,16 +34,18 @@ class Layout:
 
 
 def layout(folder: Path) -> Layout:
-    """Find the class folders: of the image folder itself, or of the training and validation parts of a split.
+    """Find the class folders of an image folder: its own sub-folders, or those of its training and validation sets.
 
-    The test part of a `train/ val/ test/` layout is set aside. Images of `val` are used like those of `train`, since
+    The test set of a `train/ val/ test/` layout is set aside. Images of `val` are used like those of `train`, since
     the cross-validation makes its own validation parts.
 
-    A split has two folders of such names, or no others, and classes in one of them. Names that only contain such a
-    word, as `seg_train` and `test set`, are parts of a split if two of them hold the same classes.
+    Split folders are recognised by names such as `train`, if there are two of them or nothing else, and at least one
+    has sub-folders. Names that only contain such a word, such as `seg_train` and `test set`, count if there are both
+    training and test folders and at least two classes are in several of them.
 
     Raises:
-        DataError: no such folder; a file; no sub-folders; nothing but a test; folders beside a split's.
+        DataError: the folder does not exist, is a file, can't be read, or has no sub-folders; it has only a test set,
+            two test sets, or split folders beside other folders.
     """
     names = subfolders(folder)
     if not names:
@@ -57,24 +59,26 @@ def layout(folder: Path) -> Layout:
         return Layout((".",))
     if others := [name for name in names if name not in is_test]:
         raise DataError(
-            f"{folder} has {others[0]!r} beside {' and '.join(is_test)}: is it a class, or a split and something "
-            f"else? Move {others[0]!r} away, or pass --data {folder / sorted_ones[0]}."
+            f"{folder} mixes split folders ({', '.join(is_test)}) with {others[0]!r}. Move {others[0]!r} away, or pass "
+            f"--data {folder / sorted_ones[0]}."
         )
     parts = tuple(name for name in sorted_ones if not is_test[name])
     tests = [name for name in sorted_ones if is_test[name]]
     if not parts:
         raise DataError(
-            f"{folder} has nothing but {tests[0]!r}, the part of a split that is for a test. "
-            f"Pass --data {folder / tests[0]} if you want to search on it."
+            f"{folder} contains only the test set {tests[0]!r}. Expected training images. To search on the test images "
+            f"anyway, pass --data {folder / tests[0]}."
         )
     return Layout(parts, _only(tests, folder), tuple(name for name in names if name not in sorted_ones))
 
 
 def test_part(folder: Path) -> str | None:
-    """Return the name of the test part of a split whose classes stand in a table; None without a split.
+    """Return the name of the test folder of an image folder whose classes are in a CSV; None without a split.
+
+    A split has a test folder and a training folder, such as `test` and `train`.
 
     Raises:
-        DataError: no such folder; a file; two such parts.
+        DataError: the folder does not exist, is a file or can't be read, or has two test folders.
     """
     is_test_part = _parts(subfolders(folder), within=True)
     tests = [name for name, is_test in is_test_part.items() if is_test]
@@ -82,7 +86,7 @@ def test_part(folder: Path) -> str | None:
 
 
 def _parts(names: Sequence[str], *, within: bool = False) -> Mapping[str, bool]:
-    """The names that are parts of a split, or (`within`) contain such a word; and whether each is a test part."""
+    """Name of each split folder -> whether it is a test folder. `within`: names may contain other words too."""
     is_test = {}
     for name in names:
         words = set(re.split("[^a-z]+", name.casefold())) if within else {name.casefold()}
@@ -92,21 +96,19 @@ def _parts(names: Sequence[str], *, within: bool = False) -> Mapping[str, bool]:
 
 
 def _share_classes(folder: Path, parts: Mapping[str, bool]) -> bool:
-    """Whether training and test are among the parts, and at least two sub-folders are in several parts."""
+    """Whether there are training and test folders, and at least two names of sub-folders occur in several of them."""
     often = Counter(name for part in parts for name in subfolders(folder / part))
     return len(set(parts.values())) > 1 and sum(count > 1 for count in often.values()) > 1
 
 
 def _only(tests: Sequence[str], folder: Path) -> str | None:
     if len(tests) > 1:
-        raise DataError(
-            f"{folder} has two parts for a test ({', '.join(tests)}). Join them, or pass --data and --test."
-        )
+        raise DataError(f"{folder} has several test sets ({', '.join(tests)}). Merge them, or pass --data and --test.")
     return tests[0] if tests else None
 
 
 def is_shown(name: str) -> bool:
-    """Whether a file or folder of this name is meant for people."""
+    """Whether a file or folder name is neither hidden nor one of `NO_CLASSES`."""
     return name[0] != "." and name not in NO_CLASSES
 
 
@@ -114,7 +116,7 @@ def subfolders(folder: Path) -> Sequence[str]:
     """Return the sorted names of the sub-folders that are not hidden.
 
     Raises:
-        DataError: no such folder; a file; it may not be read.
+        DataError: the folder does not exist, is a file, or can't be read.
     """
     if not folder.exists():
         raise DataError(f"there is no folder {folder}. Expected {EXPECTED}.")
@@ -123,4 +125,4 @@ def subfolders(folder: Path) -> Sequence[str]:
     try:
         return sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and is_shown(entry.name))
     except PermissionError as error:
-        raise DataError(f"{folder} may not be read ({error.strerror}). Change its permissions.") from error
+        raise DataError(f"{folder} can't be read ({error.strerror}). Change its permissions.") from error

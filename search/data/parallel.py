@@ -1,4 +1,4 @@
-"""One pass over all files, in parallel threads, without the warnings of libraries."""
+"""Parallel map over files in threads, without the warnings of libraries."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 OnProgress = Callable[[str, int, int], None]
-"""Told what is being done, how many pieces are finished, and how many there are."""
+"""Progress callback `(what, done, total)`: the activity (such as "decoding"), numbers of finished and of all items."""
 
 
 class _Silence:
-    """Ignores warnings of Pillow and joblib while any thread is inside.
+    """Context that suppresses the warnings of Pillow and joblib while any thread is inside.
 
     `warnings.catch_warnings` swaps a global list, so threads that each used their own would undo one another: the
     first one in silences, the last one out restores.
@@ -44,15 +44,21 @@ class _Silence:
 
 
 QUIET: Final = _Silence()
-"""A reusable context: Pillow warns of damage that is told as a reason, joblib of passes that end early."""
+"""Reusable context without the warnings of Pillow and joblib: damaged files are reported as unreadable instead."""
 
 
 def map_in_threads(
     function: Callable[[Item], Result], items: Sequence[Item], what: str, on_progress: OnProgress
 ) -> Iterator[Result]:
-    """Results of `function` in the order of `items`, as they come.
+    """Yield `function(item)` for each item, in the order of `items`, computed in as many threads as there are cores.
 
-    Threads, not processes: reading, hashing, decoding and resizing all happen outside the interpreter's lock.
+    Threads, not processes: reading, hashing, decoding and resizing all release the interpreter's lock.
+
+    Args:
+        function: called from several threads at once; its exceptions are raised here.
+        items: the arguments.
+        what: the activity, such as "decoding", passed to `on_progress`.
+        on_progress: called after each result.
     """
     parallel = joblib.Parallel(n_jobs=-1, backend="threading", return_as="generator")
     results = parallel(joblib.delayed(function)(item) for item in items)
@@ -61,5 +67,5 @@ def map_in_threads(
             yield result
             on_progress(what, done, len(items))
     finally:
-        with QUIET:  # a pass that ends early was interrupted, or the disk is full: that is told elsewhere
+        with QUIET:  # joblib warns if the pass ends early: by an interrupt or a full disk, which is reported elsewhere
             results.close()

@@ -1,4 +1,4 @@
-"""Scan of an image folder: classes, files and digests of their contents. Nothing is decoded here."""
+"""Scan of an image folder for its classes, files and digests of their contents. Nothing is decoded."""
 
 from __future__ import annotations
 
@@ -36,24 +36,25 @@ _STARTS: Final = {
 }
 """First bytes of the formats that are read."""
 LABEL: Final = Column(("label", "class", "category", "target", "diagnosis"), "label file", "classes")
-_LINKED: Final = "a link to a folder is only followed where it is a class: put the folder itself there"
-LEADS_OUT: Final = "a link that leads out of the folder (--follow-links follows it)"
+_LINKED: Final = "links to folders are only followed if they are a class: replace the link by the folder itself"
+LEADS_OUT: Final = "a link to a place outside the folder (--follow-links reads it)"
+"""Reason why a link is not followed."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ImageFolder:
-    """The images of a folder, sorted by (class, digest of the content, file), so that file names decide nothing."""
+    """The n image files of a folder, sorted by (class, digest, file), so that renaming a file changes nothing."""
 
     path: Path
     classes: tuple[str, ...]  # in label order
-    files: tuple[str, ...]  # relative to the folder, with forward slashes
-    digests: tuple[str, ...]  # blake2b of each file's bytes, 32 hexadecimal digits
-    labels: IntArray  # (n,) index into classes
-    unopened: Mapping[str, str]  # file that can't even be read from the disk -> reason
-    test: Path | None = None  # part of a `train/ val/ test/` layout that is kept apart
-    unlabelled: tuple[str, ...] = ()  # images that the table of labels does not name
-    absent: tuple[str, ...] = ()  # names in the table of images that are not there
-    table: Path | None = None  # of the labels, where sub-folders are no classes
+    files: tuple[str, ...]  # n paths relative to the folder, with forward slashes
+    digests: tuple[str, ...]  # n blake2b digests of the files' bytes, 32 hexadecimal digits each
+    labels: IntArray  # (n,) int64 index into classes
+    unopened: Mapping[str, str]  # file that was not opened or can't be read from the disk -> reason
+    test: Path | None = None  # test folder of a `train/ val/ test/` layout, which is set aside
+    unlabelled: tuple[str, ...] = ()  # images that the CSV of labels does not name
+    missing_files: tuple[str, ...] = ()  # file names in the CSV of labels for which there is no image
+    table: Path | None = None  # CSV of the labels; None if sub-folders are the classes
 
 
 def scan(
@@ -67,27 +68,28 @@ def scan(
     """Find the images of `folder/<class>/`, however deep below it, and hash their contents.
 
     In a `train/ val/ test/` layout the images of `folder/train/<class>/` and `folder/val/<class>/` are found. With
-    `labels` the images may lie anywhere in the folder; images that the table does not name are left out, and those
+    `labels` the images may lie anywhere in the folder; images that the CSV does not name are left out, and those
     below `folder/test` are set aside if there is a `folder/train` too.
 
     Hidden files and folders are skipped. Links to files are followed, links to folders only if they are a class, and
-    links that lead out of the folder only with `follow_links`: whoever packed the folder could name any file by them.
+    links to places outside the folder only with `follow_links`, as a downloaded folder could point to any file.
 
     Args:
         folder: the image folder.
-        classes: of the training images, where this is a test folder, which may lack some of them.
-        labels: CSV file with the columns `file` and `label`. A test folder of which it names no image has sub-folders
-            for classes.
-        follow_links: follow links that lead out of the folder.
-        on_progress: called with what is done, how many are done and how many there are.
+        classes: names of the training classes if `folder` is a test folder, which may lack some of them; None: the
+            classes are those that the folder or the CSV has.
+        labels: CSV file with the columns `file` and `label`; None: sub-folders are the classes. If it names no image of
+            a test folder, the sub-folders of that folder are its classes.
+        follow_links: follow links to places outside the folder.
+        on_progress: called after each hashed file; see `OnProgress`.
 
     Raises:
-        DataError: no such folder; a file; no sub-folders; a single class; a class without images; a class that is not
-            among `classes`; labels that can't be used.
+        DataError: the folder does not exist, is a file, or has no sub-folders; there is only one class, a class without
+            images or one that is not in `classes`; the CSV of labels can't be used.
     """
     class_layout = layout(folder) if classes is None and labels is None else Layout((".",))
     for part in class_layout.flat:
-        _log.warning("%s has no sub-folders for classes: left alone.", folder / part)
+        _log.warning("%s has no sub-folders for classes and is ignored.", folder / part)
     by_table = None if labels is None else _labelled(folder, labels, classes)
     if by_table is None:
         names, class_folders = _classes(folder, class_layout, classes)
@@ -105,7 +107,7 @@ def scan(
         if not any(name == owner for owner, _, _ in entries):
             location = next(folder / place for owner, place in class_folders if owner == name)
             if any(name == owner for owner, _, _ in every):
-                why = f"{location} has only links that lead out of {folder}. If you trust them, pass --follow-links."
+                why = f"{location} has only links to places outside {folder}. If you trust them, pass --follow-links."
             else:
                 why = f"{location} holds no file ending in {_endings()}. Add images to it, or remove the folder."
             raise DataError(f"class {name!r} has no images: {why}")
@@ -131,7 +133,7 @@ def scan(
         unopened=unopened,
         test=None if test is None else folder / test,
         unlabelled=() if by_table is None else by_table.unlabelled,
-        absent=() if by_table is None else by_table.absent,
+        missing_files=() if by_table is None else by_table.missing_files,
         table=None if by_table is None else labels,
     )
 
@@ -154,15 +156,15 @@ def _classes(
 
 @dataclass(frozen=True, slots=True)
 class _Labelled:
-    """The images of a folder as a table of labels names them.
+    """The images of a folder that a CSV of labels names.
 
     Attributes:
-        names: of the classes.
-        every: each labelled image's class, the folder itself, the file.
-        unread: what may hold images and is not read, with why.
-        test: the part of a split whose images are for a test: kept apart, if any of them is labelled.
-        unlabelled: images that it does not name.
-        absent: names in it that are no image's.
+        names: the classes.
+        every: (class, ".", file) of each labelled image.
+        unread: files and folders that may hold images but are not read -> reason.
+        test: name of the test folder, whose images are set aside; None if none of them is labelled.
+        unlabelled: images that the CSV does not name.
+        missing_files: file names in the CSV for which there is no image.
     """
 
     names: tuple[str, ...]
@@ -170,11 +172,11 @@ class _Labelled:
     unread: dict[str, str]
     test: str | None
     unlabelled: tuple[str, ...]
-    absent: tuple[str, ...]
+    missing_files: tuple[str, ...]
 
 
 def _labelled(folder: Path, table: Path, classes: Sequence[str] | None) -> _Labelled | None:
-    """The images that a table names; None for a test folder of which it names none, with sub-folders for classes."""
+    """The images that a CSV names; None for a test folder with sub-folders of which it names no image."""
     below = subfolders(folder)  # which complains where there is no folder to read
     files, unread = images_in(folder, ".")
     column = read_column(table, LABEL, folder=folder, files=files, endings=EXTENSIONS)
@@ -185,13 +187,14 @@ def _labelled(folder: Path, table: Path, classes: Sequence[str] | None) -> _Labe
         raise names_none(table, folder, files)
     unlabelled = tuple(file for file in files if file not in by_file)
     if unlabelled:
-        _log.warning("%d of %d images in %s are not in %s: left out.", len(unlabelled), len(files), folder, table)
+        _log.warning("Left out %d of %d images in %s that are not in %s.", len(unlabelled), len(files), folder, table)
     part = test_part(folder) if classes is None else None
     label_of = {file: name for file, name in by_file.items() if part is None or not file.startswith(f"{part}/")}
     names = tuple(sorted(set(label_of.values())))
     _check_names(names, classes, table, "Correct the label", "two labels")
     every = [(name, ".", file) for file, name in label_of.items()]
-    return _Labelled(names, every, unread, part if len(label_of) < len(by_file) else None, unlabelled, column.absent)
+    labelled_test = part if len(label_of) < len(by_file) else None
+    return _Labelled(names, every, unread, labelled_test, unlabelled, column.missing_files)
 
 
 def _check_names(names: Sequence[str], classes: Sequence[str] | None, where: Path, mend: str, expected: str) -> None:
@@ -202,16 +205,19 @@ def _check_names(names: Sequence[str], classes: Sequence[str] | None, where: Pat
                 f"Known classes: {', '.join(classes)}. {mend}."
             )
     elif len(names) == 1:
-        raise DataError(
-            f"{where} has one class only ({names[0]!r}); there is nothing to tell apart. Expected at least {expected}."
-        )
+        raise DataError(f"{where} has only one class ({names[0]!r}). Expected at least {expected}.")
 
 
 def images_in(folder: Path, place: str) -> tuple[list[str], dict[str, str]]:
-    """Find the image files below `folder/place`; hidden ones are skipped.
+    """Find the image files below `folder/place`, at any depth; hidden files and folders are skipped.
+
+    Args:
+        folder: the image folder.
+        place: sub-folder to look in, relative to `folder`; "." for `folder` itself.
 
     Returns:
-        The image files relative to `folder`, and what else may hold images, each with the reason why it is not read.
+        The paths of the image files relative to `folder`, and the files and folders that may hold images but are not
+        read -> reason.
     """
     files: list[str] = []
     others: dict[str, str] = {}
@@ -231,10 +237,10 @@ def images_in(folder: Path, place: str) -> tuple[list[str], dict[str, str]]:
 
 
 def _passed_over(path: Path) -> str:
-    """The reason why a file that may hold an image is not read; empty for a file that holds none."""
+    """The reason why a file that may hold an image is not read; "" for a file that holds none."""
     ending = path.suffix.lower()
     if ending in _OTHERS:
-        return f"images ending in {ending} are not read: convert them to png or jpg"
+        return f"{ending} images are not supported: convert them to png or jpg"
     if path.is_symlink() or not path.is_file():
         return ""
     try:
@@ -243,18 +249,26 @@ def _passed_over(path: Path) -> str:
     except OSError:
         return ""
     named = next((ending for ending, known in _STARTS.items() if known.match(start)), None)
-    return f"holds a picture, but is not named as one: let its name end in {named}" if named else ""
+    return f"is an image without the ending of one: rename it to end in {named}" if named else ""
 
 
 def leads_out(folder: Path, place: str, file: str) -> bool:
-    """Whether an image below `folder/place` is a link, or behind one, to a file outside the folder."""
+    """Whether an image is reached through a link to a place outside the folder.
+
+    Args:
+        folder: the image folder.
+        place: sub-folder that the image was found in, relative to `folder`.
+        file: path of the image, relative to `folder`.
+    """
     path, above = folder / file, [folder / part for part in [Path(place), *Path(place).parents]]
     is_linked = path.is_symlink() or any(part.is_symlink() for part in above if part != folder)
     return is_linked and not _is_inside(path, folder)
 
 
 def _is_inside(path: Path, folder: Path) -> bool:
-    return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))  # which bears loops
+    return Path(os.path.realpath(path)).is_relative_to(
+        os.path.realpath(folder)
+    )  # unlike Path.resolve, it accepts loops of links
 
 
 def _endings() -> str:

@@ -1,4 +1,4 @@
-"""An image folder that is scanned once; image statistics and copies are computed once, when first asked for."""
+"""An image folder that is scanned once; image statistics and duplicates are computed once, on first use."""
 
 from __future__ import annotations
 
@@ -16,17 +16,18 @@ from search.data.scan import ImageFolder, scan
 from search.events import Listener
 
 CLUSTERING: Final = 1
-"""Version of the clustering in the names of cache entries: raised when other images would be taken for copies."""
+"""Version of the clustering in the names of cache entries: raised when other images would count as duplicates."""
 
 
 @dataclass(frozen=True, slots=True)
 class Copies:
-    """Images of a folder that show the same, and the groups that keep them on one side of a split.
+    """Duplicates and near duplicates among n images, and the groups that no split may separate.
 
     Attributes:
-        clusters: images that show the same, as row numbers.
-        too_large: those of the clusters that are too large for their class to become a group.
-        groups: `(n,)` the user's groups, joined where they share a cluster; None where there are no groups at all.
+        clusters: clusters of duplicates, as row numbers 0..n-1.
+        too_large: the clusters that hold too many images of a class to become a group.
+        groups: `(n,)` int64 group of each image: user groups and clusters, merged where they overlap; None if there are
+            neither.
     """
 
     clusters: Sequence[Cluster]
@@ -35,13 +36,13 @@ class Copies:
 
 
 class ScannedFolder:
-    """The files of an image folder, and what is computed from all of them.
+    """The files of an image folder, with statistics, groups and duplicates that are computed on first use.
 
     Args:
-        files: the images that a scan found.
-        listener: notified of stages and progress of what is computed.
-        group_table: CSV file with the user's groups, if there are any.
-        group_by_file: name of the group of each file in `group_table`.
+        files: the scanned folder.
+        listener: notified of stages and progress.
+        group_table: CSV file with the user's groups; None without groups.
+        group_by_file: file -> name of its group, as read from `group_table`; None without groups.
     """
 
     def __init__(
@@ -58,27 +59,43 @@ class ScannedFolder:
         self._copies: dict[bytes, Copies] = {}
 
     def stats(self) -> ImageStats:
-        """Statistics of all files, readable or not."""
+        """Return the statistics of all files, readable or not, in row order.
+
+        Raises:
+            DataError: the cache folder can't be written.
+        """
         if self._stats is None:
             self._listener.stage(f"Looking at {len(self.files.files):,} images")
             self._stats = image_stats(self.files, on_progress=self._listener.progress)
         return self._stats
 
     def groups(self, rows: IntArray) -> IntArray | None:
-        """The user's groups of some rows: `(len(rows),)` numbers from 0; None without a table of groups.
+        """Return the user's groups of some rows.
+
+        Args:
+            rows: `(n,)` row numbers.
+
+        Returns:
+            `(n,)` int64 group of each row, numbered from 0; None if the user gave no groups.
 
         Raises:
-            DataError: the table names no group for one of the rows.
+            DataError: the CSV has no group for one of the rows.
         """
         if self._group_table is None or self._group_by_file is None:
             return None
         return number_groups(self._group_by_file, [self.files.files[row] for row in rows], self._group_table)
 
     def copies(self, rows: IntArray) -> Copies:
-        """Copies among the images of some rows; the row numbers in the result count from the first of `rows`.
+        """Return the duplicates among some rows.
+
+        Args:
+            rows: `(n,)` row numbers.
+
+        Returns:
+            The duplicates; row numbers in it are positions in `rows`, 0..n-1.
 
         Raises:
-            DataError: as in `groups`.
+            DataError: the CSV has no group for one of the rows, or the cache folder can't be written.
         """
         key = rows.tobytes()
         if key not in self._copies:
@@ -89,7 +106,7 @@ class ScannedFolder:
         return self._copies[key]
 
     def _clusters(self, rows: IntArray) -> list[Cluster]:
-        """Clusters of the images that show the same; from the cache or computed now."""
+        """The clusters of duplicates, from the cache or computed now."""
         digests = [self.files.digests[row] for row in rows]
 
         def parse(stored: list[list[list[int]]]) -> list[Cluster]:
@@ -117,18 +134,19 @@ def scan_folder(
     groups: Path | None = None,
     follow_links: bool = False,
 ) -> ScannedFolder:
-    """Find and hash the images of a folder, and read the table of their groups.
+    """Find and hash the images of a folder, and read the CSV with their groups.
 
     Args:
-        folder: holds one sub-folder a class, or, with `labels`, images anywhere in it.
-        listener: notified of stages and progress, also of what is computed later.
-        classes: of the training images, where this is a test folder; it may lack some of them.
-        labels: CSV file with the columns `file` and `label`, where sub-folders are no classes.
-        groups: CSV file with the columns `file` and `group`.
+        folder: image folder with one sub-folder per class, or, with `labels`, with images anywhere in it.
+        listener: notified of stages and progress, also of later computations by the result.
+        classes: names of the training classes if `folder` is a test folder, which may lack some of them; None: the
+            classes are those that the folder or `labels` has.
+        labels: CSV file with the columns `file` and `label`; None: sub-folders are the classes.
+        groups: CSV file with the columns `file` and `group`; None without groups.
         follow_links: also read images outside the folder that links in it point to.
 
     Raises:
-        DataError: the folder or one of the tables can't be used.
+        DataError: the folder or one of the CSV files can't be used.
     """
     listener.stage(f"Scanning {folder}")
     files = scan(folder, classes=classes, labels=labels, follow_links=follow_links, on_progress=listener.progress)

@@ -1,4 +1,4 @@
-"""Small pictures of a few images, to be shown in a report that stands alone."""
+"""Thumbnails of a few images, encoded for a self-contained HTML report."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from search.data.decode import Pixels, UnreadableImage, miniature
 from search.data.parallel import OnProgress, map_in_threads
 
 SIDE: Final = 128
-"""Pixels that the longer side has at most: enough to see what a picture shows, some 4 kB as JPEG."""
+"""Longest side of a thumbnail in pixels, which takes about 4 kB as JPEG."""
 
 _QUALITY: Final = 82
 
@@ -29,20 +29,20 @@ def thumbnails(
     side: int = SIDE,
     on_progress: OnProgress = lambda what, done, of: None,
 ) -> dict[int, str]:
-    """Draw small pictures of some images: of the original file in its own proportions, or else of the decoded pixels.
+    """Make thumbnails of some images: of the original file in its own aspect ratio, or of the pixels if it is gone.
 
-    JPEG, because photographs take a sixth of what they would as PNG. The same files give the same bytes.
+    The same files give the same bytes. JPEG takes a sixth of the space of PNG for photographs.
 
     Args:
-        rows: of the images to show; one that comes twice is shown once.
+        rows: row numbers of the images; duplicates are ignored.
         folder: the image folder.
-        files: `(n,)` relative to it, in row order.
-        pixels: `(n, side, side, channels)` uint8, what was trained on.
-        side: pixels that width and height have at most.
-        on_progress: called with what is done, how many are done and how many there are.
+        files: n paths relative to `folder`, in row order.
+        pixels: `(n, height, width, channels)` uint8, the decoded images.
+        side: largest width and height of a thumbnail in pixels.
+        on_progress: called after each thumbnail; see `OnProgress`.
 
     Returns:
-        Row -> JPEG in base64, by row.
+        Row number -> JPEG in base64, sorted by row number.
     """
 
     def draw(row: int) -> str:
@@ -63,7 +63,7 @@ def _picture(path: Path, pixels: Pixels, side: int) -> Image.Image:
 
 
 def encoded(picture: Image.Image) -> str:
-    """Return a picture as JPEG in base64."""
+    """Return a picture, in mode L or RGB, as JPEG in base64. Removes its metadata."""
     file = BytesIO()
     picture.info = {}  # a comment in the original would be passed on
     picture.save(file, "JPEG", quality=_QUALITY, optimize=True)

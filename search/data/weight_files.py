@@ -1,4 +1,4 @@
-"""Files of pretrained weights: found, checked, and fetched by Keras where there are none."""
+"""Finding and checking files of pretrained weights, and their download by Keras."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from search.errors import UserError
 from spaces.backbones import BACKBONES, IMAGENET, RANDOM
 
 RANDOM_DIGEST: Final = "random"
+"""Digest of weights that are random instead of read from a file."""
+
 _FETCHED_FIRST: Final = "mobilenet_v2"  # 9 MB, and far better than the smaller ones
 _OFF: Final = 0.02  # of the numbers: another width, or a top, makes far more of a difference
 _BY_ATTRIBUTE: Final = ".weights.h5"  # ending of files in which Keras names layers by their kind and order
@@ -24,30 +26,40 @@ _FETCH: Final = "import keras; keras.applications.{builder}({options}include_top
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """First weights of a backbone."""
+    """Initial weights of a backbone.
 
-    path: Path | None  # None: random ones
-    digest: str  # of the file; "random" without one
+    Attributes:
+        path: HDF5 file of the weights; None for random weights.
+        digest: blake2b digest of the file, 32 hexadecimal digits; `RANDOM_DIGEST` for random weights.
+    """
+
+    path: Path | None
+    digest: str
 
 
 def find_weights(
-    source: str, backbones: Sequence[str], tell: Callable[[str], None] = lambda text: None
+    source: str, backbones: Sequence[str], on_stage: Callable[[str], None] = lambda text: None
 ) -> dict[str, Weights]:
-    """Find the weights of backbones, by the name of the backbone; those without weights are missing.
+    """Find the initial weights of backbones. May download ImageNet weights of one backbone (needs the internet).
 
     Args:
-        source: `imagenet` for those in Keras' own cache, fetched if there are none and a network is there; `none` for
-            random ones; else a folder of files with Keras' names, such a file, or NAME=FILE with a backbone's name.
-        backbones: that may be searched.
-        tell: called with a sentence on what takes long.
+        source: `imagenet` for the weights in Keras' cache folder, downloaded for one backbone if there are none; `none`
+            for random weights; else a folder of files with Keras' names, such a file, or NAME=FILE with the name of a
+            backbone.
+        backbones: names of the backbones that may be used.
+        on_stage: called with a sentence when a download begins.
+
+    Returns:
+        Name of the backbone -> weights; backbones without weights are left out. Never empty.
 
     Raises:
-        UserError: there are none of them, or a file is something else.
+        UserError: there are no weights for any of the backbones, the download failed, or a file does not hold the
+            weights of its backbone.
     """
     if source == RANDOM:
         return {name: Weights(None, RANDOM_DIGEST) for name in backbones}
     if source == IMAGENET:
-        return _in_folder(_keras_models(), backbones) or _fetch(backbones, tell)
+        return _in_folder(_keras_models(), backbones) or _fetch(backbones, on_stage)
     path = Path(source)
     name, _, file = source.partition("=")
     if file and os.sep not in name and not path.exists():  # a folder may be called a=b
@@ -57,17 +69,17 @@ def find_weights(
         if not weights:
             expected = ", ".join(BACKBONES[name].file for name in backbones)
             raise UserError(
-                f"--weights {path}: none of the files {expected} is in it. Pass the folder that holds them."
+                f"--weights {path}: the folder has none of the files {expected}. Pass a folder with one of them."
             )
         return weights
     if not path.is_file():
         raise UserError(
-            f"--weights {path}: no such file or folder. Pass {IMAGENET}, {RANDOM}, a folder of weights, or a file."
+            f"--weights {path}: no such file or folder. Pass {IMAGENET}, {RANDOM}, or a folder or file of weights."
         )
     names = [name for name in backbones if BACKBONES[name].file == path.name]
     if not names:
         raise UserError(
-            f"--weights {path}: the file's name does not say which network these weights belong to. Pass --weights "
+            f"--weights {path}: the name of the file does not say which network its weights belong to. Pass --weights "
             f"NAME={path}, where NAME is one of {', '.join(backbones)}."
         )
     return {names[0]: _weights(names[0], path)}
@@ -75,7 +87,7 @@ def find_weights(
 
 def _checked_name(name: str, backbones: Sequence[str]) -> str:
     if name not in backbones:
-        raise UserError(f"--weights {name}=...: one of {', '.join(backbones)} is expected before the =, got {name!r}.")
+        raise UserError(f"--weights {name}=...: expected one of {', '.join(backbones)} before the =, got {name!r}.")
     return name
 
 
@@ -85,7 +97,7 @@ def _in_folder(folder: Path, backbones: Sequence[str]) -> dict[str, Weights]:
 
 
 def _weights(name: str, path: Path) -> Weights:
-    """Raises UserError for a file that doesn't hold this backbone."""
+    """The weights in a file. Raises UserError if it does not hold the weights of this backbone."""
     import h5py
 
     backbone, count = BACKBONES[name], 0
@@ -102,33 +114,33 @@ def _weights(name: str, path: Path) -> Weights:
             has_layers = path.name.endswith(_BY_ATTRIBUTE) and "layers" in held
             held.visititems(add)
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"--weights {path}: an HDF5 file of Keras weights is expected ({error}).") from None
+        raise UserError(f"--weights {path} can't be read ({error}). Expected an HDF5 file of Keras weights.") from None
     has_layers = has_layers or any(layer.startswith(backbone.last_block) for layer in layers)
     if not has_layers or abs(count / backbone.weights - 1) > _OFF:
         raise UserError(
-            f"--weights {path}: these are not the weights of {name} without its top that Keras' own application loads "
-            f"(about {backbone.weights:,} numbers are expected, the file holds {count:,}; as `save_weights` of such an "
-            f"application writes them, into a file called ...{_BY_ATTRIBUTE}, or as Keras fetches them, ...h5)."
+            f"--weights {path}: these are not the weights of {name} (expected about {backbone.weights:,} numbers, got "
+            f"{count:,}). Pass weights of Keras' application without its top: the .h5 file that Keras downloads, or a "
+            f"file ...{_BY_ATTRIBUTE} that `save_weights` wrote."
         )
     return Weights(path.resolve(), digest_of(path))
 
 
 def _keras_models() -> Path:
-    """Folder in which Keras keeps what it fetched."""
+    """Folder in which Keras stores downloaded weights."""
     return Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras") / "models"
 
 
 def fetching(name: str) -> str:
-    """Return Python code that lets Keras fetch a backbone's ImageNet weights into its cache."""
+    """Return Python code by which Keras downloads the ImageNet weights of the backbone `name` to its cache folder."""
     backbone = BACKBONES[name]
     options = "".join(f"{key}={value}, " for key, value in backbone.options)
     return _FETCH.format(builder=backbone.builder, options=options)
 
 
-def _fetch(backbones: Sequence[str], tell: Callable[[str], None]) -> dict[str, Weights]:
+def _fetch(backbones: Sequence[str], on_stage: Callable[[str], None]) -> dict[str, Weights]:
     name = _FETCHED_FIRST if _FETCHED_FIRST in backbones else backbones[0]
     code = fetching(name)
-    tell(f"Fetching the ImageNet weights of {name}, which are not in {_keras_models()}")
+    on_stage(f"Downloading the ImageNet weights of {name}, which are not in {_keras_models()}")
     try:
         process = subprocess.run(
             [sys.executable, "-c", code], capture_output=True, text=True, timeout=_FETCH_SECONDS, check=False
@@ -137,11 +149,11 @@ def _fetch(backbones: Sequence[str], tell: Callable[[str], None]) -> dict[str, W
     except subprocess.TimeoutExpired:
         why = f"no answer in {_FETCH_SECONDS:.0f} s"
     weights = {} if why else _in_folder(_keras_models(), backbones)
-    why = why or f"Keras wrote no {BACKBONES[name].file}"
+    why = why or f"Keras did not write {BACKBONES[name].file}"
     if not weights:
         raise UserError(
-            f"--weights {IMAGENET}: there are no weights in {_keras_models()}, and they could not be fetched ({why}). "
-            f'On a machine with a network, run: python -c "{code}"; then copy its ~/.keras/models here, or pass '
-            "--weights with the folder. Or leave pretrained networks out: --space default."
+            f"--weights {IMAGENET}: there are no weights in {_keras_models()}, and the download failed ({why}). "
+            f'On a machine with internet access, run: python -c "{code}"; then copy its ~/.keras/models here, or pass '
+            "--weights with the folder. Or search without pretrained networks: --space default."
         )
     return weights

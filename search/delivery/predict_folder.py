@@ -169,7 +169,7 @@ def _write_table(
         os.fsync(stream.fileno())
     if not readable:
         file, why = next(iter(unreadable.items()))
-        raise DataError(f"not one image in {request.data} can be read. The first: {file}: {why}.")
+        raise DataError(f"none of the images in {request.data} can be read. The first: {file}: {why}.")
     counts = np.bincount(predicted, minlength=len(card.classes))
     notes = []
     if detector is None:

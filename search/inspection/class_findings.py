@@ -1,4 +1,4 @@
-"""Findings on the numbers of images: classes that are too small, or far smaller than others."""
+"""Findings on the numbers of images per class: classes that are too small, or far smaller than others."""
 
 from __future__ import annotations
 
@@ -11,46 +11,50 @@ from search.arrays import IntArray
 from search.inspection.findings import Finding, Severity
 
 MOST_FOLDS: Final = 10
+"""Largest number of folds that `possible_folds` returns."""
+
 FOLDS: Final = 5
-"""Number of folds of a search by default."""
+"""Default number of folds of a search."""
 
 IMBALANCED: Final = 3.0
-"""Ratio of the largest class to the smallest from which on it is reported."""
+"""Smallest ratio of the largest to the smallest class that is reported, as a note."""
 
 VERY_IMBALANCED: Final = 10.0
-"""The ratio from which on it is a warning."""
+"""Smallest ratio of the largest to the smallest class that is reported as a warning."""
 
 FEW: Final = 20
-"""Images, or groups, of a class below which its recall can't be estimated to a tenth."""
+"""Number of images (or groups) below which a class is reported as small: its recall is uncertain by more than 0.1."""
 
 _NORMAL_95: Final = 1.96
 
 
 def possible_folds(labels: IntArray, groups: IntArray | None, classes: int) -> int:
-    """Return the largest number of folds, at most ten, that each can have an image of each class.
+    """Return the largest number of folds, at most `MOST_FOLDS`, such that each fold can have an image of each class.
 
     Args:
-        labels: `(n,)` 0..K-1.
-        groups: `(n,)` of images that belong together, or None.
-        classes: K.
+        labels: `(n,)` class of each image, 0..K-1.
+        groups: `(n,)` group of each image, which folds must not separate; None without groups.
+        classes: number of classes K.
 
     Returns:
-        0 or 1 where no cross-validation is possible.
+        A number 0..10; 0 or 1 if no cross-validation is possible.
     """
     each = [_units(labels, groups, label) for label in range(classes)]
     return min([MOST_FOLDS, *each], default=0)
 
 
 def half_width(labels: IntArray, groups: IntArray | None, classes: int) -> float | None:
-    """Return the half-width of the 95 % interval of a balanced accuracy half-way between chance and 1.
+    """Return how uncertain a score on these images would be: the half-width of its 95 % interval, 0..1.
+
+    It is computed for a balanced accuracy half-way between chance and 1.
 
     Args:
-        labels: `(n,)` 0..K-1.
-        groups: `(n,)` of images that belong together, or None.
-        classes: K.
+        labels: `(n,)` class of each image, 0..K-1.
+        groups: `(n,)` group of each image, None without groups; images of one group count as one.
+        classes: number of classes K.
 
     Returns:
-        None where a class has no image.
+        The half-width; None if a class has no image.
     """
     each = [_units(labels, groups, label) for label in range(classes)]
     if not all(each):
@@ -64,12 +68,12 @@ def class_findings(counts: Mapping[str, int], labels: IntArray, groups: IntArray
     """Yield findings on classes that are too small for a search, small, or far smaller than others.
 
     Args:
-        counts: images by class.
-        labels: `(n,)`.
-        groups: `(n,)` of images that belong together, or None.
+        counts: class name -> number of images, in label order.
+        labels: `(n,)` class of each image, 0..K-1.
+        groups: `(n,)` group of each image, None without groups; images of one group count as one.
     """
     units = {name: _units(labels, groups, label) for label, name in enumerate(counts)}
-    noun = "images" if groups is None else "groups of images that belong together"
+    noun = "images" if groups is None else "groups of images"
     short = {name: count for name, count in units.items() if count < FOLDS}
     if short:
         least = min(short.values())
@@ -77,15 +81,15 @@ def class_findings(counts: Mapping[str, int], labels: IntArray, groups: IntArray
         yield Finding(
             kind="too-few",
             severity=Severity.ERROR if least < 2 else Severity.WARNING,
-            detail=f"{_named(short)}: fewer {noun} than the {FOLDS} folds of a search; {what}. Add images, or leave "
-            "the class out.",
+            detail=f"{_named(short)}: fewer {noun} than the {FOLDS} folds of a search; {what}. Add images, or remove "
+            "the class.",
         )
     few = {name: count for name, count in units.items() if FOLDS <= count < FEW}
     if few:
         yield Finding(
             kind="too-few",
             severity=Severity.WARNING,
-            detail=f"{_named(few)}: so few {noun} say little about how well that class is recognised.",
+            detail=f"{_named(few)}: with so few {noun}, how well the class is recognised can't be measured precisely.",
         )
     largest, smallest = max(counts.values()), max(1, min(counts.values()))
     if largest >= IMBALANCED * smallest:

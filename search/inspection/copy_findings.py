@@ -1,4 +1,4 @@
-"""Findings on pictures that are there more than once: in a class, in two classes, in training and test."""
+"""Findings on duplicate images: within a class, in two classes, or in both training and test set."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ def copy_findings(
     classes: Sequence[str],
     blank: Collection[int] = (),
 ) -> Iterator[Finding]:
-    """Yield findings on images that show the same.
+    """Yield findings on duplicates and near duplicates among n images.
 
     Args:
-        copies: among the rows.
-        files: `(n,)` names.
-        labels: `(n,)` 0..K-1.
+        copies: the duplicates, with row numbers 0..n-1.
+        files: n file names.
+        labels: `(n,)` class of each image, 0..K-1.
         classes: K names.
-        blank: rows of pictures that show nothing: in two classes they are blank, not labelled wrongly.
+        blank: row numbers of blank images; these are not reported as label conflicts if they are in two classes.
     """
     clusters, too_large = copies.clusters, copies.too_large
     clear = [cluster for cluster in clusters if len(set(labels[list(cluster.rows)])) == 1 or cluster.rows[0] in blank]
     grouped = [cluster for cluster in clear if cluster not in too_large]
     exact = [rows for cluster in grouped for rows in cluster.same]
     near = [cluster.rows for cluster in grouped if not cluster.exact]
-    for kind, rows_of_sets, what in (("duplicate", exact, "the same"), ("near-duplicate", near, "nearly the same")):
+    for kind, rows_of_sets, what in (("duplicate", exact, "identical"), ("near-duplicate", near, "nearly identical")):
         sets = _sets(rows_of_sets, files)
         if sets:
             count = sum(map(len, sets)) - len(sets)
@@ -40,8 +40,8 @@ def copy_findings(
             yield Finding(
                 kind=kind,
                 severity=Severity.WARNING,
-                detail=f"{len(sets):,} {noun} there more than once, in {what} form ({count:,} more files than "
-                "pictures). A search keeps them on one side of each split if it can; for a network they count double.",
+                detail=f"{len(sets):,} {noun} in several {what} files ({count:,} redundant files). A search keeps "
+                "these files together in each split if it can, but a training counts them several times.",
                 files=_flat(sets),
                 sets=sets,
             )
@@ -54,8 +54,8 @@ def copy_findings(
         yield Finding(
             kind="label-conflict",
             severity=Severity.ERROR,
-            detail=f"{len(sets):,} {'picture lies' if len(sets) == 1 else 'pictures lie'} in more than one class "
-            f"({named}): {sure}. Check them and keep each in one class.",
+            detail=f"{len(sets):,} {'picture is' if len(sets) == 1 else 'pictures are'} in more than one class "
+            f"({named}): {sure}. Check them, and keep each in one class only.",
             files=_flat(sets),
             sets=sets,
         )
@@ -64,8 +64,9 @@ def copy_findings(
         yield Finding(
             kind="near-duplicate",
             severity=Severity.WARNING,
-            detail=f"{len(sets):,} {'picture is' if len(sets) == 1 else 'pictures are'} there so often that the copies "
-            "are more than a twentieth of a class; they are not kept together. Is it a blank slide, or a still camera?",
+            detail=f"{len(sets):,} {'picture makes' if len(sets) == 1 else 'pictures make'} up more than a twentieth "
+            "of a class, in nearly identical files; these are not kept together in a split. Check for blank slides or "
+            "a still camera.",
             files=_flat(sets),
             sets=sets,
         )
@@ -74,12 +75,12 @@ def copy_findings(
 def leak_findings(
     pairs: Sequence[tuple[int, int]], files: Sequence[str], test_files: Sequence[str]
 ) -> Iterator[Finding]:
-    """Yield a finding if test images show the same as training images.
+    """Yield one finding if test images are duplicates of training images, and nothing otherwise.
 
     Args:
-        pairs: (row among the training images, row among the test images) that show the same.
-        files: names of the training images.
-        test_files: names of the test images, with the name of their folder in front.
+        pairs: (row in `files`, row in `test_files`) of each pair of duplicates.
+        files: file names of the training images.
+        test_files: file names of the test images, each preceded by the name of the test folder.
     """
     if not pairs:
         return
@@ -90,7 +91,7 @@ def leak_findings(
     yield Finding(
         kind="leak",
         severity=Severity.ERROR,
-        detail=f"{len(sets):,} test {'image is' if len(sets) == 1 else 'images are'} among the training images too: "
+        detail=f"{len(sets):,} test {'image is' if len(sets) == 1 else 'images are'} also in the training set: "
         "the test score would be too high. Remove them from one of the folders.",
         files=tuple(dict.fromkeys(file for files in sets for file in files)),
         sets=sets,

@@ -1,4 +1,4 @@
-"""Findings on single files: unreadable, unusual, blank, dark, blurry, of an unusual size."""
+"""Findings on single files: unreadable, unusual, blank, dark or bright, blurry, of an unusual size."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from search.data.image_stats import ImageStats
 from search.inspection.findings import Finding, Severity
 
 BLANK_CONTRAST: Final = 4 / 255
-"""Standard deviation of grey (0..1) below which an image shows nothing."""
+"""Standard deviation of grey (0..1) below which an image is blank."""
 
 FAR: Final = 5.0
-"""Robust deviations from the median from which on an image is unusual. Iglewicz and Hoaglin (1993) take 3.5, but images
-vary more than a normal distribution does."""
+"""Distance from the median, in robust standard deviations, beyond which an image is unusual. Iglewicz and Hoaglin
+(1993) use 3.5, but images vary more than a normal distribution does."""
 
 _SUFFIXES: Final = {
     "JPEG": {".jpg", ".jpeg", ".jfif"},
-    "MPO": {".jpg", ".jpeg", ".jfif"},  # of many phones: a JPEG with a second, smaller picture behind it
+    "MPO": {".jpg", ".jpeg", ".jfif"},  # by many phones: a JPEG followed by a second, smaller picture
     "PNG": {".png"},
     "BMP": {".bmp"},
     "GIF": {".gif"},
@@ -29,8 +29,10 @@ _SUFFIXES: Final = {
     "WEBP": {".webp"},
 }
 _PLAIN_MODES: Final = {"L", "RGB"}
-_LEAST_SPREAD: Final = 0.02  # of shares and logarithms: where all are alike, a little is still not far
-_LEAST_TO_JUDGE: Final = 20  # images, to know what is usual
+_LEAST_SPREAD: Final = (
+    0.02  # smallest standard deviation assumed, of shares and logarithms: small differences never count
+)
+_LEAST_TO_JUDGE: Final = 20  # smallest number of images for which unusual ones are reported
 
 Numbers = npt.NDArray[np.floating[Any]]
 
@@ -39,9 +41,9 @@ def unreadable(files: Sequence[str], stats: ImageStats, unopened: dict[str, str]
     """Yield one finding for each reason why files can't be read.
 
     Args:
-        files: `(n,)` names.
-        stats: of the files.
-        unopened: further files that could not be opened, with the reason.
+        files: n file names.
+        stats: statistics of these n files.
+        unopened: further file that could not be opened -> reason.
     """
     reasons = dict(unopened) | {file: why for file, why in zip(files, stats.reasons, strict=True) if why}
     for reason in sorted(set(reasons.values())):
@@ -54,27 +56,37 @@ def unreadable(files: Sequence[str], stats: ImageStats, unopened: dict[str, str]
         )
 
 
-def unlabelled(files: Sequence[str], absent: Sequence[str]) -> Iterator[Finding]:
-    """Yield findings on images that a table of labels does not name, and on names in it that are no image's."""
+def unlabelled(files: Sequence[str], missing_files: Sequence[str]) -> Iterator[Finding]:
+    """Yield findings on a CSV of labels that does not match the images; none if it does.
+
+    Args:
+        files: images that the CSV does not name.
+        missing_files: file names in the CSV for which there is no image.
+    """
     if files:
         yield Finding(
             kind="odd-file",
             severity=Severity.WARNING,
-            detail=f"{_counted(files)} not in the table of labels, and left out.",
+            detail=f"{_counted(files)} not in the label file, and left out. Add rows to use {_them(files)}.",
             files=tuple(files),
         )
-    if absent:
-        named = ", ".join(absent[:3]) + (" ..." if len(absent) > 3 else "")
+    if missing_files:
+        named = ", ".join(missing_files[:3]) + (" ..." if len(missing_files) > 3 else "")
+        noun = "file that is" if len(missing_files) == 1 else "files that are"
         yield Finding(
             kind="odd-file",
             severity=Severity.WARNING,
-            detail=f"The table of labels names {len(absent):,} that {'is' if len(absent) == 1 else 'are'} not in the "
-            f"folder: {named}",
+            detail=f"The label file names {len(missing_files):,} {noun} not in the folder: {named}",
         )
 
 
 def unusual(files: Sequence[str], stats: ImageStats) -> Iterator[Finding]:
-    """Yield findings on wrong file endings, animations, more than 8 bits a channel, and modes that are converted."""
+    """Yield findings on wrong file endings, animations, more than 8 bits a channel, and mixed colour modes.
+
+    Args:
+        files: n file names.
+        stats: statistics of these n files.
+    """
     readable = stats.readable
     wrong = _where(
         files,
@@ -90,7 +102,7 @@ def unusual(files: Sequence[str], stats: ImageStats) -> Iterator[Finding]:
         yield Finding(
             kind="odd-file",
             severity=Severity.NOTE,
-            detail=f"{_counted(wrong)} named with an ending that does not fit the content; the content counts.",
+            detail=f"{_counted(wrong)} named with an ending that does not match the content. The ending is ignored.",
             files=wrong,
         )
     moving = _where(files, stats.frames > 1)
@@ -98,7 +110,7 @@ def unusual(files: Sequence[str], stats: ImageStats) -> Iterator[Finding]:
         yield Finding(
             kind="odd-file",
             severity=Severity.WARNING,
-            detail=f"{_counted(moving)} with several frames or pages; only the first is used.",
+            detail=f"{_have(moving)} several frames or pages; only the first one is used.",
             files=moving,
         )
     deep = _where(files, stats.bits > 8)
@@ -106,7 +118,7 @@ def unusual(files: Sequence[str], stats: ImageStats) -> Iterator[Finding]:
         yield Finding(
             kind="odd-file",
             severity=Severity.NOTE,
-            detail=f"{_counted(deep)} with more than 8 bits a channel; scaled by the bits that most of them use.",
+            detail=f"{_have(deep)} more than 8 bits a channel; all are scaled to 8 bits by a common white level.",
             files=deep,
         )
     mixed = sorted({mode for mode, good in zip(stats.modes, readable, strict=True) if good})
@@ -116,21 +128,27 @@ def unusual(files: Sequence[str], stats: ImageStats) -> Iterator[Finding]:
             yield Finding(
                 kind="odd-file",
                 severity=Severity.NOTE,
-                detail=f"Colour modes are mixed ({', '.join(mixed)}); all become grey or RGB, transparent parts white.",
+                detail=f"The files have several colour modes ({', '.join(mixed)}). All become grey or RGB, and "
+                "transparent parts become white.",
                 files=odd,
             )
 
 
 def appearance(files: Sequence[str], stats: ImageStats) -> Iterator[Finding]:
-    """Yield findings on blank images, and on those much darker, brighter or less sharp than the rest."""
+    """Yield findings on blank images, and on images that are much darker, brighter or less sharp than the rest.
+
+    Args:
+        files: n file names.
+        stats: statistics of these n files.
+    """
     blank = stats.readable & (stats.contrast < BLANK_CONTRAST)
     if blank.any():
         bad = _where(files, blank)
         yield Finding(
             kind="blank",
             severity=Severity.WARNING,
-            detail=f"{_counted(bad)} of almost one colour: nothing can be learned from {_them(bad)}. Check, and remove "
-            f"{_them(bad)}.",
+            detail=f"{_counted(bad)} almost of one colour, so that nothing can be learned from {_them(bad)}. Check and "
+            f"remove {_them(bad)}.",
             files=bad,
         )
     rest = stats.readable & ~blank
@@ -158,12 +176,12 @@ def appearance(files: Sequence[str], stats: ImageStats) -> Iterator[Finding]:
 
 
 def sizes(files: Sequence[str], stats: ImageStats, *, native: bool = False) -> Iterator[Finding]:
-    """Yield a finding on images far smaller, larger, wider or higher than the rest.
+    """Yield a finding on images whose size or aspect ratio is far from the median.
 
     Args:
-        files: `(n,)` names.
-        stats: of the files.
-        native: the images will keep their sizes.
+        files: n file names.
+        stats: statistics of these n files.
+        native: whether the images will nearly keep their own sizes, instead of being stretched to squares.
     """
     good = stats.readable
     if good.sum() < _LEAST_TO_JUDGE:
@@ -175,18 +193,21 @@ def sizes(files: Sequence[str], stats: ImageStats, *, native: bool = False) -> I
     if odd.any():
         usual = f"{int(np.median(width[good]))} x {int(np.median(height[good]))}"
         bad = _where(files, odd)
-        square = "all are stretched to one square, which distorts these most"
-        fate = "each gets the nearest of a few shapes" if native else square
+        square = "all images are stretched to the same square, which distorts these most"
+        fate = "each image is resized to the nearest of a few shapes" if native else square
         yield Finding(
             kind="odd-size",
             severity=Severity.NOTE,
-            detail=f"{_counted(bad)} of a size or shape far from the usual (about {usual}): {fate}.",
+            detail=f"{_counted(bad)} of an unusual size or shape (the median is {usual} pixels): {fate}.",
             files=bad,
         )
 
 
 def _far(values: Numbers, among: npt.NDArray[np.bool_], *, below: bool | None) -> npt.NDArray[np.bool_]:
-    """Which values `(n,)` are far from the median of those in `among`: below it, above it, or (None) on either side."""
+    """Mask `(n,)` of the values in `among` that are far from their median.
+
+    below: True: far below it, False: far above it, None: either.
+    """
     middle = np.median(values[among])
     spread = max(_LEAST_SPREAD, 1.4826 * float(np.median(np.abs(values[among] - middle))))
     off = (values - middle) / spread
@@ -200,6 +221,10 @@ def _where(files: Sequence[str], chosen: npt.NDArray[np.bool_]) -> tuple[str, ..
 
 def _counted(files: Sequence[str]) -> str:
     return "1 file is" if len(files) == 1 else f"{len(files):,} files are"
+
+
+def _have(files: Sequence[str]) -> str:
+    return "1 file has" if len(files) == 1 else f"{len(files):,} files have"
 
 
 def _them(files: Sequence[str]) -> str:

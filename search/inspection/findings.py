@@ -1,4 +1,4 @@
-"""Records of what an inspection finds, which reports read."""
+"""Records of an inspection of an image folder, for reports."""
 
 from __future__ import annotations
 
@@ -10,62 +10,64 @@ from typing import Final
 KINDS: Final[Mapping[str, str]] = {
     "corrupt": "Files that can't be read",
     "odd-file": "Unusual files",
-    "duplicate": "The same file more than once",
-    "near-duplicate": "Nearly the same picture more than once",
+    "duplicate": "Identical files",
+    "near-duplicate": "Nearly identical pictures",
     "label-conflict": "The same picture in two classes",
-    "leak": "Test images that are among the training images",
-    "blank": "Images that show nothing",
+    "leak": "Test images that are also training images",
+    "blank": "Blank images",
     "dark": "Much darker or brighter than the others",
     "blurry": "Much less sharp than the others",
     "odd-size": "Unusual sizes",
-    "shortcut": "The class can be told without looking at the picture",
-    "imbalance": "Classes of very different sizes",
+    "shortcut": "The class can be predicted without the content of the picture",
+    "imbalance": "Classes with very different numbers of images",
     "too-few": "Too few images",
 }
 """Heading of each kind of finding."""
 
 
 OF_TEST: Final = "Test: "
-"""Beginning of the details of findings on unreadable test images."""
+"""Prefix of the details of findings on unreadable test images."""
 
 
 class Severity(StrEnum):
-    """The severity of a finding."""
+    """Severity of a finding."""
 
     ERROR = "error"  # scores will be wrong, or no search is possible
-    WARNING = "warning"  # to be looked at
-    NOTE = "note"  # good to know
+    WARNING = "warning"  # the user should look at it
+    NOTE = "note"  # nothing needs to be done
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Finding:
-    """A problem of the images, or something good to know about them."""
+    """A problem of the images, or a fact about them that the user should know."""
 
-    kind: str  # of `KINDS`
+    kind: str  # key of `KINDS`
     severity: Severity
-    detail: str  # what it is and what to do, for people
-    files: tuple[str, ...] = ()  # affected ones, relative to the image folder; those of a test folder with its name
-    sets: tuple[tuple[str, ...], ...] = ()  # files that belong together, such as copies of one picture
+    detail: str  # sentences for the user: what was found and what to do
+    files: tuple[
+        str, ...
+    ] = ()  # affected files, relative to the image folder; test files begin with the test folder's name
+    sets: tuple[tuple[str, ...], ...] = ()  # sets of files that are duplicates of each other
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Inspection:
-    """The findings in a folder of images, and what the folder holds."""
+    """The findings on an image folder, and statistics of its readable images."""
 
     folder: str
     test: str | None
-    classes: Mapping[str, int]  # readable images
-    images: int
-    findings: tuple[Finding, ...]  # the gravest first
-    sizes: Mapping[str, int]
-    aspects: tuple[float, float, float]  # width / height: least, median, most
-    modes: Mapping[str, int]
-    bits: Mapping[int, int]  # a channel
-    formats: Mapping[str, int]
-    units: int  # images, or groups of images that belong together
-    folds: int  # of a cross-validation that the classes allow, 10 at most
-    chance: float  # balanced accuracy of guessing
-    baselines: Mapping[str, float]  # balanced accuracy of simple methods; empty where nothing could be learned
-    half: float | None  # of the 95 % interval of a score half-way between chance and 1; None with an empty class
-    seconds: float
+    classes: Mapping[str, int]  # class -> number of readable images
+    images: int  # number of readable images
+    findings: tuple[Finding, ...]  # the most severe first
+    sizes: Mapping[str, int]  # "width x height" in pixels, or "other" -> number of images
+    aspects: tuple[float, float, float]  # width / height: minimum, median, maximum
+    modes: Mapping[str, int]  # Pillow's mode -> number of images
+    bits: Mapping[int, int]  # bits a channel -> number of images
+    formats: Mapping[str, int]  # Pillow's format -> number of images
+    units: int  # number of groups; of images if there are no groups
+    folds: int  # largest number of cross-validation folds that the classes allow, 0..10
+    chance: float  # balanced accuracy of guessing, 0..1
+    baselines: Mapping[str, float]  # simple method -> balanced accuracy, 0..1; empty if no cross-validation is possible
+    half: float | None  # half-width of the 95 % interval of a score half-way between chance and 1; None: empty class
+    seconds: float  # duration of the inspection
     thumbnails: Mapping[str, str] = field(default_factory=dict)  # file -> JPEG in base64

@@ -1,4 +1,4 @@
-"""The inspection of a folder of images, without any training."""
+"""Inspection of an image folder for problems, without training a network."""
 
 from __future__ import annotations
 
@@ -37,24 +37,32 @@ _ORDER: Final = {Severity.ERROR: 0, Severity.WARNING: 1, Severity.NOTE: 2}
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CheckRequest:
-    """The folders and tables to inspect."""
+    """The folders and CSV files to inspect.
+
+    Attributes:
+        data: folder of the training images.
+        test: folder of the test images; None: the test folder in `data`, if there is one.
+        groups: CSV file with the columns `file` and `group`; None without groups.
+        labels: CSV file with the columns `file` and `label`; None: sub-folders are the classes.
+        follow_links: also read images outside the folders that links in them point to.
+    """
 
     data: Path
     test: Path | None = None
     groups: Path | None = None
-    labels: Path | None = None  # CSV file, where sub-folders are no classes
+    labels: Path | None = None
     follow_links: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Readable:
-    """The readable images of a folder, compared with each other."""
+    """The n readable images of a folder, and the duplicates among them."""
 
     files: ImageFolder
     stats: ImageStats  # of all files
-    rows: IntArray  # (n,) of the readable ones among all files
-    names: tuple[str, ...]  # (n,) of their files
-    labels: IntArray  # (n,)
+    rows: IntArray  # (n,) row numbers of the readable images among all files
+    names: tuple[str, ...]  # n file names
+    labels: IntArray  # (n,) class of each image, 0..K-1
     copies: Copies
 
     @property
@@ -63,19 +71,19 @@ class _Readable:
 
     @property
     def units(self) -> IntArray | None:
-        """(n,) group of each image; None where each is on its own."""
+        """(n,) group of each image; None without groups."""
         return self.copies.groups
 
 
 def inspect(request: CheckRequest, listener: Listener) -> Inspection:
-    """Look at every file, compare the images with each other, and try simple methods on them.
+    """Inspect an image folder: read every file, find duplicates and other problems, and score simple baselines.
 
     Args:
-        request: names the folders.
+        request: the folders and CSV files.
         listener: notified of stages and progress.
 
     Raises:
-        DataError: the folder has no classes with images, or the group file can't be used.
+        DataError: a folder or a CSV file can't be used, or no image can be read.
     """
     started = time.monotonic()
     scanned = scan_folder(
@@ -127,14 +135,14 @@ def check_briefly(scanned: ScannedFolder, test: ScannedFolder | None, *, native:
 
     Args:
         scanned: the training images.
-        test: the test images, if there are any.
-        native: the images will keep their sizes.
+        test: the test images; None without.
+        native: whether the images will nearly keep their own sizes, instead of being stretched to squares.
 
     Returns:
-        The findings, the gravest first.
+        The findings, the most severe first.
 
     Raises:
-        DataError: not one image can be read.
+        DataError: no training image can be read.
     """
     return _findings(_readable(scanned), test, native=native)
 
@@ -143,7 +151,9 @@ def _readable(scanned: ScannedFolder) -> _Readable:
     files, stats = scanned.files, scanned.stats()
     rows = np.flatnonzero(stats.readable)
     if not len(rows):
-        raise DataError(f"not one image in {files.path} can be read. Expected png, jpg, bmp, gif, tif or webp images.")
+        raise DataError(
+            f"none of the images in {files.path} can be read. Expected png, jpg, bmp, gif, tif or webp images."
+        )
     return _Readable(
         files=files,
         stats=stats,
@@ -156,12 +166,12 @@ def _readable(scanned: ScannedFolder) -> _Readable:
 
 def _findings(images: _Readable, test: ScannedFolder | None, *, native: bool) -> tuple[Finding, ...]:
     files, stats = images.files, images.stats
-    absent = [name for name in files.absent if test is None or name in test.files.absent]
+    missing_files = [name for name in files.missing_files if test is None or name in test.files.missing_files]
     findings = [
         *file_findings.unreadable(files.files, stats, dict(files.unopened)),
         *copy_findings(images.copies, images.names, images.labels, files.classes, _blank(images)),
         *file_findings.appearance(files.files, stats),
-        *file_findings.unlabelled(files.unlabelled, absent),
+        *file_findings.unlabelled(files.unlabelled, missing_files),
         *file_findings.sizes(files.files, stats, native=native),
         *file_findings.unusual(files.files, stats),
         *class_findings.class_findings(images.counts, images.labels, images.units),
@@ -172,12 +182,12 @@ def _findings(images: _Readable, test: ScannedFolder | None, *, native: bool) ->
 
 
 def _blank(images: _Readable) -> frozenset[int]:
-    """Rows of the readable images that show nothing."""
+    """Row numbers, among the readable images, of blank images."""
     return frozenset(np.flatnonzero(images.stats.contrast[images.rows] < file_findings.BLANK_CONTRAST).tolist())
 
 
 def _leaks(images: _Readable, scanned_test: ScannedFolder) -> list[Finding]:
-    """Test images that are among the images, and those that can't be read."""
+    """Findings on test images that are also training images, and on test images that can't be read."""
     test, test_stats = scanned_test.files, scanned_test.stats()
     readable = np.flatnonzero(test_stats.readable)
     by_digest: dict[str, list[int]] = {}
@@ -197,20 +207,20 @@ def _leaks(images: _Readable, scanned_test: ScannedFolder) -> list[Finding]:
 
 
 def _shortcuts(images: _Readable) -> list[Finding]:
-    """Findings on what tells the class without the picture."""
+    """Findings on features that predict the class without the content of the picture."""
     folds = _folds(images)
     if not folds:
         return []
-    moments = [
+    timestamps = [
         float(images.stats.taken[row]) or (images.files.path / file).stat().st_mtime
         for row, file in enumerate(images.files.files)
     ]
-    tables = shortcut_tables(images.stats, images.rows, moments)
+    tables = shortcut_tables(images.stats, images.rows, timestamps)
     return list(shortcut_findings(tables, images.labels, folds, images.files.classes))
 
 
 def _folds(images: _Readable) -> list[tuple[IntArray, IntArray]]:
-    """Training and validation rows; none where groups are too few or too uneven, which is said elsewhere."""
+    """Training and validation rows of each fold; empty if the classes or groups allow no cross-validation."""
     count = min(
         class_findings.FOLDS, class_findings.possible_folds(images.labels, images.units, len(images.files.classes))
     )
@@ -224,7 +234,7 @@ def _folds(images: _Readable) -> list[tuple[IntArray, IntArray]]:
 
 
 def _thumbnails(data: Path, test: Path | None, findings: Sequence[Finding], listener: Listener) -> dict[str, str]:
-    """JPEG in base64 of the first files of each finding, without those that can't be read."""
+    """File -> JPEG in base64, for the first readable files of each finding."""
     wanted = list(dict.fromkeys(file for finding in findings for file in _first_files(finding)))
 
     def draw(file: str) -> str | None:
@@ -244,7 +254,7 @@ def _first_files(finding: Finding) -> list[str]:
     if not finding.sets:
         return list(finding.files[:_SHOWN])
     shown: list[str] = []
-    for files in finding.sets:  # as long as a whole set can be shown
+    for files in finding.sets:  # only whole sets
         if shown and len(shown) + len(files) > _SHOWN:
             break
         shown += files[:_SHOWN]

@@ -1,4 +1,4 @@
-"""Findings on shortcuts: size, file format, day or mean colour that tell the class without what the picture shows."""
+"""Findings on shortcuts: the class can be predicted from image size, file format, day or mean colour alone."""
 
 from __future__ import annotations
 
@@ -14,50 +14,52 @@ from search.data.image_stats import ImageStats
 from search.inspection.findings import Finding, Severity
 
 CLEARLY: Final = 4.0
-"""Standard errors above chance from which on a score counts."""
+"""Number of standard errors above chance that a score must exceed to be a shortcut."""
 
-WORTH: Final = {"its size": 0.25, "its file format": 0.25, "the day of its file": 0.5, "its mean colour": 0.6}
-"""Share of the way from chance to 1 that makes a shortcut.
+WORTH: Final = {"image size": 0.25, "file format": 0.25, "day of the file": 0.5, "mean colour": 0.6}
+"""Name of a feature table -> share (0..1) of the way from chance to 1 that a score must exceed to be a shortcut.
 
-Classes may well differ in colour, and copying a folder leaves days that mean nothing; sizes and formats say where
-pictures come from.
+It is higher for colours, as classes may really differ in them, and for days, as copying files changes them.
 """
 
 _DAY: Final = 86_400.0
-_MOST_CLASSES: Final = 50  # of which each is tried against the others
-_DEPTH: Final = 3  # of the tree, which so sees at most eight regions
+_MOST_CLASSES: Final = 50  # up to which each class is also tested against all others
+_DEPTH: Final = 3  # of the decision tree, which has at most eight leaves
 
 Table = npt.NDArray[np.floating[Any]]
 
 
-def shortcut_tables(stats: ImageStats, rows: IntArray, moments: Sequence[float]) -> dict[str, Table]:
-    """Return the features `(len(rows), features)` float64 from which a tree tries to tell the class, by their name.
+def shortcut_tables(stats: ImageStats, rows: IntArray, timestamps: Sequence[float]) -> dict[str, Table]:
+    """Build the feature tables from which `shortcut_findings` tries to predict the class.
 
     Args:
-        stats: of all files.
-        rows: of the files that are used.
-        moments: seconds since 1970 at which each file was written, or its picture taken.
+        stats: statistics of all m files.
+        rows: `(n,)` row numbers of the files to use.
+        timestamps: m times of the photographs or else of the last change of the files, in seconds since 1970.
+
+    Returns:
+        Name of the table (a key of `WORTH`) -> features `(n, d)`, floats; d depends on the table.
     """
     width, height = stats.width[rows].astype(np.float64), stats.height[rows].astype(np.float64)
     kinds = [f"{stats.formats[row]} {stats.modes[row]}" for row in rows]
     names = sorted(set(kinds))
     return {
-        "its size": np.stack([width, height, width / np.maximum(height, 1)], axis=1),
-        "its file format": np.array([[kind == name for name in names] for kind in kinds], np.float64),
-        "the day of its file": np.floor(np.array(moments, np.float64)[rows] / _DAY)[:, None],
-        "its mean colour": stats.colour[rows].mean(axis=(1, 2)),
+        "image size": np.stack([width, height, width / np.maximum(height, 1)], axis=1),
+        "file format": np.array([[kind == name for name in names] for kind in kinds], np.float64),
+        "day of the file": np.floor(np.array(timestamps, np.float64)[rows] / _DAY)[:, None],
+        "mean colour": stats.colour[rows].mean(axis=(1, 2)),
     }
 
 
 def shortcut_findings(
     tables: Mapping[str, Table], labels: IntArray, folds: Sequence[tuple[IntArray, IntArray]], classes: Sequence[str]
 ) -> Iterator[Finding]:
-    """Yield findings on tables that tell the class, or one class from the others, of images left out of the fit.
+    """Yield a finding for each feature table from which the class, or one class, can be predicted in cross-validation.
 
     Args:
-        tables: from `shortcut_tables`.
-        labels: `(n,)` 0..K-1.
-        folds: training and validation rows.
+        tables: name -> features `(n, d)`, from `shortcut_tables`.
+        labels: `(n,)` class of each image, 0..K-1.
+        folds: training and validation rows of each fold.
         classes: K names.
     """
     for what, table in tables.items():
@@ -69,7 +71,7 @@ def shortcut_findings(
             own = (labels == label).astype(np.int64)
             score = _score(table, own, folds)
             if _is_shortcut(score, own, min(0.9, 2 * WORTH[what])):
-                separated.append((score, f"{classes[label]!r} from the other classes"))
+                separated.append((score, f"whether an image is {classes[label]!r}"))
         if 0 < len(separated) <= len(present) / 2:
             score, name = max(separated)
             more = f" (and {len(separated) - 1} more)" if len(separated) > 1 else ""
@@ -85,12 +87,12 @@ def _is_shortcut(score: float, labels: IntArray, worth: float) -> bool:
     return score - chance > max(CLEARLY * error, worth * (1 - chance))
 
 
-def _finding(what: str, whom: str, score: float, chance: float) -> Finding:
+def _finding(what: str, target: str, score: float, chance: float) -> Finding:
     return Finding(
         kind="shortcut",
         severity=Severity.WARNING,
-        detail=f"{what[0].upper()}{what[1:]} alone tells {whom} with a balanced accuracy of {score:.2f} (chance: "
-        f"{chance:.2f}). A network may learn that instead of what is shown, and fail where it does not hold.",
+        detail=f"From the {what} alone, {target} can be predicted with a balanced accuracy of {score:.2f} (guessing: "
+        f"{chance:.2f}). A network may learn this instead of the content, and fail on images where it does not hold.",
     )
 
 

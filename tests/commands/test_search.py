@@ -178,14 +178,14 @@ def test_a_start_outside_the_space_is_refused(refused: Refused) -> None:
 
 def test_one_class_an_empty_class_and_nothing_readable_are_refused(here: Path, refused: Refused) -> None:
     make_images(here / "one", 6, ("bolt",))
-    assert "has one class only ('bolt')" in refused("--data", "one", "--quiet")
+    assert "has only one class ('bolt')" in refused("--data", "one", "--quiet")
     make_images(here / "empty", 6)
     (here / "empty" / "screw").mkdir()
     assert "class 'screw' has no images" in refused("--data", "empty", "--quiet")
     for name in ("bolt", "nut"):
         (here / "broken" / name).mkdir(parents=True)
         (here / "broken" / name / "0.png").write_text("no image")
-    assert "not one image in broken can be read" in refused("--data", "broken", "--quiet")
+    assert "none of the images in broken can be read" in refused("--data", "broken", "--quiet")
 
 
 def test_an_out_below_a_file_is_refused(here: Path, refused: Refused) -> None:

@@ -91,7 +91,7 @@ def test_a_collapse_and_an_unreadable_file_are_said_aloud(
     (here / "images" / "bolt" / "bad\x1b.png").write_bytes(b"nothing")
     assert run_search.main(PREDICT) == DONE
     told = capsys.readouterr()
-    assert "Skipped: 1 file that can't be read: bolt/bad\\x1b.png (holds no image" in told.out
+    assert "Skipped: 1 file that can't be read: bolt/bad\\x1b.png (not an image" in told.out
     assert "Left out bolt/bad" in told.err
     assert "\x1b" not in told.out + told.err
 

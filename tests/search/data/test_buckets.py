@@ -35,11 +35,11 @@ def test_shapes_that_the_eye_can_check(sizes, max_side, shapes, of) -> None:
 def test_thin_images_are_widened_for_networks_that_need_it() -> None:
     sizes = [(640, 200), (640, 200), (640, 480)]
     assert choose_buckets(sizes, max_side=64) == ((20, 64), (48, 64))
-    found = choose_buckets(sizes, max_side=64, least=32)
+    found = choose_buckets(sizes, max_side=64, min_side=32)
     assert found == ((32, 64), (48, 64))
     assert nearest(sizes, found).tolist() == [0, 0, 1]
     assert stretch(sizes, found) == pytest.approx(1.6)
-    assert choose_buckets(sizes, max_side=24, least=32) == ((24, 24),)
+    assert choose_buckets(sizes, max_side=24, min_side=32) == ((24, 24),)
 
 
 @given(sizes_of_images, st.integers(16, 256))
@@ -67,7 +67,7 @@ def test_the_order_of_images_decides_nothing(sizes, random) -> None:
 @given(st.lists(st.tuples(st.integers(8, 4000), st.integers(8, 4000)), min_size=1, max_size=60))
 def test_more_aspect_ratios_than_shapes_are_stretched_as_little_as_so_few_can(sizes) -> None:
     """Against the best that ranges of equal width can do, found by trying all of them."""
-    few = choose_buckets(sizes, max_side=4000, most=2)
+    few = choose_buckets(sizes, max_side=4000, max_shapes=2)
     aspects = np.sort([math.log(w / h) for w, h in sizes])
     best = min(max(np.ptp(aspects[:cut]) if cut else 0, np.ptp(aspects[cut:]) if cut < len(aspects) else 0)
                for cut in range(len(aspects) + 1))  # fmt: skip

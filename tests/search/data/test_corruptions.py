@@ -130,7 +130,7 @@ def test_no_images_give_none() -> None:
 
 @pytest.mark.parametrize("form", ["fog/1", "noise", "noise/3", "noise/"])
 def test_an_unknown_form_is_told(form) -> None:
-    with pytest.raises(ValueError, match=r"a corruption is one of noise/1, noise/2, .*resolution/2; got '"):
+    with pytest.raises(ValueError, match=r"form must be one of noise/1, noise/2, .*resolution/2, got '"):
         corrupt(np.zeros((1, 8, 8, 1), np.uint8), form)
 
 

@@ -248,11 +248,11 @@ def _bomb() -> bytes:
     ("content", "reason"),
     [
         (lambda folder: b"", "empty file"),
-        (lambda folder: b"<html>404</html>", "no image of a known format"),
+        (lambda folder: b"<html>404</html>", "not an image in a supported format"),
         (lambda folder: _noise_png(folder)[:3000], "truncated"),
         (lambda folder: _noise_png(folder)[:20], "."),
         (lambda folder: _bomb(), "absurd number of pixels"),
-        (lambda folder: b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "no image of a known format"),
+        (lambda folder: b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not an image in a supported format"),
         (
             lambda folder: save(Image.fromarray(np.full((2, 2), np.nan, np.float32)), folder / "n.tif").read_bytes(),
             "finite",

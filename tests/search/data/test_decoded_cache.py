@@ -209,7 +209,7 @@ def test_a_failure_while_building_leaves_nothing(make_folder, own_cache: Path, m
     [
         (
             4 * 48 * 48,
-            r"4 images of 64 x 64 pixels in 1 channel.* take 0\.0 MB.*free in .*cache\. Use --image-size 48 or smaller",
+            r"4 images of 64 x 64 pixels in 1 .* take 0\.0 MB.*be used in .*cache\. Use --image-size 48 or smaller",
         ),
         (100, "Use fewer images: not even --image-size 16 fits, make room, or set STEADYNET_CACHE"),
     ],

@@ -105,7 +105,7 @@ def test_another_seed_gives_other_folds() -> None:
             2,
             r"class 'dog' has 1 readable image\(s\), but 2 folds need at least 2\. Add images\.$",
         ),
-        (array(0, 0, 1, 1), array(0, 1, 2, 2), 2, "all images of class 'dog' are of one group"),
+        (array(0, 0, 1, 1), array(0, 1, 2, 2), 2, "all images of class 'dog' are in one group"),
         (array(0, 0, 0, 1, 1, 1), array(0, 0, 1, 0, 0, 1), 3, r"there are 2 groups, but 3 folds .* --folds 2"),
     ],
     ids=["one fold", "two images", "one image", "one group", "few groups"],
@@ -129,7 +129,7 @@ def test_a_validation_part_without_a_class_is_told() -> None:
     told = fold_warnings(labels, folds, ["cat", "dog"])
     assert len(lacking) == 1
     assert len(told) == 1
-    assert told[0].startswith(f"Fold {lacking[0]} of 3 has no image of class 'dog' to validate on")
+    assert told[0].startswith(f"The validation part of fold {lacking[0]} of 3 has no image of class 'dog'")
 
 
 def test_nothing_to_tell_when_every_class_is_validated() -> None:

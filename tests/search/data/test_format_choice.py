@@ -9,9 +9,9 @@ from search.data.format_choice import choose_channels, choose_size, common_size,
 @pytest.mark.parametrize(
     ("sizes", "cap", "side", "why"),
     [
-        ([(32, 32)], 64, 32, "32 pixels in the median: .* does not enlarge"),
+        ([(32, 32)], 64, 32, "median of .* is 32 pixels: .* does not enlarge"),
         ([(31, 40)], 64, 24, "31 pixels"),
-        ([(500, 400), (300, 1000), (90, 90)], 64, 64, "300 pixels in the median: .* up to 64, .* --image-size"),
+        ([(500, 400), (300, 1000), (90, 90)], 64, 64, "median of .* is 300 pixels: .* up to 64, .* --image-size"),
         ([(500, 400)], 128, 128, "up to 128"),
         ([(500, 400)], 100, 96, "up to 100"),
         ([(64, 64)], 64, 64, "does not enlarge"),

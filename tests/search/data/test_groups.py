@@ -50,7 +50,7 @@ def test_files_may_be_given_in_full(tmp_path: Path) -> None:
         ("file,patient\na/1.png,x\n", "lacks the column 'group'"),
         ("file,group\nc/1.png,x\n", r"names none of the images in .*train.*such as a/1\.png"),
         ("file,group\n", "names none of the images"),
-        ("file,group\na/1.png,x\na/1.png,y\n", r"puts a/1\.png into two groups, 'x' and 'y'"),
+        ("file,group\na/1.png,x\na/1.png,y\n", r"has a/1\.png in two groups, 'x' and 'y'"),
         ('file,group\n"a/1.png,x\n', "can't be read as a CSV file"),
     ],
     ids=["empty", "no file", "no group", "no match", "no rows", "two groups", "open quote"],

@@ -63,7 +63,7 @@ def test_facts(folder: Path) -> None:
         "b/broken.png": ("", "", 0, 0, 0),
     }
     assert found.readable.tolist() == [file != "b/broken.png" for file in at]
-    assert "known format" in found.reasons[at["b/broken.png"]]
+    assert "supported format" in found.reasons[at["b/broken.png"]]
     assert found.taken[at["a/photo.jpg"]] == 1_714_979_289
     assert found.taken[at["a/colour.png"]] == 0
 

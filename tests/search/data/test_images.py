@@ -75,7 +75,7 @@ def test_what_a_folder_becomes(make_folder) -> None:
     assert list(summary.classes.items()) == [("cat", 4), ("dog", 3)]
     assert (summary.folder, summary.images, summary.image_size, summary.channels) == (str(folder), 7, 16, 1)
     assert summary.quarantined == {}
-    assert summary.size_reason.startswith("the images' shorter side is 20 pixels")
+    assert summary.size_reason.startswith("the median of the images' shorter sides is 20 pixels")
     assert notes.stages == [f"Scanning {folder}", "Measuring 7 images", "Reading 7 images at 16 x 16 pixels"]
     assert notes.ends == [("hashing", 7), ("measuring", 7), ("decoding", 7)]
 
@@ -121,7 +121,7 @@ def test_unreadable_files_are_set_aside_and_named(make_folder, caplog: pytest.Lo
         images = load(folder)
     assert list(images.summary.quarantined) == ["a/bad.png", "a/gone.png", "b/worse.jpg"]
     assert images.summary.quarantined["a/gone.png"] == "No such file or directory"
-    assert images.summary.quarantined["a/bad.png"].startswith("holds no image of a known format")
+    assert images.summary.quarantined["a/bad.png"].startswith("not an image in a supported format")
     assert images.summary.classes == {"a": 3, "b": 2}
     assert len(images.files) == len(images.labels) == len(images.pixels()) == 5
     assert [record.getMessage().split(":")[0] for record in caplog.records] == [
@@ -144,7 +144,9 @@ def test_a_class_below_the_folds_is_an_error(make_folder) -> None:
 def test_nothing_readable_is_an_error(make_folder, folds: int) -> None:
     folder = make_folder(a=1, b=1)
     spoil(folder, "a/0.png", "b/0.png")
-    with pytest.raises(DataError, match=r"not one image in .* \(2 files tried\)\. The first: a/0\.png: holds no image"):
+    with pytest.raises(
+        DataError, match=r"none of the images in .* can be read \(2 files tried\)\. The first: a/0\.png: not an image"
+    ):
         load(folder, folds=folds)
 
 

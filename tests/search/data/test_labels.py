@@ -54,14 +54,14 @@ def test_what_a_table_names_is_found_and_the_rest_left_out(
         "deep/x3.jpg": "cat",
         "deep/er/x4.PNG": "dog",
     }
-    assert caplog.messages == [f"1 of 5 images in {here / 'images'} are not in {labels}: left out."]
+    assert caplog.messages == [f"Left out 1 of 5 images in {here / 'images'} that are not in {labels}."]
 
 
 def test_what_is_in_one_of_them_only_is_kept(here: Path) -> None:
     labels = table(here, "file,label\nx1.png,cat\nx2.png,dog\ngone.png,dog\nx5.png,\n")
     found = scan(here / "images", labels=labels, on_progress=quiet)
     assert set(found.unlabelled) == {"deep/x3.jpg", "deep/er/x4.PNG", "x5.png"}
-    assert found.absent == ("gone.png",)
+    assert found.missing_files == ("gone.png",)
 
 
 @pytest.mark.parametrize("file", ["ISIC_1.JPG", "ISIC_1.Jpeg", "scan.2.PNG"])
@@ -80,9 +80,9 @@ def test_an_accent_may_be_written_otherwise_in_the_table(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("file,label\nx1.png,cat\nx2.png,cat\n", r"labels\.csv has one class only \('cat'\).*at least two labels"),
+        ("file,label\nx1.png,cat\nx2.png,cat\n", r"labels\.csv has only one class \('cat'\).*at least two labels"),
         ("file,label\ny.png,cat\n", r"names none of the images in .*images"),
-        ("file,label\nx1.png,cat\nx1.png,dog\n", r"puts x1\.png into two classes, 'cat' and 'dog'"),
+        ("file,label\nx1.png,cat\nx1.png,dog\n", r"has x1\.png in two classes, 'cat' and 'dog'"),
         ("file,sort\nx1.png,cat\n", r"lacks the column 'label'.*found file, sort"),
         ("", "lacks the column 'file'"),
     ],
@@ -133,7 +133,7 @@ def test_a_split_without_a_part_to_train_on_or_with_two_for_a_test(tmp_path: Pat
     found = scan(tmp_path / "images", labels=labels, on_progress=quiet)
     assert (len(found.files), found.test) == (2, None)
     put(tmp_path / "images", "train/x3.png", "Testing/x4.png")
-    with pytest.raises(DataError, match=r"has two parts for a test \(Testing, test\)"):
+    with pytest.raises(DataError, match=r"has several test sets \(Testing, test\)"):
         scan(tmp_path / "images", labels=labels, on_progress=quiet)
 
 

@@ -37,7 +37,7 @@ def test_pictures_that_are_not_named_as_ones_are_told(tmp_path: Path, ending: st
         shutil.copy(tmp_path / f"{ending}.{ending}", tmp_path / "a" / name)
     found = scan(tmp_path, on_progress=quiet)
     assert sorted(found.files) == ["a/1.png", "b/2.png"]
-    why = f"holds a picture, but is not named as one: let its name end in .{ending}"
+    why = f"is an image without the ending of one: rename it to end in .{ending}"
     assert dict(found.unopened) == dict.fromkeys(("a/IMG_0001", "a/scan.png.bak", "a/x.jpe"), why)
 
 
@@ -63,7 +63,7 @@ def test_links_to_files_are_followed_and_broken_ones_named(tmp_path: Path) -> No
     assert sorted(found.files) == ["a/1.png", "a/link.png", "b/2.png"]
     assert dict(found.unopened) == {
         "b/broken.png": "No such file or directory",
-        "b/loop": "a link to a folder is only followed where it is a class: put the folder itself there",
+        "b/loop": "links to folders are only followed if they are a class: replace the link by the folder itself",
     }
 
 
@@ -72,7 +72,7 @@ def test_links_that_lead_out_of_the_folder_are_followed_only_when_asked(tmp_path
     (tmp_path / "data/a/secret.png").symlink_to(tmp_path / "elsewhere/3.png")
     (tmp_path / "data/a/beside.png").symlink_to(tmp_path / "data-2/4.png")
     (tmp_path / "data/c").symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(DataError, match=r"class 'c' has no images: .*only links that lead out of .*--follow-links"):
+    with pytest.raises(DataError, match=r"class 'c' has no images: .*only links to places outside .*--follow-links"):
         scan(tmp_path / "data", on_progress=quiet)
     followed = scan(tmp_path / "data", follow_links=True, on_progress=quiet)
     assert sorted(followed.files) == ["a/1.png", "a/beside.png", "a/secret.png", "b/2.png", "c/3.png"]
@@ -94,11 +94,19 @@ def test_progress_reaches_the_end(tmp_path: Path) -> None:
         (["a/1.png"], "nowhere", r"there is no folder .*nowhere\. Expected one sub-folder for each class"),
         (["a/1.png"], "a/1.png", r"1\.png is a file\. Expected a folder"),
         (["1.png"], ".", r"has no sub-folders"),
-        (["a/1.png", ".b/2.png"], ".", r"one class only \('a'\)"),
+        (["a/1.png", ".b/2.png"], ".", r"only one class \('a'\)"),
         (["a/1.png", "b/2.psd"], ".", r"class 'b' has no images: .*b holds no file ending in \.png"),
-        (["test/a/1.png", "test/b/2.png"], ".", r"nothing but 'test'.*--data .*test"),
-        (["train/a/1.png", "test/2.png", "spare/3.png"], ".", r"'spare' beside test and train: .*--data .*train"),
-        (["train/a/1.png", "train/b/2.png", "val/a/3.png", "more/a/4.png"], ".", r"'more' beside train and val"),
+        (["test/a/1.png", "test/b/2.png"], ".", r"only the test set 'test'.*--data .*test"),
+        (
+            ["train/a/1.png", "test/2.png", "spare/3.png"],
+            ".",
+            r"split folders \(test, train\) with 'spare'.*--data .*train",
+        ),
+        (
+            ["train/a/1.png", "train/b/2.png", "val/a/3.png", "more/a/4.png"],
+            ".",
+            r"mixes split folders \(train, val\) with 'more'",
+        ),
     ],
     ids=["missing", "file", "flat", "one class", "empty class", "test only", "flat test and more", "split and more"],
 )
@@ -175,15 +183,15 @@ def test_parts_without_classes_are_left_alone_and_said(tmp_path: Path, caplog: p
     assert found.classes == ("a", "b")
     assert sorted(found.files) == ["train/a/1.png", "train/b/2.png"]
     assert found.test is None
-    assert "test has no sub-folders for classes: left alone." in caplog.text
+    assert "test has no sub-folders for classes and is ignored." in caplog.text
 
 
 def test_images_in_formats_that_are_not_read_are_named(tmp_path: Path) -> None:
     found = scan(put(tmp_path, "a/1.png", "a/2.HEIC", "a/notes.txt", "b/3.jfif", "b/deep/4.ppm"), on_progress=quiet)
     assert sorted(found.files) == ["a/1.png", "b/3.jfif"]
     assert dict(found.unopened) == {
-        "a/2.HEIC": "images ending in .heic are not read: convert them to png or jpg",
-        "b/deep/4.ppm": "images ending in .ppm are not read: convert them to png or jpg",
+        "a/2.HEIC": ".heic images are not supported: convert them to png or jpg",
+        "b/deep/4.ppm": ".ppm images are not supported: convert them to png or jpg",
     }
 
 

@@ -201,7 +201,7 @@ def test_a_folder_without_a_readable_image_leaves_an_earlier_table(tmp_path) -> 
     with pytest.raises(DataError, match=r"holds no image: no file ending in \.png"):
         ask(tmp_path, tmp_path / "data")
     (tmp_path / "data" / "x.png").write_bytes(b"broken")
-    with pytest.raises(DataError, match=r"not one image in .* can be read\. The first: x\.png: holds no image"):
+    with pytest.raises(DataError, match=r"none of the images in .* can be read\. The first: x\.png: not an image"):
         ask(tmp_path, tmp_path / "data")
     assert (tmp_path / "out.csv").read_text() == "earlier"
 

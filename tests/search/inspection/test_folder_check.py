@@ -53,9 +53,9 @@ def test_a_table_of_labels_that_fits_only_in_part(folder: Path, tmp_path: Path) 
     rows = "".join(f"{file},{file.partition('/')[0]}\n" for file in files[:-2])
     (tmp_path / "labels.csv").write_text(f"file,label\n{rows}bolt/99.png,bolt\n")
     few, gone = found(folder, labels=tmp_path / "labels.csv")["odd-file"]
-    assert few.detail == "2 files are not in the table of labels, and left out."
+    assert few.detail == "2 files are not in the label file, and left out. Add rows to use them."
     assert few.files == tuple(files[-2:])
-    assert gone.detail == "The table of labels names 1 that is not in the folder: bolt/99.png"
+    assert gone.detail == "The label file names 1 file that is not in the folder: bolt/99.png"
 
 
 def test_a_class_of_which_nothing_can_be_read(folder: Path) -> None:
@@ -176,12 +176,12 @@ def tinted(folder: Path) -> None:
         Image.merge("RGB", (grey, Image.eval(grey, lambda value: value // 2), grey)).save(path)
 
 
-@pytest.mark.parametrize(
-    ("plant", "what"), [(framed, "Its size"), (as_bmp, "Its file format"), (tinted, "Its mean colour")]
-)
+@pytest.mark.parametrize(("plant", "what"), [(framed, "image size"), (as_bmp, "file format"), (tinted, "mean colour")])
 def test_a_class_that_can_be_told_without_looking(plant: Callable[[Path], None], what: str, folder: Path) -> None:
     plant(folder)
-    assert any(one.detail.startswith(what) for one in found(folder)["shortcut"])
+    assert any(
+        one.detail.startswith(f"From the {what} alone, the class can be predicted") for one in found(folder)["shortcut"]
+    )
 
 
 def test_one_class_of_many_that_can_be_told_without_looking(folder: Path) -> None:
@@ -191,7 +191,7 @@ def test_one_class_of_many_that_can_be_told_without_looking(folder: Path) -> Non
             scene(1000 + 100 * place + number).save(folder / name / f"{number}.png")
     framed(folder)
     (one,) = found(folder)["shortcut"]
-    assert one.detail.startswith("Its size alone tells 'bolt' from the other classes")
+    assert one.detail.startswith("From the image size alone, whether an image is 'bolt' can be predicted")
 
 
 def test_amounts() -> None:
@@ -218,5 +218,5 @@ def test_nothing_that_can_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     for name in ("a", "b"):
         (tmp_path / "images" / name).mkdir(parents=True)
         (tmp_path / "images" / name / "1.png").write_bytes(b"no image")
-    with pytest.raises(DataError, match=r"not one image in .* can be read"):
+    with pytest.raises(DataError, match=r"none of the images in .* can be read"):
         inspect(CheckRequest(data=tmp_path / "images"), SilentListener())
