@@ -35,7 +35,7 @@ def standing(cause: Cause) -> str:
 
 
 def scores_sentence(diagnosis: Diagnosis) -> str:
-    """Return the scores of the unchanged network."""
+    """Return the scores that the unchanged network reached with each seed, and from which score a fit learned."""
     runs = diagnosis.runs
     if not runs:
         return "No fit was finished within the --budget. Pass a larger one."
@@ -45,18 +45,18 @@ def scores_sentence(diagnosis: Diagnosis) -> str:
     cut = " Fits that ran out of time are not counted; pass a larger --budget to finish them." if few else ""
     return (
         f"Trained as you train it, with {counted(len(runs), 'seed')}: balanced accuracy {reached}. "
-        f"Chance is {number(diagnosis.chance)}; a fit counts as learned from {number(diagnosis.threshold)} "
+        f"Chance is {number(diagnosis.chance)}; a fit counts as learned if it reaches {number(diagnosis.threshold)} "
         f"({learned} of {len(runs)} did).{cut}"
     )
 
 
 def scores(values: Iterable[float]) -> str:
-    """Return scores as text, separated by spaces."""
+    """Return scores as text with three decimals, separated by spaces."""
     return " ".join(number(value) for value in values)
 
 
 def fix_effect(fix: Fix, diagnosis: Diagnosis) -> str:
-    """Return with how many seeds the changed network learned."""
+    """Return the number of seeds with which the changed network learned, of those it was trained with."""
     learned = sum(score >= diagnosis.threshold for score in fix.after)
     return f"{learned} of {counted(len(fix.after), 'seed')}"
 

@@ -21,7 +21,7 @@ def test_a_collapse_with_its_mend() -> None:
     assert diagnosis_lines(fake.diagnosis(), PAGE) == [
         "The network does not learn: its predictions are nearly the same for every image.",
         "Trained as you train it, with 3 seeds: balanced accuracy 0.500 0.500 0.500. Chance is 0.500; a fit",
-        "counts as learned from 0.600 (0 of 3 did).",
+        "counts as learned if it reaches 0.600 (0 of 3 did).",
         "",
         "Causes:",
         " 1. unscaled-input (confirmed by experiment). The network gets raw pixels from 0 to 255 instead of",
