@@ -28,7 +28,7 @@ def _training(protocol: TrainingProtocol, configuration: Configuration, white: f
 
 
 def best_config(results: Results, recommendation: Recommendation) -> dict[str, Any]:
-    """Return the contents of `best_config.yaml` as plain values."""
+    """Return the values of `best_config.yaml` by key, as plain dicts, lists, numbers and text."""
     study, ranked, promise = results.study, recommendation.ranked, recommendation.promise
     configuration, white = ranked.trial.configuration, study.data.white
     content = {

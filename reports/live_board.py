@@ -87,12 +87,12 @@ class Board:
             self._stage, self._progress, self._waits_until = f"Waiting until {moment(until)}", None, until
 
     def data(self, summary: DataSummary) -> None:
-        """Show the images."""
+        """Show the folder with its numbers of images and classes, and the image size in pixels."""
         with self._lock:
             self._data = data_line(summary)
 
     def planned(self, plan: Plan, trials: int | None, seconds: float | None, before: EarlierProgress) -> None:
-        """Show the budget and the progress of earlier sessions."""
+        """Show the budget (`seconds` is the time left) and the trials and best score of earlier sessions."""
         with self._lock:
             self._trials, self._done = trials, before.trials
             self._budget = (budget_line(plan, trials, seconds, before.trials), *plan.notes)
@@ -102,12 +102,12 @@ class Board:
             self._deadline = None if seconds is None else self._clock() + seconds
 
     def trial_started(self, number: int, configuration: Configuration, folds: int) -> None:
-        """Add a running trial."""
+        """Show a trial that has started, with its configuration."""
         with self._lock:
             self._running[number] = _Running(configuration, folds)
 
     def check(self, number: int, fold: int, check: Check, epochs: int) -> None:
-        """Update the progress of a fit."""
+        """Update fold, epoch and validation skill of a running trial."""
         with self._lock:
             running = self._running.get(number)
             if running is not None:
@@ -115,7 +115,7 @@ class Board:
                 running.skill = check.val_skill
 
     def fit_finished(self, fit: Fit) -> None:
-        """Count a finished fit."""
+        """Count the folds of a trial that are done, and collapses by reason."""
         with self._lock:
             if fit.verdict is Verdict.COLLAPSED:
                 self._collapses[fit.reason or "unknown"] += 1
@@ -125,7 +125,7 @@ class Board:
                 running.epoch = 0
 
     def trial_finished(self, trial: Trial, pooled: float | None, best: float | None) -> None:
-        """Count a finished trial and update the best score."""
+        """Count a finished trial by its state, and update the best score so far."""
         with self._lock:
             self._running.pop(trial.number, None)
             self._states[trial.state] += 1

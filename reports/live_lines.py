@@ -27,24 +27,24 @@ class PlainLines(SilentListener):
         self._done = 0
 
     def stage(self, text: str) -> None:
-        """Print the stage."""
+        """Print what the study does now."""
         self._line(text)
 
     def progress(self, what: str, done: int, total: int) -> None:
-        """Print one line when a step is done."""
+        """Print one line when all `total` parts of a step are done, such as all images decoded."""
         if done >= total > 0:
             self._line(f"{what}: {total:,} done")
 
     def waiting(self, until: float) -> None:
-        """Print when the run continues."""
+        """Print the local time at which the run continues; `until` is in seconds since 1970."""
         self._line(f"Waiting until {moment(until)}")
 
     def data(self, summary: DataSummary) -> None:
-        """Print images, classes and size."""
+        """Print the folder with its numbers of images and classes, and the image size in pixels."""
         self._line(data_line(summary))
 
     def planned(self, plan: Plan, trials: int | None, seconds: float | None, before: EarlierProgress) -> None:
-        """Print the budget and the notes of the plan."""
+        """Print the budget (`seconds` is the time left), the number of earlier trials and the notes of the plan."""
         with self._lock:
             self._trials, self._done, self._folds = trials, before.trials, plan.folds
         self._line(budget_line(plan, trials, seconds, before.trials))
@@ -52,7 +52,7 @@ class PlainLines(SilentListener):
             self._line(f"  {note}")
 
     def fit_finished(self, fit: Fit) -> None:
-        """Print the verdict of a fit."""
+        """Print the verdict of a finished fit, its score or reason, epochs and seconds."""
         of = f"/{self._folds}" if self._folds else ""
         score = f" {number(fit.score)}" if fit.score is not None and fit.verdict is Verdict.LEARNED else ""
         why = f" ({fit.reason})" if fit.reason else ""
@@ -62,7 +62,7 @@ class PlainLines(SilentListener):
         )
 
     def trial_finished(self, trial: Trial, pooled: float | None, best: float | None) -> None:
-        """Print state and score of a trial, the best so far and the progress of the study."""
+        """Print state and pooled score of a finished trial, the best score so far and the number of trials."""
         with self._lock:
             self._done += trial.state is not TrialState.INTERRUPTED
             done = f"{self._done}/{self._trials} trials" if self._trials else counted(self._done, "trial")
@@ -91,23 +91,23 @@ class EventLog(SilentListener):
     """
 
     def trial_started(self, number: int, configuration: Configuration, folds: int) -> None:
-        """Log the start of a trial, which shows after a crash what was running."""
+        """Log the start of a trial, so that the log shows after a crash which trials were running."""
         _log.info("trial %d starts", number)
 
     def stage(self, text: str) -> None:
-        """Log the stage."""
+        """Log what the study does now."""
         _log.info("%s", text)
 
     def waiting(self, until: float) -> None:
-        """Log when the run continues."""
+        """Log the local time at which the run continues; `until` is in seconds since 1970."""
         _log.info("waiting until %s", moment(until))
 
     def data(self, summary: DataSummary) -> None:
-        """Log the images with their fingerprint."""
+        """Log the folder, its numbers of images and classes, and the fingerprint of the images."""
         _log.info("%s, fingerprint %s", data_line(summary), summary.fingerprint)
 
     def planned(self, plan: Plan, trials: int | None, seconds: float | None, before: EarlierProgress) -> None:
-        """Log the budget and the notes of the plan."""
+        """Log the budget (`seconds` is the time left), the number of earlier trials and the notes of the plan."""
         _log.info("%s", " ".join([budget_line(plan, trials, seconds, before.trials) + ".", *plan.notes]))
 
 

@@ -105,31 +105,31 @@ class StatusFile(SilentListener):
         self._update(stage="Waiting", state="waiting", until=until)
 
     def planned(self, plan: Plan, trials: int | None, seconds: float | None, before: EarlierProgress) -> None:
-        """Store the budget and the progress of earlier sessions."""
+        """Store the budget (`seconds` is the time left) and the trials and best score of earlier sessions."""
         best = None if before.best_trial is None else before.best_trial.number
         ends = None if seconds is None else self._wall() + seconds
         self._update(of=trials, trials=before.trials, best=before.best, best_trial=best, budget_ends=ends)
 
     def trial_started(self, number: int, configuration: Configuration, folds: int) -> None:
-        """Add a running trial."""
+        """Store a trial that has started, at epoch 0 of its first fold."""
         self._has_worked = True
         with self._lock:
             self._running[number] = {"trial": number, "fold": 1, "folds": folds, "epoch": 0, "epochs": 0}
 
     def check(self, number: int, fold: int, check: Check, epochs: int) -> None:
-        """Update the progress of a running trial."""
+        """Store fold and epoch of a running trial."""
         with self._lock:
             if number in self._running:
                 self._running[number].update(fold=fold + 1, epoch=check.epoch, epochs=epochs)
 
     def fit_finished(self, fit: Fit) -> None:
-        """Count a collapse."""
+        """Count the fit by its reason if it collapsed."""
         with self._lock:
             if fit.verdict is Verdict.COLLAPSED:
                 self._collapses[fit.reason or "unknown"] += 1
 
     def trial_finished(self, trial: Trial, pooled: float | None, best: float | None) -> None:
-        """Remove a running trial and update the best score."""
+        """Remove a finished trial from the running ones, count it and store the best score so far."""
         with self._lock:
             self._running.pop(trial.number, None)
             self._values["trials"] += trial.state is not TrialState.INTERRUPTED

@@ -19,7 +19,7 @@ SCHEMA: Final = 1
 
 
 def summary(results: Results) -> dict[str, Any]:
-    """Return the contents of `summary.json` as plain values."""
+    """Return the values of `summary.json` by key, as plain dicts, lists, numbers and text."""
     study = results.study
     content: dict[str, Any] = {
         "schema": SCHEMA,

@@ -137,5 +137,5 @@ def _power(exponent: int) -> str:
 
 
 def _rounded(value: Value) -> float:
-    """Round to four significant digits, which keeps the page small."""
+    """Return the value rounded to four significant digits, which keeps the page small."""
     return float(f"{float(value):.4g}")

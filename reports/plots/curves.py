@@ -104,7 +104,11 @@ def collapsed_examples(results: Results) -> Mapping[str, Fit]:
 
 
 def prior_entropy(classes: Mapping[str, int]) -> float:
-    """Return the cross-entropy of always predicting the class shares, in nats."""
+    """Return the cross-entropy of the constant predictor, which always predicts the class frequencies, in nats.
+
+    Args:
+        classes: number of images by class name.
+    """
     total = sum(classes.values())
     return -sum(n / total * math.log(n / total) for n in classes.values() if n) if total else 0.0
 

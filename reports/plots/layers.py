@@ -93,6 +93,6 @@ def _decades(values: np.ndarray) -> float:
 
 
 def _drawn(values: np.ndarray, *, logarithmic: bool) -> list[float | None]:
-    """Round to three significant digits, which keeps the page small; None for what is not finite."""
+    """Return the values rounded to three significant digits, for a small page; None for NaN and infinities."""
     shown = [float(f"{value:.3g}") if math.isfinite(value) else None for value in values.tolist()]
     return [None if v is None else max(v, _FLOOR) for v in shown] if logarithmic else list(shown)
