@@ -27,5 +27,5 @@ def test_metrics_of_one_kind_are_not_asked_for_the_other() -> None:
     labels = np.array([0, 1])
     with pytest.raises(ValueError, match=r"metric must be one of .*, got 'auc'"):
         decided_scores("auc", labels, labels[None], np.ones((1, 2)), 2)
-    with pytest.raises(ValueError, match=r"metric of probabilities is .*; got 'mcc'"):
+    with pytest.raises(ValueError, match=r"metric must be one of .*, got 'mcc'"):
         probability_scores("mcc", labels, np.ones((2, 2)), np.ones((1, 2)))
