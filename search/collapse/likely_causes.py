@@ -1,9 +1,9 @@
 """Likely causes of a collapse, from the configuration and the fit's measurements: ranked hypotheses with evidence.
 
-The order of the tests follows what is most specific: numbers that became infinite, layers that are dead, weights that
-were hopeless before the first step, weights that did not move or jumped, weights that were pulled to zero, and what
-the configuration asks for (dropout, a class that is always right). Scores order the hypotheses; they are not
-probabilities, and only an experiment confirms one.
+The tests run from the most specific evidence to the least: non-finite numbers, dead layers, signals that vanish or
+explode before the first step, weights that hardly move or jump, weights that shrink to zero, and settings of the
+configuration (dropout, uncorrected class imbalance). Scores only order the hypotheses; they are not probabilities, and
+only an experiment confirms a hypothesis.
 """
 
 from __future__ import annotations
@@ -41,15 +41,15 @@ def likely_causes(
     prior_entropy: float,
     imbalance: float,
 ) -> tuple[Cause, ...]:
-    """Rank the likely causes of a collapse, most likely first; empty where nothing stands out.
+    """Return the likely causes of a fit's collapse, each once, most likely first; empty if no test finds one.
 
     Args:
-        configuration: of the fit.
-        checks: of the fit, by epoch.
-        layers: `(1 + checks, weight layers, signals)` float32, signals as in `LAYER_SIGNALS`, the first row before the
-            first step; may be empty.
-        start: loss, logit_spread, top_share and finite before the first step.
-        prior_entropy: entropy of the class prior, nats.
+        configuration: configuration of the fit.
+        checks: checks of the fit, by epoch.
+        layers: `(1 + checks, weight layers, signals)` float32, signals as in `LAYER_SIGNALS`; the first row was
+            measured before the first step. May be empty.
+        start: measurements before the first step, under the keys `loss`, `logit_spread`, `top_share` and `finite`.
+        prior_entropy: entropy of the class shares, nats, > 0.
         imbalance: size of the largest / smallest class of the training images, >= 1.
     """
     hypotheses = [

@@ -1,4 +1,4 @@
-"""Protection from the soft rule for fits that once were among the best at their epoch."""
+"""Protection from the soft rule for fits that were among the best of the study at any of their checks."""
 
 from __future__ import annotations
 
@@ -17,30 +17,32 @@ _FEW: Final = 50  # curves that are sorted in one by one: the fits of a trial or
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Protection:
-    """Validation skill that earlier trials had by each epoch: a few dozen numbers, sent to the worker with each job.
+    """Validation skills of earlier trials by epoch, which protect good fits from the soft rule.
 
-    After BTTackler (KDD 2024), which never stops a trial that was ever among the best 10 % by loss.
+    The idea is BTTackler's (KDD 2024), which never stops a trial that was ever among the best 10 % by loss. A
+    protection is a few dozen numbers, sent to the worker with each job.
     """
 
-    calibrating: bool = True  # too few earlier trials to judge anyone by
-    distrusted: bool = False  # the audit has shown that soft stops are wrong too often in this study
+    calibrating: bool = True  # too few earlier trials to compare with: every fit is protected
+    distrusted: bool = False  # the audit has shown that soft stops are wrong too often: every fit is protected
     epochs: tuple[int, ...] = ()  # ascending
-    levels: tuple[float, ...] = ()  # validation skill that the best quarter of the fits had at that epoch
+    levels: tuple[float, ...] = ()  # validation skill that the best quarter of the fits reached at each of `epochs`
 
     @classmethod
     def of(cls, fits: Iterable[Fit], limits: Limits = DEFAULT_LIMITS) -> Protection:
-        """Summarize the finished fits of earlier trials."""
+        """Return the protection from the finished fits of earlier trials."""
         achieved = Achievements(limits)
         for fit in fits:
             achieved.add(fit)
         return achieved.protection()
 
     def protects(self, checks: Sequence[Check], limits: Limits = DEFAULT_LIMITS) -> bool:
-        """Whether the fit was at some check among the best quarter at that epoch, or too little is known to tell.
+        """Return whether the soft rule must not stop a fit with these checks.
 
-        A skill that the soft rule would not accept is no achievement, however poor the others were: a fit that stays
-        at the prior begins better than many that learn. Nor is one without any ranking: it comes from class shares
-        that happen to fit.
+        A fit is protected if at any check its validation skill was among the best quarter at that epoch, or if there is
+        nothing to compare with (`calibrating`, `distrusted`). A skill below `limits.val_skill` never protects: at first
+        a fit that predicts the class shares is better than many that learn. Nor does a skill with an AUC near 0.5: it
+        comes from class shares that happen to match.
         """
         return self.calibrating or self.distrusted or any(self._is_good(check, limits) for check in checks)
 
@@ -51,10 +53,13 @@ class Protection:
 
 
 class Achievements:
-    """Validation skill by epoch of all finished fits, taken in one fit at a time: a study has thousands.
+    """Collects the validation skill by epoch of finished fits, one fit at a time, as a study has thousands.
 
-    Failed fits and fits without validation images don't count. A fit that was stopped early stays at its last skill: it
-    would not have become better.
+    Failed fits and fits without validation images don't count. A fit that was stopped early is taken to stay at its
+    last skill.
+
+    Args:
+        limits: thresholds of the protection.
     """
 
     def __init__(self, limits: Limits = DEFAULT_LIMITS) -> None:
@@ -63,15 +68,15 @@ class Achievements:
         self._curves: list[_Curve] = []
         self._sorted = 0  # of the curves, the first so many are in `_reached`
         self._reached: dict[int, list[float]] = {}  # by epoch: skill of all curves, ascending
-        self._let_pass = self._wrong = 0  # soft stops that the audit let pass; of them, those of fits that learned
+        self._audited = self._wrong = 0  # fits that the audit saved from the soft rule; of these, those that learned
 
     def add(self, fit: Fit) -> None:
-        """Take in a finished fit."""
+        """Add a finished fit."""
         if fit.verdict is Verdict.FAILED:
             return
         self._trials.add(fit.trial)
         if fit.audit is not None and not fit.audit.hard:
-            self._let_pass += 1
+            self._audited += 1
             self._wrong += (fit.skill or 0.0) >= self._limits.hard_skill
         curve = _Curve.of(fit.checks)
         if curve.epochs:
@@ -92,7 +97,7 @@ class Achievements:
         self._sorted = len(self._curves)
 
     def protection(self) -> Protection:
-        """Summarize the fits so far as the levels that the next fit is compared with."""
+        """Return the protection for the next fit, from all fits added so far."""
         self._sort_in()
         share, epochs = self._limits.protected_quantile, sorted(self._reached)
         place = int(share * (len(self._curves) - 1))  # the lower neighbour: one of the values, infinite ones included
@@ -104,13 +109,13 @@ class Achievements:
         )
 
     def _is_distrusted(self) -> bool:
-        """Whether of the soft stops that the audit let pass more than a few per cent would surely have been wrong."""
+        """Whether more than `wrong_share` of the soft stops are wrong, with 95 % confidence, by the audited fits."""
         if not self._wrong:
             return False
         # Clopper and Pearson 1934, one-sided 95 %
         from scipy.special import betaincinv  # type: ignore[import-untyped]  # workers never come here, and load it late
 
-        lower = float(betaincinv(self._wrong, self._let_pass - self._wrong + 1, 0.05))
+        lower = float(betaincinv(self._wrong, self._audited - self._wrong + 1, 0.05))
         return lower > self._limits.wrong_share
 
 

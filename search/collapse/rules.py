@@ -18,32 +18,35 @@ from search.collapse.protection import Protection
 from search.fit_checks import HARD_REASONS, REASONS, Check, Collapse
 
 NOT_FINITE: Final = -1e9
-"""Value in the evidence that stands for an infinite or undefined number; nothing measured is that low."""
+"""Value in a collapse's evidence that stands for infinity or NaN; no measurement is that low."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FitContext:
-    """Facts about a fit that the collapse rules need before it begins."""
+    """Facts about a fit that the collapse rules need."""
 
-    epochs: int  # planned
-    updates_per_epoch: int
-    imbalance: float  # largest / smallest class of the training images, >= 1
-    batchnorm: bool
-    prior_entropy: float  # H, nats, > 0
-    chance: float = math.nan  # of the study's metric; NaN where it is not known: then nothing is called hopeless
+    epochs: int  # planned epochs
+    updates_per_epoch: int  # optimizer steps per epoch
+    imbalance: float  # size of the largest / smallest class of the training images, >= 1
+    batchnorm: bool  # whether the network has batch normalization
+    prior_entropy: float  # H, entropy of the class shares, nats, > 0
+    chance: float = math.nan  # the metric's value for the constant predictor; if NaN, no fit is judged hopeless
     protected: Protection = field(default_factory=Protection)
 
 
 def judge(checks: Sequence[Check], context: FitContext, limits: Limits = DEFAULT_LIMITS) -> Collapse | None:
-    """Judge a running fit after the last of its checks: the collapse that ends it, or None to go on.
+    """Judge a running fit after its latest check.
 
-    The verdict depends on the arguments alone. Fits without validation images (`val_*` NaN) are judged by their
+    The judgement depends on the arguments alone. Fits without validation images (`val_*` are NaN) are judged by their
     training signals, with more patience.
 
     Args:
-        checks: all so far, by epoch.
-        context: of the fit.
+        checks: all checks of the fit so far, by epoch.
+        context: facts about the fit.
         limits: thresholds of the rules.
+
+    Returns:
+        The collapse for which the fit should end; None to go on.
     """
     if not checks:
         return None
@@ -57,19 +60,21 @@ def judge_end(
     limits: Limits = DEFAULT_LIMITS,
     train_auc: float = math.nan,
 ) -> Collapse | None:
-    """Judge a fit that ran to its end, with BatchNorm's statistics re-estimated: its collapse, or None.
+    """Judge a fit that ran to its last epoch, after BatchNorm's statistics were re-estimated.
 
-    A fit has collapsed if it gives all images the same class (or the same output), shows no skill in evaluation nor in
-    training mode, and does not rank the images either. One class with an AUC clearly above 0.5 is a wrong threshold,
-    not a collapse.
+    A fit has collapsed if it predicts the same class for all images, has no skill in evaluation or training mode, and
+    does not rank the images either. A single class with an AUC far from 0.5 is a wrong threshold, not a collapse.
 
     Args:
-        check: of the last epoch.
-        probabilities: `(n, K)` float32, of the validation images; n is 0 without any.
-        context: of the fit.
+        check: check at the last epoch.
+        probabilities: `(n, K)` float32, predictions for the validation images; n is 0 without any.
+        context: facts about the fit.
         limits: thresholds of the rules.
-        train_auc: area under the curve of training images in evaluation mode; used where there are no validation
-            images. In training mode a high rate, dropout or smoothing can cost more than all that was learned.
+        train_auc: AUC on training images in evaluation mode; used only without validation images. (Measured in training
+            mode, a high learning rate, dropout or label smoothing can hide what was learned.)
+
+    Returns:
+        The collapse; None if the fit did not collapse.
     """
     if not check.finite or not np.isfinite(probabilities).all():
         return _collapse("non-finite", check, {"finite": 0.0, "train_loss": check.train_loss})
@@ -152,7 +157,7 @@ def _soft(checks: Sequence[Check], context: FitContext, limits: Limits) -> Colla
 def _stopped(
     checks: Sequence[Check], window: Sequence[Check], reason: str, context: FitContext, limits: Limits
 ) -> Collapse | None:
-    """The soft verdict, unless earlier trials protect the fit."""
+    """The soft collapse, unless earlier trials protect the fit."""
     if context.protected.protects(checks, limits):
         return None
     now = checks[-1]
@@ -173,15 +178,27 @@ def _stopped(
 
 
 def window_epochs(context: FitContext, limits: Limits = DEFAULT_LIMITS) -> float:
-    """Epochs that the soft rule looks back: a share of the planned epochs, with enough epochs and updates in it."""
+    """Return the number of epochs that the soft rule looks back, a fraction allowed.
+
+    It is a share of the planned epochs, but long enough to hold `window_epochs` epochs and `window_updates` updates.
+
+    Args:
+        context: facts about the fit.
+        limits: thresholds of the rules.
+    """
     by_updates = limits.window_updates / context.updates_per_epoch
     return max(limits.window_share * context.epochs, limits.window_epochs, by_updates)
 
 
 def grace_epochs(context: FitContext, limits: Limits = DEFAULT_LIMITS) -> float:
-    """Epochs before the first soft verdict: more with rare classes, whose recall drops before it rises.
+    """Return the number of epochs before which the soft rule stops no fit, a fraction allowed.
 
-    Initial drop of the minority: Francazi et al., ICML 2023. The factor 1 + log10(imbalance) is a proposal.
+    The grace is longer with rare classes, whose recall drops before it rises (Francazi et al., ICML 2023); the factor 1
+    + log10(imbalance) is our own choice.
+
+    Args:
+        context: facts about the fit.
+        limits: thresholds of the rules.
     """
     wanted = max(limits.grace_share * context.epochs, limits.grace_epochs) * (1 + math.log10(max(context.imbalance, 1)))
     by_updates = limits.grace_updates / context.updates_per_epoch
@@ -288,6 +305,6 @@ def _stuck_reason(check: Check, limits: Limits) -> str:
 
 def _collapse(reason: str, check: Check, evidence: dict[str, float]) -> Collapse:
     if reason not in REASONS:
-        raise ValueError(f"what {reason!r} means is not said in `search.fit_checks`")
+        raise ValueError(f"unknown reason {reason!r}. Expected a key of `search.fit_checks.REASONS`; add it there.")
     flagged = {name: float(value) if math.isfinite(value) else NOT_FINITE for name, value in evidence.items()}
     return Collapse(reason=reason, hard=reason in HARD_REASONS, epoch=check.epoch, evidence=flagged)

@@ -1,8 +1,9 @@
-"""Symptoms of fits that ran to their end without simply learning.
+"""Symptoms: what is wrong with fits that ran to their last epoch without a collapse.
 
-A network that ranks images well but never says the rare class has a wrong threshold; one that is lost only with
-BatchNorm's moving statistics has a statistics problem; one that is still waking up needed more epochs; one that knows
-its training images by heart and guesses on others has memorised them. None of these is a collapse.
+A network that ranks images well but never predicts the rare class has a wrong threshold. One that fails only with
+BatchNorm's moving statistics has a problem with these statistics. One whose logits are just beginning to differ needed
+more epochs. One that fits its training images but is at chance on others has memorised them. None of these is a
+collapse.
 """
 
 from __future__ import annotations
@@ -19,11 +20,11 @@ from search.fit_checks import Check
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SymptomLimits:
-    """Thresholds from which a symptom counts."""
+    """Thresholds of the symptoms."""
 
-    score: float = 0.05  # above chance at most: the fit guesses
-    auc: float = 0.65  # from which on it ranks well
-    train_skill: float = 0.5  # by heart
+    score: float = 0.05  # above chance: a fit with a score up to here is at chance
+    auc: float = 0.65  # a fit with at least this AUC ranks images well
+    train_skill: float = 0.5  # a fit at chance with at least this skill on training images has memorised them
     stale_gap: float = 0.3  # validation skill gained by re-estimating BatchNorm's statistics
     growing: float = 1.5  # ratio of the logits' spread over the last third of the checks
     rare: float = 1e-9  # share of the predictions that counts as never
@@ -35,15 +36,16 @@ DEFAULT_LIMITS: Final = SymptomLimits()
 def symptom(
     checks: Sequence[Check], shares: FloatArray, chance: float, limits: SymptomLimits = DEFAULT_LIMITS
 ) -> str | None:
-    """Name the most specific symptom of a finished fit, a key of `SYMPTOMS`.
-
-    None for a fit that learned without a remark or has no validation images.
+    """Return the most specific symptom of a fit that ran to its last epoch.
 
     Args:
-        checks: of a fit that ran to its end, by epoch.
-        shares: `(checks, K)` float32, share of the validation images given to each class.
-        chance: value of the study's metric for the constant predictor.
+        checks: all checks of the fit, by epoch.
+        shares: `(checks, K)` float32, share of the validation images predicted as each class.
+        chance: the metric's value for the constant predictor.
         limits: thresholds of the symptoms.
+
+    Returns:
+        A key of `search.causes.SYMPTOMS`; None if the fit learned without a symptom or had no validation images.
     """
     if not checks or math.isnan(checks[-1].val_skill):
         return None

@@ -14,17 +14,20 @@ from search.fit_checks import Check, Collapse
 class Watch:
     """Collects the checks of one fit and decides when to stop it.
 
-    An audited fit is not stopped: what would have stopped it stands in `passed`, and its end shows whether that would
-    have been right. Only a non-finite fit ends all the same, as nothing can come of it.
+    An audited fit is not stopped: the first collapse that would have stopped it is kept in `audited_collapse`, and the
+    fit's end shows whether the stop would have been right. Only a non-finite fit is stopped even if it is audited.
 
     Args:
-        context: of the fit.
-        audited: whether the fit runs on after a verdict.
+        context: facts about the fit.
+        audited: whether the fit runs on after it was judged to be collapsed.
         limits: thresholds of the rules.
+
+    Attributes:
+        audited_collapse: the first collapse for which an audited fit was not stopped; None if there was none.
     """
 
     def __init__(self, context: FitContext, *, audited: bool = False, limits: Limits = DEFAULT_LIMITS) -> None:
-        self.passed: Collapse | None = None
+        self.audited_collapse: Collapse | None = None
         self._context = context
         self._audited = audited
         self._limits = limits
@@ -32,18 +35,27 @@ class Watch:
 
     @property
     def checks(self) -> tuple[Check, ...]:
-        """The checks so far, one an epoch."""
+        """The checks so far, by epoch, at most one per epoch."""
         return tuple(self._checks)
 
-    def resume(self, checks: Sequence[Check], passed: Collapse | None) -> None:
-        """Continue an interrupted fit after these checks; `passed` is the verdict that the audit let pass, if any."""
-        self._checks, self.passed = list(checks), passed
+    def resume(self, checks: Sequence[Check], audited_collapse: Collapse | None) -> None:
+        """Restore the state of an interrupted fit.
+
+        Args:
+            checks: the checks before the interruption, by epoch.
+            audited_collapse: the collapse for which the audited fit was not stopped, if any.
+        """
+        self._checks, self.audited_collapse = list(checks), audited_collapse
 
     def on_check(self, check: Check) -> Collapse | None:
-        """Add a check and judge the fit: the collapse that ends it, or None to go on.
+        """Add a check and judge the fit.
 
         A second check of the same epoch, made after BatchNorm's statistics were re-estimated, replaces the first and
-        may take the verdict back. So with BatchNorm an audited fit, too, gets a verdict at the first check.
+        may revoke its collapse. Therefore with BatchNorm the first check of an epoch returns a collapse for an audited
+        fit too, so that the caller re-estimates the statistics and checks again.
+
+        Returns:
+            The collapse for which the fit should end; None to go on.
         """
         again = bool(self._checks) and self._checks[-1].epoch == check.epoch
         if again:
@@ -52,19 +64,19 @@ class Watch:
         collapse = judge(self._checks, self._context, self._limits)
         if collapse is None or not self._audited or collapse.reason == "non-finite":
             return collapse
-        if self.passed is not None:
+        if self.audited_collapse is not None:
             return None
         if self._context.batchnorm and not again:
             return collapse
-        self.passed = collapse
+        self.audited_collapse = collapse
         return None
 
     def final(self, check: Check, probabilities: FloatArray, train_auc: float = math.nan) -> Collapse | None:
-        """Judge the fit after its last epoch, by `judge_end`.
+        """Return the collapse of a fit that ran to its last epoch, or None, as `judge_end` does.
 
         Args:
-            check: of the last epoch.
-            probabilities: `(n, K)` float32, of the validation images at that epoch.
-            train_auc: area under the curve of training images in evaluation mode.
+            check: check at the last epoch.
+            probabilities: `(n, K)` float32, predictions for the validation images; n is 0 without any.
+            train_auc: AUC on training images in evaluation mode; used only without validation images.
         """
         return judge_end(check, probabilities, self._context, self._limits, train_auc)

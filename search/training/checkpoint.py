@@ -38,7 +38,7 @@ class Checkpoint:
     seconds: float  # duration of the fit so far
     epoch_seconds: tuple[float, ...]  # duration of each finished epoch
     checks: Sequence[Check]  # checks so far
-    passed: Collapse | None  # first collapse that did not end the fit, because it is audited
+    audited_collapse: Collapse | None  # first collapse that did not end the fit, because it is audited
     start: dict[str, float]  # measurements of the untrained network
     since: tuple[EpochSums, ...]  # measurements of the epochs since the last check, without their layer probes
     layers: FloatArray  # (1 + checks, weight layers, signals), before training and at each check
@@ -55,7 +55,7 @@ class Checkpoint:
         plain = {name: getattr(self, name) for name in ("epoch", "last", "cool_from", "seconds", "start")}
         plain["at_once"] = self.microbatch_size
         plain["form"] = _FORM
-        plain["passed"] = None if self.passed is None else asdict(self.passed)
+        plain["passed"] = None if self.audited_collapse is None else asdict(self.audited_collapse)
         arrays = {
             "plain": np.array(json.dumps(plain)),
             "epoch_seconds": np.array(self.epoch_seconds),
@@ -85,12 +85,12 @@ class Checkpoint:
                 plain = json.loads(str(stored["plain"]))
                 if (form := plain.pop("form", None)) != _FORM:
                     raise ValueError(f"it has the file version {form}, expected {_FORM}")
-                passed = plain.pop("passed")
+                audited_collapse = plain.pop("passed")
                 trainer = [name for name in stored.files if name.startswith("trainer_")]
                 return cls(
                     microbatch_size=plain.pop("at_once"),
                     **plain,
-                    passed=None if passed is None else Collapse(**passed),
+                    audited_collapse=None if audited_collapse is None else Collapse(**audited_collapse),
                     epoch_seconds=tuple(stored["epoch_seconds"].tolist()),
                     checks=tuple(Checks(stored["checks"])),
                     since=tuple(

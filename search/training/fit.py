@@ -172,7 +172,7 @@ class _Fit:
         self.layers = list(checkpoint.layers)
         self.shares = list(checkpoint.shares)
         self.probabilities = checkpoint.probabilities
-        self.watch.resume(self.checks, checkpoint.passed)
+        self.watch.resume(self.checks, checkpoint.audited_collapse)
         return checkpoint.epoch
 
     def _pause(self, epoch: int) -> None:
@@ -195,7 +195,7 @@ class _Fit:
             seconds=time.monotonic() - self.started,
             epoch_seconds=tuple(self.epoch_seconds),
             checks=tuple(self.checks),
-            passed=self.watch.passed,
+            audited_collapse=self.watch.audited_collapse,
             start=self.start,
             since=tuple(self.since),
             layers=np.stack(self.layers),
@@ -320,7 +320,7 @@ class _Fit:
             score=last.score if last is not None and measured else None,
             loss=last.val_loss if last is not None and measured else None,
             skill=last.val_skill if last is not None and measured else None,
-            audit=self.watch.passed,
+            audit=self.watch.audited_collapse,
             checks=tuple(self.checks),
             start=self.start,
             layers=np.stack(self.layers),

@@ -93,14 +93,14 @@ class Trainer(Protocol):
 class CollapseWatch(Protocol):
     """Judges whether a fit has collapsed; `search.collapse.watch.Watch` is the implementation."""
 
-    passed: Collapse | None  # first collapse that did not end the fit, because it is audited; None if none was detected
+    audited_collapse: Collapse | None  # first collapse for which the audited fit was not ended; None if there was none
 
-    def resume(self, checks: Sequence[Check], passed: Collapse | None) -> None:
+    def resume(self, checks: Sequence[Check], audited_collapse: Collapse | None) -> None:
         """Take over the state of a fit that is resumed from a checkpoint.
 
         Args:
             checks: the checks of the fit so far.
-            passed: collapse that was detected but did not end the fit, because the fit is audited; None if none was.
+            audited_collapse: first collapse for which the audited fit was not ended; None if there was none.
         """
 
     def on_check(self, check: Check) -> Collapse | None:

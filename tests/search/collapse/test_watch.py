@@ -17,7 +17,7 @@ def test_a_healthy_fit_goes_on(stuck: Make, context: Around) -> None:
     watch = Watch(context())
     assert [watch.on_check(stuck(epoch, val_skill=0.1 * epoch)) for epoch in range(1, 6)] == [None] * 5
     assert len(watch.checks) == 5
-    assert watch.passed is None
+    assert watch.audited_collapse is None
 
 
 def test_a_dead_fit_is_stopped(stuck: Make, context: Around) -> None:
@@ -25,14 +25,14 @@ def test_a_dead_fit_is_stopped(stuck: Make, context: Around) -> None:
     assert watch.on_check(stuck(1, dead_share=1.0)) is None
     collapse = watch.on_check(stuck(2, dead_share=1.0))
     assert collapse is not None
-    assert (collapse.reason, collapse.epoch, watch.passed) == ("dead-layer", 2, None)
+    assert (collapse.reason, collapse.epoch, watch.audited_collapse) == ("dead-layer", 2, None)
 
 
 def test_an_audited_fit_runs_on_and_remembers_the_first_stop(stuck: Make, context: Around) -> None:
     watch = Watch(context(), audited=True)
     assert [watch.on_check(stuck(epoch, dead_share=1.0)) for epoch in range(1, 6)] == [None] * 5
-    assert watch.passed is not None
-    assert (watch.passed.reason, watch.passed.epoch) == ("dead-layer", 2)
+    assert watch.audited_collapse is not None
+    assert (watch.audited_collapse.reason, watch.audited_collapse.epoch) == ("dead-layer", 2)
 
 
 def test_an_audited_fit_still_ends_when_it_is_not_finite(stuck: Make, context: Around) -> None:
@@ -40,7 +40,7 @@ def test_an_audited_fit_still_ends_when_it_is_not_finite(stuck: Make, context: A
     collapse = watch.on_check(stuck(1, finite=False))
     assert collapse is not None
     assert collapse.reason == "non-finite"
-    assert watch.passed is None
+    assert watch.audited_collapse is None
 
 
 def test_a_second_look_at_an_epoch_replaces_the_first(stuck: Make, context: Around) -> None:
@@ -56,12 +56,12 @@ def test_with_batchnorm_the_audit_waits_for_the_second_look(stuck: Make, context
     watch.on_check(stuck(1, dead_share=1.0))
     assert watch.on_check(stuck(2, dead_share=1.0)) is not None  # a fit re-estimates the statistics, and asks again
     assert watch.on_check(stuck(2, dead_share=1.0, train_skill=0.3)) is None
-    assert watch.passed is None  # taken back: no stop to audit
+    assert watch.audited_collapse is None  # taken back: no stop to audit
     watch.on_check(stuck(3, dead_share=1.0))
     assert watch.on_check(stuck(4, dead_share=1.0)) is not None
     assert watch.on_check(stuck(4, dead_share=1.0)) is None
-    assert watch.passed is not None
-    assert watch.passed.epoch == 4
+    assert watch.audited_collapse is not None
+    assert watch.audited_collapse.epoch == 4
     assert watch.on_check(stuck(5, dead_share=1.0)) is None
 
 

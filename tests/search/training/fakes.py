@@ -117,15 +117,15 @@ class FakeWatch:
 
     verdicts: Sequence[Collapse | None] = ()
     end: Collapse | None = None
-    passed: Collapse | None = None
+    audited_collapse: Collapse | None = None
     heard: list[Check] = field(default_factory=list)
 
     def on_check(self, check: Check) -> Collapse | None:
         self.heard.append(check)
         return self.verdicts[len(self.heard) - 1] if len(self.heard) <= len(self.verdicts) else None
 
-    def resume(self, checks: Sequence[Check], passed: Collapse | None) -> None:
-        self.heard, self.passed = list(checks), passed
+    def resume(self, checks: Sequence[Check], audited_collapse: Collapse | None) -> None:
+        self.heard, self.audited_collapse = list(checks), audited_collapse
 
     def final(self, check: Check, probabilities: np.ndarray, train_auc: float) -> Collapse | None:
         self.last, self.last_probabilities, self.train_auc = check, probabilities, train_auc

@@ -30,7 +30,7 @@ def checkpoint(**changes) -> Checkpoint:
         "seconds": 1.5,
         "epoch_seconds": (0.5, 0.25),
         "checks": (),
-        "passed": Collapse(reason="no-progress", hard=False, epoch=3, evidence={"skill": -0.1}),
+        "audited_collapse": Collapse(reason="no-progress", hard=False, epoch=3, evidence={"skill": -0.1}),
         "start": {"loss": 0.69},
         "since": (EpochSums(0.6, 1.0, 2.0, 0.01, True),),
         "layers": np.full((1, 2, 7), np.nan, np.float32),

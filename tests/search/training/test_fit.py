@@ -190,7 +190,7 @@ def test_without_batchnorm_nothing_is_reestimated(run) -> None:
 
 
 def test_an_audited_fit_tells_what_was_let_pass(run) -> None:
-    outcome = run(watch=FakeWatch(passed=LOST)).outcome
+    outcome = run(watch=FakeWatch(audited_collapse=LOST)).outcome
     assert (outcome.verdict, outcome.audit) == (Verdict.LEARNED, LOST)
 
 
