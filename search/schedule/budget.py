@@ -1,4 +1,4 @@
-"""The time budget of a study and the hours of work, compared with the time as it passes."""
+"""Clock of a session: how much is left of the study's time budget and of the working hours."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from search.settings import Plan
 from spaces.config import Configuration
 
 LAST_SECONDS: Final = 4.0
-"""Seconds at the end of the budget in which the report is written."""
+"""Seconds at the end of the budget that are kept for writing the report."""
 
 _LATE_SECONDS: Final = 20.0  # after the end, for which what was finished may still wait for a database that is away
 _ABLATION_SHARE: Final = 0.1  # of the limit, at most: for the way from the user's configuration to the recommended one
@@ -24,18 +24,21 @@ _WORTH_SECONDS: Final = 60.0  # left of a budget, for which it is worth to begin
 
 
 class Clock:
-    """Clock of a session: tells how much is left of the budget, of the working hours and of the present part.
+    """Clock of a session: tells how many seconds are left of the budget, the working hours and the present phase.
 
-    What is spent is counted by a clock that nobody sets and that stands still while a laptop sleeps; the end of the
-    working hours is a time of day, whatever happened to the clock on the wall before it.
+    Time spent is measured by a monotonic clock, which nobody can set and which stands still while a laptop sleeps. The
+    end of the working hours is compared with the wall clock.
 
     Args:
-        limit: total of seconds over all sessions, None without one.
-        now: seconds that pass, for tests.
-        until: moment (seconds since 1970) at which the session has to end, whatever is left of the limit.
-        usual: seconds of the hours of work that follow, None where none do.
-        wall: the moment now, for tests.
-        stop_requested: set when a person or the system asks the session to end.
+        limit: time budget of the study in seconds, over all sessions; None for no limit.
+        now: monotonic clock, in seconds; replaced in tests.
+        until: time at which the working hours end, in seconds since 1970; None if they don't end.
+        usual: length of the next working hours in seconds; None if there are none.
+        wall: wall clock, in seconds since 1970; replaced in tests.
+        stop_requested: event that is set when the user or the system asks the session to end.
+
+    Attributes:
+        reserve: function that returns the seconds to keep for the phases after the present one.
     """
 
     def __init__(
@@ -56,7 +59,7 @@ class Clock:
         self.stop_requested = stop_requested or threading.Event()
 
     def resume(self, spent: float) -> None:
-        """Add the seconds that earlier sessions spent."""
+        """Set the seconds that earlier sessions spent."""
         self._spent = spent
 
     @property
@@ -66,18 +69,21 @@ class Clock:
 
     @property
     def left(self) -> float | None:
-        """Seconds left of the budget or of the working hours, whichever end first; None without a limit."""
+        """Seconds left of the budget or of the working hours, whichever end first; None if neither ends."""
         bounds = [bound for bound in (self._limit_left, self._hours_left) if bound is not None]
         return min(bounds, default=None)
 
     @property
     def total(self) -> float | None:
-        """Seconds that all sessions together will have had when this one ends; None without a limit."""
+        """Seconds that all sessions will have spent when this one ends; None if nothing ends it."""
         return None if self.left is None else self.seconds + self.left
 
     @property
     def usually_left(self) -> float | None:
-        """Seconds left of this session, or of a usual one where this is but the rest of a night; None without limit."""
+        """Seconds left of this session, or length of the next working hours if that is more; None if nothing ends it.
+
+        It is never more than what is left of the budget.
+        """
         if self.left is None or self._usual is None:
             return self.left
         usual = self._usual if self._limit_left is None else min(self._usual, self._limit_left)
@@ -85,23 +91,23 @@ class Clock:
 
     @property
     def is_the_last(self) -> bool:
-        """Whether the budget ends before the working hours do, so that all it allows is done in this session."""
+        """Whether this is the study's last session: the budget ends before the working hours, or within a minute."""
         if self._limit_left is None:
             return False
         return self._hours_left is None or self._limit_left <= self._hours_left or self._limit_left < _WORTH_SECONDS
 
     @property
     def phase_left(self) -> float | None:
-        """Seconds left for the present part of the session, less what later parts need; None without a limit."""
+        """Seconds left for the present phase: `left` less the seconds kept by `reserve`; None if nothing ends it."""
         return None if self.left is None else self.left - self.reserve()
 
     def phase_over(self) -> bool:
-        """Whether the present part of the session has to end: its time is up, or an end was requested."""
+        """Return whether the present phase must end: its time is up, or a stop was requested."""
         left = self.phase_left
         return self.stop_requested.is_set() or (left is not None and left <= 0)
 
     def past_end(self) -> bool:
-        """Whether the session should have ended a while ago, or was asked to end: nothing is worth waiting for."""
+        """Return whether the session ended 20 seconds ago or longer, or a stop was requested: don't wait any more."""
         return self.stop_requested.is_set() or (self.left is not None and self.left <= -_LATE_SECONDS)
 
     @property
@@ -114,14 +120,14 @@ class Clock:
 
 
 class ReservedTime:
-    """Seconds that each part of a session leaves for the parts after it.
+    """Computes the seconds that each phase of a session must leave for the phases after it.
 
     Args:
-        limit: seconds of the whole study, None without a limit.
-        starts: the user's own configurations; the first one is explained after the search.
-        plan: of the study.
+        limit: time budget of the study in seconds; None for no limit.
+        starts: the user's own configurations; the ablation begins at the first one.
+        plan: plan of the study.
         test: whether a final training and a test follow.
-        restart_seconds: returns what a worker takes to start again.
+        restart_seconds: function that returns the seconds a worker takes to restart.
     """
 
     def __init__(
@@ -137,22 +143,25 @@ class ReservedTime:
         self._test, self._restart_seconds = test, restart_seconds
 
     def after_search(self, best: Trial | None) -> float:
-        """Seconds for all that follows the search. Without a best trial nothing is confirmed and the search goes on."""
+        """Return the seconds for confirmation, ablation, sensitivity, final training and report.
+
+        If `best` is None, there is nothing to confirm, so only the seconds of the final training and the report count.
+        """
         if best is None:
             return self.for_final_fit(None)
         confirmation = self._plan.confirm_seconds or 0.0
         return confirmation + ablation_seconds(self._limit, self._starts, best) + self.for_final_fit(best)
 
     def after_confirmation(self, best: Trial | None) -> float:
-        """Seconds for ablation, sensitivity, final training and report."""
+        """Return the seconds for ablation, sensitivity, final training and report."""
         return ablation_seconds(self._limit, self._starts, best) + self.after_ablation(best)
 
     def after_ablation(self, best: Trial | None) -> float:
-        """Seconds for sensitivity, final training and report."""
+        """Return the seconds for sensitivity, final training and report."""
         return _SENSITIVITY_SHARE * (self._plan.confirm_seconds or 0.0) + self.for_final_fit(best)
 
     def for_final_fit(self, best: Trial | None) -> float:
-        """Seconds for a final training of the best trial's configuration, the test and the report."""
+        """Return the seconds for the final training of the best trial's configuration, the test and the report."""
         plan = self._plan
         if best is None or not self._test:
             return plan.final_seconds
@@ -161,14 +170,16 @@ class ReservedTime:
 
 
 def ablation_seconds(limit: float | None, starts: Sequence[Configuration], best: Trial | None) -> float:
-    """Seconds for the ablation from the user's first configuration to the best trial's.
-
-    0 without a limit or without a configuration of the user's; the most an ablation may take without a best trial.
+    """Return the seconds to keep for the ablation from the user's first configuration to the best trial's.
 
     Args:
-        limit: seconds of the whole study, None without a limit.
+        limit: time budget of the study in seconds; None for no limit.
         starts: the user's own configurations.
-        best: the best trial so far, None while there is none.
+        best: the best trial so far; None while there is none.
+
+    Returns:
+        The expected duration, at most a tenth of `limit`, and that tenth if `best` is None; 0 if there is no limit or
+        the user gave no configuration.
     """
     if limit is None or not starts:
         return 0.0
@@ -179,6 +190,6 @@ def ablation_seconds(limit: float | None, starts: Sequence[Configuration], best:
 
 
 def typical_fit_seconds(trial: Trial) -> float:
-    """Median seconds of the trial's fits that learned; 0 without any."""
+    """Return the median duration, in seconds, of the trial's fits that learned; 0 if none did."""
     seconds = [fit.seconds for fit in trial.fits if fit.verdict is Verdict.LEARNED]
     return float(np.median(seconds)) if seconds else 0.0

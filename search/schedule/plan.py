@@ -1,4 +1,4 @@
-"""The plan of a study: epochs, folds and shares of the time, decided from what an epoch costs. Pure."""
+"""The plan of a study: epochs, folds and shares of the time, computed from the duration of an epoch. Pure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final
 from search.settings import Plan
 
 SHOWN_IMAGES: Final = 24_000
-"""Training images that a fit sees with `--epochs auto`, all epochs together, whatever the batch size.
+"""Number of training images that a fit sees over all its epochs with `--epochs auto`.
 
 Measured by `benchmarks/epochs.py`; see DECISIONS.md.
 """
@@ -23,7 +23,7 @@ _CONFIRMED_AT_LEAST: Final = (
 _SPLITS_AT_LEAST: Final = 2  # on which finalists are confirmed
 _TRIED_AT_LEAST: Final = 40  # more that should be tried on one fold; for them, epochs are at most halved
 CONFIRM_SHARE: Final = 0.3
-"""Share of a time limit for the finalists' fits and for the changed copies around the winner."""
+"""Share of a time limit, 0..1, for fitting the finalists again and the variants of the recommended configuration."""
 
 _REPORT_SECONDS: Final = 10.0
 _FINAL_SHARE_AT_MOST: Final = 0.25  # of the budget, for final training, test and report
@@ -32,7 +32,11 @@ _SPLIT_SHARE: Final = 0.8  # of the finalists' time: one of which a single fresh
 
 
 def auto_epochs(images: int) -> int:
-    """Number of epochs that show a fit `SHOWN_IMAGES` images, within 12 to 200."""
+    """Return `SHOWN_IMAGES` / `images` epochs, rounded and limited to 12..200.
+
+    Args:
+        images: number of images in the data set, at least 1.
+    """
     return max(MIN_EPOCHS, min(MAX_EPOCHS, round(SHOWN_IMAGES / images)))
 
 
@@ -48,21 +52,24 @@ def make_plan(
     trace_seconds: float,
     test: bool,
 ) -> Plan:
-    """Fit the study into its time.
+    """Make the plan of a study: cut epochs and folds until the study fits into its time budget.
 
-    With too little time for two configurations on all folds and forty on one, epochs are cut to a half; with too
-    little for two finalists on two fresh splits, to a third; for two configurations, down to 12, then folds to 3.
-    Epochs that the user fixed stay. Each cut is said in `notes`.
+    - Epochs are cut down to a half until there is time for two configurations on all folds and forty on one fold,
+    - down to a third until there is time for two finalists on two fresh splits,
+    - down to 12 until there is time for two configurations on all folds;
+    - then folds are cut down to 3 for the same.
+
+    Epochs that the user fixed are not cut. `Plan.notes` names each cut.
 
     Args:
-        epochs: requested, or `auto_epochs`.
-        epochs_fixed: whether the user gave a number.
-        folds: requested.
-        seconds: left of the whole budget, None without a limit.
-        confirm: seconds of these for finalists and their surroundings; None takes `CONFIRM_SHARE`.
+        epochs: number of epochs that the user fixed, or `auto_epochs`.
+        epochs_fixed: whether the user fixed the number of epochs.
+        folds: number of folds that the user asked for.
+        seconds: seconds left of the budget; None for no limit.
+        confirm: how many of these seconds are for confirmation and sensitivity; None takes `CONFIRM_SHARE` of them.
         workers: number of workers that train at the same time.
-        epoch_seconds: a warm epoch of the reference configuration on one training fold, with its check.
-        trace_seconds: to build and trace a network.
+        epoch_seconds: duration of an epoch, check included, of the reference configuration on one fold, warmed up.
+        trace_seconds: duration of building and tracing a network.
         test: whether a final training and a test follow.
     """
     if seconds is None:

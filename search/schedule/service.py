@@ -1,4 +1,4 @@
-"""Scheduled searches: entries of the user's crontab and systemd services that start a search without anybody."""
+"""Scheduled searches: entries of the user's crontab and systemd services that start a search unattended."""
 
 from __future__ import annotations
 
@@ -22,24 +22,27 @@ _RESTART_SECONDS: Final = 300
 class Command:
     """The search command that a schedule starts."""
 
-    folder: Path  # to work in: paths in the arguments may be relative
-    arguments: tuple[str, ...]  # interpreter, script, the search's options
-    out: Path  # run folder: one schedule each
+    folder: Path  # working directory; paths in the arguments may be relative to it
+    arguments: tuple[str, ...]  # interpreter, script and options of the search
+    out: Path  # run folder; each run folder has at most one schedule
 
 
 def cron_lines(command: Command, windows: Windows) -> list[str]:
-    """Lines of a crontab that start the search at boot and at the beginning of each window.
+    """Return the crontab lines that start the search at boot and at the beginning of each window.
 
-    A search that is running already is left alone: the second one ends at once.
+    If the search is running already, the second start ends at once.
 
     Raises:
-        UserError: a path can't be written into a crontab.
+        UserError: a path contains a line break or another unprintable character.
     """
     secrets = shlex.quote(str(environment_file()))
     words = f"cd {shlex.quote(str(command.folder))} && set -a && {{ [ ! -r {secrets} ] || . {secrets}; }} && "
     words += f"{shlex.join(command.arguments)} --quiet"
     if not words.isprintable():
-        raise UserError("a line break in a path can't be written into a crontab. Rename the folder.")
+        raise UserError(
+            "a path contains a line break or another unprintable character, which a crontab can't hold. Rename the "
+            "folder or file."
+        )
     escaped = words.replace("%", "\\%")  # a bare one is cron's line break
     times = ["@reboot", *(_cron_time(window) for window in windows.windows)]
     return [f"{time} {escaped} >/dev/null 2>&1 {_mark(command.out)}" for time in dict.fromkeys(times)]
@@ -55,12 +58,13 @@ def _cron_time(window: Window) -> str:
 
 
 def install_cron(command: Command, windows: Windows) -> list[str]:
-    """Put the search's lines into this user's crontab, replacing earlier ones for the run folder.
+    """Write the search's lines into this user's crontab, in place of earlier lines for the same run folder.
 
-    Returns: what was done, in lines for the user.
+    Returns:
+        Lines for the user that say what was done.
 
     Raises:
-        UserError: there is no crontab, it can't be read, or it refused the lines.
+        UserError: the machine has no crontab command, the crontab can't be read, or it refused the lines.
     """
     lines = cron_lines(command, windows)
     other_lines = [line for line in _crontab() if not line.endswith(_mark(command.out))]
@@ -69,9 +73,10 @@ def install_cron(command: Command, windows: Windows) -> list[str]:
 
 
 def remove_cron(out: Path) -> list[str]:
-    """Take the search's lines out of this user's crontab.
+    """Remove the lines for a run folder from this user's crontab.
 
-    Returns: what was done, in lines for the user; empty if there was nothing to remove.
+    Returns:
+        Lines for the user that say what was done; empty if there was nothing to remove.
 
     Raises:
         UserError: the crontab can't be read or written.
@@ -87,15 +92,17 @@ def remove_cron(out: Path) -> list[str]:
 
 
 def unit_name(out: Path) -> str:
-    """Name of the systemd service for a run folder."""
+    """Return the file name of the systemd service for a run folder."""
     return f"steadynet-{_digest(out)}.service"
 
 
 def unit(command: Command) -> str:
-    """Text of the systemd service: started with the machine and after failures, left alone once its budget is used up.
+    """Return the text of the systemd service that runs the search.
+
+    The service starts with the machine and restarts after failures; a search that finished is not started again.
 
     Raises:
-        UserError: a path can't be written into a service.
+        UserError: a path contains a line break or another unprintable character.
     """
     words = " ".join(_quoted(word) for word in (*command.arguments, "--quiet"))
     return f"""\
@@ -128,12 +135,12 @@ WantedBy=default.target
 
 
 def environment_file() -> Path:
-    """Path of the file with environment variables for scheduled searches, such as the password of a database."""
+    """Return the path of the file with environment variables for scheduled searches, such as a database password."""
     return _configuration() / "steadynet.env"
 
 
 def user_units() -> Path:
-    """Folder in which systemd looks for this user's services."""
+    """Return the folder in which systemd looks for this user's services."""
     return _configuration() / "systemd" / "user"
 
 
@@ -142,19 +149,20 @@ def _configuration() -> Path:
 
 
 def install_units(command: Command, units: Path) -> list[str]:
-    """Write the service into `units` and enable it, if systemd runs for this user.
+    """Write the service into the folder `units`; if that is `user_units()` and systemd runs, enable and start it.
 
-    Returns: what was done and what is left to do, in lines for the user.
+    Returns:
+        Lines for the user that say what was done and what is left to do.
 
     Raises:
-        UserError: the file can't be written, or a path can't be written into a service.
+        UserError: the file can't be written, or a path contains an unprintable character.
     """
     text, file = unit(command), units / unit_name(command.out)
     try:
         units.mkdir(parents=True, exist_ok=True)
         file.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise UserError(f"can't write {file} ({error.strerror}).") from None
+        raise UserError(f"can't write {file} ({error.strerror}). Make its folder writable, or pass another.") from None
     report = [f"Written: {file}"]
     service = [
         ("systemctl", "--user", *words) for words in (("daemon-reload",), ("enable", file.name), ("restart", file.name))
@@ -168,9 +176,10 @@ def install_units(command: Command, units: Path) -> list[str]:
 
 
 def remove_units(out: Path, units: Path) -> list[str]:
-    """Stop the service and delete its file.
+    """Stop the service of a run folder and delete its file from the folder `units`.
 
-    Returns: what was done, in lines for the user; empty if there was none.
+    Returns:
+        Lines for the user that say what was done; empty if there was no such file.
     """
     file = units / unit_name(out)
     if not file.exists():
@@ -191,7 +200,7 @@ def _digest(out: Path) -> str:
 
 def _crontab() -> list[str]:
     if shutil.which("crontab") is None:
-        raise UserError("this machine has no crontab. Install cron, or use --install systemd.")
+        raise UserError("this machine has no crontab command. Install cron, or pass --install systemd.")
     listing = subprocess.run(["crontab", "-l"], capture_output=True, text=True, check=False)
     if listing.returncode and "no crontab" not in listing.stderr.lower():  # what is there must not be written over
         raise UserError(f"this user's crontab can't be read ({' '.join(listing.stderr.split()) or 'no reason given'}).")
@@ -202,7 +211,7 @@ def _write_crontab(lines: list[str]) -> None:
     text = "".join(f"{line}\n" for line in lines)
     done = subprocess.run(["crontab", "-"], input=text, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise UserError(f"crontab refused the line ({' '.join(done.stderr.split())}).")
+        raise UserError(f"crontab refused the lines ({' '.join(done.stderr.split()) or 'no reason given'}).")
 
 
 def _quoted(word: str) -> str:
@@ -214,7 +223,10 @@ def _quoted(word: str) -> str:
 def _plain(text: str) -> str:
     """Escape text as a value of a unit file."""
     if not text.isprintable():
-        raise UserError(f"{text!r} can't be written into a service: rename it.")
+        raise UserError(
+            f"got {text!r}, which has a line break or another unprintable character. A systemd service can't hold "
+            "it. Rename the folder or file."
+        )
     return text.replace("%", "%%")
 
 

@@ -1,7 +1,7 @@
-"""Hours in which the machine may be used: parsed from what people write, and laid over real time. Pure.
+"""Working hours: the windows of a week in which the machine may be used, parsed from text. Pure.
 
-Days and times are those of the local clock. What is compared are moments, seconds since 1970, so that a night in which
-the clocks change is an hour shorter or longer, and nothing else happens.
+Days and times of day are local. They are compared as seconds since 1970, so a night in which the clocks change is just
+an hour shorter or longer.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ _ALWAYS: Final = (_WEEK + 1) * 86400.0  # seconds without a gap
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Hours of some days of the week; a window that ends when or before it starts ends on the next day."""
+    """Hours on some days of the week. If `end` is not after `start`, the window ends on the next day."""
 
-    days: frozenset[int]  # on which it starts, 0 is Monday
-    start: int  # minutes from midnight, 0..1439
-    end: int  # 0..1440
+    days: frozenset[int]  # weekdays on which the window starts, 0 is Monday
+    start: int  # minutes after midnight, 0..1439
+    end: int  # minutes after midnight, 0..1440
 
     @property
     def text(self) -> str:
-        """The window as people write it.
+        """The window in the form that `parse` reads.
 
         >>> Window(frozenset({5, 6}), 0, 1440).text
         'Sat, Sun 00:00-24:00'
@@ -48,15 +48,15 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Windows:
-    """Windows of a week; where they meet or overlap they are one."""
+    """Windows of a week; windows that touch or overlap count as one."""
 
     windows: tuple[Window, ...]
-    zone: tzinfo | None = None  # None is the machine's own
+    zone: tzinfo | None = None  # time zone; None is the machine's
 
     def next(self, now: float) -> tuple[float, float]:
-        """Start and end of the window that `now` lies in, else of the next one.
+        """Return start and end of the window that contains the time `now`, else of the next one.
 
-        Moments are seconds since 1970; the end is `inf` where the windows leave no gap.
+        Times are in seconds since 1970. The end is `inf` if the windows cover the whole week.
         """
         start, end = next((start, end) for start, end in self._spans(now) if end > now)
         return start, math.inf if end - start > _ALWAYS else end  # as each week is, all are
@@ -90,15 +90,16 @@ class Windows:
 
 @dataclass(frozen=True, slots=True)
 class Hours:
-    """Hours in which sessions may run: windows of the week, and a deadline."""
+    """Hours in which sessions may run: the windows of each week, up to a deadline."""
 
     windows: Windows | None = None  # None: at any time
-    deadline: float | None = None  # moment after which there are no more
+    deadline: float | None = None  # seconds since 1970; None for no deadline
 
     def next(self, now: float) -> tuple[float, float | None] | None:
-        """Start and end of the hours that `now` lies in, else of the next ones; None if there are no more.
+        """Return start and end of the hours that contain the time `now`, else of the next ones, in seconds since 1970.
 
-        The end is None where there is none.
+        The start is at least `now`; the end is None if the hours never end. The result is None if the deadline leaves
+        no more hours.
 
         >>> Hours(deadline=10.0).next(3.0), Hours(deadline=10.0).next(11.0), Hours().next(3.0)
         ((3.0, 10.0), None, (3.0, None))
@@ -111,10 +112,14 @@ class Hours:
 
 
 def parse(texts: Sequence[str], zone: tzinfo | None = None) -> Windows:
-    """Parse texts such as "22:00-07:00" or "Mon-Fri 22:00-07:00, Sat-Sun 00:00-24:00"; several texts add up.
+    """Parse windows such as "22:00-07:00" or "Mon-Fri 22:00-07:00, Sat-Sun 00:00-24:00".
+
+    Args:
+        texts: values of `--window`; the windows of all of them are joined.
+        zone: time zone of the windows; None is the machine's.
 
     Raises:
-        UserError: a text is no window; the message says what is expected.
+        UserError: a text is not a list of windows.
     """
     windows = []
     for text in texts:
@@ -127,21 +132,21 @@ def _window(part: str, text: str) -> Window:
     match = _PART.fullmatch(part)
     if match is None:
         raise UserError(
-            f"--window {text!r}: {part!r} is no window. Expected hours such as 22:00-07:00, with days before "
-            "them if it is not every day: 'Mon-Fri 22:00-07:00, Sat-Sun 00:00-24:00'."
+            f"--window {text!r}: {part!r} is not a window. Expected hours such as 22:00-07:00, after the days if they "
+            "are not for every day: 'Mon-Fri 22:00-07:00, Sat-Sun 00:00-24:00'."
         )
     start, end = _minutes(match["start"], text), _minutes(match["end"], text)
     if start == 1440:
-        raise UserError(f"--window {text!r}: a window starts at 23:59 at the latest. Write 00:00 of the next day.")
+        raise UserError(f"--window {text!r}: a window can't start at 24:00. Write 00:00 of the next day.")
     if start == end:
-        raise UserError(f"--window {text!r}: {part!r} starts when it ends. For whole days write 00:00-24:00.")
+        raise UserError(f"--window {text!r}: {part!r} ends when it starts. For whole days write 00:00-24:00.")
     return Window(_days(match["first"], match["last"], text), start, end)
 
 
 def _minutes(clock: str, text: str) -> int:
     hours, minutes = map(int, clock.split(":"))
     if minutes > 59 or 60 * hours + minutes > 1440:
-        raise UserError(f"--window {text!r}: {clock} is no time of day. Expected 00:00 to 24:00.")
+        raise UserError(f"--window {text!r}: {clock} is not a time of day. Expected 00:00 to 24:00.")
     return 60 * hours + minutes
 
 
@@ -158,7 +163,7 @@ def _day(name: str, text: str) -> int:
     matches = [day for day, full_name in enumerate(_DAYS) if full_name.casefold().startswith(name.casefold())]
     if not matches:
         raise UserError(
-            f"--window {text!r}: {name!r} is no day. Expected one of {', '.join(day[:3] for day in _DAYS)}."
+            f"--window {text!r}: {name!r} is not a day of the week. Expected {', '.join(day[:3] for day in _DAYS)}."
         )
     return matches[0]
 

@@ -84,15 +84,15 @@ def test_several_options_add_up() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "'' is no window"),
-        ("22:00", "'22:00' is no window"),
-        ("22-07", "is no window"),
-        ("24:00-07:00", "a window starts at 23:59 at the latest"),
-        ("22:00-22:00", "starts when it ends. For whole days write 00:00-24:00"),
-        ("22:60-23:00", "22:60 is no time of day"),
-        ("Xyz 22:00-23:00", "'Xyz' is no day. Expected one of Mon, Tue"),
-        ("Mon-Xyz 22:00-23:00", "'Xyz' is no day"),
-        ("22:00-07:00,", "'' is no window"),
+        ("", "'' is not a window"),
+        ("22:00", "'22:00' is not a window"),
+        ("22-07", "is not a window"),
+        ("24:00-07:00", "a window can't start at 24:00. Write 00:00 of the next day"),
+        ("22:00-22:00", "ends when it starts. For whole days write 00:00-24:00"),
+        ("22:60-23:00", "22:60 is not a time of day"),
+        ("Xyz 22:00-23:00", "'Xyz' is not a day of the week. Expected Mon, Tue"),
+        ("Mon-Xyz 22:00-23:00", "'Xyz' is not a day of the week"),
+        ("22:00-07:00,", "'' is not a window"),
     ],
 )
 def test_what_is_no_window_is_refused(text: str, message: str) -> None:
