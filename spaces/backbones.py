@@ -1,7 +1,7 @@
-"""Pretrained networks that may stand in place of convolutions, with what a configuration and a user need to know.
+"""Pretrained networks of `keras.applications`, without their top, that may replace the convolutions of a network.
 
-All are those of `keras.applications`, without their top. What they expect of pixels differs, and feeding one as another
-expects is itself a cause of networks that do not learn; so it is never searched, but stands here.
+Each expects its own pixel scaling. A wrong scaling is itself a cause of networks that do not learn, so it is fixed here
+and never searched.
 """
 
 from __future__ import annotations
@@ -115,12 +115,12 @@ BACKBONES: Final[dict[str, Backbone]] = {
 
 
 def embeds(backbone: str, trainable: str, statistics: str) -> bool:
-    """Whether a backbone gives the same features for an image in each epoch, so that it need run only once.
+    """Return whether a backbone gives the same features for an image in each epoch, so that it need run only once.
 
     Args:
-        backbone: its name, or `NO_BACKBONE`.
-        trainable: one of `TRAINABLE`.
-        statistics: one of `STATISTICS`.
+        backbone: a key of `BACKBONES`, or `NO_BACKBONE`.
+        trainable: which part of the backbone is trained, one of `TRAINABLE`.
+        statistics: which batch normalization statistics it uses, one of `STATISTICS`.
     """
     is_frozen = backbone != NO_BACKBONE and trainable == "frozen"
     return is_frozen and (statistics == "kept" or not BACKBONES[backbone].batchnorm)

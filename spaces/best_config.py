@@ -1,7 +1,7 @@
-"""Reader of `best_config.yaml`: all that is needed to train the recommended configuration again.
+"""Reader of `best_config.yaml`, which holds all that is needed to train the recommended configuration again.
 
-The file may come from anyone and may have been edited: every value that training uses is checked, and the error names
-its key. What only tells of the search (promise, baselines, versions, ...) is not looked at.
+The file may come from anyone and may have been edited, so every value that training uses is checked, and errors name
+its key. Values that only describe the search (promise, baselines, versions, ...) are not checked.
 """
 
 from __future__ import annotations
@@ -53,28 +53,28 @@ _LARGEST_OFFSET: Final = 50.0  # of a logit: more would decide alone
 _MOST: Final = 2**31 - 1
 _MOST_SHAPES: Final = 64
 _MOST_WHITE: Final = 2.0**64
-_WRITE_AGAIN: Final = "Take the file as the search wrote it; 'run_search.py report --out RUN' writes it again"
-_ADVICE: Final = "Mend it, or take the file as the search wrote it"
+_WRITE_AGAIN: Final = "Use the file as the search wrote it; 'run_search.py report --out RUN' writes it again"
+_ADVICE: Final = "Correct it, or use the file as the search wrote it"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BestConfig:
-    """Content of a `best_config.yaml` that training and delivery use."""
+    """Checked content of a `best_config.yaml`."""
 
     configuration: Configuration
-    edited: bool  # the configuration is no longer the one that the file's scores are about
-    epochs: int
+    edited: bool  # whether the configuration was edited, so that the file's scores are those of another one
+    epochs: int  # epochs of the final training
     images: ImageFormat
-    precision: str
-    engine: int  # protocol of the training engine
-    weights: str | None  # digest of what its backbone began with, "random" for none of its own; None without backbone
-    classes: tuple[str, ...]  # in the order of the outputs
-    offset: tuple[float, ...]  # (K,) of the decision: added to the logits
+    precision: str  # "float32" or "mixed_bfloat16"
+    engine: int  # version of the training engine
+    weights: str | None  # digest of the backbone's initial weights, "random" for random ones; None without a backbone
+    classes: tuple[str, ...]  # class names in the order of the network's outputs
+    offset: tuple[float, ...]  # (K,) decision offset, added to the logits
     metric: str
-    folds: int  # of the search's cross-validation
+    folds: int  # number of folds in the search
     seed: int  # root seed of the search
-    fingerprint: str  # of the search's images
-    groups: int | None  # of images that the search kept together
+    fingerprint: str  # fingerprint of the search's images
+    groups: int | None  # number of groups of images that the search kept together; None without groups
     content: Mapping[str, Any]  # the whole file
 
 
@@ -82,8 +82,8 @@ def load_best_config(path: Path) -> BestConfig:
     """Read and check a `best_config.yaml`.
 
     Raises:
-        ConfigurationFileError: there is no such file, or it can't be used: one line with file, key, what came, what was
-            expected and what to do.
+        ConfigurationFileError: the file does not exist, or a value can't be used. The message is one line that names
+            file, key, the value, what was expected and what to do.
     """
     try:
         return _best_config(read(path))
@@ -93,13 +93,13 @@ def load_best_config(path: Path) -> BestConfig:
 
 def _best_config(content: Any) -> BestConfig:
     if not isinstance(content, dict):
-        raise _wrong("", f"the mapping that a search writes as best_config.yaml is expected, got {_got(content)}")
+        raise _wrong("", f"expected the mapping that a search writes as best_config.yaml, got {_got(content)}")
     if "schema" not in content:
-        raise _wrong("schema", "missing, so this is no best_config.yaml", "Pass the one of a search")
+        raise _wrong("schema", "missing, so this is not a best_config.yaml", "Pass the best_config.yaml of a search")
     if content["schema"] != SCHEMA or isinstance(content["schema"], bool):
         raise _wrong(
             "schema",
-            f"got {short(content['schema'])}, this version reads {SCHEMA}",
+            f"expected {SCHEMA}, which this version reads, got {short(content['schema'])}",
             "Use the version of Steadynet that wrote the file, or search again",
         )
     _check_keys("", content, KEYS, _USED)
@@ -110,15 +110,15 @@ def _best_config(content: Any) -> BestConfig:
     if training["classes"] != len(classes):
         raise _wrong(
             "training.classes",
-            f"{len(classes)} is expected, as many as classes has names; got {_got(training['classes'])}",
+            f"expected {len(classes)}, the number of names under classes, got {_got(training['classes'])}",
         )
     if training["precision"] not in _PRECISIONS:
         raise _wrong(
-            "training.precision", f"one of {', '.join(_PRECISIONS)} is expected, got {_got(training['precision'])}"
+            "training.precision", f"expected one of {', '.join(_PRECISIONS)}, got {_got(training['precision'])}"
         )
     channels = _whole("training.channels", training["channels"], 1, 3)
     if channels == 2:
-        raise _wrong("training.channels", "1 (grey) or 3 (colour) is expected, got 2")
+        raise _wrong("training.channels", "expected 1 (grey) or 3 (colour), got 2")
     configuration, edited = _configuration(_mapping(content, "configuration"))
     return BestConfig(
         configuration=configuration,
@@ -157,25 +157,25 @@ def _configuration(section: Mapping[str, Any]) -> tuple[Configuration, bool]:
     canonical = configuration.canonical()
     in_file = section.get("canonical", canonical)
     if not isinstance(in_file, dict):
-        raise _wrong("configuration.canonical", f"a mapping is expected, got {_got(in_file)}")
+        raise _wrong("configuration.canonical", f"expected a mapping, got {_got(in_file)}")
     for key in (*canonical, *in_file):
         if in_file.get(key) != canonical.get(key):
             raise _wrong(
                 f"configuration.canonical.{key}",
-                f"{_got(in_file.get(key))} here, but configuration.sampled amounts to {_got(canonical.get(key))}",
-                "Change both, or leave out configuration.canonical",
+                f"got {_got(in_file.get(key))}, but configuration.sampled gives {_got(canonical.get(key))}",
+                "Change both, or remove configuration.canonical",
             )
     return configuration, section.get("hash", configuration.hash) != configuration.hash
 
 
 def _classes(value: Any) -> tuple[str, ...]:
     if not isinstance(value, list) or len(value) < 2:
-        raise _wrong("classes", f"a list of at least two names is expected, got {_got(value)}")
+        raise _wrong("classes", f"expected a list of at least two names, got {_got(value)}")
     for name in value:
         if not isinstance(name, str) or not name:
-            raise _wrong("classes", f"names are text, got {_got(name)}", "Put it in quotes")
+            raise _wrong("classes", f"expected names as text, got {_got(name)}", "Put the name in quotes")
         if value.count(name) > 1:
-            raise _wrong("classes", f"{name!r} is there twice", "Leave one out")
+            raise _wrong("classes", f"got {name!r} twice", "Remove one of them")
     return tuple(value)
 
 
@@ -183,12 +183,12 @@ def _white(value: Any) -> float | None:
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < _MOST_WHITE:
-        raise _wrong("training.white", f"a number above 0 is expected, got {_got(value)}")
+        raise _wrong("training.white", f"expected a number above 0, got {_got(value)}")
     return float(value)
 
 
 def _shapes(value: Any) -> tuple[tuple[int, int], ...]:
-    wrong = _wrong("training.shapes", f"a list of pairs height, width is expected, got {_got(value)}")
+    wrong = _wrong("training.shapes", f"expected a list of pairs [height, width], got {_got(value)}")
     if not isinstance(value, list) or len(value) > _MOST_SHAPES:
         raise wrong
     for shape in value:
@@ -202,12 +202,12 @@ def _shapes(value: Any) -> tuple[tuple[int, int], ...]:
 
 def _offset(value: Any, classes: int) -> tuple[float, ...]:
     if not isinstance(value, list) or len(value) != classes:
-        raise _wrong("decision_offset", f"a list of {classes} numbers, one a class, is expected, got {_got(value)}")
+        raise _wrong("decision_offset", f"expected a list of {classes} numbers, one per class, got {_got(value)}")
     for number in value:
         if isinstance(number, bool) or not isinstance(number, int | float) or not abs(number) <= _LARGEST_OFFSET:
             raise _wrong(
                 "decision_offset",
-                f"numbers between {-_LARGEST_OFFSET:g} and {_LARGEST_OFFSET:g} are expected, got {_got(number)}",
+                f"expected numbers between {-_LARGEST_OFFSET:g} and {_LARGEST_OFFSET:g}, got {_got(number)}",
             )
     return tuple(float(number) for number in value)
 
@@ -215,7 +215,7 @@ def _offset(value: Any, classes: int) -> tuple[float, ...]:
 def _check_keys(where: str, section: Mapping[Any, Any], allowed: tuple[str, ...], required: tuple[str, ...]) -> None:
     for key in section:
         if key not in allowed:
-            raise _wrong(where, unknown_key(key, allowed).rstrip("."), "Leave it out")
+            raise _wrong(where, unknown_key(key, allowed).rstrip("."), "Remove it")
     for key in required:
         if key not in section:
             raise _wrong(f"{where}.{key}".lstrip("."), "missing", _WRITE_AGAIN)
@@ -224,20 +224,20 @@ def _check_keys(where: str, section: Mapping[Any, Any], allowed: tuple[str, ...]
 def _mapping(content: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     value = content[key]
     if not isinstance(value, dict):
-        raise _wrong(key, f"a mapping is expected, got {_got(value)}")
+        raise _wrong(key, f"expected a mapping, got {_got(value)}")
     return value
 
 
 def _whole(key: str, value: Any, least: int, most: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-        up_to = f" to {most:,}" if most < _MOST else " on"
-        raise _wrong(key, f"a whole number from {least}{up_to} is expected, got {_got(value)}")
+        bounds = f"from {least} to {most:,}" if most < _MOST else f"of at least {least}"
+        raise _wrong(key, f"expected a whole number {bounds}, got {_got(value)}")
     return value
 
 
 def _text(key: str, value: Any) -> str:
     if not isinstance(value, str) or not value:
-        raise _wrong(key, f"text is expected, got {_got(value)}")
+        raise _wrong(key, f"expected text, got {_got(value)}")
     return value
 
 

@@ -1,7 +1,7 @@
 """Configurations: points of the search space.
 
-Two configurations that build and train the same network have equal `canonical()` forms and equal hashes, however
-they were sampled: inactive choices are dropped, and depth x ratio is resolved into numbers of layers.
+Two configurations that build and train the same network have equal `canonical()` forms and equal hashes, however they
+were sampled: inactive hyperparameters are dropped, and depth and dense ratio are replaced by numbers of layers.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ ACTIVATIONS: Final = ("relu", "leaky_relu", "elu", "gelu", "tanh")
 INPUT_SCALINGS: Final = ("unit", "symmetric", "standardized")
 
 PYRAMIDS: Final = {"pyramid_2": 1 + 4, "pyramid_4": 1 + 4 + 16, "pyramid_8": 1 + 4 + 16 + 64}
-"""Heads of spatial pyramid pooling -> number of parts of the image of which each takes the maxima."""
+"""Heads with spatial pyramid pooling -> number of image regions over which the maximum is taken."""
 HEADS: Final = ("flatten", "average", "max", *PYRAMIDS)
 
 CHOICES: Final[dict[str, tuple[str, ...]]] = {
@@ -71,10 +71,10 @@ BOUNDS: Final[dict[str, tuple[float, float]]] = {
     "rotation": (0.0, 180.0),
     "backbone_rate": (0.0, 1.0),
 }
-"""Lowest and highest possible value of each numeric field. A space searches a part; a YAML may widen it up to here."""
+"""Lowest and highest allowed value of each numeric field; both are included. A space may search any part of it."""
 
 BY_RATIO: Final = frozenset({"learning_rate", "weight_decay", "width", "dense_units", "batch_size", "backbone_rate"})
-"""Numeric fields of which equal ratios, not equal differences, count as equal steps."""
+"""Numeric fields on a ratio scale: multiplying by a factor is the same change everywhere."""
 
 MIN_BATCH_FOR_BATCHNORM: Final = 4
 MOST_DENSE_ON_BACKBONE: Final = 2
@@ -87,10 +87,10 @@ class ConfigurationError(ValueError):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Configuration:
-    """One choice of every hyperparameter. Frozen and hashable; checked where it is made.
+    """A value of every hyperparameter. Values are checked, and brought to their field's type, on construction.
 
     Raises:
-        ConfigurationError: a value is out of bounds, unknown, of the wrong type, or two values contradict.
+        ConfigurationError: a value is out of bounds, unknown or of the wrong type, or two values contradict each other.
     """
 
     depth: int  # weight layers before the output layer
@@ -120,8 +120,10 @@ class Configuration:
     rotation: float = 0.0  # up to this many degrees
     backbone: str = NO_BACKBONE  # pretrained network in place of the convolutions
     trainable: str = "frozen"  # how much of the backbone learns too
-    statistics: str = "kept"  # of its batch normalization: its makers', those of the training images, or each batch's
-    backbone_rate: float = 0.1  # its learning rate by that of the layers on it; it rests for the first quarter
+    statistics: str = (
+        "kept"  # of its batch normalization: those of its pretraining, of the training images, or of each batch
+    )
+    backbone_rate: float = 0.1  # its learning rate divided by that of the layers on it; 0 in the first quarter of a fit
 
     def __post_init__(self) -> None:
         for name in FIELDS:
@@ -134,7 +136,8 @@ class Configuration:
             self._check_backbone()
         elif self.head == "flatten" and self.n_dense == 0:
             raise ConfigurationError(
-                "a pure ConvNet (no dense layers) needs a head that pools such as 'average', got 'flatten'."
+                "a network without dense layers needs a head that pools, such as 'average', got 'flatten'. "
+                "Change head, or raise dense_ratio."
             )
 
     def _check_backbone(self) -> None:
@@ -164,13 +167,13 @@ class Configuration:
 
     @property
     def normalized(self) -> bool:
-        """Whether the network normalizes anything by the statistics of its batches."""
+        """Whether any layer of the network is normalized by the statistics of its training batches."""
         layers = self.normalization == "batch" and self.n_conv + self.n_dense > 0
         return layers or (self._has_statistics and self.statistics == "adapted")
 
     @property
     def embeds(self) -> bool:
-        """Whether the backbone gives the same features for an image in each epoch, so that it need run only once."""
+        """Whether a backbone gives the same features for an image in each epoch, so that it need run only once."""
         return embeds(self.backbone, self.trainable, self.statistics)
 
     @property
@@ -178,11 +181,11 @@ class Configuration:
         return self.backbone != NO_BACKBONE and BACKBONES[self.backbone].batchnorm
 
     def as_dict(self) -> dict[str, Value]:
-        """Every field as sampled, in the order of the class."""
+        """Return every field with its value as sampled, in the order of the class."""
         return {name: getattr(self, name) for name in FIELDS}  # plain values: nothing to copy as `asdict` would
 
     def canonical(self) -> dict[str, Value]:
-        """Canonical form: fields that decide network and training; numbers of layers in place of depth and ratio."""
+        """Return the canonical form: active fields, with `n_conv` and `n_dense` in place of depth and dense ratio."""
         values = self.as_dict()
         del values["depth"], values["dense_ratio"]
         if self.n_conv == 0:
@@ -222,7 +225,7 @@ class Configuration:
 
     @property
     def active(self) -> tuple[str, ...]:
-        """Names of the fields that mean something in this configuration, in the order of the class."""
+        """Names of the fields that affect the network or its training, in the order of the class."""
         meaningful = {"depth", "dense_ratio", *self.canonical()}
         return tuple(name for name in FIELDS if name in meaningful)
 
@@ -243,25 +246,29 @@ def _hash(configuration: Configuration) -> str:
 
 
 def checked(name: str, value: Any) -> Value:
-    """Check a value for the field `name` and bring it to the field's type: whole numbers to int, others to float.
+    """Return the value of a field, checked and converted to the field's type (3.0 to 3 for an int field).
+
+    Args:
+        name: a key of `FIELDS`.
+        value: the value to check.
 
     Raises:
-        ConfigurationError: the value is out of bounds, unknown or of the wrong type. The message begins with the name.
+        ConfigurationError: the value is out of bounds, unknown or of the wrong type. The message begins with `name`.
     """
     kind = FIELDS[name]
     if name in CHOICES:
         if not isinstance(value, str) or value not in CHOICES[name]:
-            raise ConfigurationError(f"{name} is one of {', '.join(CHOICES[name])}; got {value!r}.")
+            raise ConfigurationError(f"{name} must be one of {', '.join(CHOICES[name])}, got {value!r}.")
         return str(value)
     if kind == "bool":
         if not isinstance(value, bool):
-            raise ConfigurationError(f"{name} is true or false; got {value!r}.")
+            raise ConfigurationError(f"{name} must be true or false, got {value!r}.")
         return value
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ConfigurationError(f"{name} is a number; got {value!r}.")
+        raise ConfigurationError(f"{name} must be a number, got {value!r}.")
     low, high = BOUNDS[name]
     if not low <= value <= high:
-        raise ConfigurationError(f"{name} lies between {low:g} and {high:g}; got {value!r}.")
+        raise ConfigurationError(f"{name} must lie between {low:g} and {high:g}, got {value!r}.")
     if kind == "int" and value != int(value):
-        raise ConfigurationError(f"{name} is a whole number; got {value!r}.")
+        raise ConfigurationError(f"{name} must be a whole number, got {value!r}.")
     return int(value) if kind == "int" else float(value) + 0.0  # -0.0 is 0.0: equal values, equal hashes

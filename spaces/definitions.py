@@ -10,17 +10,17 @@ from spaces.config import CHOICES, FIELDS, ConfigurationError, Value, checked
 
 
 class SpaceError(ValueError):
-    """Error for an impossible definition, or for a configuration outside the space. Its text is one line."""
+    """Error for an invalid definition, or for a configuration outside the space. Its message is one line."""
 
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """Numbers from low to high, both included; on a grid from `low` if there is a step."""
+    """Numbers from low to high, both included."""
 
     low: float
     high: float
-    log: bool = False
-    step: float | None = None
+    log: bool = False  # whether to draw on a logarithmic scale; excludes a step
+    step: float | None = None  # distance of neighbouring values, from `low`; None for any number (integers: step 1)
 
     def __contains__(self, value: object) -> bool:
         if not isinstance(value, int | float) or not self.low <= value <= self.high:
@@ -30,7 +30,7 @@ class Range:
 
 @dataclass(frozen=True, slots=True)
 class Choices:
-    """A choice among these values."""
+    """A choice among some values."""
 
     values: tuple[Value, ...]
 
@@ -40,7 +40,7 @@ class Choices:
 
 @dataclass(frozen=True, slots=True)
 class Fixed:
-    """A hyperparameter that is not searched, with its value."""
+    """The value of a hyperparameter that is not searched."""
 
     value: Value
 
@@ -52,10 +52,17 @@ Definition = Range | Choices | Fixed
 
 
 def normal(name: str, definition: Definition) -> Definition:
-    """Check a definition and bring it to its normal form.
+    """Return the normal form of a definition, checked.
+
+    Values have the field's type, choices a fixed order, and a definition with a single value is `Fixed`; definitions
+    that search the same are equal.
+
+    Args:
+        name: a key of `spaces.config.FIELDS`.
+        definition: how the field may vary.
 
     Raises:
-        SpaceError: the definition is impossible for the field `name`, with which the message begins.
+        SpaceError: the definition is not valid for the field. The message begins with `name`.
     """
     try:
         match definition:
@@ -72,7 +79,7 @@ def normal(name: str, definition: Definition) -> Definition:
 def _normal_choices(name: str, definition: Choices) -> Definition:
     values = {checked(name, value) for value in definition.values}
     if not values:
-        raise SpaceError(f"{name}: no choices. Give at least one.")
+        raise SpaceError(f"{name}: got no choices. Give at least one.")
     if name in CHOICES:
         ordered: tuple[Value, ...] = tuple(value for value in CHOICES[name] if value in values)
     else:
@@ -82,7 +89,7 @@ def _normal_choices(name: str, definition: Choices) -> Definition:
 
 def _normal_range(name: str, definition: Range) -> Definition:
     if FIELDS[name] not in ("int", "float"):
-        raise SpaceError(f"{name}: has no low and high; give choices or a value.")
+        raise SpaceError(f"{name}: got low and high, but it is not a number. Give choices or a value.")
     low, high = float(checked(name, definition.low)), float(checked(name, definition.high))
     if low > high:
         raise SpaceError(f"{name}: low {low:g} is above high {high:g}. Swap them.")
@@ -90,11 +97,11 @@ def _normal_range(name: str, definition: Range) -> Definition:
         raise SpaceError(f"{name}: log: true needs low > 0, got {low:g}. Raise low, or set log: false.")
     step = definition.step
     if step is not None and not _is_number(step):
-        raise SpaceError(f"{name}: step is a number above 0, got {step!r}.")
+        raise SpaceError(f"{name}: step must be a number above 0, got {step!r}.")
     if step is not None and definition.log:
         raise SpaceError(f"{name}: log: true and a step exclude each other. Leave one out.")
     if step is not None and FIELDS[name] == "int" and not _is_whole(step):
-        raise SpaceError(f"{name}: step is a whole number, got {step:g}.")
+        raise SpaceError(f"{name}: step must be a whole number, got {step:g}.")
     if step is not None and not _is_whole((high - low) / step):
         raise SpaceError(f"{name}: step {step:g} does not lead from low {low:g} to high {high:g}. Change one of them.")
     if low == high:
@@ -105,10 +112,10 @@ def _normal_range(name: str, definition: Range) -> Definition:
 
 
 def batches_from(least: int, definition: Definition) -> Definition:
-    """Restrict the definition of the batch size to sizes of at least `least`.
+    """Return the definition of the batch size without sizes below `least`.
 
     Raises:
-        SpaceError: no size is left.
+        SpaceError: the definition has no larger size.
     """
     values: tuple[float, ...]
     match definition:
@@ -128,7 +135,7 @@ def batches_from(least: int, definition: Definition) -> Definition:
 
 
 def as_dict(definition: Definition) -> dict[str, Any]:
-    """Write a definition as a space file does."""
+    """Return a definition in the form that a space file has."""
     match definition:
         case Fixed():
             return {"value": definition.value}
@@ -140,7 +147,7 @@ def as_dict(definition: Definition) -> dict[str, Any]:
 
 
 def first(definition: Definition) -> Value:
-    """The lowest value of a range, or the first choice."""
+    """Return the lowest value of a range, the first choice, or the fixed value."""
     match definition:
         case Fixed():
             return definition.value
@@ -151,7 +158,7 @@ def first(definition: Definition) -> Value:
 
 
 def closest(value: float, offer: Range | Choices) -> Value:
-    """The offered batch size that is nearest to a wanted one; among choices, by ratio."""
+    """Return the batch size in the offer that is closest to `value`, among choices by ratio."""
     if isinstance(offer, Range):
         step = offer.step or 1
         return int(offer.low + step * round((min(max(value, offer.low), offer.high) - offer.low) / step))
@@ -159,7 +166,7 @@ def closest(value: float, offer: Range | Choices) -> Value:
 
 
 def described(offer: Range | Choices) -> str:
-    """Describe an offer for a message, such as "adam, sgd" or "0 to 0.2 in steps of 0.05"."""
+    """Return an offer as text for a message, such as "adam, sgd" or "0 to 0.2 in steps of 0.05"."""
     if isinstance(offer, Choices):
         return ", ".join(str(value) for value in offer.values)
     return f"{offer.low:g} to {offer.high:g}" + ("" if offer.step in (None, 1) else f" in steps of {offer.step:g}")

@@ -1,4 +1,4 @@
-"""The format of the images that a network is fed with, and how a file is brought to it."""
+"""The format of the images that a network takes, and how an image file is converted to it."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from typing import Any
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ImageFormat:
-    """The size, channels and brightness that images are brought to before a network sees them, as uint8 0..255.
+    """Size, channels and white level to which images are converted before a network sees them, as uint8 0..255.
 
     Attributes:
-        image_size: pixels a side; the longest side where there are `shapes`.
+        image_size: side of the square images in pixels; with `shapes`, the longest side of any shape.
         channels: 1 (grey) or 3 (RGB).
-        shapes: (height, width) in pixels, one of which each image is brought to; empty where all images become squares.
-        white: level that is white in images with more than 8 bits a channel; None where each image has its own, or none
-            has more than 8 bits.
+        shapes: pairs (height, width) in pixels; each image is resized to one of them. Empty if all images become
+            squares.
+        white: pixel value that becomes 255 in images with more than 8 bits per channel; None if each image has its own,
+            or no image has more than 8 bits.
     """
 
     image_size: int
@@ -28,16 +29,16 @@ class ImageFormat:
 
     @property
     def any_size(self) -> bool:
-        """Whether images of several shapes are trained on, so that the network must take any height and width."""
+        """Whether images have several shapes, so that the network must take any height and width."""
         return bool(self.shapes)
 
     @property
     def decoded(self) -> ImageFormat:
-        """The format once files are decoded to 8 bits a channel, when `white` has no meaning any more."""
+        """The format without `white`, which has no effect once files are decoded to 8 bits per channel."""
         return replace(self, white=None)
 
     def recipe(self) -> dict[str, Any]:
-        """Return how a file becomes the network's input, in words and as data."""
+        """Return how an image file becomes the network's input: as text under `recipe`, as data under `steps`."""
         first = f"of more than 8 bits a channel take {self.white:g} for white; " if self.white is not None else ""
         mode, name = ("RGB", "RGB") if self.channels == 3 else ("L", "grey (Pillow mode L)")
         resize: dict[str, Any] = {"filter": "bilinear", "antialias": True}

@@ -31,13 +31,14 @@ class Modulation:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Loss:
-    """A loss of the logits of one image, and the words for it.
+    """A loss of the logits of one image.
 
     Attributes:
-        sentence: for the report; "" where nothing has to be said.
-        is_logit_adjusted: whether it is taken of logits + ln(class share). The logits alone then treat all classes as
-            equally frequent, so class weights and oversampling have nothing left to correct and are not used.
-        modulation: None for the cross-entropy itself. A modulated loss takes no label smoothing.
+        sentence: description for the report; "" for none.
+        is_logit_adjusted: whether the loss is computed from logits + ln(class share). The logits then treat all classes
+            as equally frequent, so class weights and oversampling are not used.
+        modulation: function of the cross-entropy that is used in its place; None for the cross-entropy itself. A
+            modulated loss takes no label smoothing.
     """
 
     sentence: str = ""
@@ -46,7 +47,7 @@ class Loss:
 
     @property
     def takes_label_smoothing(self) -> bool:
-        """Whether label smoothing changes it."""
+        """Whether label smoothing changes the loss."""
         return self.modulation is None
 
 

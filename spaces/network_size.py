@@ -10,14 +10,14 @@ _NORMALIZATION_WEIGHTS = {"none": 0, "group": 2, "batch": 4}  # a channel: scale
 
 
 def size(configuration: Configuration, image_size: int, channels: int, classes: int, *, any_size: bool = False) -> int:
-    """Count the weights of a network, moving statistics of batch normalization included.
+    """Return the number of a network's weights, moving statistics of batch normalization included.
 
     Args:
-        configuration: of the network.
-        image_size: pixels a side.
-        channels: of the images, 1 or 3.
-        classes: number of outputs.
-        any_size: whether the network is built for images of every size.
+        configuration: configuration of the network.
+        image_size: side of the images, in pixels.
+        channels: channels of the images, 1 or 3.
+        classes: number of classes, K.
+        any_size: whether the network is built for images of several shapes.
     """
     normalization = _NORMALIZATION_WEIGHTS[configuration.normalization]
     if configuration.backbone == NO_BACKBONE:

@@ -36,7 +36,7 @@ class Momentum:
 
     @property
     def takes_weight_decay(self) -> bool:
-        """Always."""
+        """Whether weights also decay: always."""
         return True
 
 

@@ -10,22 +10,23 @@ from typing import Any, Final
 import yaml
 
 MOST_BYTES: Final = 1_000_000
-"""Largest size of a file: a best_config.yaml has some thousands, and PyYAML takes seconds for a megabyte."""
+"""Largest size of a file in bytes. A best_config.yaml has a few thousand; PyYAML takes seconds for a megabyte."""
 
 
 class PlainYamlError(ValueError):
-    """Error for a file that can't be read as plain values. Its text is one line, without the file's name."""
+    """Error for a file that can't be read as plain values. Its message is one line, without the file's name."""
 
 
 def read(path: Path) -> Any:
-    """Read mappings, lists, text, numbers, true/false and nothing; no tags, no aliases, no key that occurs twice.
+    """Return the content of a YAML file of plain values: mappings, lists, text, numbers, true/false and null.
 
     Raises:
-        PlainYamlError: there is no such file, or it holds anything else.
+        PlainYamlError: the file does not exist, is larger than `MOST_BYTES`, is not YAML in UTF-8, or contains a tag,
+            an alias or a key twice.
     """
     try:
         if path.stat().st_size > MOST_BYTES and path.is_file():
-            raise PlainYamlError(f"has {path.stat().st_size:,} bytes; at most {MOST_BYTES:,} are read.")
+            raise PlainYamlError(f"has {path.stat().st_size:,} bytes. Expected at most {MOST_BYTES:,}.")
         return yaml.load(path.read_text(encoding="utf-8-sig"), Loader=_Loader)  # a subclass of the safe loader
     except PlainYamlError:
         raise
@@ -61,7 +62,7 @@ class _Loader(yaml.SafeLoader):
         for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
             if key.value in earlier_keys:
                 line = key.start_mark.line + 1
-                raise PlainYamlError(f"{key.value}: given twice, again in line {line}. Leave one out.")
+                raise PlainYamlError(f"{key.value}: given a second time in line {line}. Remove one of them.")
             earlier_keys.add(key.value)
         return super().construct_mapping(node, deep=deep)
 
@@ -71,23 +72,23 @@ def _line(error: yaml.MarkedYAMLError) -> str:
 
 
 def unknown_key(key: Any, allowed: Collection[str]) -> str:
-    """Sentence for a key that is not allowed, with the nearest one that is."""
-    return f"unknown key {short(key)}{closest(key, allowed)}; known are {', '.join(allowed)}."
+    """Return a message for a key that is not allowed, with the allowed keys and the most similar one of them."""
+    return f"unknown key {short(key)}{closest(key, allowed)}. Expected one of {', '.join(allowed)}."
 
 
 def closest(word: Any, allowed: Collection[str]) -> str:
-    """Text ` (did you mean 'x'?)` with the nearest allowed word; empty where none is near."""
+    """Return ` (did you mean 'x'?)` with the most similar allowed word; "" if none is similar."""
     near = difflib.get_close_matches(str(word)[:80], allowed, n=1)
     return f" (did you mean {near[0]!r}?)" if near else ""
 
 
 def kind(value: Any) -> str:
-    """Type of a value in words, such as "a mapping"."""
+    """Return the type of a YAML value in words, such as "a mapping" or "text"."""
     names = {dict: "a mapping", list: "a list", str: "text", bool: "true/false", int: "a number", float: "a number"}
     return "nothing" if value is None else names.get(type(value), type(value).__name__)
 
 
 def short(value: Any) -> str:
-    """The value as Python writes it, cut off at 80 characters."""
+    """Return the value as Python writes it, at most 80 characters long."""
     text = repr(value)
     return text if len(text) <= 80 else f"{text[:77]}..."

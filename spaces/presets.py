@@ -150,10 +150,17 @@ KNOWN_TRANSFER: Final = (
 
 
 def with_weights(space: Space, backbones: Sequence[str]) -> Space:
-    """Restrict a space to these backbones; `default` takes them beside its networks from scratch.
+    """Return a space whose backbones are restricted to `backbones`.
+
+    The space `DEFAULT`, which has no backbones, gets them in addition to its networks from scratch. Other spaces
+    without backbones are returned unchanged.
+
+    Args:
+        space: the space.
+        backbones: names of the backbones whose weights are available.
 
     Raises:
-        SpaceError: nothing is left of the space.
+        SpaceError: no network is left in the space.
     """
     if space.backbones:
         return space.with_backbones(backbones)
@@ -163,10 +170,10 @@ def with_weights(space: Space, backbones: Sequence[str]) -> Space:
 
 
 def known_good(space: Space) -> list[Configuration]:
-    """Known-good configurations as the space can have them, each network once.
+    """Return the known-good configurations, adapted to the space, each network once.
 
-    Fields that the space fixes are taken from it, the batch size is the closest it offers; what then lies outside is
-    left out.
+    Fields that the space fixes take the space's value, and the batch size takes the closest value in the space.
+    Configurations that are still outside the space are left out.
     """
     names = space.backbones
     plain, *others = KNOWN_TRANSFER

@@ -27,12 +27,12 @@ from spaces.optimizers import OPTIMIZERS
 from spaces.suggest import SAME_FIELD, ConfigurationTrial, Suggest, suggest
 
 MIN_UPDATES: Final = 60
-"""Smallest number of optimizer steps of a fit: with fewer even a good network has hardly moved."""
+"""Smallest number of optimizer steps of a fit: with fewer, even a good network has hardly learned."""
 
 DEFAULTS: Final[dict[str, Value]] = {
     field.name: field.default for field in fields(Configuration) if field.default is not MISSING
 }
-"""Value of each field that has a default: inactive fields hold it."""
+"""Default value of each field that has one; inactive fields hold it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class Space:
 
     def __post_init__(self) -> None:
         if wrong := set(FIELDS) ^ set(self.definitions):
-            raise SpaceError(f"{', '.join(sorted(wrong))}: a space defines exactly the fields of a configuration.")
+            raise SpaceError(f"{', '.join(sorted(wrong))}: missing or unknown. A space must define each field.")
         definitions = {name: normal(name, self.definitions[name]) for name in FIELDS}
         if definitions["normalization"] == Fixed("batch"):
             definitions["batch_size"] = batches_from(MIN_BATCH_FOR_BATCHNORM, definitions["batch_size"])
@@ -69,10 +69,13 @@ class Space:
         object.__setattr__(self, "definitions", definitions)
 
     def sample(self, trial: Suggest) -> Configuration:
-        """Draw a configuration; a parameter is only suggested where it means something.
+        """Draw a configuration from the space; only active hyperparameters are asked of the trial.
 
-        Inactive fields hold the default of `Configuration`. A pure ConvNet has no use for 'flatten': it pools by one of
-        the other heads of the space, by 'average' if there is none.
+        Inactive fields hold the default of `Configuration`. The head of a network without dense layers is never
+        'flatten', but one of the space's other heads, or 'average' if there is none.
+
+        Args:
+            trial: an Optuna trial, or an object with the same `suggest_` methods.
         """
         chosen = {name: self._suggest(trial, name) for name in _ALWAYS}
         has_backbone = chosen["backbone"] != NO_BACKBONE
@@ -129,17 +132,17 @@ class Space:
         return values
 
     def parameters(self, configuration: Configuration) -> dict[str, Value]:
-        """Names and values in Optuna that give this configuration, as `study.enqueue_trial` takes them.
+        """Return the Optuna parameters that give this configuration, as `study.enqueue_trial` takes them.
 
         Raises:
-            SpaceError: the configuration lies outside the space; the message begins with the field.
+            SpaceError: the configuration lies outside the space. The message begins with the field.
         """
         answers = ConfigurationTrial(configuration)
         drawn = self.sample(answers)
         for name, value in drawn.canonical().items():
             wanted = configuration.canonical().get(name)
             if value != wanted:
-                raise SpaceError(f"{name}: the space holds {value!r} only; the configuration has {wanted!r}.")
+                raise SpaceError(f"{name}: expected {value!r}, the only value in the space, got {wanted!r}.")
         return answers.parameters
 
     def __contains__(self, configuration: object) -> bool:
@@ -152,9 +155,9 @@ class Space:
         return True
 
     def nearest(self, configuration: Configuration) -> Configuration | None:
-        """Change the configuration to the fields that the space fixes, and to the closest batch size that it offers.
+        """Return the configuration with the values that the space fixes and with the closest batch size in the space.
 
-        None if another field still lies outside.
+        None if another field lies outside the space.
         """
         try:
             return self.sample(ConfigurationTrial(configuration, bend=("batch_size",)))
@@ -162,13 +165,17 @@ class Space:
             return None
 
     def bound_to(self, images: int, epochs: int) -> Space:
-        """Restrict the batch sizes to those that suit `images` training images and `epochs` epochs.
+        """Return the space without batch sizes that are too large for the training images and epochs.
 
-        Sizes larger than the number of images, or that leave fewer than `MIN_UPDATES` updates a fit (full batches
-        only), are dropped; the smallest stays if it is not larger than the images.
+        A batch size is too large if a fit would have fewer than `MIN_UPDATES` updates (full batches only). The smallest
+        size stays even so, unless it is larger than the number of images.
+
+        Args:
+            images: number of training images of the smallest fold.
+            epochs: number of epochs of a fit.
 
         Raises:
-            SpaceError: the only batch size is one of those, or all are larger than the number of images.
+            SpaceError: the only batch size is too large, or all are larger than the number of images.
         """
         most = images // math.ceil(MIN_UPDATES / epochs)  # images // batch >= m  <=>  batch <= images // m
         batch = self.definitions["batch_size"]
@@ -193,7 +200,9 @@ class Space:
         return self.changed({"batch_size": bounded})
 
     def for_every_size(self) -> Space:
-        """Remove batch normalization from the space: a batch holds too few images of one shape for its statistics.
+        """Return the space for images of several shapes: without batch normalization.
+
+        A batch holds too few images of the same shape for the statistics.
 
         Raises:
             SpaceError: the space has no other normalization.
@@ -214,11 +223,11 @@ class Space:
 
     @property
     def backbones(self) -> tuple[str, ...]:
-        """Names of the backbones that the space offers."""
+        """Names of the backbones in the space; empty if all networks are trained from scratch."""
         return tuple(str(name) for name in _offered(self.definitions["backbone"]) if name != NO_BACKBONE)
 
     def with_backbones(self, names: Sequence[str]) -> Space:
-        """Restrict the space to those of its backbones that are among `names`.
+        """Return the space without the backbones that are not in `names`.
 
         Raises:
             SpaceError: no network is left.
@@ -226,20 +235,26 @@ class Space:
         available = tuple(name for name in self.backbones if name in names)
         plain = (NO_BACKBONE,) if NO_BACKBONE in self.definitions["backbone"] else ()
         if not (plain or available):
-            raise SpaceError(f"backbone: there are no weights of {', '.join(self.backbones)}.")
+            raise SpaceError(
+                f"backbone: there are no weights of {', '.join(self.backbones)}. Pass them with --weights."
+            )
         return self.changed({"backbone": Choices((*plain, *available))})
 
     def changed(self, definitions: Mapping[str, Definition], name: str | None = None) -> Space:
-        """Copy the space with some definitions replaced."""
+        """Return the space with some definitions replaced, and with another name if `name` is given.
+
+        Raises:
+            SpaceError: a name is not a field, or a definition is not valid for its field.
+        """
         return Space(name or self.name, {**self.definitions, **definitions})
 
     def as_dict(self) -> dict[str, dict[str, Any]]:
-        """Every field's definition as a space file writes it."""
+        """Return the definition of every field in the form that a space file has."""
         return {name: as_dict(definition) for name, definition in self.definitions.items()}
 
     @property
     def hash(self) -> str:
-        """Hash of what is searched, twelve hexadecimal digits; name and order of keys and choices don't count."""
+        """Hash of the definitions, twelve hexadecimal digits; name and order of keys and choices have no effect."""
         return hashlib.sha256(json.dumps(self.as_dict(), sort_keys=True).encode()).hexdigest()[:12]
 
     def _suggest(self, trial: Suggest, name: str) -> Any:

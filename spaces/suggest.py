@@ -1,4 +1,4 @@
-"""Trials as a space sees them: the methods that it calls, and a trial that answers with a given configuration."""
+"""The methods of an Optuna trial that a space calls, and a trial that answers with the values of a configuration."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SAME_FIELD: Final = {
     "normalization_small_batch": "normalization",
     "statistics_small_batch": "statistics",
 }
-"""Optuna names that stand for a field when only a part of its choices is open.
+"""Optuna parameter -> its field, for parameters that offer only a part of the field's choices.
 
 Optuna refuses a name whose choices change from trial to trial.
 """
@@ -52,11 +52,16 @@ class Suggest(Protocol):
 
 
 class ConfigurationTrial:
-    """Trial that suggests the values of a given configuration and records them by Optuna's names.
+    """Trial that suggests the values of a given configuration and records them in `parameters`.
+
+    The `suggest_` methods raise a `SpaceError` if the configuration's value is not among the values to choose from.
 
     Args:
-        configuration: the values to suggest.
-        bend: fields that take the closest value on offer instead of raising SpaceError.
+        configuration: configuration whose values are suggested.
+        bend: fields that take the closest possible value instead of raising an error.
+
+    Attributes:
+        parameters: Optuna's parameter name -> value, for the values suggested so far.
     """
 
     def __init__(self, configuration: Configuration, bend: tuple[str, ...] = ()) -> None:
@@ -84,19 +89,19 @@ class ConfigurationTrial:
         if value not in offer and field in self.bend:
             value = closest(value, offer)
         if value not in offer:
-            raise SpaceError(f"{field}: {described(offer)} can be searched; the configuration has {value!r}.")
+            raise SpaceError(f"{field}: expected {described(offer)}, as in the space, got {value!r}.")
         self.parameters[name] = value
         return value
 
 
 def suggest(trial: Suggest, name: str, field: str, definition: Definition) -> Any:
-    """Suggest a value of a definition.
+    """Return the value that a trial suggests for a definition; a fixed value is returned without asking the trial.
 
     Args:
-        trial: of Optuna, or one like it.
-        name: in Optuna.
-        field: of the configuration, which says whether numbers are whole.
-        definition: what the value may be; a fixed one is returned without asking the trial.
+        trial: an Optuna trial, or an object with the same `suggest_` methods.
+        name: name of the parameter in Optuna.
+        field: field of the configuration, whose type tells whether numbers are integers.
+        definition: how the value may vary.
     """
     match definition:
         case Fixed():

@@ -15,49 +15,50 @@ from spaces.presets import DEFAULT, PRESETS
 from spaces.space import Space
 
 EXPONENT: Final = re.compile(r"[-+]?[0-9]+\.?[0-9]*[eE][-+]?[0-9]+")
-"""Pattern of numbers that YAML 1.1 takes for text, such as 1e-3: it wants a dot and a sign (1.0e-3)."""
+"""Pattern of numbers that YAML 1.1 reads as text, such as 1e-3: it requires a dot and a sign (1.0e-3)."""
 
 REQUIRED: Final = tuple(field.name for field in fields(Configuration) if field.default is MISSING)
 
 
 class ConfigurationFileError(ConfigurationError):
-    """Error for a file of configurations that can't be used. Its text is one line that begins with the file."""
+    """Error for a file of configurations that can't be used. Its message is one line that begins with the file."""
 
 
 def load_space(name_or_path: str) -> Space:
-    """Load the preset of that name, or the space that a YAML file describes.
+    """Return a preset by its name, or the space that a YAML file describes.
 
-    In a file every key is optional: what it does not name keeps the preset's definition (`preset:`, `default` without).
-    `{value: v}` fixes, `{choices: [...]}` and `{low: a, high: b, log: true, step: s}` search; what a range leaves out
-    is taken from the preset. Anything within `config.BOUNDS` and `config.CHOICES` is allowed, also beyond the preset.
+    In a file every key is optional. Hyperparameters that it does not name keep the definition of the preset named under
+    `preset`, or of `default`. `{value: v}` fixes a hyperparameter; `{choices: [...]}` and `{low: a, high: b, log: true,
+    step: s}` search it. The parts that a range leaves out are taken from the preset. All values within `config.BOUNDS`
+    and `config.CHOICES` are allowed, also those outside the preset.
 
     Raises:
-        SpaceError: unknown name, no such file, or a file that can't be used; one line with file, key, what came and
-            what is allowed.
+        SpaceError: the name is unknown, the file does not exist, or it can't be used. The message is one line that
+            names file, key, the value and what was expected.
     """
     if name_or_path in PRESETS:
         return PRESETS[name_or_path]
     path = Path(name_or_path)
     if path.suffix.lower() not in (".yaml", ".yml") and len(path.parts) == 1 and not path.exists():
         raise SpaceError(
-            f"unknown space {name_or_path!r}{closest(name_or_path, PRESETS)}; known are {', '.join(PRESETS)}. "
-            f"Or give a YAML file."
+            f"unknown space {name_or_path!r}{closest(name_or_path, PRESETS)}. Expected one of {', '.join(PRESETS)}, or "
+            "the path of a YAML file."
         )
     try:
         content = read(path)
         if not isinstance(content, dict | None):
-            raise SpaceError(f"a space is a mapping of hyperparameters, got {kind(content)}: {short(content)}.")
+            raise SpaceError(f"expected a mapping of hyperparameters, got {kind(content)}: {short(content)}.")
         return _space(content or {}, path.stem)
     except (SpaceError, ConfigurationError, PlainYamlError) as error:
         raise SpaceError(f"{path}: {error}") from None
 
 
 def load_configurations(path: str | Path) -> list[Configuration]:
-    """Load the configurations of a YAML file: one as a flat mapping, a list of them, or a `best_config.yaml`.
+    """Return the configurations in a YAML file: a flat mapping, a list of them, or a `best_config.yaml`.
 
     Raises:
-        ConfigurationFileError: no such file, or one that can't be used; one line with file, key, what came and what is
-            allowed.
+        ConfigurationFileError: the file does not exist, or can't be used. The message is one line that names file, key,
+            the value and what was expected.
     """
     path = Path(path)
     try:
@@ -65,7 +66,7 @@ def load_configurations(path: str | Path) -> list[Configuration]:
         if not isinstance(content, list):
             return [configuration_of(content)]
         if not content:
-            raise ConfigurationFileError("no configuration in it. Give one as a mapping, or a list of them.")
+            raise ConfigurationFileError("got an empty list. Expected a configuration as a mapping, or a list of them.")
         configurations = []
         for number, entry in enumerate(content, start=1):
             try:
@@ -81,7 +82,7 @@ def _space(content: Mapping[Any, Any], name: str) -> Space:
     preset = content.get("preset", "default")
     if not isinstance(preset, str) or preset not in PRESETS:
         raise SpaceError(
-            f"preset: unknown preset {short(preset)}{closest(preset, PRESETS)}; known are {', '.join(PRESETS)}."
+            f"preset: unknown preset {short(preset)}{closest(preset, PRESETS)}. Expected one of {', '.join(PRESETS)}."
         )
     for key in content:
         if key != "preset" and key not in FIELDS:
@@ -105,7 +106,7 @@ def _definition(key: str, content: Any, base: Space) -> Definition:
     if "choices" in content:
         choices = content["choices"]
         if not isinstance(choices, list) or not choices:
-            raise SpaceError(f"{key}: choices is a list such as {_example(key)}, got {short(choices)}.")
+            raise SpaceError(f"{key}: choices must be a list such as {_example(key)}, got {short(choices)}.")
         return Choices(tuple(_value(key, value) for value in choices))
     return _range(key, content, base)
 
@@ -119,7 +120,7 @@ def _range(key: str, content: Mapping[str, Any], base: Space) -> Range:
     high = _value(key, content["high"] if "high" in content else model and model.high)
     log = content.get("log", model.log if model else False)
     if not isinstance(log, bool):
-        raise SpaceError(f"{key}: log is true or false, got {short(log)}.")
+        raise SpaceError(f"{key}: log must be true or false, got {short(log)}.")
     if "step" in content:
         return Range(float(low), float(high), log, _number(content["step"]))
     wanted = Range(float(low), float(high), log, None if log or model is None else model.step)
@@ -128,22 +129,23 @@ def _range(key: str, content: Mapping[str, Any], base: Space) -> Range:
 
 
 def configuration_of(content: Any) -> Configuration:
-    """Make the configuration of a flat mapping, or of the mapping that a `best_config.yaml` is.
+    """Return the configuration in a flat mapping, or in the content of a `best_config.yaml`.
 
     Raises:
-        ConfigurationError, SpaceError: a key or a value can't be used; begins with the key.
+        ConfigurationError: a key is unknown or missing, or two values contradict each other.
+        SpaceError: a value is not allowed. The message begins with the key.
     """
     if isinstance(content, dict) and isinstance(content.get("configuration"), dict):
         content = content["configuration"].get("sampled")  # a best_config.yaml
     if not isinstance(content, dict):
         raise ConfigurationFileError(
-            f"a configuration is a mapping such as 'depth: 3', got {kind(content)}: {short(content)}."
+            f"expected a configuration as a mapping such as 'depth: 3', got {kind(content)}: {short(content)}."
         )
     for key in content:
         if key not in FIELDS:
             raise ConfigurationFileError(unknown_key(key, FIELDS))
     if missing := [name for name in REQUIRED if name not in content]:
-        raise ConfigurationFileError(f"{missing[0]}: missing. A configuration gives {', '.join(REQUIRED)}.")
+        raise ConfigurationFileError(f"{missing[0]}: missing. A configuration must give {', '.join(REQUIRED)}.")
     values: dict[str, Any] = {key: _value(key, value) for key, value in content.items()}
     return Configuration(**values)
 

@@ -49,13 +49,13 @@ def test_equal_networks_have_equal_hashes(base: Configuration, changes: dict[str
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
-        ("depth", 13, "depth lies between 1 and 12; got 13"),
-        ("depth", float("inf"), "depth lies between 1 and 12; got inf"),
-        ("dropout", float("nan"), "dropout lies between 0 and 0.9; got nan"),
-        ("depth", True, "depth is a number; got True"),
-        ("width", "16", "width is a number; got '16'"),
-        ("activation", ["relu"], "activation is one of relu, .*; got \\['relu'\\]"),
-        ("vertical_flip", 0, "vertical_flip is true or false; got 0"),
+        ("depth", 13, "depth must lie between 1 and 12, got 13"),
+        ("depth", float("inf"), "depth must lie between 1 and 12, got inf"),
+        ("dropout", float("nan"), "dropout must lie between 0 and 0.9, got nan"),
+        ("depth", True, "depth must be a number, got True"),
+        ("width", "16", "width must be a number, got '16'"),
+        ("activation", ["relu"], "activation must be one of relu, .*, got \\['relu'\\]"),
+        ("vertical_flip", 0, "vertical_flip must be true or false, got 0"),
     ],
 )
 def test_bad_values_are_named(name: str, value: Any, message: str) -> None:
@@ -68,7 +68,7 @@ def test_bad_values_are_named(name: str, value: Any, message: str) -> None:
 def test_fields_that_contradict_each_other() -> None:
     with pytest.raises(ConfigurationError, match="normalization 'batch' needs batch_size >= 4, got 2"):
         replace(CONV, normalization="batch", batch_size=2)
-    with pytest.raises(ConfigurationError, match="needs a head that pools such as 'average', got 'flatten'"):
+    with pytest.raises(ConfigurationError, match="needs a head that pools, such as 'average', got 'flatten'"):
         replace(CONV, head="flatten")
     with pytest.raises(ConfigurationError, match="a backbone needs one of the heads average, max, got 'flatten'"):
         replace(FROZEN, head="flatten")
