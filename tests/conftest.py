@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from tests.servers import Server, running
+
 # No property is about time, and a machine that does something else besides is no error.
 settings.register_profile("steadynet", deadline=None, max_examples=50)
 settings.load_profile("steadynet")
@@ -63,6 +65,23 @@ def pytest_collection() -> Generator[None, object, object]:
     finally:
         gc.enable()
         gc.freeze()
+
+
+@pytest.fixture(scope="module")
+def no_baselines() -> Iterator[None]:
+    """The simple classifiers of a search, which have tests of their own and take their time, are left out."""
+    from search.session import planning
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(planning, "baselines", lambda *arguments: {"constant": 0.5})
+        yield
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    """A PostgreSQL of this module's own."""
+    with running() as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

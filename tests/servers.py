@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 import pwd
-import shutil
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -113,15 +113,34 @@ class Pooler:
 
 
 @contextmanager
-def running(folder: Path) -> Iterator[Server]:
+def running() -> Iterator[Server]:
     """A server for as long as the block lasts."""
-    server = Server(folder)
-    server.start()
-    try:
-        yield server
-    finally:
-        server.stop()
-        shutil.rmtree(folder, ignore_errors=True)
+    with _reachable_folder() as folder:
+        server = Server(folder / "server")
+        server.start()
+        try:
+            yield server
+        finally:
+            server.stop()
+
+
+@contextmanager
+def pooling(server: Server, connections: int) -> Iterator[Pooler]:
+    """PgBouncer in front of the server for as long as the block lasts."""
+    with _reachable_folder() as folder:
+        pooler = Pooler(folder / "pooler", server, connections)
+        try:
+            yield pooler
+        finally:
+            pooler.stop()
+
+
+@contextmanager
+def _reachable_folder() -> Iterator[Path]:
+    """A temporary folder that other accounts reach."""
+    with tempfile.TemporaryDirectory(prefix="steadynet-", ignore_cleanup_errors=True) as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
 
 
 def _free_port() -> int:

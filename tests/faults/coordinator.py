@@ -66,14 +66,12 @@ def _fit(job: FitJob, pipe: Connection, seconds: float) -> FitOutcome | JobStopp
 def main(arguments: list[str]) -> None:
     """Run or go on with a search."""
     from search.events import SilentListener
-    from search.request import SearchRequest
     from search.schedule.budget import Clock
     from search.session import planning, worker_count
     from search.session.session import search
-    from search.settings import Budget
     from search.storage import server
     from search.workers import client
-    from tests.search.session.test_session import SMALL
+    from tests.small_searches import small_request
 
     parser = argparse.ArgumentParser()
     parser.add_argument("--data", type=Path, required=True)
@@ -90,14 +88,10 @@ def main(arguments: list[str]) -> None:
     client.main = worker  # type: ignore[attr-defined]
     planning.baselines = lambda *given: {"constant": 0.5}  # type: ignore[attr-defined]
     worker_count.candidates = lambda *given: (1,)
-    request = SearchRequest(
-        data=options.data,
-        out=options.out,
-        space=SMALL,
-        budget=Budget(trials=options.trials, seconds=None, until_no_progress=False),
-        folds=3,
-        epochs=30,
-        image_size=8,
+    request = small_request(
+        options.data,
+        options.out,
+        options.trials,
         storage=options.storage,
         study=options.study,
         workers=options.workers,

@@ -12,14 +12,14 @@ import pytest
 from search.events import SilentListener
 from search.records import FitOutcome
 from search.schedule.budget import Clock
-from search.session import planning, session
+from search.session import session
 from search.storage.load import open_study
 from search.training.job import FitJob
 from tests.factories import make_images
-from tests.search.session.test_session import comparable, request
+from tests.small_searches import comparable, small_request
 from tests.stand_ins import by_seed, fake_pools
 
-pytestmark = pytest.mark.study
+pytestmark = [pytest.mark.study, pytest.mark.usefixtures("no_baselines")]
 
 JUMP, FIT, HOURS = 60.0, 7.0, 100.0  # seconds
 TRIALS, MOST = 16, 40
@@ -47,7 +47,7 @@ class Time:
 
 def sessions(images: Path, out: Path, time: Time) -> list[float]:
     """One after the other, each with hours of its own, until the study is done. How long each took."""
-    asked, took = request(images, out, trials=TRIALS), []
+    asked, took = small_request(images, out, trials=TRIALS), []
 
     while len(took) < MOST:
         began = time.hands()
@@ -61,10 +61,7 @@ def sessions(images: Path, out: Path, time: Time) -> list[float]:
 
 
 @pytest.mark.parametrize("seed", range(20 if "STEADYNET_FAULTS" in os.environ else 1))
-def test_the_study_is_the_same_and_hours_are_off_by_no_more_than_the_clock_is(
-    seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(planning, "baselines", lambda *given: {"constant": 0.5})
+def test_the_study_is_the_same_and_hours_are_off_by_no_more_than_the_clock_is(seed: int, tmp_path: Path) -> None:
     images = make_images(tmp_path / "images", 12)
     steady = sessions(images, tmp_path / "steady", Time(None))
     jumped = sessions(images, tmp_path / "jumped", Time(random.Random(seed)))

@@ -9,9 +9,7 @@ import os
 import random
 import signal
 import subprocess
-import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,7 +18,7 @@ from search.storage.database import close, open_storage
 from search.storage.ledger import Ledger
 from search.storage.load import open_study
 from tests.faults.test_kills import Coordinators, check_fits, done_again, failing_in
-from tests.servers import Server, programs, running
+from tests.servers import Server, programs
 
 pytestmark = [
     pytest.mark.study,
@@ -31,14 +29,6 @@ pytestmark = [
 EACH = 20 if "STEADYNET_FAULTS" in os.environ else 1
 HOSTS, GRACE = 4, 10
 TRIALS, FIT_SECONDS = (16, "0.4") if EACH == 1 else (320, "1.5")
-
-
-@pytest.fixture
-def server() -> Iterator[Server]:
-    with tempfile.TemporaryDirectory(prefix="steadynet-") as folder:
-        Path(folder).chmod(0o755)
-        with running(Path(folder) / "server") as server:
-            yield server
 
 
 def acknowledged(server: Server) -> set[str]:

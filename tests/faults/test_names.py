@@ -18,14 +18,12 @@ from commands.terminal import log_to
 from reports.live_lines import EventLog
 from reports.write import write_all
 from search.records import FitOutcome
-from search.request import SearchRequest
 from search.schedule.budget import Clock
 from search.session import planning, session
-from search.settings import Budget
 from search.training.job import FitJob
 from search.workers.protocol import TrainingData
 from tests.factories import make_images
-from tests.search.session.test_session import SMALL
+from tests.small_searches import small_request
 from tests.stand_ins import FakePool, outcome
 
 pytestmark = [pytest.mark.study, pytest.mark.slow, pytest.mark.usefixtures("known_migrations")]
@@ -96,15 +94,7 @@ def out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         for file, new in zip(sorted(folder.iterdir()), FILES, strict=False):
             file.rename(folder / os.fsdecode(new))
         (folder / "<b>broken<b>\n.png").write_bytes(b"no image")
-    request = SearchRequest(
-        data=images,
-        out=tmp_path / "run",
-        space=SMALL,
-        budget=Budget(trials=6, seconds=None, until_no_progress=False),
-        folds=3,
-        epochs=30,
-        image_size=8,
-    )
+    request = small_request(images, tmp_path / "run", trials=6)
 
     def pool(*given: Any) -> Any:
         return Able()

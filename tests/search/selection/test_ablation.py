@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
-from itertools import combinations, permutations
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -202,10 +202,9 @@ def test_on_any_landscape_the_way_is_one_of_all_ways_and_costs_no_more_than_allo
     truth: dict[frozenset[str], float | None], belief: dict[frozenset[str], float | None]
 ) -> None:
     truth = {**truth, frozenset(): 0.5, frozenset(NAMES): 0.9}
-    steps, bench, reached = walk(lambda one: truth[changed(one)], lambda one: belief[changed(one)] or 0.0)
+    steps, bench, _ = walk(lambda one: truth[changed(one)], lambda one: belief[changed(one)] or 0.0)
     assert len(bench.seen) <= len(NAMES) - 1 + SPARE
     names = [name for step in steps for name in step.changes]
-    assert tuple(names) in set(permutations(NAMES)) or not reached or len(steps) < len(NAMES)
     assert sorted(names) == sorted(NAMES)
     done: set[str] = set()
     for step in steps:

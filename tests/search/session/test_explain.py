@@ -17,7 +17,7 @@ from search.records import ABLATION, CONFIRM, NEIGHBOUR, Ablation, FitOutcome, S
 from search.request import SearchRequest
 from search.schedule.budget import Clock
 from search.selection.results import Results
-from search.session import planning, session
+from search.session import session
 from search.session.explain import explain
 from search.settings import Budget
 from search.stages.ablate import NO_TIME
@@ -27,14 +27,8 @@ from search.storage.load import open_study
 from search.training.job import FitJob
 from spaces.config import Configuration
 from tests.factories import configuration, make_images
-from tests.search.session.test_session import request
+from tests.small_searches import small_request
 from tests.stand_ins import FakePool, fake_pools, outcome
-
-
-@pytest.fixture
-def no_baselines(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(planning, "baselines", lambda *arguments: {"constant": 0.5})
-
 
 MINE = configuration(
     depth=2, learning_rate=0.02, batch_size=8, dense_ratio=1.0, dropout=0.0, input_scaling="standardized"
@@ -70,7 +64,7 @@ def explained(out: Path, start: Configuration, jobs: list[FitJob] | None = None,
 
 @pytest.fixture
 def asked(images: Path, tmp_path: Path, no_baselines: None) -> SearchRequest:
-    return request(images, tmp_path / "out", trials=3, starts=[MINE])
+    return small_request(images, tmp_path / "out", trials=3, starts=[MINE])
 
 
 def path_of(study: StudyRecord) -> Ablation:
@@ -129,12 +123,10 @@ def test_a_limit_of_time_sets_a_tenth_aside_at_most(asked: SearchRequest, monkey
 
 
 @pytest.fixture(scope="module")
-def finished(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def finished(no_baselines: None, images: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run without a start, to be copied."""
     out = tmp_path_factory.mktemp("finished") / "out"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(planning, "baselines", lambda *arguments: {"constant": 0.5})
-        assert searched(request(images, out, trials=3)).study.ablation is None
+    assert searched(small_request(images, out, trials=3)).study.ablation is None
     return out
 
 
@@ -187,7 +179,7 @@ def test_explain_reads_the_images_as_the_search_did(
             (folder / name / file.name).symlink_to(file)
         shutil.copy(made / name / "0.png", folder / name / "again.png")
     switches = {"follow_links": True, "split_copies": True}
-    asked = request(
+    asked = small_request(
         folder,
         tmp_path / "out",
         trials=3,

@@ -6,7 +6,6 @@ import itertools
 import logging
 import shutil
 import socket
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -29,7 +28,7 @@ from search.records import SEARCH, FitOutcome, StudyRecord, Trial, TrialState
 from search.request import SearchRequest
 from search.schedule.budget import Clock
 from search.selection.analyse import analyse
-from search.session import planning, session
+from search.session import session
 from search.session.setup import StartCancelled
 from search.settings import Budget
 from search.storage.database import StudyStorage, close, open_storage
@@ -39,46 +38,22 @@ from search.storage.trial_attributes import is_done
 from search.training.job import FitJob
 from spaces.config import Configuration
 from tests.factories import make_images
-from tests.search.session.test_session import SMALL
-from tests.servers import Pooler, Server, programs, running
+from tests.servers import Server, pooling, programs
+from tests.small_searches import small_request
 from tests.stand_ins import by_seed, fake_pools, outcome
 
 pytestmark = [
     pytest.mark.study,
+    pytest.mark.usefixtures("no_baselines"),
     pytest.mark.skipif(programs() is None, reason="PostgreSQL is not installed: shared studies were not tested"),
 ]
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    with tempfile.TemporaryDirectory(prefix="steadynet-") as folder:
-        Path(folder).chmod(0o755)
-        with running(Path(folder) / "server") as server:
-            yield server
-
-
-@pytest.fixture(autouse=True, scope="module")
-def no_baselines() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(planning, "baselines", lambda *arguments: {"constant": 0.5})
-        yield
 
 
 def request(
     images: Path, out: Path, server: Server | str, study: str = "x", trials: int = 8, **changes: Any
 ) -> SearchRequest:
-    values: dict[str, Any] = {
-        "data": images,
-        "out": out,
-        "space": SMALL,
-        "budget": Budget(trials=trials, seconds=None, until_no_progress=False),
-        "folds": 3,
-        "epochs": 30,
-        "image_size": 8,
-        "storage": server if isinstance(server, str) else server.url,
-        "study": study,
-    }
-    return SearchRequest(**{**values, **changes})
+    storage = server if isinstance(server, str) else server.url
+    return small_request(images, out, trials, **{"storage": storage, "study": study, **changes})
 
 
 class RecordingListener(SilentListener):
@@ -152,18 +127,10 @@ def test_hosts_share_a_study_and_each_writes_the_whole_of_it(server: Server, ima
 @pytest.mark.skipif(shutil.which("pgbouncer") is None, reason="PgBouncer is not installed: nothing went through it")
 def test_hosts_share_a_study_through_a_pooler(server: Server, images: Path, tmp_path: Path) -> None:
     """Four hosts on three connections, each transaction on another."""
-    with tempfile.TemporaryDirectory(prefix="steadynet-") as folder:
-        Path(folder).chmod(0o755)
-        pooler = Pooler(Path(folder) / "pooler", server, connections=3)
-        try:
-            with ThreadPoolExecutor(4) as hosts:
-                asked = [
-                    request(images, tmp_path / str(host), server, "pooled", storage=pooler.url) for host in range(4)
-                ]
-                for study in hosts.map(lambda one: run(one, answer=well), asked):
-                    check(study, trials=8)
-        finally:
-            pooler.stop()
+    with pooling(server, connections=3) as pooler, ThreadPoolExecutor(4) as hosts:
+        asked = [request(images, tmp_path / str(host), pooler.url, "pooled") for host in range(4)]
+        for study in hosts.map(lambda one: run(one, answer=well), asked):
+            check(study, trials=8)
 
 
 @pytest.mark.skipif(shutil.which("pgbouncer") is None, reason="PgBouncer is not installed: nothing went through it")
@@ -175,15 +142,9 @@ def test_many_hosts_that_start_at_once_need_one_connection_each_at_a_time(server
         together.wait()
         close(open_storage(Path(), url))
 
-    with tempfile.TemporaryDirectory(prefix="steadynet-") as folder:
-        Path(folder).chmod(0o755)
-        pooler = Pooler(Path(folder) / "pooler", server, connections=2)
-        try:
-            with ThreadPoolExecutor(8) as hosts:
-                for opened_by in [hosts.submit(host, pooler.url) for _ in range(8)]:
-                    opened_by.result(timeout=60)
-        finally:
-            pooler.stop()
+    with pooling(server, connections=2) as pooler, ThreadPoolExecutor(8) as hosts:
+        for opened_by in [hosts.submit(host, pooler.url) for _ in range(8)]:
+            opened_by.result(timeout=60)
 
 
 def test_heartbeats_bear_a_clock_change_of_the_server(server: Server) -> None:

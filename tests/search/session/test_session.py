@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,33 +13,20 @@ from PIL import Image
 
 from search.errors import MismatchError, UserError
 from search.events import SilentListener
-from search.records import Fit, StudyRecord, Trial
+from search.records import StudyRecord
 from search.request import SearchRequest, refuse_overlapping_folders
 from search.schedule.budget import Clock
-from search.session import planning, session, setup
+from search.session import session, setup
 from search.session.setup import OutOfTime
-from search.settings import Budget
 from search.storage.database import StudyStorage, ledger_engine, open_storage
 from search.storage.load import open_study
-from spaces.definitions import Choices, Fixed, Range
+from spaces.definitions import Fixed
 from spaces.presets import CORE, TRANSFER, with_weights
 from tests.factories import configuration, make_images
+from tests.small_searches import comparable, small_request
 from tests.stand_ins import fake_pools
 
-SMALL = CORE.changed(
-    {
-        "depth": Range(2, 5),
-        "initializer": Fixed("he_normal"),
-        "dropout": Fixed(0.0),
-        "class_weighting": Fixed("none"),
-        "oversampling": Fixed("none"),
-        "batch_size": Choices((4, 8)),
-        "head": Choices(("flatten", "average")),  # a pure ConvNet has one head left, which Optuna never hears of
-    },
-    name="small",
-)
-
-pytestmark = pytest.mark.study
+pytestmark = [pytest.mark.study, pytest.mark.usefixtures("no_baselines")]
 
 
 class Killed(BaseException):
@@ -68,39 +54,6 @@ class Executioner:
         self.commits += 1
 
 
-@pytest.fixture(autouse=True, scope="module")
-def no_baselines() -> Iterator[None]:
-    """They have tests of their own, and take their time."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(planning, "baselines", lambda *arguments: {"constant": 0.5})
-        yield
-
-
-def request(images: Path, out: Path, trials: int = 5, **changes: Any) -> SearchRequest:
-    values: dict[str, Any] = {
-        "data": images,
-        "out": out,
-        "space": SMALL,
-        "budget": Budget(trials=trials, seconds=None, until_no_progress=False),
-        "folds": 3,
-        "epochs": 30,
-        "image_size": 8,
-    }
-    return SearchRequest(**{**values, **changes})
-
-
-def comparable(study: StudyRecord) -> list[tuple[Any, ...]]:
-    """All of a study that must not depend on interruptions."""
-
-    def fit(one: Fit) -> tuple[Any, ...]:
-        return one.key, one.trial, one.fold, one.attempt, one.seed, one.verdict, one.reason, one.score
-
-    def trial(one: Trial) -> tuple[Any, ...]:
-        return one.number, one.state, one.configuration, one.reason, tuple(map(fit, one.fits))
-
-    return [trial(one) for one in study.trials]
-
-
 def run(asked: SearchRequest, clock: Clock | None = None) -> StudyRecord:
     return session.search(asked, SilentListener(), clock or Clock(), fake_pools()).results.study
 
@@ -108,7 +61,7 @@ def run(asked: SearchRequest, clock: Clock | None = None) -> StudyRecord:
 @pytest.fixture(scope="module")
 def undisturbed(images: Path, tmp_path_factory: pytest.TempPathFactory) -> list[tuple[Any, ...]]:
     """Five trials."""
-    return comparable(run(request(images, tmp_path_factory.mktemp("undisturbed"))))
+    return comparable(run(small_request(images, tmp_path_factory.mktemp("undisturbed"))))
 
 
 def test_a_study_killed_at_random_moments_equals_an_undisturbed_one(
@@ -119,7 +72,7 @@ def test_a_study_killed_at_random_moments_equals_an_undisturbed_one(
     while True:
         executioner.last = executioner.commits + draw.randint(20, 110)
         try:
-            disturbed = run(request(images, tmp_path))
+            disturbed = run(small_request(images, tmp_path))
             break
         except Killed:
             kills += 1
@@ -143,9 +96,9 @@ class StopAfter(Clock):
 def test_a_study_stopped_in_good_order_goes_on_as_if_nothing_had_been(
     undisturbed: list[tuple[Any, ...]], images: Path, tmp_path: Path
 ) -> None:
-    stopped = run(request(images, tmp_path, trials=3), StopAfter(5))
+    stopped = run(small_request(images, tmp_path, trials=3), StopAfter(5))
     assert 0 < len(stopped.trials) < 3
-    assert comparable(run(request(images, tmp_path, trials=3))) == undisturbed[:3]
+    assert comparable(run(small_request(images, tmp_path, trials=3))) == undisturbed[:3]
 
 
 def test_what_was_asked_for_before_the_first_trial_binds_nothing(tmp_path: Path) -> None:
@@ -156,7 +109,7 @@ def test_what_was_asked_for_before_the_first_trial_binds_nothing(tmp_path: Path)
             noise = rng.integers(0, 256, (16, 32), dtype=np.uint8)
             Image.fromarray(noise).save(tmp_path / "images" / name / f"{number}.png")
     for side, shapes in ((32, ((16, 32),)), (16, ((8, 16),))):
-        asked = request(tmp_path / "images", tmp_path / "out", native=True, image_size=side)
+        asked = small_request(tmp_path / "images", tmp_path / "out", native=True, image_size=side)
         assert run(asked, StopAfter(0)).trials == ()
         study = open_study(tmp_path / "out")
         assert (study.protocol.images.shapes, study.identity.image_size) == (shapes, side)
@@ -180,7 +133,7 @@ def test_a_refused_start_leaves_nothing_and_a_refused_study_as_it_was(images: Pa
     ]
     for changes, message in wrong:
         with pytest.raises(UserError, match=message):
-            run(request(images, **{"out": out, **changes}))
+            run(small_request(images, **{"out": out, **changes}))
         assert not out.parent.exists()
         assert sorted(path.name for path in images.iterdir()) == ["bolt", "nut"]
 
@@ -188,22 +141,24 @@ def test_a_refused_start_leaves_nothing_and_a_refused_study_as_it_was(images: Pa
 def test_the_test_of_a_split_may_be_named_and_nothing_else_of_the_images(tmp_path: Path) -> None:
     for part in ("train", "val", "test"):
         make_images(tmp_path / "images" / part, 4)
-    refuse_overlapping_folders(request(tmp_path / "images", tmp_path / "out", test=tmp_path / "images/test"))
+    refuse_overlapping_folders(small_request(tmp_path / "images", tmp_path / "out", test=tmp_path / "images/test"))
     for other in ("val", "test/bolt"):
         with pytest.raises(UserError, match="share images"):
-            refuse_overlapping_folders(request(tmp_path / "images", tmp_path / "out", test=tmp_path / "images" / other))
+            refuse_overlapping_folders(
+                small_request(tmp_path / "images", tmp_path / "out", test=tmp_path / "images" / other)
+            )
     asked = {"labels": tmp_path / "labels.csv", "test": tmp_path / "images/test"}
-    refuse_overlapping_folders(request(tmp_path / "images", tmp_path / "out", **asked))
+    refuse_overlapping_folders(small_request(tmp_path / "images", tmp_path / "out", **asked))
     with pytest.raises(UserError, match="share images"):
         refuse_overlapping_folders(
-            request(tmp_path / "images", tmp_path / "out", **asked | {"test": asked["test"] / "bolt"})
+            small_request(tmp_path / "images", tmp_path / "out", **asked | {"test": asked["test"] / "bolt"})
         )
 
 
 def test_images_are_not_read_for_ever_when_the_time_is_over(tmp_path: Path) -> None:
     late = Clock(until=100.0, wall=lambda: 130.0)
     with pytest.raises(OutOfTime, match=r"the time was over when \d+ of 24 images were read"):
-        run(request(make_images(tmp_path / "images", 12), tmp_path / "run"), late)
+        run(small_request(make_images(tmp_path / "images", 12), tmp_path / "run"), late)
     assert not (tmp_path / "run" / "study.db").exists()
 
 
@@ -214,26 +169,26 @@ def test_what_was_refused_does_not_bind_the_run_folder(
     with monkeypatch.context() as patch:
         patch.setattr(session, "_prepare", lambda *arguments: 1 / 0)
         with pytest.raises(ZeroDivisionError):
-            run(request(images, tmp_path / "out", seed=1))
-    study = run(request(images, tmp_path / "out", trials=1, folds=4))
+            run(small_request(images, tmp_path / "out", seed=1))
+    study = run(small_request(images, tmp_path / "out", trials=1, folds=4))
     assert (study.plan.folds, study.identity.seed) == (4, 0)
 
 
 def test_a_study_is_not_gone_on_with_as_another(images: Path, tmp_path: Path) -> None:
     """What differs is told as a table in `test_identity`."""
-    before = comparable(run(request(images, tmp_path / "out", trials=1)))
+    before = comparable(run(small_request(images, tmp_path / "out", trials=1)))
     more = make_images(tmp_path / "more", 13)
     with pytest.raises(MismatchError, match=r"other images .*; another --seed \(there: 0, now: 1\)"):
-        run(request(more, tmp_path / "out", seed=1))
+        run(small_request(more, tmp_path / "out", seed=1))
     assert comparable(open_study(tmp_path / "out")) == before
 
 
 def test_a_used_up_budget_trains_nothing_and_a_raised_one_tries_the_users_start_too(
     images: Path, tmp_path: Path
 ) -> None:
-    first = run(request(images, tmp_path / "out", trials=1))
-    assert comparable(run(request(images, tmp_path / "out", trials=1))) == comparable(first)
+    first = run(small_request(images, tmp_path / "out", trials=1))
+    assert comparable(run(small_request(images, tmp_path / "out", trials=1))) == comparable(first)
     own = configuration(learning_rate=0.02, batch_size=8, dense_ratio=1.0, dropout=0.0, input_scaling="standardized")
-    third = run(request(images, tmp_path / "out", trials=3, starts=[own]))  # one known-good waits before it
+    third = run(small_request(images, tmp_path / "out", trials=3, starts=[own]))  # one known-good waits before it
     assert comparable(third)[:1] == comparable(first)
     assert third.trials[2].configuration.hash == own.hash

@@ -17,11 +17,10 @@ from search.events import SilentListener
 from search.session.study_images import load_study_images
 from search.storage.load import open_study
 from tests.factories import make_images
-from tests.search.session.test_session import no_baselines, request, run
+from tests.search.session.test_session import run
+from tests.small_searches import small_request
 
-__all__ = ["no_baselines"]
-
-pytestmark = pytest.mark.study
+pytestmark = [pytest.mark.study, pytest.mark.usefixtures("no_baselines")]
 
 
 @pytest.mark.parametrize("by_table", [False, True])
@@ -35,7 +34,10 @@ def test_the_test_of_a_split_is_read_beside_the_rest(tmp_path: Path, by_table: b
         labels = tmp_path / "labels.csv"
         labels.write_text("\n".join(["file,label", *rows]))
     loaded = load_study_images(
-        request(tmp_path / "images", tmp_path / "out", labels=labels), SilentListener(), image_size=8, on_gpu=False
+        small_request(tmp_path / "images", tmp_path / "out", labels=labels),
+        SilentListener(),
+        image_size=8,
+        on_gpu=False,
     )
     assert loaded.images.summary.classes == {"bolt": 9, "nut": 9}
     assert loaded.test is not None
@@ -46,7 +48,7 @@ def test_the_test_of_a_split_is_read_beside_the_rest(tmp_path: Path, by_table: b
 @pytest.mark.parametrize("size", [0, 7, -3, 5000])
 def test_absurd_sizes_are_refused_before_images_are_read(tmp_path: Path, size: int) -> None:
     for native, option in ((False, "--image-size"), (True, "--max-side")):
-        asked = request(tmp_path / "nowhere", tmp_path / "out", native=native)
+        asked = small_request(tmp_path / "nowhere", tmp_path / "out", native=native)
         with pytest.raises(UserError, match=f"{option} lies between 8 and 1024 pixels; got {size}"):
             load_study_images(asked, SilentListener(), image_size=size, on_gpu=False)
 
@@ -55,13 +57,13 @@ def test_what_stood_out_is_kept_and_shown_and_copies_stay_on_one_side(tmp_path: 
     folder = make_images(tmp_path / "images", 12)
     for number in range(3):
         shutil.copy(folder / "bolt" / f"{number}.png", folder / "bolt" / f"again {number}.png")
-    joined = run(request(folder, tmp_path / "joined", trials=2))
+    joined = run(small_request(folder, tmp_path / "joined", trials=2))
     assert joined.data.copies == 3
     assert joined.data.groups == 24
     assert "duplicate" in [kind for kind, *_ in joined.findings]
     of = dict(zip(joined.files, joined.groups, strict=True))
     assert all(of[f"bolt/again {number}.png"] == of[f"bolt/{number}.png"] for number in range(3))
-    apart = run(request(folder, tmp_path / "apart", trials=2, split_copies=True))
+    apart = run(small_request(folder, tmp_path / "apart", trials=2, split_copies=True))
     assert (apart.data.copies, apart.data.groups) == (None, None)
     assert open_study(tmp_path / "joined").findings == joined.findings
 
@@ -89,7 +91,7 @@ def test_a_start_reads_groups_and_splits_the_images_once(tmp_path: Path, monkeyp
     table = tmp_path / "groups.csv"
     files = sorted(file.relative_to(folder).as_posix() for file in folder.rglob("*.png"))
     table.write_text("\n".join(["file,group", *(f"{file},{number // 2}" for number, file in enumerate(files))]))
-    study = run(request(folder, tmp_path / "out", trials=1, test=test, groups=table))
+    study = run(small_request(folder, tmp_path / "out", trials=1, test=test, groups=table))
     assert study.data.groups is not None
     assert study.findings
     assert calls == {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,27 +13,19 @@ import pytest
 from search import seeds
 from search.events import SilentListener
 from search.records import CONFIRM, NEIGHBOUR, FitOutcome, StudyRecord
-from search.request import SearchRequest
 from search.schedule.budget import Clock
 from search.selection.results import Results
-from search.session import planning, session
+from search.session import session
 from search.settings import Budget
 from search.storage.load import open_study
 from search.training.job import FitJob
 from tests.factories import make_images
-from tests.search.session.test_session import SMALL
+from tests.small_searches import small_request
 from tests.stand_ins import FakePool, outcome
 
-pytestmark = pytest.mark.study
+pytestmark = [pytest.mark.study, pytest.mark.usefixtures("no_baselines")]
 
 COST = 2.0  # seconds a fit
-
-
-@pytest.fixture(autouse=True, scope="module")
-def no_baselines() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(planning, "baselines", lambda *arguments: {"constant": 0.5})
-        yield
 
 
 def learns(job: FitJob) -> FitOutcome:
@@ -61,16 +53,7 @@ class Case:
     """A request, and the fits that were asked for."""
 
     def __init__(self, images: Path, out: Path, **changes: Any) -> None:
-        values: dict[str, Any] = {
-            "data": images,
-            "out": out,
-            "space": SMALL,
-            "budget": Budget(trials=12, seconds=None, until_no_progress=False),
-            "folds": 3,
-            "epochs": 30,
-            "image_size": 8,
-        }
-        self.request = SearchRequest(**{**values, **changes})
+        self.request = small_request(images, out, **{"trials": 12, **changes})
         self.hands = Hours()
         self.jobs: list[FitJob] = []
 

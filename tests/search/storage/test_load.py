@@ -14,7 +14,7 @@ from search.events import SilentListener
 from search.records import CUT_BY_RUNG, Fit, FitOutcome, StudyRecord, Trial, TrialState, Verdict
 from search.request import SearchRequest
 from search.schedule.budget import Clock
-from search.session import planning, session
+from search.session import session
 from search.settings import Budget
 from search.storage.database import closing, ledger_engine, open_storage
 from search.storage.ledger import Ledger
@@ -34,9 +34,8 @@ def by_turns(job: FitJob) -> FitOutcome:
 
 
 @pytest.fixture
-def opened(images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Ledger, optuna.Study]]:
+def opened(no_baselines: None, images: Path, tmp_path: Path) -> Iterator[tuple[Ledger, optuna.Study]]:
     """Of a study of twelve trials."""
-    monkeypatch.setattr(planning, "baselines", lambda *arguments: {"constant": 0.5})
     budget = Budget(trials=12, seconds=None, until_no_progress=False)
     request = SearchRequest(data=images, out=tmp_path, space=CORE, budget=budget, folds=3, epochs=30, image_size=8)
 

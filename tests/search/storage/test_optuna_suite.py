@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -33,13 +32,11 @@ class TestEmbeddedStorage(StorageTestCase):
 
 @pytest.fixture(scope="module")
 def server_storage() -> Iterator[ServerStorage]:
-    with tempfile.TemporaryDirectory(prefix="steadynet-") as folder:
-        Path(folder).chmod(0o755)
-        with running(Path(folder) / "server") as cluster:
-            opened = open_storage(Path(), cluster.url)
-            assert isinstance(opened, ServerStorage)
-            yield opened
-            close(opened)
+    with running() as cluster:
+        opened = open_storage(Path(), cluster.url)
+        assert isinstance(opened, ServerStorage)
+        yield opened
+        close(opened)
 
 
 class TestServerStorage(StorageTestCase):
