@@ -1,4 +1,4 @@
-"""The coordinator's side of a diagnosis: starts the process that runs the user's code, and reads its messages."""
+"""The coordinator's side of a diagnosis: starts the process that runs the user's code and reads its messages."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from search.errors import UserCodeError
 from search.workers.child import ChildProcess
 
 GRACE_SECONDS: Final = 90.0
-"""Seconds without a message beyond the whole budget, after which the process is ended."""
+"""Seconds without a message, in addition to the budget, after which the process is killed."""
 
 START_SECONDS: Final = 300.0
-"""Seconds without a message while TensorFlow loads, which takes minutes from a cold network disk."""
+"""The same while TensorFlow loads, which takes minutes from a cold network disk."""
 
 _ENDINGS: Final[Mapping[int, str]] = {
     signal.SIGSEGV: "a segmentation fault",
     signal.SIGABRT: "an abort",
-    signal.SIGKILL: "killed, most often for want of memory: try fewer or smaller images, or a smaller batch",
+    signal.SIGKILL: "killed, most often because memory ran out: try fewer or smaller images, or a smaller batch",
 }
 _TENSORFLOW_LINE: Final = re.compile(r"[IWE]\d{4} |WARNING: All log messages before absl::InitializeLog")
 _LOG_LINES: Final = 4
@@ -39,17 +39,17 @@ def run(
     target: Callable[[Connection, DiagnosisJob], None] = server.main,
     grace: float = GRACE_SECONDS,
 ) -> Diagnosis:
-    """Diagnose in a process of its own, which has ended when this returns or raises, on Ctrl-C too.
+    """Diagnose a network in a separate process, which has ended when this returns or raises.
 
     Args:
-        job: what to diagnose.
-        on_progress: called with the stage, the steps done and the steps in all (0: not known).
-        target: entry point of the process.
-        grace: seconds without a message beyond the budget after which the process is ended.
+        job: the network, the images and the limits.
+        on_progress: called with the stage, the finished steps and the number of steps (0: unknown).
+        target: entry point of the process; tests replace it.
+        grace: seconds without a message, in addition to the budget, after which the process is killed.
 
     Raises:
-        UserCodeError: the user's code raised, ended the process or hangs.
-        RuntimeError: our code raised; the text is the traceback.
+        UserCodeError: the user's code raised, ended the process, or hangs.
+        RuntimeError: code of this program raised; the message contains the traceback.
     """
     stage, timeout = "Starting", START_SECONDS + grace
     process = ChildProcess(target, job)
@@ -71,13 +71,13 @@ def run(
                 case None:
                     raise UserCodeError(
                         f"{job.model} sent nothing for {timeout:.0f} s (at: {stage}), so it was ended. "
-                        f"If it is only slow, raise --budget; what it printed is in {job.log}.",
+                        f"If it is only slow, raise --budget. Its output is in {job.log}.",
                         _end_of(job.log),
                     )
                 case int(code):
                     raise UserCodeError(
-                        f"the process that ran {job.model} ended by itself ({_ending(code)}; at: {stage}). "
-                        f"What it printed is in {job.log}.",
+                        f"the process that ran {job.model} ended unexpectedly ({_ending(code)}; at: {stage}). "
+                        f"Its output is in {job.log}.",
                         _end_of(job.log),
                     )
     finally:

@@ -1,4 +1,4 @@
-"""The whole diagnosis of a user's network: describe it, train it as it is, rank causes, and try what would fix them."""
+"""Diagnosis of a user's network: describe it, train it unchanged, rank the likely causes, and try fixes."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ from search.errors import UserCodeError
 OnProgress = Callable[[str, int, int], None]
 
 SEEDS: Final = 3
-PATIENCE: Final = 2.0  # budgets that the first fit may take: it is the one that must end
-MORE_SEEDS: Final = 2  # where the three disagree
-WATCHING: Final = 0.45  # share of the budget for the unchanged network
-SYMPTOMS: Final = (  # mean nothing of a network that learns
+PATIENCE: Final = 2.0  # limit of the first fit, in budgets: at least one fit has to finish
+MORE_SEEDS: Final = 2  # further seeds if the first three disagree
+WATCHING: Final = 0.45  # share of the budget for fits of the unchanged network
+SYMPTOMS: Final = (  # codes of causes that don't matter in a network that learns
     "dead-relu", "exploding-gradient", "label-noise", "lr-too-high", "lr-too-low", "nan", "vanishing-gradient",
     "zero-variance-features",
 )  # fmt: skip
 DATA_FAULTS: Final = ("label-noise", "leak", "too-few-images")
 SURE: Final = 0.8  # score from which the data are at fault rather than the network
-STRONG: Final = 0.5  # score from which a change is tried nevertheless
-TRIED: Final = 0.6  # what is left of a suspicion when its change did not help
+STRONG: Final = 0.5  # score from which a cause's changes are tried even then
+TRIED: Final = 0.6  # factor of a cause's score if its change did not help
 SUSPECT: Final = 0.3  # score from which a finding may be the cause
 
 _log = logging.getLogger(__name__)
@@ -59,24 +59,24 @@ def diagnose(
     seed: int,
     on_progress: OnProgress,
 ) -> Diagnosis:
-    """Find out why the network does not learn, and the smallest change that makes it learn.
+    """Find out why a network does not learn, and a change that makes it learn.
 
     Args:
-        case: the user's network.
+        case: the user's network and the settings of its training.
         images: `(n, h, w, c)` uint8.
-        labels: `(n,)` 0..K-1.
-        classes: K names.
-        model: path of the network as the user gave it.
-        folder: of the images.
-        budget: seconds; a fit that has begun may go beyond it by little.
+        labels: `(n,)` class of each image, 0..K-1.
+        classes: names of the K classes.
+        model: path of the network, as the user passed it.
+        folder: folder of the images.
+        budget: seconds; the fit that is running then may take slightly longer.
         seed: root of all seeds.
-        on_progress: called with the stage, the steps done and the steps in all.
+        on_progress: called with the stage, the finished steps and the number of steps.
 
     Raises:
-        UserCodeError: the network can't be trained at all, and nothing in how it is built tells why.
+        UserCodeError: the user's code failed, or the network can't be trained for a reason that is not recognized.
     """
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Keras says of each call what is said here once
+        warnings.simplefilter("ignore")  # Keras would repeat its warnings at each call
         started = time.monotonic()
         look = _look(case, images, labels, classes, seed, on_progress)
         watched = _watch(look, seed, started + WATCHING * budget, PATIENCE * budget, on_progress)
@@ -118,7 +118,7 @@ def diagnose(
 
 @dataclass(frozen=True, slots=True)
 class _Look:
-    """Description of network and images before the first fit."""
+    """The network and the images before the first fit."""
 
     anatomy: Anatomy
     material: DataSample
@@ -163,9 +163,9 @@ def _look(
 
 
 def _watch(look: _Look, seed: int, ends: float, longest: float, on: OnProgress) -> tuple[DiagnosisFit, ...]:
-    """Fit the network as it is: three times, and twice more where these disagree.
+    """Fit the unchanged network three times, and twice more if the three disagree.
 
-    The first fit may take `longest` seconds: without a single fit that ran to its end there is nothing to say.
+    The first fit may take `longest` seconds: without a single finished fit no diagnosis is possible.
     """
     runs: list[DiagnosisFit] = []
     planned = SEEDS
@@ -190,7 +190,9 @@ def _refuse(case: Case, runs: Sequence[DiagnosisFit], causes: Sequence[Cause]) -
     """Raise the error of a fit that failed, unless something in how the network is built explains it."""
     error = next((run.error for run in runs if run.error), None)
     if error is not None and not any(cause.code == "wrong-loss-pairing" and cause.score >= 0.5 for cause in causes):
-        raise UserCodeError(f"{case.model}: training the network ended with {error}", (error,))
+        raise UserCodeError(
+            f"{case.model}: training failed: {error}. Fix the error in your file and run diagnose again.", (error,)
+        )
 
 
 def _find_fix(
@@ -202,7 +204,7 @@ def _find_fix(
             first += fixes_for(cause, look.anatomy, look.material)[:1]
     often = generic_fixes(look.anatomy, look.material)
     if any(cause.code in DATA_FAULTS and cause.score >= SURE for cause in causes):
-        # With images that tell nothing, one of many changes would seem to help by luck: only strong suspects are tried.
+        # With useless images, one of many changes would seem to help by luck: try changes for strong suspects only.
         causes, first, often = [cause for cause in causes if cause.score >= STRONG], [], ()
     changes = _distinct([*_interleaved(causes, look), *often])
 
@@ -219,7 +221,7 @@ def _find_fix(
 
 
 def _interleaved(causes: Sequence[Cause], look: _Look) -> list[Change]:
-    """Order changes by the suspicion of their cause; each further change for the same cause counts for less."""
+    """Order changes by the score of their cause; each further change for the same cause counts for less."""
     rated = [
         (cause.score * 0.75**place, change)
         for cause in causes
@@ -240,13 +242,13 @@ def _distinct(changes: Sequence[Change]) -> list[Change]:
 def _settled(
     causes: Sequence[Cause], outcome: FixSearchResult, runs: Sequence[DiagnosisFit]
 ) -> tuple[tuple[Cause, ...], tuple[Cause, ...], tuple[Fix, ...]]:
-    """Causes with the confirmed one first, remarks, and the fixes with the recommended one first."""
+    """Return the causes (confirmed ones first), the remarks, and the fixes (recommended one first)."""
     won = outcome.confirmed
     tried: dict[str, bool] = {}
-    made = [trial for trial in outcome.trials if any(run.error is None for run in trial.runs)]
-    for trial in made:
-        if trial.change.size < 3 or trial is won:
-            tried[trial.change.code] = tried.get(trial.change.code, False) or trial is won
+    made = [attempt for attempt in outcome.attempts if any(run.error is None for run in attempt.runs)]
+    for attempt in made:
+        if attempt.change.size < 3 or attempt is won:
+            tried[attempt.change.code] = tried.get(attempt.change.code, False) or attempt is won
     judged = [replace(cause, confirmed=tried.get(cause.code)) for cause in causes]
     if won is not None and all(cause.code != won.change.code for cause in judged):
         judged.append(Cause(code=won.change.code, score=0.3, evidence={"found_by": "trying"}, confirmed=True))
@@ -260,11 +262,11 @@ def _settled(
 
 
 def _standing(cause: Cause) -> tuple[bool, float]:
-    """Sort key: confirmed causes first; a change that was tried in vain lowers the score of its cause."""
+    """Sort key: confirmed causes first; a change that did not help lowers the score of its cause."""
     return (not cause.confirmed, -cause.score * (TRIED if cause.confirmed is False else 1.0))
 
 
-def _fixes(trials: Sequence[Attempt], won: Attempt | None, runs: Sequence[DiagnosisFit]) -> tuple[Fix, ...]:
-    fixes = [fix_of(trial, runs, confirmed=trial is won) for trial in trials]
+def _fixes(attempts: Sequence[Attempt], won: Attempt | None, runs: Sequence[DiagnosisFit]) -> tuple[Fix, ...]:
+    fixes = [fix_of(attempt, runs, confirmed=attempt is won) for attempt in attempts]
     best = sorted(fixes, key=lambda fix: (not fix.confirmed, -max(fix.after, default=0.0)))
     return tuple(best)

@@ -1,4 +1,4 @@
-"""Input of the user's network: pixels through its own pipeline, labels in its form, and the split."""
+"""Input of the user's network: pixels after the user's pipeline, labels in the form of the loss, and the split."""
 
 from __future__ import annotations
 
@@ -21,27 +21,34 @@ from search.selection.baselines import baselines
 
 Floats = npt.NDArray[np.float32]
 
-FEW: Final = 4  # images of a class below which there is nothing to hold out
+FEW: Final = 4  # images of a class below which none are held out
 _FOLDS: Final = 4
-_ALIGNED: Final = 128  # images whose way through the user's pipeline is followed
+_ALIGNED: Final = 128  # images that `misaligned` passes through the user's pipeline
 _SAME: Final = 0.95  # correlation of an image with itself after a mild change
 
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """Rows that a fit is trained on, and rows that judge it: the same where there are too few to hold any out."""
+    """Images that a fit is trained on, and images that it is scored on; the same if there are too few to hold out."""
 
-    training: IntArray
-    held_out: IntArray
+    training: IntArray  # (m,) row numbers
+    held_out: IntArray  # (v,) row numbers
 
     @property
     def on_training(self) -> bool:
-        """Whether a fit is judged on its training images."""
+        """Whether a fit is scored on its training images."""
         return bool(np.array_equal(self.training, self.held_out))
 
 
 def pixels(case: Case, images: npt.NDArray[np.uint8]) -> Floats:
-    """Convert images `(n, h, w, c)` uint8 to float32 and pass them through the user's PREPROCESS, if there is one.
+    """Convert images to float32 and apply the user's PREPROCESS, if there is one.
+
+    Args:
+        case: the user's network and its pipeline.
+        images: `(n, h, w, c)` uint8.
+
+    Returns:
+        `(n, h, w, c)` float32; PREPROCESS may change h, w and c.
 
     Raises:
         UserCodeError: PREPROCESS fails, or does not return one array of numbers for each image.
@@ -56,25 +63,25 @@ def pixels(case: Case, images: npt.NDArray[np.uint8]) -> Floats:
     if made.ndim != 4 or len(made) != len(raw) or not np.issubdtype(made.dtype, np.number):
         raise UserCodeError(
             f"{case.model}: PREPROCESS turned images {raw.shape} into {made.dtype} {made.shape}; "
-            f"it gets a batch and must return a batch of {len(raw)} images of numbers."
+            f"it must return an array of numbers of shape ({len(raw)}, height, width, channels)."
         )
     return made.astype(np.float32)
 
 
 def misaligned(case: Case, images: npt.NDArray[np.uint8], labels: IntArray, classes: int) -> float:
-    """Share of images, 0..1, to which PREPROCESS and AUGMENT give another image's label, as by shuffling.
+    """Return the share of images, 0..1, that leave PREPROCESS and AUGMENT with the label of another image.
 
-    An image that comes out counts if it is nearly the same as one that went in (correlation above 0.95), but has
-    another label than that one.
+    An output image counts if its correlation with an input image is above 0.95 but their labels differ. At most 128
+    images are tried. 0 if there is no pipeline, or if it changes the shape of the images.
 
     Args:
-        case: the user's network with its pipeline.
+        case: the user's network and its pipeline.
         images: `(n, h, w, c)` uint8.
         labels: `(n,)` 0..K-1.
         classes: K.
 
     Raises:
-        UserCodeError: PREPROCESS or AUGMENT fails.
+        UserCodeError: PREPROCESS or AUGMENT raises, or returns arrays that don't match.
     """
     if case.preprocess is None and case.augment is None:
         return 0.0
@@ -87,7 +94,10 @@ def misaligned(case: Case, images: npt.NDArray[np.uint8], labels: IntArray, clas
         except Exception as error:
             raise user_code_error(error, f"{case.model}: AUGMENT of images {out.shape} float32") from error
         if len(out) != len(encoded):
-            raise UserCodeError(f"{case.model}: AUGMENT returned {len(out)} images with {len(encoded)} labels.")
+            raise UserCodeError(
+                f"{case.model}: AUGMENT returned {len(out)} images with {len(encoded)} labels; "
+                "it must return one label per image."
+            )
         labels_after = encoded.argmax(axis=1) if encoded.ndim == 2 and encoded.shape[1] > 1 else encoded.reshape(-1)
     if out.shape[1:] != before.shape[1:]:
         return 0.0
@@ -105,12 +115,15 @@ def _standardized(images: Floats) -> Floats:
 
 
 def encode(labels: IntArray, form: str, classes: int) -> npt.NDArray[Any]:
-    """Encode labels as the loss takes them: `(n,)` int64, `(n, K)` float32, or `(n,)` float32 of 0 and 1.
+    """Encode labels in the form that the loss expects.
 
     Args:
         labels: `(n,)` 0..K-1.
         form: "int", "onehot" or "binary".
         classes: K.
+
+    Returns:
+        `(n,)` int64 ("int"), `(n, K)` float32 ("onehot"), or `(n,)` float32 of 0 and 1 ("binary").
     """
     if form == "onehot":
         return np.eye(classes, dtype=np.float32)[labels]
@@ -118,7 +131,7 @@ def encode(labels: IntArray, form: str, classes: int) -> npt.NDArray[Any]:
 
 
 def first_copies(images: npt.NDArray[np.uint8]) -> IntArray:
-    """Number `(n,)` of the first image with the same pixels, for each image."""
+    """Return for each image `(n, h, w, c)` the row number of the first image with the same pixels: `(n,)`."""
     first: dict[bytes, int] = {}
     return np.array(
         [
@@ -129,14 +142,14 @@ def first_copies(images: npt.NDArray[np.uint8]) -> IntArray:
 
 
 def split(labels: IntArray, same: IntArray, seed: int) -> Split:
-    """Hold out a quarter of each class; images with the same pixels stay on one side.
+    """Hold out a quarter of each class; images with the same pixels stay together.
 
-    With fewer than four images of a class there is nothing to hold out: both sides are all images.
+    If a class has fewer than four different images, all images are in both parts.
 
     Args:
         labels: `(n,)` 0..K-1.
-        same: `(n,)` as `first_copies` gives them.
-        seed: of the draw.
+        same: `(n,)` result of `first_copies`.
+        seed: root of the seed of the split.
     """
     distinct = np.unique(same)
     if np.bincount(labels[distinct]).min() < FEW:
@@ -157,16 +170,16 @@ def material(
     parts: Split,
     same: IntArray,
 ) -> DataSample:
-    """Describe the images and labels that the network gets.
+    """Describe the images and labels that the network gets, and the settings of its training.
 
     Args:
-        case: the user's network.
+        case: the user's network and the settings of its training.
         images: `(n, h, w, c)` uint8.
-        fed: `(n, h, w, c)` float32 as the network gets them.
+        fed: `(n, h, w, c)` float32, result of `pixels`.
         labels: `(n,)` 0..K-1.
-        classes: K names.
-        parts: the split.
-        same: `(n,)` as `first_copies` gives them.
+        classes: names of the K classes.
+        parts: training and held-out images.
+        same: `(n,)` result of `first_copies`.
     """
     copies = np.bincount(same, minlength=len(same))[same] > 1
     distinct = np.unique(same)  # copies would let nearest neighbours cheat
@@ -193,9 +206,11 @@ def material(
 
 
 def simple_methods(images: npt.NDArray[np.uint8], labels: IntArray) -> float:
-    """Best balanced accuracy that nearest neighbours or logistic regression on small pixels reach, by four folds.
+    """Return the better balanced accuracy, 0..1, of nearest neighbours and logistic regression by 4-fold validation.
 
-    The images are `(n, h, w, c)` uint8, the labels `(n,)` 0..K-1.
+    Args:
+        images: `(n, h, w, c)` uint8; reduced in size first.
+        labels: `(n,)` 0..K-1, at least 4 images of each class.
     """
     folds = StratifiedKFold(_FOLDS, shuffle=True, random_state=0).split(labels, labels)
     scores = baselines(

@@ -1,4 +1,4 @@
-"""Fixes of each cause: single changes, as data that `search.diagnosis.surgery` applies. Pure."""
+"""Fixes for each cause, as data that `search.diagnosis.surgery` applies to a network. Pure."""
 
 from __future__ import annotations
 
@@ -48,18 +48,18 @@ FixMaker = Callable[[Cause, Anatomy, DataSample], Iterator[Change]]
 
 
 def fixes_for(cause: Cause, anatomy: Anatomy, material: DataSample) -> tuple[Change, ...]:
-    """Changes that would fix the cause, the likeliest first; none for faults of the data.
+    """Return changes that may fix a cause, the likeliest first; empty for most faults of the data.
 
     Args:
-        cause: to fix.
-        anatomy: of the network.
-        material: images and labels.
+        cause: the suspected cause.
+        anatomy: description of the network.
+        material: sample of images and labels.
     """
     return tuple(_BY_CODE[cause.code](cause, anatomy, material)) if cause.code in _BY_CODE else ()
 
 
 def generic_fixes(anatomy: Anatomy, material: DataSample) -> tuple[Change, ...]:
-    """Changes that often help whatever the cause is; tried last."""
+    """Return changes that often help, whatever the cause; they are tried last."""
 
     def of(code: str, make: FixMaker) -> Iterator[Change]:
         return make(Cause(code=code, score=0.0), anatomy, material)

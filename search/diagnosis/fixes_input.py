@@ -1,4 +1,4 @@
-"""Changes to the network's input: scaling, augmentation, the user's own pipeline. Pure."""
+"""Fixes in the network's input: scaling, augmentation, the user's own pipeline. Pure."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from search.diagnosis.structure import (
 
 
 def scale_pixels(cause: Cause, anatomy: Anatomy, material: DataSample) -> Iterator[Change]:
-    """Scale or standardize the pixels in front of the network.
+    """Yield fixes of unscaled pixels: a Rescaling layer to 0..1, or to mean 0 and deviation 1.
 
     Args:
-        cause: that the change would fix.
-        anatomy: of the network.
-        material: images and labels.
+        cause: the suspected cause.
+        anatomy: description of the network.
+        material: sample of images and labels.
     """
     low, high, _ = pixel_range(anatomy, material)
     top = peak(low, high) or 1.0
@@ -44,12 +44,12 @@ def _standardized(code: str, material: DataSample) -> Change:
 
 
 def undo_double_scaling(cause: Cause, anatomy: Anatomy, material: DataSample) -> Iterator[Change]:
-    """Remove one of two scalings of the pixels.
+    """Yield fixes of pixels that are scaled twice: drop the last Rescaling layer, or replace PREPROCESS.
 
     Args:
-        cause: that the change would fix.
-        anatomy: of the network.
-        material: images and labels.
+        cause: the suspected cause.
+        anatomy: description of the network.
+        material: sample of images and labels.
     """
     scalings = [layer for layer in anatomy.layers if layer.scale is not None]
     low, high, _ = pixel_range(anatomy, material)
@@ -76,12 +76,12 @@ def undo_double_scaling(cause: Cause, anatomy: Anatomy, material: DataSample) ->
 
 
 def remove_augmentation(cause: Cause, anatomy: Anatomy, material: DataSample) -> Iterator[Change]:
-    """Remove augmentation, in the network and before it.
+    """Yield fixes of too strong augmentation: drop the random layers, or the user's AUGMENT. Nothing without any.
 
     Args:
-        cause: that the change would fix.
-        anatomy: of the network.
-        material: images and labels.
+        cause: the suspected cause.
+        anatomy: description of the network.
+        material: sample of images and labels.
     """
     names = tuple(layer.name for layer in anatomy.layers if layer.augmentation)
     if names:
@@ -95,7 +95,7 @@ def remove_augmentation(cause: Cause, anatomy: Anatomy, material: DataSample) ->
 
 
 def replace_preprocessing(code: str) -> Change:
-    """Scale the pixels plainly in place of the user's pipeline."""
+    """Return the fix: scale pixels to 0..1 instead of the user's PREPROCESS. `code`: code of the suspected cause."""
     return Change(
         code=code, summary="scale the pixels to 0..1 instead of PREPROCESS",
         lines="PREPROCESS = lambda x: x / 255", size=1, edits=(c.ReplacePreprocessing(1 / 255),),
@@ -109,12 +109,12 @@ def _without_augment(code: str) -> Change:
 
 
 def remove_misaligning_pipeline(cause: Cause, anatomy: Anatomy, material: DataSample) -> Iterator[Change]:
-    """Remove pipelines of the user's that give images the labels of others.
+    """Yield fixes of a pipeline that gives images the labels of others: drop AUGMENT, or replace PREPROCESS.
 
     Args:
-        cause: that the change would fix.
-        anatomy: of the network.
-        material: images and labels.
+        cause: the suspected cause.
+        anatomy: description of the network.
+        material: sample of images and labels.
     """
     if material.augment:
         yield _without_augment(cause.code)

@@ -1,4 +1,4 @@
-"""Changes to the network itself: its output, weights, activations, normalization, width, frozen layers. Pure."""
+"""Fixes in the network itself: its output, weights, activations, normalization, width, frozen layers. Pure."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ def _names(layers: list[LayerInfo]) -> str:
 
 
 def set_usual_output(cause: Cause, anatomy: Anatomy, material: DataSample) -> Iterator[Change]:
-    """Set the usual output of a classifier: softmax or sigmoid, and the cross-entropy that goes with the labels.
+    """Yield fixes of the output: softmax or sigmoid with the matching cross-entropy, or a loss that takes logits.
 
     Args:
-        cause: that the change would fix.
-        anatomy: of the network.
-        material: images and labels.
+        cause: the suspected cause.
+        anatomy: description of the network.
+        material: sample of images and labels.
     """
     end = head(anatomy)
     classes = len(material.classes)
@@ -79,12 +79,12 @@ def set_usual_output(cause: Cause, anatomy: Anatomy, material: DataSample) -> It
 
 
 def keep_one_softmax(cause: Cause, anatomy: Anatomy, material: DataSample) -> Iterator[Change]:
-    """Keep one of two softmaxes.
+    """Yield fixes of a softmax or sigmoid that is applied twice: drop one, or tell the loss that it gets probabilities.
 
     Args:
-        cause: that the change would fix.
-        anatomy: of the network.
-        material: images and labels.
+        cause: the suspected cause.
+        anatomy: description of the network.
+        material: sample of images and labels.
     """
     end = head(anatomy)
     if len(end.activations) > 1:
@@ -109,12 +109,12 @@ def keep_one_softmax(cause: Cause, anatomy: Anatomy, material: DataSample) -> It
 
 
 def set_usual_initializers(cause: Cause, anatomy: Anatomy, material: DataSample) -> Iterator[Change]:
-    """Set usual initial weights.
+    """Yield fixes of the initial weights: Glorot or He initializers in the layers with an unusual initializer.
 
     Args:
-        cause: that the change would fix.
-        anatomy: of the network.
-        material: images and labels.
+        cause: the suspected cause.
+        anatomy: description of the network.
+        material: sample of images and labels.
     """
     plain = ("GlorotUniform", "GlorotNormal", "HeNormal", "HeUniform", "LecunNormal", "LecunUniform")
     odd = [layer for layer in weighted(anatomy) if layer.trainable and layer.initializer not in plain]
@@ -132,12 +132,12 @@ def set_usual_initializers(cause: Cause, anatomy: Anatomy, material: DataSample)
 
 
 def restore_signal(cause: Cause, anatomy: Anatomy, material: DataSample) -> Iterator[Change]:
-    """Keep signals and gradients from fading: ReLU for saturating activations, else BatchNorm.
+    """Yield fixes of fading signals and gradients: ReLU for saturating activations, BatchNorm, usual initializers.
 
     Args:
-        cause: that the change would fix.
-        anatomy: of the network.
-        material: images and labels.
+        cause: the suspected cause.
+        anatomy: description of the network.
+        material: sample of images and labels.
     """
     flat = [layer for layer in hidden(anatomy) if activation_of(anatomy, layer) in SATURATING]
     if flat:
@@ -165,17 +165,17 @@ def _activating(anatomy: Anatomy, layer: LayerInfo) -> str:
 
 
 def suitable_momentum(material: DataSample) -> float:
-    """BatchNorm momentum that leaves 1 % of the initial statistics after a tenth of the steps, 0.5..0.99."""
+    """Return a BatchNorm momentum, 0.5..0.99, that suits the number of steps; see `batchnorm_momentum`."""
     return batchnorm_momentum(steps(material))
 
 
 def insert_batchnorm(cause: Cause, anatomy: Anatomy, material: DataSample) -> Iterator[Change]:
-    """Insert BatchNorm where there is none.
+    """Yield the fix: insert BatchNorm after hidden layers that are not normalized. Nothing if all are.
 
     Args:
-        cause: that the change would fix.
-        anatomy: of the network.
-        material: images and labels.
+        cause: the suspected cause.
+        anatomy: description of the network.
+        material: sample of images and labels.
     """
     bare = [layer for layer in hidden(anatomy) if layer.trainable and not is_normalized(anatomy, layer)]
     convolutions = [layer for layer in bare if "Conv" in layer.kind]
@@ -191,12 +191,12 @@ def insert_batchnorm(cause: Cause, anatomy: Anatomy, material: DataSample) -> It
 
 
 def revive_relus(cause: Cause, anatomy: Anatomy, material: DataSample) -> Iterator[Change]:
-    """Revive dead ReLUs: leaky ones, fresh weights, a lower rate.
+    """Yield fixes of dead ReLUs: leaky ReLU, He initializers, a lower learning rate.
 
     Args:
-        cause: that the change would fix.
-        anatomy: of the network.
-        material: images and labels.
+        cause: the suspected cause.
+        anatomy: description of the network.
+        material: sample of images and labels.
     """
     rectified = [layer for layer in hidden(anatomy) if activation_of(anatomy, layer) == "relu"]
     if rectified:
@@ -212,12 +212,12 @@ def revive_relus(cause: Cause, anatomy: Anatomy, material: DataSample) -> Iterat
 
 
 def set_relu(cause: Cause, anatomy: Anatomy, material: DataSample) -> Iterator[Change]:
-    """Set ReLU in hidden layers that are linear.
+    """Yield the fix: ReLU in hidden layers without an activation. Nothing if all have one.
 
     Args:
-        cause: that the change would fix.
-        anatomy: of the network.
-        material: images and labels.
+        cause: the suspected cause.
+        anatomy: description of the network.
+        material: sample of images and labels.
     """
     linear = [layer for layer in hidden(anatomy) if activation_of(anatomy, layer) == "linear"]
     if linear:
@@ -225,12 +225,12 @@ def set_relu(cause: Cause, anatomy: Anatomy, material: DataSample) -> Iterator[C
 
 
 def widen(cause: Cause, anatomy: Anatomy, material: DataSample) -> Iterator[Change]:
-    """Add units or filters to layers that have too few.
+    """Yield the fix: more units or filters in layers that have too few. Nothing if no such layer is known.
 
     Args:
-        cause: that the change would fix.
-        anatomy: of the network.
-        material: images and labels.
+        cause: the suspected cause.
+        anatomy: description of the network.
+        material: sample of images and labels.
     """
     limit = 8 if cause.code == "too-few-filters" else 4
     narrow = [layer for layer in hidden(anatomy) if (layer.units or limit) < limit and layer.kind != "DepthwiseConv2D"]
@@ -248,12 +248,12 @@ def widen(cause: Cause, anatomy: Anatomy, material: DataSample) -> Iterator[Chan
 
 
 def lower_dropout(cause: Cause, anatomy: Anatomy, material: DataSample) -> Iterator[Change]:
-    """Lower the dropout rates.
+    """Yield the fix: lower all dropout rates to at most 0.2, or to 0 if none is higher. Nothing without dropout.
 
     Args:
-        cause: that the change would fix.
-        anatomy: of the network.
-        material: images and labels.
+        cause: the suspected cause.
+        anatomy: description of the network.
+        material: sample of images and labels.
     """
     drops = [layer for layer in anatomy.layers if layer.rate]
     rate = 0.2 if any((layer.rate or 0) > 0.2 for layer in drops) else 0.0
@@ -266,12 +266,12 @@ def lower_dropout(cause: Cause, anatomy: Anatomy, material: DataSample) -> Itera
 
 
 def remove_penalties(cause: Cause, anatomy: Anatomy, material: DataSample) -> Iterator[Change]:
-    """Remove the weight penalties.
+    """Yield the fix: no kernel regularizers and no weight decay. Nothing if there are none.
 
     Args:
-        cause: that the change would fix.
-        anatomy: of the network.
-        material: images and labels.
+        cause: the suspected cause.
+        anatomy: description of the network.
+        material: sample of images and labels.
     """
     penalized = [layer for layer in weighted(anatomy) if layer.l1 or layer.l2]
     if penalized or anatomy.compilation.weight_decay:
@@ -286,12 +286,12 @@ def remove_penalties(cause: Cause, anatomy: Anatomy, material: DataSample) -> It
 
 
 def unfreeze(cause: Cause, anatomy: Anatomy, material: DataSample) -> Iterator[Change]:
-    """Make frozen layers trainable.
+    """Yield fixes of frozen layers: make the head, the BatchNorm layers, or all layers trainable.
 
     Args:
-        cause: that the change would fix.
-        anatomy: of the network.
-        material: images and labels.
+        cause: the suspected cause.
+        anatomy: description of the network.
+        material: sample of images and labels.
     """
     end = head(anatomy).layer
     if cause.code == "frozen-backbone-batchnorm":
@@ -322,12 +322,12 @@ def _unfreeze_batchnorm(cause: Cause, anatomy: Anatomy, material: DataSample) ->
 
 
 def lower_batchnorm_momentum(cause: Cause, anatomy: Anatomy, material: DataSample) -> Iterator[Change]:
-    """Lower BatchNorm's momentum to suit the number of steps.
+    """Yield the fix: a momentum of BatchNorm that suits the number of steps.
 
     Args:
-        cause: that the change would fix.
-        anatomy: of the network.
-        material: images and labels.
+        cause: the suspected cause.
+        anatomy: description of the network.
+        material: sample of images and labels.
     """
     value = round(suitable_momentum(material), 2)
     yield Change(
@@ -337,12 +337,12 @@ def lower_batchnorm_momentum(cause: Cause, anatomy: Anatomy, material: DataSampl
 
 
 def keep_images_different(cause: Cause, anatomy: Anatomy, material: DataSample) -> Iterator[Change]:
-    """Keep images different from each other: without the layer that levels them, or with another input.
+    """Yield fixes of features that are the same for every image: drop a layer, rescale the input, add BatchNorm.
 
     Args:
-        cause: that the change would fix; its layer is the one that levels the images.
-        anatomy: of the network.
-        material: images and labels.
+        cause: the suspected cause; its layer is the first whose outputs don't differ between images.
+        anatomy: description of the network.
+        material: sample of images and labels.
     """
     place = next((i for i, layer in enumerate(anatomy.layers) if layer.name == cause.layer), None)
     if place is not None:

@@ -1,4 +1,4 @@
-"""Changes to the training: learning rate, epochs, loss, clipping, class weights. Pure."""
+"""Fixes in the training: learning rate, epochs, loss, clipping, class weights. Pure."""
 
 from __future__ import annotations
 
@@ -21,18 +21,23 @@ LATE: Final = 4  # times as many epochs
 
 
 def usual_rate(optimizer: str, momentum: float) -> float:
-    """Learning rate with which most small networks learn, by the optimizer's class name."""
+    """Return a learning rate with which most small networks learn.
+
+    Args:
+        optimizer: class name of the Keras optimizer.
+        momentum: momentum of SGD, 0 to less than 1; ignored for other optimizers.
+    """
     rate = USUAL_RATES.get(optimizer, 1e-3)
     return rate * (1 - momentum) if optimizer == "SGD" else rate
 
 
 def change_rate(code: str, anatomy: Anatomy, value: float) -> Change:
-    """Set another learning rate.
+    """Return the fix: another learning rate, rounded to three significant digits.
 
     Args:
-        code: of the cause that the change would fix.
-        anatomy: of the network.
-        value: the new rate.
+        code: code of the suspected cause.
+        anatomy: description of the network.
+        value: the new learning rate.
     """
     how = anatomy.compilation
     value = float(f"{value:.3g}")
@@ -46,12 +51,12 @@ def change_rate(code: str, anatomy: Anatomy, value: float) -> Change:
 
 
 def change_rates(cause: Cause, anatomy: Anatomy, material: DataSample) -> Iterator[Change]:
-    """Set other learning rates, the usual one first.
+    """Yield fixes of the learning rate: the usual rate, then 10 and 100 times lower (or higher) than the present one.
 
     Args:
-        cause: that the change would fix.
-        anatomy: of the network.
-        material: images and labels.
+        cause: the suspected cause.
+        anatomy: description of the network.
+        material: sample of images and labels.
     """
     how = anatomy.compilation
     usual = usual_rate(how.optimizer, how.momentum)
@@ -71,7 +76,7 @@ def change_rates(cause: Cause, anatomy: Anatomy, material: DataSample) -> Iterat
 
 
 def train_longer(code: str, material: DataSample) -> Change:
-    """Train four times as many epochs."""
+    """Return the fix: train four times as many epochs. `code`: code of the suspected cause."""
     number = material.epochs * LATE
     return Change(
         code=code, summary=f"train {number} epochs instead of {material.epochs}", lines=f"epochs={number}",
@@ -80,12 +85,12 @@ def train_longer(code: str, material: DataSample) -> Change:
 
 
 def loss_class(name: str) -> str:
-    """Name of the Keras class of a loss."""
+    """Return the class name of a Keras loss, given its canonical name such as "binary_crossentropy"."""
     return "".join(part.capitalize() for part in name.split("_"))
 
 
 def canonical_loss(anatomy: Anatomy, material: DataSample) -> tuple[str, str]:
-    """Name of the loss, and form of the labels, that belong to the number of output units."""
+    """Return the usual loss for the number of output units, and the form of labels ("int", "onehot", "binary")."""
     if anatomy.outputs == 1:
         return "binary_crossentropy", "binary"
     if material.labels == "onehot":
@@ -94,12 +99,12 @@ def canonical_loss(anatomy: Anatomy, material: DataSample) -> tuple[str, str]:
 
 
 def average_loss(cause: Cause, anatomy: Anatomy, material: DataSample) -> Iterator[Change]:
-    """Average the loss over the batch.
+    """Yield the fix: drop reduction="sum", or replace a custom loss with Keras' own.
 
     Args:
-        cause: that the change would fix.
-        anatomy: of the network.
-        material: images and labels.
+        cause: the suspected cause.
+        anatomy: description of the network.
+        material: sample of images and labels.
     """
     if anatomy.compilation.loss != "custom":
         name = loss_class(anatomy.compilation.loss)
@@ -119,12 +124,12 @@ def average_loss(cause: Cause, anatomy: Anatomy, material: DataSample) -> Iterat
 
 
 def remove_clipping(cause: Cause, anatomy: Anatomy, material: DataSample) -> Iterator[Change]:
-    """Remove the clipping of gradients.
+    """Yield the fix: no clipping of gradients.
 
     Args:
-        cause: that the change would fix.
-        anatomy: of the network.
-        material: images and labels.
+        cause: the suspected cause.
+        anatomy: description of the network.
+        material: sample of images and labels.
     """
     how = anatomy.compilation
     yield Change(
@@ -135,18 +140,18 @@ def remove_clipping(cause: Cause, anatomy: Anatomy, material: DataSample) -> Ite
 
 
 def balanced_class_weights(material: DataSample) -> dict[int, float]:
-    """Weight of each class, as `class_weight` takes them: images / (classes * images of the class)."""
+    """Return Keras' `class_weight`: class number -> images / (classes * images of the class), 3 decimal places."""
     counts = [max(1, n) for n in material.classes.values()]
     return {i: round(sum(counts) / (len(counts) * n), 3) for i, n in enumerate(counts)}
 
 
 def balance_classes(cause: Cause, anatomy: Anatomy, material: DataSample) -> Iterator[Change]:
-    """Weight the classes against their frequency.
+    """Yield the fix: class weights inversely proportional to the number of images of each class.
 
     Args:
-        cause: that the change would fix.
-        anatomy: of the network.
-        material: images and labels.
+        cause: the suspected cause.
+        anatomy: description of the network.
+        material: sample of images and labels.
     """
     weights = balanced_class_weights(material)
     yield Change(

@@ -10,7 +10,7 @@ from search.diagnosis.pairing import pairing
 
 
 def lint(anatomy: Anatomy, material: DataSample) -> tuple[Cause, ...]:
-    """Suspected causes in how the network is built and trained, most suspicious first; one for each code."""
+    """Return suspected causes in how the network is built and trained, highest score first; one per code."""
     by_code: dict[str, Cause] = {}
     for rules in (pairing, construction, training):
         for cause in rules(anatomy, material):

@@ -1,4 +1,4 @@
-"""Rules for output, loss and labels that do not belong together. Pure, over the anatomy."""
+"""Rules for an output, a loss and labels that don't match. Pure."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _WEAK_LOSSES: Final = {  # they train a classifier badly or slowly, so they are 
 
 
 def pairing(anatomy: Anatomy, material: DataSample) -> Iterator[Cause]:
-    """Find faults of the last layers, the loss and the labels taken together, as suspected causes."""
+    """Yield suspected causes in the combination of the last layers, the loss and the labels."""
     end = head(anatomy)
     name = end.layer.name if end.layer else None
     yield from _softmax(anatomy, end)

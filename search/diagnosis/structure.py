@@ -1,4 +1,4 @@
-"""Queries on an anatomy: the activation behind a layer, the head, the range of the pixels."""
+"""Queries on the description of a network: layers, activations, the head, the range of the pixels."""
 
 from __future__ import annotations
 
@@ -16,36 +16,36 @@ SATURATING: Final = ("sigmoid", "hard_sigmoid", "tanh", "hard_tanh", "softsign",
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """The end of a network: the last layer with weights, and the activations from there to the output."""
+    """The end of a network: the last layer with a kernel, and the activations from there to the output."""
 
-    layer: LayerInfo | None
-    activations: tuple[tuple[str, str], ...]  # name of the layer, activation; linear ones left out
-    last: bool  # the last activation is the network's very output
+    layer: LayerInfo | None  # None if no layer has a kernel
+    activations: tuple[tuple[str, str], ...]  # (layer name, activation) in order, without linear ones
+    last: bool  # whether the output layer itself has an activation
 
     @property
     def activation(self) -> str:
-        """The last activation; "linear" without any."""
+        """Name of the last activation; "linear" if there is none."""
         return self.activations[-1][1] if self.activations else "linear"
 
 
 def by_name(anatomy: Anatomy) -> dict[str, LayerInfo]:
-    """Layers by their names."""
+    """Return a dictionary from layer name to layer."""
     return {layer.name: layer for layer in anatomy.layers}
 
 
 def weighted(anatomy: Anatomy) -> tuple[LayerInfo, ...]:
-    """Layers with a kernel, in the order in which they are called."""
+    """Return the layers with a kernel, in the order in which they are called."""
     return tuple(layer for layer in anatomy.layers if layer.initializer is not None)
 
 
 def hidden(anatomy: Anatomy) -> tuple[LayerInfo, ...]:
-    """Layers with a kernel, without the head."""
+    """Return the layers with a kernel except the head's."""
     last = head(anatomy).layer
     return tuple(layer for layer in weighted(anatomy) if layer is not last)
 
 
 def head(anatomy: Anatomy) -> Head:
-    """The end of the network, found from its output backwards."""
+    """Return the end of the network, searching backwards from its output."""
     layers = by_name(anatomy)
     activations: list[tuple[str, str]] = []
     layer = layers.get(anatomy.output)
@@ -65,13 +65,13 @@ def head(anatomy: Anatomy) -> Head:
 
 
 def _before(anatomy: Anatomy, layer: LayerInfo) -> LayerInfo | None:
-    """The layer called before `layer`, for layers whose feeding layer is unknown."""
+    """Return the layer that is called before `layer`, for layers whose inputs are unknown."""
     place = anatomy.layers.index(layer)
     return anatomy.layers[place - 1] if place else None
 
 
 def followers(anatomy: Anatomy, layer: LayerInfo) -> Iterator[LayerInfo]:
-    """Layers behind `layer` up to and without the next one with a kernel, along the first consumer."""
+    """Yield the layers after `layer` up to the next layer with a kernel (excluded), following the first consumer."""
     current: LayerInfo | None = layer
     while current is not None:
         name = current.name
@@ -82,7 +82,7 @@ def followers(anatomy: Anatomy, layer: LayerInfo) -> Iterator[LayerInfo]:
 
 
 def activation_of(anatomy: Anatomy, layer: LayerInfo) -> str:
-    """Activation that a layer's output meets first, its own or that of a layer behind it."""
+    """Return the first activation applied to a layer's output, its own or a following layer's; else "linear"."""
     if layer.activation not in (None, "linear"):
         return str(layer.activation)
     for other in followers(anatomy, layer):
@@ -92,12 +92,12 @@ def activation_of(anatomy: Anatomy, layer: LayerInfo) -> str:
 
 
 def is_normalized(anatomy: Anatomy, layer: LayerInfo) -> bool:
-    """Whether the output of `layer` is normalized before the next layer with a kernel gets it."""
+    """Whether there is a normalization layer between `layer` and the next layer with a kernel."""
     return any(other.kind in NORMALIZATIONS for other in followers(anatomy, layer))
 
 
 def pixel_range(anatomy: Anatomy, material: DataSample) -> tuple[float, float, bool]:
-    """Lowest and highest value that reaches the first kernel, and whether something normalizes it before."""
+    """Return the lowest and highest pixel value at the first layer with a kernel, and whether they are normalized."""
     low, high = material.low, material.high
     for layer in anatomy.layers:
         if layer.initializer is not None:
@@ -111,5 +111,5 @@ def pixel_range(anatomy: Anatomy, material: DataSample) -> tuple[float, float, b
 
 
 def peak(low: float, high: float) -> float:
-    """The larger magnitude of two numbers."""
+    """Return the larger absolute value of two numbers."""
     return max(abs(low), abs(high))

@@ -115,7 +115,7 @@ def test_the_loss_of_the_fourth_question_is_that_of_a_second_softmax() -> None:
 
 
 def test_a_loss_stuck_at_0_6931_is_a_collapse_with_a_cause(monkeypatch: pytest.MonkeyPatch) -> None:
-    untried = FixSearchResult(trials=(), confirmed=None, complete=False)
+    untried = FixSearchResult(attempts=(), confirmed=None, complete=False)
     monkeypatch.setattr(diagnosis, "find_fix", lambda *_, **__: untried)  # as if the time were over then
     found = diagnosed("stuck_at_0_6931", epochs=6, budget=240.0)
     assert found.state is NetworkState.COLLAPSED

@@ -76,8 +76,8 @@ def test_a_diagnosis_comes_back_and_prints_stay_in_the_log(job, capfd) -> None:
         ("theirs", "build raised ValueError: no", ("line 1", "line 2")),
         ("user", "too few images", ()),
         ("exits", r"exits ended the process with sys.exit\('done early'\)", ()),
-        ("vanishes", "ran vanishes ended by itself .exit code 7; at: Starting.", ("last words",)),
-        ("killed", "killed, most often for want of memory", ()),
+        ("vanishes", "ran vanishes ended unexpectedly .exit code 7; at: Starting.", ("last words",)),
+        ("killed", "killed, most often because memory ran out", ()),
         ("crashes", "a segmentation fault", ()),
     ],
 )
