@@ -42,7 +42,7 @@ def dissect(model: Any, images: np.ndarray) -> Anatomy:
 
     Args:
         model: compiled Keras model.
-        images: `(n, h, w, c)` as the network gets them; one or two are enough.
+        images: `(n, h, w, c)` float32 input of the network; one or two images are enough.
     """
     output, steps = record(model, images)
     called: dict[str, Step] = {}
@@ -65,7 +65,7 @@ def _output(output: Any, steps: tuple[Step, ...]) -> str:
 
 
 def activation_name(layer: Any) -> str | None:
-    """Name of the layer's activation; "linear" for none where there could be one, None where there can't."""
+    """Return the name of a layer's activation; "linear" if it has none, None if its class takes none."""
     kind = type(layer).__name__
     if kind in ACTIVATION_LAYERS:
         return ACTIVATION_LAYERS[kind]
@@ -114,7 +114,7 @@ def _layer(step: Step) -> LayerInfo:
 
 
 def is_augmentation(kind: str) -> bool:
-    """Whether a layer of this class changes images at random while training."""
+    """Whether layers of this class name augment images in training."""
     return kind.startswith("Random") or kind in ("GaussianNoise", "MixUp", "CutMix", "AugMix", "RandAugment")
 
 
@@ -176,7 +176,7 @@ def _plain(settings: Mapping[str, Any]) -> dict[str, float | str]:
 
 
 def compilation(model: Any) -> Compilation:
-    """Describe how the model was compiled: optimizer, loss and their settings."""
+    """Describe the optimizer and the loss that a Keras model was compiled with."""
     optimizer = model.optimizer
     inner = getattr(optimizer, "inner_optimizer", optimizer)  # of a LossScaleOptimizer
     loss = model.loss
@@ -197,7 +197,7 @@ def compilation(model: Any) -> Compilation:
 
 
 def learning_rate(optimizer: Any) -> float:
-    """Learning rate of the first step, of a schedule too."""
+    """Return the learning rate of a Keras optimizer at step 0, also if it has a schedule."""
     rate = getattr(optimizer, "_learning_rate", None)
     if isinstance(rate, keras.optimizers.schedules.LearningRateSchedule):
         return float(array(rate(0)))
@@ -205,7 +205,7 @@ def learning_rate(optimizer: Any) -> float:
 
 
 def loss_name(loss: Any) -> str:
-    """Canonical name of the loss; "custom" for a function of the user's, or for several losses."""
+    """Return the canonical name of a loss, such as "binary_crossentropy"; "custom" if it is not one of Keras'."""
     if isinstance(loss, (list, tuple)) and len(loss) == 1:
         loss = loss[0]
     if isinstance(loss, dict) and len(loss) == 1:

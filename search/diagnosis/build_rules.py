@@ -21,13 +21,13 @@ from search.diagnosis.structure import (
 )
 
 CONSTANT: Final = ("Zeros", "Ones", "Constant")
-RAW: Final = 20.0  # pixels beyond this magnitude are not scaled
-FADED: Final = 0.03  # pixels within this magnitude are scaled twice
-BORN_DEAD: Final = 0.05  # probability from which a narrow ReLU path is mentioned
+RAW: Final = 20.0  # absolute pixel value above which pixels are not scaled
+FADED: Final = 0.03  # absolute pixel value below which pixels are scaled twice
+BORN_DEAD: Final = 0.05  # probability of dead units from which narrow ReLU layers are suspected
 
 
 def construction(anatomy: Anatomy, material: DataSample) -> Iterator[Cause]:
-    """Find faults in how the network is built, as suspected causes."""
+    """Yield suspected causes in how the network is built."""
     yield from _initializers(anatomy)
     yield from _nonlinearity(anatomy)
     yield from _depth(anatomy)
@@ -37,7 +37,7 @@ def construction(anatomy: Anatomy, material: DataSample) -> Iterator[Cause]:
 
 
 def second_moment(layer: LayerInfo) -> float | None:
-    """Mean square of the initial weights; None where the initializer scales itself to the layer, or is unknown."""
+    """Return the mean square of a layer's initial weights; None if the initializer scales by fan or is unknown."""
     of = {k: v for k, v in layer.initializer_settings.items() if not isinstance(v, str)}
     match layer.initializer:
         case "RandomUniform":
@@ -53,7 +53,7 @@ def second_moment(layer: LayerInfo) -> float | None:
 
 
 def gain(anatomy: Anatomy, layer: LayerInfo) -> float | None:
-    """Gain of a layer in standard deviation relative to He (ReLU) or LeCun (others) initialization; None if unknown."""
+    """Return the standard deviation of initial weights relative to He (ReLU) or LeCun (others); None if unknown."""
     moment = second_moment(layer)
     if moment is None or not layer.fan_in:
         return None

@@ -1,4 +1,4 @@
-"""Changes to a network or to its training, as data: the edits, and the lines of code that a person would write."""
+"""Changes to a network or to its training, as data: edits to apply, and the lines of code for the user to write."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class ScalePenalties:
 
 @dataclass(frozen=True, slots=True)
 class LimitDropout:
-    """Lower the rate of all dropout layers to at most this."""
+    """Lower the rate of all dropout layers to at most `rate`."""
 
     rate: float
 
@@ -87,7 +87,7 @@ class RescaleInput:
 
 @dataclass(frozen=True, slots=True)
 class RemoveLayers:
-    """Remove these layers; what feeds them feeds the layers behind them."""
+    """Remove these layers; their inputs go to the layers behind them."""
 
     layers: tuple[str, ...]
 
@@ -166,17 +166,17 @@ Edit = (
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Change:
-    """One change that would fix a cause."""
+    """A change that may fix a cause."""
 
-    code: str  # of the cause, of `search.causes.CAUSES`
-    summary: str  # in half a sentence
-    lines: str  # the code to write
-    size: int  # 1 a number or a line, 2 a layer here or there, 3 several things at once
-    edits: tuple[Edit, ...]
+    code: str  # code of the suspected cause, a key of `search.causes.CAUSES`
+    summary: str  # the change in half a sentence
+    lines: str  # lines of code to write
+    size: int  # 1: a number or a line, 2: a layer here or there, 3: several things at once
+    edits: tuple[Edit, ...]  # applied in this order
 
 
 def joined(first: Change, second: Change) -> Change:
-    """Combine two changes into one, named after the first."""
+    """Combine two changes into one of size 3, with the code of the first."""
     return Change(
         code=first.code,
         summary=f"{first.summary}, and {second.summary}",

@@ -1,4 +1,4 @@
-"""Entry point of a diagnosis: from the user's request to its result. Loads no TensorFlow."""
+"""Entry point of a diagnosis: from the user's request to the result. Loads no TensorFlow."""
 
 from __future__ import annotations
 
@@ -17,38 +17,38 @@ from search.diagnosis.server import DiagnosisJob
 from search.errors import UserError
 from search.events import Listener
 
-COMMON_CAP: Final = 224  # pixels a side up to which images of one size are taken as they are
-SIZE_CAP: Final = 64  # of what is picked for images of many sizes
+COMMON_CAP: Final = 224  # largest side in pixels at which images of one size keep it
+SIZE_CAP: Final = 64  # largest side in pixels that is chosen for images of several sizes
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DiagnosisRequest:
     """Options of a diagnosis, as the user gave them."""
 
-    data: Path
+    data: Path  # image folder
     model: str  # net.py:build or model.keras
-    out: Path
+    out: Path  # folder for the results
     seed: int = 0
-    budget: float = 120.0  # seconds of fits
-    labels: Path | None = None  # CSV file, where sub-folders are no classes
-    follow_links: bool = False  # read images that lie elsewhere too, by links
+    budget: float = 120.0  # seconds for fits
+    labels: Path | None = None  # CSV file of labels; None: sub-folders are the classes
+    follow_links: bool = False  # also read images through symbolic links that lead out of the folder
 
     @property
     def log(self) -> Path:
-        """Path of the file for what the user's code prints."""
+        """File for the output of the user's code."""
         return self.out / "diagnose.log"
 
 
 def examine(request: DiagnosisRequest, listener: Listener, run: Callable[..., Diagnosis] = run) -> Diagnosis:
-    """Read the images, then diagnose in a separate process. Writes the request's log.
+    """Read the images, and diagnose the network in a separate process. Writes `request.log`.
 
     Args:
         request: the user's options.
         listener: receives the progress.
-        run: diagnoses a `DiagnosisJob`; for tests.
+        run: diagnoses a `DiagnosisJob`; tests replace it.
 
     Raises:
-        UserError: request, images or the user's code can't be used as they are.
+        UserError: an option is wrong, the images can't be read, or the user's code fails.
     """
     model, side, channels = _named(request.model)
     _refuse_inside(request)
@@ -74,11 +74,11 @@ def examine(request: DiagnosisRequest, listener: Listener, run: Callable[..., Di
 
 
 def _named(model: str) -> tuple[str, int | None, int | None]:
-    """Full name of the model, and the side and channels of the images that it takes, as far as it says."""
+    """Return the full name of the model, and the side and channels of its images (None: not stated)."""
     text, colon, function = model.rpartition(":")
     file = Path(text if colon and text.endswith(".py") else model)
     if file.suffix not in (".py", ".keras"):
-        raise UserError(f"--model: net.py:build or model.keras is expected, got {model!r}.")
+        raise UserError(f"--model: expected net.py:build or model.keras, got {model!r}.")
     if not file.is_file():
         raise UserError(f"--model: there is no file {file}. Expected net.py:build or model.keras.")
     if file.suffix == ".keras":
@@ -90,7 +90,7 @@ def _refuse_inside(request: DiagnosisRequest) -> None:
     data, out = request.data.resolve(), request.out.resolve()
     if out == data or data in out.parents:
         raise UserError(
-            f"--out {request.out} lies in the image folder {request.data}, where it would be taken for a class. "
+            f"--out {request.out} lies in the image folder {request.data}, where it would be read as a class. "
             "Pass an --out elsewhere."
         )
 

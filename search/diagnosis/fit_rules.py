@@ -10,7 +10,7 @@ from search.causes import Cause
 from search.diagnosis.evidence import Anatomy, DataSample, LayerInfo
 from search.diagnosis.structure import weighted
 
-HELD_OUT: Final = 0.25  # share of the images that a fit does not see
+HELD_OUT: Final = 0.25  # share of the images that is held out
 
 RATES: Final[Mapping[str, tuple[float, float]]] = {
     "SGD": (2e-4, 1.0),  # divided by 1 - momentum
@@ -39,7 +39,7 @@ _HARSH: Final[Mapping[str, tuple[str, float, float]]] = {  # layer -> setting, v
 
 
 def training(anatomy: Anatomy, material: DataSample) -> Iterator[Cause]:
-    """Find faults in how the network is trained, as suspected causes."""
+    """Yield suspected causes in how the network is trained."""
     yield from _rate(anatomy)
     yield from _clipping(anatomy, material)
     yield from _summed(anatomy)
@@ -51,12 +51,17 @@ def training(anatomy: Anatomy, material: DataSample) -> Iterator[Cause]:
 
 
 def steps(material: DataSample) -> int:
-    """Number of optimizer steps of one fit."""
+    """Return the number of optimizer steps of one fit."""
     return math.ceil(material.images * (1 - HELD_OUT) / material.batch_size) * material.epochs
 
 
 def sane_rates(optimizer: str, momentum: float) -> tuple[float, float]:
-    """Lowest and highest sane learning rate of an optimizer, by its class name."""
+    """Return the lowest and highest usual learning rate of an optimizer.
+
+    Args:
+        optimizer: class name of the Keras optimizer.
+        momentum: momentum of SGD, 0 to less than 1; ignored for other optimizers.
+    """
     low, high = RATES.get(optimizer, ADAPTIVE_RATES)
     return (low * (1 - momentum), high * (1 - momentum)) if optimizer == "SGD" else (low, high)
 

@@ -19,23 +19,23 @@ from search.diagnosis.loading import Case
 from search.diagnosis.surgery import NotApplicableError, changed
 from search.diagnosis.watching import EpochWatch
 
-SEEN: Final = 256  # training images on which a fit is scored, at most
-SMALL: Final = 16  # images for gradients and dead units
+SEEN: Final = 256  # most training images that a fit is scored on
+SMALL: Final = 16  # images on which gradients and dead units are measured
 
 
 class KerasTrainer:
-    """Trains the user's network on the fixed split: the same images, other initial weights and order for each seed.
+    """Trains the user's network on a fixed split. The seed sets initial weights and the order of the images.
 
     Args:
-        case: the user's network.
-        raw: `(n, h, w, c)` float32 before the user's PREPROCESS.
-        fed: `(n, h, w, c)` float32 as the network gets them.
+        case: the user's network and the settings of its training.
+        raw: `(n, h, w, c)` float32, images before the user's PREPROCESS.
+        fed: `(n, h, w, c)` float32, images after PREPROCESS.
         labels: `(n,)` 0..K-1.
         classes: K.
-        parts: the split.
-        logits: whether a single output unit gives logits.
-        learned: balanced accuracy from which an unchanged network has learned.
-        goal: balanced accuracy that a changed network has to reach.
+        parts: training and held-out images.
+        logits: whether outputs are logits rather than probabilities.
+        learned: balanced accuracy from which the unchanged network has learned.
+        goal: balanced accuracy from which a changed network has learned.
     """
 
     def __init__(
@@ -61,13 +61,13 @@ class KerasTrainer:
     def fit(
         self, change: Change | None, seed: int, seconds: float, on_epoch: Callable[[int, int], None]
     ) -> DiagnosisFit:
-        """Train the network once; a fit that takes too long is ended, and one that fails carries its error.
+        """Train the network once. Errors of the user's code don't raise: they become `DiagnosisFit.error`.
 
         Args:
-            change: to the network or its training; None for the network as it is.
-            seed: of the initial weights and of the order of the images.
-            seconds: that the fit may take.
-            on_epoch: called with the epochs done and the epochs in all.
+            change: change of the network or its training; None: unchanged.
+            seed: seed of the initial weights and of the order of the images.
+            seconds: time limit; the fit is stopped after it, but not in its first epoch.
+            on_epoch: called with the number of finished epochs and of planned epochs.
         """
         started = time.monotonic()
         edits = change.edits if change else ()
@@ -146,7 +146,7 @@ def _start_over(network: Any, new: Any) -> bool:
 
 
 def failed(seed: int, error: str) -> DiagnosisFit:
-    """Record of a fit that failed."""
+    """Return the record of a fit that failed with this error message."""
     return DiagnosisFit(seed=seed, epochs=(), learned=False, score=0.0, train_score=0.0, error=error)
 
 
@@ -158,7 +158,15 @@ def _gives_logits(edits: tuple[c.Edit, ...], logits: bool) -> bool:
 
 
 def rows_of_each_class(labels: IntArray, count: int) -> IntArray:
-    """Rows of about `count` images, classes in turn, by labels `(n,)`; ascending."""
+    """Select at most `count` images, the same number of each class if possible.
+
+    Args:
+        labels: `(n,)` 0..K-1.
+        count: number of images.
+
+    Returns:
+        `(min(n, count),)` row numbers, ascending.
+    """
     rank = np.zeros(len(labels), np.int64)
     for k in np.unique(labels):
         rows = np.flatnonzero(labels == k)

@@ -1,4 +1,4 @@
-"""Recorder of a Keras network's forward pass: inputs and outputs of all its layers, those of nested models too."""
+"""Recorder of a Keras network's forward pass: inputs and outputs of all layers, including those of nested models."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ import numpy as np
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
-    """A layer that is no model, and its place among the models around it."""
+    """A layer that is not a model, and the nested models that contain it."""
 
-    key: str  # its name; with the models around it where the name alone is not unique
-    path: tuple[str, ...]  # names of the models around it, outermost first
+    key: str  # unique name: the layer's name, preceded by those of its models if it alone is not unique
+    path: tuple[str, ...]  # names of the nested models that contain it, outermost first
     layer: Any  # keras.Layer
 
 
@@ -24,13 +24,13 @@ class Step:
     """One call of a layer."""
 
     leaf: Leaf
-    inputs: tuple[Any, ...]  # tensors
-    output: Any  # tensor
-    sources: tuple[str, ...]  # keys of the layers that made the inputs, as far as known
+    inputs: tuple[Any, ...]  # input tensors
+    output: Any  # output tensor
+    sources: tuple[str, ...]  # keys of the layers whose outputs are the inputs, if known
 
 
 def leaves(model: Any) -> tuple[Leaf, ...]:
-    """All layers of the model and of the models inside it, in the order in which Keras lists them."""
+    """Return all layers of a model and its nested models, without input layers, in Keras' order."""
     layers = list(_walk(model, ()))
     names = [layer.name for _, layer in layers]
     return tuple(
@@ -52,11 +52,11 @@ def record(model: Any, images: Any, *, training: bool = False) -> tuple[Any, tup
 
     Args:
         model: Keras model.
-        images: `(n, h, w, c)`.
+        images: `(n, h, w, c)` float32.
         training: whether the model is called in training mode.
 
     Returns:
-        Its output, and the calls of its layers in their order. A layer that is called twice has two steps.
+        The model's output, and the calls of its layers in order. A layer that is called twice has two steps.
     """
     steps: list[Step] = []
     made_by: dict[int, str] = {}  # tensors stay alive in `steps`, so their ids are unique
@@ -94,7 +94,7 @@ def array(tensor: Any) -> np.ndarray:
 
 
 def kernel_of(layer: Any) -> Any | None:
-    """Variable of the layer that its input is multiplied with; None for a layer without one."""
+    """Return the kernel variable of a layer; None if it has no kernel."""
     for name in ("kernel", "_kernel", "depthwise_kernel", "pointwise_kernel"):
         variable = getattr(layer, name, None)
         if variable is not None:
@@ -103,5 +103,5 @@ def kernel_of(layer: Any) -> Any | None:
 
 
 def kernels(model: Any) -> Mapping[str, Any]:
-    """Kernel variables by the key of their layer."""
+    """Return a dictionary from layer key to kernel variable, for the layers of a model that have one."""
     return {leaf.key: kernel for leaf in leaves(model) if (kernel := kernel_of(leaf.layer)) is not None}

@@ -1,4 +1,4 @@
-"""Loader of the user's `net.py:build` or `.keras` file: makes a case that can be built again and again."""
+"""Loader of the user's `net.py:build` or `.keras` file."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ _LINES: Final = 8  # of the user's traceback that are shown
 class Case:
     """A user's network and the settings of its training."""
 
-    model: str  # as given
-    build: Callable[[], Any]  # a new compiled Keras model; weights drawn from Keras' global seed
+    model: str  # path of the network, as the user passed it
+    build: Callable[[], Any]  # returns a new compiled Keras model, with weights by Keras' global seed
     labels: str  # "int", "onehot" or "binary"
     batch_size: int = 32
     epochs: int = 10
     class_weight: Mapping[int, float] | None = None
-    preprocess: Callable[[Any], Any] | None = None  # a batch of float32 images -> a batch of images
-    augment: Callable[[Any, Any], Any] | None = None  # a batch of images and labels -> the same
+    preprocess: Callable[[Any], Any] | None = None  # (n, h, w, c) float32 -> (n, h, w, c)
+    augment: Callable[[Any, Any], Any] | None = None  # a batch of images and encoded labels -> the same
 
 
 def load_case(model: str, input_shape: tuple[int, int, int], classes: int) -> Case:
@@ -45,22 +45,22 @@ def load_case(model: str, input_shape: tuple[int, int, int], classes: int) -> Ca
         classes: number of classes, at least 2.
 
     Raises:
-        UserCodeError: the fault is in the user's file; with the last lines of its traceback.
+        UserCodeError: the user's file is missing, raises, or builds a network that can't be diagnosed.
     """
     path, function = _parts(model)
     if not path.is_file():
-        raise UserCodeError(f"There is no file {path}. Give --model a .keras file or net.py:build.")
+        raise UserCodeError(f"There is no file {path}. Pass --model net.py:build or a .keras file.")
     if path.suffix == ".keras":
         return _case(model, _saved(path), {}, path, input_shape, classes)
     if path.suffix != ".py":
-        raise UserCodeError(f"--model got {model}; expected net.py:build or a .keras file.")
+        raise UserCodeError(f"--model: expected net.py:build or a .keras file, got {model}.")
     module = _module(path)
     wanted = getattr(module, function, None)
     if not callable(wanted):
         there = ", ".join(name for name, value in vars(module).items() if callable(value) and not name.startswith("_"))
         raise UserCodeError(
-            f"{path} has no function {function}(input_shape, n_classes); it has: {there or 'no function'}. "
-            f"Name yours after a colon: {path}:NAME."
+            f"{path} has no function {function}(input_shape, n_classes); it has: {there or 'no functions'}. "
+            f"Pass the name of yours after a colon: --model {path}:NAME."
         )
 
     def build() -> Any:
@@ -101,11 +101,16 @@ def _user_code(path: Path, what: str) -> Iterator[None]:
 
 
 def user_code_error(error: BaseException, where: str) -> UserCodeError:
-    """Turn an error of the user's code into a `UserCodeError`: its own message, and the last lines of its traceback."""
+    """Convert an exception of the user's code to a `UserCodeError` with the last lines of its traceback.
+
+    Args:
+        error: the exception.
+        where: code that raised it, as the subject of the message, such as "net.py: build((8, 8, 3), 2)".
+    """
     text = "".join(traceback.format_exception(error)).strip().splitlines()
     message = " ".join(str(error).split())
     short = message if len(message) <= 300 else message[:300] + " ..."
-    return UserCodeError(f"{where} ended with {type(error).__name__}: {short}", tuple(text[-_LINES:]))
+    return UserCodeError(f"{where} raised {type(error).__name__}: {short}", tuple(text[-_LINES:]))
 
 
 def _constants(module: ModuleType, path: Path, classes: int) -> dict[str, Any]:
@@ -115,22 +120,24 @@ def _constants(module: ModuleType, path: Path, classes: int) -> dict[str, Any]:
     constants = {name: getattr(module, name) for name in CONSTANTS if hasattr(module, name)}
     labels = constants.get("LABELS", "int")
     if labels not in LABEL_FORMS:
-        raise UserCodeError(f"{path}: LABELS is {labels!r}; it must be one of {', '.join(LABEL_FORMS)}.")
+        raise UserCodeError(f"{path}: LABELS is {labels!r}; expected one of {', '.join(LABEL_FORMS)}.")
     fit = constants.get("FIT", {})
     if not isinstance(fit, Mapping) or (unknown := set(fit) - set(FIT_SETTINGS)):
-        what = f"has the unknown setting {sorted(map(str, unknown))[0]!r}" if isinstance(fit, Mapping) else "is no dict"
-        raise UserCodeError(f"{path}: FIT {what}; it may hold {', '.join(FIT_SETTINGS)}.")
+        what = (
+            f"has the unknown setting {sorted(map(str, unknown))[0]!r}" if isinstance(fit, Mapping) else "is not a dict"
+        )
+        raise UserCodeError(f"{path}: FIT {what}; expected a dict of {', '.join(FIT_SETTINGS)}.")
     for name in ("batch_size", "epochs"):
         value = fit.get(name, 1)
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise UserCodeError(f"{path}: FIT[{name!r}] is {value!r}; it must be a whole number from 1 on.")
+            raise UserCodeError(f"{path}: FIT[{name!r}] is {value!r}; expected a whole number of at least 1.")
     weights = fit.get("class_weight")
     if weights is not None and (
         not isinstance(weights, Mapping) or not all(isinstance(k, int) and 0 <= k < classes for k in weights)
     ):
         raise UserCodeError(
             f"{path}: FIT['class_weight'] is {weights!r}; "
-            f"it must be a dict from class number (0 to {classes - 1}) to weight."
+            f"expected a dict from class number (0 to {classes - 1}) to weight."
         )
     for name in ("PREPROCESS", "AUGMENT"):
         if constants.get(name) is not None and not callable(constants[name]):
@@ -165,7 +172,12 @@ def _case(
 
 
 def guessed_labels(loss: str, outputs: int) -> str:
-    """Form of labels that goes with a loss and a number of output units."""
+    """Return the form of labels ("int", "onehot" or "binary") that a loss expects.
+
+    Args:
+        loss: canonical name of the loss.
+        outputs: number of output units.
+    """
     if loss.startswith("sparse"):
         return "int"
     return "binary" if outputs == 1 else "onehot"
@@ -185,30 +197,30 @@ def _check(network: Any, path: Path, input_shape: tuple[int, int, int], classes:
     wanted = getattr(network, "input_shape", None)
     if isinstance(wanted, list) or isinstance(getattr(network, "output_shape", None), list):
         raise UserCodeError(
-            f"{path}: the model has several inputs or outputs; one image in and one prediction out is needed."
+            f"{path}: the model has several inputs or outputs; expected one input (an image) and one output."
         )
     if wanted is not None and not preprocessed:
         fits = len(wanted) == 4 and all(w in (None, n) for w, n in zip(wanted[1:], input_shape, strict=True))
         if not fits:
             raise UserCodeError(
                 f"{path}: the model expects inputs of {tuple(wanted[1:])}, the images are {input_shape}. "
-                "Use the input_shape that build is given."
+                "Use the input_shape that build gets."
             )
     output_shape = tuple(network.output_shape[1:])
     if len(output_shape) != 1 or output_shape[0] not in (None, 1, classes):
         hint = (
             "Flatten or pool before the last Dense layer."
             if len(output_shape) > 1
-            else "Use the n_classes that build is given."
+            else "Use the n_classes that build gets."
         )
         raise UserCodeError(
-            f"{path}: the model gives {output_shape} numbers for an image; expected ({classes},) for {classes} classes"
+            f"{path}: the model gives {output_shape} numbers per image; expected ({classes},) for {classes} classes"
             f"{' or (1,)' if classes == 2 else ''}. {hint}"
         )
 
 
 def _saved(path: Path) -> Callable[[], Any]:
-    """Make a function that loads the file; where it was saved after training, all that is trainable starts anew."""
+    """Return a function that loads the file, and resets trainable weights if it was saved after training."""
 
     def build() -> Any:
         import keras

@@ -20,7 +20,7 @@ from search.diagnosis.loading import Case
 from search.diagnosis.scoring import balanced_accuracy, decided, prior_entropy, top_share
 from search.diagnosis.watching import dead_share
 
-BATCH: Final = 32  # images that are looked at
+BATCH: Final = 32  # images that the network is measured on
 HEART: Final = 16  # images to learn by heart
 HEART_STEPS: Final = 200
 HEART_SECONDS: Final = 8.0
@@ -29,15 +29,15 @@ _PASSING: Final = ("Flatten", "Dropout", "SpatialDropout2D", "Reshape", "Identit
 
 
 def probe(case: Case, fed: Floats, labels: IntArray, classes: int, seed: int, *, logits: bool) -> NetworkProbe:
-    """Measure the network before its first step.
+    """Measure the untrained network on 32 images.
 
     Args:
         case: the user's network.
-        fed: `(n, h, w, c)` float32 as it gets them.
+        fed: `(n, h, w, c)` float32 input of the network.
         labels: `(n,)` 0..K-1.
         classes: K.
-        seed: of the initial weights.
-        logits: whether a single output unit gives logits.
+        seed: seed of the initial weights.
+        logits: whether outputs are logits rather than probabilities.
     """
     keras.utils.clear_session()
     keras.utils.set_random_seed(seed)
@@ -193,17 +193,17 @@ def _backbone(steps: tuple[Step, ...]) -> tuple[float | None, float | None]:
 
 
 def overfits(case: Case, fed: Floats, labels: IntArray, classes: int, seed: int, *, logits: bool) -> bool | None:
-    """Whether the network learns 16 images by heart, trained as the user does, in at most 200 steps and 8 seconds.
+    """Whether the network learns 16 images by heart with the user's loss and optimizer, within 200 steps and 8 seconds.
 
-    By heart is a skill, (balanced accuracy - chance) / (1 - chance), of at least 0.9. None where it can't be trained.
+    True if (balanced accuracy - chance) / (1 - chance) reaches 0.9 on these images. None if training raises.
 
     Args:
         case: the user's network.
-        fed: `(n, h, w, c)` float32 as it gets them.
+        fed: `(n, h, w, c)` float32 input of the network.
         labels: `(n,)` 0..K-1.
         classes: K.
-        seed: of the initial weights.
-        logits: whether a single output unit gives logits.
+        seed: seed of the initial weights.
+        logits: whether outputs are logits rather than probabilities.
     """
     keras.utils.clear_session()
     keras.utils.set_random_seed(seed)

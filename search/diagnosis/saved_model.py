@@ -13,26 +13,29 @@ SIDES: Final = (1, 1024)
 
 
 def stored_shape(file: Path) -> tuple[int | None, int | None]:
-    """Side in pixels and channels of the images that the network in `file` takes; None for what it leaves open.
+    """Return the side in pixels and the channels of the images that a saved network takes; None: any.
+
+    Args:
+        file: a `.keras` file.
 
     Raises:
-        UserError: the file is no Keras model, or takes something else than square images in grey or colour.
+        UserError: the file is not a Keras model, or takes anything but square images with 1 or 3 channels.
     """
     shape = _batch_shape(_configuration(file))
     if shape is None:
         return None, None
     if len(shape) != 4:
-        raise UserError(f"{file} takes input of shape {_text(shape)}; images are (height, width, channels).")
+        raise UserError(f"{file} takes input of shape {_text(shape)}; expected (height, width, channels) of images.")
     height, width, channels = shape[1:]
     if channels not in (None, 1, 3):
-        raise UserError(f"{file} takes images with {channels} channels; 1 (grey) or 3 (colour) are expected.")
+        raise UserError(f"{file} takes images with {channels} channels; expected 1 (grey) or 3 (colour).")
     if height != width:
         raise UserError(
-            f"{file} takes images of {_text(shape[:3])} pixels; only square ones can be diagnosed. "
-            "Pass a net.py:build, which is given a square shape."
+            f"{file} takes images of {_text(shape[:3])} pixels; expected square images. "
+            "Pass a net.py:build, which gets a square input_shape."
         )
     if height is not None and not SIDES[0] <= height <= SIDES[1]:
-        raise UserError(f"{file} takes images of {height} pixels a side; {SIDES[0]} to {SIDES[1]} can be diagnosed.")
+        raise UserError(f"{file} takes images of {height} pixels a side; expected {SIDES[0]} to {SIDES[1]}.")
     return height, channels
 
 
@@ -42,10 +45,10 @@ def _configuration(file: Path) -> dict[str, Any]:
             configuration = json.loads(archive.read("config.json"))
     except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
         raise UserError(
-            f"{file} is no model that Keras 3 saved ({error}). Save it with model.save('net.keras')."
+            f"{file} is not a model saved by Keras 3 ({error}). Save it with model.save('net.keras')."
         ) from None
     if not isinstance(configuration, dict):
-        raise UserError(f"{file} is no model that Keras 3 saved. Save it with model.save('net.keras').")
+        raise UserError(f"{file} is not a model saved by Keras 3. Save it with model.save('net.keras').")
     return configuration
 
 

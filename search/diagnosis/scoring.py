@@ -12,31 +12,31 @@ from search.arrays import IntArray
 
 Array = npt.NDArray[Any]
 
-HALF_WAY: Final = 0.5  # of the way from chance to the best simple method is learned,
-LEAST: Final = 0.1  # but at least this much above chance,
+HALF_WAY: Final = 0.5  # share of the way from chance to the best simple method that counts as learned,
+LEAST: Final = 0.1  # at least this much above chance
 MOST: Final = 0.2  # and at most this much
-LUCK: Final = 1.5  # standard errors of guessing on the held-out images that are not yet learning
+LUCK: Final = 1.5  # standard errors of guessing that may be luck
 
 
 def threshold(chance: float, baseline: float, held_out: int) -> float:
-    """Balanced accuracy from which a fit has learned.
+    """Return the balanced accuracy, 0..1, from which a fit has learned.
 
-    Half way from chance to what simple methods reach, 0.1 to 0.2 above chance; on few held-out images more than luck.
+    It is half-way from chance to `baseline`, but 0.1 to 0.2 above chance, and at least 1.5 standard errors of guessing.
 
     Args:
-        chance: balanced accuracy of guessing.
-        baseline: balanced accuracy of the best simple method.
+        chance: balanced accuracy of guessing, 0..1.
+        baseline: balanced accuracy of the best simple method, 0..1.
         held_out: number of held-out images.
     """
     return chance + float(np.clip(HALF_WAY * (baseline - chance), _least(chance, held_out), MOST))
 
 
 def goal(chance: float, baseline: float, held_out: int) -> float:
-    """Balanced accuracy that a fixed network has to reach: 0.2 above chance, less if simple methods stay below that.
+    """Return the balanced accuracy from which a changed network has learned: `baseline`, but 0.1 to 0.2 above chance.
 
     Args:
-        chance: balanced accuracy of guessing.
-        baseline: balanced accuracy of the best simple method.
+        chance: balanced accuracy of guessing, 0..1.
+        baseline: balanced accuracy of the best simple method, 0..1.
         held_out: number of held-out images.
     """
     return chance + float(np.clip(baseline - chance, _least(chance, held_out), MOST))
@@ -47,7 +47,15 @@ def _least(chance: float, held_out: int) -> float:
 
 
 def decided(outputs: Array, logits: bool = False) -> IntArray:
-    """Class of each row of `(n, units)`; a single unit is cut at 0.5, or at 0 if it gives logits."""
+    """Return the predicted class of each image.
+
+    Args:
+        outputs: `(n, units)` outputs of the network; a single unit means class 1 above 0.5 (above 0 for logits).
+        logits: whether outputs are logits rather than probabilities.
+
+    Returns:
+        `(n,)` int64.
+    """
     if outputs.shape[-1] == 1:
         return (np.nan_to_num(outputs[:, 0]) > (0.0 if logits else 0.5)).astype(np.int64)
     classes: IntArray = np.argmax(np.nan_to_num(outputs, nan=-np.inf), axis=-1).astype(np.int64)
@@ -55,7 +63,7 @@ def decided(outputs: Array, logits: bool = False) -> IntArray:
 
 
 def balanced_accuracy(labels: IntArray, classes: IntArray, count: int) -> float:
-    """Mean recall over the classes that occur, 0..1.
+    """Return the mean recall, 0..1, over the classes that occur in `labels`.
 
     Args:
         labels: `(n,)` 0..K-1.
@@ -67,11 +75,11 @@ def balanced_accuracy(labels: IntArray, classes: IntArray, count: int) -> float:
 
 
 def area(labels: IntArray, outputs: Array, count: int) -> float:
-    """Mean one-vs-rest area under the ROC curve; 0.5 where it is not defined.
+    """Return the mean one-vs-rest area under the ROC curve, 0..1; 0.5 if it is not defined.
 
     Args:
         labels: `(n,)` 0..K-1.
-        outputs: `(n, units)` of the network.
+        outputs: `(n, units)` outputs of the network.
         count: K.
     """
     if not np.isfinite(outputs).all():
@@ -87,12 +95,12 @@ def area(labels: IntArray, outputs: Array, count: int) -> float:
 
 
 def top_share(classes: IntArray) -> float:
-    """Share of the most predicted class, 0..1, by predicted classes `(n,)`."""
+    """Return the share, 0..1, of the most frequent class among predicted classes `(n,)`."""
     return float(np.bincount(classes).max() / len(classes))
 
 
 def cross_entropy(labels: IntArray, outputs: Array, logits: bool = False) -> float:
-    """Mean cross-entropy in nats; NaN for outputs that are neither probabilities nor logits.
+    """Return the mean cross-entropy in nats; NaN if the outputs can't be probabilities (or logits).
 
     Args:
         labels: `(n,)` 0..K-1.
@@ -114,6 +122,6 @@ def cross_entropy(labels: IntArray, outputs: Array, logits: bool = False) -> flo
 
 
 def prior_entropy(counts: list[int]) -> float:
-    """Cross-entropy in nats of a predictor that says the class shares."""
+    """Return the cross-entropy in nats of always predicting the class shares. `counts`: images of each class."""
     shares = np.array(counts, np.float64) / max(1, sum(counts))
     return float(-(shares[shares > 0] * np.log(shares[shares > 0])).sum())

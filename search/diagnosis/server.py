@@ -1,6 +1,6 @@
-"""The process that runs the user's network code: loads TensorFlow, diagnoses, answers; ends when its coordinator does.
+"""The process that runs the user's network code: loads TensorFlow, diagnoses, and sends the result.
 
-What that code prints goes to the log, and what it breaks is this process alone. Messages are plain records over a pipe.
+The output of that code goes to the log, and its crashes end this process only. Messages are plain records over a pipe.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from search.npy import memmap_npy
 from search.workers.child import end_with_parent, redirect_output
 
 TRACEBACK_LINES: Final = 6
-"""Last lines of a traceback that the user is shown."""
+"""Number of last lines of a traceback to show to the user."""
 
-_PROGRESS_SECONDS: Final = 0.1  # between two messages of one stage: more often nobody can read them
+_PROGRESS_SECONDS: Final = 0.1  # between two messages of a stage
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,22 +32,22 @@ class DiagnosisJob:
     """The network, the images and the limits of a diagnosis."""
 
     model: str  # net.py:build or model.keras
-    folder: Path  # of the images, as given
+    folder: Path  # image folder, as the user passed it
     pixels: Path  # (n, side, side, channels) uint8 .npy
     labels: IntArray  # (n,) 0..K-1
     classes: tuple[str, ...]
     budget: float  # seconds
     seed: int
-    log: Path  # file for what the user's code and TensorFlow print
+    log: Path  # file for the output of the user's code and TensorFlow
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Message: how far the diagnosis is."""
+    """Message: progress of the diagnosis."""
 
     stage: str
-    done: int  # steps of the stage
-    total: int  # steps of the stage; 0: not known
+    done: int  # finished steps of the stage
+    total: int  # number of steps of the stage; 0: unknown
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,25 +59,25 @@ class Finished:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """Message: the diagnosis can't go on for a reason that the user can change."""
+    """Message: the diagnosis can't go on because of the user's file or options."""
 
     text: str
-    lines: tuple[str, ...] = ()  # last lines of the traceback of their own code
+    lines: tuple[str, ...] = ()  # last lines of the traceback of the user's code
 
 
 @dataclass(frozen=True, slots=True)
 class Crashed:
-    """Message: the diagnosis failed through our fault; the text is the traceback."""
+    """Message: the diagnosis failed because of an error in this program."""
 
-    text: str
+    text: str  # the traceback
 
 
 Examine = Callable[[DiagnosisJob, Callable[[str, int, int], None]], Diagnosis]
-"""Diagnoses a job; reports its progress to the function that it is given."""
+"""Diagnoses a job; calls the function with the stage, the finished steps and the number of steps."""
 
 
 def main(pipe: Connection, job: DiagnosisJob) -> None:
-    """Entry point of the process: diagnose and send the result."""
+    """Entry point of the process: run the diagnosis and send the result through the pipe."""
     if hasattr(os, "setpgid"):
         os.setpgid(0, 0)  # what the user's code starts ends with it
     end_with_parent()
@@ -86,12 +86,12 @@ def main(pipe: Connection, job: DiagnosisJob) -> None:
 
 
 def answer(pipe: Connection, job: DiagnosisJob, examine: Examine) -> None:
-    """Send the progress of a diagnosis, and then its result or how it failed.
+    """Run a diagnosis; send its progress, and then its result or failure. Does not raise.
 
     Args:
-        pipe: to the coordinator.
-        job: what to diagnose.
-        examine: diagnoses; told where to report its progress (stage, steps done, steps in all).
+        pipe: pipe to the coordinator.
+        job: the network, the images and the limits.
+        examine: runs the diagnosis.
     """
     message: Finished | Refused | Crashed
     try:
@@ -101,7 +101,7 @@ def answer(pipe: Connection, job: DiagnosisJob, examine: Examine) -> None:
     except UserError as error:
         message = Refused(str(error))
     except SystemExit as end:
-        message = Refused(f"{job.model} ended the process with sys.exit({end.code!r}). Take that call out.")
+        message = Refused(f"{job.model} ended the process with sys.exit({end.code!r}). Remove that call.")
     except (BrokenPipeError, ConnectionResetError):
         return  # nobody listens any more
     except Exception as error:
@@ -152,10 +152,10 @@ class _ProgressSender:
 
 
 def _failure(error: Exception, model: str) -> Refused | Crashed:
-    """The message for an exception: theirs if the user's file is in the traceback, even in the middle of a fit."""
+    """Return the message for an exception: `Refused` if the user's file is in the traceback, else `Crashed`."""
     file = str(Path(model.rpartition(":")[0] or model).resolve())
     frames = traceback.extract_tb(error.__traceback__)
     if not any(str(Path(frame.filename).resolve()) == file for frame in frames):
         return Crashed("".join(traceback.format_exception(error)))
     text = "".join(traceback.format_exception(error)).rstrip().splitlines()
-    return Refused(f"{model} raised {type(error).__name__} while it was run.", tuple(text[-TRACEBACK_LINES:]))
+    return Refused(f"{model} raised {type(error).__name__} during the diagnosis.", tuple(text[-TRACEBACK_LINES:]))

@@ -1,4 +1,4 @@
-"""Changes applied to a built Keras network; its source is left alone."""
+"""Application of changes to a built Keras network; the user's source is not modified."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Kind = TypeVar("Kind")
 
 
 class NotApplicableError(Exception):
-    """Error for a change that can't be made to this network."""
+    """A change can't be applied to this network."""
 
 
 class _Passing(keras.layers.Layer):  # type: ignore[misc]  # Keras is not typed
@@ -37,12 +37,17 @@ class _Activating(keras.layers.Layer):  # type: ignore[misc]  # Keras is not typ
 
 
 def changed(model: Any, edits: Iterable[c.Edit]) -> Any:
-    """Apply edits to the network and compile it; returns the same object where its layers stay where they are.
+    """Apply edits to a network and compile it.
 
-    Edits of the input, labels, class weights and epochs don't concern the network: they are ignored here.
+    Args:
+        model: compiled Keras model; may be changed.
+        edits: edits to apply; those of input, labels, class weights and epochs are ignored here.
+
+    Returns:
+        The changed model: `model` itself, or a new one if layers are added, removed or widened.
 
     Raises:
-        NotApplicableError: Keras refuses the change, for instance of a subclassed model.
+        NotApplicableError: Keras raised, for instance because the model is subclassed.
     """
     edits = tuple(edits)
     try:
@@ -169,12 +174,12 @@ def _rebuilt(model: Any, edits: tuple[c.Edit, ...]) -> Any:
 
 
 def compile_like(network: Any, model: Any, edits: tuple[c.Edit, ...] = ()) -> None:
-    """Compile `network` with a new optimizer and the loss of `model`, as the edits change them.
+    """Compile a network with the loss of another model and a new optimizer of its kind.
 
     Args:
-        network: to compile.
-        model: compiled; gives optimizer and loss.
-        edits: of rate, clipping, penalties and loss; others are ignored.
+        network: network to compile.
+        model: compiled model that gives optimizer and loss.
+        edits: edits of learning rate, clipping, penalties and loss to apply; others are ignored.
     """
     network.compile(optimizer=_optimizer(model.optimizer, edits), loss=_loss(model.loss, edits), jit_compile=False)
 

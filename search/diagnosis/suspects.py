@@ -1,7 +1,7 @@
-"""Ranking of causes from lint, probe and fits: the order in which their fixes are tried. Pure.
+"""Ranking of suspected causes by lint, probe and fits: the order in which their fixes are tried. Pure.
 
-A finding of the lint is a suspect; what the probe and the fits show makes it more or less so, and brings its own.
-Generic symptoms (dead units, fading gradients) rank below the structural findings that would explain them.
+Lint gives the first suspects; the probe and the fits raise or lower their scores, and add further ones. Generic
+symptoms (dead units, fading gradients) rank below the structural faults that would explain them.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ EXPLODED: Final = 4.0  # times the expected loss at the start: outputs are far t
 FADING: Final = 1e-3  # ratio of the first to the last gradient, or of signals, that has faded
 LEVELLED: Final = 1e-4  # differences between images that a layer without weights leaves of what it gets
 ALL_DEAD: Final = 0.99  # share of a layer's units
-TINY: Final = 0.05  # score below which a finding is not worth a word
+TINY: Final = 0.05  # score below which a suspect is dropped
 
 
 class _Board:
@@ -66,15 +66,15 @@ def suspects(
     state: NetworkState,
     chance: float,
 ) -> tuple[Cause, ...]:
-    """Rank the causes of what the network shows, most suspicious first.
+    """Rank the suspected causes, the highest score first; one per code.
 
     Args:
-        anatomy: of the network.
-        material: images and labels.
-        probe: of the untrained network.
+        anatomy: description of the network.
+        material: sample of images and labels.
+        probe: measurements of the untrained network.
         runs: fits of the unchanged network.
         state: verdict on these fits.
-        chance: balanced accuracy of guessing.
+        chance: balanced accuracy of guessing, 0..1.
     """
     board = _Board(lint(anatomy, material))
     _pixels(board, anatomy, probe)
@@ -149,9 +149,9 @@ def _signals(board: _Board, anatomy: Anatomy, probe: NetworkProbe) -> None:
 
 
 def _levelled(anatomy: Anatomy, layers: Sequence[LayerStatistics]) -> LayerStatistics | None:
-    """Find the layer at which images stop to differ although it has no kernel and is no activation.
+    """Find the first layer without kernel or activation after which images no longer differ; None if there is none.
 
-    It pools, crops, normalizes or cuts off what told the images apart. None where no layer does.
+    Such a layer pools, crops, normalizes or clips away the differences between the images.
     """
     layer_info = by_name(anatomy)
     before = 0.0
@@ -252,7 +252,7 @@ def _data(board: _Board, material: DataSample, probe: NetworkProbe, state: Netwo
 
 
 def _states(board: _Board, anatomy: Anatomy, material: DataSample, state: NetworkState) -> None:
-    """Suspect what the verdict itself points at."""
+    """Add the causes that the verdict itself suggests."""
     if state is NetworkState.UNTOLD:
         board.at_least("too-few-images", 0.95, None, smallest_class=float(min(material.classes.values())))
     if state is NetworkState.BATCHNORM:

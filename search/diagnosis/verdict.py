@@ -7,32 +7,32 @@ from typing import Final
 
 from search.diagnosis.evidence import DiagnosisFit, NetworkState
 
-LATE: Final = 0.3  # of the epochs at chance before it learns: a slow starter
-CLEAR: Final = 0.05  # balanced accuracy above chance that is not nothing
+LATE: Final = 0.3  # share of the epochs: a network that is at chance until then learns slowly
+CLEAR: Final = 0.05  # balanced accuracy above chance that counts as more than chance
 
 
 def counted(runs: Sequence[DiagnosisFit]) -> tuple[DiagnosisFit, ...]:
-    """Fits that count for the verdict: those that learned, failed, or ran to their end.
+    """Select the fits that count for the verdict: those that learned, failed, or ran to their last epoch.
 
-    A fit that was cut off for want of time has not failed. Where all were cut off, all count.
+    If all fits were stopped because time ran out, all count.
     """
     finished = tuple(run for run in runs if run.learned or run.error or not run.stopped)
     return finished or tuple(runs)
 
 
 def learned(runs: Sequence[DiagnosisFit]) -> bool:
-    """Whether at least two of three fits have learned."""
+    """Whether at least two thirds of the fits have learned; False without fits."""
     return bool(runs) and sum(run.learned for run in runs) * 3 >= 2 * len(runs)
 
 
 def state(runs: Sequence[DiagnosisFit], chance: float, threshold: float, *, held_out: bool = True) -> NetworkState:
-    """Verdict on the network from its fits.
+    """Judge a network by its fits.
 
     Args:
         runs: fits of the unchanged network with different seeds.
-        chance: balanced accuracy of guessing.
-        threshold: balanced accuracy from which a fit has learned.
-        held_out: whether the fits were judged on images held out, not on those that they learned from.
+        chance: balanced accuracy of guessing, 0..1.
+        threshold: balanced accuracy from which a fit has learned, 0..1.
+        held_out: whether the fits were scored on held-out images; False: on their training images.
     """
     if learned(runs):
         if not held_out:

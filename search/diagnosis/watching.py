@@ -17,7 +17,7 @@ from search.diagnosis.feeding import Floats
 from search.diagnosis.layer_recording import array, kernels, leaves, record
 from search.diagnosis.scoring import area, balanced_accuracy, cross_entropy, decided, top_share
 
-CHECKS: Final = 30  # epochs of a fit that are looked at, at most
+CHECKS: Final = 30  # most epochs of a fit that are measured, roughly
 SURE: Final = 0.25  # share of the epochs, at least 3, for which a changed network must hold its goal to end early
 
 _CHUNK: Final = 256
@@ -27,17 +27,17 @@ class EpochWatch(keras.callbacks.Callback):  # type: ignore[misc]  # Keras is no
     """Measures the network after each epoch; ends a fit that is out of time, not finite, or clearly fixed.
 
     Args:
-        training_images: `(n, h, w, c)` float32 on which the fit is scored.
+        training_images: `(n, h, w, c)` float32, training images that the fit is scored on.
         training_labels: `(n,)` 0..K-1.
-        held_images: `(m, h, w, c)` float32 of the held-out images.
+        held_images: `(m, h, w, c)` float32, held-out images.
         held_labels: `(m,)` 0..K-1.
         classes: K.
-        epochs: planned.
-        logits: whether a single output unit gives logits.
-        deadline: moment by `time.monotonic` at which the fit ends.
-        goal: balanced accuracy at which a changed network has learned; None for the unchanged one.
-        small: images and labels for gradients and dead units; None to leave these out.
-        on_epoch: called with the epochs done and the epochs in all.
+        epochs: planned number of epochs.
+        logits: whether outputs are logits rather than probabilities.
+        deadline: value of `time.monotonic()` at which the fit ends.
+        goal: balanced accuracy that ends the fit of a changed network once it is held; None for an unchanged one.
+        small: images and encoded labels on which gradients and dead units are measured; None: not measured.
+        on_epoch: called with the number of finished epochs and of planned epochs.
     """
 
     def __init__(
@@ -68,17 +68,17 @@ class EpochWatch(keras.callbacks.Callback):  # type: ignore[misc]  # Keras is no
         self._before: dict[str, Any] = {}
 
     def on_train_begin(self, logs: Any = None) -> None:
-        """Remember the initial weights."""
+        """Store the initial weights. Keras calls this."""
         self._before = self._weights()
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        """End the fit when its time is over, after one epoch at least."""
+        """End the fit when its time is over, but not in the first epoch. Keras calls this."""
         self._steps += 1
         if time.monotonic() > self._deadline and self._epochs:
             self.model.stop_training = self._stopped = True
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        """Measure the network and decide whether the fit goes on; of more than 30 epochs only some are measured."""
+        """Measure the network and decide whether the fit goes on; in long fits, not at each epoch. Keras calls this."""
         loss = float((logs or {}).get("loss", math.nan))
         last = epoch + 1 == self._planned
         out_of_time = time.monotonic() > self._deadline
@@ -152,12 +152,12 @@ class EpochWatch(keras.callbacks.Callback):  # type: ignore[misc]  # Keras is no
         return first, last, dead, where, norm, max(moved, default=math.nan)
 
     def run(self, seed: int, wanted: float, seconds: float) -> DiagnosisFit:
-        """Summarize the fit.
+        """Return the record of the finished fit.
 
         Args:
-            seed: of the fit.
-            wanted: balanced accuracy from which it has learned.
-            seconds: that it took.
+            seed: seed of the fit.
+            wanted: balanced accuracy from which the fit has learned.
+            seconds: duration of the fit.
         """
         last = self._epochs[-1]
         score = last.val_score if last.finite else min(last.val_score, 1 / self._classes)
@@ -174,7 +174,7 @@ class EpochWatch(keras.callbacks.Callback):  # type: ignore[misc]  # Keras is no
         )
 
     def _by_batch_statistics(self) -> float | None:
-        """Score with BatchNorm's statistics taken anew from the training images; None without BatchNorm."""
+        """Return the score with BatchNorm statistics re-estimated on training images; None without BatchNorm."""
         norms = [leaf.layer for leaf in leaves(self.model) if type(leaf.layer).__name__ == "BatchNormalization"]
         if not norms or not self._epochs[-1].finite:
             return None
@@ -206,12 +206,16 @@ def _unseen(loss: float) -> Epoch:
 
 
 def gradients_and_dead(model: Any, pixels: Any, labels: Any) -> tuple[float, float, float, str | None]:
-    """Norms of the first and the last trainable kernel's gradient, the largest share of dead units, and its layer.
+    """Measure gradients and dead units on a small batch.
 
     Args:
-        model: Keras model.
-        pixels: `(n, h, w, c)`.
-        labels: as the loss takes them.
+        model: compiled Keras model.
+        pixels: `(n, h, w, c)` float32.
+        labels: labels in the form of the loss.
+
+    Returns:
+        Norm of the first and of the last trainable kernel's gradient, largest share of dead units of a layer (0..1),
+        and the name of that layer (None: no dead units).
     """
     variables = [kernel for kernel in kernels(model).values() if kernel.trainable]
     dead, where = 0.0, None
@@ -230,6 +234,6 @@ def gradients_and_dead(model: Any, pixels: Any, labels: Any) -> tuple[float, flo
 
 
 def dead_share(outputs: np.ndarray) -> float:
-    """Share of units (channels), 0..1, that are 0 for every image and place of `(n, ..., units)`."""
+    """Return the share of units (channels), 0..1, of `(n, ..., units)` that are 0 for every image and position."""
     flat = outputs.reshape(-1, outputs.shape[-1])
     return float((flat == 0).all(axis=0).mean())

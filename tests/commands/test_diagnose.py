@@ -108,7 +108,7 @@ def test_an_interruption_is_told(answer: Answer, capsys: pytest.CaptureFixture[s
         ((*COMMAND[1:], "--budget", "5"), "--budget: expected a duration such as 90s, 10m, 8h or 1h30m, got '5'"),
         ((*COMMAND[1:], "--seed", "-1"), "--seed: expected a whole number of at least 0"),
         (("--data", "images", "--model", "none.py"), "--model: there is no file none.py"),
-        (("--data", "images", "--model", ""), "net.py:build or model.keras is expected, got ''"),
+        (("--data", "images", "--model", ""), "expected net.py:build or model.keras, got ''"),
     ],
 )
 def test_what_is_refused(arguments: tuple[str, ...], message: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -66,7 +66,7 @@ def PREPROCESS(x):
         (good().replace("input_shape),", "(9, 9, 3)),"), r"expects inputs of \(9, 9, 3\)"),
         (good() + "\nLABELS = 'words'", "LABELS is 'words'"),
         (good() + "\nFIT = dict(epoch=3)", "unknown setting 'epoch'"),
-        (good() + "\nFIT = dict(epochs=0)", "whole number from 1 on"),
+        (good() + "\nFIT = dict(epochs=0)", "whole number of at least 1"),
         (good() + "\nFIT = dict(class_weight={7: 1.0})", "class number"),
         (good() + "\nLABEL = 'int'", "Did you mean LABELS"),
         (good() + "\nAUGMENT = 3", "must be a function"),

@@ -112,9 +112,9 @@ def test_build_is_the_name_that_goes_without_saying(given: str, full: str) -> No
     ("model", "message"),
     [
         ("none.py:build", "there is no file none.py"),
-        ("net", "net.py:build or model.keras is expected, got 'net'"),
-        ("net.txt:build", "is expected, got 'net.txt:build'"),
-        ("images", "is expected, got 'images'"),
+        ("net", "expected net.py:build or model.keras, got 'net'"),
+        ("net.txt:build", "or model.keras, got 'net.txt:build'"),
+        ("images", "or model.keras, got 'images'"),
     ],
 )
 def test_what_is_no_model_is_refused_before_anything_is_read(model: str, message: str) -> None:

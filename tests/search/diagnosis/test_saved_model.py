@@ -51,11 +51,11 @@ def test_side_and_channels(save: Save, configuration: Any, found: tuple[int | No
 @pytest.mark.parametrize(
     ("configuration", "message"),
     [
-        (network(784), "takes input of shape 784; images are"),
-        (network(32, 48, 3), "takes images of 32 x 48 pixels; only square ones"),
-        (network(32, 32, 4), "takes images with 4 channels; 1 .grey. or 3 .colour. are expected"),
-        (network(4096, 4096, 3), "4096 pixels a side; 1 to 1024"),
-        ([], "is no model that Keras 3 saved"),
+        (network(784), "takes input of shape 784; expected"),
+        (network(32, 48, 3), "takes images of 32 x 48 pixels; expected square"),
+        (network(32, 32, 4), "takes images with 4 channels; expected 1 .grey. or 3 .colour."),
+        (network(4096, 4096, 3), "4096 pixels a side; expected 1 to 1024"),
+        ([], "is not a model saved by Keras 3"),
     ],
 )
 def test_what_can_not_be_fed_with_images_is_refused(save: Save, configuration: Any, message: str) -> None:
@@ -65,5 +65,5 @@ def test_what_can_not_be_fed_with_images_is_refused(save: Save, configuration: A
 
 def test_another_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "net.keras").write_text("hello")
-    with pytest.raises(UserError, match=r"net.keras is no model that Keras 3 saved \(File is not a zip file\)"):
+    with pytest.raises(UserError, match=r"net.keras is not a model saved by Keras 3 \(File is not a zip file\)"):
         stored_shape(tmp_path / "net.keras")
