@@ -18,11 +18,11 @@ from search.errors import DamagedError, UserError
 from spaces.image_format import ImageFormat
 
 SCHEMA: Final = 1
-"""Number of the card's form."""
+"""Version of the card's keys."""
 
 CARD: Final = "steadynet/card.json"
 OUTLIER_DETECTOR: Final = "steadynet/likeness.npz"
-"""Names of our members of a `.keras` archive."""
+"""Names of the card and the outlier detector in the `.keras` archive."""
 
 _KERAS: Final = "config.json"  # what makes an archive a Keras model
 _MOST_BYTES: Final = {CARD: 1_000_000, OUTLIER_DETECTOR: 1_000_000}
@@ -35,11 +35,11 @@ class Card:
     """The card of a model: what is needed to use it, and what was known when it was trained.
 
     Attributes:
-        classes: in the order of the outputs.
-        images: format of the images that the model takes.
-        recipe: version of the recipe by which files become pixels.
-        offset: `(K,)` decision offset, which is part of the model.
-        facts: for people, under the card's further keys: image recipe, configuration, training, ...
+        classes: K names, in the order of the model's outputs.
+        images: format of the model's input images.
+        recipe: version of the decoding of image files (`search.data.decode.RECIPE`).
+        offset: `(K,)` decision offset, already part of the model.
+        facts: further entries of the card for people, such as configuration and training; JSON values.
     """
 
     classes: tuple[str, ...]
@@ -67,20 +67,20 @@ class Card:
 
     @classmethod
     def of(cls, text: str | bytes, where: str) -> Card:
-        """Read a card.
+        """Parse a card.
 
         Args:
-            text: JSON of the card.
-            where: the text was found, for messages.
+            text: the card as JSON.
+            where: name of the source for messages, such as the path of the file.
 
         Raises:
-            DamagedError: it is no card, or has another schema.
+            DamagedError: the text is not a valid card, or has another schema.
         """
         try:
             content = json.loads(text)
             if content["schema"] != SCHEMA:
                 raise DamagedError(
-                    f"{where}: schema {content['schema']!r}, this version reads {SCHEMA}. Use the version of Steadynet "
+                    f"{where} has schema {content['schema']!r}, expected {SCHEMA}. Use the version of Steadynet "
                     "that trained the model, or train it again."
                 )
             card = cls(
@@ -116,17 +116,17 @@ class Card:
             )
         )
         if not sound:
-            raise DamagedError(f"{where} contradicts itself: classes, input or decision_offset. Train the model again.")
+            raise DamagedError(f"{where} has invalid classes, input or decision_offset. Train the model again.")
         return self
 
 
 def beside(model: Path) -> Path:
-    """Return the path of the card beside a model."""
+    """Return the path of the JSON card beside a model file."""
     return model.with_suffix(".json")
 
 
 def is_keras(path: Path) -> bool:
-    """Whether the file is an archive with a Keras model in it."""
+    """Whether a file is a `.keras` archive; false if it does not exist."""
     try:
         with zipfile.ZipFile(path) as archive:
             return _KERAS in archive.namelist()
@@ -138,9 +138,9 @@ def put_in(archive: Path, card: Card, detector: bytes | None) -> None:
     """Add a card and, if there is one, the outlier detector to a `.keras` archive.
 
     Args:
-        archive: of the model.
-        card: to add.
-        detector: bytes of the outlier detector; None without.
+        archive: path of the `.keras` file, which is changed in place.
+        card: the card to add.
+        detector: outlier detector from `OutlierDetector.to_bytes`; None without.
     """
     with zipfile.ZipFile(archive, "a", zipfile.ZIP_DEFLATED) as opened:
         opened.writestr(CARD, card.text())
@@ -149,16 +149,16 @@ def put_in(archive: Path, card: Card, detector: bytes | None) -> None:
 
 
 def read(model: Path) -> tuple[Card, bytes | None]:
-    """Read the card of a model and the bytes of its outlier detector; None without one.
+    """Read the card of a model and the bytes of its outlier detector (None without one).
 
     Raises:
-        UserError: no such file, no Keras model, or a model without a card.
-        DamagedError: the card can't be used.
+        UserError: the file does not exist, is not a Keras model, or has no card.
+        DamagedError: the card or the detector is damaged, or the card has another schema.
     """
     if not model.is_file():
-        raise UserError(f"no such model: {model}. Pass the --model that train wrote.")
+        raise UserError(f"no such model: {model}. Pass the .keras file that train wrote.")
     if not is_keras(model):
-        raise UserError(f"{model} is no Keras model. Pass the .keras file that train wrote.")
+        raise UserError(f"{model} is not a Keras model. Pass the .keras file that train wrote.")
     stored, detector = _member(model, CARD), _member(model, OUTLIER_DETECTOR)
     if stored is not None:
         return Card.of(stored, f"the card in {model}"), detector
@@ -166,7 +166,7 @@ def read(model: Path) -> tuple[Card, bytes | None]:
         text = beside(model).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
         raise UserError(
-            f"{model} does not say which classes it knows, and there is no {beside(model).name} beside it that does. "
+            f"{model} has no card with its classes, and there is no {beside(model).name} beside it. "
             "Pass a model that train wrote."
         ) from None
     return Card.of(text, str(beside(model))), None
@@ -179,7 +179,10 @@ def _member(model: Path, name: str) -> bytes | None:
         except KeyError:
             return None
         if info.file_size > _MOST_BYTES[name]:
-            raise DamagedError(f"{name} in {model} has {info.file_size:,} bytes: too many. Train the model again.")
+            raise DamagedError(
+                f"{name} in {model} has {info.file_size:,} bytes, expected at most {_MOST_BYTES[name]:,}. "
+                "Train the model again."
+            )
         try:
             return archive.read(info)
         except Exception as error:  # as above, and zlib.error, RuntimeError (encrypted), EOFError

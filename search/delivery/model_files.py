@@ -1,4 +1,4 @@
-"""The files of a delivered model: names that are refused, and writing that leaves no half-written file."""
+"""Safe writing of a delivered model: invalid paths are refused, and no half-written file is left."""
 
 from __future__ import annotations
 
@@ -16,28 +16,32 @@ SUFFIX: Final = ".keras"
 
 
 def check_target(model: Path) -> None:
-    """Check before any training that a model can be written under a name, and would not replace something else.
+    """Check before a training that the model and its card can be written, and would not replace other files.
+
+    Args:
+        model: path of the `.keras` file to write; an older model there may be replaced.
 
     Raises:
-        UserError: it can't, or would.
+        UserError: the name does not end in `.keras`, the folder does not exist or is not writable, or there is another
+            file in the place of the model or of its card.
     """
     if model.suffix != SUFFIX:
-        raise UserError(f"--model {model}: a name that ends in {SUFFIX} is expected, such as {model.stem}{SUFFIX}.")
+        raise UserError(f"--model {model}: expected a name that ends in {SUFFIX}, such as {model.stem}{SUFFIX}.")
     if model.exists() and not cards.is_keras(model):
-        raise UserError(f"--model {model} is there and is no Keras model. Pass another name, or move it away.")
+        raise UserError(f"--model {model} exists and is not a Keras model. Pass another name, or move it away.")
     beside = cards.beside(model)
     if beside.exists():
         try:
             Card.of(beside.read_bytes(), str(beside))
         except (OSError, UserError):
             raise UserError(
-                f"--model {model}: the model's card would take the place of {beside}, which is something else. Pass "
-                "another name, or move it away."
+                f"--model {model}: the model's card would replace {beside}, which is not a card. Pass another name, or "
+                "move that file away."
             ) from None
     if not model.parent.is_dir():
-        raise UserError(f"--model {model}: there is no folder {model.parent}. Make it, or pass another name.")
+        raise UserError(f"--model {model}: there is no folder {model.parent}. Create it, or pass another name.")
     if not os.access(model.parent, os.W_OK | os.X_OK):
-        raise UserError(f"--model {model}: the folder {model.parent} can't be written. Pass another one.")
+        raise UserError(f"--model {model}: the folder {model.parent} is not writable. Pass another one.")
 
 
 @contextmanager

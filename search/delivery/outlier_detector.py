@@ -27,7 +27,7 @@ from search.errors import DamagedError
 Pixels = npt.NDArray[np.uint8]
 
 FALSE_ALARMS: Final = 0.01
-"""Share of images of the training images' own kind that are flagged; where these are few, about one in their number."""
+"""Share (0..1) of images like the training images that are flagged; at least about one in the number of images."""
 
 FEWEST: Final = 10
 """Smallest number of training images for a detector."""
@@ -41,23 +41,23 @@ _AT_ONCE: Final = 256  # images
 
 @dataclass(frozen=True, slots=True)
 class OutlierDetector:
-    """The distribution of the training images' features, and the distance from it that an image may have.
+    """The distribution of the training images' features, scaled so that 1 is the threshold of an outlier.
 
     Attributes:
         centre: `(d,)` float32 mean of the features.
-        whitener: `(d, d)` float32; turns features - centre into distances in units of the threshold.
+        whitener: `(d, d)` float32; the norm of (features - centre) @ whitener is the distance in threshold units.
     """
 
     centre: FloatArray
     whitener: FloatArray
 
     def distances(self, pixels: Pixels) -> FloatArray:
-        """Distances `(n,)` float32 of images `(n, side, side, channels)` uint8; above 1 an image is an outlier."""
+        """Return the distances `(n,)` float32 of images `(n, side, side, channels)` uint8; outliers are above 1."""
         distances = np.linalg.norm((features(pixels) - self.centre) @ self.whitener, axis=1)
         return np.asarray(distances, np.float32)
 
     def to_bytes(self) -> bytes:
-        """Return the detector as bytes of an `.npz` file."""
+        """Return the detector as the bytes of an `.npz` file."""
         stream = io.BytesIO()
         np.savez_compressed(stream, centre=self.centre, whitener=self.whitener)
         return stream.getvalue()
@@ -67,12 +67,12 @@ class OutlierDetector:
         """Read a detector from bytes of an `.npz` file; pickled objects are refused.
 
         Args:
-            content: from `to_bytes`.
-            channels: of the images.
-            side: of the images, in pixels.
+            content: bytes from `to_bytes`.
+            channels: channels of the images, 1 or 3.
+            side: side of the images in pixels.
 
         Raises:
-            DamagedError: it is no detector, or one for other images.
+            DamagedError: the bytes are not a detector, or one for images of another side or number of channels.
         """
         wanted = features(np.zeros((1, side, side, channels), np.uint8)).shape[1]
         try:
@@ -92,10 +92,11 @@ def fit_detector(pixels: Pixels, groups: IntArray | None = None) -> OutlierDetec
 
     Args:
         pixels: `(n, side, side, channels)` uint8, all training images.
-        groups: `(n,)` of each image, or None; images of one group are held back together.
+        groups: `(n,)` group of each image, None without groups; images of one group are held back together when the
+            threshold is measured.
 
     Returns:
-        None for fewer than `FEWEST` images.
+        The detector; None for fewer than `FEWEST` images.
     """
     if len(pixels) < FEWEST:
         return None
@@ -110,7 +111,10 @@ def fit_detector(pixels: Pixels, groups: IntArray | None = None) -> OutlierDetec
 
 
 def features(pixels: Pixels) -> FloatArray:
-    """Features `(n, d)` float32 of levels, colours and detail; d depends on side and channels only."""
+    """Return the features `(n, d)` float32 of images `(n, side, side, channels)` uint8: levels, colours and detail.
+
+    d only depends on side and channels.
+    """
     parts = [_describe(pixels[start : start + _AT_ONCE]) for start in range(0, len(pixels), _AT_ONCE)]
     return np.concatenate(parts)
 

@@ -1,4 +1,4 @@
-"""The predictions of a delivered model for the images in a folder, as a table."""
+"""Prediction of the images in a folder by a delivered model, written as a CSV file."""
 
 from __future__ import annotations
 
@@ -42,34 +42,34 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PredictRequest:
-    """A prediction as the user asks for it."""
+    """The user's request for a prediction."""
 
     model: Path  # .keras file that `train` wrote
     data: Path  # folder of images in any layout, or a single image
-    csv: Path  # to write
-    follow_links: bool = False  # read images that lie elsewhere too, by links
+    csv: Path  # CSV file to write
+    follow_links: bool = False  # also read images outside the folder that links in it point to
 
 
 def predict(request: PredictRequest, listener: Listener, make_pool: MakePool = WorkerProcessPool) -> Predicted:
-    """Predict every image of a folder and write the table.
+    """Predict every image of a folder and write a CSV file.
 
-    Columns: `file` (relative to the folder, with forward slashes), `class`, `p_<class>` for each class, `unlike` (1 for
-    an image unlike the training images, empty where that can't be told), and where the model has a decision offset
-    `raw_<class>`, the probabilities without it.
+    Columns: `file` (relative to the folder, with forward slashes), `class`, `p_<class>` (probability of each class),
+    `unlike` (1 for an image unlike the training images, else 0; empty without an outlier detector), and, if the model
+    has a decision offset, `raw_<class>` (the probabilities without it).
 
     Args:
-        request: names model, images and table.
+        request: model, images and CSV file.
         listener: notified of stages and progress.
-        make_pool: makes a pool of the resources of its workers and of a function that says whether fits have to stop.
+        make_pool: creates a worker pool from the resources of its workers and a function that tells fits to stop.
 
     Raises:
-        UserError: the user can fix it; no table is written.
+        UserError: the model, the images or the path of the CSV can't be used; no CSV is written.
     """
     card, stored = cards.read(request.model)
     if card.recipe != RECIPE:
         raise MismatchError(
-            f"{request.model} reads images by recipe {card.recipe}, this version by {RECIPE}. Use the version of "
-            "Steadynet that trained it, or train it again."
+            f"{request.model} was trained with version {card.recipe} of the image decoding; this version uses "
+            f"{RECIPE}. Use the version that trained the model, or train it again."
         )
     side = square_side(card.images.image_size) if card.images.any_size else card.images.image_size
     detector = None if stored is None else OutlierDetector.of_bytes(stored, card.images.channels, side)
@@ -86,39 +86,39 @@ def predict(request: PredictRequest, listener: Listener, make_pool: MakePool = W
 
 
 def find_images(data: Path) -> tuple[Path, list[str], dict[str, str]]:
-    """Find the images in a folder, however deep.
+    """Find the images in a folder, at any depth.
 
     Args:
         data: a folder, or a single image with any ending.
 
     Returns:
-        The folder, the sorted names of the images relative to it, and what else may hold images, each with the reason
-        why it is not read.
+        The folder, the sorted paths of the images relative to it, and the files and folders that may hold images but
+        are not read -> reason.
 
     Raises:
-        DataError: there is no such folder, or no image in it.
+        DataError: the path does not exist, or the folder has no image.
     """
     if data.is_file():
         return data.parent, [data.name], {}
     if not data.is_dir():
-        raise DataError(f"there is no {data}. Pass a folder of images, or one image.")
+        raise DataError(f"{data} does not exist. Pass a folder of images, or one image.")
     files, others = images_in(data, ".")
     for name, why in sorted(others.items()):
         _log.warning("Left out %s: %s", name, why)
     if not files:
-        raise DataError(f"{data} holds no image: no file ending in {', '.join(EXTENSIONS)}.")
+        raise DataError(f"{data} has no images. Expected files ending in {', '.join(EXTENSIONS)}.")
     return data, sorted(files), others
 
 
 def _check_table(path: Path) -> None:
     if path.suffix.lower() != ".csv":
-        raise UserError(f"--csv {path}: a name that ends in .csv is expected.")
+        raise UserError(f"--csv {path}: expected a name that ends in .csv.")
     if not path.parent.is_dir():
-        raise UserError(f"--csv {path}: there is no folder {path.parent}. Make it, or pass another name.")
+        raise UserError(f"--csv {path}: there is no folder {path.parent}. Create it, or pass another name.")
     if path.is_dir():
         raise UserError(f"--csv {path} is a folder. Pass the name of a file.")
     if not os.access(path.parent, os.W_OK | os.X_OK):
-        raise UserError(f"--csv {path}: the folder {path.parent} can't be written. Pass another one.")
+        raise UserError(f"--csv {path}: the folder {path.parent} is not writable. Pass another one.")
 
 
 def _check_model(worker: Worker, model: Path, card: Card) -> None:
@@ -129,7 +129,10 @@ def _check_model(worker: Worker, model: Path, card: Card) -> None:
     side = None if card.images.any_size else card.images.image_size
     wanted = (side, side, card.images.channels), (len(card.classes),)
     if (image, answer) != wanted:
-        raise MismatchError(f"{model} takes {image} and gives {answer}, but its card says {wanted[0]} and {wanted[1]}.")
+        raise MismatchError(
+            f"{model} has inputs {image} and outputs {answer}, but its card says {wanted[0]} and {wanted[1]}. "
+            "Pass the file that train wrote, with its own card."
+        )
 
 
 def _write_table(
@@ -195,7 +198,7 @@ def _batches(
 ) -> Iterator[tuple[list[str], Pixels, IntArray]]:
     """Yield names, pixels and shape indices of a few readable images at a time; the others go to `unreadable`."""
 
-    follows = request.follow_links or request.data.is_file()  # a link that was passed itself is followed
+    follows = request.follow_links or request.data.is_file()  # if data is itself a link, it is followed
 
     def read(name: str) -> tuple[Pixels, int] | str:
         path, shape_id, shape = folder / name, 0, None

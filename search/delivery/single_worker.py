@@ -1,4 +1,4 @@
-"""A single worker for as long as training or predicting takes."""
+"""A single worker process for a training or a prediction."""
 
 from __future__ import annotations
 
@@ -21,16 +21,17 @@ _log = logging.getLogger(__name__)
 def single_worker(
     resources: WorkerResources, gpus: tuple[Gpu, ...], make_pool: MakePool, listener: Listener
 ) -> Iterator[Worker]:
-    """Start a worker for a `with` block; its process ends with the block, however that ends.
+    """Start a worker for a `with` block; its process ends with the block, also after an exception.
 
     Args:
-        resources: device and threads of the worker.
-        gpus: that the driver lists.
-        make_pool: makes a pool of the resources of its workers and of a function that says whether fits have to stop.
+        resources: device, threads and log file of the worker.
+        gpus: GPUs that the driver lists; a warning is logged if the worker does not use them.
+        make_pool: creates a worker pool from the resources of its workers and a function that tells fits to stop.
         listener: notified of the start.
 
     Raises:
         UserError: TensorFlow does not start.
+        RuntimeError: the worker failed in the block.
     """
     pool = make_pool([resources], lambda: False)
     try:

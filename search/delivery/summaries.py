@@ -1,4 +1,4 @@
-"""Summaries of training and predicting, as plain values that the commands print."""
+"""Summaries of a training and of a prediction, for the commands to print."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from pathlib import Path
 class Trained:
     """Summary of a training whose model was written."""
 
-    model: Path
-    card: Path
-    images: int
-    members: int  # trainings that the model is made of
-    weights: int
+    model: Path  # .keras file
+    card: Path  # .json file
+    images: int  # number of training images
+    members: int  # number of networks in the model: 1, or one per fold for an ensemble
+    weights: int  # number of weights of the model
     metric: str
-    held_out: float | None  # of an ensemble: score of its members on the images that they were not trained on
-    notes: tuple[str, ...]  # what the user should know, in sentences
+    held_out: float | None  # score of an ensemble's members on their validation images; None for a single network
+    notes: tuple[str, ...]  # sentences for the user
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Predicted:
-    """Summary of the predictions in a written table."""
+    """Summary of the predictions in a CSV file."""
 
     csv: Path
-    images: int
-    classes: dict[str, int]  # images given to each class
-    unlike: int | None  # images unlike the training images; None where that can't be told
+    images: int  # number of predicted images
+    classes: dict[str, int]  # class -> number of images predicted as it
+    unlike: int | None  # number of images unlike the training images; None without an outlier detector
     unreadable: dict[str, str]  # file -> reason
-    right: tuple[int, int] | None  # where sub-folders are named as the classes: images that lie in theirs, of all
-    notes: tuple[str, ...]
+    right: tuple[int, int] | None  # (correct images, all images) if sub-folders are named like the classes, else None
+    notes: tuple[str, ...]  # sentences for the user

@@ -1,4 +1,4 @@
-"""The job of `train`: a `best_config.yaml` and a folder of images, read and checked before any training."""
+"""The job of `train`: reading and checking a `best_config.yaml` and a folder of images before any training."""
 
 from __future__ import annotations
 
@@ -28,31 +28,31 @@ from spaces.config import ConfigurationError
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainRequest:
-    """A training as the user asks for it."""
+    """The user's request for a training."""
 
     config: Path  # best_config.yaml
-    data: Path  # one sub-folder of images a class
+    data: Path  # image folder with one sub-folder per class
     model: Path  # .keras file to write
-    seed: int | None = None  # root of the training's randomness; None takes the search's
-    ensemble: bool = False  # one training for each fold of the search, as one model
+    seed: int | None = None  # root seed; None: the seed of the search
+    ensemble: bool = False  # train one network per fold of the search and average them in one model
     groups: Path | None = None  # CSV file: groups stay together in the folds of an ensemble and of the outlier detector
-    labels: Path | None = None  # CSV file, where sub-folders are no classes
-    weights: str | None = None  # of a pretrained network; None: Keras' own
-    follow_links: bool = False  # read images that lie elsewhere too, by links
+    labels: Path | None = None  # CSV file with the labels; None: sub-folders are the classes
+    weights: str | None = None  # source of pretrained weights, see `find_weights`; None: as in the search
+    follow_links: bool = False  # also read images outside the folder that links in it point to
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainJob:
-    """A training whose configuration and images were read and fit together.
+    """A training whose configuration and images were read and checked.
 
     Attributes:
-        request: of the user.
-        config: what `best_config.yaml` says.
-        images: to train on.
-        setup: what all fits share.
-        specs: one for each training.
-        weights: of the configuration's backbone; empty without one.
-        notes: sentences that the user should read.
+        request: the user's request.
+        config: the content of `best_config.yaml`.
+        images: the training images.
+        setup: settings that all fits share.
+        specs: one per fit: a single one, or one per fold for an ensemble.
+        weights: name of the configuration's backbone -> pretrained weights; empty without a backbone.
+        notes: sentences for the user.
     """
 
     request: TrainRequest
@@ -65,14 +65,15 @@ class TrainJob:
 
 
 def make_train_job(request: TrainRequest, listener: Listener) -> TrainJob:
-    """Read configuration and images, and check that they fit together.
+    """Read the configuration and the images, and check that they match. May download pretrained weights.
 
     Args:
-        request: of the user.
+        request: the user's request.
         listener: notified of stages and progress.
 
     Raises:
-        UserError: they can't be used, or not together.
+        UserError: the configuration, images, weights or model path can't be used.
+        MismatchError: the images have other classes, or the weights differ from those of the search.
     """
     config = _config(request.config)
     check_target(request.model)
@@ -97,11 +98,14 @@ def _config(path: Path) -> BestConfig:
         raise UserError(str(error)) from None
     if config.engine != ENGINE:
         raise UserError(
-            f"{path}: training.engine: got {config.engine}, this version trains by {ENGINE} and the result would be "
-            "another. Use the version of Steadynet that wrote the file, or search again."
+            f"{path} was written for training engine {config.engine}; this version uses engine {ENGINE}, so the result "
+            "would differ. Use the version of Steadynet that wrote the file, or search again."
         )
     if config.metric not in METRICS:
-        raise UserError(f"{path}: metric: one of {', '.join(METRICS)} is expected, got {config.metric!r}.")
+        raise UserError(
+            f"{path}: metric is {config.metric!r}. Expected one of {', '.join(METRICS)}. Use best_config.yaml as the "
+            "search wrote it."
+        )
     return config
 
 
@@ -109,19 +113,19 @@ def _weights(request: TrainRequest, config: BestConfig, listener: Listener) -> d
     name = config.configuration.backbone
     if name == NO_BACKBONE:
         if request.weights is not None:
-            raise UserError(f"--weights: the network of {request.config} is trained from scratch. Leave it out.")
+            raise UserError(f"--weights: the network of {request.config} has no pretrained weights. Leave it out.")
         return {}
     if config.weights is None:
         raise UserError(
-            f"{request.config}: training.weights is missing, so that the pretrained weights of {name} are not known. "
-            "Take the file as the search wrote it."
+            f"{request.config}: training.weights, the digest of the pretrained weights of {name}, is missing. Use "
+            "best_config.yaml as the search wrote it."
         )
     source = request.weights or (RANDOM if config.weights == RANDOM_DIGEST else IMAGENET)
     weights = find_weights(source, [name], listener.stage)
     if weights[name].digest != config.weights:
         raise MismatchError(
-            f"the search began {name} with other weights (there: {config.weights}, now: {weights[name].digest}). Pass "
-            "--weights with the file or folder of the search."
+            f"the search used other weights of {name} (digest {config.weights}, now {weights[name].digest}). "
+            "Pass --weights with the file or folder of the search."
         )
     return weights
 
@@ -137,7 +141,7 @@ def _images(request: TrainRequest, config: BestConfig, listener: Listener) -> Im
     classes = tuple(images.summary.classes)
     if classes != config.classes:
         raise MismatchError(
-            f"--data {request.data} has the classes {', '.join(classes)}, but {request.config} is about "
+            f"--data {request.data} has the classes {', '.join(classes)}, but {request.config} was searched for "
             f"{', '.join(config.classes)}. Pass images of these classes, in sub-folders with these names."
         )
     rare, count = min(images.summary.classes.items(), key=lambda item: item[1])
@@ -150,7 +154,7 @@ def _images(request: TrainRequest, config: BestConfig, listener: Listener) -> Im
 
 
 def _setup(request: TrainRequest, config: BestConfig, images: ImageSet) -> StudySetup:
-    """The setup of the search's fits without their time limit; folds for an ensemble only."""
+    """The setup of the search's fits, but without a time limit, and with folds only for an ensemble."""
     folds: tuple[Fold, ...] = ()
     if request.ensemble:
         folds = make_folds(
@@ -180,18 +184,18 @@ def _setup(request: TrainRequest, config: BestConfig, images: ImageSet) -> Study
 
 
 def _specs(request: TrainRequest, config: BestConfig, setup: StudySetup) -> list[FitSpec]:
-    """One training on all images, or the search's own fits of this configuration.
+    """One fit on all images, or one per fold of the search for an ensemble.
 
     Raises:
-        UserError: there are fewer images than the batch has.
+        UserError: a fit has fewer images than a batch.
     """
     rows = np.arange(len(setup.labels))
     parts = [(fold.train, fold.val) for fold in setup.folds] or [(rows, rows[:0])]
     smallest, batch = min(len(part) for part, _ in parts), config.configuration.batch_size
     if batch > smallest:
         raise UserError(
-            f"{request.config}: batch_size is {batch}, but a training has {smallest} images of {request.data}. "
-            "Add images, or search again on these."
+            f"{request.config}: batch_size is {batch}, but a fit has only {smallest} images of {request.data}. Add "
+            "images, or search again on these."
         )
     stage = SEARCH if request.ensemble else FINAL
     return [
@@ -204,14 +208,13 @@ def _notes(request: TrainRequest, config: BestConfig, images: ImageSet) -> list[
     notes = []
     if images.summary.fingerprint != config.fingerprint:
         notes.append(
-            "These are not the images of the search, or not all of them, or more. Its promise is for its own images, "
-            "and holds as far as these are of the same kind."
+            "These are not exactly the images of the search. Its promise only holds if they are of the same kind."
         )
     if config.edited:
-        notes.append("The configuration was changed since the search, so that its promise does not apply.")
+        notes.append("The configuration was changed after the search, so its promise does not apply.")
     if request.ensemble and config.groups != images.summary.groups:
         notes.append(
-            f"The search kept {config.groups or 'no'} groups together, these folds {images.summary.groups or 'none'}. "
-            "Pass its --groups, if it had any, for the same folds."
+            f"The search had {config.groups or 'no'} groups of images, these have {images.summary.groups or 'none'}. "
+            "For the same folds, pass the --groups of the search, if it had any."
         )
     return notes

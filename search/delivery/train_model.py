@@ -41,15 +41,15 @@ from spaces.best_config import BestConfig
 
 
 def train(request: TrainRequest, listener: Listener, make_pool: MakePool = WorkerProcessPool) -> Trained:
-    """Train a configuration on all images by the search's protocol, and write the model and its card.
+    """Train a configuration on all images as in the search, and write the model and its card. May download weights.
 
     Args:
-        request: names configuration, images and model.
+        request: configuration, images and path of the model.
         listener: notified of stages and progress.
-        make_pool: makes a pool of the resources of its workers and of a function that says whether fits have to stop.
+        make_pool: creates a worker pool from the resources of its workers and a function that tells fits to stop.
 
     Raises:
-        UserError: the user can fix it; nothing is written.
+        UserError: the request can't be fulfilled, or the network did not learn with any seed; nothing is written.
     """
     job = make_train_job(request, listener)
     images, gpus = job.images, devices.gpus()
@@ -65,17 +65,17 @@ def train(request: TrainRequest, listener: Listener, make_pool: MakePool = Worke
 
 
 def _database_in_memory() -> sa.Engine:
-    """The ledger's database: a training belongs to no study."""
+    """An empty database for the ledger, as a training belongs to no study."""
     return sa.create_engine("sqlite://", poolclass=sa.pool.StaticPool)
 
 
 def _train_member(
     worker: Worker, spec: FitSpec, runner: FitRunner, folder: Path, members: int, listener: Listener
 ) -> tuple[Fit, Path]:
-    """Fit until the network learned, and save it; returns the fit and the file.
+    """Train a network, with new seeds until it learns, and save it; returns the fit and the file.
 
     Raises:
-        UserError: it did not learn with any seed.
+        UserError: the network did not learn with any seed.
     """
     epochs, images = runner.setup.protocol.epochs, len(spec.train)
     which = "all" if members == 1 else f"fold {spec.fold + 1} of {members}:"
@@ -86,10 +86,10 @@ def _train_member(
 
     fit = train_until_learned(worker, spec, runner, on_check=show)
     if fit.verdict is not Verdict.LEARNED:
-        why = "The labels or the images may be at fault" if fit.verdict is Verdict.COLLAPSED else "See above"
+        why = "The labels or the images may be wrong" if fit.verdict is Verdict.COLLAPSED else "See above"
         raise UserError(
-            f"the training {fit.verdict} with each of {TRIES} seeds, last because of {fit.reason}: there is no model. "
-            f"{why}; another --seed may help, or a new search on these images."
+            f"the training {fit.verdict} with each of {TRIES} seeds (last reason: {fit.reason}), so no model was "
+            f"written. {why}. Try another --seed, or search again on these images."
         )
     path = folder / f"{spec.fold}.keras"
     worker.run_task(SaveNetwork(path))
@@ -126,7 +126,7 @@ def _deliver(job: TrainJob, members: Sequence[tuple[Fit, Path]], worker: Worker)
 
 
 def _held_out(config: BestConfig, images: ImageSet, fits: Sequence[Fit]) -> float:
-    """The metric of an ensemble's members on the images that each was not trained on, with the decision offset."""
+    """Score of an ensemble's members on their validation images, with the decision offset."""
     if not METRICS[config.metric].is_pooled:
         return float(np.mean([fit.score for fit in fits]))
     rows = np.concatenate([fit.rows for fit in fits])
@@ -159,7 +159,7 @@ def _facts(
 def _seeds_note(fits: Sequence[Fit]) -> list[str]:
     return [
         f"The training on {f'fold {fit.fold + 1}' if len(fits) > 1 else 'all images'} needed {fit.attempt + 1} seeds: "
-        "before, it collapsed or failed."
+        "it collapsed or failed with the others."
         for fit in fits
         if fit.attempt
     ]

@@ -1,4 +1,4 @@
-"""Tasks that need Keras and therefore run in a worker: save, build and ask models."""
+"""Tasks that need Keras and therefore run in a worker: saving, building and applying models."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from spaces.image_format import ImageFormat
 
 @dataclass(frozen=True, slots=True)
 class SaveNetwork(WorkerTask):
-    """Save the network of the worker's last fit as a model."""
+    """Save the network of the worker's last fit as a Keras model."""
 
-    path: Path  # .keras
+    path: Path  # .keras file to write
 
     def run(self, engine: Any) -> None:
         """Write the file."""
@@ -31,9 +31,9 @@ class SaveNetwork(WorkerTask):
 class BuildModel(WorkerTask):
     """Build the delivered model from saved networks."""
 
-    members: tuple[Path, ...]
-    offset: tuple[float, ...]  # (K,) of the decision
-    target: Path  # .keras
+    members: tuple[Path, ...]  # .keras files of the networks
+    offset: tuple[float, ...]  # (K,) decision offset
+    target: Path  # .keras file to write
 
     def run(self, engine: Any) -> int:
         """Write the model, and return the number of its weights."""
@@ -49,7 +49,7 @@ class ReadShapes(WorkerTask):
     model: Path
 
     def run(self, engine: Any) -> tuple[tuple[int | None, ...], tuple[int | None, ...]]:
-        """Return the shape of an input and of an output; None for what the model leaves open."""
+        """Return the shapes of an input and an output, without the batch axis; None for sides of any length."""
         from search.training.export import shapes
 
         return shapes(self.model)
@@ -59,13 +59,13 @@ class ReadShapes(WorkerTask):
 class PredictImages(WorkerTask):
     """Predict images with a saved model."""
 
-    model: Path
+    model: Path  # .keras file
     pixels: npt.NDArray[np.uint8]  # (n, side, side, channels)
     image_format: ImageFormat
-    shape_ids: IntArray  # (n,) index of each image's shape; of no meaning where all are squares
+    shape_ids: IntArray  # (n,) index into `image_format.shapes` for each image; ignored if all are squares
 
     def run(self, engine: Any) -> FloatArray:
-        """Probabilities `(n, K)` float32."""
+        """Return the probabilities of the classes `(n, K)` float32, with the decision offset."""
         from search.training.export import probabilities
 
         if not self.image_format.any_size:

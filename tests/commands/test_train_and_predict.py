@@ -57,7 +57,7 @@ def test_train_then_predict(here: Path, capsys: pytest.CaptureFixture[str]) -> N
         "Model: model.keras  (one fit on 24 images, 1,234 weights)",
         "Model card: model.json  (class names, how to load an image, how the model was trained)",
     ]
-    assert "Note: These are not the images of the search" in told.out
+    assert "Note: These are not exactly the images of the search" in told.out
     assert "Training on all 24 images, 5 epochs" in told.err
 
     assert run_search.main(PREDICT) == DONE
@@ -104,11 +104,11 @@ def test_a_collapse_and_an_unreadable_file_are_said_aloud(
         ((*TRAIN, "--seed", "-1"), "argument --seed: expected a whole number of at least 0, got '-1'"),
         ((*TRAIN, "--data", "images"), "argument --data: given twice"),
         ((*TRAIN, "--config", "none.yaml"), "none.yaml: no such file."),
-        ((*TRAIN, "--model", "model.h5"), "--model model.h5: a name that ends in .keras is expected"),
-        ((*TRAIN, "--model", "best_config.yaml"), "a name that ends in .keras is expected"),
+        ((*TRAIN, "--model", "model.h5"), "--model model.h5: expected a name that ends in .keras"),
+        ((*TRAIN, "--model", "best_config.yaml"), "expected a name that ends in .keras"),
         (("train", *TRAIN[1:3], "--data", "none", *TRAIN[5:]), "there is no folder none."),
-        (PREDICT, "no such model: model.keras. Pass the --model that train wrote."),
-        ((*PREDICT, "--model", "best_config.yaml"), "best_config.yaml is no Keras model."),
+        (PREDICT, "no such model: model.keras. Pass the .keras file that train wrote."),
+        ((*PREDICT, "--model", "best_config.yaml"), "best_config.yaml is not a Keras model."),
     ],
 )
 def test_what_can_not_work_is_refused_in_one_line(

@@ -172,7 +172,7 @@ def test_names_that_are_no_unicode_are_written_as_escapes(tmp_path) -> None:
 def test_a_model_saved_anew_needs_the_card_beside(tmp_path, folder) -> None:
     model = write_keras(tmp_path / "model.keras")
     request = PredictRequest(model=model, data=folder, csv=tmp_path / "out.csv")
-    with pytest.raises(UserError, match="does not say which classes it knows"):
+    with pytest.raises(UserError, match="has no card with its classes"):
         predict(request, SilentListener(), StandIn())
     (tmp_path / "model.json").write_text(CARD.text())
     assert predict(request, SilentListener(), StandIn()).unlike is None
@@ -181,9 +181,13 @@ def test_a_model_saved_anew_needs_the_card_beside(tmp_path, folder) -> None:
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
-        ({"data": Path("nowhere")}, DataError, r"there is no nowhere\. Pass a folder of images, or one image"),
-        ({"csv": Path("out.xlsx")}, UserError, r"--csv out\.xlsx: a name that ends in \.csv is expected"),
-        ({"csv": Path("nowhere/out.csv")}, UserError, r"--csv nowhere/out\.csv: there is no folder nowhere\. Make it"),
+        ({"data": Path("nowhere")}, DataError, r"nowhere does not exist\. Pass a folder of images, or one image"),
+        ({"csv": Path("out.xlsx")}, UserError, r"--csv out\.xlsx: expected a name that ends in \.csv"),
+        (
+            {"csv": Path("nowhere/out.csv")},
+            UserError,
+            r"--csv nowhere/out\.csv: there is no folder nowhere\. Create it",
+        ),
         ({"model": Path("no.keras")}, UserError, r"no such model: no\.keras"),
     ],
 )
@@ -198,7 +202,7 @@ def test_what_can_not_be_done_is_refused(tmp_path, folder, change, error, messag
 def test_a_folder_without_a_readable_image_leaves_an_earlier_table(tmp_path) -> None:
     (tmp_path / "out.csv").write_text("earlier")
     (tmp_path / "data").mkdir()
-    with pytest.raises(DataError, match=r"holds no image: no file ending in \.png"):
+    with pytest.raises(DataError, match=r"has no images\. Expected files ending in \.png"):
         ask(tmp_path, tmp_path / "data")
     (tmp_path / "data" / "x.png").write_bytes(b"broken")
     with pytest.raises(DataError, match=r"none of the images in .* can be read\. The first: x\.png: not an image"):
@@ -216,10 +220,14 @@ def test_links_that_lead_out_are_only_followed_when_asked(tmp_path, folder) -> N
 
 
 def test_a_model_that_does_not_fit_its_card_is_refused(tmp_path, folder) -> None:
-    with pytest.raises(MismatchError, match=r"takes \(9, 9, 1\) and gives \(2,\), but its card says \(8, 8, 1\)"):
+    with pytest.raises(
+        MismatchError, match=r"has inputs \(9, 9, 1\) and outputs \(2,\), but its card says \(8, 8, 1\)"
+    ):
         ask(tmp_path, folder, pool=StandIn(shape=(9, 9, 1)))
     other = Card(classes=("dark", "light"), images=ImageFormat(image_size=8, channels=1), recipe=99, offset=(0.0, 0.0))
-    with pytest.raises(MismatchError, match=rf"reads images by recipe 99, this version by {RECIPE}\. Use the version"):
+    with pytest.raises(
+        MismatchError, match=rf"with version 99 of the image decoding; this version uses {RECIPE}\. Use"
+    ):
         ask(tmp_path, folder, other)
 
 

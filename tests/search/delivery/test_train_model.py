@@ -114,7 +114,7 @@ def test_a_collapse_is_told_and_tried_with_a_new_seed(request_, caplog) -> None:
 
 def test_without_a_training_that_learns_there_is_no_model(request_, tmp_path) -> None:
     pool = StandIn(collapsing(3))
-    with pytest.raises(UserError, match=r"collapsed with each of 3 seeds, last because of constant-output.*--seed"):
+    with pytest.raises(UserError, match=r"collapsed with each of 3 seeds .last reason: constant-output.*--seed"):
         train(request_(), SilentListener(), pool)
     assert len(pool.jobs) == 3
     assert pool.closed
@@ -125,11 +125,19 @@ def test_without_a_training_that_learns_there_is_no_model(request_, tmp_path) ->
 @pytest.mark.parametrize(
     ("config", "changes", "message"),
     [
-        ({"classes": ["bolt", "screw"]}, {}, r"has the classes bolt, nut, but .* is about bolt, screw\. Pass images"),
-        ({"training__engine": 2}, {}, r"training\.engine: got 2, this version trains by 1 .* search again"),
-        ({"metric": "f1"}, {}, r"metric: one of balanced_accuracy, .* is expected, got 'f1'"),
+        (
+            {"classes": ["bolt", "screw"]},
+            {},
+            r"has the classes bolt, nut, but .* was searched for bolt, screw\. Pass images",
+        ),
+        (
+            {"training__engine": 2},
+            {},
+            r"was written for training engine 2; this version uses engine 1, .* search again",
+        ),
+        ({"metric": "f1"}, {}, r"metric is 'f1'\. Expected one of balanced_accuracy, "),
         ({"folds": 20}, {"ensemble": True}, r"--ensemble: class 'bolt' has 12 .* 20 folds .* leave out --ensemble"),
-        ({}, {"model": Path("model.h5")}, r"--model model\.h5: a name that ends in \.keras is expected"),
+        ({}, {"model": Path("model.h5")}, r"--model model\.h5: expected a name that ends in \.keras"),
         ({}, {"data": Path("nowhere")}, r"there is no folder nowhere"),
     ],
 )
@@ -143,16 +151,16 @@ def test_what_can_not_be_done_is_refused_before_any_training(request_, config, c
 def test_a_batch_larger_than_the_images_is_refused(request_, tmp_path) -> None:
     large = configuration(batch_size=32)
     section = {"sampled": large.as_dict(), "canonical": large.canonical(), "hash": large.hash}
-    with pytest.raises(UserError, match=r"batch_size is 32, but a training has 24 images of .*images\. Add images"):
+    with pytest.raises(UserError, match=r"batch_size is 32, but a fit has only 24 images of .*images\. Add images"):
         train(request_({"configuration": section}), SilentListener(), StandIn())
 
 
 @pytest.mark.parametrize(
     ("config", "changes", "note"),
     [
-        ({}, {}, "not the images of the search"),
-        ({"configuration__hash": "0" * 12}, {}, "was changed since the search"),
-        ({"data__groups": 4}, {"ensemble": True}, "Pass its --groups"),
+        ({}, {}, "not exactly the images of the search"),
+        ({"configuration__hash": "0" * 12}, {}, "was changed after the search"),
+        ({"data__groups": 4}, {"ensemble": True}, "pass the --groups of the search"),
     ],
 )
 def test_what_the_user_should_know_is_said(request_, config, changes, note) -> None:
@@ -168,7 +176,7 @@ def test_the_searchs_own_images_need_no_note(request_) -> None:
 def test_a_model_takes_the_place_of_an_earlier_one_only_when_all_is_done(request_, tmp_path) -> None:
     model = write_keras(tmp_path / "model.keras")
     old = model.read_bytes()
-    with pytest.raises(UserError, match="there is no model"):
+    with pytest.raises(UserError, match="so no model was written"):
         train(request_(), SilentListener(), StandIn(collapsing(9)))
     assert model.read_bytes() == old
     train(request_(), SilentListener(), StandIn())
@@ -193,7 +201,7 @@ def test_a_worker_that_always_dies_ends_in_one_line(request_) -> None:
     def dies(job):
         raise WorkerDied(-9)
 
-    with pytest.raises(UserError, match="the training failed with each of 3 seeds, last because of worker-died"):
+    with pytest.raises(UserError, match=r"the training failed with each of 3 seeds .last reason: worker-died"):
         train(request_(), SilentListener(), StandIn(dies))
 
 
