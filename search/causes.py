@@ -1,4 +1,4 @@
-"""Vocabulary of the reasons why a network does not learn: causes and symptoms. Words only, no rules.
+"""Causes and symptoms of networks that do not learn: their codes and descriptions, without any rules.
 
 A cause is a hypothesis until an experiment confirms it.
 """
@@ -45,7 +45,7 @@ CAUSES: Final[Mapping[str, str]] = {
     "leak": "Some validation images are also training images.",
     "too-few-images": "There are too few images to learn from, or to measure whether anything was learned.",
 }
-"""Code of a cause -> its meaning in one sentence for people."""
+"""Code of a cause -> its description, one sentence for the user."""
 
 
 THRESHOLD: Final = "threshold"
@@ -63,7 +63,7 @@ SYMPTOMS: Final[Mapping[str, str]] = {
     MINORITY: "never predicts one of the classes, although it distinguishes the others",
     CHANCE: "finished no better than chance",
 }
-"""Code of a symptom -> how a fit looks that ran to its end without simply learning. No symptom is a collapse."""
+"""Code of a symptom -> its description, a clause about a fit that ran to its last epoch. No symptom is a collapse."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -74,12 +74,12 @@ class Cause:
         ValueError: `code` is not in `CAUSES`.
     """
 
-    code: str  # of `CAUSES`
-    score: float  # 0..1: how much speaks for it; for ordering, not a probability
-    layer: str | None = None  # where, if it has a place
-    evidence: Mapping[str, float | str] = field(default_factory=dict)  # the numbers and names that speak for it
-    confirmed: bool | None = None  # by experiment: its fix works; False: it was tried and does not; None: not tried
+    code: str  # a key of `CAUSES`
+    score: float  # 0..1, strength of the evidence; orders the causes, but is not a probability
+    layer: str | None = None  # name of the layer concerned; None if it is not about a single layer
+    evidence: Mapping[str, float | str] = field(default_factory=dict)  # the measurements and settings that suggest it
+    confirmed: bool | None = None  # whether the fix worked when it was tried; None if it was not tried
 
     def __post_init__(self) -> None:
         if self.code not in CAUSES:
-            raise ValueError(f"unknown cause {self.code!r}; the codes are {', '.join(CAUSES)}.")
+            raise ValueError(f"code must be one of {', '.join(CAUSES)}, got {self.code!r}.")

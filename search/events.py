@@ -1,4 +1,4 @@
-"""Events of a run, in the order in which they happen: the live display listens to them, and so can a test."""
+"""Events of a run, and listeners that receive them, such as the live display."""
 
 from __future__ import annotations
 
@@ -13,41 +13,45 @@ from spaces.config import Configuration
 
 @dataclass(frozen=True, slots=True)
 class EarlierProgress:
-    """Results that exist before this session begins: of earlier sessions, or of other hosts."""
+    """Results of earlier sessions and of other hosts, at the beginning of a session."""
 
-    trials: int = 0
-    best: float | None = None  # pooled score
-    best_trial: Trial | None = None
+    trials: int = 0  # number of finished trials
+    best: float | None = None  # highest pooled score; None if there is none
+    best_trial: Trial | None = None  # the trial with that score
 
 
 class Listener(Protocol):
     """Receiver of a run's events. Methods are called from several threads; they must return at once and never raise."""
 
     def stage(self, text: str) -> None:
-        """Report that a new part of the run begins, such as "Scanning ./images" or "Training the recommendation"."""
+        """Report that a new stage of the run begins; `text` is its title, such as "Scanning ./images"."""
 
     def progress(self, what: str, done: int, total: int) -> None:
-        """Report progress within a part of known length, such as hashing or decoding.
+        """Report progress of work of known length, such as hashing or decoding.
 
         Args:
-            what: name of the part.
-            done: finished pieces, 0..`total`.
-            total: pieces in all.
+            what: name of the work.
+            done: number of finished pieces, 0..`total`.
+            total: number of all pieces.
         """
 
     def waiting(self, until: float) -> None:
-        """Report that nothing is done before the moment `until` (seconds since 1970), when working hours begin."""
+        """Report that the run pauses until the next working hours begin.
+
+        Args:
+            until: time at which they begin, in seconds since 1970.
+        """
 
     def data(self, summary: DataSummary) -> None:
-        """Report that the images are read."""
+        """Report that the images have been read; `summary` describes them."""
 
     def planned(self, plan: Plan, trials: int | None, seconds: float | None, before: EarlierProgress) -> None:
-        """Report the budget.
+        """Report the plan of the study and what is left of its budget.
 
         Args:
             plan: epochs, folds and shares of the time.
-            trials: largest number of trials in all; None without a limit.
-            seconds: left of the budget; None without a limit.
+            trials: largest number of trials of the study, earlier ones included; None for no limit.
+            seconds: seconds left of the time budget; None for no limit.
             before: results of earlier sessions and other hosts.
         """
 
@@ -55,33 +59,33 @@ class Listener(Protocol):
         """Report that a trial begins, or goes on after an interruption.
 
         Args:
-            number: place of the trial in the study, from 0.
-            configuration: of the trial.
-            folds: fits that the trial is made of.
+            number: number of the trial, from 0.
+            configuration: configuration of the trial.
+            folds: number of folds on which it is fitted.
         """
 
     def check(self, number: int, fold: int, check: Check, epochs: int) -> None:
         """Report that a fit has reached the epoch of a check.
 
         Args:
-            number: of the trial, from 0.
-            fold: of the fit, from 0.
-            check: measured after `check.epoch` epochs.
-            epochs: planned for the fit.
+            number: number of the trial, from 0.
+            fold: number of the fold, from 0.
+            check: measurements after `check.epoch` epochs.
+            epochs: planned epochs of the fit.
         """
 
     def fit_finished(self, fit: Fit) -> None:
-        """Report that a fit is recorded."""
+        """Report that a fit has ended and is recorded."""
 
     def trial_finished(self, trial: Trial, pooled: float | None, best: float | None) -> None:
-        """Report that a trial is recorded.
+        """Report that a trial has ended and is recorded.
 
-        In a study that hosts share, trials of other hosts are reported too, without a `trial_started` before them.
+        If several hosts share the study, trials of other hosts are reported too, without a `trial_started` before them.
 
         Args:
-            trial: with its fits.
-            pooled: its pooled score; None unless all folds were judged.
-            best: the study's best pooled score so far; None while there is none.
+            trial: the trial with its fits.
+            pooled: pooled score of the trial; None unless all folds were judged.
+            best: highest pooled score of the study so far; None while there is none.
         """
 
 

@@ -53,9 +53,12 @@ CHECK_DTYPE: Final = np.dtype([(f.name, _KINDS[str(f.type)]) for f in fields(Che
 
 
 class Checks(Sequence[Check]):
-    """The checks of a fit as a table `(checks,)` of `CHECK_DTYPE`; a `Check` is made only when it is asked for.
+    """The checks of a fit, stored as a table; a `Check` is made only when an element is accessed.
 
-    A study has hundreds of thousands of checks, and hardly any is ever looked at.
+    A study has hundreds of thousands of checks, and only few of them are ever accessed.
+
+    Args:
+        table: `(checks,)` structured array of `CHECK_DTYPE`, by epoch.
     """
 
     def __init__(self, table: np.ndarray[Any, Any]) -> None:
@@ -63,7 +66,7 @@ class Checks(Sequence[Check]):
 
     @classmethod
     def of(cls, checks: Iterable[Check]) -> Checks:
-        """Pack checks into a table; a table is returned as it is."""
+        """Return checks as a table; a `Checks` is returned unchanged."""
         if isinstance(checks, Checks):
             return checks
         return cls(np.array([astuple(check) for check in checks], dtype=CHECK_DTYPE))
@@ -97,18 +100,23 @@ class Checks(Sequence[Check]):
 
 
 def column(checks: Sequence[Check], name: str) -> list[Any]:
-    """Return one field of all checks, by epoch; a table gives it without making a `Check` of each row."""
+    """Return one field of all checks, by epoch, as a list of Python numbers.
+
+    Args:
+        checks: checks of a fit; for a `Checks` no `Check` is made.
+        name: name of a field of `Check`.
+    """
     return checks.table[name].tolist() if isinstance(checks, Checks) else [getattr(check, name) for check in checks]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Collapse:
-    """Reason and evidence for which a fit was, or would have been, stopped as collapsed."""
+    """Reason and evidence for which a fit was judged to be collapsed."""
 
     reason: str  # short code: a key of `REASONS`
-    hard: bool  # structural evidence, which needs no second chance
-    epoch: int
-    evidence: Mapping[str, float]  # the numbers that decided
+    hard: bool  # whether the evidence is structural, so that the fit gets no second chance
+    epoch: int  # epoch of the check at which it was judged
+    evidence: Mapping[str, float]  # the measurements that led to the judgement
 
 
 REASONS: Final[Mapping[str, str]] = {

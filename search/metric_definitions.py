@@ -1,6 +1,6 @@
-"""The metrics that a study may be judged by. An entry in `METRICS` is all that is known of one beside its formula.
+"""The metrics of a study. An entry in `METRICS` holds everything about a metric except its formula.
 
-Loads no NumPy, so that the command line can list the metrics at once. Formulas are in
+The module does not import NumPy, so that the command line can list the metrics at once. Formulas are in
 `search.selection.weighted_metrics`.
 """
 
@@ -16,19 +16,19 @@ PRECISION: Final = 0.9
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MetricDefinition:
-    """A metric's words and properties. Higher is better in every metric.
+    """Description and properties of a metric. Higher is better in every metric.
 
     Attributes:
-        title: its name in sentences and tables.
-        sentence: what it measures.
+        title: name in sentences and tables.
+        sentence: definition, as part of a sentence.
         low: lowest possible value.
         high: highest possible value.
-        undefined: value that stands for it where there are no images, or only those of a single class in a metric that
-            needs two.
-        is_decided: whether it looks at the decided class alone, so that a decision offset can change it.
-        is_pooled: whether a trial's score is the metric on all out-of-fold predictions, or the mean over folds.
-        counts_rare: whether a rare class counts as much as a frequent one, whatever it is confused with.
-        variance_ratio: its least variance divided by that of balanced accuracy on the same images.
+        undefined: value if the images don't define the metric: there are none, or only those of a single class.
+        is_decided: True if the metric depends on the predicted classes alone; a decision offset can change it.
+        is_pooled: True if a trial's score is the metric on the pooled out-of-fold predictions, False if it is the mean
+            over folds.
+        counts_rare: True if a rare class has the same weight as a frequent one.
+        variance_ratio: lower bound of the metric's variance, divided by that of balanced accuracy on the same images.
     """
 
     title: str
@@ -45,14 +45,14 @@ class MetricDefinition:
 METRICS: Final[Mapping[str, MetricDefinition]] = {
     "balanced_accuracy": MetricDefinition(
         title="balanced accuracy",
-        sentence="the mean over classes of the share of images classified correctly",
+        sentence="the recall averaged over the classes",
         is_decided=True,
         is_pooled=True,
         counts_rare=True,
     ),
     "macro_f1": MetricDefinition(
         title="macro F1",
-        sentence="the mean over classes of the harmonic mean of precision and recall",
+        sentence="the harmonic mean of precision and recall, averaged over the classes",
         is_decided=True,
         is_pooled=True,
         counts_rare=True,
@@ -86,7 +86,7 @@ METRICS: Final[Mapping[str, MetricDefinition]] = {
     ),
     "recall_at_precision": MetricDefinition(
         title="recall at 90 % precision",
-        sentence="the mean over classes of the share of images found while 90 % of those found are correct",
+        sentence="the highest recall at which the precision is at least 90 %, averaged over the classes",
         is_decided=False,
         is_pooled=True,
     ),

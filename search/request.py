@@ -1,4 +1,4 @@
-"""The request of a search, and whether it can be done with these images."""
+"""The request of a search, and the checks whether the images allow it."""
 
 from __future__ import annotations
 
@@ -26,46 +26,43 @@ from spaces.space import Space
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SearchRequest:
-    """A search as the user asks for it.
+    """The inputs and options of a search."""
 
-    `settings` holds the command's options for reports and later commands: values of JSON, paths as text, no secrets.
-    """
-
-    data: Path
-    out: Path
-    space: Space  # its backbones all have weights
+    data: Path  # image folder
+    out: Path  # run folder
+    space: Space  # all its backbones have an entry in `weights`
     budget: Budget
-    starts: Sequence[Configuration] = ()
-    test: Path | None = None
-    groups: Path | None = None
-    labels: Path | None = None  # CSV file, where sub-folders are no classes
-    follow_links: bool = False
-    split_copies: bool = False  # images that show the same may be on both sides of a split
+    starts: Sequence[Configuration] = ()  # configurations of the user that are tried first
+    test: Path | None = None  # folder of test images
+    groups: Path | None = None  # CSV file with the group of each image
+    labels: Path | None = None  # CSV file with the class of each image; None if sub-folders are the classes
+    follow_links: bool = False  # whether to follow symbolic links in the image folder
+    split_copies: bool = False  # whether copies of an image may be on both sides of a split
     folds: int = 5
-    epochs: int | None = None
-    weights: Mapping[str, Weights] = field(default_factory=dict)  # by backbone
-    image_size: int | None = None  # pixels a side; with `native` at most, on the longer one
-    native: bool = False  # images keep their sizes, as well as a few shapes allow
-    seed: int = 0
-    metric: str = "balanced_accuracy"
-    workers: int | None = None
-    storage: str | None = None
-    study: str = "steadynet"
-    command: str = ""
-    settings: Mapping[str, Any] = field(default_factory=dict)
+    epochs: int | None = None  # epochs of a fit; None for automatic
+    weights: Mapping[str, Weights] = field(default_factory=dict)  # backbone -> its initial weights
+    image_size: int | None = None  # pixels a side; with `native` the upper limit of the longer side
+    native: bool = False  # whether images keep their shape, approximately, instead of becoming squares
+    seed: int = 0  # root seed
+    metric: str = "balanced_accuracy"  # a key of `search.metric_definitions.METRICS`
+    workers: int | None = None  # number of worker processes; None for automatic
+    storage: str | None = None  # URL of a database that hosts share; None for a file in the run folder
+    study: str = "steadynet"  # name of the study in the storage
+    command: str = ""  # the command line, without secrets
+    settings: Mapping[str, Any] = field(default_factory=dict)  # options for reports: JSON values, without secrets
 
 
 def refuse_overlapping_folders(request: SearchRequest) -> None:
-    """Check that run folder, images and test images do not lie in each other.
+    """Check that the run folder and the test images do not overlap with the image folder.
 
     Raises:
-        UserError: the run folder would be taken for a class, or training images would be test images too.
+        UserError: the run folder lies in the image folder, or training images would be test images too.
     """
     data, out = request.data.resolve(), request.out.resolve()
     if out == data or data in out.parents:
         raise UserError(
             f"--out {request.out} lies in the image folder {request.data}, where it would be taken for a class. "
-            "Pass an --out elsewhere."
+            "Pass an --out outside --data."
         )
     if request.test is None:
         return
@@ -77,26 +74,31 @@ def refuse_overlapping_folders(request: SearchRequest) -> None:
     if test == data or (data in test.parents and test != own) or test in data.parents:
         raise UserError(
             f"--test {request.test} and --data {request.data} share images, so the test score would be too high. "
-            "Pass a --test folder that lies apart."
+            "Pass a --test folder outside --data."
         )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SearchDesign:
-    """Folds of a search, the space bound to them, and the configurations that are tried first."""
+    """Folds of a search, its restricted space, and the configurations that are tried first."""
 
     folds: tuple[Fold, ...]
-    smallest_train: int  # images in the smallest training part of any fit
-    epochs: int  # of a fit
-    space: Space  # the request's, bound to `smallest_train` and `epochs`
-    starts: tuple[Configuration, ...]  # the user's own, then the known-good ones, each network once
+    smallest_train: int  # number of images in the smallest training set of any fit
+    epochs: int  # epochs of a fit
+    space: Space  # the request's space, restricted to what suits `smallest_train` and `epochs`
+    starts: tuple[Configuration, ...]  # the user's configurations, then the known-good ones, each network once
 
 
 def check_request(request: SearchRequest, images: ImageSet) -> SearchDesign:
-    """Compute the folds, the bound space and the first configurations of a search; nothing is written.
+    """Return the folds, the restricted space and the first configurations of a search; nothing is written.
+
+    Args:
+        request: the user's request.
+        images: the training images.
 
     Raises:
-        UserError: the images allow no such folds, or the space or a start configuration does not fit them.
+        UserError: the images are too few for the folds or too small for a backbone, nothing is left of the space, or a
+            configuration of the user is outside the space.
     """
     smallest_side = min((min(shape) for shape in images.format.shapes), default=images.format.image_size)
     design = _design(request, images, request.folds, request.epochs or auto_epochs(images.summary.images))
@@ -112,14 +114,14 @@ def check_request(request: SearchRequest, images: ImageSet) -> SearchDesign:
 def planned_design(
     request: SearchRequest, images: ImageSet, design: SearchDesign, folds: int, epochs: int
 ) -> SearchDesign:
-    """Return the design for the folds and epochs of a plan; what these do not change is taken from `design`.
+    """Return the design for the folds and epochs of a plan; `design` itself if they are the same.
 
     Args:
-        request: of the search.
-        images: to train on.
-        design: from `check_request`.
-        folds: of the plan.
-        epochs: of a fit, by the plan.
+        request: the user's request.
+        images: the training images.
+        design: result of `check_request`.
+        folds: number of folds in the plan.
+        epochs: epochs of a fit in the plan.
 
     Raises:
         UserError: as in `check_request`.
@@ -151,7 +153,12 @@ def _bound(request: SearchRequest, folds: tuple[Fold, ...], smallest: int, epoch
 
 
 def identity(request: SearchRequest, images: ImageSet) -> Identity:
-    """Return the identity that the run folder gets, or must have already."""
+    """Return the identity of the study: a new run folder stores it, an existing one must have the same.
+
+    Args:
+        request: the user's request.
+        images: the training images.
+    """
     return Identity(
         fingerprint=images.summary.fingerprint,
         groups=groups_hash(images.groups),
@@ -166,25 +173,25 @@ def identity(request: SearchRequest, images: ImageSet) -> Identity:
 
 
 def weight_digests(weights: Mapping[str, Weights]) -> tuple[tuple[str, str], ...]:
-    """Return pairs of backbone and digest of its weights, sorted: the form of protocol and identity."""
+    """Return pairs of backbone and digest of its initial weights, sorted by backbone."""
     return tuple((name, file.digest) for name, file in sorted(weights.items()))
 
 
 def weight_files(weights: Mapping[str, Weights]) -> dict[str, Path | None]:
-    """Return the file of each backbone's weights, for the workers; None: random weights."""
+    """Return backbone -> file with its initial weights, or None for random weights."""
     return {name: file.path for name, file in weights.items()}
 
 
 def bound_space(request: SearchRequest, images: int, epochs: int) -> Space:
-    """Return the request's space, limited to what works with so many training images and epochs.
+    """Return the request's space without batch sizes and normalizations that the images and epochs do not allow.
 
     Args:
-        request: of the search.
-        images: in the smallest training part of any fit.
-        epochs: of a fit.
+        request: the user's request.
+        images: number of images in the smallest training set of any fit.
+        epochs: epochs of a fit.
 
     Raises:
-        UserError: nothing of the space is left.
+        UserError: nothing is left of the space.
     """
     try:
         space = request.space.for_every_size() if request.native else request.space
@@ -194,10 +201,14 @@ def bound_space(request: SearchRequest, images: int, epochs: int) -> Space:
 
 
 def start_configurations(request: SearchRequest, space: Space) -> list[Configuration]:
-    """Return what is tried first: the user's configurations, then the known-good ones, each network once.
+    """Return the configurations that are tried first: the user's, then the known-good ones, each network once.
+
+    Args:
+        request: the user's request.
+        space: the restricted space, from `bound_space`.
 
     Raises:
-        UserError: a configuration of the user's does not lie in the space.
+        UserError: a configuration of the user is outside the space.
     """
     own = []
     for configuration in request.starts:

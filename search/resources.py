@@ -1,4 +1,4 @@
-"""Resources of the machine that this process may use: a container often allows less than there is."""
+"""CPU cores and memory that this process may use; a container often allows less than the machine has."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MEMBERSHIP: Final = Path("/proc/self/cgroup")
 
 
 def cores() -> int:
-    """Number of CPU cores that this process may use, at least 1, within the quota of its container or job."""
+    """Return the number of CPU cores that this process may use, at least 1, limited by its container or batch job."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     for group in _groups("cpu"):
         with contextlib.suppress(OSError, ValueError):  # not limited here: no such file, or "max"
@@ -31,7 +31,7 @@ def cores() -> int:
 
 
 def memory() -> int:
-    """Bytes of memory of the machine, or of the container or job if that is allowed less."""
+    """Return the bytes of memory that this process may use: those of the machine, or of its container or batch job."""
     least = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     for group in _groups("memory"):
         for name in ("memory.max", "memory.limit_in_bytes"):
@@ -59,7 +59,13 @@ def _groups(controller: str) -> list[Path]:
 
 
 def may_live(process: int, host: str) -> bool:
-    """Whether the process may still be alive; always true on other hosts, where nothing can be checked."""
+    """Return whether a process may still be alive.
+
+    Args:
+        process: process id.
+        host: name of the host on which the process runs; on another host than this one it can't be checked, so the
+            result is True.
+    """
     if host != platform.node() or os.name != "posix":
         return True
     try:
@@ -72,7 +78,7 @@ def may_live(process: int, host: str) -> bool:
 
 
 def memory_of(process: int) -> int | None:
-    """Bytes of memory that a process holds for itself, without file pages, which processes share; None if unknown."""
+    """Return the bytes of private memory (RssAnon) of the process with this id; None if they can't be read."""
     try:
         lines = Path(f"/proc/{process}/status").read_text().splitlines()
         return next(1024 * int(line.split()[1]) for line in lines if line.startswith("RssAnon:"))

@@ -1,7 +1,7 @@
 """Random seeds derived from one root seed by name; there is no global random state.
 
-A derived seed depends on nothing but the root seed and its own name: the same number comes out whatever ran before, in
-which process, and after how many restarts.
+A derived seed depends on nothing but the root seed and its own name, so it is the same in every process and after every
+restart.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ Part = str | int
 
 
 def child(root: int, *name: Part) -> int:
-    """Derive the seed with this name from `root`: an integer in 0..2**31 - 1, the same in every process.
+    """Return the seed with this name, derived from `root`: an integer in 0..2**31 - 1, the same in every process.
+
+    The parts of a name are strings or integers, such as `child(root, "fold", 1)`.
 
     >>> child(0, "fold", 1) == child(0, "fold", 1) != child(0, "fold", 2)
     True
@@ -26,10 +28,10 @@ def child(root: int, *name: Part) -> int:
 
 
 def generator(root: int, *name: Part) -> np.random.Generator:
-    """Make a NumPy random generator whose seed is `child(root, *name)`."""
+    """Return a NumPy random generator with the seed `child(root, *name)`."""
     return np.random.default_rng(child(root, *name))
 
 
 def share(root: int, *name: Part) -> float:
-    """Draw a fixed number from [0, 1) for this name: `share(root, "audit", 3) < 0.1` picks one case in ten."""
+    """Return a number in [0, 1) that depends on root and name only: `share(root, "audit", 3) < 0.1` selects 10 %."""
     return child(root, *name) / 2**31

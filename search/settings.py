@@ -1,4 +1,4 @@
-"""Settings of a study: what the user asked for, and what makes two starts the same study."""
+"""Settings of a study: budget, training protocol, plan, and the identity by which a run folder is recognized."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Final
 from spaces.image_format import ImageFormat
 
 ENGINE: Final = 1
-"""Version of the training engine: raised when the same configuration would train differently."""
+"""Version of the training engine; increased when the same configuration would train differently."""
 
 DEFAULT_TRIALS: Final = 200
 DEFAULT_SECONDS: Final = 8 * 3600.0
@@ -17,22 +17,22 @@ DEFAULT_SECONDS: Final = 8 * 3600.0
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Budget:
-    """Limits of the study, counted over all its restarts; None is no limit."""
+    """Limits of a study over all its sessions; None is no limit."""
 
-    trials: int | None = DEFAULT_TRIALS  # finished trials
-    seconds: float | None = DEFAULT_SECONDS  # wall clock, all restarts together
-    until_no_progress: bool = True  # also end when further trials bring nothing
+    trials: int | None = DEFAULT_TRIALS  # number of finished trials
+    seconds: float | None = DEFAULT_SECONDS  # duration of all sessions together
+    until_no_progress: bool = True  # whether to end as soon as further trials no longer improve the best score
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainingProtocol:
     """Settings of training that all fits of a study share, so that they can be compared. Part of a fit's key."""
 
-    epochs: int
-    images: ImageFormat  # once decoded: without `white`
-    classes: int
-    precision: str = "float32"  # or mixed_bfloat16
-    weights: tuple[tuple[str, str], ...] = ()  # backbone, and digest of what it begins with: "random" or of a file
+    epochs: int  # planned epochs of a fit
+    images: ImageFormat  # `white` is set to None, as images are decoded
+    classes: int  # number of classes, K
+    precision: str = "float32"  # or "mixed_bfloat16"
+    weights: tuple[tuple[str, str], ...] = ()  # backbone, and digest of the file with its initial weights, or "random"
     engine: int = ENGINE
 
     def __post_init__(self) -> None:  # JSON knows lists only
@@ -40,7 +40,7 @@ class TrainingProtocol:
         object.__setattr__(self, "weights", tuple((str(name), str(digest)) for name, digest in self.weights))
 
     def as_stored(self) -> dict[str, Any]:
-        """Return the form for JSON; its keys are hashed into the keys of stored fits and must never change."""
+        """Return the protocol as JSON values. They are hashed into the keys of stored fits: never change the keys."""
         return {
             "epochs": self.epochs,
             "image_size": self.images.image_size,
@@ -54,7 +54,7 @@ class TrainingProtocol:
 
     @classmethod
     def from_stored(cls, stored: Mapping[str, Any]) -> TrainingProtocol:
-        """Return the protocol that `as_stored` gave these values of; keys that older versions lack may be missing."""
+        """Return the protocol from the result of `as_stored`, which in older studies lacks some keys."""
         values = dict(stored)
         images = ImageFormat(
             image_size=values.pop("image_size"), channels=values.pop("channels"), shapes=values.pop("shapes", ())
@@ -64,17 +64,17 @@ class TrainingProtocol:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Identity:
-    """Inputs and settings that a run folder belongs to. A start whose identity differs is refused."""
+    """Inputs and settings of a study. A search with another identity is refused in the same run folder."""
 
-    fingerprint: str  # of the images, their classes and size
-    groups: str | None  # hash of the grouping, None without groups
-    image_size: int
-    folds: int
-    epochs: int | None  # None is auto
-    seed: int
+    fingerprint: str  # hash of the images, their classes and size
+    groups: str | None  # hash of the groups; None without groups
+    image_size: int  # pixels a side
+    folds: int  # number of folds that the user asked for
+    epochs: int | None  # number of epochs that the user asked for; None for automatic
+    seed: int  # root seed
     metric: str
-    space: str  # hash of the space
-    weights: tuple[tuple[str, str], ...] = ()  # of backbones, as in the protocol
+    space: str  # hash of the search space
+    weights: tuple[tuple[str, str], ...] = ()  # initial weights of backbones, as in `TrainingProtocol`
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "weights", tuple((str(name), str(digest)) for name, digest in self.weights))
@@ -82,12 +82,12 @@ class Identity:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Plan:
-    """Epochs, folds and shares of the time, decided before the search and kept over restarts."""
+    """Epochs, folds and shares of the time budget. It is made before the search and kept over restarts."""
 
-    epochs: int
-    folds: int
-    search_seconds: float | None  # of the budget, for the search itself; None without a time limit
-    final_seconds: float  # kept back for final training, test and report
-    confirm_seconds: float | None = None  # kept back for the finalists and their surroundings; None without a limit
+    epochs: int  # planned epochs of a fit
+    folds: int  # number of folds
+    search_seconds: float | None  # time for the search itself; None without a time limit
+    final_seconds: float  # time for final training, test and report
+    confirm_seconds: float | None = None  # time for confirmation and sensitivity; None without a time limit
     fit_seconds: float | None  # a fit that would take longer is stopped as too slow; None without a time limit
-    notes: tuple[str, ...] = ()  # what was decided and why, in sentences for the user
+    notes: tuple[str, ...] = ()  # sentences for the user: what was cut and why
