@@ -179,7 +179,7 @@ class Confirmation:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class PerturbedCopy:
+class Variant:
     """A variant of the recommended configuration. Its fits have the stage `NEIGHBOUR`."""
 
     configuration: Configuration
@@ -192,7 +192,7 @@ class Sensitivity:
 
     centre: str  # canonical hash of the configuration
     folds: int  # number of the search's folds, from the first, on which the variants were fitted
-    copies: tuple[PerturbedCopy, ...]  # the variants
+    copies: tuple[Variant, ...]  # the variants
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

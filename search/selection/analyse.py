@@ -148,14 +148,14 @@ def _second_stage(
 def _without_stale(study: StudyRecord, best: Recommendation | None) -> StudyRecord:
     """Drop results about a configuration, or with a decision offset, that is no longer recommended."""
     name = None if best is None else best.ranked.trial.configuration.hash
-    test, ablation, copies = study.test, study.ablation, study.sensitivity
+    test, ablation, sensitivity = study.test, study.ablation, study.sensitivity
     if test is not None and (best is None or (test.configuration, test.offset) != (name, best.offset)):
         test = None
     return replace(
         study,
         test=test,
         ablation=ablation if ablation is not None and ablation.goal == name else None,
-        sensitivity=copies if copies is not None and copies.centre == name else None,
+        sensitivity=sensitivity if sensitivity is not None and sensitivity.centre == name else None,
     )
 
 

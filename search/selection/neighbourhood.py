@@ -12,7 +12,7 @@ from typing import Final
 
 import numpy as np
 
-from search.records import ON_SEARCH_FOLDS, Fit, PerturbedCopy, Sensitivity, Verdict
+from search.records import ON_SEARCH_FOLDS, Fit, Sensitivity, Variant, Verdict
 from search.selection.results import Neighbour, Neighbourhood, Ranked
 from search.selection.scores import JUDGED, fit_score
 from search.selection.standard_error import standard_error
@@ -47,10 +47,10 @@ def neighbourhood(sensitivity: Sensitivity, fits: Iterable[Fit], best: Ranked, c
     centre = float(np.mean([best.folds[fold] for fold in common]))
     se = standard_error(difference_deviation(by_fold, best, chance), len(common), max(len(best.folds), 2))
     neighbours = []
-    for copy in sensitivity.copies:
-        own = by_fold.get(copy.configuration.hash, {})
+    for variant in sensitivity.copies:
+        own = by_fold.get(variant.configuration.hash, {})
         if all(fold in own for fold in common):
-            neighbours.append(_neighbour(copy, [own[fold] for fold in common], centre, se, chance))
+            neighbours.append(_neighbour(variant, [own[fold] for fold in common], centre, se, chance))
     if not neighbours:
         return None
     drop = centre - float(np.median([one.score for one in neighbours]))
@@ -103,13 +103,11 @@ def _fits_by_fold(fits: Iterable[Fit]) -> dict[str, dict[int, list[Fit]]]:
     return {name: dict(folds) for name, folds in by_fold.items()}
 
 
-def _neighbour(
-    copy: PerturbedCopy, folds: Sequence[Sequence[Fit]], centre: float, se: float, chance: float
-) -> Neighbour:
+def _neighbour(variant: Variant, folds: Sequence[Sequence[Fit]], centre: float, se: float, chance: float) -> Neighbour:
     score = float(np.mean([np.mean([fit_score(fit, chance) for fit in fits]) for fits in folds]))
     collapsed = any(fit.verdict is Verdict.COLLAPSED for fits in folds for fit in fits)
     return Neighbour(
-        changes=copy.changes,
+        changes=variant.changes,
         score=score,
         difference=score - centre,
         collapsed=collapsed,

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from search.records import PerturbedCopy
+from search.records import Variant
 from spaces.config import BOUNDS, FIELDS, Configuration, ConfigurationError
 from spaces.definitions import Choices, Definition, Fixed, Range
 from spaces.space import Space
@@ -48,9 +48,7 @@ _WITHIN_SPACE: Final = ("batch_size", "kernel_size")
 may be wider than the image."""
 
 
-def perturbed(
-    configuration: Configuration, space: Space, count: int, rng: np.random.Generator
-) -> tuple[PerturbedCopy, ...]:
+def perturbed(configuration: Configuration, space: Space, count: int, rng: np.random.Generator) -> tuple[Variant, ...]:
     """Return variants of a configuration, each with one hyperparameter changed a little.
 
     Only numeric hyperparameters are changed that the space searches and that are active in the configuration. A
@@ -68,22 +66,22 @@ def perturbed(
         At most `count` variants, fewer if fewer changes are possible. They cover as many hyperparameters as possible;
         all of them, and the configuration itself, are different networks.
     """
-    by_name: dict[str, list[PerturbedCopy]] = {}
+    by_name: dict[str, list[Variant]] = {}
     for name in _ORDER:
         signs = (1, -1) if rng.random() < 0.5 else (-1, 1)
         both_directions = (_moved(configuration, name, space.definitions[name], sign) for sign in signs)
-        by_name[name] = [copy for copy in both_directions if copy is not None]
-    in_both_directions = [copy for name in _BOTH_WAYS for copy in by_name[name]]
-    once = [copy for copies in by_name.values() for copy in copies[:1]]
-    again = [copy for copies in by_name.values() for copy in copies[1:]]
-    distinct: dict[str, PerturbedCopy] = {}
-    for copy in (*in_both_directions, *once, *again):
-        distinct.setdefault(copy.configuration.hash, copy)
+        by_name[name] = [variant for variant in both_directions if variant is not None]
+    in_both_directions = [variant for name in _BOTH_WAYS for variant in by_name[name]]
+    once = [variant for variants in by_name.values() for variant in variants[:1]]
+    again = [variant for variants in by_name.values() for variant in variants[1:]]
+    distinct: dict[str, Variant] = {}
+    for variant in (*in_both_directions, *once, *again):
+        distinct.setdefault(variant.configuration.hash, variant)
     return tuple(distinct.values())[:count]
 
 
-def _moved(configuration: Configuration, name: str, definition: Definition, sign: int) -> PerturbedCopy | None:
-    """The copy with this hyperparameter larger or smaller; None where that is impossible or changes nothing."""
+def _moved(configuration: Configuration, name: str, definition: Definition, sign: int) -> Variant | None:
+    """The variant with this hyperparameter larger or smaller; None if it is invalid or the same network."""
     if isinstance(definition, Fixed) or name not in configuration.active:
         return None
     old = getattr(configuration, name)
@@ -96,7 +94,7 @@ def _moved(configuration: Configuration, name: str, definition: Definition, sign
         return None
     if changed.hash == configuration.hash:
         return None
-    return PerturbedCopy(configuration=changed, changes={name: (old, getattr(changed, name))})
+    return Variant(configuration=changed, changes={name: (old, getattr(changed, name))})
 
 
 def _next_value(configuration: Configuration, name: str, definition: Definition, sign: int) -> float:

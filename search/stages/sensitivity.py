@@ -12,7 +12,7 @@ from search.events import Listener
 from search.fit_checks import Check
 from search.fits.executor import Executor
 from search.fits.runner import StudySetup
-from search.records import NEIGHBOUR, FitOutcome, PerturbedCopy, Sensitivity, Trial
+from search.records import NEIGHBOUR, FitOutcome, Sensitivity, Trial, Variant
 from search.schedule.budget import typical_fit_seconds
 from search.selection.scores import JUDGED
 from search.stages.first_folds import FirstFolds
@@ -26,7 +26,7 @@ _log = logging.getLogger(__name__)
 
 def fit_copies(
     best_trial: Trial,
-    copies: Sequence[PerturbedCopy],
+    copies: Sequence[Variant],
     setup: StudySetup,
     ledger: Ledger,
     executor: Executor,
@@ -88,7 +88,7 @@ def seconds_needed(best_trial: Trial, copies: int, workers: int, folds: int) -> 
     return -(-copies // workers) * folds * typical_fit_seconds(best_trial)
 
 
-def _is_judged(first_folds: FirstFolds, worker: FitWorker, copy: PerturbedCopy, deadline: _Deadline) -> bool:
+def _is_judged(first_folds: FirstFolds, worker: FitWorker, copy: Variant, deadline: _Deadline) -> bool:
     """Fit a copy, and say whether all folds were judged."""
     try:
         fits = [first_folds.fits(worker, copy.configuration, fold)[-1] for fold in first_folds.folds]

@@ -21,12 +21,12 @@ from search.records import (
     Confirmation,
     DataSummary,
     Fit,
-    PerturbedCopy,
     Sensitivity,
     StudyRecord,
     TestScore,
     Trial,
     TrialState,
+    Variant,
     Waypoint,
 )
 from search.settings import Identity, Plan, TrainingProtocol
@@ -151,7 +151,7 @@ def restored_sensitivity(stored: Any) -> Sensitivity | None:
     if stored is None:
         return None
     copies = tuple(
-        PerturbedCopy(
+        Variant(
             configuration=Configuration(**copy["configuration"]),
             changes={name: tuple(ends) for name, ends in copy["changes"].items()},
         )

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from search.records import CONFIRM, NEIGHBOUR, SEARCH, Fit, PerturbedCopy, Sensitivity, Trial, TrialState, Verdict
+from search.records import CONFIRM, NEIGHBOUR, SEARCH, Fit, Sensitivity, Trial, TrialState, Variant, Verdict
 from search.selection.neighbourhood import difference_deviation, neighbourhood
 from search.selection.results import Neighbourhood, Ranked
 from spaces.config import Configuration
@@ -50,9 +50,9 @@ def ranked(folds: Sequence[float] = FOLDS, se: float = 0.02) -> Ranked:
     )
 
 
-def copy(number: int) -> PerturbedCopy:
+def copy(number: int) -> Variant:
     value = 1e-3 + 1e-5 * (number + 1)
-    return PerturbedCopy(configuration=replace(CENTRE, learning_rate=value), changes={"learning_rate": (1e-3, value)})
+    return Variant(configuration=replace(CENTRE, learning_rate=value), changes={"learning_rate": (1e-3, value)})
 
 
 def judged(scores: Mapping[int, float], folds: int = 1, more: Sequence[Fit] = (), **changes: Any) -> Neighbourhood:

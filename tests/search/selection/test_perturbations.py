@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from search import seeds
-from search.records import PerturbedCopy
+from search.records import Variant
 from search.selection.perturbations import COUNT, FACTOR, perturbed
 from spaces.config import CHOICES, FIELDS, Configuration
 from spaces.definitions import Choices, Definition, Fixed, Range
@@ -20,12 +20,12 @@ from spaces.space import Space
 from tests.factories import configuration, drawn
 
 
-def values(copies: tuple[PerturbedCopy, ...], name: str) -> list[Any]:
+def values(copies: tuple[Variant, ...], name: str) -> list[Any]:
     """What this hyperparameter becomes, ascending."""
     return sorted(copy.changes[name][1] for copy in copies if name in copy.changes)
 
 
-def around(one: Configuration, space: Space = DEFAULT, count: int = 100) -> tuple[PerturbedCopy, ...]:
+def around(one: Configuration, space: Space = DEFAULT, count: int = 100) -> tuple[Variant, ...]:
     return perturbed(one, space, count, np.random.default_rng(0))
 
 

@@ -24,10 +24,10 @@ from search.records import (
     SEARCH,
     Fit,
     FitOutcome,
-    PerturbedCopy,
     Sensitivity,
     Trial,
     TrialState,
+    Variant,
     Verdict,
 )
 from search.selection.perturbations import perturbed
@@ -74,7 +74,7 @@ class Case:
     def run(
         self,
         answer: Callable[[FitJob], FitOutcome] = well,
-        copies: tuple[PerturbedCopy, ...] = COPIES,
+        copies: tuple[Variant, ...] = COPIES,
         most: int = 1000,
         pool: Any = None,
         left: float | None = None,
