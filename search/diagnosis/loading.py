@@ -123,9 +123,7 @@ def _constants(module: ModuleType, path: Path, classes: int) -> dict[str, Any]:
         raise UserCodeError(f"{path}: LABELS is {labels!r}; expected one of {', '.join(LABEL_FORMS)}.")
     fit = constants.get("FIT", {})
     if not isinstance(fit, Mapping) or (unknown := set(fit) - set(FIT_SETTINGS)):
-        what = (
-            f"has the unknown setting {sorted(map(str, unknown))[0]!r}" if isinstance(fit, Mapping) else "is not a dict"
-        )
+        what = f"has the unknown setting {min(map(str, unknown))!r}" if isinstance(fit, Mapping) else "is not a dict"
         raise UserCodeError(f"{path}: FIT {what}; expected a dict of {', '.join(FIT_SETTINGS)}.")
     for name in ("batch_size", "epochs"):
         value = fit.get(name, 1)
