@@ -1,4 +1,4 @@
-"""The ablation of a finished run: the changes that lead from a configuration of the user's to the recommended one."""
+"""The ablation of a finished run: what each change from the user's configuration to the recommended one contributes."""
 
 from __future__ import annotations
 
@@ -46,24 +46,25 @@ def explain(
     study: str = "steadynet",
     make_pool: MakePool = WorkerProcessPool,
 ) -> Results:
-    """Measure the changes from `start` to the recommended configuration of a run, and store them with the study.
+    """Measure the effect of each change from `start` to the recommended configuration, and store it with the study.
 
     Args:
         out: run folder.
-        start: the user's configuration; it need not lie in the run's space.
-        listener: notified of the cost and of progress.
-        clock: knows when to end.
-        data: the run's images, if they are no longer where they were.
-        workers: number of workers; None: chosen.
-        storage: database of the study, if it is not in the run folder.
+        start: the user's configuration, which may lie outside the run's search space.
+        listener: notified of the expected cost and of progress.
+        clock: says when the session has to end.
+        data: folder of the run's images; None: where they were in the search.
+        workers: number of workers; None: as in the search, or chosen.
+        storage: database URL of the study; None: the database in the run folder.
         study: name of the study.
-        make_pool: makes a pool of the resources of its workers and of a function that says whether fits have to stop.
+        make_pool: creates a worker pool from the resources of its workers and a function that tells fits to stop.
 
     Returns:
-        The run's results with the ablation; unchanged where nothing is recommended.
+        The run's results with the ablation; without it if the run recommends no configuration.
 
     Raises:
-        UserError: no such run, other images, or too few images for the configuration.
+        UserError: there is no such run, the images or weights are missing, or there are too few images for a batch.
+        MismatchError: the images, groups or weights differ from those of the run.
     """
     results = analyse(open_study(out, storage, study))
     if results.recommended is None:
@@ -75,8 +76,8 @@ def explain(
         smallest = min(len(fold.train) for fold in setup.folds)
         if start.batch_size > smallest:
             raise UserError(
-                f"--from: batch_size {start.batch_size} is more than the {smallest} images that a fit of this run "
-                f"trains on. Pass a configuration with at most {smallest}."
+                f"--from: batch_size must be at most {smallest}, the number of training images of a fit in this run, "
+                f"got {start.batch_size}."
             )
         opened = open_storage(out, storage, create=False, should_stop=clock.past_end)
         ledger = Ledger(ledger_engine(opened), study)
@@ -97,13 +98,11 @@ def explain(
 
 
 def _images(study: StudyRecord, out: Path, data: Path | None, listener: Listener) -> ImageSet:
-    """The images of the run. Raises UserError or MismatchError where they are gone or have changed."""
+    """The images of the run. Raises UserError if they are gone, MismatchError if they have changed."""
     folder = data or Path(study.data.folder)
     groups, labels = (study.settings.get(name) for name in ("groups", "labels"))
     if data is None and not folder.is_dir():
-        raise UserError(
-            f"the images of the run in {out} are no longer in {folder}. Pass --data with the folder that they are in."
-        )
+        raise UserError(f"the images of the run in {out} are no longer in {folder}. Pass --data with their folder.")
     scanned = scan_folder(
         folder,
         listener,
@@ -132,7 +131,7 @@ def _weights(study: StudyRecord) -> dict[str, Weights]:
     digests = study.identity.weights
     weights = find_weights(study.settings.get("weights", IMAGENET), [name for name, _ in digests]) if digests else {}
     if weight_digests(weights) != digests:
-        raise MismatchError("the run was made with other pretrained weights than there are now. Put them back.")
+        raise MismatchError("the pretrained weights differ from those of the run. Restore the files of that run.")
     return weights
 
 

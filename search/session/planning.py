@@ -1,4 +1,4 @@
-"""Protocol, plan and folds of a study, and the scores of the baselines: what is settled before the first fit."""
+"""Settings of a study that are fixed before its first fit: protocol, plan and folds; also the baselines' scores."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from spaces.config import Configuration
 from spaces.space import Space
 
 CHECKPOINTS: Final = "paused"
-"""Folder in the run folder with the checkpoints of fits that were cut off between two epochs."""
+"""Folder in the run folder for the checkpoints of interrupted fits."""
 
 _REPLACED_FINALISTS: Final = 1.2  # times the time of the finalists so far: what others in their place may need
 _UNKNOWN_FINALISTS: Final = 0.5  # share of a session that is kept back at most while there are no finalists
@@ -45,16 +45,17 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PlanInputs:
-    """The inputs of a plan besides request and images.
+    """The inputs of a plan besides the request and the images.
 
     Attributes:
-        protocol: from `study_protocol`.
-        timing: what a fit of the reference configuration costs; zeros if it was not timed.
-        workers: fits at the same time.
-        seconds: left of the budget; None without a limit.
-        usual_seconds: length of the study's usual sessions, from which epochs and folds are chosen; None: `seconds`.
-        test: a final training and a test follow the search.
-        notes: sentences for the report that the plan begins with.
+        protocol: the training protocol, from `study_protocol`.
+        timing: measured seconds of a fit of the reference configuration; zeros if it was not timed.
+        workers: number of fits that run at the same time.
+        seconds: seconds left of the budget; None without a limit.
+        usual_seconds: seconds of a usual session of the study, from which epochs and folds are chosen; None: the same
+            as `seconds`.
+        test: whether a final training and a test follow the search.
+        notes: sentences for the report, placed before the plan's own notes.
     """
 
     protocol: TrainingProtocol
@@ -74,18 +75,18 @@ def make_setup(
     ledger: Ledger,
     listener: Listener,
 ) -> tuple[StudySetup, SearchDesign]:
-    """Settle what all fits of the study share, and store it with the scores of the baselines.
+    """Fix the settings that all fits of the study share, and store them with the scores of the baselines.
 
     Args:
-        request: of the search.
-        images: to train on.
-        design: from `check_request`.
-        inputs: of the plan.
-        ledger: of the study; epochs and folds that stand there stay.
+        request: the user's request.
+        images: the training images.
+        design: the search design from `check_request`.
+        inputs: the other inputs of the plan.
+        ledger: the study's ledger; epochs and folds that are stored there are kept.
         listener: notified of stages.
 
     Returns:
-        The setup, and the design for the folds and epochs of its plan.
+        The setup, and the search design for the plan's folds and epochs.
     """
     if inputs.usual_seconds not in (None, inputs.seconds) and stored_plan(ledger) is None:
         _settle(ledger, inputs.protocol, _plan(request, ledger, inputs, inputs.usual_seconds))
@@ -114,7 +115,7 @@ def make_setup(
 
 
 def store_empty_plan(request: SearchRequest, images: ImageSet, ledger: Ledger) -> None:
-    """Store a plan for the report of a study whose time was over before a plan could be made."""
+    """Store a plan without any search time, for the report of a study whose time ended before a plan could be made."""
     protocol = study_protocol(request, images, ledger, "float32")
     plan = Plan(
         epochs=protocol.epochs,
@@ -122,31 +123,31 @@ def store_empty_plan(request: SearchRequest, images: ImageSet, ledger: Ledger) -
         search_seconds=0.0,
         final_seconds=0.0,
         fit_seconds=None,
-        notes=("The time was over before the first epochs were timed. Pass a longer --timeout.",),
+        notes=("The time ended before the first epochs were timed. Pass a longer --timeout.",),
     )
     _store_plan(ledger, protocol, plan)
 
 
 def stored_plan(ledger: Ledger) -> Plan | None:
-    """Return the study's plan; None if it has none yet."""
+    """Return the plan that is stored for the study; None if there is none yet."""
     stored = ledger.fact("plan")
     return None if stored is None else Plan(**{**stored, "notes": tuple(stored["notes"])})
 
 
 def study_protocol(request: SearchRequest, images: ImageSet, ledger: Ledger, precision: str) -> TrainingProtocol:
-    """Return the protocol that the study's fits were trained by; a new one, with the epochs still open, before any.
+    """Return the study's training protocol: the stored one, or a new one whose number of epochs is provisional.
 
     Args:
-        request: of the search.
-        images: to train on.
-        ledger: of the study.
-        precision: that suits the device, such as "float32".
+        request: the user's request.
+        images: the training images.
+        ledger: the study's ledger.
+        precision: the best precision for the device, such as "float32"; a stored protocol keeps its own.
     """
     stored = ledger.fact("protocol")
     if stored is not None:
         protocol = TrainingProtocol.from_stored(stored)
         if protocol.precision != precision:
-            _log.warning("The study is trained in %s, although %s suits this device.", protocol.precision, precision)
+            _log.warning("The study continues in %s, although %s suits this device.", protocol.precision, precision)
         return protocol
     return TrainingProtocol(
         epochs=request.epochs or auto_epochs(images.summary.images),
@@ -158,15 +159,15 @@ def study_protocol(request: SearchRequest, images: ImageSet, ledger: Ledger, pre
 
 
 def timing_job(request: SearchRequest, images: ImageSet, protocol: TrainingProtocol) -> tuple[TimingJob, float]:
-    """Return a job that times the first configuration, on fewer images than a fold has where there are many.
+    """Return a job that times the first configuration, on a part of the images if there are many.
 
     Args:
-        request: of the search.
-        images: to train on.
-        protocol: of the study.
+        request: the user's request.
+        images: the training images.
+        protocol: the study's training protocol.
 
     Returns:
-        The job, and how many times as long an epoch on a whole fold is.
+        The job, and the ratio (at least 1) of a whole epoch's duration to that of a timed one.
     """
     rows = np.arange(len(images.labels))
     val = rows[:: request.folds]

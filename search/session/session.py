@@ -1,4 +1,4 @@
-"""A session: from a request to the results."""
+"""A session of a search, from the request to the results."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ class SessionResult:
     """The results of a session, and whether another one is needed.
 
     Attributes:
-        results: of the study, from all sessions.
-        is_last: another session would have nothing to do; False where the working hours ended before the search did.
-        has_trained: fits were made in this session.
+        results: the study's results from all sessions.
+        is_last: whether another session would have nothing to do; false if the session ended before the search did.
+        has_trained: whether this session made any fits.
     """
 
     results: Results
@@ -50,7 +50,7 @@ class SessionResult:
 
 
 class SearchFailed(Exception):
-    """A bug or a broken machine ended the search; `results` holds what there is so far."""
+    """Raised if a bug or a broken machine ended the search; `results` are the results so far."""
 
     def __init__(self, reason: str, results: Results) -> None:
         super().__init__(reason)
@@ -67,16 +67,17 @@ def search(
     """Start or continue the study in `request.out` until its budget is used up or the clock ends the session.
 
     Args:
-        request: what to search.
+        request: the user's request.
         listener: notified of stages, trials and progress.
-        clock: knows when each part has to end.
-        make_pool: makes a pool of the resources of its workers and of a function that says whether fits have to stop.
-        hold: lock of the run folder if the caller has it, who has then called `refuse_overlapping_folders` too.
+        clock: says when each part of the session has to end.
+        make_pool: creates a worker pool from the resources of its workers and a function that tells fits to stop.
+        hold: the lock of the run folder, if the caller holds it; the caller must have called
+            `refuse_overlapping_folders`. None: both are done here.
 
     Raises:
-        UserError: the user can fix it; nothing that was there is lost.
-        StartCancelled: the user ended the start while images were being read.
-        SearchFailed: trials failed one after the other; it carries the results.
+        UserError: the request can't be fulfilled; an existing study is unchanged.
+        StartCancelled: the user stopped the session before there were any results.
+        SearchFailed: too many trials failed in a row; the exception has the results so far.
     """
     if hold is None:
         refuse_overlapping_folders(request)
@@ -98,17 +99,17 @@ def search(
 
 
 def check_start(request: SearchRequest, listener: Listener, clock: Clock, hold: FolderLock) -> None:
-    """Do what needs no training, before the working hours: read the images, refuse what `search` would refuse.
+    """Read the images and check the request ahead of the working hours, without any training.
 
     Args:
-        request: what will be searched.
+        request: the user's request.
         listener: notified of stages and progress.
-        clock: knows whether the user asked for the end.
-        hold: lock of the run folder.
+        clock: says whether the user has stopped the session.
+        hold: the lock of the run folder.
 
     Raises:
-        UserError: the user can fix it.
-        StartCancelled: the user ended it.
+        UserError: the request can't be fulfilled.
+        StartCancelled: the user stopped the session.
     """
     pools = WorkerPools(request, devices.gpus(), WorkerProcessPool, clock.phase_over)
     with explain_write_errors(request.out, request.storage):

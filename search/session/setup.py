@@ -1,4 +1,4 @@
-"""The start of a session: images read and study opened, with nothing written before the request is known to be good."""
+"""The start of a session: reading the images and opening the study. An invalid request writes nothing."""
 
 from __future__ import annotations
 
@@ -40,35 +40,35 @@ from search.storage.run_folder import host_of
 from search.storage.trial_attributes import is_used_up
 
 SCHEMA: Final = 1
-"""Version of the facts and the ledger; a study of another version is refused."""
+"""Version of the stored facts and the ledger; studies of other versions are refused."""
 
 
 class StartCancelled(Exception):
-    """The user ended the start before there was anything to report."""
+    """Raised if the user stopped the session before there was anything to report."""
 
 
 class OutOfTime(UserError):
-    """The working hours or the whole budget ended before the images were read."""
+    """Raised if the working hours or the whole budget ended before the images were read."""
 
 
 def open_session(
     request: SearchRequest, listener: Listener, clock: Clock, pools: WorkerPools, *, will_train: bool = True
 ) -> OpenStudy:
-    """Read the images, open their study or make one, and set the clock to the study's seconds so far.
+    """Read the images, open or create the study, and set the clock to the seconds that the study has used so far.
 
     A study that can't be continued is refused before images are read.
 
     Args:
-        request: what to search.
+        request: the user's request.
         listener: notified of stages and progress.
-        clock: takes over the seconds of earlier sessions.
-        pools: created before images are read; they load TensorFlow meanwhile if trials are left to do.
-        will_train: whether fits follow in this session.
+        clock: resumed with the seconds of earlier sessions.
+        pools: created before the images are read, so that they load TensorFlow meanwhile if there are trials to do.
+        will_train: whether this session makes fits.
 
     Raises:
-        UserError: the user can fix it; nothing was written.
-        StartCancelled: the user ended the start while images were being read.
-        OutOfTime: the images took longer than there was time for.
+        UserError: the request can't be fulfilled; nothing was written.
+        StartCancelled: the user stopped the session while the images were being read.
+        OutOfTime: the time ended before the images were read.
     """
     with ExitStack() as undone:
         if holds_study(request.out, request.storage):
@@ -129,14 +129,14 @@ def _open(request: SearchRequest, clock: Clock, undone: ExitStack) -> tuple[Stud
     schema = ledger.fact("schema")
     if schema not in (None, SCHEMA):
         raise DamagedError(
-            f"the study in {request.out} was made by another version (schema {schema}, here {SCHEMA}). "
-            "Go on with that version, or pass another --out."
+            f"the study in {request.out} was made by another version (schema {schema}, expected {SCHEMA}). "
+            "Continue it with that version, or pass another --out."
         )
     return storage, study, ledger
 
 
 class _ReadingListener(SilentListener):
-    """Forwards the progress of reading images, and ends it when the user asks for the end or the time is over."""
+    """Forwards the progress of reading images; raises if the user stops the session or the time is over."""
 
     def __init__(self, listener: Listener, clock: Clock) -> None:
         self._listener, self._clock = listener, clock
@@ -149,7 +149,7 @@ class _ReadingListener(SilentListener):
             raise StartCancelled
         if self._clock.past_end():
             raise OutOfTime(
-                f"the time was over when {done:,} of {total:,} images were read ({what}). Pass a longer --timeout or "
+                f"the time ended after {done:,} of {total:,} images ({what}). Pass a longer --timeout or "
                 "--window, or start before the working hours: images are then read ahead of them."
             )
         self._listener.progress(what, done, total)

@@ -1,4 +1,4 @@
-"""The images of a study: read, checked for what is wrong with them, and described for the report."""
+"""The images of a study: reading them, checking them for problems, and storing facts about them for the report."""
 
 from __future__ import annotations
 
@@ -22,18 +22,21 @@ from search.storage.ledger import Ledger
 from spaces.backbones import BACKBONES, NO_BACKBONE
 
 SIDES: Final = (8, 1024)
-"""Smallest and largest side in pixels that may be asked for."""
+"""Smallest and largest allowed side of images, in pixels."""
 
 SIZE_CAP_CPU: Final = 64
-"""Largest side in pixels that `--image-size auto` takes on a CPU."""
+"""Largest side in pixels that `--image-size auto` chooses on a CPU."""
 
 SIZE_CAP_GPU: Final = 128
-"""The same on a GPU."""
+"""Largest side in pixels that `--image-size auto` chooses on a GPU."""
 
 SIZE_CAPS_PRETRAINED: Final = (128, 224)
-"""The same on a CPU and on a GPU where all networks are pretrained: these know 224 pixels, and frozen ones run once."""
+"""Largest sides in pixels that `--image-size auto` chooses on a CPU and on a GPU if all networks are pretrained.
 
-_PACKAGES: Final = ("optuna", "numpy", "scikit-learn", "pillow")  # whose versions are recorded
+Pretrained networks expect 224 pixels, and a frozen one processes each image only once.
+"""
+
+_PACKAGES: Final = ("optuna", "numpy", "scikit-learn", "pillow")  # their versions are stored
 
 _log = logging.getLogger(__name__)
 
@@ -56,21 +59,21 @@ def load_study_images(
     on_gpu: bool,
     shapes: tuple[tuple[int, int], ...] = (),
 ) -> LoadedImages:
-    """Read the images and, if there are any, the test images in the same format.
+    """Read the training images, and the test images (if there are any) in the same format.
 
     Args:
-        request: names the folders.
+        request: the user's request, with the folders and CSV files.
         listener: notified of stages and progress.
-        image_size: pixels a side; None: chosen from the sizes of the files.
+        image_size: side in pixels; None: chosen from the sizes of the files.
         on_gpu: whether there is a GPU, which allows larger images.
-        shapes: (height, width) that the study's images were brought to in earlier sessions, if they keep their sizes.
+        shapes: (height, width) in pixels of the shapes of earlier sessions; only used if images keep their own sizes.
 
     Raises:
-        UserError: the images can't be used, or not with these options.
+        UserError: `image_size` is out of range, or the images can't be used with these options.
     """
     if image_size is not None and not SIDES[0] <= image_size <= SIDES[1]:
         option = "--max-side" if request.native else "--image-size"
-        raise UserError(f"{option} lies between {SIDES[0]} and {SIDES[1]} pixels; got {image_size}.")
+        raise UserError(f"{option} must be between {SIDES[0]} and {SIDES[1]} pixels, got {image_size}.")
     cap = SIZE_CAP_GPU if on_gpu else SIZE_CAP_CPU
     if request.space.backbones and NO_BACKBONE not in request.space.definitions["backbone"]:
         cap = SIZE_CAPS_PRETRAINED[on_gpu]
@@ -101,12 +104,12 @@ def load_study_images(
 
 
 def record_findings(ledger: Ledger, loaded: LoadedImages, *, native: bool) -> None:
-    """Log what is wrong with the images and store it for the report, if that has not been done for this study.
+    """Check the images, log the findings and store them for the report, unless this was done for the study before.
 
     Args:
-        ledger: of the study.
+        ledger: the study's ledger.
         loaded: the images.
-        native: the images keep their sizes.
+        native: whether the images nearly keep their own sizes.
     """
     if ledger.fact("findings") is not None:
         return
@@ -119,7 +122,7 @@ def record_findings(ledger: Ledger, loaded: LoadedImages, *, native: bool) -> No
 
 
 def record_images(ledger: Ledger, request: SearchRequest, images: ImageSet) -> None:
-    """Store what a report needs of images and request, so that it can be written again without the images."""
+    """Store the facts about images and request that a report needs, so that it can be rewritten without the images."""
     ledger.set_fact("settings", {**request.settings, "command": request.command})
     if ledger.fact("data") is None:
         ledger.set_fact("data", asdict(images.summary))
@@ -132,22 +135,22 @@ def record_images(ledger: Ledger, request: SearchRequest, images: ImageSet) -> N
 
 
 def stored_shapes(ledger: Ledger | None) -> tuple[tuple[int, int], ...]:
-    """Return the (height, width) that a study's images are brought to; empty for squares, or before the first fit."""
+    """Return the stored shapes (height, width) of a study's images; empty for squares, or before the first fit."""
     stored = None if ledger is None else ledger.fact("protocol")
     return () if stored is None else TrainingProtocol.from_stored(stored).images.shapes
 
 
 def settle_max_side(ledger: Ledger, request: SearchRequest) -> None:
-    """Store the `--max-side` of a study whose images keep their sizes.
+    """Store the `--max-side` of a study whose images keep their own sizes; does nothing for other studies.
 
     Raises:
-        MismatchError: the study was begun with another one.
+        MismatchError: the study was begun with another `--max-side`.
     """
     if not request.native:
         return
     stored = ledger.settle_fact("max_side", request.image_size)
     if request.image_size is not None and request.image_size != stored:
         raise MismatchError(
-            f"{request.out} holds a study of another --max-side (there: {stored or 'auto'}, now: {request.image_size})."
-            " Pass another --out for a new study, or the same options to go on with it."
+            f"{request.out} has a study with --max-side {stored or 'auto'}, now it is {request.image_size}."
+            " Pass another --out for a new study, or the same options to continue it."
         )

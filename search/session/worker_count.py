@@ -1,4 +1,4 @@
-"""The number of workers that trains most epochs a second: measured, as it depends on machine and images.
+"""Measurement of the number of workers that trains most epochs per second, which depends on machine and images.
 
 Small networks leave most of a second thread idle, and tracing a network takes one thread only; large networks gain from
 all threads of the CPU.
@@ -20,13 +20,13 @@ from search.workers.interfaces import WorkerPool
 from search.workers.protocol import Timing, TimingJob
 
 MOST: Final = 16
-"""Largest number of workers that is tried: the more trials run at once, the fewer results the sampler has for each."""
+"""Largest number of workers to try: the more trials run at once, the fewer results the sampler has for each."""
 
 WORKER_BYTES: Final = 1_500_000_000
-"""Memory that a worker may need: TensorFlow, eight networks, the images of a batch."""
+"""Memory in bytes that a worker may need: TensorFlow, eight networks and the images of a batch."""
 
 PRETRAINED_BYTES: Final = 3_500_000_000
-"""The same where pretrained networks may be trained, on larger images; 3.4 GB were seen at 128 pixels."""
+"""Memory in bytes that a worker with pretrained networks may need; 3.4 GB were measured for images of 128 pixels."""
 
 _MANY: Final = 8  # from which on a number between one and all is measured too
 _FACT: Final = "workers"
@@ -35,15 +35,21 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class WorkerCount:
-    """The number of workers that trained most epochs a second on a machine with so many cores."""
+    """The measured speeds for several numbers of workers, and the fastest number.
+
+    Attributes:
+        cores: cores of the machine.
+        chosen: number of workers that trained most epochs per second.
+        rates: number of workers -> epochs per second of all workers together.
+    """
 
     cores: int
     chosen: int
-    rates: Mapping[str, float]  # epochs a second of all workers together, by their number
+    rates: Mapping[str, float]
 
     @property
     def sentence(self) -> str:
-        """A sentence for people with what was measured and chosen.
+        """A sentence for the user with the measured speeds and the choice.
 
         >>> WorkerCount(2, 2, {"1": 20.0, "2": 30.0}).sentence
         'Epochs a second: 20.0 with 1 worker, 30.0 with 2 workers; 2 chosen.'
@@ -56,9 +62,9 @@ def candidates(cores: int, memory: int, trials: int | None = None, each: int = W
     """Return the numbers of workers to measure on a CPU: one, as many as possible, and one between.
 
     Args:
-        cores: of the CPU.
-        memory: in bytes.
-        trials: that the search will do, if that is limited.
+        cores: cores of the CPU.
+        memory: available memory in bytes.
+        trials: largest number of trials of the search; None without a limit.
         each: memory in bytes that a worker may need.
 
     >>> candidates(cores=8, memory=64_000_000_000), candidates(cores=1, memory=64_000_000_000)
@@ -71,10 +77,10 @@ def candidates(cores: int, memory: int, trials: int | None = None, each: int = W
 
 
 def load_worker_count(ledger: Ledger, each: int = WORKER_BYTES) -> WorkerCount | None:
-    """Return what an earlier session of the study measured; None if nothing, or on a machine that differs.
+    """Return the measurement of an earlier session; None if there is none, or if it does not fit this machine.
 
     Args:
-        ledger: of the study.
+        ledger: the study's ledger.
         each: memory in bytes that a worker may need.
     """
     stored: dict[str, Any] | None = ledger.own_fact(_FACT)
@@ -85,7 +91,7 @@ def load_worker_count(ledger: Ledger, each: int = WORKER_BYTES) -> WorkerCount |
 
 
 def save_worker_count(ledger: Ledger, count: WorkerCount) -> None:
-    """Store the number of workers for later sessions: a fit repeats exactly only with as many threads."""
+    """Store the measurement for later sessions: fits are only reproducible with the same number of threads."""
     ledger.set_own_fact(_FACT, asdict(count))
 
 
@@ -95,14 +101,14 @@ def time_pools(pools: Sequence[WorkerPool], job: TimingJob, seconds: float) -> l
     Args:
         pools: one for each number of workers.
         job: the configuration to time.
-        seconds: that each pool trains, at least one epoch.
+        seconds: seconds that each pool trains; at least one epoch is trained.
 
     Returns:
-        The pools and the time of the configuration in each, the pool that trains most epochs a second first. A pool
-        whose workers fail is left out: so many are too much for this machine.
+        (pool, timing) pairs, sorted by epochs per second, the fastest pool first. A pool whose workers fail is logged
+        and left out: the machine can't run so many.
 
     Raises:
-        Stopped: the user asked for the end.
+        Stopped: the user stopped the session.
     """
     timings = []
     for pool in pools:
@@ -117,7 +123,7 @@ def time_pools(pools: Sequence[WorkerPool], job: TimingJob, seconds: float) -> l
 
 
 def rate(pool: WorkerPool, timing: Timing) -> float:
-    """Epochs a second of all workers of a pool together."""
+    """Return the epochs per second of all workers of a pool together, given the timing of one worker."""
     return len(pool) / timing.epoch
 
 

@@ -1,4 +1,4 @@
-"""The worker pools of a session: they load TensorFlow while images are read, then the fastest of them stays."""
+"""The worker pools of a session: they load TensorFlow while images are read; then the fastest one is kept."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from search.workers.pool import worker_resources
 from search.workers.protocol import Timing, TimingJob, TrainingData
 
 MEASURED_SECONDS: Final = 1.0
-"""Seconds that each number of workers trains before one is chosen; more where an epoch takes longer."""
+"""Seconds of training by which each number of workers is timed; longer if an epoch takes longer."""
 
 MEASURED_FROM: Final = 600.0
-"""Time limit in seconds from which on it pays to measure how many workers train most."""
+"""Smallest time limit in seconds for which it pays to measure the best number of workers."""
 
 _SMALL: Final = 64  # pixels: networks for them leave most of a second thread idle
 
@@ -33,10 +33,10 @@ class WorkerPools:
     """The pool of a session, or one for each number of workers until the fastest is chosen.
 
     Args:
-        request: names run folder and number of workers.
-        gpus: that the driver lists and that may be used.
-        make_pool: makes a pool of the resources of its workers and of `must_stop`.
-        must_stop: whether running fits have to stop.
+        request: the user's request, with run folder and number of workers.
+        gpus: GPUs that the driver lists and that may be used.
+        make_pool: creates a worker pool from the resources of its workers and `must_stop`.
+        must_stop: returns whether running fits have to stop.
     """
 
     def __init__(
@@ -49,15 +49,15 @@ class WorkerPools:
 
     @property
     def pool(self) -> WorkerPool:
-        """The chosen pool; before there is a choice, the smallest one."""
+        """The chosen pool; before the choice, the one with the fewest workers."""
         return self._pools[0]
 
     def create(self, ledger: Ledger | None, *, will_train: bool) -> None:
-        """Make the pools to choose from; they start to load TensorFlow if they will train.
+        """Create the pools to choose from. If they will train, their workers begin to load TensorFlow.
 
         Args:
-            ledger: of the study, if there is one: an earlier session may have measured how many workers train most.
-            will_train: whether there is something to train.
+            ledger: the study's ledger, which may have the number of workers of an earlier session; None without one.
+            will_train: whether this session makes fits.
         """
         self._create(self._counts(ledger, will_train))
         if will_train:
@@ -66,11 +66,11 @@ class WorkerPools:
                     pool.spawn()
 
     def start(self, ledger: Ledger) -> None:
-        """Wait until a worker is up, and store its device and versions.
+        """Wait until a worker has started, and store its device and package versions in the ledger.
 
         Raises:
             UserError: TensorFlow does not start.
-            Stopped: the user asked for the end.
+            Stopped: the user stopped the session.
         """
         self._start()
         ready = self.pool.ready
@@ -86,7 +86,7 @@ class WorkerPools:
             ledger.set_fact("versions", {**ledger.fact("versions"), **ready.versions})
 
     def set_data(self, data: TrainingData) -> None:
-        """Give all pools the images that fits train on."""
+        """Pass the training images to all pools."""
         for pool in self._pools:
             pool.set_data(data)
 
@@ -96,18 +96,18 @@ class WorkerPools:
         return len(self._pools) > 1
 
     def measure(self, ledger: Ledger, job: TimingJob, epoch_ratio: float = 1.0) -> Timing | None:
-        """Time a configuration with all workers busy; of several pools the fastest stays, the others are closed.
+        """Time a configuration with all workers busy, keep the fastest pool, and close the others.
 
         Args:
-            ledger: of the study; the chosen number of workers is stored there.
+            ledger: the study's ledger, where the chosen number of workers is stored.
             job: the configuration to time.
-            epoch_ratio: how many times as long a whole epoch is as the timed one.
+            epoch_ratio: ratio of a whole epoch's duration to that of a timed one.
 
         Returns:
-            The time of a whole epoch; None where it can't be timed, which is logged.
+            The timing in the fastest pool, for a whole epoch; None if timing failed in all pools, which is logged.
 
         Raises:
-            Stopped: the user asked for the end.
+            Stopped: the user stopped the session.
         """
         was_undecided = self.is_undecided
         timed = worker_count.time_pools(self._pools, job, MEASURED_SECONDS)
@@ -127,7 +127,7 @@ class WorkerPools:
 
     @property
     def restart_seconds(self) -> float:
-        """Seconds that a worker takes to start again after it was killed."""
+        """Seconds that a worker takes to restart after it was killed; 0 if no worker has started yet."""
         return self.pool.ready.seconds if self.pool.ready is not None else 0.0
 
     def close(self) -> None:

@@ -124,7 +124,7 @@ SEARCH = ("--data", "images", "--image-size", "8", "--quiet")
         ((*SEARCH, "--out", "images/bolt/0.png/x"), "lies in the image folder"),
         ((*SEARCH, "--out", "/proc/none/x"), "can't write to the run folder /proc/none/x"),
         ((*SEARCH, "--image-size", "4"), "expected auto, native or a whole number of at least 8, got '4'"),
-        ((*SEARCH, "--image-size", "5000"), "--image-size lies between 8 and 1024 pixels; got 5000"),
+        ((*SEARCH, "--image-size", "5000"), "--image-size must be between 8 and 1024 pixels, got 5000"),
         ((*SEARCH, "--storage", "studies.db"), "not a database URL"),
         ((*SEARCH, "--storage", ""), "not a database URL"),
         ((*SEARCH, "--storage", "sqlite:///x.db", "--folds", "13"), "13 folds need at least 13"),

@@ -157,7 +157,7 @@ def test_the_test_of_a_split_may_be_named_and_nothing_else_of_the_images(tmp_pat
 
 def test_images_are_not_read_for_ever_when_the_time_is_over(tmp_path: Path) -> None:
     late = Clock(until=100.0, wall=lambda: 130.0)
-    with pytest.raises(OutOfTime, match=r"the time was over when \d+ of 24 images were read"):
+    with pytest.raises(OutOfTime, match=r"the time ended after \d+ of 24 images"):
         run(small_request(make_images(tmp_path / "images", 12), tmp_path / "run"), late)
     assert not (tmp_path / "run" / "study.db").exists()
 

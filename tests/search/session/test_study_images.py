@@ -49,7 +49,7 @@ def test_the_test_of_a_split_is_read_beside_the_rest(tmp_path: Path, by_table: b
 def test_absurd_sizes_are_refused_before_images_are_read(tmp_path: Path, size: int) -> None:
     for native, option in ((False, "--image-size"), (True, "--max-side")):
         asked = small_request(tmp_path / "nowhere", tmp_path / "out", native=native)
-        with pytest.raises(UserError, match=f"{option} lies between 8 and 1024 pixels; got {size}"):
+        with pytest.raises(UserError, match=f"{option} must be between 8 and 1024 pixels, got {size}"):
             load_study_images(asked, SilentListener(), image_size=size, on_gpu=False)
 
 
