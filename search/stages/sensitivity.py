@@ -35,7 +35,7 @@ def fit_copies(
     left: float | None,
     folds: int,
 ) -> Sensitivity:
-    """Fit perturbed copies of the recommended configuration, in order, as far as time allows.
+    """Fit the variants of the recommended configuration, in order, as far as time allows.
 
     Args:
         best_trial: the recommended trial, judged on all folds.

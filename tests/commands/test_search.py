@@ -173,7 +173,7 @@ def test_a_start_outside_the_space_is_refused(refused: Refused) -> None:
     Path("mine.yaml").write_text(yaml.safe_dump(configuration(batch_size=2).as_dict()))
     line = refused(*SEARCH, "--space", "space.yaml", "--start", "mine.yaml")
     assert "--start: depth: " in line
-    assert "the configuration has 3. Widen the space" in line
+    assert "as in the space, got 3. Widen the space" in line
 
 
 def test_one_class_an_empty_class_and_nothing_readable_are_refused(here: Path, refused: Refused) -> None:

@@ -1,4 +1,4 @@
-"""Changed copies of the recommended configuration, with workers that answer at once."""
+"""Variants of the recommended configuration, with workers that answer at once."""
 
 from __future__ import annotations
 
