@@ -27,7 +27,7 @@ def test_it_writes_a_page_and_json_and_says_what_it_found(here: Path, capsys: py
     shutil.copy(first, first.with_name("again.png"))
     assert run_search.main(["check", "--data", "images", "--quiet"]) == 0
     told = capsys.readouterr()
-    assert "The same file more than once" in told.out
+    assert "Identical files" in told.out
     assert told.err == ""
     found = json.loads((here / "runs" / "images-check" / "check.json").read_text())
     assert "duplicate" in [one["kind"] for one in found["findings"]]
