@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
@@ -15,31 +16,35 @@ from tests.servers import Server, running
 settings.register_profile("steadynet", deadline=None, max_examples=50)
 settings.load_profile("steadynet")
 
+# Of some hundred processes that tests start only the first compiles what all of them import.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 
 # With the longest files first no process of pytest-xdist ends long before the other. They take from a minute down to
 # ten seconds each on an idle machine.
 LONGEST_FIRST = (
-    "keras_tests/diagnosis/test_faults.py",
-    "keras_tests/test_whole_search.py",
-    "keras_tests/test_transfer.py",
     "keras_tests/test_real_folders.py",
-    "faults/test_kills.py",
+    "keras_tests/test_whole_search.py",
     "keras_tests/test_train_and_predict.py",
+    "faults/test_kills.py",
     "reports/test_browser.py",
-    "faults/test_lost_hosts.py",
-    "keras_tests/test_four_questions.py",
-    "keras_tests/test_engine.py",
     "search/session/test_many_hosts.py",
-    "keras_tests/test_export.py",
+    "keras_tests/test_engine.py",
+    "keras_tests/diagnosis/test_faults.py",
+    "search/storage/test_optuna_suite.py",
+    "faults/test_lost_hosts.py",
     "faults/test_disks.py",
-    "keras_tests/test_pool.py",
-    "search/stages/test_pipeline.py",
-    "keras_tests/test_backbones.py",
-    "keras_tests/test_gpu_ready.py",
+    "keras_tests/test_four_questions.py",
+    "keras_tests/test_export.py",
     "keras_tests/test_every_size.py",
-    "keras_tests/diagnosis_process/test_whole_command.py",
+    "keras_tests/test_transfer.py",
+    "keras_tests/test_gpu_ready.py",
+    "keras_tests/test_pool.py",
+    "keras_tests/test_backbones.py",
     "search/inspection/test_folder_check.py",
+    "search/stages/test_pipeline.py",
     "keras_tests/test_worker_traces.py",
+    "keras_tests/diagnosis_process/test_whole_command.py",
 )
 
 
