@@ -103,8 +103,6 @@ def test_confusion_and_mistakes_agree_with_scikit_learn(seed, classes, images, o
     confidence = [max(one.probabilities) for one in shown.mistakes]
     assert confidence == sorted(confidence, reverse=True)
     assert all(labels[one.row] == one.label != one.predicted for one in shown.mistakes)
-    assert len(shown.suspects) <= MOST
-    assert all(labels[one.row] == one.label != one.likely for one in shown.suspects)
 
 
 @pytest.mark.parametrize("classes", [2, 3, 8])
@@ -112,6 +110,7 @@ def test_planted_wrong_labels_are_found(classes) -> None:
     truth = np.arange(400) % classes
     labels, wrong = flipped(truth, 0.05)
     shown = on_images(labels, repeats_of(truth, 4), (0.0,) * classes)
+    assert all(labels[one.row] == one.label != one.likely for one in shown.suspects)
     found = {one.row for one in shown.suspects}
     assert len(found & set(wrong)) >= 0.5 * len(wrong)
     assert len(found - set(wrong)) <= 3
