@@ -66,6 +66,8 @@ def _fit(job: FitJob, pipe: Connection, seconds: float) -> FitOutcome | JobStopp
 def main(arguments: list[str]) -> None:
     """Run or go on with a search."""
     from search.events import SilentListener
+    from search.fits import executor
+    from search.optimize import loop
     from search.schedule.budget import Clock
     from search.session import planning, worker_count
     from search.session.session import search
@@ -85,6 +87,7 @@ def main(arguments: list[str]) -> None:
     options = parser.parse_args(arguments)
     if options.grace is not None:
         server.HEARTBEAT_SECONDS, server.GRACE_SECONDS = 1, options.grace  # type: ignore[misc]
+        executor._POLL_SECONDS = loop._POLL_SECONDS = 0.5  # type: ignore[misc]
     client.main = worker  # type: ignore[attr-defined]
     planning.baselines = lambda *given: {"constant": 0.5}  # type: ignore[attr-defined]
     worker_count.candidates = lambda *given: (1,)

@@ -24,6 +24,8 @@ from reports.write import write_all
 from search import seeds
 from search.errors import MismatchError, UserError
 from search.events import Listener, SilentListener
+from search.fits import executor
+from search.optimize import loop
 from search.records import SEARCH, FitOutcome, StudyRecord, Trial, TrialState
 from search.request import SearchRequest
 from search.schedule.budget import Clock
@@ -54,6 +56,15 @@ def request(
 ) -> SearchRequest:
     storage = server if isinstance(server, str) else server.url
     return small_request(images, out, trials, **{"storage": storage, "study": study, **changes})
+
+
+@pytest.fixture(autouse=True, scope="module")
+def hosts_look_often() -> Iterator[None]:
+    """Hosts that wait for others look for them ten times as often."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (executor, loop):
+            patch.setattr(module, "_POLL_SECONDS", 0.2)
+        yield
 
 
 class RecordingListener(SilentListener):
