@@ -27,6 +27,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from benchmarks.fold_job import fold_job
 from search import seeds
 from search.collapse.rules import FitContext
 from search.data.folds import make_folds
@@ -35,7 +36,6 @@ from search.data.images import ImageSet, load_images
 from search.data.scanned_folder import scan_folder
 from search.events import SilentListener
 from search.fit_checks import LAYER_SIGNALS, Check, Collapse
-from search.records import SEARCH
 from search.schedule.plan import MAX_EPOCHS, SHOWN_IMAGES
 from search.selection import metrics
 from search.settings import TrainingProtocol
@@ -140,7 +140,6 @@ def _train(name: str, number: int, images: Any) -> Audited:
     from search.training import device
     from search.training.engine import Engine
     from search.training.fit import run_fit
-    from search.training.job import FitJob
 
     class Restoring(Engine):
         """Puts BatchNorm's moving statistics back, so that looking at fair ones leaves no trace."""
@@ -178,16 +177,7 @@ def _train(name: str, number: int, images: Any) -> Audited:
     pixels, known = device.load_pixels(images.path, None), device.tensor(labels.astype(np.int32))
     engine = Restoring(configuration, protocol, pixels, known, epochs * steps)
     seed = seeds.child(0, "audit", configuration.hash)
-    job = FitJob(
-        trial=0,
-        stage=SEARCH,
-        configuration=configuration,
-        protocol=protocol,
-        context=context,
-        train=fold.train,
-        val=fold.val,
-        seed=seed,
-    )
+    job = fold_job(configuration, protocol, context, fold, seed)
     witness = _Witness(context.batchnorm)
     outcome = run_fit(engine, job, labels, witness, metrics.MetricScorer())
     return Audited(

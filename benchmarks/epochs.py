@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.fold_job import fold_job
 from search import seeds
 from search.collapse.rules import FitContext
 from search.collapse.watch import Watch
@@ -22,7 +23,6 @@ from search.data.format_choice import FormatChoice
 from search.data.images import load_images
 from search.data.scanned_folder import scan_folder
 from search.events import SilentListener
-from search.records import SEARCH
 from search.schedule.plan import MAX_EPOCHS, MIN_EPOCHS
 from search.selection import metrics
 from search.settings import TrainingProtocol
@@ -45,7 +45,6 @@ def main() -> None:
     from search.training import device
     from search.training.engine import Engine
     from search.training.fit import run_fit
-    from search.training.job import FitJob
 
     device.set_up(None, None)
     print(f"# {platform.processor() or platform.machine()}, TensorFlow {tf.__version__}", flush=True)
@@ -89,16 +88,7 @@ def main() -> None:
                         batchnorm=configuration.normalization == "batch",
                         prior_entropy=float(np.log(protocol.classes)),
                     )
-                    job = FitJob(
-                        trial=0,
-                        stage=SEARCH,
-                        configuration=configuration,
-                        protocol=protocol,
-                        context=context,
-                        train=split.train,
-                        val=split.val,
-                        seed=seeds.child(0, configuration.hash, fold),
-                    )
+                    job = fold_job(configuration, protocol, context, split, seeds.child(0, configuration.hash, fold))
                     outcome = run_fit(engine, job, images.labels, Watch(context), metrics.MetricScorer())
                     row = [*key, epochs, outcome.verdict.value, outcome.score, outcome.skill, round(outcome.seconds, 2)]
                     with options.out.open("a") as stream:

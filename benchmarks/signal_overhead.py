@@ -19,19 +19,18 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 import tensorflow as tf
 
+from benchmarks.fold_job import fold_job
 from benchmarks.machine import machine
 from search.collapse.rules import FitContext
 from search.collapse.watch import Watch
 from search.data.folds import make_folds
 from search.fit_checks import LAYER_SIGNALS
-from search.records import SEARCH
 from search.selection import metrics
 from search.settings import TrainingProtocol
 from search.training import device
 from search.training.engine import Engine
 from search.training.epoch import EpochSums, LayerProbe
 from search.training.fit import run_fit
-from search.training.job import FitJob
 from spaces.config import Configuration
 from spaces.image_format import ImageFormat
 
@@ -90,16 +89,7 @@ def fit(kind: type[Engine], pixels: Any, labels: Any, epochs: int, normalization
         configuration, protocol, device.images_on_device(pixels), tf.constant(labels, tf.int32), epochs * steps
     )
     for fold in folds:
-        job = FitJob(
-            trial=0,
-            stage=SEARCH,
-            configuration=configuration,
-            protocol=protocol,
-            context=context,
-            train=fold.train,
-            val=fold.val,
-            seed=0,
-        )
+        job = fold_job(configuration, protocol, context, fold, 0)
         assert run_fit(engine, job, labels, Watch(context), metrics.MetricScorer()).epochs == epochs, (
             "a fit ended early"
         )

@@ -29,6 +29,7 @@ import numpy as np
 import optuna
 import sqlalchemy as sa
 
+from benchmarks.fold_job import fold_job
 from benchmarks.full_runs import terms_of
 from benchmarks.machine import machine
 from search import seeds
@@ -166,7 +167,6 @@ def once(setting: Setting, rounds: int) -> None:
     from search.training.engine import Engine
     from search.training.fit import run_fit
     from search.training.heads.trainer import HeadTrainer
-    from search.training.job import FitJob
 
     name, known = next(iter(setting.weights.items()))
     terms, protocol = setting.terms, setting.terms.protocol
@@ -185,16 +185,7 @@ def once(setting: Setting, rounds: int) -> None:
     def fit(make: Callable[[], Any]) -> float:
         started = time.perf_counter()
         trainer = make()
-        job = FitJob(
-            trial=0,
-            stage=SEARCH,
-            configuration=configuration,
-            protocol=protocol,
-            context=context,
-            train=fold.train,
-            val=fold.val,
-            seed=0,
-        )
+        job = fold_job(configuration, protocol, context, fold, 0)
         run_fit(trainer, job, terms.labels, Watch(context, audited=True), MetricScorer("balanced_accuracy"))
         return time.perf_counter() - started
 

@@ -22,17 +22,16 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from benchmarks.fold_job import fold_job
 from benchmarks.machine import machine
 from search.collapse.rules import FitContext
 from search.collapse.watch import Watch
 from search.data.folds import make_folds
-from search.records import SEARCH
 from search.selection import metrics
 from search.settings import TrainingProtocol
 from search.training import device
 from search.training.engine import Engine
 from search.training.fit import run_fit
-from search.training.job import FitJob
 from search.training.lr_schedule import Schedule
 from search.training.network import build_network
 from search.training.sampling import balance
@@ -66,16 +65,7 @@ def with_engine(pixels, labels, folds, epochs) -> None:
         epochs=epochs, updates_per_epoch=steps, imbalance=1.0, batchnorm=False, prior_entropy=np.log(2)
     )
     for number, fold in enumerate(folds):
-        job = FitJob(
-            trial=0,
-            stage=SEARCH,
-            configuration=CONFIGURATION,
-            protocol=protocol,
-            context=context,
-            train=fold.train,
-            val=fold.val,
-            seed=number,
-        )
+        job = fold_job(CONFIGURATION, protocol, context, fold, number)
         outcome = run_fit(engine, job, labels, Watch(context), metrics.MetricScorer())
         assert outcome.epochs == epochs, "a fit ended early: the comparison would not be fair"
 
