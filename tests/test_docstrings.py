@@ -24,17 +24,6 @@ NO_BEGINNING: Final = frozenset(
 )
 FILLERS: Final = frozenset("a an and are is its of or that the this to".split())
 
-LEFT_TO_DO: Final = frozenset(
-    {
-        "reports/sections/collapses.py",
-        "reports/sections/images.py",
-    }
-)
-"""Modules whose docstrings are not yet held to this: the list only ever becomes shorter."""
-
-TWICE: Final = frozenset[str]()
-"""Public classes of which two modules have one each: the list only ever becomes shorter."""
-
 MODULES: Final = sorted(path.relative_to(ROOT) for room in ROOMS for path in (ROOT / room).rglob("*.py"))
 Documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -77,7 +66,7 @@ def fault(name: str, docstring: str) -> str | None:
 def test_every_public_docstring_can_be_read_alone(module: Path) -> None:
     documented = ((name, ast.get_docstring(node)) for name, node in public(module))
     faults = [f"{name}: {why}" for name, text in documented if text is not None and (why := fault(name, text))]
-    assert module.as_posix() in LEFT_TO_DO or faults == []
+    assert faults == []
 
 
 def test_public_class_names_mean_one_thing() -> None:
@@ -86,7 +75,7 @@ def test_public_class_names_mean_one_thing() -> None:
         for node in ast.parse((ROOT / module).read_text(encoding="utf-8")).body:
             if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
                 modules[node.name].append(module.as_posix())
-    assert {name: places for name, places in modules.items() if len(places) > 1 and name not in TWICE} == {}
+    assert {name: places for name, places in modules.items() if len(places) > 1} == {}
 
 
 @pytest.mark.parametrize(

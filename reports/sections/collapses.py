@@ -45,7 +45,7 @@ class ReasonRow:
 
 @dataclass(frozen=True, slots=True)
 class Weight:
-    """How much of the collapses a hyperparameter explains."""
+    """Share of the collapses that a hyperparameter explains, with the length of its bar."""
 
     name: str
     share: float  # 0 .. 1

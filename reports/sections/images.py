@@ -59,7 +59,7 @@ class ImageCard:
 
 @dataclass(frozen=True, slots=True)
 class CorruptionRow:
-    """How much of the score a corruption costs, mild and strong, for each finalist; the recommended one first."""
+    """Loss of score under one corruption, mild and strong, for each finalist; the recommended one comes first."""
 
     name: str
     lost: tuple[tuple[float, float] | None, ...]  # one pair (mild, strong) per finalist
