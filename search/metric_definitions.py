@@ -92,7 +92,7 @@ METRICS: Final[Mapping[str, MetricDefinition]] = {
     ),
     "skill": MetricDefinition(
         title="skill",
-        sentence="1 - cross-entropy / cross-entropy of always predicting the class shares: 0 is chance",
+        sentence="1 - cross-entropy / cross-entropy of a constant prediction of the class shares: 0 is chance",
         low=-float("inf"),
         is_decided=False,
         is_pooled=False,  # a mean over images anyway

@@ -192,7 +192,7 @@ class Sensitivity:
 
     centre: str  # canonical hash of the configuration
     folds: int  # number of the search's folds, from the first, on which the variants were fitted
-    copies: tuple[Variant, ...]  # the variants
+    variants: tuple[Variant, ...]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -99,7 +99,7 @@ def _best_config(content: Any) -> BestConfig:
     if content["schema"] != SCHEMA or isinstance(content["schema"], bool):
         raise _wrong(
             "schema",
-            f"expected {SCHEMA}, which this version reads, got {short(content['schema'])}",
+            f"this version reads {SCHEMA}, got {short(content['schema'])}",
             "Use the version of Steadynet that wrote the file, or search again",
         )
     _check_keys("", content, KEYS, _USED)

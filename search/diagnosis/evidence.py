@@ -108,7 +108,7 @@ class NetworkProbe:
 
     loss: float  # the user's loss without regularization
     penalty: float  # regularization terms of the loss
-    expected_loss: float  # cross-entropy in nats of always predicting the class shares
+    expected_loss: float  # cross-entropy in nats of a constant prediction of the class shares
     finite: bool  # whether outputs and loss are finite
     top_share: float  # share, 0..1, of the class predicted most often
     layers: tuple[LayerStatistics, ...]

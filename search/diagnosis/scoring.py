@@ -122,6 +122,6 @@ def cross_entropy(labels: IntArray, outputs: Array, logits: bool = False) -> flo
 
 
 def prior_entropy(counts: list[int]) -> float:
-    """Return the cross-entropy in nats of always predicting the class shares. `counts`: images of each class."""
+    """Return the cross-entropy in nats of a constant prediction of the class shares. `counts`: images of each class."""
     shares = np.array(counts, np.float64) / max(1, sum(counts))
     return float(-(shares[shares > 0] * np.log(shares[shares > 0])).sum())

@@ -105,7 +105,7 @@ def images_needed(images: int, value: float, low: float, baseline: float) -> int
 
     Returns:
         The total number of images, the present ones included. None if the interval lies above the baseline already, or
-        if no number can be told: the promise is not above the baseline, or more than 100 times as many images would be
+        if no number can be given: the promise is not above the baseline, or more than 100 times as many images would be
         needed.
     """
     above, half = value - baseline, value - low

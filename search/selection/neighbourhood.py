@@ -47,7 +47,7 @@ def neighbourhood(sensitivity: Sensitivity, fits: Iterable[Fit], best: Ranked, c
     centre = float(np.mean([best.folds[fold] for fold in common]))
     se = standard_error(difference_deviation(by_fold, best, chance), len(common), max(len(best.folds), 2))
     neighbours = []
-    for variant in sensitivity.copies:
+    for variant in sensitivity.variants:
         own = by_fold.get(variant.configuration.hash, {})
         if all(fold in own for fold in common):
             neighbours.append(_neighbour(variant, [own[fold] for fold in common], centre, se, chance))

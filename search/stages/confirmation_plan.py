@@ -101,11 +101,13 @@ def plan_confirmation(
     size = affordable(len(best), lambda count, repeats: cost.of(best[:count], range(repeats)), budget)
     notes = []
     if size != ConfirmationSize(len(best), REPEATS):
-        what = "Time is short" if seconds is not None else "The trials asked for are few"
+        what = "Time is short" if seconds is not None else "There are few trials"
         splits = "one fresh split" if size.repeats == 1 else f"at most {size.repeats} fresh splits"
         notes.append(f"{what}: {size.finalists} of {len(best)} finalists, {splits} each instead of {REPEATS}.")
     if k < folds:
-        notes.append(f"Groups are few: the fresh splits have {k} folds instead of {folds}, so that they can differ.")
+        notes.append(
+            f"There are few groups: the fresh splits have {k} folds instead of {folds}, so that they can differ."
+        )
     return Confirmation(
         finalists=tuple(one.trial.configuration.hash for one in best[: size.finalists]),
         folds=k,

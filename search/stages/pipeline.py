@@ -26,7 +26,7 @@ from search.stages.ablate import ablate
 from search.stages.confirm import confirm
 from search.stages.confirmation_plan import confirmed_fits, plan_confirmation
 from search.stages.final_fit import test_recommendation
-from search.stages.sensitivity import fit_copies, seconds_needed
+from search.stages.sensitivity import fit_variants, seconds_needed
 from search.storage.load import (
     read_further,
     read_thumbnails,
@@ -34,16 +34,17 @@ from search.storage.load import (
     restored_confirmation,
     restored_sensitivity,
     restored_test,
+    stored_sensitivity,
 )
 from search.workers.errors import Stopped
 from search.workers.interfaces import Worker
 from spaces.config import Configuration
 
 FOLDS: Final = 3
-"""First folds on which each perturbed copy is fitted where time allows; else one."""
+"""First folds on which each variant is fitted where time allows; else one."""
 
 SHARE_OF_FITS: Final = 0.1
-"""Fits of the copies on three folds without a time limit, at most as a share of the search's; else on one fold."""
+"""Fits of the variants on three folds without a time limit, at most as a share of the search's; else on one fold."""
 
 
 def with_confirmation(results: Results, context: Context) -> Results:
@@ -140,28 +141,28 @@ def with_ablation(results: Results, context: Context) -> Results:
 
 
 def with_sensitivity(results: Results, context: Context) -> Results:
-    """Fit slightly perturbed copies of the recommendation, unless that is done."""
+    """Fit slightly changed variants of the recommended configuration, unless that is done."""
     best, known, clock = results.recommended, results.study.sensitivity, context.clock
     if best is None or best.finalist is None:
         return results
     trial, setup = best.ranked.trial, context.setup
     clock.reserve = lambda: context.reserves.for_final_fit(trial)
-    copies = perturbed(trial.configuration, context.design.space, COUNT, seeds.generator(setup.seed, "copies"))
+    variants = perturbed(trial.configuration, context.design.space, COUNT, seeds.generator(setup.seed, "copies"))
     ours = known if known is not None and known.centre == trial.configuration.hash else None
-    if clock.phase_over() or (ours is not None and len(ours.copies) == len(copies)):
+    if clock.phase_over() or (ours is not None and len(ours.variants) == len(variants)):
         return results
     left, trials = clock.phase_left, results.study.trials
     if left is None:
-        is_time = FOLDS * len(copies) <= SHARE_OF_FITS * len(unique_fits(trials))
+        is_time = FOLDS * len(variants) <= SHARE_OF_FITS * len(unique_fits(trials))
     else:
-        is_time = seconds_needed(trial, len(copies), context.executor.workers, FOLDS) <= left
+        is_time = seconds_needed(trial, len(variants), context.executor.workers, FOLDS) <= left
     folds = max(ours.folds if ours is not None else 1, FOLDS if is_time else 1)
     if context.opened.is_shared:
         folds = context.ledger.settle_fact(f"folds of copies {trial.configuration.hash}", folds)
-    new = fit_copies(trial, copies, setup, context.ledger, context.executor, context.listener, trials, left, folds)
+    new = fit_variants(trial, variants, setup, context.ledger, context.executor, context.listener, trials, left, folds)
     now = restored_sensitivity(context.ledger.fact("surroundings"))  # another host may have had more time
-    if now is None or now.centre != new.centre or (now.folds, len(now.copies)) <= (new.folds, len(new.copies)):
-        context.ledger.set_fact("surroundings", asdict(new))
+    if now is None or now.centre != new.centre or (now.folds, len(now.variants)) <= (new.folds, len(new.variants)):
+        context.ledger.set_fact("surroundings", stored_sensitivity(new))
     return context.results(results, draft=True)
 
 

@@ -1,4 +1,4 @@
-"""Sensitivity of the recommended configuration: fits of slightly perturbed copies on the search's first folds."""
+"""Sensitivity of the recommended configuration: fits of slightly changed variants on the search's first folds."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from search.workers.interfaces import FitWorker
 _log = logging.getLogger(__name__)
 
 
-def fit_copies(
+def fit_variants(
     best_trial: Trial,
-    copies: Sequence[Variant],
+    variants: Sequence[Variant],
     setup: StudySetup,
     ledger: Ledger,
     executor: Executor,
@@ -39,68 +39,68 @@ def fit_copies(
 
     Args:
         best_trial: the recommended trial, judged on all folds.
-        copies: of its configuration, the most telling first.
-        setup: what all fits of the study share.
+        variants: variants of its configuration, the most informative first.
+        setup: settings that all fits of the study share.
         ledger: where fits are recorded; what it has costs no time.
-        executor: runs the fits, each worker a copy at a time.
-        listener: told the cost and the progress.
-        trials: of the study, whose fits protect similar ones from collapse rules.
-        left: seconds that it may take, None without a limit. No fit is begun that would likely not end in time.
-        folds: first folds of the study on which each copy is fitted.
+        executor: runs the fits; a worker fits one variant at a time.
+        listener: notified of the cost and the progress.
+        trials: trials of the study; their fits protect similar ones from collapse rules.
+        left: seconds available; None without a limit. A fit that would probably not end in time is not started.
+        folds: each variant is fitted on this many of the study's first folds.
 
     Returns:
-        The copies that were judged on all these folds, in the order given.
+        The variants that were judged on all these folds, in the order of `variants`.
     """
     expected = typical_fit_seconds(best_trial)
     first_folds = FirstFolds(setup, ledger, stage=NEIGHBOUR, trial=best_trial.number, folds=folds, trials=trials)
     fits = len(first_folds.folds)
     deadline = _Deadline(None if left is None else time.monotonic() + left - expected)
-    progress = _Progress(listener, len(copies))
-    if copies:
-        noun = "variant" if len(copies) == 1 else "variants"
-        cost = f"at most {len(copies)} x {fits} fits, about {len(copies) * fits * expected:.0f} s"
-        listener.stage(f"Trying {len(copies)} {noun} of the recommended configuration: {cost}")
+    progress = _Progress(listener, len(variants))
+    if variants:
+        noun = "variant" if len(variants) == 1 else "variants"
+        cost = f"at most {len(variants)} x {fits} fits, about {len(variants) * fits * expected:.0f} s"
+        listener.stage(f"Trying {len(variants)} {noun} of the recommended configuration: {cost}")
 
     judged: dict[int, bool] = {}
 
     def judge(worker: FitWorker, number: int) -> None:
-        judged[number] = _is_judged(first_folds, _TimedWorker(worker, deadline), copies[number], deadline)
+        judged[number] = _is_judged(first_folds, _TimedWorker(worker, deadline), variants[number], deadline)
         progress.add(judged[number])
 
-    with contextlib.suppress(Stopped):  # copies that were judged count
-        executor.run(f"copies of {best_trial.configuration.hash} on {fits}", range(len(copies)), judge)
+    with contextlib.suppress(Stopped):  # variants that were judged count
+        executor.run(f"copies of {best_trial.configuration.hash} on {fits}", range(len(variants)), judge)
     return Sensitivity(
         centre=best_trial.configuration.hash,
         folds=fits,
-        copies=tuple(copy for number, copy in enumerate(copies) if judged.get(number)),
+        variants=tuple(variant for number, variant in enumerate(variants) if judged.get(number)),
     )
 
 
-def seconds_needed(best_trial: Trial, copies: int, workers: int, folds: int) -> float:
-    """Seconds that fitting perturbed copies takes, if their fits are like the recommended one's.
+def seconds_needed(best_trial: Trial, variants: int, workers: int, folds: int) -> float:
+    """Return the seconds that fitting variants takes, if their fits take as long as the recommended trial's.
 
     Args:
         best_trial: the recommended trial.
-        copies: number of copies.
-        workers: that fit at the same time.
-        folds: on which each copy is fitted.
+        variants: number of variants.
+        workers: number of fits at the same time.
+        folds: number of folds on which each variant is fitted.
     """
-    return -(-copies // workers) * folds * typical_fit_seconds(best_trial)
+    return -(-variants // workers) * folds * typical_fit_seconds(best_trial)
 
 
-def _is_judged(first_folds: FirstFolds, worker: FitWorker, copy: Variant, deadline: _Deadline) -> bool:
-    """Fit a copy, and say whether all folds were judged."""
+def _is_judged(first_folds: FirstFolds, worker: FitWorker, variant: Variant, deadline: _Deadline) -> bool:
+    """Fit a variant; return whether all its fits were judged."""
     try:
-        fits = [first_folds.fits(worker, copy.configuration, fold)[-1] for fold in first_folds.folds]
+        fits = [first_folds.fits(worker, variant.configuration, fold)[-1] for fold in first_folds.folds]
     except Stopped:
         deadline.pass_now()
         return False
-    _log.info("copy with %s: %s", dict(copy.changes), [(str(fit.verdict), fit.score) for fit in fits])
+    _log.info("variant with %s: %s", dict(variant.changes), [(str(fit.verdict), fit.score) for fit in fits])
     return all(fit.verdict in JUDGED for fit in fits)
 
 
 class _Progress:
-    """Counts the copies that were judged, from several threads."""
+    """Counts the variants that were judged, from several threads."""
 
     def __init__(self, listener: Listener, total: int) -> None:
         self._listener, self._total, self._judged = listener, total, 0

@@ -1,7 +1,7 @@
 """Optuna's `ask` and `tell` in the threads of a host's workers, with heartbeats where several hosts share the study.
 
 `Study.optimize` does nearly the same. But it raises where another host ended a trial, drops some of the errors of its
-threads, and can be told to stop from inside a trial only.
+threads, and can be stopped from inside a trial only.
 """
 
 from __future__ import annotations

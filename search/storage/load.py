@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
@@ -146,18 +147,24 @@ def restored_test(stored: Any) -> TestScore | None:
     return None if stored is None else TestScore(**{**stored, "offset": tuple(stored.get("offset", ()))})
 
 
+def stored_sensitivity(sensitivity: Sensitivity) -> dict[str, Any]:
+    """Return the ledger's fact about a sensitivity, from which `restored_sensitivity` rebuilds it."""
+    variants = [asdict(variant) for variant in sensitivity.variants]
+    return {"centre": sensitivity.centre, "folds": sensitivity.folds, "copies": variants}  # the key of earlier versions
+
+
 def restored_sensitivity(stored: Any) -> Sensitivity | None:
     """Rebuild the sensitivity from the ledger's fact; None from None."""
     if stored is None:
         return None
-    copies = tuple(
+    variants = tuple(
         Variant(
-            configuration=Configuration(**copy["configuration"]),
-            changes={name: tuple(ends) for name, ends in copy["changes"].items()},
+            configuration=Configuration(**variant["configuration"]),
+            changes={name: tuple(ends) for name, ends in variant["changes"].items()},
         )
-        for copy in stored["copies"]
+        for variant in stored["copies"]
     )
-    return Sensitivity(centre=stored["centre"], folds=stored["folds"], copies=copies)
+    return Sensitivity(centre=stored["centre"], folds=stored["folds"], variants=variants)
 
 
 def restored_ablation(stored: Any) -> Ablation | None:

@@ -24,7 +24,7 @@ class WorkerStalled(WorkerError):
 
 
 class Stopped(Exception):
-    """The fit was ended because the search was told to stop."""
+    """The fit was ended because the search was stopped."""
 
 
 def last_line(text: str) -> str:

@@ -33,9 +33,9 @@ def test_all_that_training_needs_comes_back(path) -> None:
 BAD: list[tuple[dict[str, Any], str]] = [
     (
         {"schema": 2},
-        "schema: expected 1, which this version reads, got 2. Use the version of Steadynet that wrote",
+        "schema: this version reads 1, got 2. Use the version of Steadynet that wrote",
     ),
-    ({"schema": True}, "schema: expected 1, which this version reads, got True."),
+    ({"schema": True}, "schema: this version reads 1, got True."),
     ({"epoch": 3}, "unknown key 'epoch'. Expected one of schema, configuration"),
     ({"training__epoch": 3}, "training: unknown key 'epoch' (did you mean 'epochs'?). Expected one of"),
     (

@@ -63,7 +63,7 @@ def judged(scores: Mapping[int, float], folds: int = 1, more: Sequence[Fit] = ()
         for number, score in scores.items()
         for fold in range(folds)
     ]
-    around = Sensitivity(centre=CENTRE.hash, folds=folds, copies=tuple(copies.values()))
+    around = Sensitivity(centre=CENTRE.hash, folds=folds, variants=tuple(copies.values()))
     found = neighbourhood(around, [*fits, *more], ranked(**changes), 0.5)
     assert found is not None
     return found
@@ -98,7 +98,7 @@ def test_where_most_copies_fall_the_centre_itself_stands_on_a_cliff() -> None:
 
 def test_a_collapsed_copy_is_a_cliff_and_counts_as_no_more_than_chance() -> None:
     dead = fit(copy(5).configuration, 0, 0.6, Verdict.COLLAPSED, stage=NEIGHBOUR)
-    around = Sensitivity(centre=CENTRE.hash, folds=1, copies=(copy(5),))
+    around = Sensitivity(centre=CENTRE.hash, folds=1, variants=(copy(5),))
     found = neighbourhood(around, [dead], ranked(se=1.0), 0.5)
     assert found is not None
     assert [(one.score, one.collapsed, one.cliff) for one in found.neighbours] == [(0.5, True, True)]
@@ -108,15 +108,15 @@ def test_a_collapsed_copy_is_a_cliff_and_counts_as_no_more_than_chance() -> None
 def test_a_second_chance_counts_as_half_and_the_collapse_is_kept_in_mind() -> None:
     one = copy(5).configuration
     fits = [fit(one, 0, 0.6, Verdict.COLLAPSED, stage=NEIGHBOUR), fit(one, 0, 0.9, stage=NEIGHBOUR, attempt=1)]
-    around = Sensitivity(centre=CENTRE.hash, folds=1, copies=(copy(5),))
+    around = Sensitivity(centre=CENTRE.hash, folds=1, variants=(copy(5),))
     found = neighbourhood(around, fits, ranked(), 0.5)
     assert found is not None
     assert [(n.score, n.collapsed) for n in found.neighbours] == [(0.7, True)]
 
 
 def test_copies_that_were_not_judged_on_all_their_folds_are_left_out() -> None:
-    around = Sensitivity(centre=CENTRE.hash, folds=2, copies=(copy(0), copy(1), copy(2)))
-    whole, half, slow = (one.configuration for one in around.copies)
+    around = Sensitivity(centre=CENTRE.hash, folds=2, variants=(copy(0), copy(1), copy(2)))
+    whole, half, slow = (one.configuration for one in around.variants)
     fits = [fit(whole, 0, 0.8), fit(whole, 1, 0.7), fit(half, 0, 0.8), fit(half, 1, 0.8, stage=CONFIRM)]
     fits += [fit(slow, fold, 0.8, Verdict.STOPPED) for fold in (0, 1)]
     found = neighbourhood(around, fits, ranked(), 0.5)
@@ -126,9 +126,9 @@ def test_copies_that_were_not_judged_on_all_their_folds_are_left_out() -> None:
 
 
 def test_without_copies_or_with_those_of_another_configuration_there_is_none() -> None:
-    nothing = Sensitivity(centre=CENTRE.hash, folds=1, copies=())
+    nothing = Sensitivity(centre=CENTRE.hash, folds=1, variants=())
     assert neighbourhood(nothing, [], ranked(), 0.5) is None
-    strange = Sensitivity(centre="other", folds=1, copies=(copy(0),))
+    strange = Sensitivity(centre="other", folds=1, variants=(copy(0),))
     assert neighbourhood(strange, [fit(copy(0).configuration, 0, 0.8)], ranked(), 0.5) is None
 
 

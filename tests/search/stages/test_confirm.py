@@ -194,8 +194,8 @@ def test_nothing_healthy_has_no_finalists(case: Case) -> None:
     ("changes", "finalists", "repeats", "note"),
     [
         ({"searched": 1000}, 3, 5, None),
-        ({"searched": 70}, 3, 3, "The trials asked for are few: 3 of 3 finalists, at most 3 fresh splits"),
-        ({"searched": 30}, 2, 2, "The trials asked for are few: 2 of 3 finalists, at most 2 fresh splits"),
+        ({"searched": 70}, 3, 3, "There are few trials: 3 of 3 finalists, at most 3 fresh splits"),
+        ({"searched": 30}, 2, 2, "There are few trials: 2 of 3 finalists, at most 2 fresh splits"),
         ({"seconds": 1000.0}, 3, 5, None),
         ({"seconds": 40.0}, 3, 2, "Time is short: 3 of 3 finalists, at most 2 fresh splits each instead of 5."),
         ({"seconds": 10.0}, 1, 1, "Time is short: 1 of 3 finalists, one fresh split each instead of 5."),
@@ -215,7 +215,7 @@ def test_few_groups_take_fewer_folds_and_say_so(case: Case) -> None:
     plan = plan_confirmation(case.ranking, case.setup.labels, groups, 3, seconds=None, searched=1000)
     assert plan is not None
     assert plan.folds == 2
-    assert plan.notes == ("Groups are few: the fresh splits have 2 folds instead of 3, so that they can differ.",)
+    assert plan.notes == ("There are few groups: the fresh splits have 2 folds instead of 3, so that they can differ.",)
 
 
 def test_a_leader_that_falls_gives_back_whom_it_drove_out(setup: StudySetup) -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +31,10 @@ from search.records import (
     Verdict,
 )
 from search.selection.perturbations import perturbed
-from search.stages.sensitivity import fit_copies, seconds_needed
+from search.stages.sensitivity import fit_variants, seconds_needed
 from search.storage.database import open_storage
 from search.storage.ledger import Ledger
-from search.storage.load import read_trials
+from search.storage.load import read_trials, restored_sensitivity, stored_sensitivity
 from search.storage.trial_attributes import CONFIGURATION, PLACE
 from search.training.job import FitJob, FitSpec
 from spaces.presets import CORE
@@ -44,7 +44,7 @@ from tests.stand_ins import FakePool, RecordingListener, memory, outcome
 pytestmark = pytest.mark.slow
 
 CENTRE = configuration()
-COPIES = perturbed(CENTRE, CORE, 6, np.random.default_rng(0))
+VARIANTS = perturbed(CENTRE, CORE, 6, np.random.default_rng(0))
 
 
 def well(job: FitJob) -> FitOutcome:
@@ -74,15 +74,15 @@ class Case:
     def run(
         self,
         answer: Callable[[FitJob], FitOutcome] = well,
-        copies: tuple[Variant, ...] = COPIES,
+        variants: tuple[Variant, ...] = VARIANTS,
         most: int = 1000,
         pool: Any = None,
         left: float | None = None,
         folds: int = 1,
     ) -> Sensitivity:
         fake: Any = FakePool(answer, must_stop=lambda: len(fake.one.jobs) >= most)
-        found = fit_copies(
-            *(self.best, copies, self.setup, self.ledger, LocalExecutor(pool or fake), self.told),
+        found = fit_variants(
+            *(self.best, variants, self.setup, self.ledger, LocalExecutor(pool or fake), self.told),
             trials=[self.best],
             left=left,
             folds=folds,
@@ -99,10 +99,10 @@ def case(setup: StudySetup) -> Case:
     return Case(setup)
 
 
-def test_each_copy_is_fitted_once_on_the_first_fold(case: Case) -> None:
+def test_each_variant_is_fitted_once_on_the_first_fold(case: Case) -> None:
     found = case.run()
-    assert found == Sensitivity(centre=CENTRE.hash, folds=1, copies=COPIES)
-    assert [job.configuration for job in case.jobs] == [copy.configuration for copy in COPIES]
+    assert found == Sensitivity(centre=CENTRE.hash, folds=1, variants=VARIANTS)
+    assert [job.configuration for job in case.jobs] == [variant.configuration for variant in VARIANTS]
     assert {(fit.trial, fit.fold, fit.repeat, fit.verdict) for fit in case.fits()} == {(7, 0, 0, Verdict.LEARNED)}
     assert {tuple(job.val) for job in case.jobs} == {tuple(case.setup.folds[0].val)}
 
@@ -117,14 +117,14 @@ def test_the_cost_is_told_first_and_then_how_far_it_is(case: Case) -> None:
     )
 
 
-def test_without_copies_nothing_is_told_or_done(case: Case) -> None:
-    assert case.run(copies=()).copies == ()
+def test_without_variants_nothing_is_reported_or_done(case: Case) -> None:
+    assert case.run(variants=()).variants == ()
     assert (case.told.stages, case.told.done, case.jobs) == ([], [], [])
 
 
 def test_more_folds_and_no_more_than_there_are(case: Case) -> None:
     assert case.run(folds=5).folds == 3
-    assert len(case.fits()) == 3 * len(COPIES)
+    assert len(case.fits()) == 3 * len(VARIANTS)
 
 
 def test_what_stands_in_the_ledger_is_not_trained_again_and_needs_no_time(case: Case) -> None:
@@ -133,13 +133,13 @@ def test_what_stands_in_the_ledger_is_not_trained_again_and_needs_no_time(case: 
 
 
 def test_when_the_search_is_told_to_end_the_rest_is_left_out_and_a_later_start_goes_on(case: Case) -> None:
-    assert case.run(most=2).copies == COPIES[:2]
-    assert case.run().copies == COPIES
-    assert len(case.jobs) == len(COPIES) - 2
+    assert case.run(most=2).variants == VARIANTS[:2]
+    assert case.run().variants == VARIANTS
+    assert len(case.jobs) == len(VARIANTS) - 2
 
 
-def test_a_copy_that_got_only_some_of_its_folds_is_left_out(case: Case) -> None:
-    assert case.run(most=5, folds=2).copies == COPIES[:2]
+def test_a_variant_that_got_only_some_of_its_folds_is_left_out(case: Case) -> None:
+    assert case.run(most=5, folds=2).variants == VARIANTS[:2]
 
 
 @pytest.mark.parametrize(("left", "judged"), [(0.0, 0), (1.9, 0), (2.0, 1), (7.0, 3), (None, 6)])
@@ -147,12 +147,13 @@ def test_no_fit_is_begun_that_would_not_end_in_time(
     left: float | None, judged: int, case: Case, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(time, "monotonic", lambda: 100.0 + 2.0 * len(case.fits()))
-    assert case.run(left=left).copies == COPIES[:judged]
+    assert case.run(left=left).variants == VARIANTS[:judged]
 
 
 def test_one_that_collapses_is_kept_with_its_second_chance_one_that_was_not_judged_is_not(case: Case) -> None:
     verdicts = {
-        copy.configuration.hash: verdict for copy, verdict in zip(COPIES, ["soft", "hard", "slow"], strict=False)
+        variant.configuration.hash: verdict
+        for variant, verdict in zip(VARIANTS, ["soft", "hard", "slow"], strict=False)
     }
 
     def answer(job: FitJob) -> FitOutcome:
@@ -165,16 +166,18 @@ def test_one_that_collapses_is_kept_with_its_second_chance_one_that_was_not_judg
                 return outcome(job, Verdict.STOPPED, "too-slow")
         return well(job)
 
-    assert case.run(answer).copies == (*COPIES[:2], *COPIES[3:])
-    soft, hard, slow = ([f.attempt for f in case.fits() if f.configuration == c.configuration.hash] for c in COPIES[:3])
+    assert case.run(answer).variants == (*VARIANTS[:2], *VARIANTS[3:])
+    soft, hard, slow = (
+        [f.attempt for f in case.fits() if f.configuration == c.configuration.hash] for c in VARIANTS[:3]
+    )
     assert (soft, hard, slow) == ([0, 1], [0], [0])
 
 
-def test_several_workers_share_the_copies_and_change_nothing(setup: StudySetup, tmp_path: Path) -> None:
+def test_several_workers_share_the_variants_and_change_nothing(setup: StudySetup, tmp_path: Path) -> None:
     alone, together = Case(setup), Case(setup, open_storage(tmp_path, None).engine)
     alone.run(pool=None)
     pool = Pair()
-    assert together.run(pool=pool).copies == COPIES
+    assert together.run(pool=pool).variants == VARIANTS
     assert pool.most == 2
     assert [fit.key for fit in together.fits()] == [fit.key for fit in alone.fits()]
     assert [done for done, _ in together.told.done] == [1, 2, 3, 4, 5, 6]
@@ -206,12 +209,12 @@ class Pair:
 
 
 @pytest.mark.parametrize("stage", [NEIGHBOUR, ABLATION])
-def test_a_fit_of_a_copy_is_the_one_that_a_later_trial_would_do_and_counts_for_it(stage: str, case: Case) -> None:
+def test_a_fit_of_a_variant_is_the_one_that_a_later_trial_would_do_and_counts_for_it(stage: str, case: Case) -> None:
     if stage == NEIGHBOUR:
         case.run()
     else:
-        fitted(case.setup, case.ledger, COPIES[0].configuration, 7, 1, ABLATION)
-    later = fitted(case.setup, case.ledger, COPIES[0].configuration, 8, 3)
+        fitted(case.setup, case.ledger, VARIANTS[0].configuration, 7, 1, ABLATION)
+    later = fitted(case.setup, case.ledger, VARIANTS[0].configuration, 8, 3)
     assert [fit.stage for fit in later.fits] == [stage, SEARCH, SEARCH]
     study = optuna.create_study()
     for trial in (case.best, later):
@@ -232,4 +235,7 @@ def test_a_fit_of_a_copy_is_the_one_that_a_later_trial_would_do_and_counts_for_i
 
 
 def test_a_record_of_sensitivity_holds_plain_values(case: Case) -> None:
-    assert asdict(replace(case.run(), copies=COPIES[:1]))["copies"][0]["changes"] == dict(COPIES[0].changes)
+    found = case.run()
+    stored = json.loads(json.dumps(stored_sensitivity(found)))
+    assert stored["copies"][0]["changes"] == {key: list(ends) for key, ends in VARIANTS[0].changes.items()}
+    assert restored_sensitivity(stored) == found
