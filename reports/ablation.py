@@ -80,7 +80,7 @@ def sentence(results: Results) -> str:
     if not ablation.steps:
         return ablation.note
     ends = f"{number(ablation.start.score)} → {number(ablation.steps[-1].reached.score)}"
-    texts = [f"From your configuration to the recommended one ({ends} on {counted(ablation.folds, 'fold')}):"]
+    texts = [f"{ends} on {counted(ablation.folds, 'fold')} of the search:"]
     steps = rows(results)
     most = max(steps, key=lambda row: row.gain)
     if most.gain <= 0:
@@ -108,12 +108,12 @@ def noise(results: Results) -> str:
 def cost(ablation: Ablation) -> str:
     """Return how the order of the changes was chosen, and what the ablation cost."""
     order = (
-        f"comes from a random forest fitted to {counted(ablation.trials, 'configuration')} of the search"
+        f"comes from a random forest fitted to the search's {counted(ablation.trials, 'configuration')}"
         if ablation.trials
         else "is the default one, since there were too few trials to learn it from"
     )
     fits = f"{counted(ablation.trained, 'further fit')} and {duration(ablation.seconds)}"
-    return f"The order of the changes {order}. The ablation took {fits}."
+    return f"The order of the changes {order}. This comparison step by step (ablation) took {fits}."
 
 
 def signed(gain: float) -> str:

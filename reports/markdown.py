@@ -103,7 +103,7 @@ def _finalists(results: Results) -> str:
         )
         for row in certainty.finalist_rows(results)
     ]
-    head = ("trial", "R", "mean", "± SE", "worst", "collapsed (95 % bound)", "status", "configuration")
+    head = ("trial", "R (mean − SE)", "mean", "± SE", "worst", "collapsed (95 % bound)", "status", "configuration")
     notes = certainty.notes(results)
     parts = ["## Confidence", certainty.sentence(results), _table(head, rows), *(escaped(note) for note in notes)]
     return "\n\n".join(parts)
@@ -168,7 +168,7 @@ def _ablation(results: Results) -> str:
     if not steps:
         return head
     table = [
-        ("0", "yours", number(study.ablation.start.score), "", ablation.collapsed(study.ablation.start)),
+        ("0", "your configuration", number(study.ablation.start.score), "", ablation.collapsed(study.ablation.start)),
         *(
             (str(place), escaped(row.change), number(row.score), ablation.signed(row.gain), row.collapsed)
             for place, row in enumerate(steps, start=1)
@@ -176,7 +176,7 @@ def _ablation(results: Results) -> str:
     ]
     notes = [study.ablation.note, ablation.noise(results), ablation.cost(study.ablation)]
     text = " ".join(escaped(note) for note in notes if note)
-    return f"{head}\n\n{_table(('step', 'change', 'score', 'gain', 'folds'), table)}\n\n{text}"
+    return f"{head}\n\n{_table(('step', 'change', 'score', 'gain', 'collapsed folds'), table)}\n\n{text}"
 
 
 def _best(results: Results) -> str:

@@ -24,10 +24,10 @@ class Listener(Protocol):
     """Receiver of a run's events. Methods are called from several threads; they must return at once and never raise."""
 
     def stage(self, text: str) -> None:
-        """Report that a new stage of the run begins; `text` is its title, such as "Scanning ./images"."""
+        """Called when a stage of the run begins; `text` is its title, such as "Scanning ./images"."""
 
     def progress(self, what: str, done: int, total: int) -> None:
-        """Report progress of work of known length, such as hashing or decoding.
+        """Called as work of known length advances, such as hashing or decoding.
 
         Args:
             what: name of the work.
@@ -36,17 +36,17 @@ class Listener(Protocol):
         """
 
     def waiting(self, until: float) -> None:
-        """Report that the run pauses until the next working hours begin.
+        """Called when the run pauses until the next working hours begin.
 
         Args:
             until: time at which they begin, in seconds since 1970.
         """
 
     def data(self, summary: DataSummary) -> None:
-        """Report that the images have been read; `summary` describes them."""
+        """Called when the images have been read; `summary` describes them."""
 
     def planned(self, plan: Plan, trials: int | None, seconds: float | None, before: EarlierProgress) -> None:
-        """Report the plan of the study and what is left of its budget.
+        """Called when the study has a plan, with what is left of its budget.
 
         Args:
             plan: epochs, folds and shares of the time.
@@ -56,7 +56,7 @@ class Listener(Protocol):
         """
 
     def trial_started(self, number: int, configuration: Configuration, folds: int) -> None:
-        """Report that a trial begins, or goes on after an interruption.
+        """Called when a trial begins, or goes on after an interruption.
 
         Args:
             number: number of the trial, from 0.
@@ -65,7 +65,7 @@ class Listener(Protocol):
         """
 
     def check(self, number: int, fold: int, check: Check, epochs: int) -> None:
-        """Report that a fit has reached the epoch of a check.
+        """Called when a fit has reached the epoch of a check.
 
         Args:
             number: number of the trial, from 0.
@@ -75,12 +75,12 @@ class Listener(Protocol):
         """
 
     def fit_finished(self, fit: Fit) -> None:
-        """Report that a fit has ended and is recorded."""
+        """Called when a fit has ended, however it ended, and `fit` is stored."""
 
     def trial_finished(self, trial: Trial, pooled: float | None, best: float | None) -> None:
-        """Report that a trial has ended and is recorded.
+        """Called when a trial has ended and is stored.
 
-        If several hosts share the study, trials of other hosts are reported too, without a `trial_started` before them.
+        If several hosts share the study, it is also called for trials of other hosts, without a `trial_started`.
 
         Args:
             trial: the trial with its fits.

@@ -21,14 +21,14 @@ _BEGINS: Final = len(_FIRST_VERSION)
 
 
 def decode_npy(data: bytes) -> np.ndarray[Any, Any]:
-    """Decode the bytes of a `.npy` file into an array of its own memory.
+    """Decode the bytes of a `.npy` file into a writable array that shares no memory with `data`.
 
     Raises:
         ValueError: `data` is not in the `.npy` format, or holds pickled objects.
     """
     if data[:_BEGINS] != _FIRST_VERSION:
         with _PARSING:
-            return np.load(io.BytesIO(data), allow_pickle=False)  # type: ignore[no-any-return]
+            return np.lib.format.read_array(io.BytesIO(data), allow_pickle=False)
     start = _BEGINS + 2 + int.from_bytes(data[_BEGINS : _BEGINS + 2], "little")
     shape, is_fortran, dtype = _header(data[:start])
     flat = np.frombuffer(data, dtype, math.prod(shape), start).copy()

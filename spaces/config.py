@@ -142,7 +142,10 @@ class Configuration:
 
     def _check_backbone(self) -> None:
         if self.head not in POOLED:
-            raise ConfigurationError(f"a backbone needs one of the heads {', '.join(POOLED)}, got {self.head!r}.")
+            raise ConfigurationError(
+                f"head must be one of {', '.join(POOLED)} on a backbone, got {self.head!r}. Change head, or set "
+                f"backbone to {NO_BACKBONE!r}."
+            )
         if self.statistics == "adapted" and self.batch_size < MIN_BATCH_FOR_BATCHNORM:
             raise ConfigurationError(
                 f"statistics 'adapted' needs batch_size >= {MIN_BATCH_FOR_BATCHNORM}, got {self.batch_size}."

@@ -80,7 +80,11 @@ class ConfigurationTrial:
         return float(self._answer(name, Range(low, high, log, step)))
 
     def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
-        """Return the configuration's value, one of the choices."""
+        """Return the configuration's value, and record it in `parameters`.
+
+        Raises:
+            SpaceError: the value is none of `choices`, and the field may not be moved to the closest one (`bend`).
+        """
         return self._answer(name, Choices(tuple(choices)))
 
     def _answer(self, name: str, offer: Range | Choices) -> Any:

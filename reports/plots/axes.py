@@ -27,8 +27,8 @@ class Cell:
     name: str
     last: bool = True  # whether the upper end is included
 
-    def holds(self, place: float) -> bool:
-        """Whether the cell contains a position."""
+    def contains(self, place: float) -> bool:
+        """Whether `place`, a position from `Axis.place`, lies in [low, high), or in [low, high] if `last`."""
         return self.low <= place < self.high or (self.last and place == self.high)
 
 

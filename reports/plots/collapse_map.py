@@ -87,5 +87,5 @@ class CollapseMap:
 
 
 def _count(points: list[tuple[Trial, float, float]], column: Cell, row: Cell) -> tuple[int, int]:
-    inside = [trial for trial, x, y in points if column.holds(x) and row.holds(y)]
+    inside = [trial for trial, x, y in points if column.contains(x) and row.contains(y)]
     return sum(trial.state is TrialState.COLLAPSED for trial in inside), len(inside)

@@ -109,12 +109,12 @@ def marks(results: Results) -> list[Mark]:
             note = f"mean ± SE of {counted(len(finalist.scores), 'fit')} on fresh splits"
             rows.append(Mark("fresh", "trained again", finalist.mean, note, *ends))
         rows += _others(results, recommended)
-        note = "pooled over the folds; too high, because it is the best of many"
+        note = "pooled over the folds; optimistic, as it is the best of many"
         rows.append(Mark("optimistic", "search score", recommended.ranked.pooled, note))
     for name, value in results.study.baselines.items():
         if name in _BASELINES and math.isfinite(value):
             rows.append(Mark("baseline", _BASELINES[name], value, f"same folds, images scaled to {SIDE} x {SIDE}"))
-    rows.append(Mark("chance", "chance", results.chance, "ignores the image"))
+    rows.append(Mark("chance", "chance", results.chance, "score of a constant prediction, which ignores the image"))
     return rows
 
 
@@ -190,8 +190,8 @@ def warnings(results: Results) -> list[str]:
     test = results.study.test
     if test and test.score < promise.low:
         texts.append(
-            f"The test score is below the 95 % interval: this may be bad luck with only {counted(test.n, 'image')}, "
-            "or the test images differ from the others."
+            "The test score is below the 95 % interval. The test images may differ from the training images, the final "
+            f"fit may have gone wrong, or it is chance, as there are {counted(test.n, 'test image')}."
         )
     if apart := results.study.data.apart:
         texts.append(
@@ -203,7 +203,10 @@ def warnings(results: Results) -> list[str]:
     if recommended.finalist and recommended.finalist.veto:
         texts.append("More than a tenth of its fits on fresh splits collapsed.")
     if results.neighbourhood and results.neighbourhood.cliff:
-        texts.append("The configuration is near a cliff: a small change costs much of the score (see What matters).")
+        texts.append(
+            "The configuration is near a cliff: a small change of one setting can lower the score sharply, or make the "
+            "network collapse (see What matters)."
+        )
     return texts
 
 
@@ -229,7 +232,7 @@ def _others(results: Results, recommended: Recommendation) -> list[Mark]:
     dots = tuple((f"trial {finalist.trial.number}", finalist.mean) for finalist in others)
     is_single = len(others) == 1
     name = "other finalist" if is_single else "other finalists"
-    note = "mean on fresh splits" if is_single else f"means of {len(others)} on fresh splits"
+    note = "mean on fresh splits" if is_single else f"mean of each of the {len(others)} on fresh splits"
     return [Mark("other", name, max(mean for _, mean in dots), note, dots=dots)]
 
 
@@ -256,7 +259,7 @@ def equals(results: Results) -> str:
         return ""
     names = wording.listed([f"trial {finalist.trial.number}" for finalist in equal])
     verb = "is" if len(equal) == 1 else "are"
-    return f"{wording.headed(names)} {verb} not significantly different from it and may be as good."
+    return f"{wording.headed(names)} {verb} not significantly different from the recommended one and may be as good."
 
 
 def _about(count: int) -> int:

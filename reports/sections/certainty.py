@@ -105,7 +105,7 @@ def notes(results: Results) -> tuple[str, ...]:
 
 
 def finalist_rows(results: Results) -> list[FinalistRow]:
-    """Return the finalists as rows, in their order."""
+    """Return a row of display text per finalist for the table Confidence, in the order of `results.finalists`."""
     own = results.recommended.ranked.trial.number if results.recommended else None
     return [
         FinalistRow(
@@ -138,7 +138,7 @@ def _standing(finalist: Finalist, *, chosen: bool) -> str:
     elif not finalist.healthy and finalist.complete:
         words.append("not healthy")
     if finalist.dropped:
-        words.append(f"dropped: {finalist.dropped}")
+        words.append(f"not fitted further: {finalist.dropped}")
     elif not finalist.complete:
         words.append("not finished")
     if finalist.equal and not chosen:

@@ -162,7 +162,7 @@ def rows(results: Results) -> list[HyperparameterRow]:
             HyperparameterRow(
                 name,
                 "–" if value is None else compact(value),
-                safe_text(safe_range) if safe_range else "–",
+                safe_range_text(safe_range) if safe_range else "–",
                 safe_range.configurations if safe_range else None,
                 shares.get(name),
                 round(100 * max(0.0, shares.get(name, 0.0)) / most, 2),
@@ -181,8 +181,11 @@ def _relevant(results: Results) -> set[str]:
     return wide | {name for name, share in shares.items() if share >= _LITTLE}
 
 
-def safe_text(safe_range: SafeRange) -> str:
-    """Return the safe range as short text."""
+def safe_range_text(safe_range: SafeRange) -> str:
+    """Return a safe range as text: `0.001 to 0.01`, one value if both ends look the same, choices with commas.
+
+    An en dash if an end is unknown.
+    """
     if safe_range.choices:
         return ", ".join(compact(choice) for choice in safe_range.choices)
     if safe_range.low is None or safe_range.high is None:

@@ -97,15 +97,16 @@ def crossing(own: Pixels, other: Pixels) -> list[tuple[int, int]]:
 
 
 def hashes(grey: Pixels) -> Floats:
-    """Return the perceptual hash of each image: whether each of its lowest frequencies is above their median.
+    """Return a perceptual hash of 256 bits per image: which of its 16 x 16 lowest frequencies are above the median.
 
-    The mean brightness is left out of the median.
+    The frequencies are coefficients of the discrete cosine transform; the median is that of the image's own, without
+    the first one, its mean brightness.
 
     Args:
         grey: `(n, 64, 64)` uint8, the images in grey.
 
     Returns:
-        `(n, 256)` float32 of -1 and 1.
+        `(n, 256)` float32: 1 above the median, else -1.
     """
     from scipy.fft import dctn  # type: ignore[import-untyped]
 

@@ -36,10 +36,10 @@ def make_folds(
     class_names: Sequence[str] | None = None,
     cached: bool = False,
 ) -> tuple[Fold, ...]:
-    """Make stratified cross-validation folds: each row is in one validation part, and no fold separates a group.
+    """Make stratified cross-validation folds: each row is in one validation part, and no group is split.
 
     Without groups the images of a class are spread evenly over the folds, to within one image, and renumbering the
-    classes changes nothing. With groups both hold as far as the groups allow.
+    classes changes nothing. With groups, classes are balanced as far as the groups allow.
 
     Args:
         labels: `(n,)` class of each row, 0..K-1.
@@ -163,6 +163,6 @@ def _check_parts(
         if missing := np.setdiff1d(present, labels[fold.train]).tolist():
             raise DataError(
                 f"the training part of fold {number} of {len(folds)} has no image of class "
-                f"{_name(missing[0], class_names)!r}: its groups all fall into one fold. Pass another --folds or "
-                "--seed, or add images of another group."
+                f"{_name(missing[0], class_names)!r}: all groups with that class are in the validation part. Pass "
+                "another --folds or --seed, or add images of this class from another group."
             )

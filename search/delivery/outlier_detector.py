@@ -52,7 +52,14 @@ class OutlierDetector:
     whitener: FloatArray
 
     def distances(self, pixels: Pixels) -> FloatArray:
-        """Return the distances `(n,)` float32 of images `(n, side, side, channels)` uint8; outliers are above 1."""
+        """Return each image's Mahalanobis distance from the training images, divided by the limit for outliers.
+
+        Args:
+            pixels: `(n, side, side, channels)` uint8, side and channels as in training.
+
+        Returns:
+            `(n,)` float32; an outlier is above 1.
+        """
         distances = np.linalg.norm((features(pixels) - self.centre) @ self.whitener, axis=1)
         return np.asarray(distances, np.float32)
 

@@ -37,7 +37,11 @@ def construction(anatomy: Anatomy, material: DataSample) -> Iterator[Cause]:
 
 
 def second_moment(layer: LayerInfo) -> float | None:
-    """Return the mean square of a layer's initial weights; None if the initializer scales by fan or is unknown."""
+    """Return the mean square of a layer's initial weights; None if the initializer's settings do not tell it.
+
+    Known are RandomUniform, RandomNormal, TruncatedNormal, and VarianceScaling where its mode's fan is known: that of
+    the inputs, and in a dense layer that of the outputs.
+    """
     of = {k: v for k, v in layer.initializer_settings.items() if not isinstance(v, str)}
     match layer.initializer:
         case "RandomUniform":
@@ -47,9 +51,18 @@ def second_moment(layer: LayerInfo) -> float | None:
             return of.get("mean", 0.0) ** 2 + of.get("stddev", 0.05) ** 2
         case "TruncatedNormal":
             return of.get("mean", 0.0) ** 2 + 0.774 * of.get("stddev", 0.05) ** 2  # cut off at two deviations
-        case "VarianceScaling" if layer.fan_in:
-            return of.get("scale", 1.0) / layer.fan_in
+        case "VarianceScaling" if fan := _fan(layer, str(layer.initializer_settings.get("mode", "fan_in"))):
+            return of.get("scale", 1.0) / fan
     return None
+
+
+def _fan(layer: LayerInfo, mode: str) -> float | None:
+    """The fan by which `VarianceScaling` scales; None if it is unknown."""
+    if mode == "fan_in" or not layer.fan_in:
+        return layer.fan_in
+    if layer.kind != "Dense" or not layer.units:  # the kernel's area is not recorded
+        return None
+    return layer.units if mode == "fan_out" else (layer.fan_in + layer.units) / 2
 
 
 def gain(anatomy: Anatomy, layer: LayerInfo) -> float | None:

@@ -191,7 +191,9 @@ def insert_batchnorm(cause: Cause, anatomy: Anatomy, material: DataSample) -> It
 
 
 def revive_relus(cause: Cause, anatomy: Anatomy, material: DataSample) -> Iterator[Change]:
-    """Yield fixes of dead ReLUs: leaky ReLU, He initializers, a lower learning rate.
+    """Yield fixes for dead ReLUs: leaky ReLU, He initializers and zero biases, a tenth of the learning rate.
+
+    A network without hidden ReLU layers gets the last fix only.
 
     Args:
         cause: the suspected cause.

@@ -188,7 +188,9 @@ def _check(network: Any, path: Path, input_shape: tuple[int, int, int], classes:
         kind = type(network).__name__
         raise UserCodeError(f"{path}: build returned {kind}; it must return a compiled Keras model (return model).")
     if not network.compiled or network.optimizer is None:
-        raise UserCodeError(f"{path}: the model is not compiled. Call model.compile(...) before it is returned.")
+        raise UserCodeError(
+            f"{path}: the model is not compiled. Call model.compile(...) in build, or before saving it."
+        )
     if not network.built:
         with _user_code(path, "building the network"):
             network.build((None, *input_shape))

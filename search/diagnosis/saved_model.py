@@ -28,7 +28,10 @@ def stored_shape(file: Path) -> tuple[int | None, int | None]:
         raise UserError(f"{file} takes input of shape {_text(shape)}; expected (height, width, channels) of images.")
     height, width, channels = shape[1:]
     if channels not in (None, 1, 3):
-        raise UserError(f"{file} takes images with {channels} channels; expected 1 (grey) or 3 (colour).")
+        raise UserError(
+            f"{file} takes images with {channels} channels; expected 1 (grey) or 3 (colour). Pass a model with such an "
+            "input."
+        )
     if height != width:
         raise UserError(
             f"{file} takes images of {_text(shape[:3])} pixels; expected square images. "

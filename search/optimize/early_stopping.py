@@ -76,7 +76,7 @@ class FinishedTrials:
             return self.best_scores[-1] if self.best_scores else None
 
     def best_trial(self) -> Trial | None:
-        """The trial with the highest pooled score, the first of equals."""
+        """The trial with the highest pooled score, the lowest number on a tie; None before the first complete trial."""
         with self._lock:
             return self._best
 

@@ -1,4 +1,4 @@
-"""Equivalence of finalists: which of them can't be told apart from the recommended one."""
+"""Equivalence of finalists: which of them do not differ significantly from the recommended one."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ from scipy.special import stdtr  # type: ignore[import-untyped]
 from search.selection.standard_error import variance_factor
 
 
-def equal_to_best(
-    scores_by_finalist: Sequence[Sequence[float]], best: int, folds: int, alpha: float = 0.05
+def not_distinguishable(
+    scores_by_finalist: Sequence[Sequence[float]], reference: int, folds: int, alpha: float = 0.05
 ) -> tuple[bool, ...]:
-    """Return for each finalist whether its scores can't be told apart from those of the best one.
+    """Return for each finalist whether its scores do not differ significantly from the recommended one's.
 
-    A finalist is told apart if a two-sided paired t test with Nadeau and Bengio's variance (Machine Learning 52, 2003)
-    rejects equal means under Holm's correction (1979): the probability that any finalist as good as the best is told
-    apart is at most `alpha`.
+    A finalist differs significantly if a two-sided paired t test with Nadeau and Bengio's variance (Machine Learning
+    52, 2003) rejects equal means under Holm's correction (1979): the probability that any finalist as good as the
+    recommended one is found to differ is at most `alpha`.
 
     Args:
         scores_by_finalist: scores of each finalist's fits, by repeat, then fold. A finalist that was dropped has fewer
-            scores; only the splits that it shares with the best are compared.
-        best: index of the recommended finalist.
+            scores; only the splits that it shares with the recommended one are compared.
+        reference: index of the recommended finalist.
         folds: number of folds of a fresh split, k, at least 2.
         alpha: family-wise error rate, 0..1.
 
     Returns:
-        One bool per finalist: True for the best itself; False with fewer than two shared fits, as unknown is not equal.
+        One bool per finalist: True for the recommended one itself; False with fewer than two shared fits.
     """
-    p_values = [p_value(scores, scores_by_finalist[best], folds) for scores in scores_by_finalist]
-    tested = {place: p for place, p in enumerate(p_values) if p is not None and place != best}
+    p_values = [p_value(scores, scores_by_finalist[reference], folds) for scores in scores_by_finalist]
+    tested = {place: p for place, p in enumerate(p_values) if p is not None and place != reference}
     different = _rejected(tested, alpha)
-    return tuple(place == best or (place in tested and place not in different) for place in range(len(p_values)))
+    return tuple(place == reference or (place in tested and place not in different) for place in range(len(p_values)))
 
 
 def p_value(one: Sequence[float], other: Sequence[float], folds: int) -> float | None:

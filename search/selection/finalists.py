@@ -11,7 +11,7 @@ from search.records import CONFIRM, Confirmation, Fit, StudyRecord, Trial, Trial
 from search.selection import robust_score
 from search.selection.corruption_losses import corruption_losses
 from search.selection.counts import upper_bound
-from search.selection.equivalence import equal_to_best
+from search.selection.equivalence import not_distinguishable
 from search.selection.ranking import Candidate, by_size_then_speed
 from search.selection.results import Finalist
 from search.selection.scores import JUDGED, OutOfFold, fit_score, out_of_fold
@@ -123,7 +123,7 @@ def _ranked(
 
 def _compared(finalists: Sequence[ConfirmedFinalist], folds: int) -> tuple[ConfirmedFinalist, ...]:
     """Mark the healthy finalists that can't be told apart from the first; dropped finalists are never healthy."""
-    equal = equal_to_best([one.finalist.scores for one in finalists], 0, folds)
+    equal = not_distinguishable([one.finalist.scores for one in finalists], 0, folds)
     return tuple(
         replace(one, finalist=replace(one.finalist, equal=same and one.finalist.healthy))
         for one, same in zip(finalists, equal, strict=True)

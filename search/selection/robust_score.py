@@ -64,16 +64,17 @@ def differences(scores: Array, best: npt.NDArray[np.intp], folds: int) -> tuple[
     return behind.mean(axis=-1), np.sqrt(variance * variance_factor(fits, folds))
 
 
-def winner(scores: Array, folds: int, order: npt.ArrayLike, allowed: npt.NDArray[np.bool_]) -> npt.NDArray[np.intp]:
-    """Return the index of the winner: the highest R, or the smallest, then fastest network of those that tie with it.
+def winner(scores: Array, folds: int, size_rank: npt.ArrayLike, allowed: npt.NDArray[np.bool_]) -> npt.NDArray[np.intp]:
+    """Return the index of the finalist to recommend.
 
-    A finalist ties if it differs from the highest R's finalist by less than `TIE` standard errors of the difference.
+    Among the allowed finalists it is the one with the highest R = mean - standard error, or the smallest network that
+    ties with that one: whose mean differs from its by less than `TIE` standard errors of the difference.
 
     Args:
-        scores: `(..., m, J)`.
+        scores: `(..., m, J)`, scores of m finalists in J fits each on the same splits.
         folds: number of folds of a split, k, at least 2.
-        order: `(m,)` int, rank by network size, then speed; the lowest rank wins a tie.
-        allowed: `(..., m)` bool, whether the finalist may win; at least one must be True.
+        size_rank: `(m,)` int, rank by network size, then speed; the lowest rank wins a tie.
+        allowed: `(..., m)` bool, whether the finalist may be recommended. Where none may, the result is 0.
 
     Returns:
         `(...)` int, 0..m-1.
@@ -82,7 +83,7 @@ def winner(scores: Array, folds: int, order: npt.ArrayLike, allowed: npt.NDArray
     best = robust.argmax(axis=-1)
     behind, error = differences(scores, best, folds)
     tied = allowed & ((np.abs(behind) < TIE * error) | (behind == 0))
-    chosen: npt.NDArray[np.intp] = np.where(tied, np.asarray(order), np.iinfo(np.int64).max).argmin(axis=-1)
+    chosen: npt.NDArray[np.intp] = np.where(tied, np.asarray(size_rank), np.iinfo(np.int64).max).argmin(axis=-1)
     return chosen
 
 

@@ -80,17 +80,17 @@ class ConfirmationSize:
     repeats: int
 
 
-def affordable(count: int, cost: Callable[[int, int], float], budget: float | None) -> ConfirmationSize:
-    """Return how many finalists, and fresh splits (repeats) for each, the budget allows.
+def confirmation_size(count: int, cost: Callable[[int, int], float], budget: float | None) -> ConfirmationSize:
+    """Choose how many finalists to fit again, and on how many fresh splits (repeats), within a budget.
 
-    The first of these that the budget allows is taken: 5 repeats of as many finalists as possible (at least 4), 3
-    repeats (at least 3 finalists), 2 repeats (at least 2 finalists). A shortlist shorter than that is enough if all of
-    it can be afforded. Otherwise the best finalist alone gets as many repeats as the budget allows, 1 to 5.
+    In this order: 5 repeats of at least 4 finalists, 3 repeats of at least 3, 2 repeats of at least 2; of a shortlist
+    that is shorter, all. The first that the budget allows is taken, with as many finalists as it allows. If it allows
+    none of them, the best finalist alone gets 5 repeats or fewer; at least 1, even if that costs more than the budget.
 
     Args:
         count: number of finalists on the shortlist.
-        cost: function (finalists, repeats) -> cost of fitting the best finalists so often, in seconds or in fits.
-        budget: largest cost, in the unit of `cost`; None for no limit.
+        cost: function (n, repeats) -> cost of fitting the best n finalists `repeats` times, in seconds or in fits.
+        budget: largest cost, in the unit of `cost`; None: no limit, all finalists get 5 repeats.
     """
     if not count or budget is None:
         return ConfirmationSize(count, REPEATS if count else 0)

@@ -14,7 +14,7 @@ from search.fits.executor import best_split, longest_queue
 from search.records import CONFIRM, Confirmation, Verdict
 from search.selection.results import Ranked
 from search.selection.scores import JUDGED
-from search.selection.shortlist import REPEATS, ConfirmationSize, affordable, shortlist
+from search.selection.shortlist import REPEATS, ConfirmationSize, confirmation_size, shortlist
 from search.storage.ledger import Ledger
 
 SHARE_OF_FITS: Final = 0.43
@@ -98,12 +98,15 @@ def plan_confirmation(
     k = fresh_count(labels, groups, folds)
     cost = ConfirmationCost(ranking, k, done, workers, in_fits=seconds is None)
     budget = SHARE_OF_FITS * searched - len(done) if seconds is None else seconds  # of all fits: some are done
-    size = affordable(len(best), lambda count, repeats: cost.of(best[:count], range(repeats)), budget)
+    size = confirmation_size(len(best), lambda count, repeats: cost.of(best[:count], range(repeats)), budget)
     notes = []
     if size != ConfirmationSize(len(best), REPEATS):
-        what = "Time is short" if seconds is not None else "There are few trials"
+        reason = "time is short" if seconds is not None else "the search had few trials"
         splits = "one fresh split" if size.repeats == 1 else f"at most {size.repeats} fresh splits"
-        notes.append(f"{what}: {size.finalists} of {len(best)} finalists, {splits} each instead of {REPEATS}.")
+        notes.append(
+            f"As {reason}, {size.finalists} of {len(best)} finalists are fitted again, on {splits} each instead of "
+            f"{REPEATS}."
+        )
     if k < folds:
         notes.append(
             f"There are few groups: the fresh splits have {k} folds instead of {folds}, so that they can differ."

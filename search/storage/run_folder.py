@@ -65,7 +65,7 @@ def lock_folder(folder: Path, url: str | None = None) -> Iterator[FolderLock]:
     except OSError as error:
         reason = error.strerror or str(error)
         raise UserError(
-            f"can't write to the run folder {folder} ({reason}). Pass an --out that can be written."
+            f"can't write to the run folder {folder} ({reason}). Change its permissions, or pass another --out."
         ) from None
     try:
         with _file_locked(database_file(folder, url) if url else None):

@@ -40,8 +40,8 @@ class Trainer(Protocol):
 
         Args:
             seed: seed of the initial weights.
-            rows: `(m,)` row numbers of the training images.
-            balance: class weights and prior of the fit.
+            rows: `(m,)` row numbers of the training images, whose mean and deviation standardize the pixels.
+            balance: class weights, logit margins, and the prior, by which the output bias begins.
         """
 
     def train_epoch(

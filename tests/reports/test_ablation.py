@@ -74,7 +74,7 @@ def test_a_change_with_its_companions() -> None:
     ("results", "words"),
     [
         (BASE, ""),
-        (WAY, "(0.500 → 0.790 on 2 folds): dropout 0.1 → 0.001 mattered most (+0.300)."),
+        (WAY, "0.500 → 0.790 on 2 folds of the search: dropout 0.1 → 0.001 mattered most (+0.300)."),
         (way(0.5, 0.6, 0.9), "dropout 0.1 → 0.001 mattered most (+0.300). The collapses end with learning_rate 0.1"),
         (way(0.7, 0.72, 0.74, spread=0.1), "had the largest gain (+0.020), but it may be noise."),
         (way(0.7, 0.6), "no single change raises the score."),
@@ -97,8 +97,8 @@ def test_only_what_is_beyond_noise_is_called_clear() -> None:
 def test_the_cost_says_where_the_order_comes_from() -> None:
     assert WAY.study.ablation is not None
     assert cost(WAY.study.ablation) == (
-        "The order of the changes comes from a random forest fitted to 30 configurations of the search. "
-        "The ablation took 9 further fits and 1 min 15 s."
+        "The order of the changes comes from a random forest fitted to the search's 30 configurations. "
+        "This comparison step by step (ablation) took 9 further fits and 1 min 15 s."
     )
     assert "the default one" in cost(replace(WAY.study.ablation, trials=0))
 

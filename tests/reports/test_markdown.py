@@ -17,7 +17,7 @@ def test_a_full_report_stays_short_and_has_the_promise_beside_the_score_of_the_s
     text = markdown(results)
     assert results.recommended is not None
     assert len(text.partition("\n## Glossary")[0].splitlines()) < 120
-    assert f"{results.recommended.ranked.pooled:.3f} search score (pooled over the folds; too high" in text
+    assert f"{results.recommended.ranked.pooled:.3f} search score (pooled over the folds; optimistic" in text
     assert "0 of 25 fits collapsed" in text
     assert (
         "    python run_search.py train --config runs/images/best_config.yaml --data images --model model.keras" in text

@@ -14,7 +14,7 @@ def test_every_number_lies_in_exactly_one_cell(values: list[float]) -> None:
         axis = Axis.over(name, values)
         assert axis is not None
         for value in values:
-            assert sum(cell.holds(axis.place(value)) for cell in axis.cells()) == 1
+            assert sum(cell.contains(axis.place(value)) for cell in axis.cells()) == 1
 
 
 @pytest.mark.parametrize("name", ["initializer", "horizontal_flip"])
@@ -22,7 +22,7 @@ def test_every_choice_has_its_own_cell(name: str) -> None:
     values = {"initializer": ["he_normal", "orthogonal", "he_normal"], "horizontal_flip": [True, False]}[name]
     axis = Axis.over(name, values)
     assert axis is not None
-    assert [sum(cell.holds(axis.place(value)) for value in axis.choices) for cell in axis.cells()] == [1, 1]
+    assert [sum(cell.contains(axis.place(value)) for value in axis.choices) for cell in axis.cells()] == [1, 1]
     for number in range(50):
         assert abs(axis.spread(values[0], number) - axis.place(values[0])) < 0.3
 

@@ -27,7 +27,7 @@ def test_finalists_say_what_decides_over_them() -> None:
         "not significantly different",
         "not significantly different",
         "ruled out: collapses too often",
-        "dropped: clearly behind after two splits",
+        "not fitted further: clearly behind after two splits",
         "",
     ]
 
@@ -50,7 +50,7 @@ def test_every_training_stands_in_the_figure_and_in_its_table() -> None:
 def test_a_finalist_without_fits_is_shown_too() -> None:
     empty = replace(FULL.finalists[1], fits=(), scores=(), complete=False, dropped="no time")
     found = confidence(replace(FULL, finalists=(FULL.finalists[0], empty)))
-    assert found.finalists[1].standing == "dropped: no time; not significantly different"
+    assert found.finalists[1].standing == "not fitted further: no time; not significantly different"
 
 
 def test_fold_dots_share_one_scale_with_chance() -> None:

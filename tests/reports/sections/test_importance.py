@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from reports.sections.importance import kinds, kinds_sentence, matters, rows, safe_text, sentence
+from reports.sections.importance import kinds, kinds_sentence, matters, rows, safe_range_text, sentence
 from search.selection.results import Family, SafeRange
 from tests.reports import fake_results as fake
 from tests.reports import fake_robustness as robust
@@ -48,7 +48,7 @@ def test_what_explains_nothing_and_has_no_room_is_a_word_in_the_note() -> None:
     ],
 )
 def test_safe_ranges_in_words(held: SafeRange, text: str) -> None:
-    assert safe_text(held) == text
+    assert safe_range_text(held) == text
 
 
 def test_slices_are_of_the_most_important_first() -> None:

@@ -3,6 +3,7 @@
 import pytest
 
 from search.causes import CAUSES
+from search.diagnosis.build_rules import second_moment
 from search.diagnosis.evidence import Anatomy, DataSample
 from search.diagnosis.lint import lint
 from tests.search.diagnosis.networks import RESCALING, chain, conv, dense, healthy, material, plain, two_classes
@@ -140,3 +141,19 @@ def test_a_softmax_before_logits_harms_only_a_loss_that_cannot_look_behind_it(
     anatomy = healthy(loss="categorical_crossentropy", from_logits=True, blind=blind)
     found = {cause.code: cause.score for cause in lint(anatomy, material(labels="onehot"))}
     assert least <= found["double-softmax"] <= most
+
+
+@pytest.mark.parametrize(
+    ("kind", "mode", "moment"),
+    [
+        ("Dense", "fan_in", 2 / 64),
+        ("Dense", "fan_out", 2 / 16),
+        ("Dense", "fan_avg", 2 / 40),
+        ("Conv2D", "fan_in", 2 / 64),
+        ("Conv2D", "fan_out", None),  # the area of the kernel is not recorded
+    ],
+)
+def test_variance_scaling_divides_by_the_fan_of_its_mode(kind: str, mode: str, moment: float | None) -> None:
+    settings = {"scale": 2.0, "mode": mode, "distribution": "truncated_normal", "seed": None}
+    layer = dense("layer", 16, fan_in=64, kind=kind, initializer="VarianceScaling", initializer_settings=settings)
+    assert second_moment(layer) == moment

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from search.selection.equivalence import equal_to_best, p_value
+from search.selection.equivalence import not_distinguishable, p_value
 
 RNG = np.random.default_rng(0)
 SCORES = st.lists(st.integers(0, 20).map(lambda n: n / 20), min_size=0, max_size=12)
@@ -20,7 +20,7 @@ def test_one_that_is_clearly_worse_one_that_is_not_and_the_best_itself() -> None
     best = [0.80, 0.84, 0.78, 0.82, 0.81]
     same = [0.82, 0.80, 0.80, 0.83, 0.79]
     worse = [0.60, 0.63, 0.58, 0.64, 0.60]
-    assert equal_to_best([worse, best, same], 1, 5) == (False, True, True)
+    assert not_distinguishable([worse, best, same], 1, 5) == (False, True, True)
 
 
 @pytest.mark.parametrize("fits", [2, 5, 25])
@@ -45,8 +45,8 @@ def test_the_corners(one: list[float], other: list[float], expected: float | Non
 
 
 def test_nothing_known_is_not_equal() -> None:
-    assert equal_to_best([[0.8, 0.9], [0.8], []], 0, 2) == (True, False, False)
-    assert equal_to_best([[]], 0, 2) == (True,)
+    assert not_distinguishable([[0.8, 0.9], [0.8], []], 0, 2) == (True, False, False)
+    assert not_distinguishable([[]], 0, 2) == (True,)
 
 
 def holm(p_values: list[float], alpha: float) -> list[bool]:
@@ -61,7 +61,7 @@ def holm(p_values: list[float], alpha: float) -> list[bool]:
 @settings(max_examples=100)
 @given(st.lists(SCORES, min_size=1, max_size=6), st.integers(2, 6), st.sampled_from([0.01, 0.05, 0.3]))
 def test_many_are_held_against_alpha_by_holm(scores: list[list[float]], folds: int, alpha: float) -> None:
-    found = equal_to_best(scores, 0, folds, alpha)
+    found = not_distinguishable(scores, 0, folds, alpha)
     assert found[0]
     known = {i: p_value(scores[i], scores[0], folds) for i in range(1, len(scores))}
     tested = {i: p for i, p in known.items() if p is not None}
@@ -71,7 +71,7 @@ def test_many_are_held_against_alpha_by_holm(scores: list[list[float]], folds: i
 
 def test_the_smaller_alpha_the_more_are_equal() -> None:
     scores = [RNG.normal(0.8 - 0.02 * i, 0.03, 10).tolist() for i in range(8)]
-    sets = [set(np.flatnonzero(equal_to_best(scores, 0, 5, alpha))) for alpha in (0.5, 0.2, 0.05, 0.01, 0.001)]
+    sets = [set(np.flatnonzero(not_distinguishable(scores, 0, 5, alpha))) for alpha in (0.5, 0.2, 0.05, 0.01, 0.001)]
     assert all(one <= other for one, other in pairwise(sets))
     assert len(sets[0]) < len(sets[-1])
 
@@ -82,5 +82,5 @@ def test_equals_are_rarely_left_out_although_training_sets_overlap() -> None:
     for _ in range(400):
         shared = rng.normal(0, np.sqrt(1 / folds), 7)[:, None]  # the part that all fits of a difference have in common
         apart = shared + rng.normal(0, np.sqrt(1 - 1 / folds), (7, fits))
-        out += not all(equal_to_best([[0.0] * fits, *apart.tolist()], 0, folds))
+        out += not all(not_distinguishable([[0.0] * fits, *apart.tolist()], 0, folds))
     assert out / 400 <= 0.08

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from search.selection.ranking import candidates
-from search.selection.shortlist import ConfirmationSize, affordable, are_close, shortlist
+from search.selection.shortlist import ConfirmationSize, are_close, confirmation_size, shortlist
 from search.settings import TrainingProtocol
 from spaces.config import Configuration
 from spaces.image_format import ImageFormat
@@ -88,10 +88,14 @@ def test_the_best_healthy_ones_without_their_doubles(make_trial, labels):
 )
 def test_more_repeats_first_then_more_finalists(count, budget, size):
     """A repeat of a finalist costs ten."""
-    assert affordable(count, lambda finalists, repeats: 10.0 * finalists * repeats, budget) == size
+    assert confirmation_size(count, lambda finalists, repeats: 10.0 * finalists * repeats, budget) == size
 
 
 def test_what_is_paid_for_already_is_free():
     """All but the last of eight finalists have their five repeats."""
-    assert affordable(8, lambda finalists, repeats: 10.0 * repeats * (finalists == 8), 50.0) == ConfirmationSize(8, 5)
-    assert affordable(8, lambda finalists, repeats: 10.0 * repeats * (finalists == 8), 49.0) == ConfirmationSize(7, 5)
+    assert confirmation_size(8, lambda finalists, repeats: 10.0 * repeats * (finalists == 8), 50.0) == ConfirmationSize(
+        8, 5
+    )
+    assert confirmation_size(8, lambda finalists, repeats: 10.0 * repeats * (finalists == 8), 49.0) == ConfirmationSize(
+        7, 5
+    )

@@ -194,11 +194,31 @@ def test_nothing_healthy_has_no_finalists(case: Case) -> None:
     ("changes", "finalists", "repeats", "note"),
     [
         ({"searched": 1000}, 3, 5, None),
-        ({"searched": 70}, 3, 3, "There are few trials: 3 of 3 finalists, at most 3 fresh splits"),
-        ({"searched": 30}, 2, 2, "There are few trials: 2 of 3 finalists, at most 2 fresh splits"),
+        (
+            {"searched": 70},
+            3,
+            3,
+            "As the search had few trials, 3 of 3 finalists are fitted again, on at most 3 fresh splits",
+        ),
+        (
+            {"searched": 30},
+            2,
+            2,
+            "As the search had few trials, 2 of 3 finalists are fitted again, on at most 2 fresh splits",
+        ),
         ({"seconds": 1000.0}, 3, 5, None),
-        ({"seconds": 40.0}, 3, 2, "Time is short: 3 of 3 finalists, at most 2 fresh splits each instead of 5."),
-        ({"seconds": 10.0}, 1, 1, "Time is short: 1 of 3 finalists, one fresh split each instead of 5."),
+        (
+            {"seconds": 40.0},
+            3,
+            2,
+            "As time is short, 3 of 3 finalists are fitted again, on at most 2 fresh splits each instead of 5.",
+        ),
+        (
+            {"seconds": 10.0},
+            1,
+            1,
+            "As time is short, 1 of 3 finalists are fitted again, on one fresh split each instead of 5.",
+        ),
     ],
 )
 def test_as_many_as_the_budget_allows(
