@@ -9,12 +9,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from functools import cache
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-from threadpoolctl import ThreadpoolController
 
 from search import seeds
 from search.arrays import FloatArray, IntArray
@@ -23,6 +21,7 @@ from search.settings import TrainingProtocol
 from search.training import network
 from search.training.embeddings import FrozenBackbone
 from search.training.epoch import EpochSums, LayerProbe
+from search.training.heads.blas_threads import one_thread
 from search.training.heads.dense_network import DenseNetwork, gradient_signals, squared_norm, weight_signals
 from search.training.heads.loss import HeadLoss
 from search.training.heads.optimizers import HeadOptimizer
@@ -128,7 +127,7 @@ class HeadTrainer:
         of_gradients = np.full((len(before), 2), _UNMEASURED, np.float32)
         loss = first = last = 0.0
         # Threads would wait for each other, at a few rows; what is not finite ends the fit, not the process.
-        with _linear_algebra().limit(limits=1), np.errstate(all="ignore"):
+        with one_thread(), np.errstate(all="ignore"):
             batches = zip(rows, self._gathered(rows, generator), rates.tolist(), strict=True)
             for step, (batch, x, rate) in enumerate(batches):
                 loss += self._step(batch, x, rate)
@@ -244,9 +243,3 @@ class HeadTrainer:
             norm.moving[:] = values
         self._optimizer.memory[:] = memory
         self._optimizer.steps = int(steps)
-
-
-@cache
-def _linear_algebra() -> ThreadpoolController:
-    """The threads of NumPy's and SciPy's own copies of BLAS; looking for them takes longer than an epoch."""
-    return ThreadpoolController()
