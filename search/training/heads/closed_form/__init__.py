@@ -1,0 +1,1 @@
+"""Linear heads on frozen features that are solved to their optimum, for a whole grid of strengths at once."""
