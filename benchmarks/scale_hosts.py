@@ -163,7 +163,7 @@ def main() -> None:
         folder = Path(name)
         folder.chmod(0o755)
         make_images(folder / "images", 12)
-        with running(folder / "server") as server:
+        with running() as server:
             for hosts in options.hosts:
                 print(measured(server, folder, hosts, options.each, options.fit).line(options.fit), flush=True)
 
