@@ -21,7 +21,7 @@ CHANCE: Final = 0.05  # above chance at most, for a fit that failed
 
 def end(fit: Any) -> Check:
     """The last check, with fair BatchNorm statistics."""
-    return fit.fair[-1] or fit.checks[-1]  # type: ignore[no-any-return]
+    return fit.fair[-1] or fit.checks[-1]
 
 
 def is_useful(fit: Any) -> bool:

@@ -16,7 +16,7 @@ def main() -> int:
     from spaces import presets
 
     runs, (name, *options) = load(PACKED), sys.argv[1:]
-    presets.KNOWN_GOOD = tuple(chosen(runs, without=name))  # type: ignore[misc]
+    presets.KNOWN_GOOD = tuple(chosen(runs, without=name))
     return search(options)
 
 

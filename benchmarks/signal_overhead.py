@@ -12,6 +12,7 @@ import argparse
 import os
 import statistics
 import time
+from dataclasses import replace
 from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -44,12 +45,7 @@ class Silent(Engine):
         if not len(rows):
             return EpochSums(0.0, 0.0, 0.0, 0.0, True, self._nothing())
         sums = super().train_epoch(rows, rates, seed)
-        return EpochSums(
-            *(getattr(sums, name) for name in ("loss", "first_gradient", "last_gradient")),
-            sums.update_ratio,
-            sums.finite,
-            self._nothing(),
-        )
+        return replace(sums, probe=self._nothing())
 
     def _nothing(self) -> LayerProbe:
         layers = np.zeros((len(self.chain.weighted), len(LAYER_SIGNALS)), np.float32)

@@ -121,7 +121,7 @@ class Setting:
                         attempt=number,
                     ),
                     Protection(calibrating=False),
-                )[0]
+                )
                 for place, fold in enumerate(self.terms.folds)
             ]
 

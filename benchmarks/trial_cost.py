@@ -127,8 +127,9 @@ def main() -> None:
     device.set_up(None, 0)
     print(machine("tensorflow", "keras"))
     print(f"{FOLDS} folds, {options.rounds} rounds, in turn; seconds: median (all)")
+    pixels, labels, folds = noise(40, 8)
     for run in (with_engine, with_fit):  # once for nothing: what a process does but once is no trial's
-        run(*noise(40, 8), 1)
+        run(pixels, labels, folds, 1)
     for case, (images, side) in CASES.items():
         if options.only not in (None, case):
             continue
