@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.linear_model import LogisticRegression
+from scipy.optimize import minimize
+from sklearn.covariance import ledoit_wolf_shrinkage
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.preprocessing import StandardScaler
 
+from search.training.heads.closed_form.discriminant import LEDOIT_WOLF, fit_discriminant
 from search.training.heads.closed_form.linear_head import LinearHead, predict
 from search.training.heads.closed_form.logistic import fit_logistic
 from search.training.heads.closed_form.registry import HEADS
+from search.training.heads.closed_form.ridge import fit_ridge, left_out_scores
 from search.training.heads.closed_form.training_part import TrainingPart
+from search.training.measures import log_softmax
 
 Arrays = tuple[np.ndarray, np.ndarray]
 
 SHAPES = [(40, 90, 3), (90, 12, 4), (30, 30, 3)]  # images, features, classes
 KINDS = sorted(HEADS)
+ROOT = Path(__file__).parents[3]
 
 
 def images(count: int, features: int, classes: int, seed: int = 0, apart: float = 0.6) -> Arrays:
@@ -97,6 +107,124 @@ def test_strengths_of_a_logistic_regression_are_positive(strength: float) -> Non
     x, labels = images(12, 5, 2)
     with pytest.raises(ValueError, match="positive and finite"):
         fit_logistic(TrainingPart.of(x, labels, 2), [1.0, strength])
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_a_strong_penalty_leaves_the_class_shares(weighted: bool) -> None:
+    x, labels = images(40, 60, 3)
+    weights = uneven(labels) if weighted else np.ones(40)
+    (head,) = fit_logistic(TrainingPart.of(x, labels, 3, weights), [1e10])
+    shares = np.bincount(labels, weights) / weights.sum()
+    np.testing.assert_allclose(head.probabilities(x), np.tile(shares, (40, 1)), atol=1e-5)
+
+
+# Linear discriminant analysis
+
+
+@pytest.mark.parametrize(("count", "features", "classes"), SHAPES)
+def test_discriminants_are_scikit_learns(count: int, features: int, classes: int) -> None:
+    x, labels = images(count, features, classes)
+    shrinkages = [1.0, 0.5, 0.02]
+    heads = fit_discriminant(TrainingPart.of(x, labels, classes), shrinkages)
+    for shrinkage, head in zip(shrinkages, heads, strict=True):
+        model = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=shrinkage).fit(standardized(x), labels)
+        np.testing.assert_allclose(head.probabilities(x), model.predict_proba(standardized(x)), atol=1e-8)
+
+
+def test_weights_of_classes_are_the_priors_of_discriminants() -> None:
+    x, labels = images(40, 60, 3)
+    priors = np.array([0.5, 0.3, 0.2])
+    weights = (priors / np.bincount(labels))[labels]
+    (head,) = fit_discriminant(TrainingPart.of(x, labels, 3, weights), [0.3])
+    model = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=0.3, priors=priors).fit(standardized(x), labels)
+    np.testing.assert_allclose(head.probabilities(x), model.predict_proba(standardized(x)), atol=1e-8)
+
+
+@pytest.mark.parametrize(("count", "features", "classes"), SHAPES)
+def test_the_automatic_shrinkage_is_ledoit_and_wolfs(count: int, features: int, classes: int) -> None:
+    x, labels = images(count, features, classes)
+    z = standardized(x)
+    deviations = z - np.array([z[labels == k].mean(0) for k in range(classes)])[labels]
+    expected = ledoit_wolf_shrinkage(deviations, assume_centered=True)
+    assert 0.02 < expected < 0.98
+    part = TrainingPart.of(x, labels, classes)
+    plain, automatic = fit_discriminant(part, [float(expected), LEDOIT_WOLF])
+    np.testing.assert_allclose(automatic.probabilities(x), plain.probabilities(x), atol=1e-8)
+
+
+@pytest.mark.parametrize("strength", [-0.1, 1.1, np.nan])
+def test_shrinkages_are_shares(strength: float) -> None:
+    x, labels = images(12, 5, 2)
+    with pytest.raises(ValueError, match=r"must be in \(0, 1\]"):
+        fit_discriminant(TrainingPart.of(x, labels, 2), [1.0, strength])
+
+
+# Ridge regression
+
+
+def ridge_scores(z: np.ndarray, labels: np.ndarray, classes: int, weights: np.ndarray, alpha: float, rows: np.ndarray):
+    """Scores of all images by scikit-learn's ridge regression on some of them."""
+    model = Ridge(alpha=alpha, solver="cholesky").fit(z[rows], np.eye(classes)[labels[rows]], weights[rows])
+    return model.predict(z)
+
+
+@pytest.mark.parametrize(("count", "features", "classes"), SHAPES)
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("grouped", [False, True])
+def test_left_out_scores_are_those_of_fits_without(
+    count: int, features: int, classes: int, weighted: bool, grouped: bool
+) -> None:
+    x, labels = images(count, features, classes)
+    weights = uneven(labels) if weighted else np.full(count, 2.0)
+    groups = np.random.default_rng(1).integers(0, count // 3, count) if grouped else np.arange(count)
+    alphas = [1000.0, 10.0, 0.1]
+    scores = left_out_scores(TrainingPart.of(x, labels, classes, weights, groups), alphas)
+    for place, alpha in enumerate(alphas):
+        for group in np.unique(groups):
+            expected = ridge_scores(standardized(x), labels, classes, weights, alpha, groups != group)
+            np.testing.assert_allclose(scores[place, groups == group], expected[groups == group], atol=1e-7)
+
+
+@pytest.mark.parametrize(("count", "features", "classes"), SHAPES)
+def test_logits_of_ridge_are_the_best_ones_that_are_linear_in_the_scores(
+    count: int, features: int, classes: int
+) -> None:
+    x, labels = images(count, features, classes)
+    weights, alpha = uneven(labels), 30.0
+    part = TrainingPart.of(x, labels, classes, weights)
+    (left_out,) = left_out_scores(part, [alpha])
+    share, smooth = weights / weights.sum(), 1 / (weights.sum() + 1)
+    targets = (1 - smooth) * np.eye(classes)[labels] + smooth * (share @ np.eye(classes)[labels])
+
+    def loss(theta: np.ndarray) -> float:
+        return -float(share @ (targets * log_softmax(theta[0] * left_out + theta[1:])).sum(1))
+
+    best = minimize(loss, np.zeros(classes + 1), method="BFGS", options={"gtol": 1e-7}).x
+    assert best[0] > 0
+    scores = ridge_scores(standardized(x), labels, classes, weights, alpha, np.ones(count, bool))
+    (head,) = fit_ridge(part, [alpha])
+    expected = np.exp(log_softmax(best[0] * scores + best[1:]))
+    np.testing.assert_allclose(head.probabilities(x), expected, atol=1e-4)
+
+
+def test_left_out_scores_that_are_worse_than_chance_give_the_class_shares() -> None:
+    x = np.arange(12.0)[:, None]
+    labels = np.arange(12) % 2
+    heads = fit_ridge(TrainingPart.of(x, labels, 2, np.where(labels == 0, 3.0, 1.0)), [1e6])
+    np.testing.assert_allclose(heads[0].probabilities(x), np.tile([0.75, 0.25], (12, 1)), atol=1e-9)
+
+
+def test_one_group_cannot_be_left_out() -> None:
+    x, labels = images(12, 5, 2)
+    with pytest.raises(ValueError, match="two groups at least"):
+        fit_ridge(TrainingPart.of(x, labels, 2, groups=np.zeros(12)), [1.0])
+
+
+@pytest.mark.parametrize("strength", [0.0, -1.0, np.inf, np.nan])
+def test_strengths_of_ridge_are_positive(strength: float) -> None:
+    x, labels = images(12, 5, 2)
+    with pytest.raises(ValueError, match="positive and finite"):
+        fit_ridge(TrainingPart.of(x, labels, 2), [1.0, strength])
 
 
 # Every kind
@@ -273,3 +401,12 @@ def test_what_cannot_be_fitted_is_refused(changed: dict[str, object], message: s
     arguments = {"x": np.arange(8.0).reshape(4, 2), "labels": [0, 1, 2, 0], "classes": 3, **changed}
     with pytest.raises(ValueError, match=message):
         TrainingPart.of(**arguments)
+
+
+def test_neither_keras_nor_scikit_learn_is_loaded() -> None:
+    code = (
+        "import sys, search.training.heads.closed_form.registry\n"
+        "print([m for m in ('keras', 'tensorflow', 'sklearn') if m in sys.modules])"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert ended.stdout.strip() == "[]"

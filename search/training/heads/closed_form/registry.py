@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final, Protocol
 
+from search.training.heads.closed_form.discriminant import LEDOIT_WOLF, fit_discriminant
 from search.training.heads.closed_form.linear_head import LinearHead
 from search.training.heads.closed_form.logistic import fit_logistic
+from search.training.heads.closed_form.ridge import fit_ridge
 from search.training.heads.closed_form.training_part import TrainingPart
 
 
@@ -35,5 +37,9 @@ def _powers_of_ten(strongest: float, weakest: float, step: float) -> tuple[float
 HEADS: Final[Mapping[str, HeadKind]] = MappingProxyType(
     {
         "logistic": HeadKind(fit_logistic, _powers_of_ten(5, -1, 0.5)),
+        "discriminant": HeadKind(
+            fit_discriminant, (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0.05, 0.02, LEDOIT_WOLF)
+        ),
+        "ridge": HeadKind(fit_ridge, _powers_of_ten(6, 0, 0.5)),
     }
 )
