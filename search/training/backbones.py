@@ -12,28 +12,40 @@ import keras
 import numpy.typing as npt
 
 from search import seeds
+from search.training import efficientnet_lite
 from search.training.lr_schedule import batchnorm_momentum
 from spaces.backbones import BACKBONES, Backbone
 from spaces.config import Configuration
 
 
-def build_backbone(name: str, channels: int, weights: Path | None = None, dtype: str = "float32") -> keras.Model:
+def build_backbone(
+    name: str, channels: int, weights: Path | None = None, dtype: str = "float32", *, with_middle: bool = False
+) -> keras.Model:
     """Build a backbone for images of any size.
 
     Args:
         name: one of `BACKBONES`.
         channels: 1 or 3; a single channel is repeated three times.
-        weights: file of the weights without the classification head; None for random weights.
+        weights: file of the weights, `search.data.weight_files.Weights.path`; None for random weights.
         dtype: Keras' dtype policy.
+        with_middle: return the feature map of the backbone's middle layer, too.
 
     Returns:
-        Keras model: `(batch, height, width, channels)` 0..255 -> `(batch, height / 32, width / 32, features)`.
+        Keras model: `(batch, height, width, channels)` 0..255 -> `(batch, height / 32, width / 32, features)`; with the
+        middle layer a list of this and `(batch, height / 16, width / 16, middle features)`.
+
+    Raises:
+        ValueError: the middle layer of this backbone is not known.
     """
     definition = BACKBONES[name]
     with _policy(dtype):
         core = _core(definition)
     if weights is not None:
-        core.load_weights(weights)
+        _load(core, definition, weights)
+    if with_middle:
+        if definition.middle is None:
+            raise ValueError(f"with_middle needs a backbone with a known middle layer, got {name}")
+        core = keras.Model(core.input, [core.output, core.get_layer(definition.middle).output])
     images = keras.Input((None, None, channels))
     x = images if channels == 3 else keras.layers.Concatenate()([images] * 3)
     return keras.Model(images, core(_preprocessed(definition, x)), name=name)
@@ -92,25 +104,37 @@ def _policy(name: str) -> Iterator[None]:
 
 
 def _core(definition: Backbone) -> Any:
+    options = dict(definition.options)
+    if definition.family == "efficientnet_lite":
+        return getattr(efficientnet_lite, definition.builder)(**options)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that weights for other sizes exist
         builder = getattr(keras.applications, definition.builder)
-        core = builder(include_top=False, weights=None, input_shape=(None, None, 3), **dict(definition.options))
+        core = builder(include_top=False, weights=None, input_shape=(None, None, 3), **options)
     for layer in core.layers:
         if isinstance(layer, keras.layers.Dropout):  # drops whole branches, from a state that fits can't reset
             layer.rate = 0.0
     return core
 
 
+def _load(core: Any, definition: Backbone, path: Path) -> None:
+    if definition.family == "efficientnet_lite":
+        efficientnet_lite.load_torch_weights(core, path)
+    else:
+        core.load_weights(path)
+
+
 def _preprocessed(definition: Backbone, x: Any) -> Any:
-    return (
-        x
-        if definition.feeding == "inside"
-        else keras.applications.imagenet_utils.preprocess_input(x, mode=definition.feeding)
-    )
+    match definition.feeding:
+        case "inside":
+            return x
+        case "lite":
+            return (x - 127.0) / 128.0
+        case mode:
+            return keras.applications.imagenet_utils.preprocess_input(x, mode=mode)
 
 
 def last_block(core: Any, definition: Backbone) -> Sequence[Any]:
-    """Return the layers of `core`, a model of `keras.applications`, from the first layer of its last block on."""
+    """Return the layers of a backbone without preprocessing from the first layer of its last block on."""
     first = next(index for index, layer in enumerate(core.layers) if layer.name.startswith(definition.last_block))
     return core.layers[first:]  # type: ignore[no-any-return]

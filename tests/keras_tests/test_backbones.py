@@ -13,6 +13,8 @@ from search.data.weight_files import fetching
 from search.training.backbones import build_backbone, last_block
 from spaces.backbones import BACKBONES
 
+KERAS = [name for name, known in BACKBONES.items() if known.family == "keras.applications"]
+
 
 @pytest.mark.parametrize("name", BACKBONES)
 def test_it_is_what_its_card_says(name: str) -> None:
@@ -41,7 +43,7 @@ class Asked(Exception):
     """The name of a file that Keras would fetch."""
 
 
-@pytest.mark.parametrize("name", BACKBONES)
+@pytest.mark.parametrize("name", KERAS)
 def test_the_file_of_its_card_is_the_one_that_keras_fetches(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def ask(file: str, *_: object, **__: object) -> None:
         raise Asked(file)
@@ -51,7 +53,7 @@ def test_the_file_of_its_card_is_the_one_that_keras_fetches(name: str, monkeypat
         exec(fetching(name), {})
 
 
-@pytest.mark.parametrize("name", BACKBONES)
+@pytest.mark.parametrize("name", KERAS)
 def test_it_is_fed_as_its_makers_feed_it(name: str) -> None:
     known = BACKBONES[name]
     pixels = np.random.default_rng(0).integers(0, 256, (2, 64, 48, 3)).astype(np.float32)
@@ -59,6 +61,34 @@ def test_it_is_fed_as_its_makers_feed_it(name: str) -> None:
     module = sys.modules[getattr(keras.applications, known.builder).__module__]
     theirs = built.layers[-1](module.preprocess_input(pixels.copy()))
     np.testing.assert_allclose(built(pixels), theirs, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", [name for name in BACKBONES if name not in KERAS])
+def test_pixels_of_lite_networks_are_scaled_around_127(name: str) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 64, 48, 3)).astype(np.float32)
+    built = build_backbone(name, 3, None)
+    np.testing.assert_allclose(built(pixels), built.layers[-1]((pixels - 127) / 128), atol=1e-4)
+
+
+@pytest.mark.parametrize("name", [name for name, known in BACKBONES.items() if known.middle])
+def test_the_middle_map_has_a_sixteenth_of_the_sides(name: str) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 64, 96, 3)).astype(np.float32)
+    keras.utils.set_random_seed(0)
+    plain = build_backbone(name, 3)
+    both = build_backbone(name, 3, with_middle=True)
+    both.set_weights(plain.get_weights())
+    last, middle = both(pixels)
+    np.testing.assert_allclose(last, plain(pixels), atol=1e-5)
+    assert middle.shape == (2, 4, 6, BACKBONES[name].middle_features)
+    core = plain.layers[-1]
+    known = keras.Model(core.input, core.get_layer(BACKBONES[name].middle).output)
+    shown = keras.Model(plain.input, plain.layers[-2].output)(pixels)
+    np.testing.assert_allclose(middle, known(shown), atol=1e-5)
+
+
+def test_a_middle_map_that_no_card_names_is_refused() -> None:
+    with pytest.raises(ValueError, match="got mobilenet_025"):
+        build_backbone("mobilenet_025", 3, with_middle=True)
 
 
 def test_grey_images_are_shown_as_colour() -> None:

