@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,10 +18,11 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.preprocessing import StandardScaler
 
-from search.training.heads.closed_form.discriminant import LEDOIT_WOLF, fit_discriminant
+from search.training.heads.blas_threads import one_thread
+from search.training.heads.closed_form.discriminant import LEDOIT_WOLF, fit_discriminant, left_out_log_odds
 from search.training.heads.closed_form.linear_head import LinearHead, predict
 from search.training.heads.closed_form.logistic import fit_logistic
-from search.training.heads.closed_form.registry import HEADS
+from search.training.heads.closed_form.registry import HEADS, FitHeads
 from search.training.heads.closed_form.ridge import fit_ridge, left_out_scores
 from search.training.heads.closed_form.training_part import TrainingPart
 from search.training.measures import log_softmax
@@ -30,6 +32,13 @@ Arrays = tuple[np.ndarray, np.ndarray]
 SHAPES = [(40, 90, 3), (90, 12, 4), (30, 30, 3)]  # images, features, classes
 KINDS = sorted(HEADS)
 ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _threads() -> Iterator[None]:
+    """scikit-learn's own products of small matrices are as slow with several threads."""
+    with one_thread():
+        yield
 
 
 def images(count: int, features: int, classes: int, seed: int = 0, apart: float = 0.6) -> Arrays:
@@ -125,7 +134,7 @@ def test_a_strong_penalty_leaves_the_class_shares(weighted: bool) -> None:
 def test_discriminants_are_scikit_learns(count: int, features: int, classes: int) -> None:
     x, labels = images(count, features, classes)
     shrinkages = [1.0, 0.5, 0.02]
-    heads = fit_discriminant(TrainingPart.of(x, labels, classes), shrinkages)
+    heads = fit_discriminant(TrainingPart.of(x, labels, classes), shrinkages, calibrated=False)
     for shrinkage, head in zip(shrinkages, heads, strict=True):
         model = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=shrinkage).fit(standardized(x), labels)
         np.testing.assert_allclose(head.probabilities(x), model.predict_proba(standardized(x)), atol=1e-8)
@@ -135,7 +144,7 @@ def test_weights_of_classes_are_the_priors_of_discriminants() -> None:
     x, labels = images(40, 60, 3)
     priors = np.array([0.5, 0.3, 0.2])
     weights = (priors / np.bincount(labels))[labels]
-    (head,) = fit_discriminant(TrainingPart.of(x, labels, 3, weights), [0.3])
+    (head,) = fit_discriminant(TrainingPart.of(x, labels, 3, weights), [0.3], calibrated=False)
     model = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=0.3, priors=priors).fit(standardized(x), labels)
     np.testing.assert_allclose(head.probabilities(x), model.predict_proba(standardized(x)), atol=1e-8)
 
@@ -150,6 +159,61 @@ def test_the_automatic_shrinkage_is_ledoit_and_wolfs(count: int, features: int, 
     part = TrainingPart.of(x, labels, classes)
     plain, automatic = fit_discriminant(part, [float(expected), LEDOIT_WOLF])
     np.testing.assert_allclose(automatic.probabilities(x), plain.probabilities(x), atol=1e-8)
+
+
+def discriminants(z: np.ndarray, labels: np.ndarray, weights: np.ndarray, shrinkage: float, left: np.ndarray):
+    """Logarithms of prior times density of all images, from some of them; the variance shrunk to is that of all."""
+    one_hot = np.eye(labels.max() + 1)[labels]
+
+    def moments(w: np.ndarray):
+        means = (one_hot * w[:, None]).T @ z / np.maximum((one_hot.T @ w)[:, None], 1e-9)
+        deviations = z - means[labels]
+        return means, (deviations * w[:, None]).T @ deviations
+
+    (_, scatter), (means, part) = moments(weights), moments(weights * left)
+    of_classes = one_hot.T @ (weights * left)
+    of_classes = np.where(of_classes > 0, of_classes, one_hot.T @ weights)
+    identity = np.eye(z.shape[1]) * np.trace(scatter) / z.shape[1]
+    precision = np.linalg.inv(((1 - shrinkage) * part + shrinkage * identity) / (weights @ left))
+    e = z[:, None] - means
+    return np.log(of_classes / of_classes.sum()) - np.einsum("ika,ab,ikb->ik", e, precision, e) / 2
+
+
+@pytest.mark.parametrize(("count", "features", "classes"), SHAPES)
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("grouped", [False, True])
+def test_left_out_log_odds_are_those_of_fits_without(
+    count: int, features: int, classes: int, weighted: bool, grouped: bool
+) -> None:
+    x, labels = images(count, features, classes)
+    labels[labels == 0] = 1
+    labels[:2] = 0  # with groups this class is left out as a whole
+    weights = uneven(labels) if weighted else np.full(count, 2.0)
+    groups = np.random.default_rng(1).integers(0, count // 3, count) if grouped else np.arange(count)
+    groups[:2] = groups[0] if grouped else groups[:2]
+    shrinkages = [1.0, 0.7, 0.05]
+    log_odds = left_out_log_odds(TrainingPart.of(x, labels, classes, weights, groups), shrinkages)
+    for place, shrinkage in enumerate(shrinkages):
+        for group in np.unique(groups):
+            out = groups == group
+            expected = discriminants(standardized(x), labels, weights, shrinkage, ~out)
+            np.testing.assert_allclose(
+                log_softmax(log_odds[place, out]), log_softmax(expected[out]), atol=1e-6, rtol=1e-6
+            )
+
+
+def test_a_calibrated_discriminant_is_not_too_sure() -> None:
+    x, labels = images(200, 300, 3, apart=0.2)
+    part, validation = TrainingPart.of(x[:100], labels[:100], 3), slice(100, None)
+    losses = {
+        calibrated: -np.log(
+            fit_discriminant(part, [0.5], calibrated=calibrated)[0].probabilities(x[validation])[
+                np.arange(100), labels[validation]
+            ]
+        ).mean()
+        for calibrated in (False, True)
+    }
+    assert losses[True] < min(np.log(3), losses[False] - 0.2)
 
 
 @pytest.mark.parametrize("strength", [-0.1, 1.1, np.nan])
@@ -214,10 +278,11 @@ def test_left_out_scores_that_are_worse_than_chance_give_the_class_shares() -> N
     np.testing.assert_allclose(heads[0].probabilities(x), np.tile([0.75, 0.25], (12, 1)), atol=1e-9)
 
 
-def test_one_group_cannot_be_left_out() -> None:
+@pytest.mark.parametrize("fit", [fit_ridge, fit_discriminant])
+def test_one_group_cannot_be_left_out(fit: FitHeads) -> None:
     x, labels = images(12, 5, 2)
     with pytest.raises(ValueError, match="two groups at least"):
-        fit_ridge(TrainingPart.of(x, labels, 2, groups=np.zeros(12)), [1.0])
+        fit(TrainingPart.of(x, labels, 2, groups=np.zeros(12)), [1.0])
 
 
 @pytest.mark.parametrize("strength", [0.0, -1.0, np.inf, np.nan])

@@ -36,10 +36,10 @@ def _powers_of_ten(strongest: float, weakest: float, step: float) -> tuple[float
 
 HEADS: Final[Mapping[str, HeadKind]] = MappingProxyType(
     {
-        "logistic": HeadKind(fit_logistic, _powers_of_ten(5, -1, 0.5)),
+        "logistic": HeadKind(fit_logistic, _powers_of_ten(4, 0, 1 / 3)),
         "discriminant": HeadKind(
-            fit_discriminant, (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0.05, 0.02, LEDOIT_WOLF)
+            fit_discriminant, (1.0, 0.995, 0.99, 0.98, 0.95, 0.9, 0.8, 0.65, 0.5, 0.3, 0.15, 0.05, LEDOIT_WOLF)
         ),
-        "ridge": HeadKind(fit_ridge, _powers_of_ten(6, 0, 0.5)),
+        "ridge": HeadKind(fit_ridge, _powers_of_ten(5, 1, 1 / 3)),
     }
 )

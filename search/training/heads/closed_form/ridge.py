@@ -7,30 +7,22 @@ residuals are (I - H_gg)^-1 R_g, of a single image R_i / (1 - h_ii) (PRESS: Alle
 Wahba 1979, Technometrics 21; Hastie, Tibshirani & Friedman, The Elements of Statistical Learning, 2009, 7.10).
 Standardization is that of all training images. One eigendecomposition serves all strengths.
 
-Scores are no probabilities. They become logits by a factor and a bias for each class, fitted to the left-out scores:
-temperature scaling (Guo et al. 2017) with Platt's smoothed labels (1999), which keep the factor finite if the left-out
-scores separate the classes. So a strong penalty alone does not make the probabilities flat, as it does in logistic
-regression: it leaves the directions of the class means, and the factor undoes the shrinkage as far as that is worth it.
+Scores are no probabilities; `search.training.heads.closed_form.calibration` makes logits of them by the left-out
+scores. So a strong penalty alone does not make the probabilities flat, as it does in logistic regression. It leaves the
+directions of the class means, and the calibration undoes the shrinkage as far as that is worth it.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Final
 
 import numpy as np
 
-from search.arrays import IntArray
 from search.training.heads.blas_threads import one_thread
+from search.training.heads.closed_form.calibration import calibrated_heads
 from search.training.heads.closed_form.linear_head import DoubleArray, LinearHead
 from search.training.heads.closed_form.training_part import TrainingPart
-from search.training.measures import log_softmax
-
-_STEPS: Final = 50  # of Newton's method for factor and biases: mostly five
-_HALVINGS: Final = 30
-_ACCURATE: Final = 1e-14  # decrease of the mean cross-entropy that a further step promises
-_DAMPING: Final = 1e-10  # of the Hessian, which is singular: all logits of an image may be shifted
 
 
 def fit_ridge(part: TrainingPart, strengths: Sequence[float]) -> list[LinearHead]:
@@ -48,22 +40,7 @@ def fit_ridge(part: TrainingPart, strengths: Sequence[float]) -> list[LinearHead
     """
     with one_thread():
         ridge = _Ridge(part, strengths)
-        shares = part.class_weights() / part.weights.sum()
-        smooth = 1 / (part.weights.sum() + 1)  # as if one more image were known by no more than the class shares
-        targets = (1 - smooth) * part.one_hot() + smooth * shares
-        factors, biases = np.empty(len(strengths)), np.empty((len(strengths), part.classes))
-        factor = 0.0
-        bias = np.log(shares)
-        for place, scores in enumerate(ridge.left_out_scores(part.groups)):
-            scores -= shares
-            spread = float(np.sqrt(np.mean(scores**2))) or 1.0
-            factor, bias = _fit_logits(scores / spread, targets, part.weights, factor, bias)
-            if factor < 0:  # worse than chance: the best factor that ranks no class upside down
-                factor, bias = 0.0, np.log(shares)
-            factors[place], biases[place] = factor / spread, bias
-        coefficients, intercepts = ridge.models()
-        intercepts = factors[:, None] * (intercepts - shares) + biases
-        return part.coordinates.heads(factors[:, None, None] * coefficients, intercepts)
+        return calibrated_heads(part, ridge.left_out_scores(part), *ridge.models())
 
 
 def left_out_scores(part: TrainingPart, strengths: Sequence[float]) -> DoubleArray:
@@ -80,7 +57,7 @@ def left_out_scores(part: TrainingPart, strengths: Sequence[float]) -> DoubleArr
         ValueError: a strength is not positive, or all images are one group.
     """
     with one_thread():
-        return _Ridge(part, strengths).left_out_scores(part.groups)
+        return _Ridge(part, strengths).left_out_scores(part)
 
 
 class _Ridge:
@@ -111,57 +88,13 @@ class _Ridge:
         coefficients = self._coefficients if self._axes is None else self._axes @ self._coefficients
         return coefficients, self._shares - self._mean @ coefficients
 
-    def left_out_scores(self, groups: IntArray) -> DoubleArray:
+    def left_out_scores(self, part: TrainingPart) -> DoubleArray:
         """Scores `(S, n, K)` of each image by the regression on the images of other groups."""
-        _, group_of, sizes = np.unique(groups, return_inverse=True, return_counts=True)
-        if len(sizes) < 2:
-            raise ValueError("All training images are one group: expected two groups at least, as each is left out.")
         residuals = self._one_hot - self._shares - self._x @ self._coefficients
-        leverages = (self._inverse @ (self._x**2).T + 1 / self._total) * self._weights  # (S, n)
-        alone = sizes[group_of] == 1
-        residuals[:, alone] /= (1 - leverages[:, alone])[:, :, None]
-        by_group = np.split(np.argsort(group_of, kind="stable"), np.cumsum(sizes)[:-1])
-        for rows in by_group:
-            if len(rows) > 1:
-                x = self._x[rows]
-                hat = ((self._inverse[:, None, :] * x) @ x.T + 1 / self._total) * self._weights[rows]
-                residuals[:, rows] = np.linalg.solve(np.eye(len(rows)) - hat, residuals[:, rows])
+        for rows in part.groups_by_size():  # (groups, images)
+            x = self._x[rows]
+            for inverse, of_strength in zip(self._inverse, residuals, strict=True):
+                hat = ((x * inverse) @ x.transpose(0, 2, 1) + 1 / self._total) * self._weights[rows][:, None, :]
+                of_strength[rows] = np.linalg.solve(np.eye(rows.shape[1]) - hat, of_strength[rows])
         scores: DoubleArray = self._one_hot - residuals
         return scores
-
-
-def _fit_logits(
-    scores: DoubleArray, targets: DoubleArray, weights: DoubleArray, factor: float, bias: DoubleArray
-) -> tuple[float, DoubleArray]:
-    """Factor and bias `(K,)` with the least cross-entropy of softmax(factor * scores + bias) from the targets.
-
-    Newton's method on a convex function of K + 1 numbers, from where it is told to start.
-    """
-    share = (weights / weights.sum())[:, None]
-    theta = np.append(bias, factor)
-    log_p = log_softmax(factor * scores + bias)
-    value = -float(np.vdot(share * targets, log_p))
-    for _ in range(_STEPS):
-        p = np.exp(log_p)
-        slope = share * (p - targets)
-        gradient = np.append(slope.sum(0), np.vdot(slope, scores))
-        deviations = scores - np.add.reduce(p * scores, axis=1, keepdims=True)
-        weighted = share * p
-        hessian = np.empty((len(theta), len(theta)))
-        hessian[:-1, :-1] = np.diag(weighted.sum(0)) - weighted.T @ p
-        hessian[-1, :-1] = hessian[:-1, -1] = np.add.reduce(weighted * deviations, axis=0)
-        hessian[-1, -1] = np.vdot(weighted, deviations**2)
-        hessian[np.diag_indices_from(hessian)] += _DAMPING
-        step = np.linalg.solve(hessian, -gradient)
-        if -np.dot(gradient, step) <= _ACCURATE:
-            break
-        for _ in range(_HALVINGS):
-            trial_log_p = log_softmax((theta[-1] + step[-1]) * scores + theta[:-1] + step[:-1])
-            trial_value = -float(np.vdot(share * targets, trial_log_p))
-            if trial_value < value:
-                break
-            step /= 2
-        else:  # no decrease that could be told from rounding
-            break
-        theta, log_p, value = theta + step, trial_log_p, trial_value
-    return float(theta[-1]), theta[:-1]

@@ -141,3 +141,15 @@ class TrainingPart:
         """Return `(K,)` float64, the sum of the weights of each class."""
         sums: DoubleArray = np.bincount(self.labels, self.weights, self.classes).astype(np.float64, copy=False)
         return sums
+
+    def groups_by_size(self) -> list[IntArray]:
+        """Return the rows of each group, as an array `(groups, images)` for each number of images that groups have.
+
+        Raises:
+            ValueError: all images are one group, so that none is left if it is left out.
+        """
+        _, group_of, sizes = np.unique(self.groups, return_inverse=True, return_counts=True)
+        if len(sizes) < 2:
+            raise ValueError("All training images are one group: expected two groups at least, as each is left out.")
+        by_group = np.argsort(group_of, kind="stable")
+        return [by_group[sizes[group_of[by_group]] == size].reshape(-1, size) for size in np.unique(sizes)]
