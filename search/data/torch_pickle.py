@@ -18,7 +18,7 @@ _ORDERED_DICT: Final = "collections OrderedDict"
 _TENSOR: Final = "torch._utils _rebuild_tensor_v2"
 _DTYPES: Final[dict[str, np.dtype[Any]]] = {"torch FloatStorage": np.dtype("<f4"), "torch LongStorage": np.dtype("<i8")}
 _NAMES: Final = {_ORDERED_DICT, _TENSOR, *_DTYPES}
-_MOST_OPERATIONS: Final = 250_000  # of a file: twenty times those of a network of 400 tensors
+_MOST_OPERATIONS: Final = 100_000  # of a file: six times those of a network of 400 tensors
 _MOST_LETTERS: Final = 60  # of a text in a message
 _OPCODES: Final = {opcode.code.encode("latin-1"): opcode.name for opcode in pickletools.opcodes}
 _KNOWN: Final = frozenset(
@@ -129,8 +129,6 @@ class Pickles:
                         raise TorchFileError(f"a pickle takes value {argument}, which it did not store")
                     stack.push(memo[argument])
                 case "GLOBAL":
-                    if argument not in _NAMES:
-                        raise TorchFileError(f"a pickle names {short(argument)}, which weights don't need")
                     stack.push(_Name(argument))
                 case "BINPERSID":
                     stack.push(self._storage(*stack.pop(1)))
@@ -152,6 +150,8 @@ class Pickles:
             if (name := _OPCODES.get(opcode)) not in _KNOWN:  # before its argument is read
                 what = f"the operation {name or repr(opcode)}" if opcode else "the end of the file"
                 raise TorchFileError(f"expected a pickle of plain tensors, got {what} at byte {self.position:,}")
+            if name == "GLOBAL":
+                self._check_name()
             self._operations += 1
             if self._operations > _MOST_OPERATIONS:
                 raise TorchFileError(f"the pickles have more than {_MOST_OPERATIONS:,} operations")
@@ -162,6 +162,14 @@ class Pickles:
             yield operation.name, argument
             if operation.name == "STOP":
                 return
+
+    def _check_name(self) -> None:
+        """Refuses other names than the four before `pickletools` reads them, as it warns of backslashes."""
+        start = self.position + 1
+        module, *rest = self.data[start : start + _MOST_LETTERS].split(b"\n", 2)
+        name = b" ".join([module, *rest[:1]]).decode("latin-1")
+        if len(rest) < 2 or name not in _NAMES:
+            raise TorchFileError(f"a pickle names {short(name)}, which weights don't need")
 
     def _storage(self, reference: Value) -> Storage:
         match reference:

@@ -45,7 +45,7 @@ def reads_or_refuses(data: bytes) -> None:
     assert len(message) < 250
     assert sum(array.nbytes for array in tensors.values()) <= len(data)
     for array in tensors.values():
-        array.sum()
+        array.copy()
 
 
 @given(
@@ -216,7 +216,8 @@ TOUCH = "open('ran', 'w')"
         (Raw(b"(N"), "takes more values than it has stored|more than one value"),
         (Raw(b"X\xff\xff\xff\xffabc"), "breaks off or is damaged"),
         (Raw(b"X\2\0\0\0\xff\xfe"), "breaks off or is damaged"),
-        (Raw(b"cos"), "breaks off or is damaged|names"),
+        (Raw(b"cos"), "names 'os"),
+        (Raw(b"cos\nsys\\otem\n"), "names 'os sys"),
         (Raw(b"\xff"), r"got the operation b'\\xff'"),
     ],
 )
@@ -237,14 +238,14 @@ def test_what_a_pickle_asks_for_is_not_done(
 @pytest.mark.parametrize(
     "value",
     [
-        Raw(b"}" * 1_000_000),
-        Raw(b"(" * 1_000_000),
-        Raw(b")" + b"\x85" * 240_000),
-        Raw(b")q\0" + b"h\0h\0\x86q\0" * 40_000 + b"}h\0Ns"),
+        Raw(b"}" * 200_000),
+        Raw(b"(" * 200_000),
+        Raw(b")" + b"\x85" * 90_000),
+        Raw(b")q\0" + b"h\0h\0\x86q\0" * 15_000 + b"}h\0Ns"),
         Raw(b"}q\0X\1\0\0\0ah\0s"),
-        Raw(b"X\xff\xff\xff\x7f" * 100_000),
+        Raw(b"X\xff\xff\xff\x7f" * 50_000),
         Raw(b"\x8a\xff" + b"\x7f" * 255),
-        Raw(b"c" + b"a" * 1_000_000),
+        Raw(b"c" + b"a" * 200_000),
     ],
     ids=["dictionaries", "marks", "nested", "doubled", "in itself", "long text", "long number", "long name"],
 )
