@@ -80,7 +80,7 @@ def load_torch_weights(network: keras.Model, path: Path) -> None:
         if layer.weights:
             layer.set_weights(_taken(tensors, layer))
     if tensors:
-        raise ValueError(f"{path}: expected the tensors of {network.name} only, got also {next(iter(tensors))}")
+        raise ValueError(f"{path}: expected the tensors of the network's layers only, got also {next(iter(tensors))}")
 
 
 def _is_unused(name: str) -> bool:
