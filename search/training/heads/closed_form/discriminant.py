@@ -149,7 +149,7 @@ class _LeftOut:
         self._share_left = 1 - weights.sum(1) / of_classes.sum()
         # (G, K, g): a class mean moves by minus these times the deviations.
         self._moves = (of_class * (self._there / left)[:, None, :]).transpose(0, 2, 1)
-        self._loss = weights[:, :, None] * np.eye(rows.shape[1]) + of_class @ self._moves  # (G, g, g), M above
+        self._removed = weights[:, :, None] * np.eye(rows.shape[1]) + of_class @ self._moves  # (G, g, g), M above
 
     def log_odds(
         self,
@@ -178,8 +178,8 @@ class _LeftOut:
         distances += 2 * np.einsum("gjk,gjik->gik", moves, d_e) + np.add.reduce(moves * moved, axis=1)[:, None, :]
         d_e += moved[:, :, None, :]
         groups, images = self.rows.shape
-        lost = (self._loss @ d_e.reshape(groups, images, -1)) * removal
-        solved = np.linalg.solve(np.eye(images) - removal * self._loss @ d_d, lost).reshape(d_e.shape)
+        lost = (self._removed @ d_e.reshape(groups, images, -1)) * removal
+        solved = np.linalg.solve(np.eye(images) - removal * self._removed @ d_d, lost).reshape(d_e.shape)
         distances += np.add.reduce(d_e * solved, axis=1)
         result: DoubleArray = self._log_prior[:, None, :] - distances * self._share_left[:, None, None] / 2
         return result
