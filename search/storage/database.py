@@ -65,7 +65,9 @@ def open_storage(
         return EmbeddedStorage(path.resolve())
     except (sqlite3.OperationalError, sa.exc.OperationalError) as error:
         detail = first_line(error)
-        raise UserError(f"can't open {path} ({detail}). Change its permissions, or pass another --out or --storage.") from None
+        raise UserError(
+            f"can't open {path} ({detail}). Change its permissions, or pass another --out or --storage."
+        ) from None
     except sa.exc.DatabaseError as error:
         raise _damaged(path, first_line(error)) from None
     except RuntimeError as error:  # Optuna's word for tables of another version

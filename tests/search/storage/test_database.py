@@ -94,7 +94,9 @@ def test_what_was_there_before_stays(tmp_path: Path) -> None:
 
 def test_a_folder_that_can_not_be_made_is_told_of(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(UserError, match=r"can't write to the run folder .* \(Not a directory\)\. Change its permissions"):
+    with pytest.raises(
+        UserError, match=r"can't write to the run folder .* \(Not a directory\)\. Change its permissions"
+    ):
         with lock_folder(tmp_path / "file" / "run"):
             pass
 
