@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from spaces.config import Configuration
 from spaces.image_format import ImageFormat
 
 ENGINE: Final = 1
@@ -38,6 +39,15 @@ class TrainingProtocol:
     def __post_init__(self) -> None:  # JSON knows lists only
         object.__setattr__(self, "images", self.images.decoded)
         object.__setattr__(self, "weights", tuple((str(name), str(digest)) for name, digest in self.weights))
+
+    def seen_by(self, configuration: Configuration) -> TrainingProtocol:
+        """Return the protocol with the images as a configuration's network gets them.
+
+        They are the study's, or squares of the side that the configuration gives its backbone.
+        """
+        if not configuration.resolution:
+            return self
+        return replace(self, images=replace(self.images, image_size=configuration.resolution, shapes=()))
 
     def as_stored(self) -> dict[str, Any]:
         """Return the protocol as JSON values. They are hashed into the keys of stored fits: never change the keys."""

@@ -55,13 +55,25 @@ class Backbone:
     sha256: str | None = None
     licence: str | None = None
 
+    def pooled(self, head: str) -> int:
+        """Return the length of the vector that one of `POOLED` makes of the feature maps of an image."""
+        return self.features + (self.middle_features or 0 if head == MIDDLE else 0)
+
 
 NO_BACKBONE: Final = "none"
-IMAGENET: Final = "imagenet"  # first weights as Keras ships them
-RANDOM: Final = "none"  # no first weights
+AUTO: Final = "auto"
+"""Source of weights: what is installed, and what Keras has downloaded before."""
+IMAGENET: Final = "imagenet"
+"""Source of weights: as `AUTO`, and what is missing is downloaded."""
+RANDOM: Final = "random"
+"""Source of weights: random numbers, for comparison."""
+NO_WEIGHTS: Final = "none"
+"""Source of weights: no pretrained networks."""
 TRAINABLE: Final = ("frozen", "last_block", "all")
 STATISTICS: Final = ("kept", "re_estimated", "adapted")
-POOLED: Final = ("average", "max")
+MIDDLE: Final = "average_and_middle"
+"""Head of the means of a backbone's last and of its middle feature map."""
+POOLED: Final = ("average", "max", MIDDLE)
 """Heads that go with a backbone: its last feature map is too small to pool parts of it."""
 
 BACKBONES: Final[dict[str, Backbone]] = {

@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields
 from functools import lru_cache
 from typing import Any, Final
 
-from spaces.backbones import BACKBONES, NO_BACKBONE, POOLED, STATISTICS, TRAINABLE, embeds
+from spaces.backbones import BACKBONES, MIDDLE, NO_BACKBONE, POOLED, STATISTICS, TRAINABLE, embeds
 from spaces.losses import LOSSES
 from spaces.optimizers import OPTIMIZERS
 
@@ -37,6 +37,16 @@ INPUT_SCALINGS: Final = ("unit", "symmetric", "standardized")
 PYRAMIDS: Final = {"pyramid_2": 1 + 4, "pyramid_4": 1 + 4 + 16, "pyramid_8": 1 + 4 + 16 + 64}
 """Heads with spatial pyramid pooling -> number of image regions over which the maximum is taken."""
 HEADS: Final = ("flatten", "average", "max", *PYRAMIDS)
+"""Heads of a network from scratch."""
+
+SCRATCH: Final = "scratch"
+PRETRAINED: Final = "pretrained"
+FAMILIES: Final = (SCRATCH, PRETRAINED)
+
+LAYERS: Final = "layers"
+CLASSIFIERS: Final = (LAYERS, "logistic", "discriminant", "ridge")
+"""What classifies a backbone's features: dense layers that are trained by gradient steps, or a head that is solved
+exactly and chooses the strength of its regularization by itself."""
 
 CHOICES: Final[dict[str, tuple[str, ...]]] = {
     "initializer": INITIALIZERS,
@@ -45,12 +55,13 @@ CHOICES: Final[dict[str, tuple[str, ...]]] = {
     "loss": tuple(LOSSES),
     "optimizer": tuple(OPTIMIZERS),
     "normalization": NORMALIZATIONS,
-    "head": HEADS,
+    "head": tuple(dict.fromkeys((*HEADS, *POOLED))),
     "activation": ACTIVATIONS,
     "input_scaling": INPUT_SCALINGS,
     "backbone": (NO_BACKBONE, *BACKBONES),
     "trainable": TRAINABLE,
     "statistics": STATISTICS,
+    "classifier": CLASSIFIERS,
 }
 """Allowed values of the categorical fields."""
 
@@ -70,6 +81,7 @@ BOUNDS: Final[dict[str, tuple[float, float]]] = {
     "shear": (0.0, 45.0),
     "rotation": (0.0, 180.0),
     "backbone_rate": (0.0, 1.0),
+    "resolution": (0, 1024),
 }
 """Lowest and highest allowed value of each numeric field; both are included. A space may search any part of it."""
 
@@ -124,6 +136,10 @@ class Configuration:
         "kept"  # of its batch normalization: those of its pretraining, of the training images, or of each batch
     )
     backbone_rate: float = 0.1  # its learning rate divided by that of the layers on it; 0 in the first quarter of a fit
+    resolution: int = (
+        0  # side in pixels of the images that a backbone gets; 0: the study's images, as networks get them
+    )
+    classifier: str = LAYERS  # what classifies the features of a frozen backbone; others have layers
 
     def __post_init__(self) -> None:
         for name in FIELDS:
@@ -134,6 +150,8 @@ class Configuration:
             )
         if self.backbone != NO_BACKBONE:
             self._check_backbone()
+        elif self.head not in HEADS:
+            raise ConfigurationError(f"head {self.head!r} needs a backbone. Change head to one of {', '.join(HEADS)}.")
         elif self.head == "flatten" and self.n_dense == 0:
             raise ConfigurationError(
                 "a network without dense layers needs a head that pools, such as 'average', got 'flatten'. "
@@ -150,10 +168,24 @@ class Configuration:
             raise ConfigurationError(
                 f"statistics 'adapted' needs batch_size >= {MIN_BATCH_FOR_BATCHNORM}, got {self.batch_size}."
             )
+        if self.head == MIDDLE and BACKBONES[self.backbone].middle is None:
+            raise ConfigurationError(f"head {MIDDLE!r} is not known for {self.backbone}. Change head to 'average'.")
+
+    @property
+    def family(self) -> str:
+        """Family of the network, one of `FAMILIES`: on a pretrained backbone, or trained from scratch."""
+        return SCRATCH if self.backbone == NO_BACKBONE else PRETRAINED
+
+    @property
+    def is_closed_form(self) -> bool:
+        """Whether the network is a frozen backbone with a classifier that is solved exactly, without epochs."""
+        return self.embeds and self.classifier != LAYERS
 
     @property
     def n_dense(self) -> int:
         """Number of dense layers before the output: round(depth x ratio), half to even; on a backbone at most two."""
+        if self.is_closed_form:
+            return 0
         wanted = round(self.depth * self.dense_ratio)
         return wanted if self.backbone == NO_BACKBONE else min(wanted, MOST_DENSE_ON_BACKBONE)
 
@@ -161,6 +193,11 @@ class Configuration:
     def n_conv(self) -> int:
         """Number of convolutions: depth less the dense layers; 0 on a backbone."""
         return self.depth - self.n_dense if self.backbone == NO_BACKBONE else 0
+
+    @property
+    def features(self) -> int:
+        """Length of the vector that a backbone and the pooling behind it make of an image; 0 without a backbone."""
+        return 0 if self.backbone == NO_BACKBONE else BACKBONES[self.backbone].pooled(self.head)
 
     @property
     def layer_names(self) -> tuple[str, ...]:
@@ -189,6 +226,8 @@ class Configuration:
 
     def canonical(self) -> dict[str, Value]:
         """Return the canonical form: active fields, with `n_conv` and `n_dense` in place of depth and dense ratio."""
+        if self.is_closed_form:
+            return {"n_conv": 0, "n_dense": 0, **{name: getattr(self, name) for name in self._solved}}
         values = self.as_dict()
         del values["depth"], values["dense_ratio"]
         if self.n_conv == 0:
@@ -197,7 +236,7 @@ class Configuration:
         if self.n_dense == 0:
             del values["dense_units"]
         if self.backbone == NO_BACKBONE:
-            for name in ("trainable", "statistics", "backbone_rate"):
+            for name in ("trainable", "statistics", "backbone_rate", "resolution", "classifier"):
                 del values[name]
             if self.n_conv == 0:
                 del values["head"]
@@ -220,6 +259,9 @@ class Configuration:
             del values["normalization"], values["activation"]
         if not self._has_statistics:
             del values["statistics"]
+        if not self.resolution:
+            del values["resolution"]
+        del values["classifier"]
         if self.trainable == "frozen":
             del values["backbone_rate"]
         if self.embeds:  # flips have embeddings of their own; of what is drawn anew each time there are none
@@ -227,9 +269,21 @@ class Configuration:
                 del values[name]
 
     @property
+    def _solved(self) -> tuple[str, ...]:
+        """Fields that a head that is solved exactly depends on."""
+        statistics = ("statistics",) if self._has_statistics else ()
+        resolution = ("resolution",) if self.resolution else ()
+        return ("class_weighting", "head", "backbone", "trainable", *statistics, *resolution, "classifier")
+
+    @property
     def active(self) -> tuple[str, ...]:
         """Names of the fields that affect the network or its training, in the order of the class."""
-        meaningful = {"depth", "dense_ratio", *self.canonical()}
+        later = {"resolution"} if self.backbone != NO_BACKBONE else set()  # left out of hashes where they are as ever
+        if self.embeds:
+            later.add("classifier")
+        if self.is_closed_form:
+            return tuple(name for name in FIELDS if name in {*self._solved, *later})
+        meaningful = {"depth", "dense_ratio", *self.canonical(), *later}
         return tuple(name for name in FIELDS if name in meaningful)
 
     @property

@@ -23,7 +23,7 @@ def size(configuration: Configuration, image_size: int, channels: int, classes: 
     if configuration.backbone == NO_BACKBONE:
         features, total = _convolutions(configuration, image_size, channels, any_size=any_size)
     else:  # pooled to one number of each feature
-        features, total = BACKBONES[configuration.backbone].features, BACKBONES[configuration.backbone].weights
+        features, total = configuration.features, BACKBONES[configuration.backbone].weights
     for _ in range(configuration.n_dense):
         units = configuration.dense_units
         total += features * units + units + normalization * units

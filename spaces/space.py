@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields, replace
 from typing import Any, Final
 
-from spaces.backbones import BACKBONES, NO_BACKBONE, POOLED
-from spaces.config import FIELDS, HEADS, MIN_BATCH_FOR_BATCHNORM, Configuration, Value
+from spaces.backbones import BACKBONES, MIDDLE, NO_BACKBONE, POOLED
+from spaces.config import FAMILIES, FIELDS, HEADS, LAYERS, MIN_BATCH_FOR_BATCHNORM, SCRATCH, Configuration, Value
 from spaces.definitions import (
     Choices,
     Definition,
@@ -77,7 +77,11 @@ class Space:
         Args:
             trial: an Optuna trial, or an object with the same `suggest_` methods.
         """
+        backbone = self._backbone_of_family(trial)
+        if backbone is not None and (solved := self._closed_form(trial, backbone)) is not None:
+            return solved
         chosen = {name: self._suggest(trial, name) for name in _ALWAYS}
+        chosen["backbone"] = self._suggest(trial, "backbone") if backbone is None else backbone
         has_backbone = chosen["backbone"] != NO_BACKBONE
         n_dense = round(chosen["depth"] * chosen["dense_ratio"])
         n_conv = 0 if has_backbone else chosen["depth"] - n_dense
@@ -98,9 +102,9 @@ class Space:
             values["width"] = self._suggest(trial, "width")
             values["kernel_size"] = self._suggest(trial, "kernel_size")
             if n_dense:
-                values["head"] = self._suggest(trial, "head")
+                values["head"] = self._suggest_without(trial, "head", (MIDDLE,), "average")
             else:
-                values["head"] = self._suggest_without(trial, "pooling", ("flatten",), "average")
+                values["head"] = self._suggest_without(trial, "pooling", ("flatten", MIDDLE), "average")
         if n_conv or n_dense or not has_backbone:
             values["activation"] = self._suggest(trial, "activation")
             if small:
@@ -116,10 +120,51 @@ class Space:
             without_warps, **{} if without_warps.embeds else {name: self._suggest(trial, name) for name in _WARPS}
         )
 
-    def _on_backbone(self, trial: Suggest, backbone: str, *, small: bool) -> dict[str, Any]:
+    @property
+    def has_families(self) -> bool:
+        """Whether networks from scratch and on backbones share the search, each with a part of its own."""
+        has_both = NO_BACKBONE in self.definitions["backbone"] and bool(self.backbones)
+        return has_both and self.definitions["classifier"] != Fixed(LAYERS)
+
+    def _backbone_of_family(self, trial: Suggest) -> Any:
+        """The backbone where it is chosen before anything else; None where the trial chooses it later."""
+        if self.definitions["classifier"] == Fixed(LAYERS):
+            return None
+        if not self.has_families:
+            return self._suggest(trial, "backbone")
+        if trial.suggest_categorical(FAMILY, FAMILIES) == SCRATCH:
+            return NO_BACKBONE
+        return self._suggest_without(trial, "pretrained_backbone", (NO_BACKBONE,), NO_BACKBONE)
+
+    def _closed_form(self, trial: Suggest, backbone: str) -> Configuration | None:
+        """A configuration whose classifier is solved exactly; None if the trial is to draw one with layers."""
+        classifier = LAYERS if backbone == NO_BACKBONE else self._suggest(trial, "classifier")
+        if classifier == LAYERS:
+            return None
+        return Configuration(
+            **{
+                **DEFAULTS,
+                **{name: first(self.definitions[name]) for name in _UNUSED},
+                "class_weighting": self._suggest(trial, "class_weighting"),
+                "oversampling": "none",
+                "backbone": backbone,
+                "classifier": classifier,
+                "head": self._pooling(trial, backbone),
+                "resolution": self._suggest(trial, "resolution"),
+            }
+        )
+
+    def _pooling(self, trial: Suggest, backbone: str) -> Any:
+        """How a backbone's feature maps are pooled."""
         unpooled = tuple(head for head in HEADS if head not in POOLED)
+        if BACKBONES[backbone].middle is None:
+            return self._suggest_without(trial, "backbone_pooling_last", (*unpooled, MIDDLE), "average")
+        return self._suggest_without(trial, "backbone_pooling", unpooled, "average")
+
+    def _on_backbone(self, trial: Suggest, backbone: str, *, small: bool) -> dict[str, Any]:
         values = {
-            "head": self._suggest_without(trial, "backbone_pooling", unpooled, "average"),
+            "head": self._pooling(trial, backbone),
+            "resolution": self._suggest(trial, "resolution"),
             "trainable": self._suggest(trial, "trainable"),
         }
         if BACKBONES[backbone].batchnorm:
@@ -222,6 +267,20 @@ class Space:
         return self.changed(left)
 
     @property
+    def backbones_on_study(self) -> tuple[str, ...]:
+        """Names of the backbones that may get the study's images, as networks from scratch do."""
+        return self.backbones if 0 in self.definitions["resolution"] else ()
+
+    @property
+    def resolutions(self) -> tuple[int, ...]:
+        """Sides in pixels at which backbones of the space get the images, without 0, ascending; empty without any."""
+        if not self.backbones:
+            return ()
+        definition = self.definitions["resolution"]
+        sides = _offered(definition) if isinstance(definition, Choices) else (first(definition),)
+        return tuple(sorted(int(side) for side in sides if side))
+
+    @property
     def backbones(self) -> tuple[str, ...]:
         """Names of the backbones in the space; empty if all networks are trained from scratch."""
         return tuple(str(name) for name in _offered(self.definitions["backbone"]) if name != NO_BACKBONE)
@@ -255,13 +314,17 @@ class Space:
     @property
     def hash(self) -> str:
         """Hash of the definitions, twelve hexadecimal digits; name and order of keys and choices have no effect."""
-        return hashlib.sha256(json.dumps(self.as_dict(), sort_keys=True).encode()).hexdigest()[:12]
+        definitions = self.as_dict()
+        for name, default in _LATER.items():  # studies from before these fields go on
+            if self.definitions[name] == default:
+                del definitions[name]
+        return hashlib.sha256(json.dumps(definitions, sort_keys=True).encode()).hexdigest()[:12]
 
     def _suggest(self, trial: Suggest, name: str) -> Any:
         return suggest(trial, name, name, self.definitions[name])
 
     def _suggest_without(self, trial: Suggest, alias: str, excluded: Sequence[str], otherwise: str) -> Any:
-        field = SAME_FIELD[alias]
+        field = SAME_FIELD.get(alias, alias)
         definition = self.definitions[field]
         return suggest(trial, alias, field, _without(definition, excluded, otherwise))
 
@@ -269,9 +332,19 @@ class Space:
 _WARPS: Final = ("shift", "zoom", "shear", "rotation")
 _CONDITIONAL: Final = (
     "class_weighting", "oversampling", "label_smoothing", "weight_decay", "dense_units", "width", "kernel_size", "head",
-    "normalization", "activation", "input_scaling", "trainable", "statistics", "backbone_rate", *_WARPS,
+    "normalization", "activation", "input_scaling", "trainable", "statistics", "backbone_rate", "resolution",
+    "classifier", *_WARPS,
 )  # fmt: skip
-_ALWAYS: Final = tuple(name for name in FIELDS if name not in _CONDITIONAL)
+_ALWAYS: Final = tuple(name for name in FIELDS if name not in (*_CONDITIONAL, "backbone"))
+
+FAMILY: Final = "family"
+"""Optuna parameter that says which of `FAMILIES` a trial belongs to, in spaces that have both."""
+
+_UNUSED: Final = ("depth", "dense_ratio", "initializer", "dropout", "batch_size", "learning_rate")
+"""Fields without a default that a classifier which is solved exactly does not use."""
+
+_LATER: Final = {"resolution": Fixed(0), "classifier": Fixed(LAYERS)}
+"""Fields that were added to the configuration later, and their definition in spaces from before."""
 
 
 def _offered(definition: Definition) -> tuple[Value, ...]:

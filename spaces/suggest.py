@@ -11,6 +11,8 @@ from spaces.definitions import Choices, Definition, Fixed, Range, SpaceError, cl
 SAME_FIELD: Final = {
     "pooling": "head",
     "backbone_pooling": "head",
+    "backbone_pooling_last": "head",
+    "pretrained_backbone": "backbone",
     "normalization_small_batch": "normalization",
     "statistics_small_batch": "statistics",
 }

@@ -8,6 +8,7 @@ from typing import Final
 
 from spaces.backbones import TRAINABLE, embeds
 from spaces.config import Configuration, Value
+from spaces.presets import KNOWN_TRANSFER
 from spaces.space import Space
 
 FIRST: Final = 20
@@ -52,7 +53,7 @@ def finetune_candidates(judged: Sequence[JudgedTrial], space: Space) -> list[Con
     while len(heads) >= count:
         ranks = [(head.value, -place) for place, head in enumerate(heads[:count]) if head.value is not None]
         if ranks:
-            best = Configuration(**heads[-max(ranks)[1]].values)  # type: ignore[arg-type]
+            best = _with_layers(Configuration(**heads[-max(ranks)[1]].values))  # type: ignore[arg-type]
             share = min(1.0, max(_LEAST_SHARE, RATE / best.learning_rate))
             for trainable in more:
                 near = space.nearest(replace(best, trainable=trainable, backbone_rate=share))
@@ -60,3 +61,11 @@ def finetune_candidates(judged: Sequence[JudgedTrial], space: Space) -> list[Con
                     candidates.setdefault(near.hash, near)
         count *= 2
     return list(candidates.values())
+
+
+def _with_layers(head: Configuration) -> Configuration:
+    """The same features with a head of layers, from which fine-tuning can start; `head` itself if it has layers."""
+    if not head.is_closed_form:
+        return head
+    known, *_ = KNOWN_TRANSFER
+    return replace(known, backbone=head.backbone, head=head.head, class_weighting=head.class_weighting)

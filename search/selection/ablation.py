@@ -26,10 +26,10 @@ SPARE: Final = 5
 """Number of configurations that may be tried beyond one for each hyperparameter that differs."""
 
 USUAL_ORDER: Final = (
-    "backbone", "trainable", "statistics", "backbone_rate", "learning_rate", "optimizer", "normalization",
-    "initializer", "activation", "input_scaling", "depth", "dense_ratio", "head", "batch_size", "dropout", "loss",
-    "class_weighting", "oversampling", "width", "dense_units", "kernel_size", "weight_decay", "label_smoothing",
-    "horizontal_flip", "vertical_flip", "shift", "zoom", "shear", "rotation",
+    "backbone", "classifier", "resolution", "trainable", "statistics", "backbone_rate", "learning_rate", "optimizer",
+    "normalization", "initializer", "activation", "input_scaling", "depth", "dense_ratio", "head", "batch_size",
+    "dropout", "loss", "class_weighting", "oversampling", "width", "dense_units", "kernel_size", "weight_decay",
+    "label_smoothing", "horizontal_flip", "vertical_flip", "shift", "zoom", "shear", "rotation",
 )  # fmt: skip
 """Hyperparameters, those first that most often decide whether a network learns: the order without a surrogate."""
 

@@ -30,7 +30,8 @@ from search.settings import Plan, TrainingProtocol
 from search.storage.ledger import Ledger
 from search.workers.protocol import Timing, TimingJob
 from spaces.backbones import NO_BACKBONE
-from spaces.config import Configuration
+from spaces.config import LAYERS, Configuration
+from spaces.definitions import Fixed
 from spaces.space import Space
 
 CHECKPOINTS: Final = "paused"
@@ -174,7 +175,8 @@ def timing_job(request: SearchRequest, images: ImageSet, protocol: TrainingProto
     train = np.setdiff1d(rows, val)
     space = bound_space(request, len(train), protocol.epochs)
     # Networks with a backbone cost less, or far more: the others come first.
-    starts = sorted(start_configurations(request, space), key=lambda start: start.backbone != NO_BACKBONE)
+    trained = [start for start in start_configurations(request, space) if not start.is_closed_form]
+    starts = sorted(trained, key=lambda start: start.backbone != NO_BACKBONE)
     configuration = starts[0] if starts else _random_configuration(space, request.seed)
     share = min(1.0, _TIMED_STEPS * configuration.batch_size / len(train))
     few_train, few_val = (part[: round(share * len(part))] for part in (train, val))
@@ -183,7 +185,8 @@ def timing_job(request: SearchRequest, images: ImageSet, protocol: TrainingProto
 
 
 def _random_configuration(space: Space, seed: int) -> Configuration:
-    return space.sample(optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed)).ask())
+    trained = space.changed({"classifier": Fixed(LAYERS)})
+    return trained.sample(optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed)).ask())
 
 
 def _settle(ledger: Ledger, protocol: TrainingProtocol, plan: Plan) -> tuple[TrainingProtocol, Plan]:

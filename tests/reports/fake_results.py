@@ -17,7 +17,7 @@ from search.records import DataSummary, Fit, StudyRecord, Trial, TrialState, Ver
 from search.selection import counts
 from search.selection.results import Audit, Control, EpochTally, MapCell, Promise, Ranked, Recommendation, Results
 from search.settings import Identity, Plan, TrainingProtocol
-from spaces.config import CHOICES, Configuration
+from spaces.config import CHOICES, HEADS, Configuration
 from spaces.image_format import ImageFormat
 
 ROOT = Path(__file__).parents[2]
@@ -38,6 +38,7 @@ def configuration(seed: int, **changes: Any) -> Configuration:
         "horizontal_flip": bool(rng.random() < 0.5),
         **{name: str(rng.choice(choices)) for name, choices in CHOICES.items()},
         "backbone": "none",
+        "head": str(rng.choice(HEADS)),
     }
     if round(values["depth"] * values["dense_ratio"]) == 0:
         values["head"] = "average"

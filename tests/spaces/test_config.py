@@ -70,7 +70,9 @@ def test_fields_that_contradict_each_other() -> None:
         replace(CONV, normalization="batch", batch_size=2)
     with pytest.raises(ConfigurationError, match="needs a head that pools, such as 'average', got 'flatten'"):
         replace(CONV, head="flatten")
-    with pytest.raises(ConfigurationError, match="head must be one of average, max on a backbone, got 'flatten'"):
+    with pytest.raises(
+        ConfigurationError, match="head must be one of average, max, average_and_middle on a backbone, got 'flatten'"
+    ):
         replace(FROZEN, head="flatten")
     with pytest.raises(ConfigurationError, match="statistics 'adapted' needs batch_size >= 4, got 2"):
         replace(TUNED, statistics="adapted", batch_size=2)

@@ -97,7 +97,7 @@ def test_a_study_takes_enqueued_parameters_without_complaint() -> None:
         ({"backbone": "none"}, {"input_scaling", "shift"}, {"trainable", "statistics", "backbone_rate"}),
         (
             {"backbone": "resnet50", "trainable": "frozen", "statistics": "kept"},
-            {"backbone_pooling", "horizontal_flip"},
+            {"backbone_pooling_last", "horizontal_flip"},
             {"shift", "zoom", "shear", "rotation", "backbone_rate", "width", "kernel_size", "input_scaling"},
         ),
         ({"backbone": "resnet50", "trainable": "frozen", "statistics": "adapted", "batch_size": 8}, {"shift"}, set()),
@@ -106,11 +106,18 @@ def test_a_study_takes_enqueued_parameters_without_complaint() -> None:
         ({"backbone": "convnext_tiny", "trainable": "all"}, {"backbone_rate", "shift"}, {"statistics"}),
         ({"backbone": "resnet50", "dense_ratio": 0.0}, set(), {"normalization", "activation", "dense_units"}),
         ({"backbone": "resnet50", "dense_ratio": 1.0}, {"activation", "dense_units"}, set()),
+        ({"backbone": "mobilenet_v2"}, {"backbone_pooling", "resolution"}, {"backbone_pooling_last"}),
+        (
+            {"backbone": "mobilenet_v2", "classifier": "ridge"},
+            {"backbone_pooling", "resolution", "class_weighting"},
+            {"learning_rate", "batch_size", "depth", "dropout", "initializer", "horizontal_flip", "trainable"},
+        ),
     ],
 )
 def test_parameters_are_only_searched_where_they_mean_something(
     fixed: dict[str, Any], present: set[str], absent: set[str]
 ) -> None:
+    fixed = {"classifier": "layers", **fixed}
     space = with_weights(DEFAULT, tuple(BACKBONES)).changed({name: Fixed(value) for name, value in fixed.items()})
     space = space if "backbone" in fixed else space.changed({"backbone": Fixed("none")})
     for _, params in draw(space, seed=1, count=5):
@@ -133,7 +140,7 @@ def test_core_searches_the_seven_and_the_learning_rate() -> None:
 
 def test_default_searches_everything() -> None:
     fixed = {name for name, definition in DEFAULT.definitions.items() if isinstance(definition, Fixed)}
-    assert fixed == {"backbone", "trainable", "statistics", "backbone_rate"}
+    assert fixed == {"backbone", "trainable", "statistics", "backbone_rate", "resolution", "classifier"}
     assert not [one for one in with_weights(DEFAULT, ["resnet50"]).definitions.values() if isinstance(one, Fixed)]
 
 
@@ -147,10 +154,21 @@ def test_only_backbones_that_there_are_weights_of_are_searched() -> None:
 
 
 def test_what_costs_least_is_tried_first_on_each_backbone() -> None:
-    first = known_good(with_weights(TRANSFER, ["mobilenet_025", "mobilenet_v2", "resnet50"]))
-    assert [one.backbone for one in first[:3]] == ["mobilenet_025", "mobilenet_v2", "resnet50"]
-    assert all(one.embeds for one in first[:3])
-    assert {one.backbone for one in first[3:]} == {"mobilenet_v2"}
+    names = ["mobilenet_025", "mobilenet_v2", "resnet50"]
+    first = known_good(with_weights(TRANSFER, names))
+    solved = [one for one in first if one.is_closed_form]
+    assert first[: len(solved)] == solved
+    assert [one.backbone for one in solved if one.head == "average"] == 3 * names
+    assert {one.backbone for one in solved if one.head != "average"} == {"mobilenet_v2"}  # whose middle is known
+    layers = first[len(solved) :]
+    assert [one.backbone for one in layers[:3]] == names
+    assert all(one.embeds for one in layers[:3])
+    assert {one.backbone for one in layers[3:]} == {"mobilenet_v2"}
+
+
+def test_networks_from_scratch_and_on_backbones_take_turns() -> None:
+    trained = [one for one in known_good(with_weights(DEFAULT, ["mobilenet_v2"])) if not one.is_closed_form]
+    assert [one.family for one in trained[:8]] == 4 * ["scratch", "pretrained"]
 
 
 def test_backbones_stand_from_small_to_large() -> None:

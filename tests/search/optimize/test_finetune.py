@@ -15,7 +15,7 @@ from spaces.config import Configuration
 from spaces.definitions import Choices, Fixed
 from spaces.presets import CORE, TRANSFER, known_good, with_weights
 
-SPACE = with_weights(TRANSFER, ["mobilenet_025", "mobilenet_v2"])
+SPACE = with_weights(TRANSFER, ["mobilenet_025", "mobilenet_v2"]).changed({"classifier": Fixed("layers")})
 HEAD = known_good(SPACE)[0]
 
 
