@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,7 @@ class ImageSet:
         format: side, channels, shapes and white level of the pixels.
         shape_ids: `(n,)` index into `format.shapes` for each image; None if all images are squares.
         summary: facts about the images for reports.
+        resized: side in pixels -> `.npy` file of the same images as squares of that side, in the same channels.
     """
 
     path: Path
@@ -51,6 +53,14 @@ class ImageSet:
     format: ImageFormat
     shape_ids: IntArray | None
     summary: DataSummary
+    resized: Mapping[int, Path] = field(default_factory=dict)
+
+    def at(self, resolution: int) -> ImageSet:
+        """Return the same images as squares of `resolution` pixels a side, one of `resized`; 0: as they are."""
+        if not resolution or (resolution == self.format.image_size and not self.format.any_size):
+            return self
+        image_format = replace(self.format, image_size=resolution, shapes=())
+        return replace(self, path=self.resized[resolution], format=image_format, shape_ids=None)
 
     def pixels(self) -> npt.NDArray[np.uint8]:
         """Return the pixels `(n, side, side, channels)` uint8, a read-only memory map of the file.
@@ -73,6 +83,7 @@ def load_images(
     *,
     folds: int = 0,
     copies_in: int = 0,
+    resolutions: Sequence[int] = (),
 ) -> ImageSet:
     """Return all readable images of a folder, decoded; decoded pixels are cached on the disk.
 
@@ -86,6 +97,7 @@ def load_images(
         folds: minimum number of images per class, i.e. the number of folds; 0: classes may be empty.
         copies_in: number of folds; if > 0, near-duplicates are grouped so that no split separates them. 0: they are not
             grouped.
+        resolutions: sides in pixels at which the images are decoded as well, for backbones.
 
     Raises:
         DataError: no image can be read, a class has too few images, an image has no group, or the disk is full.
@@ -120,6 +132,11 @@ def load_images(
     else:
         numbers = scanned.groups(rows)
     own_shape_ids = None if shape_ids is None else shape_ids[rows]
+    resized = {
+        side: _resized(folder, replace(images, image_size=side, shapes=()), decoded, listener)
+        for side in resolutions
+        if side != images.image_size or images.any_size
+    }
     readable = [probe for probe in probes if probe is not None]
     return ImageSet(
         path=decoded.path,
@@ -146,7 +163,24 @@ def load_images(
             white=images.white,
             shapes={} if own_shape_ids is None else _counted(images, own_shape_ids),
         ),
+        resized=resized,
     )
+
+
+def _resized(
+    folder: ImageFolder, image_format: ImageFormat, decoded: decoded_cache.Decoded, listener: Listener
+) -> Path:
+    """Decode the same files as squares of another side. Raises DataError if other files can be read now."""
+    side = image_format.image_size
+    listener.stage(f"Reading {len(folder.files)} images at {side} x {side} pixels for pretrained networks")
+    again = decoded_cache.decoded(folder, image_format, on_progress=listener.progress)
+    if set(again.unreadable) != set(decoded.unreadable):
+        row = min(set(again.unreadable) ^ set(decoded.unreadable))
+        raise DataError(
+            f"{folder.path / folder.files[row]} could be read once, but not twice: the folder or its disk changes. "
+            "Start again when it is at rest."
+        )
+    return again.path
 
 
 def _with_copies(scanned: ScannedFolder, rows: IntArray, folds: int) -> tuple[IntArray | None, int, tuple[str, ...]]:

@@ -25,6 +25,7 @@ from search.workers.interfaces import WorkerPool
 class OpenStudy:
     """The images of a session and its study in the database."""
 
+    request: SearchRequest  # the user's, with the weights that the study began with
     images: ImageSet  # training images
     test: ImageSet | None  # held-out test images; None if there are none
     storage: StudyStorage

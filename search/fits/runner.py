@@ -276,7 +276,7 @@ class FitRunner:
             audited=len(spec.val) > 0 and is_audited(setup.seed, configuration.hash, spec.repeat, spec.fold),
             updates=setup.protocol.epochs * (images // configuration.batch_size),
             limit_seconds=setup.plan.fit_seconds if spec.stage in ON_SEARCH_FOLDS else None,
-            predict=None if predict is None else predict.path,
-            predict_shape_ids=None if predict is None else predict.shape_ids,
+            predict=None if predict is None else predict.at(configuration.resolution).path,
+            predict_shape_ids=None if predict is None else predict.at(configuration.resolution).shape_ids,
             checkpoint=None if setup.checkpoints is None else setup.checkpoints / f"{new.key}.npz",
         )

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from search import seeds
 from search.training import efficientnet_lite
 from search.training.lr_schedule import batchnorm_momentum
-from spaces.backbones import BACKBONES, Backbone
+from spaces.backbones import BACKBONES, MIDDLE, Backbone
 from spaces.config import Configuration
 
 
@@ -51,6 +51,29 @@ def build_backbone(
     return keras.Model(images, core(_preprocessed(definition, x)), name=name)
 
 
+def backbone_layers(configuration: Configuration, channels: int, dtype: str = "float32") -> list[Any]:
+    """Return the two layers from raw pixels to the vector of pooled features: the backbone, and its pooling.
+
+    Args:
+        configuration: configuration with a backbone, and with one of `POOLED` as head.
+        channels: channels of the images, 1 or 3.
+        dtype: Keras' dtype policy.
+    """
+    name, head = configuration.backbone, configuration.head
+    if head != MIDDLE:
+        return [build_backbone(name, channels, dtype=dtype), pooling(head, dtype)]
+    model = build_backbone(name, channels, dtype=dtype, with_middle=True)
+    pooled = [keras.layers.GlobalAveragePooling2D(dtype=dtype)(features) for features in model.outputs]
+    joined = keras.Model(model.inputs, keras.layers.Concatenate(dtype=dtype)(pooled), name=name)
+    return [joined, keras.layers.Identity(dtype=dtype)]
+
+
+def pooling(head: str, dtype: str = "float32") -> Any:
+    """Return the layer that pools `(batch, h, w, features)` to `(batch, features)`; `head`: "average" or "max"."""
+    kinds = {"average": keras.layers.GlobalAveragePooling2D, "max": keras.layers.GlobalMaxPooling2D}
+    return kinds[head](dtype=dtype)
+
+
 def first_weights(name: str, channels: int, weights: Path | None) -> list[npt.NDArray[Any]]:
     """Return the initial weights of a backbone, the same for every fit.
 
@@ -78,7 +101,7 @@ def prepare(backbone: keras.Model, configuration: Configuration, updates: int) -
     Returns:
         BatchNorm layers of the backbone, and its variables to train.
     """
-    core = backbone.layers[-1]
+    core = next(layer for layer in backbone.layers if isinstance(layer, keras.Model))
     norms = [layer for layer in core.layers if isinstance(layer, keras.layers.BatchNormalization)]
     adapted = configuration.statistics == "adapted"
     for layer in norms:

@@ -18,13 +18,13 @@ from search.arrays import FloatArray, IntArray
 from search.data import disk_cache
 from search.npy import memmap_npy
 from search.training.backbones import build_backbone
-from spaces.backbones import BACKBONES, POOLED
+from spaces.backbones import BACKBONES
 from spaces.config import Configuration
 from spaces.image_format import ImageFormat
 
 _CHUNK: Final = 64  # images of a forward pass
 _RECENT_BYTES: Final = 128 << 20  # embeddings kept in memory for `embed_again`
-_RECIPE: Final = 1  # version of the embeddings: raised when the same backbone would give others
+_RECIPE: Final = 2  # version of the embeddings: raised when the same backbone would give others
 
 
 class FrozenBackbone:
@@ -61,6 +61,7 @@ class FrozenBackbone:
         self._images, self._shape_ids = images, shape_ids
         self._on_batch = on_batch
         self._views: dict[tuple[bool, bool], FloatArray] = {}
+        self._numbers = 2 * BACKBONES[name].features + (BACKBONES[name].middle_features or 0)
 
     def view(self, *, across: bool, down: bool) -> FloatArray:
         """Return the embeddings of all images of the study, computing them if they are not in the disk cache.
@@ -70,10 +71,10 @@ class FrozenBackbone:
             down: mirror the images top to bottom.
 
         Returns:
-            `(n, 2, features)` float32: mean and maximum of each feature over the image.
+            `(n, numbers)` float32, of which `columns` says what they are.
         """
         if (across, down) not in self._views:
-            shape = [self._images.shape[0], len(POOLED), BACKBONES[self.name].features]
+            shape = [self._images.shape[0], self._numbers]
             card = astuple(BACKBONES[self.name])  # its preprocessing decides the embeddings too
             parts = [
                 _RECIPE,
@@ -95,10 +96,23 @@ class FrozenBackbone:
         return self._views[across, down]
 
     def views(self, configuration: Configuration) -> list[FloatArray]:
-        """Return `view` of the unflipped images, followed by one for each flip that the configuration allows."""
+        """Return `view` of the unflipped images, followed by one for each flip that the configuration allows.
+
+        Returns:
+            `(n, features)` float32 each, pooled by the configuration's head.
+        """
         flips = (False, True)
         across, down = flips[: 1 + configuration.horizontal_flip], flips[: 1 + configuration.vertical_flip]
-        return [self.view(across=a, down=d) for d in down for a in across]
+        columns = self.columns(configuration.head)
+        return [self.view(across=a, down=d)[:, columns] for d in down for a in across]
+
+    def columns(self, head: str) -> slice:
+        """Return the columns of embeddings that one of `POOLED` uses.
+
+        Embeddings hold the maxima of the last feature map, its means, and the means of the middle feature map.
+        """
+        features = BACKBONES[self.name].features
+        return slice(0, features) if head == "max" else slice(features, features + BACKBONES[self.name].pooled(head))
 
     def embed_again(self, images: Any, rows: IntArray, shape_ids: IntArray | None) -> FloatArray:
         """Return `embed(images, rows, shape_ids)`, from memory if the same images were embedded recently."""
@@ -125,12 +139,13 @@ class FrozenBackbone:
             down: mirror the images top to bottom.
 
         Returns:
-            `(r, 2, features)` float32: mean and maximum of each feature over the image.
+            `(r, numbers)` float32, of which `columns` says what they are.
         """
         if self._model is None:
-            self._model = build_backbone(self.name, self._format.channels)
+            middle = BACKBONES[self.name].middle is not None
+            self._model = build_backbone(self.name, self._format.channels, with_middle=middle)
             self._model.set_weights(self.weights)
-        embeddings = np.zeros((len(rows), len(POOLED), BACKBONES[self.name].features), np.float32)
+        embeddings = np.zeros((len(rows), self._numbers), np.float32)
         shape_of = np.zeros(len(rows), np.int64) if shape_ids is None else shape_ids[rows]
         for shape_id in np.unique(shape_of):
             at = np.flatnonzero(shape_of == shape_id)
@@ -147,4 +162,6 @@ class FrozenBackbone:
         x = tf.cond(across, lambda: x[:, :, ::-1], lambda: x)
         x = tf.cond(down, lambda: x[:, ::-1], lambda: x)
         features = self._model(x, training=False)
-        return tf.stack([tf.reduce_mean(features, (1, 2)), tf.reduce_max(features, (1, 2))], axis=1)
+        last, *middle = features if isinstance(features, list | tuple) else [features]
+        pooled = [tf.reduce_max(last, (1, 2)), tf.reduce_mean(last, (1, 2))]
+        return tf.concat([*pooled, *(tf.reduce_mean(values, (1, 2)) for values in middle)], axis=1)

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from search import seeds
 from search.training import pyramid
-from search.training.backbones import build_backbone
+from search.training.backbones import backbone_layers, pooling
 from search.training.lr_schedule import batchnorm_momentum
 from spaces.architecture import FLAT_IMAGE, FLAT_MAP, POOLED_FROM, WIDENING
 from spaces.backbones import BACKBONES, NO_BACKBONE, POOLED
@@ -59,14 +59,11 @@ def build_network(
     size = None if any_size else image_size
     layers: list[Any]
     if embedded:
-        layers = [keras.Input((BACKBONES[configuration.backbone].features,))]
+        layers = [keras.Input((configuration.features,))]
     else:
         layers = [keras.Input((size, size, channels))]
         if configuration.backbone != NO_BACKBONE:
-            layers += [
-                build_backbone(configuration.backbone, channels, dtype=dtype),
-                pooling(configuration.head, dtype),
-            ]
+            layers += backbone_layers(configuration, channels, dtype)
     side, filters = image_size, configuration.width
     map_channels = channels  # of the last feature map
     for _ in range(configuration.n_conv):
@@ -131,12 +128,6 @@ def _head(
     finest = int(configuration.head.removeprefix("pyramid_"))
     pooled = pyramid.delivered(finest, filters, dtype) if delivered else pyramid.Pyramid(finest, dtype=dtype)
     return [*halved, pooled]
-
-
-def pooling(head: str, dtype: str = "float32") -> Any:
-    """Return the layer that pools `(batch, h, w, features)` to `(batch, features)`; `head`: "average" or "max"."""
-    kinds = {"average": keras.layers.GlobalAveragePooling2D, "max": keras.layers.GlobalMaxPooling2D}
-    return kinds[head](dtype=dtype)
 
 
 def reset(

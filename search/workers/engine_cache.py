@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -34,11 +35,10 @@ class EngineCache:
         self._device, self._gpu_memory, self._check_stop = device, gpu_memory, check_stop
         self._engines: dict[tuple[str, TrainingProtocol, int, int], Any] = {}  # the most recently used comes last
         self._first_weights: dict[str, list[Any]] = {}  # by backbone
-        self._frozen_backbones: dict[str, Any] = {}
+        self._frozen_backbones: dict[tuple[str, int], Any] = {}  # by name and resolution
+        self._images: dict[Path, tuple[Any, Any]] = {}  # pixels on the device, and their prefetcher
         self.data: TrainingData
-        self._images: Any
         self._labels: Any
-        self._prefetcher: Any
 
     def __len__(self) -> int:
         return len(self._engines)
@@ -57,12 +57,35 @@ class EngineCache:
         self._engines.clear()
         self._frozen_backbones.clear()
         self._first_weights.clear()
+        self._images.clear()
         self.data = data
-        self._images = self._device.load_pixels(data.pixels, self._gpu_memory)
-        self._device.adapt(self._images.shape[1])
-        on_host = self._device.stay_on_host(data.pixels, self._gpu_memory)
-        self._prefetcher = prefetcher_for(data.pixels) if on_host else None
+        self.load(data.pixels)
         self._labels = self._device.tensor(data.labels.astype(np.int32))
+
+    def load(self, path: Path) -> tuple[Any, Any]:
+        """Return the pixels of a file on the device, and the prefetcher of a file that stays on the host, if any.
+
+        Networks that are traced from now on are those of these images.
+        """
+        if path not in self._images:
+            on_host = self._device.stay_on_host(path, self._gpu_memory)
+            pixels = self._device.load_pixels(path, self._gpu_memory)
+            self._images[path] = pixels, prefetcher_for(path) if on_host else None
+        pixels, prefetcher = self._images[path]
+        self._device.adapt(pixels.shape[1])
+        return pixels, prefetcher
+
+    def seen_by(
+        self, configuration: Configuration, protocol: TrainingProtocol
+    ) -> tuple[TrainingProtocol, TrainingData]:
+        """Return the protocol and the data with the images as the network of a configuration gets them.
+
+        They are the study's, or squares of the resolution that the configuration gives its backbone.
+        """
+        path = self.data.at(configuration.resolution, protocol.images.image_size)
+        if path == self.data.pixels:
+            return protocol, self.data
+        return protocol.seen_by(configuration), replace(self.data, pixels=path, shape_ids=None)
 
     def is_traced(self, configuration: Configuration, protocol: TrainingProtocol, updates: int) -> bool:
         """Whether the cache holds a trainer for these arguments of `engine` (with one microbatch)."""
@@ -84,7 +107,9 @@ class EngineCache:
         if engine is None:
             while len(self._engines) >= MAX_ENGINES:
                 del self._engines[next(iter(self._engines))]
-            if configuration.embeds:
+            if configuration.is_closed_form:
+                engine = self._new_linear_classifier(configuration, protocol)
+            elif configuration.embeds:
                 engine = self._new_head_trainer(configuration, protocol, updates)
             else:
                 engine = self._new_engine(configuration, protocol, updates, microbatches)
@@ -92,45 +117,57 @@ class EngineCache:
         return engine
 
     def frozen_backbone(self, configuration: Configuration, protocol: TrainingProtocol) -> Any:
-        """Return the `FrozenBackbone` of a configuration with a frozen backbone; cached by the backbone's name."""
-        name = configuration.backbone
-        if name not in self._frozen_backbones:
+        """Return the `FrozenBackbone` of a configuration with a frozen backbone; cached by name and resolution."""
+        protocol, data = self.seen_by(configuration, protocol)
+        name, key = configuration.backbone, (configuration.backbone, configuration.resolution)
+        if key not in self._frozen_backbones:
             from search.training.embeddings import FrozenBackbone
 
-            self._frozen_backbones[name] = FrozenBackbone(
+            pixels, _ = self.load(data.pixels)
+            self._frozen_backbones[key] = FrozenBackbone(
                 name,
                 protocol.images,
                 self._weights_of(name, protocol),
                 dict(protocol.weights)[name],
-                self.data.pixels,
-                self._images,
-                self.data.shape_ids,
+                data.pixels,
+                pixels,
+                data.shape_ids,
                 self._check_stop,
             )
-        return self._frozen_backbones[name]
+        return self._frozen_backbones[key]
 
     def _new_engine(
         self, configuration: Configuration, protocol: TrainingProtocol, updates: int, microbatches: int
     ) -> Any:
         from search.training.engine import Engine
 
+        protocol, data = self.seen_by(configuration, protocol)
+        pixels, prefetcher = self.load(data.pixels)
         return Engine(
             configuration,
             protocol,
-            self._images,
+            pixels,
             self._labels,
             updates,
             microbatches,
-            shape_ids=self.data.shape_ids,
+            shape_ids=data.shape_ids,
             pretrained=self._weights_of(configuration.backbone, protocol),
-            prefetcher=self._prefetcher,
+            prefetcher=prefetcher,
         )
 
     def _new_head_trainer(self, configuration: Configuration, protocol: TrainingProtocol, updates: int) -> Any:
         from search.training.heads.trainer import HeadTrainer
 
         backbone = self.frozen_backbone(configuration, protocol)
-        return HeadTrainer(configuration, protocol, backbone, self.data.labels, updates)
+        protocol, data = self.seen_by(configuration, protocol)
+        return HeadTrainer(configuration, protocol, backbone, data.labels, updates)
+
+    def _new_linear_classifier(self, configuration: Configuration, protocol: TrainingProtocol) -> Any:
+        from search.training.heads.linear_classifier import LinearClassifier
+
+        backbone = self.frozen_backbone(configuration, protocol)
+        protocol, data = self.seen_by(configuration, protocol)
+        return LinearClassifier(configuration, protocol, backbone, data.labels, data.groups)
 
     def _weights_of(self, backbone: str, protocol: TrainingProtocol) -> list[Any]:
         """The weights that a backbone starts with."""

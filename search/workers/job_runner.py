@@ -114,16 +114,7 @@ class JobRunner:
         watch = Watch(job.context, audited=job.audited)
         scorer = metrics.MetricScorer(self.engines.data.metric)
         with heartbeat(engine.work_done, lambda: self._send(Heartbeat())):
-            outcome = run_fit(
-                engine,
-                job,
-                self.engines.data.labels,
-                watch,
-                scorer,
-                self._send,
-                lambda epoch: self._check_stop(),
-                checkpoints,
-            )
+            outcome = self._outcome(engine, job, checkpoints, watch, scorer)
         if engine.microbatches > 1:
             outcome = replace(outcome, start={**outcome.start, MICROBATCHES: float(engine.microbatches)})
         if outcome.verdict is Verdict.LEARNED:
@@ -131,6 +122,29 @@ class JobRunner:
         if checkpoints is not None:
             checkpoints.clear()
         return outcome
+
+    def _outcome(
+        self,
+        engine: Any,
+        job: FitJob,
+        checkpoints: CheckpointStore | None,
+        watch: Watch,
+        scorer: metrics.MetricScorer,
+    ) -> FitOutcome:
+        if job.configuration.is_closed_form:
+            from search.training.heads.linear_classifier import fit_classifier
+
+            return fit_classifier(engine, job, self.engines.data.labels, scorer)
+        return run_fit(
+            engine,
+            job,
+            self.engines.data.labels,
+            watch,
+            scorer,
+            self._send,
+            lambda epoch: self._check_stop(),
+            checkpoints,
+        )
 
     def _with_predictions(
         self, outcome: FitOutcome, job: FitJob, engine: Any, scorer: metrics.MetricScorer
@@ -145,7 +159,7 @@ class JobRunner:
                 self._check_stop()
             return metrics.softmax(np.concatenate(logits))
 
-        data = self.engines.data
+        protocol, data = self.engines.seen_by(job.configuration, job.protocol)
         if job.corrupt:
             corrupted = corrupted_scores(
                 memmap_npy(data.pixels),
@@ -155,7 +169,7 @@ class JobRunner:
                 lambda images, shape_ids: probabilities(self._device.tensor(images), shape_ids),
                 scorer.score,
                 self._check_stop,
-                job.protocol.images.shapes,
+                protocol.images.shapes,
                 data.shape_ids,
                 MOST_THROUGH_BACKBONES if job.configuration.embeds else MOST_IMAGES,
             )

@@ -45,6 +45,23 @@ class TrainingData:
     metric: str  # name of the study's metric
     shape_ids: IntArray | None = None  # (n,) index of each image's shape in the protocol's `images.shapes`
     weights: Mapping[str, Path | None] = field(default_factory=dict)  # backbone name -> weights file; None: random
+    resized: Mapping[int, Path] = field(
+        default_factory=dict
+    )  # side in pixels -> the same images as squares, as `pixels`
+    groups: IntArray | None = None  # (n,) group of each image; None without groups
+
+    def at(self, resolution: int, image_size: int) -> Path:
+        """Return the file of the images as a backbone gets them.
+
+        Args:
+            resolution: side in pixels, `Configuration.resolution`; 0: the study's images.
+            image_size: side of the study's images in pixels.
+        """
+        if resolution in self.resized:
+            return self.resized[resolution]
+        if resolution not in (0, image_size):
+            raise ValueError(f"there are no images of {resolution} pixels a side, only {sorted(self.resized)}")
+        return self.pixels
 
     @classmethod
     def of(cls, images: ImageSet, metric: str, weights: Mapping[str, Path | None] | None = None) -> TrainingData:
@@ -56,7 +73,13 @@ class TrainingData:
             weights: backbone name -> weights file (None: random weights); None if there are no backbones.
         """
         return cls(
-            pixels=images.path, labels=images.labels, metric=metric, shape_ids=images.shape_ids, weights=weights or {}
+            pixels=images.path,
+            labels=images.labels,
+            metric=metric,
+            shape_ids=images.shape_ids,
+            weights=weights or {},
+            resized=images.resized,
+            groups=images.groups,
         )
 
 

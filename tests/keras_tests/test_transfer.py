@@ -186,7 +186,8 @@ def test_flipped_images_have_the_embeddings_of_mirror_images(make, embedded, ima
     trainer = make(embedded=embedded, horizontal_flip=across, vertical_flip=down)
     rows = np.arange(COUNT, dtype=np.int32)
     mirrored = [images[:, :: -1 if d else 1, :: -1 if a else 1] for d in {False, down} for a in {False, across}]
-    views = np.stack([embedded.embed(view, np.arange(COUNT), None)[:, 0] for view in mirrored])
+    columns = embedded.columns("average")
+    views = np.stack([embedded.embed(view, np.arange(COUNT), None)[:, columns] for view in mirrored])
     seen = set()
     for seed in range(40):
         (drawn,) = trainer._gathered(rows[None], np.random.default_rng(seed))

@@ -27,7 +27,6 @@ from search.training.heads.loss import HeadLoss
 from search.training.heads.optimizers import HeadOptimizer
 from search.training.measures import log_loss, log_softmax
 from search.training.sampling import Balance
-from spaces.backbones import POOLED
 from spaces.config import Configuration
 
 _CHUNK: Final = 1024  # embeddings of a forward pass without gradients
@@ -69,8 +68,7 @@ class HeadTrainer:
             embedded=True,
         )
         self._backbone, self._labels = backbone, labels
-        self._pooling = POOLED.index(configuration.head)
-        self._views = [view[:, self._pooling] for view in backbone.views(configuration)]
+        self._views = backbone.views(configuration)
         self._head = DenseNetwork(self.network)
         self._optimizer = HeadOptimizer(configuration, self._head.is_kernel)
 
@@ -193,7 +191,7 @@ class HeadTrainer:
     def logits_of(self, images: Any, rows: IntArray, shape_ids: IntArray | None = None) -> FloatArray:
         """Return logits `(len(rows), K)` float32 of any images, embedded first; see `Engine.logits_of`."""
         embeddings = self._backbone.embed_again(images, rows, shape_ids)
-        return self._logits(embeddings[:, self._pooling], np.arange(len(rows)))
+        return self._logits(embeddings[:, self._backbone.columns(self.configuration.head)], np.arange(len(rows)))
 
     def _logits(self, features: FloatArray, rows: IntArray) -> FloatArray:
         logits = np.zeros((len(rows), self.protocol.classes), np.float32)
