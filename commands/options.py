@@ -75,9 +75,10 @@ def add_weights(parser: argparse._ActionsContainer) -> None:
     """Add `--weights`."""
     parser.add_argument(
         "--weights",
-        metavar="imagenet|none|DIR|FILE",
-        help="weights of pretrained networks: imagenet (installed, or Keras' own, downloaded if needed), none (random "
-        "weights), a folder or file with the published name, or NAME=FILE",
+        metavar="auto|imagenet|none|DIR|FILE",
+        help="weights of pretrained networks: auto (what is installed or was downloaded before; the default), imagenet "
+        "(the same, and what is missing is downloaded), none (no pretrained networks), random (random weights, for "
+        "comparison), a folder or file with the published name, or NAME=FILE",
     )
 
 

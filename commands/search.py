@@ -57,7 +57,7 @@ commands (run_search.py COMMAND --help):
 Without a command it searches.
 
 examples:
-  run_search.py --demo                                   try it on handwritten digits, about three minutes
+  run_search.py --demo                                   a search on a small real data set, about three minutes
   run_search.py --data ./images                          overnight: 200 trials or 8 hours, whichever comes first
   run_search.py check --data ./images
   run_search.py --data ./images --timeout 30m --space core --test ./holdout
@@ -80,11 +80,7 @@ def parser(command: str = "", description: str = _HELP) -> argparse.ArgumentPars
     options = Parser(command, description)
     data = options.add_argument_group("images")
     add_data(data, "folder with one sub-folder of images per class", required=False)
-    data.add_argument(
-        "--demo",
-        action="store_true",
-        help="write a small folder of images, handwritten digits on pieces of photographs, and search on it",
-    )
+    data.add_argument("--demo", action="store_true", help="write a small folder of real images and search on it")
     data.add_argument(
         "--test",
         action=Once,
@@ -122,8 +118,8 @@ def parser(command: str = "", description: str = _HELP) -> argparse.ArgumentPars
         default="default",
         metavar="core|default|transfer|FILE.yaml",
         help="search space: core (depth, share of dense layers, initializer, dropout, class balance, batch size, "
-        "learning rate), default (also optimizer, loss, architecture and augmentation), transfer (pretrained networks; "
-        "with --weights, default tries them too) or a file (default: default)",
+        "learning rate), default (also optimizer, loss, architecture, augmentation and pretrained networks), transfer "
+        "(pretrained networks only) or a file (default: default)",
     )
     add_weights(study)
     study.add_argument("--start", type=path, metavar="FILE.yaml", help="your own configurations, tried first")
@@ -213,17 +209,18 @@ def check(options: argparse.Namespace, argv: list[str]) -> None:
 
 def _request(options: argparse.Namespace, given: list[str]) -> SearchRequest:
     from search.request import SearchRequest
+    from spaces.backbones import AUTO
     from spaces.config import ConfigurationError
     from spaces.definitions import SpaceError
     from spaces.presets import with_weights
     from spaces.yaml_io import load_configurations, load_space
 
     if options.demo:
-        from search.data.demo import write_demo
+        from search.data.demo import write_digits
 
-        options.data = options.data or Path("demo") / "digits-on-photographs"
+        options.data = options.data or Path("demo") / "digits"
         options.out = options.out or Path("runs") / "demo"
-        write_demo(options.data)
+        write_digits(options.data)
     native = options.image_size == NATIVE
     if options.max_side is not None and not native:
         raise UserError("--max-side needs --image-size native. Add it, or leave out --max-side.")
@@ -234,7 +231,7 @@ def _request(options: argparse.Namespace, given: list[str]) -> SearchRequest:
     try:
         space = load_space(options.space)
         weights = _weights(options, space)
-        space = with_weights(space, tuple(weights))
+        plain, space = space, with_weights(space, tuple(weights))
         starts = load_configurations(options.start) if options.start else []
     except (SpaceError, ConfigurationError) as error:
         raise UserError(str(error)) from None
@@ -252,6 +249,7 @@ def _request(options: argparse.Namespace, given: list[str]) -> SearchRequest:
         image_size=options.max_side if native else options.image_size,
         native=native,
         weights=weights,
+        auto_weights=plain if (options.weights or AUTO) == AUTO else None,
         labels=options.labels,
         follow_links=options.follow_links,
         split_copies=options.split_copies,
@@ -270,32 +268,44 @@ def _request(options: argparse.Namespace, given: list[str]) -> SearchRequest:
 
 
 def _weights(options: argparse.Namespace, space: Space) -> dict[str, Weights]:
-    """Return the weights of the backbones in the space by name; empty if it has none."""
+    """Return the weights of the backbones that the search may use by name; empty without any."""
     from search.data.weight_files import find_weights
-    from spaces.backbones import BACKBONES, IMAGENET, RANDOM
+    from spaces.backbones import AUTO, BACKBONES, IMAGENET, NO_WEIGHTS, RANDOM
     from spaces.presets import DEFAULT
 
     def show_progress(text: str) -> None:
         print(f"{text} ...", file=sys.stderr)
 
+    source = options.weights or AUTO
     if space.backbones:
-        weights = find_weights(options.weights or IMAGENET, space.backbones, show_progress)
-        if missing := [name for name in space.backbones if name not in weights]:
+        if source == NO_WEIGHTS:
+            raise UserError(
+                f"--weights {NO_WEIGHTS}: --space {options.space} has pretrained networks only with weights. Pass "
+                f"--weights {RANDOM} for random ones, or --space default."
+            )
+        weights = find_weights(source, space.backbones, show_progress)
+        missing = [name for name in space.backbones if name not in weights]
+        if not weights:
+            raise UserError(
+                f"--weights {source}: the weights of {', '.join(missing)} are not on this machine. Pass --weights "
+                f"{IMAGENET} to download them, or a folder that has them."
+            )
+        if missing:
             print(f"Skipped, because their weights were not found: {', '.join(missing)}.", file=sys.stderr)
         return weights
-    if options.weights is None:
+    if source == NO_WEIGHTS or (source == AUTO and space != DEFAULT):
         return {}
     if space != DEFAULT:
         raise UserError(
             f"--weights needs pretrained networks, but --space {options.space} has none. Pass --space transfer, or add "
             "a backbone to the space."
         )
-    if options.weights == RANDOM:
+    if source == RANDOM:
         raise UserError(
-            f"--weights {RANDOM} (random weights) needs --space transfer: the default space has no pretrained "
-            "networks. Add --space transfer, or leave out --weights."
+            f"--weights {RANDOM} needs --space transfer: the default space has pretrained networks with their own "
+            "weights only. Add --space transfer, or leave out --weights."
         )
-    return find_weights(options.weights, tuple(BACKBONES), show_progress)
+    return find_weights(source, tuple(BACKBONES), show_progress)
 
 
 def out_of(options: argparse.Namespace) -> Path:

@@ -31,6 +31,7 @@ def best_config(results: Results, recommendation: Recommendation) -> dict[str, A
     """Return the values of `best_config.yaml` by key, as plain dicts, lists, numbers and text."""
     study, ranked, promise = results.study, recommendation.ranked, recommendation.promise
     configuration, white = ranked.trial.configuration, study.data.white
+    protocol = study.protocol.seen_by(configuration)
     content = {
         "schema": SCHEMA,
         "configuration": {
@@ -38,8 +39,8 @@ def best_config(results: Results, recommendation: Recommendation) -> dict[str, A
             "sampled": configuration.as_dict(),
             "hash": configuration.hash,
         },
-        "training": _training(study.protocol, configuration, white),
-        "images": replace(study.protocol.images, white=white).recipe(),
+        "training": _training(protocol, configuration, white),
+        "images": replace(protocol.images, white=white).recipe(),
         "classes": list(study.data.classes),
         "decision_offset": recommendation.offset,
         "metric": study.identity.metric,

@@ -7,7 +7,7 @@ from pathlib import Path, PurePath
 
 from reports.wording import shown
 from search.records import StudyRecord
-from spaces.backbones import IMAGENET, NO_BACKBONE, RANDOM
+from spaces.backbones import AUTO, IMAGENET, NO_BACKBONE, NO_WEIGHTS, RANDOM
 from spaces.config import Configuration
 
 
@@ -19,8 +19,8 @@ def check(study: StudyRecord) -> str:
 def train(study: StudyRecord, configuration: Configuration) -> str:
     """Return the command that trains the recommended configuration on all images."""
     out = _run_folder(study)
-    weights = study.settings.get("weights", IMAGENET)
-    is_needed = configuration.backbone != NO_BACKBONE and weights not in (IMAGENET, RANDOM)
+    weights = study.settings.get("weights", AUTO)
+    is_needed = configuration.backbone != NO_BACKBONE and weights not in (AUTO, IMAGENET, RANDOM, NO_WEIGHTS)
     weights_option = f" --weights {_word(weights)}" if is_needed else ""
     return (
         f"python run_search.py train --config {_word(str(out / 'best_config.yaml'))} {_images(study)}"

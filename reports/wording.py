@@ -12,7 +12,7 @@ from search.fit_checks import REASONS
 from search.metric_definitions import METRICS
 from search.records import DataSummary, TrialState
 from search.selection.results import Control
-from spaces.backbones import BACKBONES, NO_BACKBONE
+from spaces.backbones import BACKBONES, MIDDLE, NO_BACKBONE
 from spaces.config import PYRAMIDS, Configuration
 from spaces.losses import LOSSES
 from spaces.optimizers import OPTIMIZERS
@@ -190,8 +190,13 @@ def metric_name(metric: str) -> str:
 
 
 def layers(configuration: Configuration) -> str:
-    """Return a network's layers in short: `3 conv + 1 dense`, `mobilenet_v2 (frozen) + 1 dense`."""
+    """Return a network's layers in short: `3 conv + 1 dense`, `mobilenet_v2 (frozen) + 1 dense`.
+
+    A classifier that is solved exactly stands in the place of layers: `efficientnet_lite0 (frozen) + ridge regression`.
+    """
     c = configuration
+    if c.is_closed_form:
+        return f"{family(c.backbone, c.trainable)} + {CLASSIFIER_NAMES[c.classifier]}"
     parts = [(c.n_conv, "conv"), (c.n_dense, "dense")]
     base = [] if c.backbone == NO_BACKBONE else [family(c.backbone, c.trainable)]
     return " + ".join([*base, *(f"{n} {kind}" for n, kind in parts if n)])
@@ -204,6 +209,9 @@ def family(backbone: str, trainable: str) -> str:
 
 def short(configuration: Configuration) -> str:
     """Return a configuration as one short line."""
+    if configuration.is_closed_form:
+        pooled = ", with the middle features" if configuration.head == MIDDLE else ""
+        return f"{layers(configuration)}, {configuration.resolution or 'own'} pixels{pooled}"
     return (
         f"{layers(configuration)}, {configuration.initializer}, {configuration.optimizer} "
         f"{configuration.learning_rate:.1e}, batch {configuration.batch_size}, dropout {configuration.dropout:.2g}"
@@ -213,11 +221,18 @@ def short(configuration: Configuration) -> str:
 def sentence(configuration: Configuration) -> str:
     """Return a configuration as two or three sentences."""
     c = configuration
+    if c.is_closed_form:
+        weighting = "" if c.class_weighting == "none" else f" Class weights: {_plain(c.class_weighting)}."
+        return (
+            f"{CLASSIFIER_NAMES[c.classifier][0].upper()}{CLASSIFIER_NAMES[c.classifier][1:]} on the features of "
+            f"{_backbone(c)}{_resolution(c)}: {_POOLED[c.head]}. It is solved exactly; the strength of its "
+            f"regularization is chosen on the training images.{weighting}"
+        )
     conv = (
         f"{counted(c.n_conv, 'convolutional layer')} ({c.kernel_size} x {c.kernel_size} kernels), {c.width} filters in "
         "the first"
         if c.n_conv
-        else _backbone(c)
+        else f"{_backbone(c)}{_resolution(c)}"
     )
     dense = f"{counted(c.n_dense, 'dense layer')} of {c.dense_units} units" if c.n_dense else ""
     pooling = f", followed by {_POOLINGS.get(c.head, f'global {c.head} pooling')}" if conv else ""
@@ -232,7 +247,21 @@ def sentence(configuration: Configuration) -> str:
     )
 
 
+CLASSIFIER_NAMES: Final = {
+    "logistic": "logistic regression",
+    "discriminant": "linear discriminant",
+    "ridge": "ridge regression",
+}
+"""Classifiers that are solved exactly -> their names in sentences."""
+
+_POOLED: Final = {
+    "average": "means of the last feature map",
+    "max": "maxima of the last feature map",
+    MIDDLE: "means of the last and of the middle feature map",
+}
+
 _POOLINGS: Final = {
+    MIDDLE: "global means of the last and of the middle feature map",
     "flatten": "flattening",
     **{name: f"pyramid max pooling, up to {name.removeprefix('pyramid_')} x {name[-1]} cells" for name in PYRAMIDS},
 }
@@ -244,6 +273,10 @@ def _backbone(c: Configuration) -> str:
     normalized = f", {_STATISTICS[c.statistics]}" if BACKBONES[c.backbone].batchnorm else ""
     rate = f" at {percent(c.backbone_rate)} of the learning rate" if c.trainable != "frozen" else ""
     return f"{c.backbone}, pretrained ({_LEARNS[c.trainable]}{rate}{normalized})"
+
+
+def _resolution(c: Configuration) -> str:
+    return f" at {c.resolution} x {c.resolution} pixels" if c.resolution else ""
 
 
 def _balancing(c: Configuration) -> str:

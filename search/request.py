@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from search.settings import Budget, Identity
 from spaces.backbones import BACKBONES
 from spaces.config import Configuration
 from spaces.definitions import SpaceError
-from spaces.presets import known_good
+from spaces.presets import known_good, with_weights
 from spaces.space import Space
 
 
@@ -41,6 +41,9 @@ class SearchRequest:
     folds: int = 5
     epochs: int | None = None  # epochs of a fit; None for automatic
     weights: Mapping[str, Weights] = field(default_factory=dict)  # backbone -> its initial weights
+    auto_weights: Space | None = (
+        None  # `space` without the backbones of `weights`, if these are what was found; else None
+    )
     image_size: int | None = None  # pixels a side; with `native` the upper limit of the longer side
     native: bool = False  # whether images keep their shape, approximately, instead of becoming squares
     seed: int = 0  # root seed
@@ -50,6 +53,23 @@ class SearchRequest:
     study: str = "steadynet"  # name of the study in the storage
     command: str = ""  # the command line, without secrets
     settings: Mapping[str, Any] = field(default_factory=dict)  # options for reports: JSON values, without secrets
+
+
+def with_stored_weights(request: SearchRequest, stored: Sequence[Sequence[str]]) -> SearchRequest:
+    """Return the request with the backbones that a study began with, if the user left the choice to the machine.
+
+    Weights that were installed or downloaded since then are left out. If some are missing, the request is returned as
+    it is, and `refuse_other` says what differs.
+
+    Args:
+        request: the user's request.
+        stored: pairs of backbone and digest of its weights, from the study's `Identity`.
+    """
+    names = [name for name, _ in stored]
+    if request.auto_weights is None or not set(names) < set(request.weights):
+        return request
+    space = with_weights(request.auto_weights, names)
+    return replace(request, weights={name: request.weights[name] for name in names}, space=space)
 
 
 def refuse_overlapping_folders(request: SearchRequest) -> None:
@@ -102,7 +122,7 @@ def check_request(request: SearchRequest, images: ImageSet) -> SearchDesign:
     """
     smallest_side = min((min(shape) for shape in images.format.shapes), default=images.format.image_size)
     design = _design(request, images, request.folds, request.epochs or auto_epochs(images.summary.images))
-    for name in request.space.backbones:
+    for name in request.space.backbones_on_study:
         if smallest_side < (least := BACKBONES[name].smallest):
             raise UserError(
                 f"--space: {name} needs images of at least {least} pixels a side; these have {smallest_side}. "

@@ -16,7 +16,7 @@ from search.data.disk_cache import digest_of
 from search.data.torch_file import read_torch_file
 from search.data.torch_pickle import TorchFileError
 from search.errors import UserError
-from spaces.backbones import BACKBONES, IMAGENET, RANDOM, Backbone
+from spaces.backbones import AUTO, BACKBONES, IMAGENET, NO_WEIGHTS, RANDOM, Backbone
 
 RANDOM_DIGEST: Final = "random"
 """Digest of weights that are random instead of read from a file."""
@@ -47,14 +47,14 @@ def find_weights(
     """Find the initial weights of backbones. May download ImageNet weights of one backbone (needs the internet).
 
     Args:
-        source: `imagenet` for the weights of installed packages and in Keras' cache folder, downloaded for one backbone
-            if there are none; `none` for random weights; else a folder of files with the names of `Backbone.file`, such
-            a file, or NAME=FILE with the name of a backbone.
+        source: `auto` for the weights of installed packages and in Keras' cache folder; `imagenet` for the same,
+            downloaded for one backbone if there are none; `random` for random weights; else a folder of files with the
+            names of `Backbone.file`, such a file, or NAME=FILE with the name of a backbone.
         backbones: names of the backbones that may be used.
         on_stage: called with a sentence when a download begins.
 
     Returns:
-        Name of the backbone -> weights; backbones without weights are left out. Never empty.
+        Name of the backbone -> weights; backbones without weights are left out. Empty only with `auto`.
 
     Raises:
         UserError: there are no weights for any of the backbones, the download failed, or a file does not hold the
@@ -62,9 +62,10 @@ def find_weights(
     """
     if source == RANDOM:
         return {name: Weights(None, RANDOM_DIGEST) for name in backbones}
-    if source == IMAGENET:
-        found = _in_folder(_keras_models(), backbones) | _installed(backbones)
-        return {name: found[name] for name in backbones if name in found} or _fetch(backbones, on_stage)
+    if source in (AUTO, IMAGENET):
+        anywhere = _in_folder(_keras_models(), backbones) | _installed(backbones)
+        found = {name: anywhere[name] for name in backbones if name in anywhere}
+        return found if found or source == AUTO else _fetch(backbones, on_stage)
     path = Path(source)
     name, _, file = source.partition("=")
     if file and os.sep not in name and not path.exists():  # a folder may be called a=b
@@ -79,7 +80,8 @@ def find_weights(
         return weights
     if not path.is_file():
         raise UserError(
-            f"--weights {path}: no such file or folder. Pass {IMAGENET}, {RANDOM}, or a folder or file of weights."
+            f"--weights {path}: no such file or folder. Pass {AUTO}, {IMAGENET}, {RANDOM}, {NO_WEIGHTS}, or a "
+            "folder or file of weights."
         )
     names = [name for name in backbones if BACKBONES[name].file == path.name]
     if not names:

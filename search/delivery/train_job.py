@@ -122,6 +122,8 @@ def _weights(request: TrainRequest, config: BestConfig, listener: Listener) -> d
         )
     source = request.weights or (RANDOM if config.weights == RANDOM_DIGEST else IMAGENET)
     weights = find_weights(source, [name], listener.stage)
+    if name not in weights:
+        raise UserError(f"--weights {source}: there are no weights of {name}. Pass --weights {IMAGENET}, or a file.")
     if weights[name].digest != config.weights:
         raise MismatchError(
             f"the search used other weights of {name} (digest {config.weights}, now {weights[name].digest}). "

@@ -34,7 +34,8 @@ class FinishedTrials:
         self._lock = threading.Lock()
         self._achievements, self._slow = Achievements(), SlowConfigurations()
         self._best: Trial | None = None
-        self._first_fits: list[successive_halving.Reached] = []  # what each trial's first fit reached at the rungs
+        # By family, what each trial's first fit reached at the rungs.
+        self._first_fits: dict[str, list[successive_halving.Reached]] = {}
         self._fold_scores: dict[str, list[float]] = {}  # by configuration, of complete trials
         self.pooled_scores: dict[int, float] = {}  # by trial
         self.best_scores: list[float] = []  # after each trial since the first complete one
@@ -56,9 +57,9 @@ class FinishedTrials:
                 self._achievements.add(fit)
             self._slow.add(trial.configuration, trial.fits)
             trained = [fit for fit in trial.fits[:1] if fit.verdict is not Verdict.FAILED and fit.epochs]
-            self._first_fits += [
+            self._first_fits.setdefault(trial.configuration.family, []).extend(
                 successive_halving.reached(successive_halving.curve_of(fit), setup.protocol.epochs) for fit in trained
-            ]
+            )
             if pooled is not None:
                 by_fold = scores.fold_scores(trial, setup.chance)
                 self._fold_scores[trial.configuration.hash] = [by_fold[fold] for fold in range(len(setup.folds))]
@@ -85,10 +86,10 @@ class FinishedTrials:
         with self._lock:
             return self._achievements.protection()
 
-    def bars(self) -> successive_halving.Bars:
-        """The least skill, by epoch, with which the next trial's first fit goes on."""
+    def bars(self, family: str) -> successive_halving.Bars:
+        """The least skill, by epoch, with which the first fit of the next trial of a family goes on."""
         with self._lock:
-            return successive_halving.bars(self._first_fits, self._setup.protocol.epochs)
+            return successive_halving.bars(self._first_fits.get(family, []), self._setup.protocol.epochs)
 
     def too_slow(self, configuration: Configuration) -> dict[str, float] | None:
         """Seconds an epoch that a configuration takes at least, and the limit, if a fit exceeds that; else None."""

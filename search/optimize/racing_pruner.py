@@ -17,6 +17,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from search.selection import racing
 from search.storage.trial_attributes import configuration_hash, place_of
+from spaces.space import FAMILY
 
 _DECIMALS: Final = 12  # of fold scores: what the running means' rounding leaves exact
 _REREAD_SECONDS: Final = 1.0  # the study is read again for the next fold of the same trial
@@ -62,6 +63,8 @@ class RacingPruner(BasePruner):
             Optuna's number.
         configuration_of: returns what trials of the same configuration have in common: they count as one. None: their
             parameters.
+        family_of: returns the family of a trial, which competes with the trials of this family only. None: all trials
+            compete.
     """
 
     def __init__(
@@ -69,8 +72,10 @@ class RacingPruner(BasePruner):
         *,
         number_of: Callable[[FrozenTrial], int] | None = None,
         configuration_of: Callable[[FrozenTrial], Hashable] | None = None,
+        family_of: Callable[[FrozenTrial], Hashable] | None = None,
     ) -> None:
         self._number_of, self._configuration_of = number_of or _number, configuration_of or _parameters
+        self._family_of = family_of or _only
         self._lock = threading.Lock()
         self._begin("")
 
@@ -78,9 +83,10 @@ class RacingPruner(BasePruner):
         self._study = study
         self._read_for, self._read_at = -1, -math.inf  # Optuna's number of the trial, and when
         self._complete: set[int] = set()  # Optuna's numbers of the trials taken in
-        self._scores: dict[Hashable, list[float]] = {}  # fold scores by configuration, higher is better
-        self._best: tuple[float, int, Hashable] | None = None  # value, number negated, configuration
-        self._spread: float | None = None
+        # By family, and in it by configuration: the fold scores, higher is better.
+        self._scores: dict[Hashable, dict[Hashable, list[float]]] = {}
+        self._best: dict[Hashable, tuple[float, int, Hashable]] = {}  # value, number negated, configuration
+        self._spread: dict[Hashable, float | None] = {}
         self._reasons: dict[int, str] = {}
 
     def __getstate__(self) -> dict[str, object]:
@@ -105,12 +111,13 @@ class RacingPruner(BasePruner):
             return False
         with self._lock:
             self._take_in(study, trial, -1.0 if is_minimized else 1.0)
-            if self._best is None:
+            family = self._family_of(trial)
+            if family not in self._best:
                 return False
-            incumbent = self._scores[self._best[2]]
+            incumbent = self._scores[family][self._best[family][2]]
             if is_minimized:
                 done = [-score for score in done]
-            reason = racing.should_stop(done, incumbent, self._spread, negated=is_minimized)
+            reason = racing.should_stop(done, incumbent, self._spread[family], negated=is_minimized)
             if reason is not None:
                 self._reasons[trial.number] = reason
         return reason is not None
@@ -135,15 +142,15 @@ class RacingPruner(BasePruner):
             scores = fold_scores(other.intermediate_values)
             if not scores or other.value is None:
                 continue
-            configuration = self._configuration_of(other)
-            self._scores[configuration] = [sign * score for score in scores]
+            family, configuration = self._family_of(other), self._configuration_of(other)
+            self._scores.setdefault(family, {})[configuration] = [sign * score for score in scores]
             rank = (sign * other.value, -self._number_of(other), configuration)
-            if self._best is None or rank[:2] > self._best[:2]:
-                self._best = rank
-        if new and self._best is not None:
-            folds = len(self._scores[self._best[2]])
-            same = [scores for scores in self._scores.values() if len(scores) == folds]
-            self._spread = racing.residual_spread(np.array(same))
+            if family not in self._best or rank[:2] > self._best[family][:2]:
+                self._best[family] = rank
+        for family in {self._family_of(other) for other in new} & set(self._best):
+            folds = len(self._scores[family][self._best[family][2]])
+            same = [scores for scores in self._scores[family].values() if len(scores) == folds]
+            self._spread[family] = racing.residual_spread(np.array(same))
 
 
 def fold_scores(running_means: Mapping[int, float]) -> list[float]:
@@ -160,13 +167,21 @@ def fold_scores(running_means: Mapping[int, float]) -> list[float]:
 
 def search_pruner() -> RacingPruner:
     """The pruner of a search's study, whose trials have places and configurations of their own."""
-    return RacingPruner(number_of=place_of, configuration_of=configuration_hash)
+    return RacingPruner(number_of=place_of, configuration_of=configuration_hash, family_of=_family)
 
 
 def pruning_reason(trial: optuna.Trial) -> str | None:
     """The reason why a trial of a study with a `RacingPruner` was pruned, in words; None if it was not."""
     pruner = trial.study.pruner
     return pruner.reason(trial.number) if isinstance(pruner, RacingPruner) else None
+
+
+def _only(trial: FrozenTrial) -> Hashable:
+    return None
+
+
+def _family(trial: FrozenTrial) -> Hashable:
+    return trial.params.get(FAMILY)
 
 
 def _number(trial: FrozenTrial) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import threading
-from collections.abc import Container, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
@@ -18,6 +18,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from search import seeds
 from search.storage.trial_attributes import is_done, place_of
+from spaces.space import FAMILY
 
 SEEN: Final = 500
 """Judged trials that a proposal is made from at most: what it costs grows with them."""
@@ -38,16 +39,25 @@ class SteadySampler(BaseSampler):
         root_seed: the study's.
         seen: judged trials that a proposal is made from at most.
         startup: judged trials before which proposals are random.
+        family_of: chooses the family of the next trial from all trials; see `family_shares.next_family`. None: the
+            study has no families. A proposal is made from the trials of its own family.
     """
 
-    def __init__(self, root_seed: int, seen: int = SEEN, startup: int = 10) -> None:
-        self._root_seed, self._seen, self._startup = root_seed, seen, startup
-        self._search_space, self._lock = IntersectionSearchSpace(include_pruned=True), threading.Lock()
+    def __init__(
+        self,
+        root_seed: int,
+        seen: int = SEEN,
+        startup: int = 10,
+        family_of: Callable[[Sequence[FrozenTrial]], str] | None = None,
+    ) -> None:
+        self._root_seed, self._seen, self._startup, self._family_of = root_seed, seen, startup, family_of
+        self._search_spaces: dict[str | None, IntersectionSearchSpace] = {}
+        self._lock = threading.Lock()
         self._local = threading.local()
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickled without the proposals of its threads."""
-        return type(self), (self._root_seed, self._seen, self._startup)
+        return type(self), (self._root_seed, self._seen, self._startup, self._family_of)
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
         """Make the trial's own sampler."""
@@ -56,9 +66,11 @@ class SteadySampler(BaseSampler):
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """The parameters that all judged trials have in common, as TPE finds them; only new trials are looked at."""
+        proposal = self._proposal(study, trial)
         with self._lock:
-            view: Any = _StudyView(study, self._proposal(study, trial).trials)
-            common = self._search_space.calculate(view)
+            view: Any = _StudyView(study, proposal.trials)
+            space = self._search_spaces.setdefault(proposal.family, IntersectionSearchSpace(include_pruned=True))
+            common = space.calculate(view)
         return {name: distribution for name, distribution in common.items() if not distribution.single()}
 
     def sample_relative(
@@ -73,6 +85,8 @@ class SteadySampler(BaseSampler):
     ) -> Any:
         """TPE's proposal for another parameter."""
         proposal = self._proposal(study, trial)
+        if param_name == FAMILY and proposal.family is not None:
+            return proposal.family
         return proposal.tpe.sample_independent(self._view(study, proposal), trial, param_name, param_distribution)
 
     def after_trial(self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None) -> None:
@@ -91,9 +105,13 @@ class SteadySampler(BaseSampler):
         alone = all(other.number == trial.number for other in trials if other.state == TrialState.RUNNING)
         done = sum(map(is_done, trials))
         seed = seeds.child(self._root_seed, "sampler", done, -1 if alone else trial.number)
+        family = None if self._family_of is None else self._family_of(trials)
+        if family is not None:
+            trials = [other for other in trials if other.params.get(FAMILY) == family]
         return _Proposal(
             study=study.study_name,
             number=trial.number,
+            family=family,
             tpe=TPESampler(seed=seed, n_startup_trials=self._startup),
             trials=trials,
             seen=thinned(trials, self._seen, self._root_seed),
@@ -109,8 +127,9 @@ class _Proposal:
 
     study: str  # its name
     number: int  # of the trial
+    family: str | None  # of the trial, unless it was enqueued with another one; None without families
     tpe: TPESampler
-    trials: Sequence[FrozenTrial]  # all
+    trials: Sequence[FrozenTrial]  # all, of the family
     seen: Sequence[FrozenTrial]  # those that TPE is shown
 
 

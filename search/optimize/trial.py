@@ -184,7 +184,7 @@ class _Run:
             train=split.train,
             val=split.val,
             fold=fold,
-            bars=self._runner._finished.bars() if fold == 0 and not self._is_start else (),
+            bars=self._runner._finished.bars(self._configuration.family) if fold == 0 and not self._is_start else (),
         )
         evidence = self._runner._finished.too_slow(self._configuration) if fold == 0 else None
         if evidence is not None and not self._runner._fitter.is_recorded(spec):

@@ -11,7 +11,7 @@ from search.data.folds import make_folds
 from search.data.groups import groups_hash
 from search.data.images import ImageSet, load_images
 from search.data.scanned_folder import scan_folder
-from search.data.weight_files import Weights, find_weights
+from search.data.weight_files import RANDOM_DIGEST, Weights, find_weights
 from search.errors import MismatchError, UserError
 from search.events import Listener
 from search.fits.runner import StudySetup
@@ -30,7 +30,7 @@ from search.workers import devices
 from search.workers.interfaces import MakePool
 from search.workers.pool import WorkerProcessPool, worker_resources
 from search.workers.protocol import TrainingData
-from spaces.backbones import IMAGENET
+from spaces.backbones import IMAGENET, RANDOM
 from spaces.config import Configuration
 
 
@@ -129,7 +129,10 @@ def _images(study: StudyRecord, out: Path, data: Path | None, listener: Listener
 def _weights(study: StudyRecord) -> dict[str, Weights]:
     """The pretrained weights of the run."""
     digests = study.identity.weights
-    weights = find_weights(study.settings.get("weights", IMAGENET), [name for name, _ in digests]) if digests else {}
+    source = study.settings.get("weights", IMAGENET)
+    if any(digest == RANDOM_DIGEST for _, digest in digests):  # once said with another word
+        source = RANDOM
+    weights = find_weights(source, [name for name, _ in digests]) if digests else {}
     if weight_digests(weights) != digests:
         raise MismatchError("the pretrained weights differ from those of the run. Restore the files of that run.")
     return weights

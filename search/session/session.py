@@ -90,7 +90,8 @@ def search(
                 opened = open_session(request, listener, clock, pools)
                 held.keep()
                 opened.ledger.on_write = lambda: opened.ledger.set_own_fact("seconds", clock.seconds)
-                request = replace(request, budget=replace(request.budget, seconds=clock.total))
+                budget = replace(request.budget, seconds=clock.total)
+                request = replace(opened.request, budget=budget)
                 return _run(request, opened, pools, listener, clock)
         finally:
             pools.close()

@@ -11,9 +11,10 @@ import optuna
 from search.errors import DamagedError, UserError
 from search.events import Listener, SilentListener
 from search.fits.context import OpenStudy
+from search.optimize.family_shares import FamilyShares
 from search.optimize.racing_pruner import search_pruner
 from search.optimize.sampler import SteadySampler
-from search.request import SearchRequest, check_request, identity
+from search.request import SearchRequest, check_request, identity, with_stored_weights
 from search.schedule.budget import Clock
 from search.session.planning import stored_plan
 from search.session.study_images import (
@@ -78,6 +79,8 @@ def open_session(
         untried = study is None or not study.get_trials(deepcopy=False)
         fresh = untried and request.storage is None  # nothing can be mixed up, whatever was asked for before
         stored = None if ledger is None or fresh else ledger.fact("identity")
+        if stored is not None:
+            request = with_stored_weights(request, stored["weights"])
         size = request.image_size or (stored["image_size"] if stored and not request.native else None)
         has_plan = ledger is not None and stored_plan(ledger) is not None
         used_up = has_plan and study is not None and is_used_up(study, request.budget.trials)
@@ -105,7 +108,9 @@ def open_session(
         record_findings(ledger, loaded, native=request.native)
         clock.resume(ledger.own_fact("seconds") or 0.0)
         undone.pop_all()
-        return OpenStudy(images, loaded.test, storage, study, ledger, design, used_up, is_server(request.storage))
+        return OpenStudy(
+            request, images, loaded.test, storage, study, ledger, design, used_up, is_server(request.storage)
+        )
 
 
 def _open(request: SearchRequest, clock: Clock, undone: ExitStack) -> tuple[StudyStorage, optuna.Study, Ledger]:
@@ -121,7 +126,7 @@ def _open(request: SearchRequest, clock: Clock, undone: ExitStack) -> tuple[Stud
         study_name=request.study,
         load_if_exists=True,
         direction="maximize",
-        sampler=SteadySampler(request.seed),
+        sampler=SteadySampler(request.seed, family_of=_family_shares(request)),
         pruner=search_pruner(),
     )
     host = host_of(request.out) if is_server(request.storage) else ""
@@ -133,6 +138,11 @@ def _open(request: SearchRequest, clock: Clock, undone: ExitStack) -> tuple[Stud
             "Continue it with that version, or pass another --out."
         )
     return storage, study, ledger
+
+
+def _family_shares(request: SearchRequest) -> FamilyShares | None:
+    """How pretrained networks and those from scratch share the search; None if it has one kind only."""
+    return FamilyShares(by_seconds=request.budget.seconds is not None) if request.space.has_families else None
 
 
 class _ReadingListener(SilentListener):

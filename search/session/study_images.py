@@ -75,7 +75,7 @@ def load_study_images(
         option = "--max-side" if request.native else "--image-size"
         raise UserError(f"{option} must be between {SIDES[0]} and {SIDES[1]} pixels, got {image_size}.")
     cap = SIZE_CAP_GPU if on_gpu else SIZE_CAP_CPU
-    if request.space.backbones and NO_BACKBONE not in request.space.definitions["backbone"]:
+    if request.space.backbones_on_study and NO_BACKBONE not in request.space.definitions["backbone"]:
         cap = SIZE_CAPS_PRETRAINED[on_gpu]
     folder = scan_folder(
         request.data, listener, labels=request.labels, groups=request.groups, follow_links=request.follow_links
@@ -87,11 +87,12 @@ def load_study_images(
             image_size=image_size,
             native=request.native,
             shapes=shapes if request.native else (),
-            shortest_side=max([LEAST_SIDE, *(BACKBONES[name].smallest for name in request.space.backbones)]),
+            shortest_side=max([LEAST_SIDE, *(BACKBONES[name].smallest for name in request.space.backbones_on_study)]),
         ),
         listener,
         folds=request.folds,
         copies_in=0 if request.split_copies else request.folds,
+        resolutions=request.space.resolutions,
     )
     test = request.test or folder.files.test
     if test is None:
@@ -99,7 +100,7 @@ def load_study_images(
     test_folder = scan_folder(
         test, listener, classes=folder.files.classes, labels=request.labels, follow_links=request.follow_links
     )
-    test_images = load_images(test_folder, images.format, listener)
+    test_images = load_images(test_folder, images.format, listener, resolutions=request.space.resolutions)
     return LoadedImages(images, test_images, folder, test_folder)
 
 

@@ -83,7 +83,7 @@ def test_the_digest_is_of_the_contents(tmp_path) -> None:
 
 
 def test_random_ones_need_no_file() -> None:
-    assert find_weights("none", NAMES) == {name: Weights(None, "random") for name in NAMES}
+    assert find_weights("random", NAMES) == {name: Weights(None, "random") for name in NAMES}
 
 
 @pytest.mark.parametrize(

@@ -114,8 +114,7 @@ def test_of_equals_the_lowest_number_is_the_best() -> None:
         run(racing, [0.2, 0.2], x=3)
         pruner = racing.pruner
         assert isinstance(pruner, RacingPruner)
-        assert pruner._best is not None
-        assert (pruner._scores[pruner._best[2]] == first) is worst_at_first
+        assert (pruner._scores[None][pruner._best[None][2]] == first) is worst_at_first
 
 
 def test_trials_of_one_configuration_count_once() -> None:
