@@ -276,6 +276,11 @@ def _weights(options: argparse.Namespace, space: Space) -> dict[str, Weights]:
     def show_progress(text: str) -> None:
         print(f"{text} ...", file=sys.stderr)
 
+    def show_bytes(done: int, total: int) -> None:
+        if sys.stderr.isatty():
+            of_all = f" of {total / 1e6:.1f}" if total else ""
+            print(f"\r{done / 1e6:8.1f}{of_all} MB", end="\n" if done == total else "", file=sys.stderr, flush=True)
+
     source = options.weights or AUTO
     if space.backbones:
         if source == NO_WEIGHTS:
@@ -283,7 +288,7 @@ def _weights(options: argparse.Namespace, space: Space) -> dict[str, Weights]:
                 f"--weights {NO_WEIGHTS}: --space {options.space} has pretrained networks only with weights. Pass "
                 f"--weights {RANDOM} for random ones, or --space default."
             )
-        weights = find_weights(source, space.backbones, show_progress)
+        weights = find_weights(source, space.backbones, show_progress, show_bytes)
         missing = [name for name in space.backbones if name not in weights]
         if not weights:
             raise UserError(
@@ -305,7 +310,7 @@ def _weights(options: argparse.Namespace, space: Space) -> dict[str, Weights]:
             f"--weights {RANDOM} needs --space transfer: the default space has pretrained networks with their own "
             "weights only. Add --space transfer, or leave out --weights."
         )
-    return find_weights(source, tuple(BACKBONES), show_progress)
+    return find_weights(source, tuple(BACKBONES), show_progress, show_bytes)
 
 
 def out_of(options: argparse.Namespace) -> Path:

