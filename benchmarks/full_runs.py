@@ -297,7 +297,7 @@ def image_sets(data: Sequence[str], side: int, *, digits: bool) -> list[tuple[st
         folder, _, groups = text.partition(":")
         sets.append((Path(folder).parent.name, _loaded(Path(folder), Path(groups) if groups else None, side)))
     if digits:
-        from search.data.demo import write_digits
+        from benchmarks.digits import write_digits
 
         with tempfile.TemporaryDirectory() as place:
             write_digits(Path(place) / "digits")

@@ -34,10 +34,10 @@ from typing import Any, Final
 import numpy as np
 import optuna
 
+from benchmarks.digits import write_digits
 from benchmarks.machine import machine
 from benchmarks.promise import loaded, retrained
 from search import resources
-from search.data.demo import write_digits
 from search.selection.analyse import analyse
 from search.selection.results import Results
 from search.storage.database import open_storage

@@ -57,7 +57,7 @@ commands (run_search.py COMMAND --help):
 Without a command it searches.
 
 examples:
-  run_search.py --demo                                   a search on a small real data set, about three minutes
+  run_search.py --demo                                   try it on handwritten digits, about three minutes
   run_search.py --data ./images                          overnight: 200 trials or 8 hours, whichever comes first
   run_search.py check --data ./images
   run_search.py --data ./images --timeout 30m --space core --test ./holdout
@@ -80,7 +80,11 @@ def parser(command: str = "", description: str = _HELP) -> argparse.ArgumentPars
     options = Parser(command, description)
     data = options.add_argument_group("images")
     add_data(data, "folder with one sub-folder of images per class", required=False)
-    data.add_argument("--demo", action="store_true", help="write a small folder of real images and search on it")
+    data.add_argument(
+        "--demo",
+        action="store_true",
+        help="write a small folder of images, handwritten digits on pieces of photographs, and search on it",
+    )
     data.add_argument(
         "--test",
         action=Once,
@@ -216,11 +220,11 @@ def _request(options: argparse.Namespace, given: list[str]) -> SearchRequest:
     from spaces.yaml_io import load_configurations, load_space
 
     if options.demo:
-        from search.data.demo import write_digits
+        from search.data.demo import write_demo
 
-        options.data = options.data or Path("demo") / "digits"
+        options.data = options.data or Path("demo") / "digits-on-photographs"
         options.out = options.out or Path("runs") / "demo"
-        write_digits(options.data)
+        write_demo(options.data)
     native = options.image_size == NATIVE
     if options.max_side is not None and not native:
         raise UserError("--max-side needs --image-size native. Add it, or leave out --max-side.")
