@@ -83,7 +83,8 @@ def parser(command: str = "", description: str = _HELP) -> argparse.ArgumentPars
     data.add_argument(
         "--demo",
         action="store_true",
-        help="write a small folder of images, handwritten digits on pieces of photographs, and search on it",
+        help="write a small folder of images, handwritten digits on pieces of photographs, and search on it, beginning "
+        "with a network that collapses",
     )
     data.add_argument(
         "--test",
@@ -216,7 +217,7 @@ def _request(options: argparse.Namespace, given: list[str]) -> SearchRequest:
     from spaces.backbones import AUTO
     from spaces.config import ConfigurationError
     from spaces.definitions import SpaceError
-    from spaces.presets import with_weights
+    from spaces.presets import COLLAPSING, with_weights
     from spaces.yaml_io import load_configurations, load_space
 
     if options.demo:
@@ -237,6 +238,9 @@ def _request(options: argparse.Namespace, given: list[str]) -> SearchRequest:
         weights = _weights(options, space)
         plain, space = space, with_weights(space, tuple(weights))
         starts = load_configurations(options.start) if options.start else []
+        if options.demo and not starts and COLLAPSING in space:
+            print("The demo begins with a network that collapses, as if it were your own.", file=sys.stderr)
+            starts = [COLLAPSING]
     except (SpaceError, ConfigurationError) as error:
         raise UserError(str(error)) from None
     secret = ("storage", "on_finish")  # may contain a password

@@ -146,6 +146,25 @@ The order is `python -m benchmarks.portfolio table`'s: greedily by what they los
 """
 
 
+COLLAPSING: Final = replace(
+    _CONV,
+    depth=6,
+    dense_ratio=0.33,
+    dense_units=128,
+    head="flatten",
+    initializer="glorot_uniform",
+    input_scaling="unit",
+    dropout=0.5,
+    batch_size=32,
+    learning_rate=1e-2,
+    weight_decay=0.0,
+)
+"""The network that the demo begins with: a usual first one, with too high a learning rate.
+
+A layer dies in the first epochs, with nearly every seed.
+"""
+
+
 _FROZEN: Final = replace(
     _CONV, depth=2, batch_size=32, dropout=0.3, learning_rate=3e-3, backbone="mobilenet_v2", resolution=224
 )

@@ -22,13 +22,15 @@ from commands import search
 from commands.terminal import stop_on_signals
 from search.data.format_choice import FormatChoice
 from search.data.images import load_images
+from search.data.layout import Layout, layout
 from search.data.scanned_folder import scan_folder
 from search.events import SilentListener
 from search.settings import Identity
 from search.storage.database import open_storage
 from search.storage.ledger import Ledger
 from search.storage.run_folder import lock_folder
-from spaces.presets import DEFAULT
+from spaces.config import Configuration
+from spaces.presets import COLLAPSING, DEFAULT, KNOWN_GOOD
 from spaces.yaml_io import load_configurations
 from tests.factories import configuration, make_images
 
@@ -287,6 +289,24 @@ def test_the_environment_names_the_database(monkeypatch: pytest.MonkeyPatch) -> 
     made = search._request(search.parser().parse_args(given), given)
     assert made.storage == "postgresql://me:geheim@host/x"
     assert "geheim" not in made.command + str(made.settings) + search.parser().format_help()
+
+
+@pytest.mark.parametrize(
+    ("more", "starts"), [([], [COLLAPSING]), (["--space", "core"], []), (["--space", "transfer"], [])]
+)
+def test_the_demo_writes_its_images_and_begins_with_a_network_that_collapses(
+    here: Path, more: list[str], starts: list[Configuration]
+) -> None:
+    given = ["--demo", *more]
+    made = search._request(search.parser().parse_args(given), given)
+    assert layout(made.data) == Layout(("train",), "test")
+    assert made.starts == starts
+
+
+def test_a_start_of_the_user_replaces_that_of_the_demo(here: Path) -> None:
+    Path("mine.yaml").write_text(yaml.safe_dump(asdict(KNOWN_GOOD[0])))
+    given = ["--demo", "--start", "mine.yaml"]
+    assert search._request(search.parser().parse_args(given), given).starts == [KNOWN_GOOD[0]]
 
 
 @pytest.mark.parametrize(
