@@ -7,7 +7,7 @@ from typing import Final
 
 from reports import ablation, wording
 from reports.glossary import GLOSSARY
-from reports.sections import certainty, images, importance, run
+from reports.sections import certainty, images, importance, pretraining, run
 from reports.sections.answer import (
     INCONCLUSIVE,
     Mark,
@@ -68,8 +68,9 @@ def _headline(results: Results, recommendation: Recommendation) -> str:
             f"**{number(promise.value)}** {wording.metric_name(results.study.identity.metric)} expected on new images, "
             f"95 % interval from {number(promise.low)} to {number(promise.high)}.",
             "",
-            *(f"- {_value(mark)} {mark.name} ({mark.note})" for mark in others),
+            *(f"- {_value(mark)} {mark.name} ({escaped(mark.note)})" for mark in others),
             "",
+            *_worth(results),
             *(f"{escaped(warning)}\n" for warning in warnings(results)),
             f"{refits(again).sentence} {equals(results)}".rstrip() if again else not_confirmed(results),
             "",
@@ -78,6 +79,11 @@ def _headline(results: Results, recommendation: Recommendation) -> str:
             *(f"{purpose}:\n\n    {command}\n" for purpose, command in next_steps(results)),
         ]
     ).rstrip()
+
+
+def _worth(results: Results) -> list[str]:
+    text = pretraining.worth_sentence(results)
+    return [escaped(text), ""] if text else []
 
 
 def _value(mark: Mark) -> str:
@@ -116,14 +122,20 @@ def _matters(results: Results) -> str:
     ]
     head = ("hyperparameter", "share explained", "recommended", "safe range")
     parts = ["## What matters", importance.sentence(results), _table(head, rows) if rows else ""]
-    if families := importance.kinds(results):
-        kinds = [
-            (escaped(one.name), one.best, one.median, f"{one.judged} of {one.trials}", str(one.collapsed))
-            for one in families
+    if kinds := pretraining.kind_rows(results):
+        cells = [
+            (
+                escaped(f"{one.name} ({one.detail})" if one.detail else one.name),
+                one.best,
+                one.median,
+                f"{one.judged} of {one.trials}",
+                str(one.collapsed),
+            )
+            for one in kinds[:ROWS]
         ]
         parts += [
-            escaped(importance.kinds_sentence(results)),
-            _table(("network", "best ± SE", "median", "scored", "collapsed"), kinds),
+            escaped(pretraining.kinds_sentence(results)),
+            _table(("network", "best ± SE", "median", "scored", "collapsed"), cells),
         ]
     if results.neighbourhood:
         parts.append(neighbours_sentence(results))

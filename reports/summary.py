@@ -13,7 +13,7 @@ import numpy as np
 
 from reports.ablation import plain_ablation
 from search.records import DataSummary, TestScore, TrialState, Verdict
-from search.selection.results import Finalist, Recommendation, Results
+from search.selection.results import Finalist, Ranked, Recommendation, Results
 
 SCHEMA: Final = 1
 
@@ -44,6 +44,8 @@ def summary(results: Results) -> dict[str, Any]:
         "finalists": [_finalist(finalist) for finalist in results.finalists],
         "recommended": _recommended(results, results.recommended) if results.recommended else None,
     }
+    if results.kinds:
+        content["pretraining"] = _pretraining(results)
     if results.study.ablation is not None:
         content["ablation"] = plain_ablation(results)
     plain_content: dict[str, Any] = plain(content)
@@ -123,6 +125,23 @@ def _recommended(results: Results, recommendation: Recommendation) -> dict[str, 
         "chance": results.chance,
         "test": tested(results.study.test),
     }
+
+
+def _pretraining(results: Results) -> dict[str, Any]:
+    """Return the best score of each family and of the linear probe; null for what was not scored on all folds."""
+    worth, probe = results.pretraining, results.linear_probe
+    return {
+        "difference": worth.difference if worth else None,
+        "se": worth.se if worth else None,
+        "clear": worth.is_clear if worth else None,
+        "pretrained": _best_of(worth.pretrained, worth.pretrained_judged) if worth else None,
+        "scratch": _best_of(worth.scratch, worth.scratch_judged) if worth else None,
+        "linear_probe": _best_of(probe.ranked, probe.judged) if probe else None,
+    }
+
+
+def _best_of(ranked: Ranked, judged: int) -> dict[str, Any]:
+    return {"trial": ranked.trial.number, "search_mean": ranked.pooled, "se": ranked.se, "best_of": judged}
 
 
 def _collapse_rate(finalist: Finalist) -> float:

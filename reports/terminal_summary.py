@@ -6,6 +6,7 @@ from typing import Final
 
 from reports.ablation import sentence
 from reports.sections.answer import next_steps, refits, warnings
+from reports.sections.pretraining import worth_sentence
 from reports.wording import control_sentence, counted, metric_name, number, percent, short, shown
 from search.delivery.summaries import Predicted, Trained
 from search.selection.results import Results
@@ -38,6 +39,8 @@ def closing_lines(results: Results) -> list[str]:
         lines.append(
             f"Test score of one model trained on all images: {number(test.score)} ({counted(test.n, 'test image')})"
         )
+    if worth := worth_sentence(results):
+        lines.append(worth)
     if explanation := sentence(results):
         lines.append(explanation)
     if promise.inconclusive:

@@ -210,12 +210,18 @@ def family(backbone: str, trainable: str) -> str:
 def short(configuration: Configuration) -> str:
     """Return a configuration as one short line."""
     if configuration.is_closed_form:
-        pooled = ", with the middle features" if configuration.head == MIDDLE else ""
-        return f"{layers(configuration)}, {configuration.resolution or 'own'} pixels{pooled}"
+        return f"{layers(configuration)}, {short_features(configuration)}"
     return (
         f"{layers(configuration)}, {configuration.initializer}, {configuration.optimizer} "
         f"{configuration.learning_rate:.1e}, batch {configuration.batch_size}, dropout {configuration.dropout:.2g}"
     )
+
+
+def short_features(configuration: Configuration) -> str:
+    """Return the features of a backbone in short: `224 pixels, with the middle features`."""
+    c = configuration
+    size = f"{c.resolution} pixels" if c.resolution else "the study's image size"
+    return size + (", with the middle features" if c.head == MIDDLE else "")
 
 
 def sentence(configuration: Configuration) -> str:

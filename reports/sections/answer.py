@@ -10,6 +10,7 @@ from typing import Final
 from reports import next_commands, wording
 from reports.best_config import best_config_text
 from reports.scales import Scale
+from reports.sections.pretraining import probe_note, worth_sentence
 from reports.wording import counted, percent
 from search.records import Verdict
 from search.selection.baselines import SIDE
@@ -51,6 +52,7 @@ class Answer:
     marks: tuple[Mark, ...]
     scale: Scale
     method: str  # how the promise is estimated
+    worth: str  # what pretraining is worth; empty unless both families were tried
     sentence: str = ""  # describes the configuration
     yaml: str = ""  # text of best_config.yaml
     refits: Refits | None = None  # None without finished fits on fresh splits
@@ -70,6 +72,7 @@ def answer(results: Results) -> Answer:
         marks=tuple(rows),
         scale=scale(results, rows),
         method=_method(results, recommended) if recommended else "",
+        worth=worth_sentence(results),
         sentence=wording.sentence(recommended.ranked.trial.configuration) if recommended else "",
         yaml=best_config_text(results, recommended) if recommended else "",
         refits=refits(recommended.finalist) if recommended and recommended.finalist else None,
@@ -114,6 +117,8 @@ def marks(results: Results) -> list[Mark]:
     for name, value in results.study.baselines.items():
         if name in _BASELINES and math.isfinite(value):
             rows.append(Mark("baseline", _BASELINES[name], value, f"same folds, images scaled to {SIDE} x {SIDE}"))
+    if probe := results.linear_probe:
+        rows.append(Mark("baseline", "features + logistic regression", probe.ranked.pooled, probe_note(results)))
     rows.append(Mark("chance", "chance", results.chance, "score of a constant prediction, which ignores the image"))
     return rows
 

@@ -1,8 +1,7 @@
-"""The section What matters: importances, safe ranges, slices, small changes, depth and ablation."""
+"""The section What matters: importances, safe ranges, slices, kinds of networks, small changes, depth and ablation."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Final
 
@@ -12,10 +11,10 @@ from reports.plots.ablation import waterfall
 from reports.plots.axes import value_of
 from reports.plots.slices import slice_of
 from reports.sections.depth import MapView, map_view
+from reports.sections.pretraining import KindRow, kind_rows, kinds_sentence
 from reports.sections.sensitivity import Neighbours, neighbours, neighbours_sentence
-from reports.wording import compact, counted, duration, family, listed, metric_name, number, percent, plain_name
+from reports.wording import compact, counted, listed, metric_name, percent, plain_name
 from search.selection.results import Results, SafeRange
-from spaces.backbones import NO_BACKBONE
 
 _USUAL: Final = ("learning_rate", "dropout", "batch_size", "depth", "dense_ratio", "initializer")
 SLICES: Final = 6  # figures, at most
@@ -44,19 +43,6 @@ class Slice:
 
 
 @dataclass(frozen=True, slots=True)
-class FamilyRow:
-    """A family of networks (from scratch, or one backbone) as a row of the comparison."""
-
-    name: str
-    trials: int
-    collapsed: int
-    judged: int
-    best: str
-    median: str
-    time: str
-
-
-@dataclass(frozen=True, slots=True)
 class Matters:
     """The template data of the section What matters: importances, safe ranges, variants, depth, ablation."""
 
@@ -64,7 +50,7 @@ class Matters:
     rows: tuple[HyperparameterRow, ...]
     has_shares: bool  # whether the rows have a `score`
     rows_note: str
-    kinds: tuple[FamilyRow, ...]  # empty if no backbone was tried
+    kinds: tuple[KindRow, ...]  # empty if no backbone was tried
     kinds_sentence: str
     slices: tuple[Slice, ...]
     neighbours: Neighbours | None
@@ -85,7 +71,7 @@ def matters(results: Results) -> Matters:
         rows=tuple(rows(results)),
         has_shares=bool(results.importances and results.importances.score),
         rows_note=_rows_note(results),
-        kinds=tuple(kinds(results)),
+        kinds=tuple(kind_rows(results)),
         kinds_sentence=kinds_sentence(results),
         slices=tuple(_slices(results)),
         neighbours=neighbours(results.neighbourhood),
@@ -114,38 +100,6 @@ def sentence(results: Results) -> str:
     if not first:
         return "No single hyperparameter explains the differences in score."
     return f"The differences in score are explained mostly by {listed(first)}."
-
-
-def kinds(results: Results) -> list[FamilyRow]:
-    """Return the families of networks, the best first."""
-    return [
-        FamilyRow(
-            name=family(one.backbone, one.trainable),
-            trials=one.trials,
-            collapsed=one.collapsed,
-            judged=one.judged,
-            best="–" if one.best is None else f"{number(one.best)} ± {number(one.se)}",
-            median=number(one.median),
-            time=duration(one.seconds),
-        )
-        for one in results.families
-    ]
-
-
-def kinds_sentence(results: Results) -> str:
-    """Return how pretrained networks compare with networks from scratch on the folds of the search."""
-    scored = [one for one in results.families if one.best is not None]
-    own = next((one for one in scored if one.backbone == NO_BACKBONE), None)
-    other = next((one for one in scored if one.backbone != NO_BACKBONE), None)
-    if own is None or other is None or own.best is None or other.best is None:
-        return "Only one kind of network was scored on all folds."
-    error = math.hypot(own.se or 0.0, other.se or 0.0)
-    difference = abs(other.best - own.best)
-    if difference <= 2 * error:
-        return "The best pretrained network and the best network from scratch do not differ clearly."
-    ahead = (other, own) if other.best > own.best else (own, other)
-    first, second = (family(one.backbone, one.trainable) for one in ahead)
-    return f"On the folds of the search, the best kind of network is {first}, {number(difference)} ahead of {second}."
 
 
 def rows(results: Results) -> list[HyperparameterRow]:

@@ -13,7 +13,7 @@ from search import seeds
 from search.records import COLLAPSES, StudyRecord, TrialState
 from search.selection import counts
 from search.selection.depth_map import depth_map
-from search.selection.families import families
+from search.selection.families import linear_probe, network_kinds, worth_of_pretraining
 from search.selection.finalists import ConfirmedFinalist, confirmed_finalists
 from search.selection.image_results import on_images
 from search.selection.importances import importances
@@ -51,10 +51,11 @@ def analyse(study: StudyRecord, *, draft: bool = False) -> Results:
     fits = counts.unique_fits(study.trials)
     around = _neighbourhood(study, recommended, at_chance)
     cells, sentence = depth_map(study.trials, at_chance)
+    ranking = tuple(one.ranked for one in ranked)
     return Results(
         study=study,
         chance=at_chance,
-        ranking=tuple(one.ranked for one in ranked),
+        ranking=ranking,
         recommended=recommended,
         reason=None if recommended else _reason(study),
         verdicts=counts.verdicts(fits),
@@ -66,7 +67,9 @@ def analyse(study: StudyRecord, *, draft: bool = False) -> Results:
         epochs=counts.epochs(study.trials, folds, study.plan.epochs),
         depth_map=cells,
         depth_sentence=sentence,
-        families=families(study.trials, [one.ranked for one in ranked]),
+        kinds=network_kinds(study.trials, ranking),
+        pretraining=worth_of_pretraining(ranking),
+        linear_probe=linear_probe(ranking),
         finalists=tuple(one.finalist for one in finalists),
         neighbourhood=around,
         safe_ranges=_safe_ranges(recommended, around, finalists),

@@ -215,11 +215,12 @@ class MapCell:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Family:
-    """A family of networks, from scratch or on one backbone, and the scores of its configurations in the search."""
+class NetworkKind:
+    """Networks from scratch, or all that use one backbone in the same way, and their scores in the search."""
 
     backbone: str  # "none": from scratch
     trainable: str  # the part of the backbone that is trained; "" from scratch
+    is_closed_form: bool  # whether its classifiers are solved exactly, without epochs
     trials: int  # trials that neither failed nor were interrupted
     judged: int  # trials that were judged on all folds
     collapsed: int  # trials that collapsed
@@ -228,6 +229,31 @@ class Family:
     median: float | None  # median of the pooled scores
     trial: int | None  # number of the trial with the highest score
     seconds: float  # duration of all its fits together
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WorthOfPretraining:
+    """The best pretrained network and the best network from scratch, compared on the same folds of the search."""
+
+    pretrained: Ranked  # highest pooled score on a backbone
+    scratch: Ranked  # highest pooled score from scratch
+    pretrained_judged: int  # configurations on a backbone that were judged on all folds
+    scratch_judged: int  # configurations from scratch that were judged on all folds
+    difference: float  # pooled score of `pretrained` less that of `scratch`
+    se: float  # Nadeau-Bengio, of the difference on the same folds
+
+    @property
+    def is_clear(self) -> bool:
+        """Whether the difference is larger than two standard errors, in either direction."""
+        return abs(self.difference) > 2 * self.se
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LinearProbe:
+    """The best logistic regression on a frozen backbone's features that the search judged on all folds."""
+
+    ranked: Ranked
+    judged: int  # number of them that were judged on all folds
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -248,7 +274,9 @@ class Results:
     epochs: EpochTally
     depth_map: tuple[MapCell, ...]
     depth_sentence: str  # what the map says, in one sentence
-    families: tuple[Family, ...] = ()  # from scratch and pretrained, best first; none without backbones
+    kinds: tuple[NetworkKind, ...] = ()  # of networks, best first; none without backbones
+    pretraining: WorthOfPretraining | None = None  # None unless networks of both families were judged on all folds
+    linear_probe: LinearProbe | None = None  # None without such a trial
     finalists: tuple[Finalist, ...] = ()  # best first
     neighbourhood: Neighbourhood | None = None
     safe_ranges: Mapping[str, SafeRange] = field(default_factory=dict)

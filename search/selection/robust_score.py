@@ -97,11 +97,28 @@ def leader(scores: Array, folds: int) -> int:
     return int((scores.mean(axis=-1) - errors(scores, folds)).argmax())
 
 
-def clearly_behind(scores: Array, folds: int, best: int) -> npt.NDArray[np.bool_]:
-    """Return which finalists trail `best` by more than `CLEARLY` (1.64) standard errors of the difference.
+def paired_differences(scores: Array, folds: int, best: int) -> tuple[Array, Array]:
+    """Return by how much each configuration trails `best`, and the standard error of that difference, from few fits.
 
-    The variance of the paired difference is shrunk towards that of two independent finalists, as few fits give no
-    usable deviation.
+    The variance of the paired difference is shrunk towards that of two independent configurations, which weighs as much
+    as ten fits, as few fits give no usable deviation.
+
+    Args:
+        scores: `(m, J)` scores on the same splits, one row per configuration, one column per fit.
+        folds: number of folds of a split, k, at least 2.
+        best: index of the configuration to compare with, 0..m-1.
+
+    Returns:
+        Mean differences `(m,)`, positive if `best` scores higher, and their standard errors `(m,)`.
+    """
+    behind, own = differences(scores, np.asarray(best), folds)
+    both = np.sqrt(2.0) * errors(scores, folds)  # of two configurations without pairing
+    freedom = scores.shape[-1] - 1
+    return behind, np.sqrt((freedom * own**2 + _PRIOR_FREEDOM * both**2) / (freedom + _PRIOR_FREEDOM))
+
+
+def clearly_behind(scores: Array, folds: int, best: int) -> npt.NDArray[np.bool_]:
+    """Return which finalists trail `best` by more than `CLEARLY` (1.64) standard errors of `paired_differences`.
 
     Args:
         scores: `(m, J)` scores of the fits so far, one row per finalist, one column per fit.
@@ -111,10 +128,7 @@ def clearly_behind(scores: Array, folds: int, best: int) -> npt.NDArray[np.bool_
     Returns:
         `(m,)` bool; False for `best` itself.
     """
-    behind, own = differences(scores, np.asarray(best), folds)
-    both = np.sqrt(2.0) * errors(scores, folds)  # of two finalists without pairing
-    freedom = scores.shape[-1] - 1
-    error = np.sqrt((freedom * own**2 + _PRIOR_FREEDOM * both**2) / (freedom + _PRIOR_FREEDOM))
+    behind, error = paired_differences(scores, folds, best)
     is_behind: npt.NDArray[np.bool_] = behind > CLEARLY * np.maximum(error, 1e-9)
     return is_behind
 

@@ -15,6 +15,7 @@ from search.causes import Cause
 from search.fit_checks import LAYER_SIGNALS, Check, Collapse
 from search.records import DataSummary, Fit, StudyRecord, Trial, TrialState, Verdict
 from search.selection import counts
+from search.selection.families import linear_probe, network_kinds, worth_of_pretraining
 from search.selection.results import Audit, Control, EpochTally, MapCell, Promise, Ranked, Recommendation, Results
 from search.settings import Identity, Plan, TrainingProtocol
 from spaces.config import CHOICES, HEADS, Configuration
@@ -23,6 +24,15 @@ from spaces.image_format import ImageFormat
 ROOT = Path(__file__).parents[2]
 EPOCHS = 40
 FOLDS = 5
+LITE = ("efficientnet_lite0", "efficientnet_lite2")
+EXACT: Mapping[str, Any] = {
+    "backbone": LITE[0],
+    "trainable": "frozen",
+    "statistics": "kept",
+    "head": "average",
+    "resolution": 224,
+    "classifier": "logistic",
+}
 REASONS = ("dead-layer", "prior-predictor", "non-finite", "no-gradient")
 
 
@@ -136,6 +146,38 @@ def trial(number: int, scores: Sequence[float], reason: str | None = None, raced
     )
 
 
+def exact(number: int, scores: Sequence[float], raced: bool = False, **changes: Any) -> Trial:
+    """A trial on a frozen backbone with a classifier that is solved exactly: without epochs, checks and curves."""
+    config = configuration(number, **{**EXACT, **changes})
+    nothing = Fit(**{name: getattr(fit(number, 0, 0.5), name) for name in ("key", "trial", "stage", "seed", "repeat")},
+        configuration=config.hash, fold=0, attempt=0, verdict=Verdict.LEARNED)  # fmt: skip
+    fits = tuple(
+        replace(nothing, key=fit(number, fold, score).key, fold=fold, score=score, skill=score - 0.2, seconds=0.3)
+        for fold, score in enumerate(scores)
+    )
+    return Trial(
+        number=number,
+        state=TrialState.RACED if raced else TrialState.COMPLETE,
+        configuration=config,
+        fits=fits,
+        reason="behind" if raced else None,
+        seconds=sum(f.seconds for f in fits),
+    )
+
+
+def both_families(gain: float, exact_only: bool = False) -> Results:
+    """Results of eight classifiers on features, six of them scored, and of networks from scratch that lack `gain`."""
+    scratch = () if exact_only else trials(16)
+    best = max((np.mean([f.score for f in t.fits]) for t in scratch if t.state is TrialState.COMPLETE), default=0.7)
+    level = float(best) + gain
+    heads = []
+    for place in range(8):
+        scores = [level + noise - 0.01 * place for noise in (0.01, -0.01, 0.02, -0.02, 0.0)]
+        choice = {"classifier": ("logistic", "ridge", "discriminant")[place % 3], "backbone": LITE[place // 6]}
+        heads.append(exact(16 + place, scores[: 5 if place < 6 else 1], raced=place >= 6, **choice))
+    return results((*scratch, *heads), test=True)
+
+
 def trials(n: int, seed: int = 0, collapsed: float = 0.35, raced: float = 0.3) -> tuple[Trial, ...]:
     """A study's worth of trials, getting better."""
     rng = np.random.default_rng(seed)
@@ -174,7 +216,7 @@ def results(
     classes = classes or {"benign": 62, "malignant": 58}
     chance = 1 / len(classes)
     images = sum(classes.values())
-    ranking = tuple(sorted((_ranked(t, healthy) for t in some_trials if t.state is TrialState.COMPLETE), key=_place))
+    ranking = tuple(sorted((ranked(t, healthy) for t in some_trials if t.state is TrialState.COMPLETE), key=_place))
     best = ranking[0] if ranking and healthy else None
     verdicts = Counter(str(f.verdict) for t in some_trials for f in t.fits)
     reasons = Counter(f.reason for t in some_trials for f in t.fits if f.verdict is Verdict.COLLAPSED and f.reason)
@@ -214,7 +256,12 @@ def results(
             fit_seconds=120.0,
             notes=("40 epochs: every training sees about 4,800 images.",),
         ),
-        protocol=TrainingProtocol(epochs=EPOCHS, images=ImageFormat(image_size=64, channels=3), classes=len(classes)),
+        protocol=TrainingProtocol(
+            epochs=EPOCHS,
+            images=ImageFormat(image_size=64, channels=3),
+            classes=len(classes),
+            weights=tuple((name, f"{name} digest") for name in LITE),
+        ),
         settings={"data": folder, "trials": 200, "timeout": float("inf"), "folds": FOLDS},
         trials=tuple(some_trials),
         seconds=sum(t.seconds for t in some_trials),
@@ -256,6 +303,9 @@ def results(
         epochs=EpochTally(run=run, saved_by_collapse=(full - run) // 2, saved_by_racing=(full - run) // 2, full=full),
         depth_map=_depth_map(some_trials, chance),
         depth_sentence=depth_sentence,
+        kinds=network_kinds(some_trials, ranking),
+        pretraining=worth_of_pretraining(ranking),
+        linear_probe=linear_probe(ranking),
     )
 
 
@@ -268,7 +318,8 @@ def _place(ranked: Ranked) -> tuple[float, int]:
     return (-ranked.pooled, ranked.trial.number)
 
 
-def _ranked(t: Trial, healthy: bool) -> Ranked:
+def ranked(t: Trial, healthy: bool) -> Ranked:
+    """The trial with the scores of its fits, the mean standing for the pooled score."""
     folds = tuple(f.score for f in t.fits if f.score is not None)
     mean = sum(folds) / len(folds)
     return Ranked(

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from reports.sections.importance import kinds, kinds_sentence, matters, rows, safe_range_text, sentence
-from search.selection.results import Family, SafeRange
+from reports.sections.importance import matters, rows, safe_range_text, sentence
+from search.selection.results import SafeRange
 from tests.reports import fake_results as fake
 from tests.reports import fake_robustness as robust
 
@@ -56,49 +56,3 @@ def test_slices_are_of_the_most_important_first() -> None:
     assert titles[:3] == ["learning rate", "initializer", "convolutions"]
     assert len(titles) == 6
     assert matters(fake.results()).slices == ()
-
-
-def family_of(backbone: str, best: float | None, se: float = 0.01) -> Family:
-    return Family(
-        backbone=backbone,
-        trainable="" if backbone == "none" else "last_block",
-        trials=9,
-        judged=0 if best is None else 4,
-        collapsed=2,
-        best=best,
-        se=None if best is None else se,
-        median=None if best is None else best - 0.1,
-        trial=None if best is None else 3,
-        seconds=90.0,
-    )
-
-
-@pytest.mark.parametrize(
-    ("scratch", "pretrained", "words"),
-    [
-        (
-            0.70,
-            0.80,
-            "the best kind of network is mobilenet (last block), 0.100 ahead of from scratch.",
-        ),
-        (
-            0.80,
-            0.70,
-            "the best kind of network is from scratch, 0.100 ahead of mobilenet (last block).",
-        ),
-        (0.70, 0.72, "The best pretrained network and the best network from scratch do not differ clearly."),
-        (None, 0.72, "Only one kind of network was scored on all folds."),
-    ],
-)
-def test_what_a_pretrained_network_brings_in_a_sentence(scratch: float | None, pretrained: float, words: str) -> None:
-    found = (family_of("mobilenet", pretrained), family_of("none", scratch))
-    assert kinds_sentence(replace(fake.results(), families=found)).endswith(words)
-
-
-def test_kinds_that_were_never_judged_have_no_scores() -> None:
-    table = kinds(replace(fake.results(), families=(family_of("mobilenet", 0.8), family_of("none", None))))
-    assert [(row.name, row.trials, row.collapsed, row.judged) for row in table] == [
-        ("mobilenet (last block)", 9, 2, 4),
-        ("from scratch", 9, 2, 0),
-    ]
-    assert [row.best for row in table] == ["0.800 ± 0.010", "–"]
