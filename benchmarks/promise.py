@@ -26,7 +26,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
@@ -44,9 +44,11 @@ from search.data.groups import number_groups, read_groups, strata
 from search.data.images import ImageSet, load_images
 from search.data.scan import scan
 from search.data.scanned_folder import scan_folder
+from search.data.weight_files import find_weights
 from search.events import SilentListener
 from search.fits.runner import FitRunner, StudySetup
 from search.records import FINAL, Verdict
+from search.request import weight_digests, weight_files
 from search.selection import metrics
 from search.selection.analyse import analyse
 from search.selection.offset import offset_probabilities
@@ -57,6 +59,7 @@ from search.training.job import FitSpec
 from search.workers.interfaces import WorkerPool
 from search.workers.pool import WorkerProcessPool, worker_resources
 from search.workers.protocol import TrainingData
+from spaces.backbones import AUTO
 
 LEAST_TEST, MOST_TEST = 200, 800
 RETRAININGS = 5
@@ -153,8 +156,7 @@ def ours(data: Path, table: Path | None, seed: int, seconds: float, side: int) -
         if done.returncode not in (0, 3):
             raise RuntimeError(done.stderr[-2000:])
         results = analyse(open_study(out))
-        images = loaded(train, groups, side, None)
-        return _compared(data.parent.name, seed, results, images, loaded(test, None, side, images))
+        return _compared(data.parent.name, seed, results, (train, test))
 
 
 def peer(name: str, call: str, data: Path, table: Path | None, seed: int, seconds: float, side: int) -> Claim:
@@ -204,12 +206,44 @@ def loaded(folder: Path, groups: Path | None, side: int, like: ImageSet | None) 
     return load_images(scanned, like.format if like else FormatChoice(image_size=side, size_cap=side), SilentListener())
 
 
+def of_study(results: Results, train: Path, test: Path, chosen: Sequence[Ranked]) -> tuple[ImageSet, ImageSet]:
+    """The images of a study, and test images in the same format; also at the resolutions of what was chosen."""
+    study = results.study
+    sides = sorted({ranked.trial.configuration.resolution for ranked in chosen} - {0})
+
+    def read(folder: Path, classes: tuple[str, ...] | None) -> ImageSet:
+        scanned = scan_folder(folder, SilentListener(), classes=classes, follow_links=True)
+        return load_images(scanned, study.protocol.images, SilentListener(), resolutions=sides)
+
+    images = read(train, None)
+    if not np.array_equal(images.labels, study.labels):
+        raise RuntimeError(f"{train}: these are not the images of the study")
+    return replace(images, groups=study.groups), read(test, tuple(images.summary.classes))
+
+
+@contextmanager
+def workers(results: Results, images: ImageSet) -> Iterator[WorkerPool]:
+    """Workers with the images and the pretrained weights of a study."""
+    study = results.study
+    weights = find_weights(study.settings.get("weights", AUTO), [name for name, _ in study.identity.weights])
+    if weight_digests(weights) != study.identity.weights:
+        raise RuntimeError("the pretrained weights are not those of the study")
+    with tempfile.TemporaryDirectory() as place:
+        pool = WorkerProcessPool(worker_resources(Path(place), resources.cores(), ()), lambda: False)
+        pool.set_data(TrainingData.of(images, study.identity.metric, weight_files(weights)))
+        try:
+            yield pool
+        finally:
+            pool.close()
+
+
 def _compared(
-    data: str, seed: int, results: Results, images: ImageSet, test: ImageSet, count: int = RETRAININGS
+    data: str, seed: int, results: Results, folders: tuple[Path, Path], count: int = RETRAININGS
 ) -> list[Claim]:
     best, naive = results.recommended, max(results.ranking, key=lambda one: one.pooled, default=None)
     if best is None or naive is None:
         raise NoPromise(results.reason)
+    images, test = of_study(results, *folders, [best.ranked, naive])
     half = _binomial(naive.pooled, len(images.labels))
     plain = (0.0,) * len(best.offset)
     said = (
@@ -225,7 +259,7 @@ def _compared(
     }
     found = []
     known: dict[tuple[str, tuple[float, ...]], Any] = {}  # often both are the same
-    with _workers(images) as pool:
+    with workers(results, images) as pool:
         for arm, ranked, offset, value, low, high in said:
             choice = ranked.trial.configuration.hash, offset
             if choice not in known:
@@ -250,24 +284,11 @@ def _compared(
     return found
 
 
-@contextmanager
-def _workers(images: ImageSet) -> Iterator[WorkerPool]:
-    with tempfile.TemporaryDirectory() as place:
-        pool = WorkerProcessPool(worker_resources(Path(place), resources.cores(), ()), lambda: False)
-        pool.set_data(TrainingData.of(images, "balanced_accuracy"))
-        try:
-            yield pool
-        finally:
-            pool.close()
-
-
 def again(out: Path, test: Path, count: int) -> list[Claim]:
     """What a finished search promised, and what many fresh trainings of its choice and of the naive one give."""
     results = analyse(open_study(out))
-    study = results.study
-    images = loaded(Path(study.data.folder), None, study.identity.image_size, None)
-    others = loaded(test, None, study.identity.image_size, images)
-    return _compared(Path(study.data.folder).parent.name, study.identity.seed, results, images, others, count)
+    folder = Path(results.study.data.folder)
+    return _compared(folder.parent.name, results.study.identity.seed, results, (folder, test), count)
 
 
 def retrained(

@@ -11,14 +11,20 @@ from typing import Final
 import numpy as np
 
 OURS: Final = "ours"
+OURS_SCRATCH: Final = "ours_scratch"
 PEERS: Final = {"optuna": "optuna_keras.py", "kerastuner": "kerastuner.py", "autokeras": "auto_keras.py"}
+PRETRAINED: Final = {"probe": ("probe.py", 224), "tutorial": ("tutorial.py", 160)}
+"""Arms with our file of weights: script, and side of their images in pixels."""
 AT_CHANCE: Final = 0.05  # a score no further above chance says nothing of the images
 _DRAWS: Final = 4000  # of the bootstrap
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Result:
-    """One arm on one set with one seed."""
+    """One arm on one set with one seed.
+
+    Images of `right` are in the order of their classes and names. Rows without `side` are of 32 pixels.
+    """
 
     arm: str
     data: str
@@ -33,6 +39,11 @@ class Result:
     versions: dict[str, str]
     machine: str
     failure: str = ""  # why it delivered nothing
+    side: int | None = 32  # pixels of all arms' images; None: each arm chooses, and may use pretrained networks
+    chosen: str = ""  # what ours recommends
+    commit: str = ""  # of our code
+    counts: tuple[int, ...] = ()  # test images of each class
+    right: tuple[str, ...] = ()  # of each retraining, "1" for each test image that is predicted rightly, else "0"
 
     @property
     def mean(self) -> float:
@@ -49,13 +60,76 @@ def read(kept: Path) -> list[Result]:
     if not kept.exists():
         return []
     rows = [json.loads(line) for line in kept.read_text().splitlines()]
-    return [Result(**{**row, "tests": tuple(row["tests"]), "curve": tuple(map(tuple, row["curve"]))}) for row in rows]
+    lists = ("tests", "curve", "counts", "right")
+    return [Result(**{key: tuple(value) if key in lists else value for key, value in row.items()}) for row in rows]
 
 
 def keep(kept: Path, result: Result) -> None:
     values = {name: getattr(result, name) for name in Result.__slots__}
     with kept.open("a") as stream:
         stream.write(json.dumps(values) + "\n")
+
+
+def per_image(results: Sequence[Result]) -> list[np.ndarray]:
+    """Share of retrainings, over all seeds, that are right about each test image; an array for each class."""
+    shares = np.mean([[int(one) for one in right] for result in results for right in result.right], axis=0)
+    return np.split(shares, np.cumsum(results[0].counts)[:-1])
+
+
+def paired(ahead: Sequence[Result], behind: Sequence[Result]) -> tuple[float, float]:
+    """Difference of two arms' balanced accuracies on a set, and its standard error.
+
+    The error is that of a bootstrap of the test images within their classes, which both arms have in common; training
+    images are fixed.
+    """
+    apart = [a - b for a, b in zip(per_image(ahead), per_image(behind), strict=True)]
+    variance = sum(one.var() / len(one) for one in apart) / len(apart) ** 2
+    return float(np.mean([one.mean() for one in apart])), float(np.sqrt(variance))
+
+
+def pretrained_table(results: Sequence[Result]) -> Iterator[str]:
+    """Balanced accuracy of each set and arm, and ours against each other arm, on the seeds that both have run."""
+    arms = [arm for arm in (OURS, *PRETRAINED, OURS_SCRATCH) if any(one.arm == arm for one in results)]
+    sets = list(dict.fromkeys(one.data for one in results))
+    of = {(arm, name): [one for one in results if (one.arm, one.data) == (arm, name)] for arm in arms for name in sets}
+    yield f"{'':22}" + "".join(f"{arm + ' (seeds)':>18}" for arm in arms) + "   promise of ours"
+    for name in sets:
+        row = [of[arm, name] for arm in arms]
+        scores = (f"{np.mean([one.mean for one in own]):.3f} ({len(own)})" if own else "-" for own in row)
+        promises = [one.promise for one in of.get((OURS, name), ()) if one.promise is not None]
+        promise = f"{np.mean(promises):.3f}" if promises else "-"
+        yield f"{name:22}" + "".join(f"{score:>18}" for score in scores) + f"{promise:>18}"
+    for arm in arms:
+        seconds = [one.seconds for one in results if one.arm == arm]
+        yield f"seconds of {arm}: {np.mean(seconds):.0f} ({min(seconds):.0f} to {max(seconds):.0f})"
+    for arm in arms:
+        if arm != OURS and OURS in arms:
+            yield ""
+            yield from _against(arm, [(of[OURS, name], of[arm, name]) for name in sets])
+    yield ""
+    for one in results:
+        if one.chosen:
+            yield f"{one.data} {one.seed} {one.arm} recommends {one.chosen}"
+
+
+def _against(arm: str, sets: Sequence[tuple[list[Result], list[Result]]]) -> Iterator[str]:
+    yield f"ours - {arm:15}  by (SE), seeds in common"
+    gains, errors, ahead, pairs = [], [], 0, 0
+    for ours, theirs in sets:
+        seeds = {one.seed for one in ours} & {one.seed for one in theirs}
+        if not seeds:
+            continue
+        ours, theirs = ([one for one in arms if one.seed in seeds] for arms in (ours, theirs))
+        gain, error = paired(ours, theirs)
+        won = sum(a.mean > b.mean for a in ours for b in theirs if a.seed == b.seed)
+        gains.append(gain)
+        errors.append(error)
+        ahead, pairs = ahead + won, pairs + len(seeds)
+        behind = "  behind by more than one SE" if gain < -error else ""
+        yield f"{ours[0].data:22}  {gain:+.3f} ({error:.3f}), {won} of {len(seeds)} ahead{behind}"
+    if gains:
+        error = np.sqrt(np.square(errors).sum()) / len(errors)
+        yield f"{'mean of the sets':22}  {np.mean(gains):+.3f} ({error:.3f}), {ahead} of {pairs} ahead"
 
 
 def table(results: Sequence[Result]) -> Iterator[str]:
