@@ -50,7 +50,7 @@ from search.storage.database import open_storage
 from search.storage.load import open_study
 from search.training.job import FitJob
 from search.workers.interfaces import Worker, WorkerPool
-from search.workers.protocol import Timing, TimingJob, TrainingData, WorkerReady, WorkerTask
+from search.workers.protocol import EmbeddingJob, Timing, TimingJob, TrainingData, WorkerReady, WorkerTask
 from spaces.config import Configuration
 from spaces.presets import DEFAULT
 
@@ -108,6 +108,8 @@ class Answers(WorkerPool, Worker):
             shares=np.full((CHECKS, 2), 0.5, np.float32),
             probabilities=np.stack([1 - sure, sure], axis=1).astype(np.float32),
         )
+
+    def embed(self, job: EmbeddingJob) -> None: ...
 
     def run_task(self, task: WorkerTask) -> Any:
         raise NotImplementedError

@@ -17,7 +17,7 @@ from search.records import FitOutcome, Verdict
 from search.training.job import FitJob
 from search.workers.errors import Stopped, WorkerError
 from search.workers.interfaces import MakePool, Worker, WorkerPool
-from search.workers.protocol import Timing, TimingJob, TrainingData, WorkerReady, WorkerTask
+from search.workers.protocol import EmbeddingJob, Timing, TimingJob, TrainingData, WorkerReady, WorkerTask
 
 Answer = Callable[[FitJob], FitOutcome]
 READY = WorkerReady("CPU", False, {"tensorflow": "none"}, 0.0)
@@ -59,6 +59,8 @@ class FakeWorker(Worker):
     answer: Answer
     must_stop: Callable[[], bool] = lambda: False
     jobs: list[FitJob] = field(default_factory=list)
+    embedded: list[EmbeddingJob] = field(default_factory=list)
+    embedding_error: Exception | None = None
     ready: WorkerReady | None = READY
 
     def start(self) -> None: ...
@@ -75,6 +77,11 @@ class FakeWorker(Worker):
 
     def run_timing(self, job: TimingJob) -> Timing:
         return Timing(0.01, 0.001)
+
+    def embed(self, job: EmbeddingJob) -> None:
+        self.embedded.append(job)
+        if self.embedding_error is not None:
+            raise self.embedding_error
 
     def run_task(self, task: WorkerTask) -> Any:
         raise NotImplementedError

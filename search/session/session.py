@@ -6,6 +6,7 @@ import logging
 import shutil
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from typing import Final
 
 from search.events import Listener
 from search.fits.context import Context, OpenStudy
@@ -18,6 +19,7 @@ from search.selection.analyse import analyse
 from search.selection.results import Results
 from search.selection.shortlist import REPEATS, shortlist
 from search.session import planning
+from search.session.features import make_features
 from search.session.setup import StartCancelled, open_session
 from search.session.worker_pools import WorkerPools
 from search.stages.pipeline import run_stages
@@ -30,6 +32,9 @@ from search.workers.errors import Stopped
 from search.workers.interfaces import MakePool, WorkerPool
 from search.workers.pool import WorkerProcessPool
 from search.workers.protocol import Timing, TrainingData
+
+_FEATURES_SHARE: Final = 0.1
+"""Share of the time after which no further backbone's features are made ahead of the trials. Chosen."""
 
 _log = logging.getLogger(__name__)
 
@@ -199,6 +204,9 @@ def _prepare(
         test=opened.test is not None,
         restart_seconds=lambda: pools.restart_seconds,
     )
+    if not opened.used_up:
+        seconds = None if clock.left is None else _FEATURES_SHARE * clock.left
+        make_features(design.starts, setup.protocol, len(images.labels), pools.pool, listener, seconds)
     hosts = HostRegistry(ledger, len(pools.pool))
     return Context(
         request=request,

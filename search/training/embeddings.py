@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from search.arrays import FloatArray, IntArray
 from search.data import disk_cache
-from search.npy import memmap_npy
+from search.data.block_file import BlockFile
 from search.training.backbones import build_backbone
 from spaces.backbones import BACKBONES
 from spaces.config import Configuration
@@ -74,26 +74,39 @@ class FrozenBackbone:
             `(n, numbers)` float32, of which `columns` says what they are.
         """
         if (across, down) not in self._views:
-            shape = [self._images.shape[0], self._numbers]
-            card = astuple(BACKBONES[self.name])  # its preprocessing decides the embeddings too
-            parts = [
-                _RECIPE,
-                keras.__version__,
-                self.name,
-                card,
-                self._digest,
-                self._source.stem,
-                shape,
-                self._format.shapes,
-            ]
-            rows = np.arange(self._images.shape[0])
-            path = disk_cache.array_file(
-                f"{disk_cache.entry_name([*parts, across, down])}.embeddings.npy",
-                shape,
-                lambda: self.embed(self._images, rows, self._shape_ids, across=across, down=down),
-            )
-            self._views[across, down] = np.asarray(memmap_npy(path))  # plain: rows of a memmap are slow to take
+            file = self._file(across, down)
+            for block in file.missing():
+                self._write(file, block, across, down)
+            self._views[across, down] = np.asarray(file.array())  # plain: rows of a memmap are slow to take
         return self._views[across, down]
+
+    @property
+    def blocks(self) -> int:
+        """Number of blocks into which the images are divided, so that several processes can embed them."""
+        return self._file(across=False, down=False).blocks
+
+    def store(self, block: int) -> None:
+        """Compute the embeddings of a block of images, not mirrored, unless they are in the disk cache.
+
+        Args:
+            block: number of the block, 0..`blocks` - 1.
+        """
+        file = self._file(across=False, down=False)
+        if block in file.missing():
+            self._write(file, block, across=False, down=False)
+
+    def _file(self, across: bool, down: bool) -> BlockFile:
+        """The cache file of a view."""
+        shape = [self._images.shape[0], self._numbers]
+        card = astuple(BACKBONES[self.name])  # its preprocessing decides the embeddings too
+        parts = [_RECIPE, keras.__version__, self.name, card, self._digest, self._source.stem, shape]
+        name = disk_cache.entry_name([*parts, self._format.shapes, across, down])
+        return BlockFile(f"{name}.embeddings", shape)
+
+    def _write(self, file: BlockFile, block: int, across: bool, down: bool) -> None:
+        rows = file.rows(block)
+        every = np.arange(rows.start, rows.stop)
+        file.write(block, self.embed(self._images, every, self._shape_ids, across=across, down=down))
 
     def views(self, configuration: Configuration) -> list[FloatArray]:
         """Return `view` of the unflipped images, followed by one for each flip that the configuration allows.

@@ -20,6 +20,7 @@ from search.workers.microbatching import MicrobatchMemory
 from search.workers.protocol import (
     QUIT,
     STOP,
+    EmbeddingJob,
     Heartbeat,
     JobFailed,
     JobStopped,
@@ -115,6 +116,12 @@ class WorkerProcess:
             raise _unexpected(answer, job)
         return answer
 
+    def embed(self, job: EmbeddingJob) -> None:
+        """Compute the features of a block of images, unless they are in the disk cache. Raises as `run` does."""
+        answer = self._ask(job)
+        if not isinstance(answer, TaskDone):
+            raise _unexpected(answer, job)
+
     def run_task(self, task: WorkerTask) -> Any:
         """Run `task` in the process and return its result. Raises as `run` does."""
         answer = self._ask(task)
@@ -206,7 +213,11 @@ class WorkerProcess:
             with contextlib.suppress(OSError):  # a process that died is noticed at its next job
                 self._child.pipe.send(self._data)
 
-    def _ask(self, job: FitJob | TimingJob | WorkerTask, on_check: Callable[[Check], None] = lambda check: None) -> Any:
+    def _ask(
+        self,
+        job: FitJob | TimingJob | EmbeddingJob | WorkerTask,
+        on_check: Callable[[Check], None] = lambda check: None,
+    ) -> Any:
         """Send a job to the process, starting it if needed, and return its answer."""
         self.start()
         self._jobs += not (isinstance(job, FitJob) and job.configuration.embeds)  # heads trace nothing

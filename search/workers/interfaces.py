@@ -9,7 +9,15 @@ from typing import Any, Protocol
 from search.fit_checks import Check
 from search.records import FitOutcome
 from search.training.job import FitJob
-from search.workers.protocol import Timing, TimingJob, TrainingData, WorkerReady, WorkerResources, WorkerTask
+from search.workers.protocol import (
+    EmbeddingJob,
+    Timing,
+    TimingJob,
+    TrainingData,
+    WorkerReady,
+    WorkerResources,
+    WorkerTask,
+)
 
 
 class FitWorker(Protocol):
@@ -34,7 +42,7 @@ class FitWorker(Protocol):
 class Worker(FitWorker, Protocol):
     """Runs everything that needs TensorFlow; `search.workers.client.WorkerProcess` is the implementation.
 
-    Not thread-safe. `start`, `run_timing` and `run_task` raise `Stopped` and `WorkerError` as `run` does.
+    Not thread-safe. `start`, `run_timing`, `embed` and `run_task` raise `Stopped` and `WorkerError` as `run` does.
     """
 
     @property
@@ -49,6 +57,9 @@ class Worker(FitWorker, Protocol):
 
     def run_timing(self, job: TimingJob) -> Timing:
         """Measure the seconds of an epoch of a configuration."""
+
+    def embed(self, job: EmbeddingJob) -> None:
+        """Compute the features of a block of images, unless they are in the disk cache."""
 
     def run_task(self, task: WorkerTask) -> Any:
         """Run `task` in the worker and return its result, which must be picklable."""

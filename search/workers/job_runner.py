@@ -27,6 +27,7 @@ from search.training.sampling import balance
 from search.workers.engine_cache import EngineCache
 from search.workers.heartbeat import heartbeat
 from search.workers.protocol import (
+    EmbeddingJob,
     Heartbeat,
     JobFailed,
     JobStopped,
@@ -75,11 +76,16 @@ class JobRunner:
         """Load the images and labels of all further fits."""
         self.engines.set_data(data)
 
-    def run(self, job: FitJob | TimingJob | WorkerTask) -> FitOutcome | Timing | TaskDone | JobStopped | JobFailed:
+    def run(
+        self, job: FitJob | TimingJob | EmbeddingJob | WorkerTask
+    ) -> FitOutcome | Timing | TaskDone | JobStopped | JobFailed:
         """Run a job and return the answer. Never raises: an exception is returned as `JobFailed` with its traceback."""
         try:
             if isinstance(job, WorkerTask):
                 return TaskDone(job.run(self.engines.last))
+            if isinstance(job, EmbeddingJob):
+                self.engines.frozen_backbone(job.configuration, job.protocol).store(job.block)
+                return TaskDone(None)
             return self._time(job) if isinstance(job, TimingJob) else self._fit(job)
         except Interrupted:
             return JobStopped()

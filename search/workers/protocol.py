@@ -1,8 +1,8 @@
 """Messages between a coordinator and its worker processes: plain records over a pipe.
 
-The coordinator sends `TrainingData`, jobs (`FitJob`, `TimingJob`, `WorkerTask`), `STOP` and `QUIT`. A worker sends
-`WorkerReady` once, and to each job one answer (`FitOutcome`, `Timing`, `TaskDone`, `JobStopped` or `JobFailed`), with
-`Heartbeat`s and the fit's `Check`s before it.
+The coordinator sends `TrainingData`, jobs (`FitJob`, `TimingJob`, `EmbeddingJob`, `WorkerTask`), `STOP` and `QUIT`. A
+worker sends `WorkerReady` once, and to each job one answer (`FitOutcome`, `Timing`, `TaskDone`, `JobStopped` or
+`JobFailed`), with `Heartbeat`s and the fit's `Check`s before it.
 """
 
 from __future__ import annotations
@@ -94,6 +94,15 @@ class TimingJob:
     seconds: float | None  # time for epochs after the first, of which at least one runs; None: only build and trace
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EmbeddingJob:
+    """Job: embed a block of the study's images by the backbone of a configuration, into the disk cache."""
+
+    configuration: Configuration
+    protocol: TrainingProtocol
+    block: int  # number of the block of `search.data.block_file.BLOCK` images
+
+
 class WorkerTask(ABC):
     """Job: any other computation that needs TensorFlow. The object is pickled and sent to the worker."""
 
@@ -127,9 +136,9 @@ class Timing:
 
 @dataclass(frozen=True, slots=True)
 class TaskDone:
-    """Answer to a `WorkerTask`."""
+    """Answer to a `WorkerTask` or an `EmbeddingJob`."""
 
-    value: Any  # result of its `run`
+    value: Any  # result of the task's `run`
 
 
 @dataclass(frozen=True, slots=True)
