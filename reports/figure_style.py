@@ -16,7 +16,8 @@ from typing import Any, Final
 from jinja2.utils import htmlsafe_json_dumps
 from markupsafe import Markup
 
-from reports.wording import STATE_WORDS, reason, short, shown
+from reports.configurations import short
+from reports.wording import STATE_WORDS, reason, shown
 from search.records import Trial
 from spaces.config import Configuration
 

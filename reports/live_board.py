@@ -19,8 +19,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from reports.configurations import short
 from reports.live_lines import budget_line, data_line
-from reports.wording import STATE_WORDS, duration, moment, number, reason, short, shown
+from reports.wording import STATE_WORDS, duration, moment, number, reason, shown
 from search.events import EarlierProgress
 from search.fit_checks import Check
 from search.records import DataSummary, Fit, Trial, TrialState, Verdict

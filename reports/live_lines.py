@@ -7,7 +7,8 @@ import threading
 
 from rich.console import Console
 
-from reports.wording import STATE_WORDS, counted, duration, moment, number, short, shown
+from reports.configurations import short
+from reports.wording import STATE_WORDS, counted, duration, moment, number, shown
 from search.events import EarlierProgress, SilentListener
 from search.records import DataSummary, Fit, Trial, TrialState, Verdict
 from search.settings import Plan

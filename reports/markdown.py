@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from reports import ablation, wording
+from reports import ablation, configurations, wording
 from reports.glossary import GLOSSARY
 from reports.sections import certainty, images, importance, pretraining, run
 from reports.sections.answer import (
@@ -60,7 +60,7 @@ def _headline(results: Results, recommendation: Recommendation) -> str:
     promise = recommendation.promise
     title = INCONCLUSIVE if promise.inconclusive else "Recommended configuration"
     others = [mark for mark in marks(results) if mark.kind != "promise"]
-    again = recommendation.finalist
+    again, best = recommendation.finalist, recommendation.ranked.trial.configuration
     return "\n".join(
         [
             f"## {title}",
@@ -74,7 +74,7 @@ def _headline(results: Results, recommendation: Recommendation) -> str:
             *(f"{escaped(warning)}\n" for warning in warnings(results)),
             f"{refits(again).sentence} {equals(results)}".rstrip() if again else not_confirmed(results),
             "",
-            f"{wording.sentence(recommendation.ranked.trial.configuration)} All settings are in `best_config.yaml`.",
+            f"{configurations.sentence(best)} All settings are in `best_config.yaml`.",
             "",
             *(f"{purpose}:\n\n    {command}\n" for purpose, command in next_steps(results)),
         ]
@@ -202,7 +202,7 @@ def _best(results: Results) -> str:
             number(ranked.se),
             number(ranked.worst),
             str(ranked.trial.number),
-            wording.short(ranked.trial.configuration),
+            configurations.short(ranked.trial.configuration),
         )
         for place, ranked in enumerate(results.ranking[:ROWS], start=1)
     ]

@@ -10,7 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from reports import ablation, wording
+from reports import ablation, configurations, wording
 from reports.glossary import GLOSSARY, TermLinks
 from reports.sections.answer import answer
 from reports.sections.certainty import confidence
@@ -66,7 +66,7 @@ def environment() -> Environment:
         plain_name=wording.plain_name,
         signed=ablation.signed,
     )
-    environment.globals.update(counted=wording.counted, layers=wording.layers)
+    environment.globals.update(counted=wording.counted, layers=configurations.layers)
     return environment
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Final
 
 from reports.ablation import sentence
+from reports.configurations import short
 from reports.sections.answer import next_steps, refits, warnings
 from reports.sections.pretraining import worth_sentence
-from reports.wording import control_sentence, counted, metric_name, number, percent, short, shown
+from reports.wording import control_sentence, counted, metric_name, number, percent, shown
 from search.delivery.summaries import Predicted, Trained
 from search.selection.results import Results
 

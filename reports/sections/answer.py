@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from reports import next_commands, wording
+from reports import configurations, next_commands, wording
 from reports.best_config import best_config_text
 from reports.scales import Scale
 from reports.sections.pretraining import probe_note, worth_sentence
@@ -73,7 +73,7 @@ def answer(results: Results) -> Answer:
         scale=scale(results, rows),
         method=_method(results, recommended) if recommended else "",
         worth=worth_sentence(results),
-        sentence=wording.sentence(recommended.ranked.trial.configuration) if recommended else "",
+        sentence=configurations.sentence(recommended.ranked.trial.configuration) if recommended else "",
         yaml=best_config_text(results, recommended) if recommended else "",
         refits=refits(recommended.finalist) if recommended and recommended.finalist else None,
         not_confirmed=not_confirmed(results),

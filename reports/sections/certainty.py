@@ -6,10 +6,11 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import Final
 
+from reports.configurations import short
 from reports.figure_style import Drawing, drawing
 from reports.plots.finalists import finalist_fits
 from reports.scales import Scale
-from reports.wording import counted, number, percent, short, whole
+from reports.wording import counted, number, percent, whole
 from search.selection.results import Finalist, Ranked, Results
 
 SHOWN: Final = 20  # rows of the ranking of the search

@@ -6,16 +6,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from reports.ablation import signed
-from reports.wording import (
-    CLASSIFIER_NAMES,
-    counted,
-    duration,
-    family,
-    layers,
-    metric_name,
-    number,
-    short_features,
-)
+from reports.configurations import CLASSIFIER_NAMES, family, layers, short_features
+from reports.wording import counted, duration, metric_name, number
 from search.selection.results import NetworkKind, Ranked, Results
 from spaces.backbones import NO_BACKBONE
 from spaces.config import Configuration

@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 import yaml
 
-from reports.wording import sentence
+from reports.configurations import sentence
 from search.training.gradients import losses_of_images
 from search.training.heads.loss import HeadLoss
 from search.training.sampling import balance

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from reports.wording import sentence
+from reports.configurations import sentence
 from search.training import optimizer
 from search.training.heads.optimizers import HeadOptimizer
 from spaces.optimizers import OPTIMIZERS
