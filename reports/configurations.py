@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from reports.wording import counted, percent
+from reports.wording import counted, headed, percent
 from spaces.backbones import BACKBONES, MIDDLE, NO_BACKBONE
 from spaces.config import PYRAMIDS, Configuration
 from spaces.losses import LOSSES
@@ -50,14 +50,14 @@ def layers(configuration: Configuration) -> str:
     """
     c = configuration
     if c.is_closed_form:
-        return f"{family(c.backbone, c.trainable)} + {CLASSIFIER_NAMES[c.classifier]}"
+        return f"{origin(c.backbone, c.trainable)} + {CLASSIFIER_NAMES[c.classifier]}"
     parts = [(c.n_conv, "conv"), (c.n_dense, "dense")]
-    base = [] if c.backbone == NO_BACKBONE else [family(c.backbone, c.trainable)]
+    base = [] if c.backbone == NO_BACKBONE else [origin(c.backbone, c.trainable)]
     return " + ".join([*base, *(f"{n} {kind}" for n, kind in parts if n)])
 
 
-def family(backbone: str, trainable: str) -> str:
-    """Return the family of a network: `from scratch`, `mobilenet_v2 (frozen)`."""
+def origin(backbone: str, trainable: str) -> str:
+    """Return where the first layers of a network come from: `from scratch`, `mobilenet_v2 (frozen)`."""
     return "from scratch" if backbone == NO_BACKBONE else f"{backbone} ({trainable.replace('_', ' ')})"
 
 
@@ -65,8 +65,9 @@ def short(configuration: Configuration) -> str:
     """Return a configuration as one short line."""
     if configuration.is_closed_form:
         return f"{layers(configuration)}, {short_features(configuration)}"
+    size = f"{configuration.resolution} pixels, " if "resolution" in configuration.canonical() else ""
     return (
-        f"{layers(configuration)}, {configuration.initializer}, {configuration.optimizer} "
+        f"{layers(configuration)}, {size}{configuration.initializer}, {configuration.optimizer} "
         f"{configuration.learning_rate:.1e}, batch {configuration.batch_size}, dropout {configuration.dropout:.2g}"
     )
 
@@ -84,27 +85,36 @@ def sentence(configuration: Configuration) -> str:
     if c.is_closed_form:
         weighting = "" if c.class_weighting == "none" else f" Class weights: {_plain(c.class_weighting)}."
         return (
-            f"{CLASSIFIER_NAMES[c.classifier][0].upper()}{CLASSIFIER_NAMES[c.classifier][1:]} on the features of "
-            f"{_backbone(c)}{_resolution(c)}: {_POOLED[c.head]}. It is solved exactly; the strength of its "
-            f"regularization is chosen on the training images.{weighting}"
+            f"{headed(CLASSIFIER_NAMES[c.classifier])} on the features of {_backbone(c)}: {_POOLED[c.head]}. It is "
+            "solved exactly, without epochs; the strength of its regularization is chosen on the training images."
+            f"{weighting}"
         )
-    conv = (
-        f"{counted(c.n_conv, 'convolutional layer')} ({c.kernel_size} x {c.kernel_size} kernels), {c.width} filters in "
-        "the first"
-        if c.n_conv
-        else f"{_backbone(c)}{_resolution(c)}"
-    )
-    dense = f"{counted(c.n_dense, 'dense layer')} of {c.dense_units} units" if c.n_dense else ""
-    pooling = f", followed by {_POOLINGS.get(c.head, f'global {c.head} pooling')}" if conv else ""
-    norm = "no normalization" if c.normalization == "none" else f"{c.normalization} normalization"
     decay = (
         f", weight decay {c.weight_decay:.2g}" if OPTIMIZERS[c.optimizer].takes_weight_decay and c.weight_decay else ""
     )
     return (
-        f"{' and '.join(filter(None, [conv, dense]))}{pooling}; {c.activation}, {c.initializer}, {norm}, "
-        f"dropout {c.dropout:.2g}. Trained with {c.optimizer}, peak learning rate {c.learning_rate:.2g}{decay}, "
-        f"batch size {c.batch_size}. {_balancing(c)}{_augmentation(c)}"
+        f"{_network(c)}. Trained with {c.optimizer}, peak learning rate {c.learning_rate:.2g}{decay}, batch size "
+        f"{c.batch_size}. {_balancing(c)}{_augmentation(c)}"
     )
+
+
+def _network(c: Configuration) -> str:
+    """Layers and what else builds the network; on a backbone without dense layers only what its output layer has."""
+    base = (
+        f"{counted(c.n_conv, 'convolutional layer')} ({c.kernel_size} x {c.kernel_size} kernels), {c.width} filters in "
+        "the first"
+        if c.n_conv
+        else _backbone(c)
+    )
+    dense = f"{counted(c.n_dense, 'dense layer')} of {c.dense_units} units" if c.n_dense else ""
+    norm = "no normalization" if c.normalization == "none" else f"{c.normalization} normalization"
+    inside = [c.activation, c.initializer, norm] if c.n_conv + c.n_dense else [c.initializer]
+    pooling = f", followed by {_POOLINGS.get(c.head, f'global {c.head} pooling')}" if base else ""
+    if c.backbone != NO_BACKBONE:
+        structure = f"{base}{pooling} and {dense or 'the output layer'}"
+    else:
+        structure = f"{' and '.join(filter(None, [base, dense]))}{pooling}"
+    return f"{structure}; {', '.join([*inside, f'dropout {c.dropout:.2g}'])}"
 
 
 def _backbone(c: Configuration) -> str:
@@ -112,11 +122,8 @@ def _backbone(c: Configuration) -> str:
         return ""
     normalized = f", {_STATISTICS[c.statistics]}" if BACKBONES[c.backbone].batchnorm else ""
     rate = f" at {percent(c.backbone_rate)} of the learning rate" if c.trainable != "frozen" else ""
-    return f"{c.backbone}, pretrained ({_LEARNS[c.trainable]}{rate}{normalized})"
-
-
-def _resolution(c: Configuration) -> str:
-    return f" at {c.resolution} x {c.resolution} pixels" if c.resolution else ""
+    size = f" for images of {c.resolution} x {c.resolution} pixels" if c.resolution else ""
+    return f"{c.backbone}, pretrained ({_LEARNS[c.trainable]}{rate}{normalized}){size}"
 
 
 def _balancing(c: Configuration) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from reports.ablation import signed
-from reports.configurations import CLASSIFIER_NAMES, family, layers, short_features
+from reports.configurations import CLASSIFIER_NAMES, layers, origin, short_features
 from reports.wording import counted, duration, metric_name, number
 from search.selection.results import NetworkKind, Ranked, Results
 from spaces.backbones import NO_BACKBONE
@@ -119,7 +119,7 @@ def _scored(best: Ranked) -> str:
 
 
 def _kind_name(kind: NetworkKind) -> str:
-    name = family(kind.backbone, kind.trainable)
+    name = origin(kind.backbone, kind.trainable)
     if kind.is_closed_form:
         return f"{name}, exact classifier"
     return f"{name}, head of layers" if kind.trainable == "frozen" else name
