@@ -139,6 +139,12 @@ def check_request(request: SearchRequest, images: ImageSet) -> SearchDesign:
     """
     smallest_side = min((min(shape) for shape in images.format.shapes), default=images.format.image_size)
     design = _design(request, images, request.folds, request.epochs or auto_epochs(images.summary.images))
+    for name in request.space.backbones:
+        if (side := min(request.space.resolutions, default=None)) and side < (least := BACKBONES[name].smallest):
+            raise UserError(
+                f"--space: resolution: {name} needs images of at least {least} pixels a side, got {side}. Allow "
+                f"{least} or more, or leave the network out of the space."
+            )
     for name in request.space.backbones_on_study:
         if smallest_side < (least := BACKBONES[name].smallest):
             raise UserError(

@@ -41,8 +41,9 @@ class Space:
 
     Definitions are brought to one form: choices in a fixed order, a single choice as `Fixed`; where batch normalization
     is the only normalization, batch sizes too small for it are dropped; where classes are always weighted or drawn
-    by their shares, the loss that would do so in their place is dropped (an error, if it is the only one). Spaces that
-    search the same are equal but for their name, and have equal hashes.
+    by their shares, the loss that would do so in their place is dropped (an error, if it is the only one); where no
+    backbone may be frozen as it is, classifiers that are solved on its features are dropped. Spaces that search the
+    same are equal but for their name, and have equal hashes.
 
     Raises:
         SpaceError: a field is missing or unknown, or a definition is impossible. The message begins with the field.
@@ -66,6 +67,16 @@ class Space:
                     f"Allow another loss, or 'none' for {other}."
                 )
             definitions["loss"] = _without(definitions["loss"], ADJUSTED, "cross_entropy")
+        if isinstance(definitions["resolution"], Range):  # each side is a file of its own
+            raise SpaceError("resolution: expected a value or choices, got a range. List the sides in pixels.")
+        for name, needed in (("trainable", "frozen"), ("statistics", "kept")):
+            if needed not in definitions[name] and definitions["classifier"] != Fixed(LAYERS):
+                if LAYERS not in definitions["classifier"]:
+                    raise SpaceError(
+                        f"classifier: {first(definitions['classifier'])!r} is solved on features that rest: allow "
+                        f"{needed!r} for {name}, or {LAYERS!r} for classifier."
+                    )
+                definitions["classifier"] = Fixed(LAYERS)
         object.__setattr__(self, "definitions", definitions)
 
     def sample(self, trial: Suggest) -> Configuration:

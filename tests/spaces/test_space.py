@@ -31,7 +31,7 @@ def draw(space: Space, seed: int, count: int = 1) -> list[tuple[Configuration, d
 
 
 numeric = st.sampled_from(
-    [name for name in BOUNDS if name not in ("batch_size", "width", "dense_units", "kernel_size")]
+    [name for name in BOUNDS if name not in ("batch_size", "width", "dense_units", "kernel_size", "resolution")]
 )
 
 
@@ -169,6 +169,34 @@ def test_what_costs_least_is_tried_first_on_each_backbone() -> None:
 def test_networks_from_scratch_and_on_backbones_take_turns() -> None:
     trained = [one for one in known_good(with_weights(DEFAULT, ["mobilenet_v2"])) if not one.is_closed_form]
     assert [one.family for one in trained[:8]] == 4 * ["scratch", "pretrained"]
+
+
+def test_the_family_is_asked_for_first_and_decides_what_else_is_asked() -> None:
+    space = with_weights(DEFAULT, ["mobilenet_025", "mobilenet_v2"])
+    for configuration, params in draw(space, seed=0, count=40):
+        assert next(iter(params.items())) == ("family", configuration.family)
+        asked = {"learning_rate", "depth", "optimizer"} & set(params)
+        assert len(asked) == (0 if configuration.is_closed_form else 3)
+        assert ("width" in params) <= (configuration.family == "scratch")
+        assert ("resolution" in params) == (configuration.family == "pretrained")
+    assert not any("family" in params for one in (DEFAULT, CORE) for _, params in draw(one, seed=0, count=5))
+    assert not any("family" in params for _, params in draw(TRANSFER.changed({"backbone": Fixed("mobilenet")}), 0, 5))
+
+
+@pytest.mark.parametrize(("name", "value"), [("trainable", "last_block"), ("statistics", "re_estimated")])
+def test_classifiers_that_are_solved_need_features_that_rest(name: str, value: str) -> None:
+    definitions: dict[str, Definition] = {name: Fixed(value), "backbone": Fixed("mobilenet_v2")}
+    space = TRANSFER.changed(definitions)
+    assert space.definitions["classifier"] == Fixed("layers")
+    assert not any(configuration.is_closed_form for configuration in known_good(space))
+    with pytest.raises(SpaceError, match=f"classifier: 'ridge' .* allow '.*' for {name}, or 'layers' for classifier"):
+        TRANSFER.changed({**definitions, "classifier": Fixed("ridge")})
+
+
+def test_resolutions_are_listed_one_by_one() -> None:
+    assert TRANSFER.changed({"resolution": Choices((224, 0, 96))}).resolutions == (96, 224)
+    with pytest.raises(SpaceError, match="resolution: expected a value or choices, got a range"):
+        TRANSFER.changed({"resolution": Range(96, 224)})
 
 
 def test_backbones_stand_from_small_to_large() -> None:

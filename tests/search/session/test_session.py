@@ -132,6 +132,10 @@ def test_a_refused_start_leaves_nothing_and_a_refused_study_as_it_was(images: Pa
             {"space": with_weights(TRANSFER, ["convnext_tiny"]).changed({"resolution": Fixed(0)})},
             "convnext_tiny needs images of at least 32 pixels",
         ),
+        (
+            {"space": with_weights(TRANSFER, ["convnext_tiny"]).changed({"resolution": Fixed(16)})},
+            "resolution: convnext_tiny needs images of at least 32 pixels a side, got 16",
+        ),
         ({"test": make_images(tmp_path / "other", 2, names=("bolt", "screw"))}, "'screw' that the training"),
     ]
     for changes, message in wrong:
