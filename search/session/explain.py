@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -30,7 +31,7 @@ from search.workers import devices
 from search.workers.interfaces import MakePool
 from search.workers.pool import WorkerProcessPool, worker_resources
 from search.workers.protocol import TrainingData
-from spaces.backbones import IMAGENET, RANDOM
+from spaces.backbones import IMAGENET, NO_BACKBONE, RANDOM
 from spaces.config import Configuration
 
 
@@ -71,7 +72,9 @@ def explain(
         return results
     with lock_folder(out, storage) as hold, explain_write_errors(out, storage):
         hold.keep()
-        images = _images(results.study, out, data, listener)
+        goal = results.recommended.ranked.trial
+        sides = sorted({start.resolution, goal.configuration.resolution} - {0})
+        images = _images(results.study, out, data, listener, sides)
         setup = _setup(results, images)
         smallest = min(len(fold.train) for fold in setup.folds)
         if start.batch_size > smallest:
@@ -83,21 +86,27 @@ def explain(
         ledger = Ledger(ledger_engine(opened), study)
         metric = results.study.identity.metric
         weights = _weights(results.study)
+        if start.backbone not in (NO_BACKBONE, *weights):
+            raise UserError(
+                f"--from: backbone: the run has no weights of {start.backbone}. Expected one of "
+                f"{', '.join((NO_BACKBONE, *weights))}."
+            )
         gpus, measured = devices.gpus(), worker_count.load_worker_count(ledger)
         count = measured.chosen if workers is None and measured is not None and not gpus else workers
         pool = make_pool(worker_resources(out, count, gpus), clock.phase_over)
         pool.set_data(TrainingData.of(images, metric, weight_files(weights)))
         try:
             with pool.worker() as worker:
-                goal, trials = results.recommended.ranked.trial, results.study.trials
-                ablation = ablate(start, goal, trials, setup, ledger, worker, listener, clock.left)
+                ablation = ablate(start, goal, results.study.trials, setup, ledger, worker, listener, clock.left)
         finally:
             pool.close()
         ledger.set_fact("ablation", asdict(ablation))
         return analyse(read_study(ledger, optuna.load_study(study_name=study, storage=opened)))
 
 
-def _images(study: StudyRecord, out: Path, data: Path | None, listener: Listener) -> ImageSet:
+def _images(
+    study: StudyRecord, out: Path, data: Path | None, listener: Listener, resolutions: Sequence[int]
+) -> ImageSet:
     """The images of the run. Raises UserError if they are gone, MismatchError if they have changed."""
     folder = data or Path(study.data.folder)
     groups, labels = (study.settings.get(name) for name in ("groups", "labels"))
@@ -116,6 +125,7 @@ def _images(study: StudyRecord, out: Path, data: Path | None, listener: Listener
         listener,
         folds=study.identity.folds,
         copies_in=0 if study.settings.get("split_copies") else study.identity.folds,
+        resolutions=resolutions,
     )
     are_same = images.summary.fingerprint == study.identity.fingerprint
     if not are_same or groups_hash(images.groups) != study.identity.groups:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from search.data.weight_files import Weights
 from search.errors import MismatchError, UserError
 from search.events import SilentListener
 from search.records import ABLATION, CONFIRM, NEIGHBOUR, Ablation, FitOutcome, StudyRecord, Verdict
@@ -25,7 +26,10 @@ from search.storage.database import open_storage
 from search.storage.ledger import Ledger
 from search.storage.load import open_study
 from search.training.job import FitJob
+from search.workers.protocol import TrainingData
 from spaces.config import Configuration
+from spaces.definitions import Fixed
+from spaces.presets import TRANSFER
 from tests.factories import configuration, make_images
 from tests.small_searches import small_request
 from tests.stand_ins import FakePool, fake_pools, outcome
@@ -188,6 +192,27 @@ def test_explain_reads_the_images_as_the_search_did(
     )
     assert searched(asked).study.settings == {"data": str(folder), "trials": 3, **switches}
     assert path_of(explained(asked.out, MINE).study).steps
+
+
+def test_explain_reads_the_images_in_the_sizes_of_the_backbones(
+    images: Path, tmp_path: Path, no_baselines: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "efficientnet_lite0"
+    weights = {name: Weights(None, "digest")}
+    space = TRANSFER.changed({"backbone": Fixed(name)})
+    results = searched(small_request(images, tmp_path / "out", trials=3, space=space, weights=weights))
+    assert results.recommended is not None
+    goal = results.recommended.ranked.trial.configuration
+    assert goal.resolution
+    monkeypatch.setattr("search.session.explain.find_weights", lambda *arguments: weights)
+    start = replace(goal, resolution=96, classifier="ridge" if goal.classifier != "ridge" else "logistic")
+    loaded: list[TrainingData] = []
+    monkeypatch.setattr(FakePool, "set_data", lambda self, data: loaded.append(data))
+    assert path_of(explained(tmp_path / "out", start).study).steps
+    assert sorted(loaded[0].resized) == [96, goal.resolution]
+    other = replace(goal, backbone="mobilenet", head="average")
+    with pytest.raises(UserError, match=f"--from: backbone: .* no weights of mobilenet. Expected one of none, {name}"):
+        explained(tmp_path / "out", other)
 
 
 def test_without_a_recommendation_nothing_is_trained(asked: SearchRequest) -> None:
