@@ -65,6 +65,7 @@ def best_config(results: Results, recommendation: Recommendation) -> dict[str, A
             "fingerprint": study.data.fingerprint,
             "images": study.data.images,
             "groups": study.data.groups,
+            **({} if protocol.images == study.protocol.images else _study_format(study.protocol)),
         },
         "versions": study.versions,
         "device": study.device,
@@ -73,6 +74,12 @@ def best_config(results: Results, recommendation: Recommendation) -> dict[str, A
     }
     plain_content: dict[str, Any] = plain(content)
     return plain_content
+
+
+def _study_format(protocol: TrainingProtocol) -> dict[str, Any]:
+    """The side and the shapes of the study's images, which its fingerprint is made of."""
+    shapes = [list(shape) for shape in protocol.images.shapes]
+    return {"image_size": protocol.images.image_size, **({"shapes": shapes} if shapes else {})}
 
 
 def best_config_text(results: Results, recommendation: Recommendation) -> str:

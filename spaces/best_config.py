@@ -7,7 +7,7 @@ its key. Values that only describe the search (promise, baselines, versions, ...
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -74,6 +74,7 @@ class BestConfig:
     folds: int  # number of folds in the search
     seed: int  # root seed of the search
     fingerprint: str  # fingerprint of the search's images
+    named_by: ImageFormat  # format of the search's images, of which their fingerprint is made
     groups: int | None  # number of groups of images that the search kept together; None without groups
     content: Mapping[str, Any]  # the whole file
 
@@ -105,7 +106,7 @@ def _best_config(content: Any) -> BestConfig:
     _check_keys("", content, KEYS, _USED)
     training, data = _mapping(content, "training"), _mapping(content, "data")
     _check_keys("training", training, (*_TRAINING, "shapes", "weights", "white"), _TRAINING)
-    _check_keys("data", data, ("folder", "fingerprint", "images", "groups"), ("fingerprint",))
+    _check_keys("data", data, ("folder", "fingerprint", "images", "groups", "image_size", "shapes"), ("fingerprint",))
     classes = _classes(content["classes"])
     if training["classes"] != len(classes):
         raise _wrong(
@@ -120,16 +121,21 @@ def _best_config(content: Any) -> BestConfig:
     if channels == 2:
         raise _wrong("training.channels", "expected 1 (grey) or 3 (colour), got 2")
     configuration, edited = _configuration(_mapping(content, "configuration"))
+    images = ImageFormat(
+        image_size=_whole("training.image_size", training["image_size"], 8, 1024),
+        channels=channels,
+        shapes=_shapes(training.get("shapes", [])),
+        white=_white(training.get("white")),
+    )
+    named_by = images
+    if "image_size" in data:
+        side = _whole("data.image_size", data["image_size"], 8, 1024)
+        named_by = replace(images, image_size=side, shapes=_shapes(data.get("shapes", [])))
     return BestConfig(
         configuration=configuration,
         edited=edited,
         epochs=_whole("training.epochs", training["epochs"], 1, 100_000),
-        images=ImageFormat(
-            image_size=_whole("training.image_size", training["image_size"], 8, 1024),
-            channels=channels,
-            shapes=_shapes(training.get("shapes", [])),
-            white=_white(training.get("white")),
-        ),
+        images=images,
         precision=str(training["precision"]),
         engine=_whole("training.engine", training["engine"], 1, _MOST),
         weights=None if "weights" not in training else _text("training.weights", training["weights"]),
@@ -139,6 +145,7 @@ def _best_config(content: Any) -> BestConfig:
         folds=_whole("folds", content["folds"], 2, _MOST),
         seed=_whole("seed", content["seed"], 0, _MOST),
         fingerprint=_text("data.fingerprint", data["fingerprint"]),
+        named_by=named_by,
         groups=None if data.get("groups") is None else _whole("data.groups", data["groups"], 1, _MOST),
         content=content,
     )

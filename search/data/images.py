@@ -84,6 +84,7 @@ def load_images(
     folds: int = 0,
     copies_in: int = 0,
     resolutions: Sequence[int] = (),
+    named_by: ImageFormat | None = None,
 ) -> ImageSet:
     """Return all readable images of a folder, decoded; decoded pixels are cached on the disk.
 
@@ -98,6 +99,7 @@ def load_images(
         copies_in: number of folds; if > 0, near-duplicates are grouped so that no split separates them. 0: they are not
             grouped.
         resolutions: sides in pixels at which the images are decoded as well, for backbones.
+        named_by: format that the fingerprint is made of, if it is another one than that of the images.
 
     Raises:
         DataError: no image can be read, a class has too few images, an image has no group, or the disk is full.
@@ -147,7 +149,7 @@ def load_images(
         shape_ids=own_shape_ids,
         summary=DataSummary(
             folder=str(folder.path),
-            fingerprint=_fingerprint(folder, rows, images),
+            fingerprint=_fingerprint(folder, rows, named_by or images),
             classes=counts,
             images=len(files),
             quarantined=quarantined,

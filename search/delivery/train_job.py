@@ -137,7 +137,12 @@ def _images(request: TrainRequest, config: BestConfig, listener: Listener) -> Im
         request.data, listener, labels=request.labels, groups=request.groups, follow_links=request.follow_links
     )
     images = load_images(
-        scanned, config.images, listener, folds=1, copies_in=0 if config.groups is None else config.folds
+        scanned,
+        config.images,
+        listener,
+        folds=1,
+        copies_in=0 if config.groups is None else config.folds,
+        named_by=config.named_by,
     )
     listener.data(images.summary)
     classes = tuple(images.summary.classes)

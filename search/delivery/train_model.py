@@ -79,7 +79,8 @@ def _train_member(
     """
     epochs, images = runner.setup.protocol.epochs, len(spec.train)
     which = "all" if members == 1 else f"fold {spec.fold + 1} of {members}:"
-    listener.stage(f"Training on {which} {images:,} images, {epochs} epochs")
+    length = "" if spec.configuration.is_closed_form else f", {epochs} epochs"
+    listener.stage(f"Training on {which} {images:,} images{length}")
 
     def show(check: Check) -> None:
         listener.progress("epochs", check.epoch, epochs)

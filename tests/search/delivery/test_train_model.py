@@ -173,6 +173,16 @@ def test_the_searchs_own_images_need_no_note(request_) -> None:
     assert train(request_({"data__fingerprint": own}), SilentListener(), StandIn()).notes == ()
 
 
+def test_images_that_the_study_saw_in_another_size_are_its_own_images(request_) -> None:
+    first = train(request_(), SilentListener(), StandIn())
+    own = json.loads(first.card.read_text())["trained"]["fingerprint"]
+    config = {"data__fingerprint": own, "training__image_size": 16}
+    assert any("not exactly the images" in note for note in train(request_(config), SilentListener(), StandIn()).notes)
+    pool = StandIn()
+    assert train(request_(config | {"data__image_size": 8}), SilentListener(), pool).notes == ()
+    assert pool.jobs[0].protocol.images.image_size == 16
+
+
 def test_a_model_takes_the_place_of_an_earlier_one_only_when_all_is_done(request_, tmp_path) -> None:
     model = write_keras(tmp_path / "model.keras")
     old = model.read_bytes()
