@@ -141,7 +141,7 @@ class Fit(FitOutcome):
     fold: int  # number of the fold, from 0
     attempt: int  # 0, or 1 for the second chance after a soft collapse
     seed: int
-    epochs_planned: int = 0
+    epochs_planned: int = 0  # 0 if the classifier is solved exactly
     rows: IntArray = field(default_factory=lambda: np.zeros(0, np.int64))  # (n,) rows of the validation images
     causes: tuple[Cause, ...] = ()  # likely causes of a collapse or of a score at chance, likeliest first
     symptom: str | None = None  # a key of `search.causes.SYMPTOMS`

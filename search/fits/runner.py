@@ -214,7 +214,7 @@ class FitRunner:
             attempt=spec.attempt,
             seed=seed,
             verdict=Verdict.FAILED,
-            epochs_planned=self.setup.protocol.epochs,
+            epochs_planned=0 if spec.configuration.is_closed_form else self.setup.protocol.epochs,
             rows=spec.val,
         )
 

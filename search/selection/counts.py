@@ -63,7 +63,7 @@ def epochs(trials: Sequence[Trial], folds: int, planned: int) -> EpochTally:
 
     A trial should run folds x planned epochs. If the trial collapsed, the epochs it did not run were saved by the
     collapse rules; if it was raced out, by racing. A trial that ran more than that, because a fold was fitted twice,
-    saved 0.
+    saved 0. Classifiers that are solved exactly have no epochs, so they count for nothing here.
 
     Args:
         trials: all trials of the study.
@@ -71,14 +71,15 @@ def epochs(trials: Sequence[Trial], folds: int, planned: int) -> EpochTally:
         planned: planned epochs per fit.
     """
     saved = {TrialState.COLLAPSED: 0, TrialState.RACED: 0}
-    for trial in trials:
+    trained = [trial for trial in trials if not trial.configuration.is_closed_form]
+    for trial in trained:
         if trial.state in saved:
             saved[trial.state] += max(0, folds * planned - sum(fit.epochs for fit in trial.fits))
     return EpochTally(
-        run=sum(fit.epochs for fit in unique_fits(trials)),
+        run=sum(fit.epochs for fit in unique_fits(trained)),
         saved_by_collapse=saved[TrialState.COLLAPSED],
         saved_by_racing=saved[TrialState.RACED],
-        full=len(trials) * folds * planned,
+        full=len(trained) * folds * planned,
     )
 
 

@@ -18,7 +18,7 @@ from search import seeds
 from search.records import Trial, TrialState
 from search.selection.results import Importances
 from search.selection.scores import fold_scores
-from spaces.config import CHOICES, FIELDS, Configuration, Value
+from spaces.config import CHOICES, FIELDS, SCRATCH, Configuration, Value
 
 MIN_TRIALS: Final = 20
 """Smallest number of configurations behind an importance: with fewer it is not better than a guess."""
@@ -36,8 +36,10 @@ Array = npt.NDArray[np.float64]
 def importances(trials: Sequence[Trial], chance: float, seed: int = 0) -> Importances | None:
     """Return how much each hyperparameter decides on the score, and on whether a network collapses.
 
-    Importances for the score are computed on the trials that did not collapse, importances for collapse on all trials.
-    Each configuration counts once. Failed and interrupted trials are left out.
+    Importances for the score are computed on the trials that did not collapse. Where both pretrained networks and
+    networks from scratch were tried, they explain the differences within each of these families: the difference between
+    them would hide all others. Importances for collapse are computed on all trials but those with a classifier that is
+    solved exactly, which can't collapse. Each configuration counts once. Failed and interrupted trials are left out.
 
     Args:
         trials: all trials of the study.
@@ -52,16 +54,20 @@ def importances(trials: Sequence[Trial], chance: float, seed: int = 0) -> Import
     by_number = sorted(judged.values(), key=lambda trial: trial.number)
     if len(by_number) < MIN_TRIALS:
         return None
-    collapsed = [trial.state is TrialState.COLLAPSED for trial in by_number]
-    scored = [trial for trial, is_collapsed in zip(by_number, collapsed, strict=True) if not is_collapsed]
+    scored = [trial for trial in by_number if trial.state is not TrialState.COLLAPSED]
+    trained = [trial for trial in by_number if not trial.configuration.is_closed_form]
+    collapsed = [trial.state is TrialState.COLLAPSED for trial in trained]
     score, collapse = {}, {}
     if len(scored) >= MIN_TRIALS:
         score = explained(
-            [trial.configuration for trial in scored], _scores(scored, chance), seeds.child(seed, "score")
+            [trial.configuration for trial in scored],
+            _scores(scored, chance),
+            seeds.child(seed, "score"),
+            within_families=True,
         )
-    if min(sum(collapsed), len(scored)) >= MIN_OF_EACH:
+    if min(sum(collapsed), len(trained) - sum(collapsed)) >= MIN_OF_EACH:
         target = [float(is_collapsed) for is_collapsed in collapsed]
-        collapse = explained([trial.configuration for trial in by_number], target, seeds.child(seed, "collapse"))
+        collapse = explained([trial.configuration for trial in trained], target, seeds.child(seed, "collapse"))
     return Importances(score=score, collapse=collapse, trials=len(scored), collapsed=sum(collapsed))
 
 
@@ -81,7 +87,9 @@ def _scores(trials: Sequence[Trial], chance: float) -> list[float]:
     return [float(np.mean([score - effect.get(fold, 0.0) for fold, score in scores.items()])) for scores in by_fold]
 
 
-def explained(configurations: Sequence[Configuration], values: Sequence[float], seed: int) -> dict[str, float]:
+def explained(
+    configurations: Sequence[Configuration], values: Sequence[float], seed: int, *, within_families: bool = False
+) -> dict[str, float]:
     """Return the share of the values' variance that each hyperparameter explains, 0..1, largest first.
 
     The share is half the growth of the out-of-bag mean squared error under permutation (Jansen's estimate of a total
@@ -92,12 +100,18 @@ def explained(configurations: Sequence[Configuration], values: Sequence[float], 
         configurations: the configurations; hyperparameters with the same value in all of them are left out.
         values: one finite value per configuration.
         seed: seed of the forest and of the permutations.
+        within_families: explain the differences from the mean of all networks of the same family, from scratch or
+            pretrained. The backbone is then a hyperparameter of pretrained networks only.
     """
     from sklearn.ensemble import RandomForestRegressor  # a second that no search waits for
 
     target = np.asarray(values, dtype=float)
+    families = np.array([one.family for one in configurations])
+    apart = within_families and len(set(families)) > 1
+    if apart:
+        target = target - [target[families == family].mean() for family in families]
     variance = float(target.var())
-    columns = _columns(configurations)
+    columns = _columns(configurations, {"backbone"} if apart else set())
     if variance < 1e-12 or not columns:
         return {column.name: 0.0 for column in columns}
     table = np.concatenate([column.cells for column in columns], axis=1)
@@ -154,9 +168,9 @@ class _Column:
     active: npt.NDArray[np.int64]  # rows where it means something
 
 
-def _columns(configurations: Sequence[Configuration]) -> list[_Column]:
-    """Columns of the hyperparameters that differ where they mean something."""
-    actives = [set(one.active) for one in configurations]
+def _columns(configurations: Sequence[Configuration], of_pretrained: set[str]) -> list[_Column]:
+    """Columns of the hyperparameters that differ where they mean something; some only on pretrained networks."""
+    actives = [set(one.active) - (of_pretrained if one.family == SCRATCH else set()) for one in configurations]
     columns = []
     for name in FIELDS:
         active = np.array([row for row, names in enumerate(actives) if name in names], dtype=np.int64)

@@ -98,7 +98,7 @@ class Importances:
     """Share of the variance that each hyperparameter explains, 0..1, adding up to at most 1; largest first."""
 
     score: Mapping[str, float]  # of the score, among the trials that did not collapse
-    collapse: Mapping[str, float]  # of collapsed (1) or not (0), among all trials
+    collapse: Mapping[str, float]  # of collapsed (1) or not (0), among the trials that can collapse
     trials: int  # number of trials that did not collapse
     collapsed: int  # number of trials that collapsed
 

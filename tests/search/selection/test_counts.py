@@ -6,6 +6,7 @@ from scipy.stats import binom
 from search.fit_checks import Collapse
 from search.records import TrialState, Verdict
 from search.selection import counts
+from tests.reports import fake_results as fake
 
 WOULD_BE = Collapse(reason="constant-output", hard=False, epoch=3, evidence={})
 
@@ -69,3 +70,9 @@ def test_at_the_bound_so_few_would_be_seen_one_time_in_twenty(count, n) -> None:
 
 def test_all_wrong_leaves_no_bound_below_one() -> None:
     assert counts.upper_bound(4, 4) == 1.0
+
+
+def test_a_classifier_that_is_solved_exactly_has_no_epochs_to_run_or_save(make_trial, labels) -> None:
+    exact = fake.exact(1, [0.8], raced=True)
+    found = counts.epochs([make_trial(labels, 0), exact], folds=3, planned=10)
+    assert (found.run, found.saved_by_collapse, found.saved_by_racing, found.full) == (30, 0, 0, 30)

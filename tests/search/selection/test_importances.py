@@ -25,6 +25,8 @@ pytestmark = pytest.mark.slow
 
 Score = Callable[[Configuration], float]
 
+EXACT = {**configuration().as_dict(), "backbone": "efficientnet_lite0", "head": "average", "classifier": "logistic"}
+
 
 @pytest.fixture(autouse=True, scope="module")
 def fewer_trees() -> Iterator[None]:
@@ -179,3 +181,31 @@ def test_too_few_trials_give_none() -> None:
 
 def test_scores_that_are_all_the_same_give_zeros() -> None:
     assert set(explained(drawn(CORE, 0, 30), 30 * [0.8], 0).values()) == {0.0}
+
+
+def test_what_matters_within_a_family_is_not_hidden_by_the_difference_between_families() -> None:
+    """Pretrained networks are far ahead; among those from scratch the rate decides, among the others the classifier."""
+    pretrained = Configuration(**{**EXACT, "resolution": 224})
+    both = made(rate, 40)
+    rng = seeds.generator(1, "exact")
+    for number in range(40, 70):
+        one = replace(pretrained, classifier=("logistic", "ridge")[number % 2], resolution=160 + number)
+        both.append(trial(one, number, 8.0 + (number % 2), rng))
+    found = importances(both, 0.5)
+    assert found is not None
+    assert set(list(found.score)[:2]) == {"learning_rate", "classifier"}
+    assert found.score["learning_rate"] > 0.1
+    assert found.score["classifier"] > 0.1
+    assert found.score.get("backbone", 0.0) < 0.05
+
+
+def test_classifiers_that_cannot_collapse_say_nothing_of_collapses() -> None:
+    trained = made(dies_of_its_rate, 60)
+    rng = seeds.generator(2, "exact")
+    exact = [
+        trial(Configuration(**{**EXACT, "resolution": 100 + number}), number, 0.9, rng) for number in range(60, 90)
+    ]
+    alone, beside = importances(trained, 0.5), importances([*trained, *exact], 0.5)
+    assert alone is not None
+    assert beside is not None
+    assert beside.collapse == alone.collapse
