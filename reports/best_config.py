@@ -85,7 +85,8 @@ def _study_format(protocol: TrainingProtocol) -> dict[str, Any]:
 def best_config_text(results: Results, recommendation: Recommendation) -> str:
     """Return `best_config.yaml` as text: plain YAML without tags, keys in reading order."""
     body = yaml.safe_dump(best_config(results, recommendation), sort_keys=False, allow_unicode=True, width=100)
-    return f"{_HEAD}{body}"
+    solved = _SOLVED if recommendation.ranked.trial.configuration.is_closed_form else ""
+    return f"{_HEAD}{solved}{body}"
 
 
 def _confirmed(finalist: Finalist) -> dict[str, Any]:
@@ -105,4 +106,9 @@ _HEAD: Final = """\
 # The recommended configuration. "promise" is the score to expect on new images; "confirmed" are its fits on fresh
 # splits; "search_mean" is its search score, pooled over the folds, which is too high because it is the best of many.
 # "classes" are in the order of the network's outputs.
+"""
+
+_SOLVED: Final = """\
+# The classifier is solved exactly: only the settings under "canonical" matter; the other values under "sampled", and
+# the epochs, have no effect.
 """

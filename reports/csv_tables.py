@@ -11,7 +11,7 @@ import pandas as pd
 
 from search.records import Fit, Trial, Verdict
 from search.selection.results import Finalist, Ranked, Results
-from spaces.config import Configuration
+from spaces.config import Configuration, Value
 
 FLOAT_FORMAT: Final = "%.6g"
 
@@ -140,7 +140,7 @@ def _trial_row(trial: Trial, rank: int | None, ranked: Ranked | None) -> dict[st
     return {
         "trial": trial.number,
         "state": str(trial.state),
-        **trial.configuration.as_dict(),
+        **_hyperparameters(trial.configuration),
         "folds": len(scored_folds),
         "pooled": ranked.pooled if ranked else None,
         "se": ranked.se if ranked else None,
@@ -156,6 +156,14 @@ def _trial_row(trial: Trial, rank: int | None, ranked: Ranked | None) -> dict[st
         "n_conv": trial.configuration.n_conv,
         "n_dense": trial.configuration.n_dense,
     }
+
+
+def _hyperparameters(configuration: Configuration) -> dict[str, Value | None]:
+    """Return every field by name; of a classifier that is solved exactly those without an effect are None."""
+    values: dict[str, Value | None] = {**configuration.as_dict()}
+    if configuration.is_closed_form:
+        values.update(dict.fromkeys(values.keys() - set(configuration.active)))
+    return values
 
 
 def _confirmed(place: int, finalist: Finalist) -> dict[str, object]:

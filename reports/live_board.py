@@ -192,10 +192,11 @@ def _one_line(text: Text) -> Text:
 
 def _running_rows(trial: int, running: _Running) -> list[RenderableType]:
     head = _one_line(Text.assemble((f"trial {trial}  ", "bold"), short(running.configuration)))
-    fold = min(running.fold + 1, running.folds)
+    fold = min(max(running.fold, running.folds_done) + 1, running.folds)
     share = running.epoch / running.epochs if running.epochs else 0.0
     skill = "" if running.skill is None else f"  skill {number(running.skill, 2)}"
-    text = f"fold {fold}/{running.folds}  epoch {running.epoch}/{running.epochs or '–'}{skill}"
+    epoch = "" if running.configuration.is_closed_form else f"  epoch {running.epoch}/{running.epochs or '–'}"
+    text = f"fold {fold}/{running.folds}{epoch}{skill}"
     done = max(running.folds_done, running.fold) + share if running.folds_done < running.folds else running.folds
     return [head, _bar_row("", done, running.folds, text)]
 

@@ -53,14 +53,12 @@ class PlainLines(SilentListener):
             self._line(f"  {note}")
 
     def fit_finished(self, fit: Fit) -> None:
-        """Print the verdict of a finished fit, its score or reason, epochs and seconds."""
+        """Print the verdict of a finished fit, its score or reason, epochs if it has any, and seconds."""
         of = f"/{self._folds}" if self._folds else ""
         score = f" {number(fit.score)}" if fit.score is not None and fit.verdict is Verdict.LEARNED else ""
         why = f" ({fit.reason})" if fit.reason else ""
-        epochs = counted(fit.epochs, "epoch")
-        self._line(
-            f"trial {fit.trial} fold {fit.fold + 1}{of}: {fit.verdict}{score}{why}, {epochs}, {fit.seconds:.1f} s"
-        )
+        epochs = f", {counted(fit.epochs, 'epoch')}" if fit.epochs or fit.epochs_planned else ""
+        self._line(f"trial {fit.trial} fold {fit.fold + 1}{of}: {fit.verdict}{score}{why}{epochs}, {fit.seconds:.1f} s")
 
     def trial_finished(self, trial: Trial, pooled: float | None, best: float | None) -> None:
         """Print state and pooled score of a finished trial, the best score so far and the number of trials."""

@@ -123,8 +123,10 @@ class StatusFile(SilentListener):
                 self._running[number].update(fold=fold + 1, epoch=check.epoch, epochs=epochs)
 
     def fit_finished(self, fit: Fit) -> None:
-        """Count the fit by its reason if it collapsed."""
+        """Count the fit by its reason if it collapsed; its trial goes on to the next fold."""
         with self._lock:
+            if (running := self._running.get(fit.trial)) is not None:
+                running.update(fold=min(fit.fold + 2, running["folds"]), epoch=0)
             if fit.verdict is Verdict.COLLAPSED:
                 self._collapses[fit.reason or "unknown"] += 1
 
@@ -213,8 +215,8 @@ def _lines(status: dict[str, Any], is_held: bool, now: float) -> list[str]:
         lines.append(f"Collapsed in this session: {counts}")
     if is_held and status["state"] == "working":
         for one in status["running"]:
-            fold, epoch = f"fold {one['fold']} of {one['folds']}", f"epoch {one['epoch']} of {one['epochs']}"
-            lines.append(f"trial {one['trial']}: {fold}, {epoch}")
+            epoch = f", epoch {one['epoch']} of {one['epochs']}" if one["epochs"] else ""
+            lines.append(f"trial {one['trial']}: fold {one['fold']} of {one['folds']}{epoch}")
         ends = [end for end in (status["ends"], status["budget_ends"]) if end is not None]
         if ends:
             lines.append(f"Ends at the latest: {moment(min(ends))}")

@@ -7,7 +7,7 @@ from typing import Final
 
 from reports import ablation, configurations, wording
 from reports.glossary import GLOSSARY
-from reports.sections import certainty, images, importance, pretraining, run
+from reports.sections import certainty, collapses, images, importance, pretraining, run
 from reports.sections.answer import (
     INCONCLUSIVE,
     Mark,
@@ -20,7 +20,7 @@ from reports.sections.answer import (
     warnings,
 )
 from reports.sections.collapses import audit_sentence, cause_rows, reason_rows
-from reports.sections.data import findings
+from reports.sections.data import backbone_sides, findings
 from reports.sections.sensitivity import neighbours_sentence
 from reports.wording import counted, duration, number, percent, shown, whole
 from search.causes import SYMPTOMS
@@ -125,17 +125,18 @@ def _matters(results: Results) -> str:
     if kinds := pretraining.kind_rows(results):
         cells = [
             (
-                escaped(f"{one.name} ({one.detail})" if one.detail else one.name),
+                escaped(one.name),
                 one.best,
                 one.median,
                 f"{one.judged} of {one.trials}",
                 str(one.collapsed),
+                escaped(one.detail.removeprefix("best: ")),
             )
             for one in kinds[:ROWS]
         ]
         parts += [
             escaped(pretraining.kinds_sentence(results)),
-            _table(("network", "best ± SE", "median", "scored", "collapsed"), cells),
+            _table(("network", "best ± SE", "median", "scored", "collapsed", "best configuration"), cells),
         ]
     if results.neighbourhood:
         parts.append(neighbours_sentence(results))
@@ -212,7 +213,7 @@ def _best(results: Results) -> str:
 
 def _collapses(results: Results) -> str:
     rows = [(str(row.fits), f"`{shown(row.code)}`", escaped(row.sentence)) for row in reason_rows(results)]
-    body = _table(("fits", "reason", "description"), rows) if rows else "No fit collapsed."
+    body = _table(("fits", "reason", "description"), rows) if rows else escaped(collapses.sentence(results))
     parts = [f"## Collapses\n\n{body}", _causes(results), _symptoms(results), audit_sentence(results)]
     return "\n\n".join(part for part in parts if part)
 
@@ -237,10 +238,12 @@ def _symptoms(results: Results) -> str:
 def _data(results: Results) -> str:
     data = results.study.data
     classes = ", ".join(f"{escaped(name)} {count}" for name, count in data.classes.items())
+    sides = wording.listed([f"{side} x {side}" for side in backbone_sides(results)])
+    own = f" Pretrained networks see {sides} pixels." if sides else ""
     lines = [
         "## Data",
         "",
-        f"{classes}. {wording.seen_at(data)}: {escaped(data.size_reason)}",
+        f"{classes}. {wording.seen_at(data)}: {escaped(data.size_reason)}{own}",
     ]
     if entries := findings(results):
         lines += ["", "Findings before the search:", ""]
@@ -256,13 +259,17 @@ def _data(results: Results) -> str:
 def _run(results: Results) -> str:
     study, epochs = results.study, results.epochs
     verdicts = ", ".join(f"{count} {word}" for word, count in results.verdicts.items())
+    trained = (
+        f" Epochs: {epochs.run:,} run of {epochs.full:,}; {epochs.saved_by_collapse:,} saved by collapse detection, "
+        f"{epochs.saved_by_racing:,} by racing."
+        if epochs.full or not study.trials
+        else ""
+    )
     return "\n".join(
         [
             "## Run",
             "",
-            f"Fits: {verdicts}. Epochs: {epochs.run:,} run of {epochs.full:,}; {epochs.saved_by_collapse:,} saved by "
-            f"collapse detection, {epochs.saved_by_racing:,} by racing. Seed {study.identity.seed}, data "
-            f"`{shown(study.data.fingerprint)}`.",
+            f"Fits: {verdicts}.{trained} Seed {study.identity.seed}, data `{shown(study.data.fingerprint)}`.",
             "",
             *(f"- {escaped(note)}" for note in run.notes(results)),
             "",

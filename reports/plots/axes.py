@@ -120,7 +120,7 @@ class Axis:
 
 def value_of(configuration: Configuration, name: str) -> Value | None:
     """Return the value of a hyperparameter; None if it is inactive in this configuration or does not exist."""
-    if name in ("depth", "dense_ratio"):
+    if name in ("depth", "dense_ratio") and name in configuration.active:
         value: Value = getattr(configuration, name)
         return value
     return configuration.canonical().get(name)

@@ -26,7 +26,7 @@ from reports.figure_style import (
 )
 from reports.wording import number
 from search.records import Fit, Verdict
-from search.selection.results import Results
+from search.selection.results import Ranked, Results
 
 BEST_SHOWN: Final = 3  # trials with learning curves
 _BEST_LINES: Final = ({"color": BLUE, "width": 2.4}, {"color": GREEN, "width": 1.2}, {"color": GREY, "width": 1.2})
@@ -47,10 +47,10 @@ class DrawnFit:
 
 
 def drawn(results: Results) -> list[DrawnFit]:
-    """Return the fits to draw: every fold of the best trials, and one collapsed fit for each reason."""
+    """Return the fits to draw: every fold of the best trials with curves, and one collapsed fit for each reason."""
     labels = {trial.number: configuration_label(trial.configuration) for trial in results.study.trials}
     fits_drawn: list[DrawnFit] = []
-    for ranked, line in zip(results.ranking[:BEST_SHOWN], _BEST_LINES, strict=False):
+    for ranked, line in zip(_best_with_curves(results), _BEST_LINES, strict=False):
         name = f"trial {ranked.trial.number} ({number(ranked.pooled)})"
         fits = [fit for fit in ranked.trial.fits if fit.checks and fit.verdict is not Verdict.FAILED]
         fits_drawn += [
@@ -70,7 +70,7 @@ def curves(results: Results) -> Figure:
     """Draw validation skill and loss by epoch for the fits of `drawn`."""
     data = [trace for one in drawn(results) for trace in _traces(one)]
     entropy = prior_entropy(results.study.data.classes)
-    losses = [c.val_loss for ranked in results.ranking[:BEST_SHOWN] for fit in ranked.trial.fits for c in fit.checks]
+    losses = [c.val_loss for ranked in _best_with_curves(results) for fit in ranked.trial.fits for c in fit.checks]
     top = 1.15 * max([entropy, *(loss for loss in losses if math.isfinite(loss) and loss < 4 * entropy)])
     epochs = [0, results.study.plan.epochs + 0.5]
     return {
@@ -85,6 +85,11 @@ def curves(results: Results) -> Figure:
             yaxis2={"domain": [0.0, 0.46], "anchor": "x2", "range": [0, top or 1.0], "title": title("nats")},
         ),
     }
+
+
+def _best_with_curves(results: Results) -> list[Ranked]:
+    """Return the best configurations that were trained in epochs; a classifier that is solved exactly has no curve."""
+    return [one for one in results.ranking if any(fit.checks for fit in one.trial.fits)][:BEST_SHOWN]
 
 
 def collapsed_examples(results: Results) -> Mapping[str, Fit]:

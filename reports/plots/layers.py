@@ -75,10 +75,12 @@ def _chosen(results: Results) -> list[tuple[str, Configuration, Fit]]:
     """Return name, configuration and fit of one good fit and of collapsed fits that have layer signals."""
     configurations = {trial.number: trial.configuration for trial in results.study.trials}
     chosen = []
-    for ranked in results.ranking[:1]:
+    trained = [one for one in results.ranking if not one.trial.configuration.is_closed_form]
+    for ranked in trained[:1]:
         for fit in ranked.trial.fits:
             if fit.verdict is Verdict.LEARNED and fit.layers.size:
-                chosen.append((f"trial {ranked.trial.number}, best", ranked.trial.configuration, fit))
+                best = "best" if ranked is results.ranking[0] else "best with layers"
+                chosen.append((f"trial {ranked.trial.number}, {best}", ranked.trial.configuration, fit))
                 break
     for code, fit in collapsed_examples(results).items():
         if fit.layers.size and fit.trial in configurations:

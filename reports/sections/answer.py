@@ -11,13 +11,15 @@ from reports import configurations, next_commands, wording
 from reports.best_config import best_config_text
 from reports.scales import Scale
 from reports.sections.pretraining import probe_note, worth_sentence
-from reports.wording import counted, percent
+from reports.wording import counted, number, percent
 from search.records import Verdict
 from search.selection.baselines import SIDE
 from search.selection.results import Finalist, Recommendation, Results
 
 INCONCLUSIVE: Final = "Inconclusive: the network is not clearly better than a simple baseline"
 _BASELINES: Final = {"knn": "nearest neighbour", "logistic": "logistic regression"}
+
+_SOLVED: Final = "Its classifier is solved exactly, without training steps, so it can't collapse."
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +41,7 @@ class Mark:
 class Refits:
     """The fits of the recommended configuration on fresh splits, and how many of them collapsed."""
 
-    collapsed: tuple[bool, ...]  # one value per fit, collapsed ones last
+    collapsed: tuple[bool, ...]  # one value per fit, collapsed ones last; empty if none can collapse
     sentence: str
 
 
@@ -131,7 +133,10 @@ def scale(results: Results, rows: Sequence[Mark]) -> Scale:
 
 
 def refits(finalist: Finalist) -> Refits:
-    """Return how many of the finalist's fits on fresh splits collapsed."""
+    """Return how many of the finalist's fits on fresh splits collapsed, or the worst of them if none can."""
+    if finalist.trial.configuration.is_closed_form:
+        fits = counted(len(finalist.fits), "fit")
+        return Refits((), f"{_SOLVED} The worst of its {fits} on fresh splits has {number(finalist.worst)}.")
     collapsed = sorted(fit.verdict is Verdict.COLLAPSED for fit in finalist.fits)
     return Refits(
         tuple(collapsed),
@@ -150,6 +155,8 @@ def not_confirmed(results: Results) -> str:
         else "It was not trained again on fresh splits."
     )
     ranked = results.recommended.ranked
+    if ranked.trial.configuration.is_closed_form:
+        return f"{why} {_SOLVED}"
     collapsed = percent(ranked.collapse_rate) if ranked.collapse_rate else "none"
     return f"{why} In the search, {collapsed} of its {counted(len(ranked.trial.fits), 'fit')} collapsed."
 

@@ -56,6 +56,7 @@ class Confidence:
     splits: tuple[SplitRow, ...]  # the figure as a table
     notes: tuple[str, ...]
     best: tuple[Ranked, ...]  # the best configurations of the search
+    has_layers: bool  # whether any of them is trained, so that it has more hyperparameters than features
     folds_scale: Scale
     more: int  # ranked configurations that are not shown
 
@@ -69,6 +70,7 @@ def confidence(results: Results) -> Confidence:
         splits=tuple(_splits(results)),
         notes=notes(results),
         best=results.ranking[:SHOWN],
+        has_layers=any(not ranked.trial.configuration.is_closed_form for ranked in results.ranking[:SHOWN]),
         folds_scale=folds_scale(results),
         more=max(0, len(results.ranking) - SHOWN),
     )
@@ -116,7 +118,7 @@ def finalist_rows(results: Results) -> list[FinalistRow]:
             mean=number(finalist.mean),
             se=number(finalist.se),
             worst=number(finalist.worst),
-            collapsed=f"{finalist.collapsed} of {len(finalist.fits)} (≤ {percent(finalist.collapse_upper)})",
+            collapsed=_collapsed(finalist),
             weights=whole(finalist.parameters),
             standing=_standing(finalist, chosen=finalist.trial.number == own),
             configuration=short(finalist.trial.configuration),
@@ -124,6 +126,12 @@ def finalist_rows(results: Results) -> list[FinalistRow]:
         )
         for place, finalist in enumerate(results.finalists, start=1)
     ]
+
+
+def _collapsed(finalist: Finalist) -> str:
+    if finalist.trial.configuration.is_closed_form:
+        return "can't collapse"
+    return f"{finalist.collapsed} of {len(finalist.fits)} (≤ {percent(finalist.collapse_upper)})"
 
 
 def folds_scale(results: Results) -> Scale:

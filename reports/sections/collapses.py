@@ -13,6 +13,7 @@ from reports.plots.layers import layer_curves
 from reports.wording import counted, evidence_text, percent, plain_name, reason
 from search.causes import CAUSES, SYMPTOMS
 from search.records import TrialState, Verdict
+from search.selection.counts import unique_fits
 from search.selection.results import Results
 
 TOO_FEW: Final = "There are too few trials or collapses to say which hyperparameters lead to them."
@@ -116,7 +117,7 @@ def sentence(results: Results) -> str:
     """Return how many fits collapsed, and the hyperparameter that explains most of it."""
     collapsed, fits = results.verdicts.get(Verdict.COLLAPSED, 0), sum(results.verdicts.values())
     if not collapsed:
-        return "No fit collapsed." if fits else "No fit was run, so none collapsed."
+        return f"No fit collapsed.{_exact(results, fits)}" if fits else "No fit was run, so none collapsed."
     trials = sum(trial.state is TrialState.COLLAPSED for trial in results.study.trials)
     text = (
         f"{collapsed:,} of {counted(fits, 'fit')} collapsed, which ended {trials:,} of "
@@ -126,7 +127,16 @@ def sentence(results: Results) -> str:
     name = max(shares, key=lambda one: shares[one], default=None)
     if name is not None and shares[name] > 0.05:
         text += f" The single hyperparameter that explains most of it is {plain_name(name)} ({percent(shares[name])})."
-    return text
+    return text + _exact(results, fits)
+
+
+def _exact(results: Results, fits: int) -> str:
+    """Return how many of the fits can't collapse; empty if there are none."""
+    exact = unique_fits([trial for trial in results.study.trials if trial.configuration.is_closed_form])
+    if not exact:
+        return ""
+    of = "All of them" if len(exact) == fits else f"{len(exact):,} of the {counted(fits, 'fit')}"
+    return f" {of} solved a classifier exactly, which can't collapse."
 
 
 def weights(shares: dict[str, float]) -> list[Weight]:
@@ -219,7 +229,7 @@ def _map_label(collapse_map: CollapseMap) -> str:
 def _weights_note(results: Results) -> str:
     if results.importances is None or not results.importances.collapse:
         return TOO_FEW if results.verdicts.get(Verdict.COLLAPSED, 0) else ""
-    trials = len(results.study.trials)
+    trials = sum(not trial.configuration.is_closed_form for trial in results.study.trials)
     return (
         "How much of the difference between collapsed and other trials each hyperparameter explains, from "
         f"{results.importances.collapsed:,} collapsed of {counted(trials, 'trial')}."

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from reports import next_commands
-from reports.wording import compact, counted, whole
+from reports.wording import compact, counted, listed, whole
 from search.inspection.findings import KINDS, OF_TEST
+from search.records import Trial
 from search.selection.results import Results
+from spaces.config import PRETRAINED
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,15 +73,27 @@ def sentence(results: Results) -> str:
     return f"{text}; the largest has {most / fewest:.1f} times as many as the smallest."
 
 
+def backbone_sides(results: Results) -> list[int]:
+    """Return the sides in pixels of the images that pretrained networks of the study got, if they have their own."""
+    return sorted({trial.configuration.resolution for trial in results.study.trials if _has_own_images(trial)})
+
+
+def _has_own_images(trial: Trial) -> bool:
+    return trial.configuration.family == PRETRAINED and trial.configuration.resolution > 0
+
+
 def _facts(results: Results) -> list[tuple[str, str]]:
     summary = results.study.data
     colour = "colour" if summary.channels == 3 else "grey"
+    own = " from scratch" if backbone_sides(results) else ""
     facts = [
         (
             f"{len(summary.shapes)} shapes" if summary.shapes else f"{summary.image_size} x {summary.image_size}",
-            f"pixels in {colour}, as the networks see them: {summary.size_reason}",
+            f"pixels in {colour}, as the networks{own} see them: {summary.size_reason}",
         )
     ]
+    if sides := backbone_sides(results):
+        facts.append((listed([str(side) for side in sides]), "pixels a side, as pretrained networks see the images"))
     if summary.sizes:
         (size, count), *more = summary.sizes.items()
         rest = ", ".join(f"{name} ({n:,})" for name, n in more)

@@ -99,7 +99,12 @@ def sentence(results: Results) -> str:
     first = [f"{plain_name(name)} ({percent(shares[name])})" for name in order[:3] if shares[name] > 0.02]
     if not first:
         return "No single hyperparameter explains the differences in score."
-    return f"The differences in score are explained mostly by {listed(first)}."
+    where = "Within each family (from scratch, pretrained), the" if _has_both_families(results) else "The"
+    return f"{where} differences in score are explained mostly by {listed(first)}."
+
+
+def _has_both_families(results: Results) -> bool:
+    return len({trial.configuration.family for trial in results.study.trials}) > 1
 
 
 def rows(results: Results) -> list[HyperparameterRow]:
@@ -165,10 +170,11 @@ def _slices(results: Results) -> list[Slice]:
 
 
 def _rows_note(results: Results) -> str:
+    within = " within its family of networks" if _has_both_families(results) else ""
     parts = []
     if results.importances and results.importances.score:
         parts.append(
-            "Share of the differences in score that each hyperparameter explains, among the "
+            f"Share of the differences in score that each hyperparameter explains{within}, among the "
             f"{results.importances.trials:,} trials that did not collapse. Shares below 1 % are left out."
         )
     if results.safe_ranges:

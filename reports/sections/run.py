@@ -99,14 +99,22 @@ def _facts(results: Results) -> list[tuple[str, str]]:
     epochs, study = results.epochs, results.study
     verdicts = ", ".join(f"{count:,} {word}" for word, count in results.verdicts.items() if count)
     further = len(study.further)
+    is_any_exact = any(trial.configuration.is_closed_form for trial in study.trials)
+    solved = "; classifiers that are solved exactly have no epochs" if is_any_exact else ""
     return [
         (duration(study.seconds), "of computing in all sessions"),
         (f"{sum(results.verdicts.values()):,}", f"fits of the search: {verdicts or 'none'}"),
         *([(f"{further:,}", "further fits: finalists, small changes, ablation, test")] if further else []),
-        (f"{epochs.run:,}", f"epochs run, of {epochs.full:,} without early stopping"),
-        (f"{epochs.saved_by_collapse:,}", "epochs saved by collapse detection"),
-        (f"{epochs.saved_by_racing:,}", "epochs saved by racing"),
-        (f"{study.plan.folds} x {study.plan.epochs}", "folds x epochs per configuration"),
+        *(
+            [
+                (f"{epochs.run:,}", f"epochs run, of {epochs.full:,} without early stopping"),
+                (f"{epochs.saved_by_collapse:,}", "epochs saved by collapse detection"),
+                (f"{epochs.saved_by_racing:,}", "epochs saved by racing"),
+                (f"{study.plan.folds} x {study.plan.epochs}", f"folds x epochs per configuration{solved}"),
+            ]
+            if epochs.full or not study.trials
+            else [(f"{study.plan.folds}", "folds per configuration; no classifier was trained in epochs")]
+        ),
     ]
 
 

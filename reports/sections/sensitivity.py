@@ -37,11 +37,14 @@ def neighbours_sentence(results: Results) -> str:
     """Return how much of the score the variants of the recommended configuration lose, and how many lose much."""
     around = results.neighbourhood
     if around is None:
-        return (
-            "The effect of small changes to the recommended configuration was not measured."
-            if results.recommended
-            else "There is no recommended configuration whose small changes could be measured."
-        )
+        if results.recommended is None:
+            return "There is no recommended configuration whose small changes could be measured."
+        if results.recommended.ranked.trial.configuration.is_closed_form:
+            return (
+                "The recommended classifier is solved exactly and chooses the strength of its regularization by "
+                "itself, so it has no numbers that could be changed a little."
+            )
+        return "The effect of small changes to the recommended configuration was not measured."
     cliffs = sum(one.cliff for one in around.neighbours)
     metric = metric_name(results.study.identity.metric)
     lost = number(around.drop) if around.drop >= _VISIBLE else "nothing"

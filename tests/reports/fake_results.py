@@ -18,7 +18,7 @@ from search.selection import counts
 from search.selection.families import linear_probe, network_kinds, worth_of_pretraining
 from search.selection.results import Audit, Control, EpochTally, MapCell, Promise, Ranked, Recommendation, Results
 from search.settings import Identity, Plan, TrainingProtocol
-from spaces.config import CHOICES, HEADS, Configuration
+from spaces.config import CHOICES, HEADS, SCRATCH, Configuration
 from spaces.image_format import ImageFormat
 
 ROOT = Path(__file__).parents[2]
@@ -285,7 +285,7 @@ def results(
         recommended = Recommendation(ranked=best, promise=promise, offset=(0.0, -0.21), parameters=12_345)
     all_fits = counts.unique_fits(some_trials)
     run = sum(f.epochs for t in some_trials for f in t.fits)
-    full = len(some_trials) * FOLDS * EPOCHS
+    full = sum(not t.configuration.is_closed_form for t in some_trials) * FOLDS * EPOCHS
     return Results(
         study=study,
         chance=chance,
@@ -336,7 +336,8 @@ def _depth_map(some_trials: Sequence[Trial], chance: float) -> tuple[MapCell, ..
             inside = [
                 t
                 for t in some_trials
-                if depth[0] <= t.configuration.depth <= depth[1]
+                if t.configuration.family == SCRATCH
+                and depth[0] <= t.configuration.depth <= depth[1]
                 and ratio[0] <= t.configuration.dense_ratio < ratio[1] + (ratio[1] == 1.0)
             ]
             collapsed = sum(t.state is TrialState.COLLAPSED for t in inside)
