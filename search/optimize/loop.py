@@ -10,10 +10,13 @@ from dataclasses import replace
 from functools import partial
 from typing import Final
 
+from optuna.trial import FrozenTrial
+
 from search.events import EarlierProgress
 from search.fits.context import Context
 from search.optimize import enqueue
 from search.optimize.early_stopping import FinishedTrials
+from search.optimize.racing_pruner import RacingPruner
 from search.optimize.trial import TrialRunner
 from search.storage.ask_tell import optimize
 from search.storage.load import read_trials
@@ -90,6 +93,11 @@ def run_trials(context: Context) -> bool:
         setup, space, context.ledger, context.pool, queue, finished, context.listener, stop, catch_up=catch_up
     )
 
+    def on_told(trial: FrozenTrial) -> None:
+        """Save the pruner reading the whole study for each trial; ends of other hosts' trials it has to read."""
+        if isinstance(study.pruner, RacingPruner) and not context.opened.is_shared:
+            study.pruner.observe(study, trial)
+
     def search() -> None:
         stop.clear()
         optimize(
@@ -100,6 +108,7 @@ def run_trials(context: Context) -> bool:
             workers=len(context.pool),
             after_trial=after_trial,
             on_lost=partial(enqueue.requeue_lost, study),
+            on_told=on_told,
         )
 
     with warnings.catch_warnings():

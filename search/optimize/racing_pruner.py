@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from itertools import pairwise
 from typing import Final
 
@@ -82,6 +82,7 @@ class RacingPruner(BasePruner):
     def _begin(self, study: str) -> None:
         self._study = study
         self._read_for, self._read_at = -1, -math.inf  # Optuna's number of the trial, and when
+        self._is_fed = False
         self._complete: set[int] = set()  # Optuna's numbers of the trials taken in
         # By family, and in it by configuration: the fold scores, higher is better.
         self._scores: dict[Hashable, dict[Hashable, list[float]]] = {}
@@ -122,6 +123,23 @@ class RacingPruner(BasePruner):
                 self._reasons[trial.number] = reason
         return reason is not None
 
+    def observe(self, study: optuna.Study, trial: FrozenTrial) -> None:
+        """Learn from a trial that has ended.
+
+        Optional: without it the study is read once for each trial. If it is called for one trial, it must be called for
+        all that end from then on.
+
+        Args:
+            study: the study of the trial.
+            trial: as `study.tell` returns it.
+        """
+        with self._lock:
+            if study.study_name != self._study:
+                return  # its trials are all read when a trial is judged for the first time
+            self._is_fed = True
+            if trial.state is TrialState.COMPLETE:
+                self._learn([trial], -1.0 if study.direction is StudyDirection.MINIMIZE else 1.0)
+
     def reason(self, number: int) -> str | None:
         """The reason why the trial with Optuna's number `number` was pruned, in words; None if it was not."""
         with self._lock:
@@ -132,10 +150,14 @@ class RacingPruner(BasePruner):
         if study.study_name != self._study:
             self._begin(study.study_name)
         now = time.monotonic()
+        if self._is_fed:
+            return
         if trial.number == self._read_for and now < self._read_at + _REREAD_SECONDS:
             return  # in a study of thousands, reading it costs more than anything else here
         self._read_for, self._read_at = trial.number, now
-        complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        self._learn(study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)), sign)
+
+    def _learn(self, complete: Sequence[FrozenTrial], sign: float) -> None:
         new = [other for other in complete if other.number not in self._complete]
         for other in new:
             self._complete.add(other.number)

@@ -108,7 +108,7 @@ def unit(command: Command) -> str:
     return f"""\
 [Unit]
 Description=Steadynet: search in {_plain(str(command.out))}
-# What is refused again and again, such as other images, is given up after some two hours.
+# A search that is refused at every start, for example because the images changed, ends after about two hours.
 StartLimitIntervalSec=86400
 StartLimitBurst=24
 
@@ -119,9 +119,9 @@ EnvironmentFile=-{_plain(str(environment_file()))}
 ExecStart={words}
 Restart=on-failure
 RestartSec={_RESTART_SECONDS}
-# 3, no healthy configuration, gets no better by itself; a database that is away or a full disk (2) may.
+# Exit code 3 (no healthy configuration) will be the same next time; 2 (a database that is away, a full disk) may not.
 RestartPreventExitStatus=3
-# A worker that the system kills for want of memory costs its training, not the night.
+# A worker killed for lack of memory costs its fit, not the night.
 OOMPolicy=continue
 SuccessExitStatus=130
 # It writes its report when it is told to end.

@@ -47,6 +47,7 @@ def optimize(
     workers: int = 1,
     after_trial: Callable[[], None] = lambda: None,
     on_lost: OnLost = lambda trial: None,
+    on_told: Callable[[FrozenTrial], None] = lambda trial: None,
 ) -> None:
     """Run trials in one thread a worker for as long as `go_on()`; with one worker, in the calling thread.
 
@@ -58,6 +59,7 @@ def optimize(
         workers: trials at a time.
         after_trial: called after each trial whose end was told.
         on_lost: called with trials of other hosts that were lost.
+        on_told: called with each trial whose end was told.
 
     Raises:
         Exception: the first one that `objective` or `after_trial` raised, once the trials that run have ended.
@@ -67,7 +69,7 @@ def optimize(
     def work() -> None:
         try:
             while not broken.is_set() and go_on():
-                _run_trial(study, storage, objective, on_lost)
+                _run_trial(study, storage, objective, on_lost, on_told)
                 after_trial()
         except BaseException:
             broken.set()
@@ -93,7 +95,13 @@ def fail_stale_trials(study: optuna.Study, storage: BaseStorage) -> list[FrozenT
     return failed
 
 
-def _run_trial(study: optuna.Study, storage: BaseStorage, objective: Objective, on_lost: OnLost) -> None:
+def _run_trial(
+    study: optuna.Study,
+    storage: BaseStorage,
+    objective: Objective,
+    on_lost: OnLost,
+    on_told: Callable[[FrozenTrial], None],
+) -> None:
     for lost in fail_stale_trials(study, storage):
         on_lost(lost)
     trial = study.ask()
@@ -106,17 +114,23 @@ def _run_trial(study: optuna.Study, storage: BaseStorage, objective: Objective, 
     except (Exception, KeyboardInterrupt):
         _tell(study, trial, TrialEnd(TrialState.FAIL))
         raise
-    _tell(study, trial, end)
+    if (told := _tell(study, trial, end)) is not None:
+        on_told(told)
 
 
-def _tell(study: optuna.Study, trial: optuna.Trial, end: TrialEnd) -> None:
-    """Tell a trial's end, unless it has one: another host took this one for lost, and has gone on with its trial."""
-    try:
-        is_told = study.tell(trial, end.value, end.state, skip_if_finished=True).state == end.state
-    except UpdateFinishedTrialError:  # between Optuna's look at the trial and its writing
-        is_told = False
-    if not is_told:
+def _tell(study: optuna.Study, trial: optuna.Trial, end: TrialEnd) -> FrozenTrial | None:
+    """Tell a trial's end, unless it has one: another host took this one for lost, and has gone on with its trial.
+
+    Returns:
+        The trial; None if its end was not told.
+    """
+    told: FrozenTrial | None = None
+    with contextlib.suppress(UpdateFinishedTrialError):  # between Optuna's look at the trial and its writing
+        told = study.tell(trial, end.value, end.state, skip_if_finished=True)
+    if told is None or told.state != end.state:
         _note_taken_over(trial)
+        return None
+    return told
 
 
 def _note_taken_over(trial: optuna.Trial) -> None:

@@ -62,7 +62,7 @@ def is_used_up(study: optuna.Study, trials: int | None) -> bool:
 def deadly_fold(trial: optuna.Trial) -> int | None:
     """The fold in which a process or a host was lost eight times in a row with this trial, or None.
 
-    Where a whole container is ended for want of memory, nobody is left to report it: without a limit, the trial would
+    Where a whole container is killed for lack of memory, nobody is left to report it: without a limit, the trial would
     take down every process that goes on with the study.
     """
     losses, fold = trial.user_attrs.get(LOSSES, (0, 0))

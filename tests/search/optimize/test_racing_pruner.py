@@ -75,6 +75,29 @@ def test_reasons_name_losses_where_the_study_is_minimized() -> None:
     assert racing.pruner.reason(1) == "mean of 1 fold 0.500 is above the worst fold 0.400 of the best trial"  # type: ignore[attr-defined]
 
 
+def test_a_pruner_that_is_told_of_the_ends_reads_the_study_once_and_decides_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rng = np.random.default_rng(3)
+    rows = np.clip(rng.normal(0.7, 0.1, (40, 1)) + rng.normal(0, 0.03, (40, 5)), 0, 1)
+    read, fed = study(), study()
+    reads = 0
+    real = optuna.Study.get_trials
+
+    def count(self: optuna.Study, *arguments: Any, **options: Any) -> Any:
+        nonlocal reads
+        reads += self is fed
+        return real(self, *arguments, **options)
+
+    monkeypatch.setattr(optuna.Study, "get_trials", count)
+    for row in rows:
+        first, second = run(read, row), run(fed, row)
+        fed.pruner.observe(fed, second)  # type: ignore[attr-defined]
+        assert (first.state, first.intermediate_values) == (second.state, second.intermediate_values)
+        assert read.pruner.reason(first.number) == fed.pruner.reason(second.number)  # type: ignore[attr-defined]
+    assert reads == 1
+
+
 def test_fold_scores_are_exact() -> None:
     scores = [0.8125, 0.6875, 0.1, 2 / 3, 0.7]
     means = {step: float(np.mean(scores[:step])) for step in range(1, 6)}

@@ -269,7 +269,7 @@ def test_an_unexpected_error_ends_the_run_with_several_threads_too(make: MakeStu
 @pytest.mark.parametrize(
     ("died_in", "state", "trained"),
     [
-        (8 * [1], TrialState.FAILED, 1),  # a whole container ended for want of memory, again and again
+        (8 * [1], TrialState.FAILED, 1),  # a whole container killed for lack of memory, again and again
         (7 * [1], TrialState.COMPLETE, 3),
         (4 * [1] + 7 * [2], TrialState.COMPLETE, 3),  # it came further
         (8 * [0], TrialState.FAILED, 0),
