@@ -11,7 +11,7 @@ from typing import Any, Final
 from reports.figure_style import safe
 from reports.wording import compact, plain_name
 from search.selection.results import SafeRange
-from spaces.config import BY_RATIO, CHOICES, FIELDS, Configuration, Value
+from spaces.config import BY_RATIO, CHOICES, FIELDS, PRETRAINED, Configuration, Value
 
 _CELLS: Final = 4  # of an axis of numbers
 _CROWDED: Final = 4  # with more choices their names are drawn at an angle
@@ -120,7 +120,9 @@ class Axis:
 
 def value_of(configuration: Configuration, name: str) -> Value | None:
     """Return the value of a hyperparameter; None if it is inactive in this configuration or does not exist."""
-    if name in ("depth", "dense_ratio") and name in configuration.active:
+    if name == "depth" and configuration.family == PRETRAINED and not configuration.n_dense:
+        return None  # depth counts dense layers there, and it has none
+    if name in configuration.active:
         value: Value = getattr(configuration, name)
         return value
     return configuration.canonical().get(name)

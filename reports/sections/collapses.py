@@ -77,6 +77,7 @@ class Collapses:
     map: CollapseMap | None
     map_figure: Drawing | None
     curves: Drawing | None
+    curves_of: str  # which of the best configurations have curves; empty if all have
     ends: tuple[CurveEnd, ...]  # the curves as a table
     layers: tuple[tuple[str, tuple[tuple[str, str, Drawing], ...]], ...]  # fit; id, name and figure of each signal
     audit: str
@@ -102,6 +103,9 @@ def collapses(results: Results) -> Collapses:
         )
         if fits
         else None,
+        curves_of=" that were trained in epochs"
+        if any(one.trial.configuration.is_closed_form for one in results.ranking)
+        else "",
         ends=tuple(
             CurveEnd(
                 one.name, one.fit.fold + 1, one.fit.epochs, one.fit.checks[-1].val_skill, one.fit.checks[-1].val_loss

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import numpy as np
 
 from search.records import Trial, TrialState
-from search.selection.counts import unique_fits
 from search.selection.results import LinearProbe, NetworkKind, Ranked, WorthOfPretraining
 from search.selection.robust_score import paired_differences
 from spaces.backbones import NO_BACKBONE
@@ -87,7 +86,7 @@ def network_kinds(trials: Sequence[Trial], ranking: Sequence[Ranked]) -> tuple[N
                 se=None if best is None else best.se,
                 median=float(np.median([one.pooled for one in judged])) if judged else None,
                 trial=None if best is None else best.trial.number,
-                seconds=sum(fit.seconds for fit in unique_fits(own)),
+                seconds=sum(trial.seconds for trial in own),
             )
         )
     return tuple(

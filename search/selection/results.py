@@ -228,7 +228,7 @@ class NetworkKind:
     se: float | None  # standard error of `best`
     median: float | None  # median of the pooled scores
     trial: int | None  # number of the trial with the highest score
-    seconds: float  # duration of all its fits together
+    seconds: float  # duration of all its trials together, with the time in which features were made
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -73,6 +73,9 @@ def test_it_cannot_collapse_and_says_so() -> None:
 
 def test_hyperparameters_that_it_lacks_are_in_no_table_and_no_figure() -> None:
     exact, layers = fake.exact(0, [0.8] * 5).configuration, fake.configuration(1)
+    assert value_of(exact, "classifier") == "logistic"
+    head = fake.exact(2, [0.8], classifier="layers", depth=2, dense_ratio=0.0).configuration
+    assert (value_of(head, "depth"), value_of(head, "classifier")) == (None, "layers")
     for name in ("depth", "dense_ratio", "learning_rate", "dropout"):
         assert value_of(exact, name) is None
         assert value_of(layers, name) is not None
@@ -85,6 +88,8 @@ def test_hyperparameters_that_it_lacks_are_in_no_table_and_no_figure() -> None:
 def test_curves_are_those_of_the_best_that_have_any() -> None:
     assert drawn(ALONE) == []
     assert collapses(ALONE).curves is None
+    assert "best configurations that were trained in epochs (solid)" in page(MIXED)
+    assert "best configurations (solid)" in page(LAYERS)
     best = [ranked for ranked in MIXED.ranking if not ranked.trial.configuration.is_closed_form][:3]
     assert MIXED.ranking[0].trial.configuration.is_closed_form
     assert {one.fit.trial for one in drawn(MIXED) if not one.collapsed} == {one.trial.number for one in best}

@@ -26,11 +26,11 @@ OPEN = fake.configuration(3, backbone="mobilenet_v2", trainable="all", statistic
 def trial(
     number: int, configuration: Configuration, score: float | None = None, state: TrialState | None = None
 ) -> Trial:
-    """Judged where it has a score; with one fit of 10 seconds."""
+    """Judged where it has a score; with one fit, of 10 seconds."""
     one = fake.trial(number, [score or 0.5])
     fits = (replace(one.fits[0], key=f"{number}", seconds=10.0),)
     ended = state or (TrialState.COMPLETE if score else TrialState.RACED)
-    return replace(one, configuration=configuration, fits=fits, state=ended)
+    return replace(one, configuration=configuration, fits=fits, state=ended, seconds=10.0)
 
 
 def test_nothing_is_set_side_by_side_without_a_backbone() -> None:
