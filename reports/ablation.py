@@ -11,6 +11,7 @@ from reports.wording import compact, counted, duration, number
 from search.records import Ablation, AblationStep, Waypoint
 from search.selection.ablation import CLEAR, gain_error, gains
 from search.selection.results import Results
+from spaces.backbones import NO_BACKBONE
 
 _NAMED: Final = 3  # changes of one step that a short description lists, at most
 
@@ -42,7 +43,7 @@ def rows(results: Results) -> list[AblationRow]:
         steps.append(
             AblationRow(
                 change=text,
-                short=text if len(step.changes) <= _NAMED else f"{counted(len(step.changes), 'change')} at once",
+                short=_short(step, text),
                 before=before,
                 score=step.reached.score,
                 gain=gain,
@@ -62,6 +63,16 @@ def change(step: AblationStep) -> str:
         f"{name} {compact(after)}" if before is None else f"{name} {compact(before)} → {compact(after)}"
         for name, (before, after) in step.changes.items()
     )
+
+
+def _short(step: AblationStep, text: str) -> str:
+    """Return `text`, or its sum if it lists many changes; they come together with a backbone, or when time runs out."""
+    if len(step.changes) <= _NAMED:
+        return text
+    before, after = step.changes.get("backbone", (None, None))
+    if before == NO_BACKBONE:
+        return f"{after} in place of layers from scratch"
+    return f"{counted(len(step.changes), 'change')} at once"
 
 
 def collapsed(point: Waypoint) -> str:

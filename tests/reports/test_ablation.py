@@ -17,6 +17,7 @@ from reports.summary import summary_text
 from reports.terminal_summary import closing_lines
 from search.records import Ablation, AblationStep, Waypoint
 from search.selection.results import Results
+from spaces.config import Value
 from tests.reports import fake_results as fake
 
 BASE = fake.results(fake.trials(20))
@@ -68,6 +69,21 @@ def test_a_change_with_its_companions() -> None:
         predicted=None,
     )
     assert change(step) == "dense_ratio 0 → 0.5, dense_units 64, horizontal_flip no → yes"
+
+
+def test_many_changes_at_once_are_summed_up_and_a_backbone_is_named() -> None:
+    many: dict[str, tuple[Value | None, Value]] = dict.fromkeys(("dropout", "zoom", "shift"), (0.1, 0.2))
+    backbone: dict[str, tuple[Value | None, Value]] = {"backbone": ("none", "efficientnet_lite0"), **many}
+    results = way(0.5, 0.6, 0.8)
+    assert results.study.ablation is not None
+    first, second = results.study.ablation.steps
+    steps = (replace(first, changes={**many, "width": (16, 32)}), replace(second, changes=backbone))
+    changed = replace(results, study=replace(results.study, ablation=replace(results.study.ablation, steps=steps)))
+    assert [row.short for row in rows(changed)] == [
+        "4 changes at once",
+        "efficientnet_lite0 in place of layers from scratch",
+    ]
+    assert "efficientnet_lite0 in place of layers from scratch mattered most (+0.200)" in sentence(changed)
 
 
 @pytest.mark.parametrize(
