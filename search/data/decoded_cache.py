@@ -45,7 +45,12 @@ class Decoded:
 
 
 def decoded(
-    images: ImageFolder, image_format: ImageFormat, shape_ids: IntArray | None = None, *, on_progress: OnProgress
+    images: ImageFolder,
+    image_format: ImageFormat,
+    shape_ids: IntArray | None = None,
+    *,
+    on_progress: OnProgress,
+    otherwise: str = "",
 ) -> Decoded:
     """Return the decoded images of a folder, from the cache or decoded now. A damaged entry is built again.
 
@@ -57,6 +62,7 @@ def decoded(
         image_format: size, channels and shapes of the decoded images.
         shape_ids: `(files,)` index into `image_format.shapes` for each file; None: all are stretched to squares.
         on_progress: called after each decoded file; see `OnProgress`.
+        otherwise: option that does without these pixels, for the message of a full disk; empty: a smaller size.
 
     Raises:
         DataError: the disk is too full for the pixels, or the cache folder can't be written.
@@ -70,7 +76,7 @@ def decoded(
     shape = (len(images.files), size, size, channels)
     entry = disk_cache.plain(facts, lambda value: _checked(value, pixels, shape, _seen(facts)))
     if entry is None:
-        _check_room(shape, pixels.parent, "--image-size" if shapes is None else "--max-side")
+        _check_room(shape, pixels.parent, "--image-size" if shapes is None else "--max-side", otherwise)
         unreadable, lasts = _build(images, pixels, image_format, shapes, on_progress)
         entry = {"unreadable": unreadable, "bytes": disk_cache.digest_of(pixels)}
         if lasts:
@@ -173,13 +179,14 @@ def _checked(stored: Any, pixels: Path, shape: tuple[int, ...], seen: str) -> di
     return dict(stored)
 
 
-def _check_room(shape: tuple[int, int, int, int], folder: Path, option: str) -> None:
+def _check_room(shape: tuple[int, int, int, int], folder: Path, option: str, otherwise: str) -> None:
     count, side, _, channels = shape
     needed, room = count * side * side * channels, max(0, shutil.disk_usage(folder).free - SPARE_DISK)
     if needed <= room:
         return
     fitting = max((step for step in LADDER if step < side and count * step * step * channels <= room), default=None)
-    advice = f"{option} {fitting} or smaller" if fitting else f"fewer images: not even {option} {LADDER[0]} fits"
+    smaller = f"{option} {fitting} or smaller" if fitting else f"fewer images: not even {option} {LADDER[0]} fits"
+    advice = otherwise or smaller
     raise DataError(
         f"{count} images of {side} x {side} pixels in {channels} channel(s) take {_mega(needed)}, "
         f"but only {_mega(room)} can be used in {folder}. Use {advice}, make room, or set STEADYNET_CACHE "

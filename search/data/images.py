@@ -175,7 +175,9 @@ def _resized(
     """Decode the same files as squares of another side. Raises DataError if other files can be read now."""
     side = image_format.image_size
     listener.stage(f"Reading {len(folder.files)} images at {side} x {side} pixels for pretrained networks")
-    again = decoded_cache.decoded(folder, image_format, on_progress=listener.progress)
+    again = decoded_cache.decoded(
+        folder, image_format, on_progress=listener.progress, otherwise="--weights none (no pretrained networks)"
+    )
     if set(again.unreadable) != set(decoded.unreadable):
         row = min(set(again.unreadable) ^ set(decoded.unreadable))
         raise DataError(

@@ -221,6 +221,18 @@ def test_what_exceeds_the_disk_is_refused(make_folder, monkeypatch, free: int, m
         decoded(read(make_folder(a=2, b=2)), image_size=64)
 
 
+def test_images_for_backbones_that_exceed_the_disk_name_the_option_that_does_without_them(
+    make_folder, monkeypatch
+) -> None:
+    scanned = read(make_folder(a=2, b=2))
+    usage = shutil.disk_usage("/")._replace(free=decoded_cache.SPARE_DISK + 4 * 8 * 8 * 3)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+    with pytest.raises(DataError, match=r"4 images of 224 x 224 pixels .* Use --weights none, make room, or set"):
+        decoded_cache.decoded(
+            scanned, ImageFormat(image_size=224, channels=3), on_progress=lambda *_: None, otherwise="--weights none"
+        )
+
+
 def test_a_cache_folder_that_cannot_be_made(make_folder, tmp_path: Path, monkeypatch) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("STEADYNET_CACHE", str(tmp_path / "file" / "cache"))
