@@ -59,6 +59,27 @@ def uneven(labels: np.ndarray) -> np.ndarray:
     return np.where(labels == 0, 0.3, 1.0) * (1 + np.arange(len(labels)) % 3)
 
 
+# Standardization
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_feature_that_hardly_varies_in_training_does_not_decide_alone(kind: str) -> None:
+    x, labels = images(60, 40, 3, apart=2.0)
+    train, val = np.arange(0, 60, 2), np.arange(1, 60, 2)
+    x[:, 7] = 0.5
+    x[train[0], 7] = 0.501  # and in one validation image it is as large as others
+    other = x.copy()
+    other[val[0], 7] = 1.5
+    moved = {}
+    for share in (0.0, 0.05):
+        part = TrainingPart.of(x[train], labels[train], 3, least_share=share)
+        heads = HEADS[kind].fit(part, HEADS[kind].strengths)
+        moved[share] = max(
+            float(np.abs(one.probabilities(x[val]) - one.probabilities(other[val])).max()) for one in heads
+        )
+    assert moved[0.05] < 0.3 < 0.5 < moved[0.0]
+
+
 # Logistic regression
 
 

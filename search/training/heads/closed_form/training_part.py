@@ -32,12 +32,14 @@ class PrincipalCoordinates:
 
     Args:
         x: `(n, features)`, features of the training images.
+        least_share: features whose deviation is less than this share of the median are scaled as if it were this share;
+            for features of one unit.
 
     Raises:
         ValueError: `x` has another shape, or holds a number that is not finite.
     """
 
-    def __init__(self, x: npt.NDArray[np.floating[Any]]) -> None:
+    def __init__(self, x: npt.NDArray[np.floating[Any]], least_share: float = 0.0) -> None:
         if x.ndim != 2:
             raise ValueError(f"Features must be (images, features), got an array of shape {x.shape}.")
         if not np.isfinite(x).all():
@@ -47,6 +49,8 @@ class PrincipalCoordinates:
         z -= self._mean
         deviation = np.sqrt(np.einsum("ij,ij->j", z, z) / len(z))
         varies = deviation > _CONSTANT * np.abs(self._mean)
+        if varies.any():
+            deviation = np.maximum(deviation, least_share * np.median(deviation[varies]))
         self._inverse_scale = np.divide(1.0, deviation, out=np.zeros_like(deviation), where=varies)
         z *= self._inverse_scale
         by_images = z.shape[0] <= z.shape[1]
@@ -101,6 +105,8 @@ class TrainingPart:
         classes: int,
         weights: npt.ArrayLike | None = None,
         groups: Iterable[int] | None = None,
+        *,
+        least_share: float = 0.0,
     ) -> TrainingPart:
         """Return the training part of a split, with its features decomposed.
 
@@ -110,6 +116,7 @@ class TrainingPart:
             classes: K, 2 at least.
             weights: `(n,)`, > 0; None: all 1.
             groups: `(n,)`; None: each image is a group of its own.
+            least_share: of `PrincipalCoordinates`.
 
         Raises:
             ValueError: lengths differ, a class has no image, a label is none of the classes, or a weight or a feature
@@ -118,7 +125,7 @@ class TrainingPart:
         y = np.asarray(labels, np.int64)
         w = np.ones(len(x)) if weights is None else np.asarray(weights, np.float64)
         g = np.arange(len(x)) if groups is None else np.asarray(groups, np.int64)
-        return cls(PrincipalCoordinates(x), y, classes, w, g)
+        return cls(PrincipalCoordinates(x, least_share), y, classes, w, g)
 
     def __post_init__(self) -> None:
         images = len(self.coordinates.values)
