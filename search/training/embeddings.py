@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import astuple
@@ -17,10 +18,13 @@ import tensorflow as tf
 from search.arrays import FloatArray, IntArray
 from search.data import disk_cache
 from search.data.block_file import BlockFile
+from search.errors import DataError
 from search.training.backbones import build_backbone
 from spaces.backbones import BACKBONES
 from spaces.config import Configuration
 from spaces.image_format import ImageFormat
+
+_log = logging.getLogger(__name__)
 
 _CHUNK: Final = 64  # images of a forward pass
 _RECENT_BYTES: Final = 128 << 20  # embeddings kept in memory for `embed_again`
@@ -66,6 +70,8 @@ class FrozenBackbone:
     def view(self, *, across: bool, down: bool) -> FloatArray:
         """Return the embeddings of all images of the study, computing them if they are not in the disk cache.
 
+        They are kept in memory only where the cache can't be written.
+
         Args:
             across: mirror the images left to right.
             down: mirror the images top to bottom.
@@ -75,9 +81,14 @@ class FrozenBackbone:
         """
         if (across, down) not in self._views:
             file = self._file(across, down)
-            for block in file.missing():
-                self._write(file, block, across, down)
-            self._views[across, down] = np.asarray(file.array())  # plain: rows of a memmap are slow to take
+            try:
+                for block in file.missing():
+                    self._write(file, block, across, down)
+                self._views[across, down] = np.asarray(file.array())  # plain: rows of a memmap are slow to take
+            except DataError as error:  # a full or read-only disk
+                _log.warning("The embeddings of %s are kept in memory only: %s", self.name, error)
+                rows = np.arange(self._images.shape[0])
+                self._views[across, down] = self.embed(self._images, rows, self._shape_ids, across=across, down=down)
         return self._views[across, down]
 
     @property
