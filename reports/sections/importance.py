@@ -18,6 +18,7 @@ from search.selection.results import Results, SafeRange
 
 _USUAL: Final = ("learning_rate", "dropout", "batch_size", "depth", "dense_ratio", "initializer")
 SLICES: Final = 6  # figures, at most
+_SOME: Final = 0.1  # a smaller share of the three that explain most is not worth a sentence
 _LITTLE: Final = 0.01  # a smaller share is not worth a row
 
 
@@ -97,7 +98,7 @@ def sentence(results: Results) -> str:
         return "There are too few trials to say which hyperparameters matter."
     order = sorted(shares, key=lambda name: -shares[name])
     first = [f"{plain_name(name)} ({percent(shares[name])})" for name in order[:3] if shares[name] > 0.02]
-    if not first:
+    if not first or sum(shares[name] for name in order[:3]) < _SOME:
         return "No single hyperparameter explains the differences in score."
     where = "Within each family (from scratch, pretrained), the" if _has_both_families(results) else "The"
     return f"{where} differences in score are explained mostly by {listed(first)}."

@@ -59,10 +59,11 @@ def kinds_sentence(results: Results) -> str:
     if worth is None:
         return f"{start or 'No network from scratch was tried, so what pretraining is worth here is unknown'}."
     compared = (
-        f"the best of {counted(worth.pretrained_judged, 'pretrained network')} compared with the best of "
-        f"{worth.scratch_judged:,} from scratch on the same folds"
+        f"Compared are the best of {counted(worth.pretrained_judged, 'pretrained network')} that "
+        f"{'was' if worth.pretrained_judged == 1 else 'were'} scored on all folds and the best of "
+        f"{worth.scratch_judged:,} from scratch."
     )
-    return f"{start}: {compared}. {worth_explanation(results)}".rstrip()
+    return f"{start}. {compared} {worth_explanation(results)}".rstrip()
 
 
 def _headline(results: Results) -> str:

@@ -89,6 +89,8 @@ CASES: dict[str, Callable[[], Results]] = {
     "no confirmed fits": lambda: replace(FULL, finalists=FULL.finalists[:1], study=replace(FULL.study, further=())),
     "confirmed in part": lambda: replace(FULL, recommended=replace(FULL.recommended, finalist=None)),  # type: ignore
     "thirty classes": lambda: robust.everything(20, classes=MANY),
+    "both families": lambda: robust.looked_at(robust.confirmed(fake.both_families(0.1))),
+    "exact classifiers alone": lambda: robust.confirmed(fake.both_families(0.0, exact_only=True)),
     "inconclusive": lambda: fake.results(fake.trials(12), inconclusive=True),
     "collapsed": lambda: fake.results(
         [fake.trial(i, [], fake.REASONS[i % 2]) for i in range(6)], reason="no healthy configuration"

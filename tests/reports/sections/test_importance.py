@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from reports.sections.importance import matters, rows, safe_range_text, sentence
-from search.selection.results import SafeRange
+from search.selection.results import Importances, SafeRange
 from tests.reports import fake_results as fake
 from tests.reports import fake_robustness as robust
 
@@ -15,6 +15,8 @@ FULL = robust.everything(40)
 def test_the_sentence_names_the_three_that_explain_most() -> None:
     assert sentence(FULL).endswith("learning rate (34 %), initializer (14 %) and convolutions (11 %).")
     assert "too few trials" in sentence(replace(FULL, importances=None))
+    little = Importances(score={"batch_size": 0.048, "depth": 0.014}, collapse={}, trials=30, collapsed=0)
+    assert sentence(replace(FULL, importances=little)).startswith("No single hyperparameter explains")
 
 
 def test_rows_hold_importance_recommended_value_and_safe_range() -> None:
