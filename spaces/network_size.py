@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from spaces.architecture import FLAT_IMAGE, FLAT_MAP, POOLED_FROM, WIDENING
-from spaces.backbones import BACKBONES, NO_BACKBONE
+from spaces.backbones import ANY_SIDE, BACKBONES, NO_BACKBONE
 from spaces.config import PYRAMIDS, Configuration
 
 _NORMALIZATION_WEIGHTS = {"none": 0, "group": 2, "batch": 4}  # a channel: scale, shift; moving mean and variance
@@ -23,7 +23,8 @@ def size(configuration: Configuration, image_size: int, channels: int, classes: 
     if configuration.backbone == NO_BACKBONE:
         features, total = _convolutions(configuration, image_size, channels, any_size=any_size)
     else:  # pooled to one number of each feature
-        features, total = configuration.features, BACKBONES[configuration.backbone].weights
+        side = configuration.resolution or (ANY_SIDE if any_size else image_size)
+        features, total = configuration.features, BACKBONES[configuration.backbone].weights_at(side)
     for _ in range(configuration.n_dense):
         units = configuration.dense_units
         total += features * units + units + normalization * units

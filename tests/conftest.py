@@ -41,6 +41,7 @@ LONGEST_FIRST = (
     "keras_tests/test_gpu_ready.py",
     "keras_tests/test_pool.py",
     "keras_tests/test_backbones.py",
+    "keras_tests/test_vision_transformer.py",
     "search/inspection/test_folder_check.py",
     "search/stages/test_pipeline.py",
     "keras_tests/test_worker_traces.py",

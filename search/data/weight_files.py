@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Final
 
 from search.data.disk_cache import digest_of
+from search.data.safetensors_file import SafetensorsFileError
 from search.data.torch_file import read_torch_file
 from search.data.torch_pickle import TorchFileError
+from search.data.vit_file import VitShape, check_vit_file
 from search.data.weight_download import SECONDS, DownloadError, OnProgress, download
 from search.errors import UserError
 from spaces.backbones import AUTO, BACKBONES, IMAGENET, NO_WEIGHTS, RANDOM, Backbone
@@ -30,7 +32,7 @@ class Weights:
     """Initial weights of a backbone.
 
     Attributes:
-        path: file of the weights, HDF5 or PyTorch's; None for random weights.
+        path: file of the weights, HDF5, PyTorch's or safetensors; None for random weights.
         digest: blake2b digest of the file, 32 hexadecimal digits; `RANDOM_DIGEST` for random weights.
     """
 
@@ -49,7 +51,8 @@ def find_weights(
     Args:
         source: `auto` for the weights of installed packages and in Keras' cache folder; `imagenet` for the same,
             and what is missing is downloaded; `random` for random weights; else a folder of files with the
-            names of `Backbone.file`, such a file, or NAME=FILE with the name of a backbone.
+            names of `Backbone.file`, such a file, or NAME=FILE with the name of a backbone. Vision Transformers are
+            left out of the first two, and of the third unless there are no others.
         backbones: names of the backbones that may be used.
         on_stage: called with a sentence when a download begins, and when weights can't be had.
         on_progress: called with the bytes that have come of a download, and those of the whole file (0: unknown).
@@ -61,9 +64,16 @@ def find_weights(
         UserError: there are no weights for any of the backbones, all downloads failed, or a file does not hold the
             weights of its backbone.
     """
+    others = [name for name in backbones if not BACKBONES[name].is_transformer]
     if source == RANDOM:
-        return {name: Weights(None, RANDOM_DIGEST) for name in backbones}
+        return {name: Weights(None, RANDOM_DIGEST) for name in others or backbones}
     if source in (AUTO, IMAGENET):
+        if source == IMAGENET and not others:
+            raise UserError(
+                f"--weights {IMAGENET}: the weights of {', '.join(backbones)} are neither downloaded nor installed. "
+                f"Pass --weights with a folder that has {', '.join(BACKBONES[name].file for name in backbones)}."
+            )
+        backbones = others
         skip = on_stage if source == AUTO else None
         anywhere = _in_folder(_keras_models(), backbones, skip) | _installed(backbones)
         found = {name: anywhere[name] for name in backbones if name in anywhere}
@@ -144,10 +154,13 @@ def _package_file(backbone: Backbone) -> Path | None:
 
 def _weights(name: str, path: Path) -> Weights:
     """The weights in a file. Raises UserError if it does not hold the weights of this backbone."""
-    if BACKBONES[name].package is None:
-        _check_keras_file(name, path)
-    else:
-        _check_torch_file(name, path)
+    match BACKBONES[name].family:
+        case "keras.applications":
+            _check_keras_file(name, path)
+        case "efficientnet_lite":
+            _check_torch_file(name, path)
+        case "vision_transformer":
+            _check_safetensors_file(name, path)
     return Weights(path.resolve(), digest_of(path))
 
 
@@ -200,6 +213,17 @@ def _check_keras_file(name: str, path: Path) -> None:
             f"{count:,}). Pass weights of Keras' application without its top: the .h5 file that Keras downloads, or a "
             f"file ...{_BY_ATTRIBUTE} that `save_weights` wrote."
         )
+
+
+def _check_safetensors_file(name: str, path: Path) -> None:
+    """Raises UserError if a file does not hold the weights of this Vision Transformer."""
+    try:
+        check_vit_file(path, VitShape.of(BACKBONES[name]))
+    except (OSError, SafetensorsFileError) as error:
+        raise UserError(
+            f"--weights {path}: these are not the weights of {name} ({error}). Pass the safetensors file that "
+            "docs/pretrained.md names for it."
+        ) from None
 
 
 def _keras_models() -> Path:

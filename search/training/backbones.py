@@ -12,57 +12,71 @@ import keras
 import numpy.typing as npt
 
 from search import seeds
-from search.training import efficientnet_lite
+from search.data.vit_file import VitShape
+from search.training import efficientnet_lite, vision_transformer
 from search.training.lr_schedule import batchnorm_momentum
 from spaces.backbones import BACKBONES, MIDDLE, Backbone
 from spaces.config import Configuration
 
 
 def build_backbone(
-    name: str, channels: int, weights: Path | None = None, dtype: str = "float32", *, with_middle: bool = False
+    name: str,
+    channels: int,
+    weights: Path | None = None,
+    dtype: str = "float32",
+    *,
+    side: int | None = None,
+    with_middle: bool = False,
 ) -> keras.Model:
-    """Build a backbone for images of any size.
+    """Build a backbone, a Vision Transformer for images of one size, others for images of any size.
 
     Args:
         name: one of `BACKBONES`.
         channels: 1 or 3; a single channel is repeated three times.
         weights: file of the weights, `search.data.weight_files.Weights.path`; None for random weights.
         dtype: Keras' dtype policy.
+        side: side of the images, in pixels; None if they have several sizes. Of no effect but on Vision Transformers.
         with_middle: return the feature map of the backbone's middle layer, too.
 
     Returns:
         Keras model: `(batch, height, width, channels)` 0..255 -> `(batch, height / 32, width / 32, features)`; with the
-        middle layer a list of this and `(batch, height / 16, width / 16, middle features)`.
+        middle layer a list of this and `(batch, height / 16, width / 16, middle features)`. Of Vision Transformers the
+        first has a pixel for each patch, and the second is `(batch, 1, 1, features)`.
 
     Raises:
         ValueError: the middle layer of this backbone is not known.
     """
     definition = BACKBONES[name]
     with _policy(dtype):
-        core = _core(definition)
+        core = _core(definition, side)
     if weights is not None:
         _load(core, definition, weights)
-    if with_middle:
-        if definition.middle is None:
-            raise ValueError(f"with_middle needs a backbone with a known middle layer, got {name}")
+    if with_middle and definition.middle is None:
+        raise ValueError(f"with_middle needs a backbone with a known middle layer, got {name}")
+    if with_middle and not definition.is_transformer:
         core = keras.Model(core.input, [core.output, core.get_layer(definition.middle).output])
-    images = keras.Input((None, None, channels))
+    side = side if definition.is_transformer else None
+    images = keras.Input((side, side, channels))
     x = images if channels == 3 else keras.layers.Concatenate()([images] * 3)
-    return keras.Model(images, core(_preprocessed(definition, x)), name=name)
+    maps = core(_preprocessed(definition, x))
+    return keras.Model(images, maps[0] if definition.is_transformer and not with_middle else maps, name=name)
 
 
-def backbone_layers(configuration: Configuration, channels: int, dtype: str = "float32") -> list[Any]:
+def backbone_layers(
+    configuration: Configuration, channels: int, dtype: str = "float32", *, side: int | None = None
+) -> list[Any]:
     """Return the two layers from raw pixels to the vector of pooled features: the backbone, and its pooling.
 
     Args:
         configuration: configuration with a backbone, and with one of `POOLED` as head.
         channels: channels of the images, 1 or 3.
         dtype: Keras' dtype policy.
+        side: side of the images, in pixels; None if they have several sizes.
     """
     name, head = configuration.backbone, configuration.head
     if head != MIDDLE:
-        return [build_backbone(name, channels, dtype=dtype), pooling(head, dtype)]
-    model = build_backbone(name, channels, dtype=dtype, with_middle=True)
+        return [build_backbone(name, channels, dtype=dtype, side=side), pooling(head, dtype)]
+    model = build_backbone(name, channels, dtype=dtype, side=side, with_middle=True)
     pooled = [keras.layers.GlobalAveragePooling2D(dtype=dtype)(features) for features in model.outputs]
     joined = keras.Model(model.inputs, keras.layers.Concatenate(dtype=dtype)(pooled), name=name)
     return [joined, keras.layers.Identity(dtype=dtype)]
@@ -74,20 +88,21 @@ def pooling(head: str, dtype: str = "float32") -> Any:
     return kinds[head](dtype=dtype)
 
 
-def first_weights(name: str, channels: int, weights: Path | None) -> list[npt.NDArray[Any]]:
+def first_weights(name: str, channels: int, weights: Path | None, side: int | None = None) -> list[npt.NDArray[Any]]:
     """Return the initial weights of a backbone, the same for every fit.
 
     Args:
         name: one of `BACKBONES`.
         channels: 1 or 3.
         weights: file of pretrained weights; None for random weights, the same at each call.
+        side: side of the images, in pixels; None if they have several sizes. Of no effect but on Vision Transformers.
 
     Returns:
         Arrays in the order of `build_backbone(...).get_weights()`.
     """
     if weights is None:
         keras.utils.set_random_seed(seeds.child(0, "backbone", name))
-    return build_backbone(name, channels, weights).get_weights()  # type: ignore[no-any-return]
+    return build_backbone(name, channels, weights, side=side).get_weights()  # type: ignore[no-any-return]
 
 
 def prepare(backbone: keras.Model, configuration: Configuration, updates: int) -> tuple[list[Any], list[Any]]:
@@ -112,6 +127,8 @@ def prepare(backbone: keras.Model, configuration: Configuration, updates: int) -
         return norms, []
     definition = BACKBONES[configuration.backbone]
     layers = core.layers if configuration.trainable == "all" else last_block(core, definition)
+    if configuration.head != MIDDLE:  # then what pools the tokens of a transformer has no effect
+        layers = [layer for layer in layers if not layer.name.startswith(vision_transformer.POOL)]
     return norms, [variable for layer in layers for variable in layer.trainable_variables]
 
 
@@ -126,8 +143,10 @@ def _policy(name: str) -> Iterator[None]:
         keras.config.set_dtype_policy(before)
 
 
-def _core(definition: Backbone) -> Any:
+def _core(definition: Backbone, side: int | None = None) -> Any:
     options = dict(definition.options)
+    if definition.is_transformer:
+        return vision_transformer.vision_transformer(VitShape.of(definition), side)
     if definition.family == "efficientnet_lite":
         return getattr(efficientnet_lite, definition.builder)(**options)
     with warnings.catch_warnings():
@@ -143,6 +162,8 @@ def _core(definition: Backbone) -> Any:
 def _load(core: Any, definition: Backbone, path: Path) -> None:
     if definition.family == "efficientnet_lite":
         efficientnet_lite.load_torch_weights(core, path)
+    elif definition.is_transformer:
+        vision_transformer.load_safetensors(core, VitShape.of(definition), path)
     else:
         core.load_weights(path)
 

@@ -133,7 +133,8 @@ class FrozenBackbone:
     def columns(self, head: str) -> slice:
         """Return the columns of embeddings that one of `POOLED` uses.
 
-        Embeddings hold the maxima of the last feature map, its means, and the means of the middle feature map.
+        Embeddings hold the maxima of the last feature map, its means, and the means of the middle feature map (the
+        class token, of a Vision Transformer).
         """
         features = BACKBONES[self.name].features
         return slice(0, features) if head == "max" else slice(features, features + BACKBONES[self.name].pooled(head))
@@ -167,7 +168,8 @@ class FrozenBackbone:
         """
         if self._model is None:
             middle = BACKBONES[self.name].middle is not None
-            self._model = build_backbone(self.name, self._format.channels, with_middle=middle)
+            side = None if self._format.any_size else self._format.image_size
+            self._model = build_backbone(self.name, self._format.channels, side=side, with_middle=middle)
             self._model.set_weights(self.weights)
         embeddings = np.zeros((len(rows), self._numbers), np.float32)
         shape_of = np.zeros(len(rows), np.int64) if shape_ids is None else shape_ids[rows]

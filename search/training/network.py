@@ -63,7 +63,7 @@ def build_network(
     else:
         layers = [keras.Input((size, size, channels))]
         if configuration.backbone != NO_BACKBONE:
-            layers += backbone_layers(configuration, channels, dtype)
+            layers += backbone_layers(configuration, channels, dtype, side=size)
     side, filters = image_size, configuration.width
     map_channels = channels  # of the last feature map
     for _ in range(configuration.n_conv):

@@ -12,7 +12,7 @@ import numpy as np
 from search.settings import TrainingProtocol
 from search.training.prefetch import prefetcher_for
 from search.workers.protocol import TrainingData
-from spaces.backbones import NO_BACKBONE
+from spaces.backbones import BACKBONES, NO_BACKBONE
 from spaces.config import Configuration
 
 MAX_ENGINES: Final = 8
@@ -34,7 +34,7 @@ class EngineCache:
     def __init__(self, device: Any, gpu_memory: int | None, check_stop: Callable[[], None]) -> None:
         self._device, self._gpu_memory, self._check_stop = device, gpu_memory, check_stop
         self._engines: dict[tuple[str, TrainingProtocol, int, int], Any] = {}  # the most recently used comes last
-        self._first_weights: dict[str, list[Any]] = {}  # by backbone
+        self._first_weights: dict[tuple[str, int | None], list[Any]] = {}  # by backbone and side of the images
         self._frozen_backbones: dict[tuple[str, int], Any] = {}  # by name and resolution
         self._images: dict[Path, tuple[Any, Any]] = {}  # pixels on the device, and their prefetcher
         self.data: TrainingData
@@ -175,11 +175,13 @@ class EngineCache:
             return []
         from search.training.backbones import first_weights
 
-        if backbone not in self._first_weights:
-            self._first_weights[backbone] = first_weights(
-                backbone, protocol.images.channels, self.data.weights[backbone]
+        side = None if protocol.images.any_size else protocol.images.image_size
+        key = backbone, side if BACKBONES[backbone].is_transformer else None
+        if key not in self._first_weights:
+            self._first_weights[key] = first_weights(
+                backbone, protocol.images.channels, self.data.weights[backbone], side
             )
-        return self._first_weights[backbone]
+        return self._first_weights[key]
 
 
 def _key(

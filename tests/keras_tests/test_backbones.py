@@ -13,9 +13,11 @@ from search.training.backbones import build_backbone, last_block
 from spaces.backbones import BACKBONES
 
 KERAS = [name for name, known in BACKBONES.items() if known.family == "keras.applications"]
+LITE = [name for name, known in BACKBONES.items() if known.family == "efficientnet_lite"]
+CONVOLUTIONAL = [*KERAS, *LITE]  # the others: test_vision_transformer.py
 
 
-@pytest.mark.parametrize("name", BACKBONES)
+@pytest.mark.parametrize("name", CONVOLUTIONAL)
 def test_it_is_what_its_card_says(name: str) -> None:
     known = BACKBONES[name]
     built = build_backbone(name, 3, None)
@@ -66,14 +68,14 @@ def test_it_is_fed_as_its_makers_feed_it(name: str) -> None:
     np.testing.assert_allclose(built(pixels), theirs, atol=1e-4)
 
 
-@pytest.mark.parametrize("name", [name for name in BACKBONES if name not in KERAS])
+@pytest.mark.parametrize("name", LITE)
 def test_pixels_of_lite_networks_are_scaled_around_127(name: str) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (2, 64, 48, 3)).astype(np.float32)
     built = build_backbone(name, 3, None)
     np.testing.assert_allclose(built(pixels), built.layers[-1]((pixels - 127) / 128), atol=1e-4)
 
 
-@pytest.mark.parametrize("name", [name for name, known in BACKBONES.items() if known.middle])
+@pytest.mark.parametrize("name", [name for name in CONVOLUTIONAL if BACKBONES[name].middle])
 def test_the_middle_map_has_a_sixteenth_of_the_sides(name: str) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (2, 64, 96, 3)).astype(np.float32)
     keras.utils.set_random_seed(0)

@@ -35,7 +35,7 @@ UPDATES = 12  # of a whole fit: the backbone rests for three
 Make = Callable[..., Any]
 
 
-def small_core(known: Any) -> Any:
+def small_core(known: Any, side: int | None = None) -> Any:
     """Two convolutions with batch normalization, the second one the last block."""
     images = x = keras.Input((None, None, 3))
     for name, filters in (("conv1", 8), (known.last_block, known.features)):
