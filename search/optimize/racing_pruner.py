@@ -118,7 +118,8 @@ class RacingPruner(BasePruner):
             incumbent = self._scores[family][self._best[family][2]]
             if is_minimized:
                 done = [-score for score in done]
-            reason = racing.should_stop(done, incumbent, self._spread[family], negated=is_minimized)
+            rival = "the best trial" if family is None else "the best trial of its family"
+            reason = racing.should_stop(done, incumbent, self._spread[family], negated=is_minimized, rival=rival)
             if reason is not None:
                 self._reasons[trial.number] = reason
         return reason is not None

@@ -19,7 +19,12 @@ _LEVEL: Final = 1e-9  # means of equal scores differ by rounding
 
 
 def should_stop(
-    done: Sequence[float], incumbent: Sequence[float], spread: float | None, *, negated: bool = False
+    done: Sequence[float],
+    incumbent: Sequence[float],
+    spread: float | None,
+    *,
+    negated: bool = False,
+    rival: str = "the best trial",
 ) -> str | None:
     """Decide whether a trial should end before its next fold.
 
@@ -28,6 +33,7 @@ def should_stop(
         incumbent: scores of the best trial so far on all folds, in the same order; empty if there is none.
         spread: `residual_spread` of the completed trials; None switches the test of the differences off.
         negated: whether the scores are losses with their sign changed; the reason then gives the losses.
+        rival: what the reason calls the trial of `incumbent`.
 
     Returns:
         The reason to end the trial, as part of a sentence; None to go on, or if no fold is left.
@@ -38,13 +44,13 @@ def should_stop(
     folds = f"{len(done)} fold{'s' if len(done) > 1 else ''}"
     if mean < worst - _LEVEL:  # a tie, frequent where folds are small and scores are high, says nothing
         side, sign = ("above", -1.0) if negated else ("below", 1.0)
-        return f"mean of {folds} {sign * mean:.3f} is {side} the worst fold {sign * worst:.3f} of the best trial"
+        return f"mean of {folds} {sign * mean:.3f} is {side} the worst fold {sign * worst:.3f} of {rival}"
     if spread is None or spread <= 0:
         return None
     behind = float(np.mean(np.asarray(incumbent[: len(done)]) - np.asarray(done)))
     limit = QUANTILE * spread * float(np.sqrt(2 / len(done)))
     if behind > limit:
-        return f"{behind:.3f} behind the best trial on the same {folds}, more than {limit:.3f}"
+        return f"{behind:.3f} behind {rival} on the same {folds}, more than {limit:.3f}"
     return None
 
 

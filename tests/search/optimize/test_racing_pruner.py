@@ -75,6 +75,15 @@ def test_reasons_name_losses_where_the_study_is_minimized() -> None:
     assert racing.pruner.reason(1) == "mean of 1 fold 0.500 is above the worst fold 0.400 of the best trial"  # type: ignore[attr-defined]
 
 
+def test_a_family_races_by_itself_and_the_reason_says_so() -> None:
+    racing = study(family_of=lambda trial: trial.params["x"] > 5)
+    run(racing, [0.9, 0.9, 0.9], x=9)
+    assert run(racing, [0.5, 0.6, 0.5], x=1).state is TrialState.COMPLETE
+    run(racing, [0.4, 0.6, 0.5], x=2)
+    words = "mean of 1 fold 0.400 is below the worst fold 0.500 of the best trial of its family"
+    assert racing.pruner.reason(2) == words  # type: ignore[attr-defined]
+
+
 def test_a_pruner_that_is_told_of_the_ends_reads_the_study_once_and_decides_the_same(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
