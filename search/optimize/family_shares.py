@@ -41,11 +41,14 @@ class FamilyShares:
             trials: all trials of the study.
         """
         shares = self.shares(trials)
-        used = dict.fromkeys(FAMILIES, 0.0)
-        for trial in trials:
-            if trial.params.get(FAMILY) in used and (is_done(trial) or trial.state == TrialState.RUNNING):
-                used[trial.params[FAMILY]] += trial.user_attrs.get(SECONDS, 0.0) if self.by_seconds else 1.0
-        return min(FAMILIES, key=lambda family: used[family] / shares[family])
+        return min(FAMILIES, key=lambda family: self._used([t for t in trials if _is_of(t, family)]) / shares[family])
+
+    def _used(self, trials: Sequence[FrozenTrial]) -> float:
+        """What the trials of a family took of the search; one that is running counts as the mean of the others."""
+        done = [trial.user_attrs.get(SECONDS, 0.0) if self.by_seconds else 1.0 for trial in trials if is_done(trial)]
+        running = sum(trial.state == TrialState.RUNNING for trial in trials)
+        usual = sum(done) / len(done) if done else 1.0
+        return sum(done) + running * usual
 
     def shares(self, trials: Sequence[FrozenTrial]) -> dict[str, float]:
         """Return the share of each family, together 1.
@@ -56,7 +59,7 @@ class FamilyShares:
         equal = dict.fromkeys(FAMILIES, 1 / len(FAMILIES))
         best = []
         for family in FAMILIES:
-            judged = [t for t in trials if t.state == TrialState.COMPLETE and t.params.get(FAMILY) == family]
+            judged = [t for t in trials if t.state == TrialState.COMPLETE and _is_of(t, family)]
             if len(judged) < _COMPLETE:
                 return equal
             best.append(fold_scores(max(judged, key=lambda t: t.value or 0.0).intermediate_values))
@@ -68,3 +71,7 @@ class FamilyShares:
         if not clearly_behind(scores, folds, ahead)[1 - ahead]:
             return equal
         return {family: 1 - SHARE_BEHIND if place == ahead else SHARE_BEHIND for place, family in enumerate(FAMILIES)}
+
+
+def _is_of(trial: FrozenTrial, family: str) -> bool:
+    return bool(trial.params.get(FAMILY) == family)

@@ -65,13 +65,20 @@ class SteadySampler(BaseSampler):
         proposal.tpe.before_trial(study, trial)
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        """The parameters that all judged trials have in common, as TPE finds them; only new trials are looked at."""
+        """The parameters that all judged trials have in common, as TPE finds them; only new trials are looked at.
+
+        Without the family, which the shares of the families decide.
+        """
         proposal = self._proposal(study, trial)
         with self._lock:
             view: Any = _StudyView(study, proposal.trials)
             space = self._search_spaces.setdefault(proposal.family, IntersectionSearchSpace(include_pruned=True))
             common = space.calculate(view)
-        return {name: distribution for name, distribution in common.items() if not distribution.single()}
+        return {
+            name: distribution
+            for name, distribution in common.items()
+            if not distribution.single() and not (name == FAMILY and proposal.family is not None)
+        }
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
