@@ -222,14 +222,14 @@ def of_study(results: Results, train: Path, test: Path, chosen: Sequence[Ranked]
 
 
 @contextmanager
-def workers(results: Results, images: ImageSet) -> Iterator[WorkerPool]:
-    """Workers with the images and the pretrained weights of a study."""
+def workers(results: Results, images: ImageSet, count: int) -> Iterator[WorkerPool]:
+    """So many workers with the images and the pretrained weights of a study."""
     study = results.study
     weights = find_weights(study.settings.get("weights", AUTO), [name for name, _ in study.identity.weights])
     if weight_digests(weights) != study.identity.weights:
         raise RuntimeError("the pretrained weights are not those of the study")
     with tempfile.TemporaryDirectory() as place:
-        pool = WorkerProcessPool(worker_resources(Path(place), resources.cores(), ()), lambda: False)
+        pool = WorkerProcessPool(worker_resources(Path(place), count, ()), lambda: False)
         pool.set_data(TrainingData.of(images, study.identity.metric, weight_files(weights)))
         try:
             yield pool
@@ -259,7 +259,7 @@ def _compared(
     }
     found = []
     known: dict[tuple[str, tuple[float, ...]], Any] = {}  # often both are the same
-    with workers(results, images) as pool:
+    with workers(results, images, resources.cores()) as pool:
         for arm, ranked, offset, value, low, high in said:
             choice = ranked.trial.configuration.hash, offset
             if choice not in known:

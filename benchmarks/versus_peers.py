@@ -32,7 +32,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
@@ -56,12 +56,13 @@ from benchmarks.versus_results import (
     read,
     table,
 )
+from search import resources
 from search.data.images import ImageSet
 from search.selection.analyse import analyse
 from search.selection.results import Results
 from search.storage.database import open_storage
 from search.storage.load import open_study
-from spaces.backbones import NO_BACKBONE, NO_WEIGHTS
+from spaces.backbones import NO_BACKBONE, NO_WEIGHTS, embeds
 from spaces.config import Configuration
 
 RETRAININGS: Final = 3
@@ -101,9 +102,14 @@ def ours(arm: str, data: Folders, seed: int, seconds: float, side: int | None) -
         right = [guess] * RETRAININGS
         best = results.recommended
         if best is not None:
-            images, test = of_study(results, data.train, data.test, [best.ranked])
-            with workers(results, images) as pool:
-                scores, constant, said = retrained(results, best.ranked, best.offset, images, test, pool, RETRAININGS)
+            one = best.ranked.trial.configuration
+            count = 1 if embeds(one.backbone, one.trainable, one.statistics) else resources.cores()
+            with _environment(cache):  # where the search's embeddings are; each worker embeds the test images
+                images, test = of_study(results, data.train, data.test, [best.ranked])
+                with workers(results, images, count) as pool:
+                    scores, constant, said = retrained(
+                        results, best.ranked, best.offset, images, test, pool, RETRAININGS
+                    )
             right = [*(_right(test, one) for one in said), *[guess] * (RETRAININGS - len(said))]
         return Result(
             arm=arm,
@@ -124,6 +130,17 @@ def ours(arm: str, data: Folders, seed: int, seconds: float, side: int | None) -
             counts=counts,
             right=tuple(right),
         )
+
+
+@contextmanager
+def _environment(values: Mapping[str, str]) -> Iterator[None]:
+    before = dict(os.environ)
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
 
 
 def _right(test: ImageSet, probabilities: np.ndarray) -> str:
