@@ -68,7 +68,7 @@ def with_stored_weights(request: SearchRequest, stored: Mapping[str, Any]) -> Se
     Raises:
         MismatchError: weights that the study began with are no longer on this machine.
     """
-    names = [name for name, _ in stored["weights"]]
+    names = [name for name, _ in stored.get("weights", ())]  # missing in the oldest studies
     if request.auto_weights is None:
         return request
     try:
