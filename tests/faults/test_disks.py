@@ -52,6 +52,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 def search(folder: Path, out: Path, trials: int = 40) -> SearchProcess:
     command = [sys.executable, "-c", WHOLE, "--data", str(folder / "images"), "--out", str(out), "--image-size", "8"]
     command += ["--trials", str(trials), "--folds", "3", "--epochs", "30", "--workers", "1", "--quiet"]
+    command += ["--weights", "none"]
     environment = {**os.environ, "STEADYNET_CACHE": str(folder / "cache"), "STEADYNET_FIT_SECONDS": "0.01"}
     process = subprocess.Popen(
         command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
