@@ -164,4 +164,7 @@ def _least_seconds(configuration: Configuration, slow: Configuration, seconds: f
     smaller = order.index(configuration.backbone) < order.index(slow.backbone)
     if smaller or TRAINABLE.index(configuration.trainable) < TRAINABLE.index(slow.trainable):
         return 0.0
+    sides = configuration.resolution, slow.resolution
+    if sides[0] < sides[1] or (0 in sides and any(sides)):  # 0: the study's images, of whatever size
+        return 0.0
     return seconds / _LARGER_BATCH if configuration.batch_size > slow.batch_size else seconds

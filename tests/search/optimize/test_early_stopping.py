@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from search.optimize.early_stopping import SlowConfigurations, no_more_progress
-from search.records import TOO_SLOW, Fit, Verdict
+from search.data.folds import make_folds
+from search.fit_checks import Check, Checks
+from search.fits.runner import StudySetup
+from search.optimize.early_stopping import FinishedTrials, SlowConfigurations, no_more_progress
+from search.records import TOO_SLOW, Fit, Trial, TrialState, Verdict
+from search.selection import successive_halving
+from search.settings import Plan, TrainingProtocol
 from spaces.config import Configuration
+from spaces.image_format import ImageFormat
 from tests.factories import configuration
 
 NOTHING = np.zeros(0, np.int64)
@@ -56,6 +63,42 @@ def test_the_limit_of_now_counts_and_a_larger_batch_may_be_faster(
     slow = SlowConfigurations()
     slow.add(on_backbone(), [fit()])
     assert (slow.too_slow(on_backbone(batch_size=batch), epochs=30, limit=limit) is not None) is is_slow
+
+
+@pytest.mark.parametrize(
+    ("slow_side", "side", "is_slow"),
+    [(224, 224, True), (160, 224, True), (224, 160, False), (224, 0, False), (0, 160, False), (0, 0, True)],
+)
+def test_smaller_images_may_be_fast_enough(slow_side: int, side: int, is_slow: bool) -> None:
+    slow = SlowConfigurations()
+    slow.add(on_backbone(resolution=slow_side), [fit()])
+    found = slow.too_slow(on_backbone(resolution=side, trainable="all"), epochs=30, limit=100.0)
+    assert (found is not None) is is_slow
+
+
+def test_rungs_are_within_a_family() -> None:
+    """What heads on a backbone reach at a rung ends no network from scratch."""
+    labels = np.repeat([0, 1], 12)
+    setup = StudySetup(
+        labels=labels,
+        folds=make_folds(labels, folds=3, seed=0),
+        fingerprint="x",
+        protocol=TrainingProtocol(epochs=30, images=ImageFormat(image_size=8, channels=1), classes=2),
+        plan=Plan(epochs=30, folds=3, search_seconds=None, final_seconds=0.0, fit_seconds=None),
+        metric="balanced_accuracy",
+        chance=0.5,
+        seed=0,
+    )
+    usual: dict[str, Any] = {**{field.name: 0.5 for field in fields(Check)}, "updates": 8, "finite": True}
+    checks = Checks.of([Check(**{**usual, "epoch": epoch, "val_skill": 0.9}) for epoch in range(1, 31)])
+    learned = replace(fit(reason=None), verdict=Verdict.LEARNED, epochs=30, evidence={}, checks=checks)
+    raced = [
+        Trial(number=number, state=TrialState.RACED, configuration=on_backbone(), fits=(learned,))
+        for number in range(successive_halving.LEAST)
+    ]
+    finished = FinishedTrials(setup, raced)
+    assert finished.bars("pretrained")
+    assert finished.bars("scratch") == ()
 
 
 def test_only_what_was_timed_teaches() -> None:
