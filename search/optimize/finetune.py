@@ -68,4 +68,5 @@ def _with_layers(head: Configuration) -> Configuration:
     if not head.is_closed_form:
         return head
     known, *_ = KNOWN_TRANSFER
-    return replace(known, backbone=head.backbone, head=head.head, class_weighting=head.class_weighting)
+    same = ("backbone", "head", "resolution", "class_weighting")
+    return replace(known, **{name: getattr(head, name) for name in same})

@@ -93,3 +93,17 @@ def test_a_study_tries_them_before_what_is_drawn() -> None:
     assert seen[FIRST : FIRST + 2] == ["last_block", "all"]
     assert [t.params["learning_rate"] for t in study.trials[FIRST : FIRST + 2]] == [pytest.approx(0.008)] * 2
     assert "fixed_params" not in study.trials[FIRST + 2].system_attrs
+
+
+@pytest.mark.parametrize("resolution", [160, 224])
+def test_a_solved_head_is_fine_tuned_with_layers_on_the_same_features(resolution: int) -> None:
+    space = with_weights(TRANSFER, ["mobilenet_v2", "efficientnet_lite0"])
+    solved = next(one for one in known_good(space) if one.is_closed_form and one.backbone == "efficientnet_lite0")
+    heads = [JudgedTrial(replace(solved, resolution=resolution).as_dict(), 0.9)]
+    heads += [JudgedTrial(replace(solved, classifier="ridge").as_dict(), 0.5) for _ in range(FIRST - 1)]
+    found = finetune_candidates(heads, space)
+    assert [one.trainable for one in found] == ["last_block", "all"]
+    for one in found:
+        assert (one.backbone, one.head, one.resolution) == (solved.backbone, solved.head, resolution)
+        assert (one.classifier, one.is_closed_form) == ("layers", False)
+        assert one.learning_rate * one.backbone_rate == pytest.approx(RATE)
