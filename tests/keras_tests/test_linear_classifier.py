@@ -51,7 +51,7 @@ def _threads() -> Iterator[None]:
         yield
 
 
-def small_core(known: Any) -> Any:
+def small_core(known: Any, side: int | None = None) -> Any:
     """Three convolutions with the widths and names of a backbone, which takes ten times as long to build."""
     images = x = keras.Input((None, None, 3))
     for name, filters in (("stem", 8), (known.middle, known.middle_features), (known.last_block, known.features)):
