@@ -199,7 +199,7 @@ def _specs(request: TrainRequest, config: BestConfig, setup: StudySetup) -> list
     rows = np.arange(len(setup.labels))
     parts = [(fold.train, fold.val) for fold in setup.folds] or [(rows, rows[:0])]
     smallest, batch = min(len(part) for part, _ in parts), config.configuration.batch_size
-    if batch > smallest:
+    if batch > smallest and not config.configuration.is_closed_form:
         raise UserError(
             f"{request.config}: batch_size is {batch}, but a fit has only {smallest} images of {request.data}. Add "
             "images, or search again on these."

@@ -77,7 +77,7 @@ def explain(
         images = _images(results.study, out, data, listener, sides)
         setup = _setup(results, images)
         smallest = min(len(fold.train) for fold in setup.folds)
-        if start.batch_size > smallest:
+        if start.batch_size > smallest and not start.is_closed_form:
             raise UserError(
                 f"--from: batch_size must be at most {smallest}, the number of training images of a fit in this run, "
                 f"got {start.batch_size}."

@@ -10,6 +10,7 @@ import pytest
 
 from search import seeds
 from search.data.folds import make_folds
+from search.data.weight_files import Weights
 from search.delivery import card as cards
 from search.delivery.outlier_detector import OutlierDetector
 from search.delivery.train_job import TrainRequest
@@ -20,7 +21,7 @@ from search.events import SilentListener
 from search.workers.errors import WorkerDied, WorkerError
 from tests.factories import configuration, make_images
 from tests.search.delivery.stand_in import StandIn, collapsing, write_config, write_keras
-from tests.stand_ins import outcome
+from tests.stand_ins import RecordingListener, outcome
 
 pytestmark = pytest.mark.slow
 
@@ -153,6 +154,17 @@ def test_a_batch_larger_than_the_images_is_refused(request_, tmp_path) -> None:
     section = {"sampled": large.as_dict(), "canonical": large.canonical(), "hash": large.hash}
     with pytest.raises(UserError, match=r"batch_size is 32, but a fit has only 24 images of .*images\. Add images"):
         train(request_({"configuration": section}), SilentListener(), StandIn())
+
+
+def test_a_classifier_that_is_solved_has_no_batches(request_, monkeypatch) -> None:
+    weights = {"mobilenet_v2": Weights(None, "digest")}
+    monkeypatch.setattr("search.delivery.train_job.find_weights", lambda *arguments: weights)
+    solved = configuration(batch_size=64, backbone="mobilenet_v2", head="average", classifier="ridge")
+    section = {"sampled": solved.as_dict(), "canonical": solved.canonical(), "hash": solved.hash}
+    pool, listener = StandIn(), RecordingListener()
+    train(request_({"configuration": section, "training__weights": "digest"}), listener, pool)
+    assert pool.jobs[0].configuration == solved
+    assert "Training on all 24 images" in listener.stages
 
 
 @pytest.mark.parametrize(
