@@ -20,13 +20,13 @@ from search.data import disk_cache
 from search.data.block_file import BlockFile
 from search.errors import DataError
 from search.training.backbones import build_backbone
-from spaces.backbones import BACKBONES
+from spaces.backbones import ANY_SIDE, BACKBONES
 from spaces.config import Configuration
 from spaces.image_format import ImageFormat
 
 _log = logging.getLogger(__name__)
 
-_CHUNK: Final = 64  # images of a forward pass
+_CHUNK: Final = 64  # images of a forward pass, mostly
 _RECENT_BYTES: Final = 128 << 20  # embeddings kept in memory for `embed_again`
 _RECIPE: Final = 2  # version of the embeddings: raised when the same backbone would give others
 
@@ -65,6 +65,7 @@ class FrozenBackbone:
         self._images, self._shape_ids = images, shape_ids
         self._on_batch = on_batch
         self._views: dict[tuple[bool, bool], FloatArray] = {}
+        self._most_images = _images_of_a_pass(name, ANY_SIDE if image_format.any_size else image_format.image_size)
         self._numbers = 2 * BACKBONES[name].features + (BACKBONES[name].middle_features or 0)
 
     def view(self, *, across: bool, down: bool) -> FloatArray:
@@ -176,7 +177,7 @@ class FrozenBackbone:
         for shape_id in np.unique(shape_of):
             at = np.flatnonzero(shape_of == shape_id)
             height, width = self._format.shapes[shape_id] if self._format.any_size else images.shape[1:3]
-            for chunk in np.array_split(at, -(-len(at) // _CHUNK)):
+            for chunk in np.array_split(at, -(-len(at) // self._most_images)):
                 batch = tf.gather(images, rows[chunk])[:, :height, :width]
                 embeddings[chunk] = self._run(batch, tf.constant(across), tf.constant(down)).numpy()
                 self._on_batch()
@@ -191,3 +192,10 @@ class FrozenBackbone:
         last, *middle = features if isinstance(features, list | tuple) else [features]
         pooled = [tf.reduce_max(last, (1, 2)), tf.reduce_mean(last, (1, 2))]
         return tf.concat([*pooled, *(tf.reduce_mean(values, (1, 2)) for values in middle)], axis=1)
+
+
+def _images_of_a_pass(name: str, side: int) -> int:
+    """Number of images of a forward pass: fewer of large ones for a transformer, whose attention would fill memory."""
+    if not BACKBONES[name].is_transformer or side <= ANY_SIDE:
+        return _CHUNK
+    return max(1, int(_CHUNK * (ANY_SIDE / side) ** 4))  # each patch attends to each

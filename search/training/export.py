@@ -24,6 +24,7 @@ from spaces.config import Configuration
 IMAGE: Final = "image"
 PROBABILITIES: Final = "probabilities"
 _CHUNK: Final = 64  # images of a forward pass
+_CHUNK_SIDE: Final = 224  # pixels; of larger images fewer go through at a time
 
 
 class Fitted(Protocol):
@@ -143,8 +144,9 @@ def probabilities(path: Path, pixels: npt.NDArray[np.uint8]) -> FloatArray:
         `(n, K)` float32.
     """
     model = _loaded(path)
+    count = max(1, min(_CHUNK, _CHUNK * _CHUNK_SIDE**2 // pixels.shape[1] ** 2))
     chunks = [
-        np.asarray(model.predict_on_batch(pixels[start : start + _CHUNK].astype(np.float32)))
-        for start in range(0, len(pixels), _CHUNK)
+        np.asarray(model.predict_on_batch(pixels[start : start + count].astype(np.float32)))
+        for start in range(0, len(pixels), count)
     ]
     return np.concatenate(chunks)

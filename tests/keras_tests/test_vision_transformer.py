@@ -220,6 +220,26 @@ def test_grey_images_and_half_precision(tmp_path: Path) -> None:
     assert np.abs(np.asarray(half, np.float32) - colour).mean() < 0.05
 
 
+@pytest.mark.parametrize(
+    ("name", "side", "images"), [("dinov2_small", 224, 64), ("dinov2_small", 518, 2), ("mobilenet_v2", 518, 64)]
+)
+def test_large_images_go_through_few_at_a_time(
+    name: str, side: int, images: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image_format, runs = ImageFormat(image_size=side, channels=3), []
+
+    def run(batch: Any, across: Any, down: Any) -> Any:
+        runs.append(len(batch))
+        return tf.zeros((len(batch), 2 * BACKBONES[name].features + BACKBONES[name].middle_features))
+
+    frozen = FrozenBackbone(name, image_format, [], "d", Path("images.npy"), None)
+    frozen._model = run  # not built
+    monkeypatch.setattr(frozen, "_run", run)
+    frozen.embed(tf.zeros((66, side, side, 3), tf.uint8), np.arange(66), None)
+    assert sum(runs) == 66
+    assert max(runs) <= images < 2 * max(runs)
+
+
 @pytest.mark.parametrize("name", KINDS)
 def test_it_is_made_of_keras_layers_only(name: str) -> None:
     core = core_of(build_backbone(name, 3, side=48))
