@@ -8,15 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from search.data.folds import make_folds
 from search.fit_checks import Check, Checks
 from search.fits.runner import StudySetup
 from search.optimize.early_stopping import FinishedTrials, SlowConfigurations, no_more_progress
 from search.records import TOO_SLOW, Fit, Trial, TrialState, Verdict
 from search.selection import successive_halving
-from search.settings import Plan, TrainingProtocol
 from spaces.config import Configuration
-from spaces.image_format import ImageFormat
 from tests.factories import configuration
 
 NOTHING = np.zeros(0, np.int64)
@@ -76,19 +73,8 @@ def test_smaller_images_may_be_fast_enough(slow_side: int, side: int, is_slow: b
     assert (found is not None) is is_slow
 
 
-def test_rungs_are_within_a_family() -> None:
+def test_rungs_are_within_a_family(setup: StudySetup) -> None:
     """What heads on a backbone reach at a rung ends no network from scratch."""
-    labels = np.repeat([0, 1], 12)
-    setup = StudySetup(
-        labels=labels,
-        folds=make_folds(labels, folds=3, seed=0),
-        fingerprint="x",
-        protocol=TrainingProtocol(epochs=30, images=ImageFormat(image_size=8, channels=1), classes=2),
-        plan=Plan(epochs=30, folds=3, search_seconds=None, final_seconds=0.0, fit_seconds=None),
-        metric="balanced_accuracy",
-        chance=0.5,
-        seed=0,
-    )
     usual: dict[str, Any] = {**{field.name: 0.5 for field in fields(Check)}, "updates": 8, "finite": True}
     checks = Checks.of([Check(**{**usual, "epoch": epoch, "val_skill": 0.9}) for epoch in range(1, 31)])
     learned = replace(fit(reason=None), verdict=Verdict.LEARNED, epochs=30, evidence={}, checks=checks)
