@@ -29,6 +29,8 @@ preset: transfer
 backbone: {value: mobilenet_025}
 trainable: {value: frozen}
 statistics: {value: kept}
+resolution: {value: 0}
+classifier: {value: layers}
 """
 ASK = """
 import keras, numpy as np
