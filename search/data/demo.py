@@ -21,7 +21,7 @@ TEST: Final = {0: 60, 1: 60, 4: 60, 7: 18}
 """Digit -> number of its test images."""
 
 SIDE: Final = 32
-"""Pixels per side of an image. At 48, two cores train so few networks in the three minutes that there is no answer."""
+"""Pixels per side of an image. At 48, two busy cores found no answer within the three minutes."""
 
 _TEST_EVERY: Final = 3  # each third written digit is for the test images, so that both parts have all writers
 _BRIGHTEST: Final = 16  # of the stored pixels
