@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +43,7 @@ class Result:
     side: int | None = 32  # pixels of all arms' images; None: each arm chooses, and may use pretrained networks
     chosen: str = ""  # what ours recommends
     commit: str = ""  # of our code
+    load: float | None = None  # average of the machine when it was kept: with others on it, seconds say little
     counts: tuple[int, ...] = ()  # test images of each class
     right: tuple[str, ...] = ()  # of each retraining, "1" for each test image that is predicted rightly, else "0"
 
@@ -65,7 +67,7 @@ def read(kept: Path) -> list[Result]:
 
 
 def keep(kept: Path, result: Result) -> None:
-    values = {name: getattr(result, name) for name in Result.__slots__}
+    values = {name: getattr(result, name) for name in Result.__slots__} | {"load": os.getloadavg()[1]}
     with kept.open("a") as stream:
         stream.write(json.dumps(values) + "\n")
 
@@ -101,7 +103,9 @@ def pretrained_table(results: Sequence[Result]) -> Iterator[str]:
         yield f"{name:22}" + "".join(f"{score:>18}" for score in scores) + f"{promise:>18}"
     for arm in arms:
         seconds = [one.seconds for one in results if one.arm == arm]
-        yield f"seconds of {arm}: {np.mean(seconds):.0f} ({min(seconds):.0f} to {max(seconds):.0f})"
+        loads = [one.load for one in results if one.arm == arm and one.load is not None]
+        loaded = f", load average up to {max(loads):.1f}" if loads else ""
+        yield f"seconds of {arm}: {np.mean(seconds):.0f} ({min(seconds):.0f} to {max(seconds):.0f}){loaded}"
     for arm in arms:
         if arm != OURS and OURS in arms:
             yield ""
