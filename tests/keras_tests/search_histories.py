@@ -131,7 +131,9 @@ class _Dashboard:
     def _watch(self) -> None:
         try:
             app = optuna_dashboard.wsgi(optuna.storages.RDBStorage(self._url))
-            while not self._over.wait(0.4):
+            is_over = False
+            while not is_over:  # a last time when the search has ended, which may be before the dashboard is up
+                is_over = self._over.wait(0.4)
                 (study,) = self._get(app, "/api/studies")["study_summaries"]
                 number = study["study_id"]
                 self.trials.append(len(self._get(app, f"/api/studies/{number}")["trials"]))
