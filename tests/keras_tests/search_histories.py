@@ -56,6 +56,7 @@ def _start(launcher: SearchLauncher, out: str, *more: str, trials: int = TRIALS)
 
 def undisturbed(launcher: SearchLauncher) -> SearchHistory:
     """One start with a test folder and the dashboard open on it, then the same command again."""
+    _load_dashboard(launcher.folder / "empty.db")
     run = _start(launcher, "undisturbed", "--test", "test")
     history = SearchHistory(run.out, [run])
     run.until(run.is_open)
@@ -109,6 +110,11 @@ def hopeless(launcher: SearchLauncher) -> SearchHistory:
     return SearchHistory(run.out, [run], [run.wait()])
 
 
+def _load_dashboard(database: Path) -> None:
+    """Have the dashboard loaded before a search begins, which may have ended by the time that this takes."""
+    optuna_dashboard.wsgi(optuna.storages.RDBStorage(f"sqlite:///{database}"))
+
+
 class _Dashboard:
     """optuna-dashboard on the study's file, asked again and again for as long as the context is open."""
 
@@ -132,11 +138,12 @@ class _Dashboard:
         try:
             app = optuna_dashboard.wsgi(optuna.storages.RDBStorage(self._url))
             is_over = False
-            while not is_over:  # a last time when the search has ended, which may be before the dashboard is up
-                is_over = self._over.wait(0.4)
+            while not is_over:  # at once, and for a last time when the search has ended
+                is_over = self._over.is_set()
                 (study,) = self._get(app, "/api/studies")["study_summaries"]
                 number = study["study_id"]
                 self.trials.append(len(self._get(app, f"/api/studies/{number}")["trials"]))
+                self._over.wait(0.4)
         except Exception as error:
             self.error = error
 

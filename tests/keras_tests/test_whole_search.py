@@ -110,6 +110,7 @@ def test_the_dashboard_sees_the_search_grow_and_does_no_harm(undisturbed) -> Non
     assert dashboard.error is None
     assert dashboard.statuses == {"200 OK"}
     assert dashboard.trials == sorted(dashboard.trials)
+    assert dashboard.trials[0] < TRIALS  # it was up while the search went on
     assert dashboard.trials[-1] == TRIALS
     log = (undisturbed.out / "run.log").read_text()
     assert "ERROR" not in log
